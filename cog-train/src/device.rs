@@ -1,0 +1,112 @@
+//! Where to compute: `--device auto|cpu|cuda[:N]`, and one line that says what came of it.
+
+use std::str::FromStr;
+
+use candle_core::Device;
+
+use crate::error::Error;
+
+/// A device as a user asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The first GPU if there is one, else the CPU; under `build.gpu: true` a GPU or an error.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU of this number.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "cpu" => return Ok(Self::Cpu),
+            "cuda" => return Ok(Self::Cuda(0)),
+            _ => {}
+        }
+        text.strip_prefix("cuda:")
+            .and_then(|number| number.parse().ok())
+            .map(Self::Cuda)
+            .ok_or_else(|| Error::Arguments {
+                reason: format!(
+                    "`{text}` is not a device\nhint: write `auto`, `cpu`, `cuda` or `cuda:N`"
+                ),
+            })
+    }
+}
+
+impl DeviceChoice {
+    /// Opens the device. `gpu_wanted` is `build.gpu` of `cog.yaml`. The text says in one line what happened.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] when a GPU was asked for and cannot be had.
+    pub fn open(self, gpu_wanted: bool) -> Result<(Device, String), Error> {
+        match self {
+            Self::Cpu => Ok((Device::Cpu, "device: cpu".to_owned())),
+            Self::Cuda(number) => cuda(number)
+                .map(|device| (device, format!("device: cuda:{number}")))
+                .map_err(|reason| Error::Device { device: format!("cuda:{number}"), reason }),
+            Self::Auto => match cuda(0) {
+                Ok(device) => Ok((device, "device: cuda:0".to_owned())),
+                Err(reason) if gpu_wanted => Err(Error::Device {
+                    device: "auto".to_owned(),
+                    reason: format!(
+                        "cog.yaml says `gpu: true`, but {reason}\nhint: `--device cpu` computes on the CPU all the same"
+                    ),
+                }),
+                Err(reason) => Ok((Device::Cpu, format!("device: cpu ({reason})"))),
+            },
+        }
+    }
+}
+
+fn cuda(number: usize) -> Result<Device, String> {
+    if !cfg!(feature = "cuda") {
+        return Err("this binary was built without the feature `cuda`".to_owned());
+    }
+    Device::new_cuda(number).map_err(|error| {
+        let text = crate::error::plain_tensor(&error);
+        format!("no CUDA device could be opened: {}", text.lines().next().unwrap_or_default())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_read() {
+        for (text, choice) in [
+            ("auto", DeviceChoice::Auto),
+            ("cpu", DeviceChoice::Cpu),
+            ("cuda", DeviceChoice::Cuda(0)),
+            ("cuda:3", DeviceChoice::Cuda(3)),
+        ] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap(), choice);
+        }
+        for text in ["", "gpu", "cuda:", "cuda:x", "CPU", "cuda:-1"] {
+            let error = text.parse::<DeviceChoice>().unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(&format!("`{text}`")), "{error}");
+        }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_gpu_that_is_not_there_is_said_and_never_silently_replaced() {
+        assert!(
+            matches!(DeviceChoice::Auto.open(false), Ok((Device::Cpu, line)) if line.contains("without the feature `cuda`"))
+        );
+        assert!(
+            matches!(DeviceChoice::Auto.open(true), Err(Error::Device { reason, .. }) if reason.contains("gpu: true"))
+        );
+        assert!(
+            matches!(DeviceChoice::Cuda(1).open(false), Err(Error::Device { device, .. }) if device == "cuda:1")
+        );
+    }
+}

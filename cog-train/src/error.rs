@@ -1,0 +1,148 @@
+//! The crate's one error type.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::ConfigError;
+use crate::input::Problems;
+
+/// What can go wrong, by what a caller may do about it.
+///
+/// A message names the thing in backticks, gives both numbers, and ends with a `hint:` line when there is a remedy.
+/// A trainer's own errors are `anyhow::Error`; the runner finds this type in their chain and takes the exit code from
+/// it ([`Error::exit_code`]).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Inputs that do not fit their declarations, all of them.
+    #[error(transparent)]
+    Inputs(#[from] Problems),
+
+    /// Command-line arguments that cannot be understood or do not go together.
+    #[error("{reason}")]
+    Arguments {
+        /// What is wrong and what to write instead.
+        reason: String,
+    },
+
+    /// A `cog.yaml` that is not valid, with every mistake at its line and column.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+
+    /// Weights that cannot be opened, read or saved.
+    #[error("weights `{place}`: {reason}")]
+    Weights {
+        /// The file, folder or address.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// An archive that is broken or hostile. Nothing of it was kept.
+    #[error("archive `{place}`: {reason}")]
+    Archive {
+        /// The archive's file.
+        place: String,
+        /// What is wrong, with the member's name.
+        reason: String,
+    },
+
+    /// An address that could not be fetched.
+    #[error("cannot fetch `{url}`: {reason}")]
+    Fetch {
+        /// The address, without credentials.
+        url: String,
+        /// What the server or the network said.
+        reason: String,
+    },
+
+    /// A file that could not be read or written.
+    #[error("cannot {action} `{}`: {}", .path.display(), plain_io(.source))]
+    File {
+        /// `read`, `write`, `create`, ...
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// A training or prediction returned something that cannot be written out.
+    #[error("output `{name}`: {reason}")]
+    Output {
+        /// The output's field, or `output`.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A device that is not there.
+    #[error("device `{device}`: {reason}")]
+    Device {
+        /// As it was asked for: `cuda:1`.
+        device: String,
+        /// Why it cannot be had.
+        reason: String,
+    },
+
+    /// candle could not compute.
+    #[error("{}", plain_tensor(.0))]
+    Tensor(#[from] candle_core::Error),
+
+    /// The author's code panicked.
+    #[error("`{what}` panicked at {place}: {message}")]
+    Panicked {
+        /// `setup`, `train` or `predict`.
+        what: &'static str,
+        /// File, line and column.
+        place: String,
+        /// The panic's text.
+        message: String,
+    },
+
+    /// The run was asked to stop, and did.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    /// What a process that ends by this error answers: 2 for what the caller wrote wrong, 130 for an interruption, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Inputs(_) | Self::Arguments { .. } | Self::Config(_) => 2,
+            Self::Cancelled => 130,
+            _ => 1,
+        }
+    }
+
+    /// An [`Error::File`] maker for `map_err`.
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source }
+    }
+}
+
+/// What a system error says, without "(os error 2)".
+pub(crate) fn plain_io(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((text, _)) => lower_first(text),
+        None => text,
+    }
+}
+
+/// What candle says, without the backtrace that its `Display` adds.
+pub(crate) fn plain_tensor(error: &candle_core::Error) -> String {
+    use candle_core::Error as E;
+    match error {
+        E::WithBacktrace { inner, .. } => plain_tensor(inner),
+        E::WithPath { inner, path } => format!("{}: {}", path.display(), plain_tensor(inner)),
+        E::Context { inner, context } => format!("{context}: {}", plain_tensor(inner)),
+        other => other.to_string(),
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}

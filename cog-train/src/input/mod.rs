@@ -1,0 +1,15 @@
+//! Inputs: the table that a derive emits, and what is done with it: convert, check, describe.
+//!
+//! No tensor, no file, no network in here.
+
+mod convert;
+mod problems;
+mod spec;
+mod types;
+mod values;
+
+pub use convert::{Choice, InputType, Item};
+pub use problems::{Problem, Problems};
+pub use spec::{Kind, Literal, Number, Spec, Type};
+pub use types::{Path, Secret};
+pub use values::Values;

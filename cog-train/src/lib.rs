@@ -1,0 +1,33 @@
+//! Fine-tuning jobs as Rust types.
+
+// Code that the macros emit names the crate `::cog_train`; here that is this crate.
+extern crate self as cog_train;
+
+pub mod config;
+pub mod device;
+pub mod error;
+pub mod input;
+pub mod output;
+pub mod prelude;
+pub mod progress;
+pub mod rng;
+pub mod weights;
+
+mod job;
+mod predictor;
+mod trainer;
+
+pub use anyhow;
+pub use candle_core;
+pub use candle_nn;
+pub use serde_json;
+
+pub use config::Config;
+pub use error::Error;
+pub use input::{Choice, Path, Secret};
+pub use job::{Job, Record, Setup};
+pub use output::{PredictOutput, TrainOutput};
+pub use predictor::{PredictInputs, Predictor};
+pub use progress::CancelToken;
+pub use trainer::{TrainInputs, Trainer};
+pub use weights::Weights;
