@@ -43,10 +43,10 @@ use text::{Batch, END_OF_TEXT, Example, Text};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SEED: u64 = 1;
-const STEPS: u64 = 1600;
-const BATCH: usize = 32;
+const STEPS: u64 = 1200;
+const BATCH: usize = 16;
 /// Texts are drawn by so many batches at once and sorted by length: so there is little padding.
-const BATCHES_AT_ONCE: usize = 10;
+const BATCHES_AT_ONCE: usize = 20;
 const LEARNING_RATE: f64 = 3e-3;
 
 fn main() -> Result<()> {
