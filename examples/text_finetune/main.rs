@@ -238,23 +238,3 @@ cog_train::run!(TextFinetune, predictor = TextGenerator, config = "cog.yaml");
 
 #[cfg(test)]
 mod tests;
-fn temporary_main() -> Result<()> {
-    let t = std::time::Instant::now();
-    let mut args = std::env::args().skip(1);
-    let epochs: u32 = args.next().unwrap().parse()?;
-    let learning_rate: f64 = args.next().unwrap().parse()?;
-    let train_data = args.next().map(|p| p.as_str().into());
-    let mut trainer = TextFinetune::setup(&Setup::for_test())?;
-    let dir = std::path::Path::new("/tmp/ex/run"); let _ = std::fs::remove_dir_all(dir);
-    let out = trainer.train(Inputs { train_data, learning_rate, epochs, batch_size: 8, max_steps: None, optimizer: Method::AdamW, seed: 42 }, &mut Job::for_test(dir))?;
-    println!("{out:?} {:?}", t.elapsed());
-    for w in [None, Some(Weights::open(out.weights.to_str().unwrap())?)] {
-        let t = std::time::Instant::now();
-        let mut g = TextGenerator::setup(&Setup::for_test(), w.as_ref())?;
-        for p in ["How is the weather today?", "The weather", "What should I cook tonight?", "Tell me a joke."] {
-            println!("{p} |{}", g.predict(Prompt { prompt: p.to_owned(), max_tokens: 60, temperature: 0.7, seed: 1 }, &mut Job::for_test(dir))?);
-        }
-        println!("{:?}", t.elapsed());
-    }
-    Ok(())
-}
