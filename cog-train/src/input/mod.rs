@@ -3,12 +3,14 @@
 //! No tensor, no file, no network in here.
 
 mod convert;
+mod mask;
 mod problems;
 mod spec;
 mod types;
 mod values;
 
 pub use convert::{Choice, InputType, Item};
+pub use mask::Mask;
 pub use problems::{Problem, Problems};
 pub use spec::{Kind, Literal, Number, Spec, Type};
 pub use types::{Path, Secret};

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use super::json_number;
-use crate::progress::Report;
+use crate::progress::{Report, json_number};
 
 /// How to speak: lines for a person, or one JSON object a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
