@@ -22,15 +22,15 @@ pub(crate) type Digests = Map<String, Value>;
 pub(crate) fn check(values: &Values) -> Result<(), Problems> {
     let mut problems = Vec::new();
     for (name, text) in values.paths() {
-        if is_url(text) {
+        if is_url(&text) {
             continue;
         }
-        let message = match fs::metadata(text) {
-            Ok(data) if data.is_dir() => fs::read_dir(text).err(),
-            Ok(_) => File::open(text).err(),
+        let failed = match fs::metadata(&text) {
+            Ok(data) if data.is_dir() => fs::read_dir(&text).err(),
+            Ok(_) => File::open(&text).err(),
             Err(error) => Some(error),
         };
-        if let Some(error) = message {
+        if let Some(error) = failed {
             problems.push(Problem::new(name, format!("cannot read `{text}`: {}", plain_io(&error))));
         }
     }
@@ -53,6 +53,8 @@ pub(crate) fn bring(
             *text = fetched.display().to_string();
         }
         let described = describe(Path::new(text.as_str()), cancel)?;
+        // `docs/1` is an item of the list `docs`.
+        let name = name.split('/').next().unwrap_or_default();
         let list = digests.entry(name).or_insert_with(|| json!([]));
         if let Value::Array(list) = list {
             list.push(described);

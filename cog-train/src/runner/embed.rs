@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::{Map, Value};
 
 use super::panics::guarded;
 use super::run::{Run, Status, World};
 use super::{bring, error_text};
 use crate::error::Error;
-use crate::input::{Unknown, Values};
+use crate::input::{self, Unknown, Values};
 use crate::job::Setup;
 use crate::progress::{CancelToken, Silent};
 use crate::trainer::{TrainInputs, Trainer};
@@ -84,8 +84,7 @@ impl<T: Trainer> Runner<T> {
     /// [`Error::Inputs`] with all that is wrong with the inputs; else what the trainer fails with. After a panic the
     /// trainer is set up again by the next call.
     pub fn train(&mut self, inputs: Value) -> anyhow::Result<T::Output> {
-        let Value::Object(inputs) = inputs else { bail!("the inputs are not a JSON object") };
-        let (mut values, _) = Values::check(T::Inputs::TABLE, inputs, Unknown::Refuse).map_err(Error::from)?;
+        let mut values = input::check(T::Inputs::TABLE, &inputs, Unknown::Refuse).map_err(Error::from)?.values;
         bring::check(&values).map_err(Error::from)?;
         let name = std::any::type_name::<T>().rsplit("::").next().unwrap_or("trainer");
         let mut run = Run::train(name, None, &values, None)?;

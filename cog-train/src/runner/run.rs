@@ -14,7 +14,7 @@ use super::clock::Utc;
 use super::folder::{RunFolder, RunRecord};
 use super::roles::Kind;
 use crate::error::Error;
-use crate::input::{Mask, Values};
+use crate::input::{Entry, Mask, Values};
 use crate::job::{Job, Setup, Start};
 use crate::progress::{CancelToken, Report};
 
@@ -112,7 +112,7 @@ impl Run {
         cancel: &CancelToken,
         report: &mut dyn Report,
     ) -> Result<(), Error> {
-        let given = values.record();
+        let given = described(values);
         let digests = bring(values, &self.folder.dir, cancel, report)?;
         if let Some(record) = &mut self.record {
             record.set("inputs", self.mask.value(inputs_with_files(given, digests)));
@@ -178,7 +178,13 @@ impl Run {
     }
 }
 
-/// Each input with its value and its origin, and the files behind it.
+/// Each input with its value and its origin; secrets are asterisks.
+fn described(values: &Values) -> Map<String, Value> {
+    let describe = |entry: Entry<'_>| json!({"value": entry.value, "origin": entry.origin.as_str()});
+    values.entries().map(|entry| (entry.name.to_owned(), describe(entry))).collect()
+}
+
+/// Adds the files behind the inputs.
 fn inputs_with_files(mut inputs: Map<String, Value>, digests: Digests) -> Value {
     for (name, files) in digests {
         if let Some(Value::Object(input)) = inputs.get_mut(&name) {
@@ -190,7 +196,8 @@ fn inputs_with_files(mut inputs: Map<String, Value>, digests: Digests) -> Value 
 
 /// The run's seed and where it came from: an input named `seed`, else `--seed`, else drawn.
 fn seed_of(values: &Values, argument: Option<u64>) -> (u64, &'static str) {
-    if let Some(seed) = values.get("seed").and_then(crate::input::seed_from) {
+    let input = values.get("seed");
+    if let Some(seed) = input.and_then(|seed| seed.as_u64().or_else(|| seed.as_i64().map(i64::cast_unsigned))) {
         return (seed, "input");
     }
     if let Some(seed) = argument {

@@ -1,0 +1,1 @@
+//! Which `cog.yaml` holds.
