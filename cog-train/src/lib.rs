@@ -13,7 +13,9 @@ pub mod progress;
 pub mod rng;
 pub mod weights;
 
+pub mod fetch;
 mod job;
+pub mod runner;
 mod predictor;
 mod trainer;
 

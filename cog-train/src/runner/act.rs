@@ -14,7 +14,7 @@ use super::run::{Run, Status, World};
 use super::terminal::{Format, Terminal};
 use super::{bring, cog_yaml, env, error_text, pairs, signals};
 use crate::error::Error;
-use crate::input::{Unknown, Values};
+use crate::input::{self, Unknown, Values};
 use crate::job::Setup;
 use crate::output::Output;
 use crate::progress::CancelToken;
@@ -86,13 +86,18 @@ fn attempt(app: &App, role: &Role, act: &Act, terminal: &Terminal) -> anyhow::Re
     Ok(answer)
 }
 
+/// The checked inputs. `--seed` stands for an input named `seed` that is not given.
 fn read_inputs(role: &Role, act: &Act) -> Result<Values, Error> {
-    let given = match &act.json {
+    let mut given = match &act.json {
         Some(text) => pairs::from_json(role.table, text)?,
         None => pairs::from_pairs(role.table, &act.inputs)?,
     };
-    let seeded = given.with_seed(role.table, act.seed);
-    Ok(seeded.check(role.table, Unknown::Refuse)?)
+    if let (Value::Object(map), Some(seed)) = (&mut given, act.seed)
+        && role.table.iter().any(|spec| spec.name == "seed" && matches!(spec.ty.kind, input::Kind::Integer { .. }))
+    {
+        map.entry("seed").or_insert_with(|| seed.into());
+    }
+    Ok(input::check(role.table, &given, Unknown::Refuse)?.values)
 }
 
 /// The process around one run.

@@ -23,7 +23,9 @@ mod terminal;
 use std::process::ExitCode;
 
 use self::args::{Command, Stop};
+use self::roles::Role;
 use self::terminal::{Format, Terminal};
+use crate::input::schema::{self, Api, Side};
 
 pub use app::App;
 pub use embed::Runner;
@@ -37,7 +39,7 @@ pub fn main(app: &App) -> ExitCode {
             let role = app.role(act.kind).expect("the arguments name a role that is there");
             act::act(app, role, &act)
         }
-        Ok(Command::Schema) => answer(&terminal, &format!("{:#}\n", schema(app))),
+        Ok(Command::Schema) => answer(&terminal, &format!("{:#}\n", openapi(app))),
         Ok(Command::Check { config }) => cog_yaml::check(app, config.as_deref(), &terminal),
         Err(Stop::Shown(text)) => answer(&terminal, &text),
         Err(Stop::Wrong(text)) => {
@@ -49,6 +51,21 @@ pub fn main(app: &App) -> ExitCode {
 
 fn answer(terminal: &Terminal, text: &str) -> u8 {
     u8::from(terminal.result(text).is_err())
+}
+
+/// The version of Cog whose interface the document follows.
+const COG_VERSION: &str = "0.22.0";
+
+/// The OpenAPI document of a binary.
+fn openapi(app: &App) -> serde_json::Value {
+    fn side(role: &Role) -> Side<'static> {
+        Side { table: role.table, output: (role.output)() }
+    }
+    schema::document(&Api {
+        version: COG_VERSION,
+        train: app.trainer.as_ref().map(side),
+        predict: app.predictor.as_ref().map(side),
+    })
 }
 
 /// The whole chain of an error in one text, without candle's backtraces and without saying a thing twice.

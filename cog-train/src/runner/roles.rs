@@ -40,7 +40,7 @@ impl Role {
             name,
             about: T::Inputs::ABOUT,
             table: T::Inputs::TABLE,
-            output: T::Output::output_type,
+            output: <T::Output as TrainOutput>::output_type,
             setup: |setup| Ok(Box::new(Training(guarded("setup", || T::setup(setup))?))),
         }
     }
@@ -51,7 +51,7 @@ impl Role {
             name,
             about: P::Inputs::ABOUT,
             table: P::Inputs::TABLE,
-            output: P::Output::output_type,
+            output: <P::Output as PredictOutput>::output_type,
             setup: |setup| Ok(Box::new(Predicting(guarded("setup", || P::setup(setup, setup.weights()))?))),
         }
     }
@@ -63,13 +63,13 @@ struct Predicting<P>(P);
 impl<T: Trainer> Actor for Training<T> {
     fn act(&mut self, values: &Values, job: &mut Job) -> anyhow::Result<Output> {
         let inputs = T::Inputs::from_values(values).map_err(crate::Error::from)?;
-        Ok(guarded("train", || self.0.train(inputs, job))?.into_output())
+        Ok(TrainOutput::into_output(guarded("train", || self.0.train(inputs, job))?))
     }
 }
 
 impl<P: Predictor> Actor for Predicting<P> {
     fn act(&mut self, values: &Values, job: &mut Job) -> anyhow::Result<Output> {
         let inputs = P::Inputs::from_values(values).map_err(crate::Error::from)?;
-        Ok(guarded("predict", || self.0.predict(inputs, job))?.into_output())
+        Ok(PredictOutput::into_output(guarded("predict", || self.0.predict(inputs, job))?))
     }
 }

@@ -110,7 +110,7 @@ impl Report for Terminal {
     }
 
     fn metric(&mut self, name: &str, step: u64, value: f64) {
-        let mut inner = self.inner();
+        let inner = self.inner();
         if inner.format == Format::Json {
             inner.plain(&json!({"type": "metric", "step": step, "name": name, "value": json_number(value)}).to_string());
         }
