@@ -3,9 +3,11 @@
 // Code that the macros emit names the crate `::cog_train`; here that is this crate.
 extern crate self as cog_train;
 
+pub mod archive;
 pub mod config;
 pub mod device;
 pub mod error;
+pub mod fetch;
 pub mod input;
 pub mod output;
 pub mod prelude;
