@@ -11,10 +11,14 @@ pub mod output;
 pub mod prelude;
 pub mod progress;
 pub mod rng;
+pub mod runner;
 pub mod weights;
 
 mod job;
 mod predictor;
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod trainer;
 
 pub use anyhow;
@@ -31,3 +35,5 @@ pub use predictor::{PredictInputs, Predictor};
 pub use progress::CancelToken;
 pub use trainer::{TrainInputs, Trainer};
 pub use weights::Weights;
+
+pub use cog_train_derive::{Choice, PredictInputs, PredictOutput, TrainInputs, TrainOutput, run, train};

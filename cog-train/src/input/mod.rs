@@ -7,6 +7,7 @@ mod problems;
 mod spec;
 mod types;
 mod values;
+pub(crate) mod verify;
 
 pub use convert::{Choice, InputType, Item};
 pub use problems::{Problem, Problems};
