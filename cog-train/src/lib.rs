@@ -18,6 +18,9 @@ pub mod weights;
 
 mod job;
 mod predictor;
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod trainer;
 
 pub use anyhow;
@@ -35,3 +38,5 @@ pub use progress::CancelToken;
 pub use runner::Runner;
 pub use trainer::{TrainInputs, Trainer};
 pub use weights::Weights;
+
+pub use cog_train_derive::{Choice, PredictInputs, PredictOutput, TrainInputs, TrainOutput, run, train};

@@ -12,6 +12,7 @@ pub mod schema;
 mod spec;
 mod types;
 mod values;
+pub(crate) mod verify;
 
 pub use convert::{Choice, InputType, Item};
 pub use mask::Mask;
