@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::reference;
+use crate::input::convert::Item;
 use crate::input::output_type::OutputType;
 use crate::input::rules::{bounds, choices, type_name};
 use crate::input::spec::{Kind, Number, Spec};
@@ -90,13 +91,12 @@ fn item(spec: &Spec, place: &mut impl FnMut(&Spec, Value) -> String) -> Map<Stri
         }
         _ => {}
     }
-    // An `i64` is what Cog calls an integer; its range goes without saying.
-    let said =
-        |bound: &Number| ![i64::MIN, i64::MAX].map(|end| Number::Int(end.into())).contains(bound);
     let (least, greatest) = bounds(spec);
+    // An `i64` is what Cog calls an integer; its own range goes without saying.
+    let unsaid = |declared: Option<Number>| kind == <i64 as Item>::KIND && declared.is_none();
     for (keyword, value) in [
-        ("minimum", least.filter(said).map(Number::to_json)),
-        ("maximum", greatest.filter(said).map(Number::to_json)),
+        ("minimum", least.filter(|_| !unsaid(spec.ge)).map(Number::to_json)),
+        ("maximum", greatest.filter(|_| !unsaid(spec.le)).map(Number::to_json)),
         ("minLength", spec.min_length.map(Value::from)),
         ("maxLength", spec.max_length.map(Value::from)),
         ("pattern", spec.regex.map(Value::from)),
