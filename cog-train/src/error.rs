@@ -122,6 +122,22 @@ impl Error {
     }
 }
 
+/// The first [`Error`] in the chain of an author's error.
+pub(crate) fn find(error: &anyhow::Error) -> Option<&Error> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+/// One link of an error's chain as text, without candle's backtrace.
+pub(crate) fn plain(cause: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(error) = cause.downcast_ref::<candle_core::Error>() {
+        plain_tensor(error)
+    } else if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+        plain_io(error)
+    } else {
+        cause.to_string()
+    }
+}
+
 /// What a system error says, without "(os error 2)".
 pub(crate) fn plain_io(error: &std::io::Error) -> String {
     let text = error.to_string();

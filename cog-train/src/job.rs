@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::progress::{CancelToken, Report, Silent};
+use crate::input::Mask;
+use crate::progress::{CancelToken, Report, Silent, json_number};
 use crate::rng::Rng;
 use crate::weights::Weights;
 
@@ -79,6 +80,7 @@ pub struct Job {
     resume: Option<PathBuf>,
     resume_read: Cell<bool>,
     report: Box<dyn Report>,
+    mask: Mask,
     log: Option<File>,
     metrics: Option<File>,
     records: Map<String, Value>,
@@ -95,13 +97,15 @@ pub(crate) struct Start {
     pub(crate) cancel: CancelToken,
     pub(crate) save: Arc<AtomicBool>,
     pub(crate) report: Box<dyn Report>,
+    /// What no line may show.
+    pub(crate) mask: Mask,
     /// Whether to keep `log.txt` and `metrics.jsonl` in `dir`.
     pub(crate) keep_files: bool,
 }
 
 impl Job {
     pub(crate) fn start(start: Start) -> Result<Self, Error> {
-        let Start { id, dir, device, seed, cancel, save, report, keep_files } = start;
+        let Start { id, dir, device, seed, cancel, save, report, mask, keep_files } = start;
         let append = |name: &str| {
             let path = dir.join(name);
             OpenOptions::new()
@@ -125,6 +129,7 @@ impl Job {
             resume: None,
             resume_read: Cell::new(false),
             report,
+            mask,
             log,
             metrics,
             records: Map::new(),
@@ -149,6 +154,7 @@ impl Job {
             cancel: CancelToken::new(),
             save: Arc::default(),
             report: Box::new(Silent),
+            mask: Mask::default(),
             keep_files: true,
         })
         .expect("the test's run folder can be written")
@@ -184,9 +190,10 @@ impl Job {
         Rng::new(self.seed, purpose)
     }
 
-    /// One line to the terminal, to `log.txt` and to the HTTP logs.
+    /// One line to the terminal, to `log.txt` and to the HTTP logs. The texts of secret inputs are masked.
     pub fn line(&mut self, text: impl Display) {
         let text = text.to_string();
+        let text = self.mask.text(&text);
         self.report.line(&text);
         let written = self.log.as_mut().map_or(Ok(()), |log| writeln!(log, "{text}"));
         self.keep("log.txt", written);
@@ -197,16 +204,7 @@ impl Job {
     /// A number that is not finite is written as `"NaN"`, `"Infinity"` or `"-Infinity"`, for JSON has no number for it.
     pub fn metric(&mut self, name: &str, step: u64, value: f64) {
         self.report.metric(name, step, value);
-        let number = if value.is_finite() {
-            Value::from(value)
-        } else if value.is_nan() {
-            Value::from("NaN")
-        } else if value > 0.0 {
-            Value::from("Infinity")
-        } else {
-            Value::from("-Infinity")
-        };
-        let line = json!({"step": step, name: number});
+        let line = json!({"step": step, name: json_number(value)});
         let written = self.metrics.as_mut().map_or(Ok(()), |file| writeln!(file, "{line}"));
         self.keep("metrics.jsonl", written);
     }

@@ -3,18 +3,24 @@
 // Code that the macros emit names the crate `::cog_train`; here that is this crate.
 extern crate self as cog_train;
 
+pub mod archive;
 pub mod config;
 pub mod device;
 pub mod error;
+pub mod fetch;
 pub mod input;
 pub mod output;
 pub mod prelude;
 pub mod progress;
 pub mod rng;
+pub mod runner;
 pub mod weights;
 
 mod job;
 mod predictor;
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod trainer;
 
 pub use anyhow;
@@ -29,5 +35,8 @@ pub use job::{Job, Record, Setup};
 pub use output::{PredictOutput, TrainOutput};
 pub use predictor::{PredictInputs, Predictor};
 pub use progress::CancelToken;
+pub use runner::Runner;
 pub use trainer::{TrainInputs, Trainer};
 pub use weights::Weights;
+
+pub use cog_train_derive::{Choice, PredictInputs, PredictOutput, TrainInputs, TrainOutput, run, train};

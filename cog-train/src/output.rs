@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use crate::input::Path;
 use crate::weights::Weights;
 
+pub use crate::input::{OutputField, OutputType};
+
 /// A returned value: JSON with files in it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
@@ -20,38 +22,6 @@ pub enum Output {
     List(Vec<Output>),
     /// A map, or a `#[derive(TrainOutput)]` struct, in the order of its fields.
     Object(Vec<(String, Output)>),
-}
-
-/// What the schema says of an output.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutputType {
-    /// Text.
-    String,
-    /// A whole number.
-    Integer,
-    /// A number.
-    Number,
-    /// `true` or `false`.
-    Boolean,
-    /// A file.
-    Path,
-    /// A JSON object, or anything.
-    Object,
-    /// A list.
-    Array(Box<OutputType>),
-    /// A derived struct: its fields in order.
-    Fields(Vec<OutputField>),
-}
-
-/// A field of a derived output struct.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutputField {
-    /// Its name.
-    pub name: &'static str,
-    /// Its type, without `Option`.
-    pub ty: OutputType,
-    /// Whether it is an `Option`.
-    pub optional: bool,
 }
 
 /// What `train` may return: `Path`, `Weights`, `String`, `bool`, a number, `Vec` of these, a map, `serde_json::Value`,

@@ -48,6 +48,9 @@ pub trait Predictor: Sized + 'static {
     note = "put `#[derive(PredictInputs)]` on the struct `{Self}`"
 )]
 pub trait PredictInputs: Sized + 'static {
+    /// What the inputs are for as a whole, in the author's words: the struct's own doc comment, shown by `--help`.
+    const ABOUT: &'static str = "";
+
     /// One row for each field, in the order of the fields.
     const TABLE: &'static [Spec];
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::Value;
+
 use crate::error::Error;
 
 /// Asks a run to stop. Clones share one flag, which any thread may set or read.
@@ -64,4 +66,15 @@ impl Report for Silent {
     fn line(&mut self, _text: &str) {}
     fn metric(&mut self, _name: &str, _step: u64, _value: f64) {}
     fn progress(&mut self, _what: &str, _done: u64, _total: u64) {}
+}
+
+/// A number as JSON. JSON has no number for what is not finite: those are `"NaN"`, `"Infinity"` and `"-Infinity"`.
+pub(crate) fn json_number(value: f64) -> Value {
+    if value.is_finite() {
+        Value::from(value)
+    } else if value.is_nan() {
+        Value::from("NaN")
+    } else {
+        Value::from(if value > 0.0 { "Infinity" } else { "-Infinity" })
+    }
 }

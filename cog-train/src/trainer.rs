@@ -50,6 +50,9 @@ pub trait Trainer: Sized + 'static {
     note = "put `#[derive(TrainInputs)]` on the struct `{Self}`"
 )]
 pub trait TrainInputs: Sized + 'static {
+    /// What the inputs are for as a whole, in the author's words: the struct's own doc comment, shown by `--help`.
+    const ABOUT: &'static str = "";
+
     /// One row for each field, in the order of the fields.
     const TABLE: &'static [Spec];
 

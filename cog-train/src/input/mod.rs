@@ -3,13 +3,21 @@
 //! No tensor, no file, no network in here.
 
 mod convert;
+mod mask;
+mod number;
+mod output_type;
 mod problems;
+mod rules;
+pub mod schema;
 mod spec;
 mod types;
 mod values;
+pub(crate) mod verify;
 
 pub use convert::{Choice, InputType, Item};
+pub use mask::Mask;
+pub use output_type::{OutputField, OutputType};
 pub use problems::{Problem, Problems};
 pub use spec::{Kind, Literal, Number, Spec, Type};
 pub use types::{Path, Secret};
-pub use values::Values;
+pub use values::{Checked, Entry, Origin, Unknown, Values, check};

@@ -1,8 +1,10 @@
-//! What is wrong with given inputs, all of it in one report.
+//! What is wrong with given inputs, all of it in one report: as text for people, as Cog's 422 body for HTTP.
 
 use std::fmt;
 
-/// One input that is not valid.
+use serde_json::{Value, json};
+
+/// One thing that is wrong with one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
@@ -16,14 +18,104 @@ pub struct Problem {
     pub missing: bool,
 }
 
-/// All inputs that are not valid.
+impl Problem {
+    /// A problem of an input that was given.
+    #[must_use]
+    pub fn new(input: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { input: input.into(), message: message.into(), hint: None, missing: false }
+    }
+
+    /// An input that is required and was not given.
+    #[must_use]
+    pub fn missing(input: impl Into<String>) -> Self {
+        Self { missing: true, ..Self::new(input, "Field required") }
+    }
+
+    /// Adds what to write instead.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The input's name without the index of an item.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.input.split_once('/').map_or(&self.input, |(name, _)| name)
+    }
+}
+
+/// All that is wrong with the inputs of one call.
+///
+/// ```
+/// use cog_train::input::{Problem, Problems};
+///
+/// let problems = Problems::new(vec![
+///     Problem::missing("train_data"),
+///     Problem::new("learning_rte", "no such input").with_hint("did you mean `learning_rate`?"),
+///     Problem::new("epochs", "300 is greater than the maximum of 10"),
+/// ]);
+/// let text = "\
+/// 3 inputs are not valid
+///   `epochs`: 300 is greater than the maximum of 10
+///   `learning_rte`: no such input
+///   hint: did you mean `learning_rate`?
+///   `train_data`: Field required";
+/// assert_eq!(problems.to_string(), text);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems(pub(crate) Vec<Problem>);
 
 impl Problems {
+    /// The problems in Cog's order: by the name of the input, and what is missing last, as it was declared.
+    #[must_use]
+    pub fn new(mut problems: Vec<Problem>) -> Self {
+        // The sort is stable: items of a list, rules of one input and missing inputs stay as they were found.
+        problems.sort_by(|a, b| {
+            let key = |problem: &Problem| (!problem.missing).then(|| problem.name().to_owned());
+            a.missing.cmp(&b.missing).then_with(|| key(a).cmp(&key(b)))
+        });
+        Self(problems)
+    }
+
     /// The problems, in the order in which they are shown.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
+    }
+
+    /// The body of Cog's answer 422.
+    ///
+    /// ```
+    /// use cog_train::input::{Problem, Problems};
+    ///
+    /// let problems = Problems::new(vec![Problem::missing("text")]);
+    /// assert_eq!(
+    ///     problems.detail().to_string(),
+    ///     r#"{"detail":[{"loc":["body","input","text"],"msg":"Field required","type":"value_error.missing"}]}"#
+    /// );
+    /// ```
+    #[must_use]
+    pub fn detail(&self) -> Value {
+        let detail: Vec<Value> = self
+            .iter()
+            .map(|problem| {
+                json!({
+                    "loc": ["body", "input", problem.input],
+                    "msg": problem.message,
+                    "type": if problem.missing { "value_error.missing" } else { "value_error" },
+                })
+            })
+            .collect();
+        json!({ "detail": detail })
+    }
+}
+
+impl<'a> IntoIterator for &'a Problems {
+    type Item = &'a Problem;
+    type IntoIter = std::slice::Iter<'a, Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 
@@ -31,16 +123,88 @@ impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.len() {
+        // An input that breaks two rules is one input.
+        let mut names: Vec<&str> = self.iter().map(Problem::name).collect();
+        names.sort_unstable();
+        names.dedup();
+        match names.len() {
             1 => write!(f, "1 input is not valid")?,
             n => write!(f, "{n} inputs are not valid")?,
         }
-        for problem in &self.0 {
+        for problem in self {
             write!(f, "\n  `{}`: {}", problem.input, problem.message)?;
             if let Some(hint) = &problem.hint {
                 write!(f, "\n  hint: {hint}")?;
             }
         }
         Ok(())
+    }
+}
+
+/// What to write in place of a name that is none of `names`.
+pub(crate) fn unknown_hint<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+    // Below this share of equal letters a suggestion misleads more than it helps.
+    const ALIKE: f64 = 0.6;
+    let wanted = name.to_lowercase().replace('-', "_");
+    let nearest = names
+        .clone()
+        .map(|known| {
+            (strsim::normalized_damerau_levenshtein(&wanted, &known.to_lowercase()), known)
+        })
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    if let Some((_, known)) = nearest {
+        return format!("did you mean `{known}`?");
+    }
+    let all: Vec<String> = names.map(|known| format!("`{known}`")).collect();
+    match all.as_slice() {
+        [] => "there are no inputs".to_owned(),
+        [only] => format!("the only input is {only}"),
+        _ => format!("the inputs are {}", all.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_rules_of_one_input_are_one_input() {
+        let problems = Problems::new(vec![
+            Problem::new("ids/10", "a"),
+            Problem::new("ids/9", "b"),
+            Problem::new("ids", "c"),
+        ]);
+        assert_eq!(
+            problems.to_string(),
+            "1 input is not valid\n  `ids/10`: a\n  `ids/9`: b\n  `ids`: c"
+        );
+    }
+
+    #[test]
+    fn missing_stand_last_as_declared() {
+        let problems = Problems::new(vec![
+            Problem::missing("text"),
+            Problem::new("zeta", "1"),
+            Problem::missing("steps"),
+            Problem::new("alpha", "2"),
+        ]);
+        let order: Vec<&str> = problems.iter().map(|problem| problem.input.as_str()).collect();
+        assert_eq!(order, ["alpha", "zeta", "text", "steps"]);
+    }
+
+    #[test]
+    fn hints_name_the_nearest_or_all() {
+        let names = ["learning_rate", "epochs", "seed"];
+        for (given, hint) in [
+            ("learning_rte", "did you mean `learning_rate`?"),
+            ("learning-rate", "did you mean `learning_rate`?"),
+            ("Epoch", "did you mean `epochs`?"),
+            ("momentum", "the inputs are `learning_rate`, `epochs`, `seed`"),
+        ] {
+            assert_eq!(unknown_hint(given, names.into_iter()), hint);
+        }
+        assert_eq!(unknown_hint("x", ["text"].into_iter()), "the only input is `text`");
+        assert_eq!(unknown_hint("x", [].into_iter()), "there are no inputs");
     }
 }

@@ -1,29 +1,255 @@
-//! Checked values.
+//! From the JSON object that a caller gave to one value for every input: defaults filled in, everything checked, all
+//! problems at once.
+
+use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
 use super::convert::InputType;
-use super::problems::{Problem, Problems};
+use super::problems::{Problem, Problems, unknown_hint};
+use super::rules;
+use super::spec::{Kind, Spec, Type};
+use super::types::MASK;
+
+/// What is done about names that are not in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// Each is a problem: on the command line, where a misspelt name would train with the default.
+    Refuse,
+    /// They are dropped and named in [`Checked::dropped`]: over HTTP, as Cog does.
+    Drop,
+}
+
+/// What [`check`] gives.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Checked {
+    /// One value for every input of the table.
+    pub values: Values,
+    /// Names that are not in the table, as they were given. Always empty under [`Unknown::Refuse`].
+    pub dropped: Vec<String>,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The caller gave it; an explicit null too.
+    Given,
+    /// It was left out and has a default.
+    Default,
+    /// It was left out and is null.
+    Absent,
+}
+
+impl Origin {
+    /// The word for it in `run.json`: `given`, `default` or `absent`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::Default => "default",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// Checks a JSON object of inputs against a table.
+///
+/// - A missing input takes its default, or null when it is an `Option`; else it is a problem.
+/// - An explicit null is `None` for an `Option`, whatever its default, and a problem for anything else.
+/// - A whole number is a float, and `1.0` is the integer `1`.
+///
+/// ```
+/// use cog_train::input::{self, InputType, Literal, Number, Origin, Spec, Unknown};
+/// use serde_json::json;
+///
+/// const TABLE: &[Spec] = &[
+///     Spec::new("epochs", <u32 as InputType>::TYPE).default(Literal::Int(3)).le(Number::Int(10)),
+///     Spec::new("run_name", <Option<String> as InputType>::TYPE),
+/// ];
+///
+/// let checked = input::check(TABLE, &json!({"run_name": "a"}), Unknown::Refuse).unwrap();
+/// assert_eq!(checked.values.take::<u32>("epochs").unwrap(), 3);
+/// assert_eq!(checked.values.origin("epochs"), Some(Origin::Default));
+///
+/// let problems = input::check(TABLE, &json!({"epochs": 300}), Unknown::Refuse).unwrap_err();
+/// assert_eq!(problems.to_string(), "1 input is not valid\n  `epochs`: 300 is greater than the maximum of 10");
+/// ```
+///
+/// # Errors
+///
+/// All problems, in the order of [`Problems::new`].
+pub fn check(table: &[Spec], given: &Value, unknown: Unknown) -> Result<Checked, Problems> {
+    let Some(given) = given.as_object() else {
+        let secret = table.iter().any(|spec| spec.ty.kind == Kind::Secret);
+        let shown = if secret { MASK.to_owned() } else { given.to_string() };
+        return Err(Problems::new(vec![Problem::new(
+            "__root__",
+            format!("{shown} is not of type \"object\""),
+        )]));
+    };
+    let mut problems = Vec::new();
+    let mut dropped = Vec::new();
+    for name in given.keys().filter(|name| table.iter().all(|spec| spec.name != *name)) {
+        match unknown {
+            Unknown::Drop => dropped.push(name.clone()),
+            Unknown::Refuse => {
+                let hint = unknown_hint(name, table.iter().map(|spec| spec.name));
+                problems.push(Problem::new(name, "no such input").with_hint(hint));
+            }
+        }
+    }
+    let entries = table.iter().map(|spec| resolve(spec, given, &mut problems)).collect();
+    if problems.is_empty() {
+        Ok(Checked { values: Values(entries), dropped })
+    } else {
+        Err(Problems::new(problems))
+    }
+}
+
+fn resolve(spec: &Spec, given: &Map<String, Value>, problems: &mut Vec<Problem>) -> Slot {
+    let (value, origin) = match (given.get(spec.name), spec.default) {
+        (Some(value), _) => {
+            rules::check(spec, value, problems);
+            (value.clone(), Origin::Given)
+        }
+        (None, Some(default)) => (default.to_json(), Origin::Default),
+        (None, None) => {
+            if !spec.ty.optional {
+                problems.push(Problem::missing(spec.name));
+            }
+            (Value::Null, Origin::Absent)
+        }
+    };
+    Slot { name: spec.name, ty: spec.ty, value, origin }
+}
 
 /// Values that were checked against a table: one for every input, null for an `Option` that was left out.
+///
+/// `Debug` shows secrets as asterisks.
 #[derive(Clone, PartialEq)]
-pub struct Values(pub(crate) Map<String, Value>);
+pub struct Values(Vec<Slot>);
+
+#[derive(Clone, PartialEq)]
+struct Slot {
+    name: &'static str,
+    ty: Type,
+    value: Value,
+    origin: Origin,
+}
+
+/// One value as it may be written down.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Entry<'a> {
+    /// The input's name.
+    pub name: &'static str,
+    /// The value; a secret is asterisks.
+    pub value: Cow<'a, Value>,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Whether it is a secret that was given, so that `value` is not what the trainer sees.
+    pub hidden: bool,
+}
 
 impl Values {
     /// The value of a field.
     ///
     /// # Errors
     ///
-    /// A problem at `name` when the value does not fit `T`; checking the values against the table comes first and
-    /// reports all problems at once.
+    /// A problem at `name` when the value does not fit `T`. After [`check`] against the same table that is only so for
+    /// a number that an `f32` cannot hold.
     pub fn take<T: InputType>(&self, name: &str) -> Result<T, Problems> {
-        T::from_value(self.0.get(name).unwrap_or(&Value::Null)).ok_or_else(|| {
-            Problems(vec![Problem {
-                input: name.to_owned(),
-                message: "the value does not fit the type of the field".to_owned(),
-                hint: None,
-                missing: false,
-            }])
+        let value = self.get(name).unwrap_or(&Value::Null);
+        T::from_value(value).ok_or_else(|| {
+            let shown = rules::shown(T::TYPE.kind, value);
+            Problems::new(vec![Problem::new(
+                name,
+                format!("{shown} does not fit the type of the field"),
+            )])
         })
     }
+
+    /// The value of an input as JSON, secrets in the clear; `None` when the table has no such input.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.slot(name).map(|slot| &slot.value)
+    }
+
+    /// Where the value of an input came from; `None` when the table has no such input.
+    #[must_use]
+    pub fn origin(&self, name: &str) -> Option<Origin> {
+        self.slot(name).map(|slot| slot.origin)
+    }
+
+    /// Every input as it may be written down, in the order of the table.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.0.iter().map(|slot| {
+            let hidden = slot.ty.kind == Kind::Secret && !slot.value.is_null();
+            let value =
+                if hidden { Cow::Owned(masked(&slot.value)) } else { Cow::Borrowed(&slot.value) };
+            Entry { name: slot.name, value, origin: slot.origin, hidden }
+        })
+    }
+
+    /// Every file of the inputs, with the name that a [`Problem`] would have (`docs`, `docs/1`): for the caller who
+    /// fetches addresses and puts local files in their place.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = (String, &mut String)> {
+        self.0.iter_mut().filter(|slot| slot.ty.kind == Kind::Path).flat_map(|slot| {
+            let name = slot.name;
+            let (one, many) = match &mut slot.value {
+                Value::String(path) => (Some((name.to_owned(), path)), None),
+                Value::Array(items) => (None, Some(items)),
+                _ => (None, None),
+            };
+            let items =
+                many.into_iter().flatten().enumerate().filter_map(
+                    move |(index, item)| match item {
+                        Value::String(path) => Some((format!("{name}/{index}"), path)),
+                        _ => None,
+                    },
+                );
+            one.into_iter().chain(items)
+        })
+    }
+
+    /// The same for the caller who only looks.
+    pub fn paths(&self) -> impl Iterator<Item = (String, String)> {
+        let mut copy = self.clone();
+        copy.paths_mut().map(|(name, path)| (name, path.clone())).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The texts of all secrets, in the clear: for a [`Mask`](super::Mask).
+    pub fn secrets(&self) -> impl Iterator<Item = String> {
+        fn texts(value: &Value) -> Vec<String> {
+            match value {
+                Value::String(text) => vec![text.clone()],
+                Value::Array(items) => items.iter().flat_map(texts).collect(),
+                _ => Vec::new(),
+            }
+        }
+        self.0.iter().filter(|slot| slot.ty.kind == Kind::Secret).flat_map(|slot| texts(&slot.value))
+    }
+
+    fn slot(&self, name: &str) -> Option<&Slot> {
+        self.0.iter().find(|slot| slot.name == name)
+    }
 }
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.entries().map(|entry| (entry.name, entry.value))).finish()
+    }
+}
+
+fn masked(secret: &Value) -> Value {
+    match secret {
+        Value::Array(items) => items.iter().map(masked).collect(),
+        _ => Value::from(MASK),
+    }
+}
+
+#[cfg(test)]
+#[path = "values_tests.rs"]
+mod tests;

@@ -1,0 +1,316 @@
+//! Options against each other and against the type as it is spelled. What depends on a type that is not known here is
+//! left to `cog_train`'s constant checks.
+
+use std::cmp::Ordering;
+
+use crate::attr::Written;
+use crate::dialect;
+use crate::errors::Errors;
+use crate::model::Field;
+use crate::spelled::{Item, Spelled};
+use crate::value::{self, Literal, Value};
+
+/// Reports all that is wrong with one field.
+pub(crate) fn check(field: &Field, errors: &mut Errors) {
+    let Some(spelled) = field.spelled else { return };
+    let regex = regex(field, errors);
+    bounds(field, spelled.item, errors);
+    lengths(field, errors);
+    rules_fit(field, spelled.item, errors);
+    choices(field, spelled.item, errors);
+    if let Some(default) = &field.options.default {
+        self::default(&default.value, field, spelled, regex.as_ref(), errors);
+    }
+}
+
+fn regex(field: &Field, errors: &mut Errors) -> Option<regex::Regex> {
+    let written = field.options.regex.as_ref()?;
+    let Literal::Str(pattern) = &written.value.literal else { return None };
+    dialect::compile(pattern).map_err(|message| errors.at(written, message)).ok()
+}
+
+/// `ge` and `le` against the type and each other.
+fn bounds(field: &Field, item: Item, errors: &mut Errors) {
+    let (ge, le) = (&field.options.ge, &field.options.le);
+    let mut fits = true;
+    for bound in [ge, le].into_iter().flatten() {
+        if matches!(item, Item::Integer { .. }) {
+            if let Some(message) = misfit(&bound.value.literal, &bound.value, item) {
+                errors.at(bound, message);
+                fits = false;
+            }
+        }
+    }
+    if let (true, Some(ge), Some(le)) = (fits, ge, le) {
+        if compare(&ge.value, &le.value) == Some(Ordering::Greater) {
+            errors.at(ge, format!("`ge` is {}, which is more than `le`, {}", ge.value, le.value));
+        }
+    }
+}
+
+fn lengths(field: &Field, errors: &mut Errors) {
+    if let (Some(min), Some(max)) = (&field.options.min_length, &field.options.max_length) {
+        if compare(&min.value, &max.value) == Some(Ordering::Greater) {
+            errors.at(min, format!("`min_length` is {}, which is more than `max_length`, {}", min.value, max.value));
+        }
+    }
+}
+
+/// Each rule is for some types.
+fn rules_fit(field: &Field, item: Item, errors: &mut Errors) {
+    let options = &field.options;
+    let is_number = matches!(item, Item::Integer { .. } | Item::F32 | Item::F64 | Item::Unknown);
+    let is_text = matches!(item, Item::String | Item::Unknown);
+    let has_choices = is_text || matches!(item, Item::Integer { .. });
+    let mut refuse = |written: &Option<Written>, whom: &str, instead: &str| {
+        if let Some(Written { name, .. }) = written {
+            errors.at(name, format!("`{name}` is for {whom}, and this is a `{}`{instead}", type_name(item)));
+        }
+    };
+    if !is_number {
+        refuse(&options.ge, "numbers", if is_text { ": `min_length` is for texts" } else { "" });
+        refuse(&options.le, "numbers", if is_text { ": `max_length` is for texts" } else { "" });
+    }
+    if !is_text {
+        refuse(&options.min_length, "`String`", if is_number { ": `ge` is for numbers" } else { "" });
+        refuse(&options.max_length, "`String`", if is_number { ": `le` is for numbers" } else { "" });
+        refuse(&options.regex, "`String`", "");
+    }
+    if !has_choices {
+        refuse(&options.choices, "`String` and integers", "");
+    }
+}
+
+fn choices(field: &Field, item: Item, errors: &mut Errors) {
+    let Some(written) = &field.options.choices else { return };
+    let choices = written.value.items();
+    if choices.is_empty() {
+        return errors.at(written, "`choices` is empty: no value would be valid");
+    }
+    for (index, choice) in choices.iter().enumerate() {
+        let message = match &choice.literal {
+            Literal::Path(_) => {
+                errors.push(value::not_a_literal(choice));
+                continue;
+            }
+            Literal::Str(text) if text.is_empty() => Some("a choice is not empty".to_owned()),
+            Literal::Bool(_) | Literal::Float(_) => Some("a choice is a text or a whole number".to_owned()),
+            literal if matches!(item, Item::String | Item::Integer { .. }) => misfit(literal, choice, item),
+            literal if std::mem::discriminant(literal) != std::mem::discriminant(&choices[0].literal) => {
+                Some("choices are all texts or all whole numbers".to_owned())
+            }
+            _ => None,
+        };
+        match message {
+            Some(message) => errors.at(&choice.tokens, message),
+            None if choices[..index].iter().any(|other| compare(other, choice) == Some(Ordering::Equal)) => {
+                errors.at(&choice.tokens, format!("the choice {choice} is there twice"));
+            }
+            None => {}
+        }
+    }
+}
+
+/// A default against the type and every rule; of a list, each item.
+fn default(default: &Value, field: &Field, spelled: Spelled, regex: Option<&regex::Regex>, errors: &mut Errors) {
+    let is_list = matches!(default.literal, Literal::List(_));
+    match spelled {
+        Spelled { item: Item::Secret, .. } => {
+            return errors.at(&default.tokens, "a `Secret` has no default: leave it out, or write `Option<Secret>`");
+        }
+        Spelled { list: Some(true), .. } if !is_list => {
+            return errors.at(&default.tokens, format!("this is a list: write `default = [{default}]`"));
+        }
+        Spelled { item, list: Some(false) } if is_list && item != Item::Any => {
+            let sentence = format!("this is a `{}` and not a list: write the default without brackets", type_name(item));
+            return errors.at(&default.tokens, sentence);
+        }
+        _ => {}
+    }
+    for value in default.items() {
+        match &value.literal {
+            Literal::Path(_) if spelled.item != Item::Unknown => errors.push(value::not_a_literal(value)),
+            literal => {
+                if let Some(message) = misfit(literal, value, spelled.item).or_else(|| outside(value, field, regex)) {
+                    errors.at(&value.tokens, message);
+                }
+            }
+        }
+    }
+}
+
+/// Why a literal is not a value of the type.
+fn misfit(literal: &Literal, value: &Value, item: Item) -> Option<String> {
+    Some(match (item, literal) {
+        (Item::Unknown | Item::Any, _)
+        | (Item::String | Item::Path, Literal::Str(_))
+        | (Item::Bool, Literal::Bool(_))
+        | (Item::F64, Literal::Int(_) | Literal::Float(_)) => return None,
+        (Item::F32, Literal::Int(_) | Literal::Float(_)) => {
+            let number = as_f64(literal)?;
+            if number.abs() <= f64::from(f32::MAX) {
+                return None;
+            }
+            format!("{value} is outside the range of `f32`")
+        }
+        (Item::Integer { name, min, max }, Literal::Int(number)) => {
+            if (min..=max).contains(number) {
+                return None;
+            }
+            format!("{number} is outside the range of `{name}`, which is {min} to {max}")
+        }
+        (Item::Integer { name, .. }, Literal::Float(number)) if number.fract() == 0.0 && number.abs() < 1e15 => {
+            format!("a `{name}` is a whole number: write `{number:.0}`")
+        }
+        (Item::String, Literal::Int(_) | Literal::Float(_) | Literal::Bool(_)) => {
+            format!("a `String` is a text: write `\"{value}\"`")
+        }
+        (Item::Object, _) => "an object has no literal: leave the default out and make the field an `Option`".to_owned(),
+        (Item::String | Item::Path, _) => format!("a `{}` is a text in double quotes", type_name(item)),
+        (Item::Bool, _) => "a `bool` is `true` or `false`".to_owned(),
+        (Item::Integer { name, .. }, _) => format!("a `{name}` is a whole number"),
+        (Item::F32 | Item::F64, _) => format!("an `{}` is a number", type_name(item)),
+        (Item::Secret, _) => return None,
+    })
+}
+
+/// Why a default is not valid by the field's own rules.
+fn outside(value: &Value, field: &Field, regex: Option<&regex::Regex>) -> Option<String> {
+    let options = &field.options;
+    if let Some(ge) = options.ge.as_ref().filter(|ge| compare(value, &ge.value) == Some(Ordering::Less)) {
+        return Some(format!("the default {value} is less than `ge`, {}", ge.value));
+    }
+    if let Some(le) = options.le.as_ref().filter(|le| compare(value, &le.value) == Some(Ordering::Greater)) {
+        return Some(format!("the default {value} is greater than `le`, {}", le.value));
+    }
+    if let Literal::Str(text) = &value.literal {
+        let length = text.chars().count() as i128;
+        if let Some(min) = options.min_length.as_ref().filter(|min| integer(&min.value).is_some_and(|min| length < min)) {
+            return Some(format!("the default is {length} characters long, and `min_length` is {}", min.value));
+        }
+        if let Some(max) = options.max_length.as_ref().filter(|max| integer(&max.value).is_some_and(|max| length > max)) {
+            return Some(format!("the default is {length} characters long, and `max_length` is {}", max.value));
+        }
+        if regex.is_some_and(|regex| !regex.is_match(text)) {
+            return Some(format!("the default {value} does not match `regex`"));
+        }
+    }
+    let choices = &options.choices.as_ref()?.value;
+    if choices.items().iter().any(|choice| compare(choice, value) == Some(Ordering::Equal)) {
+        return None;
+    }
+    Some(format!("the default {value} is not one of the choices, {choices}"))
+}
+
+/// The order of two numbers or the equality of two texts; `None` for things of different kinds.
+fn compare(a: &Value, b: &Value) -> Option<Ordering> {
+    match (&a.literal, &b.literal) {
+        (Literal::Int(a), Literal::Int(b)) => Some(a.cmp(b)),
+        (Literal::Str(a), Literal::Str(b)) => Some(a.cmp(b)),
+        (a, b) => as_f64(a)?.partial_cmp(&as_f64(b)?),
+    }
+}
+
+fn integer(value: &Value) -> Option<i128> {
+    match value.literal {
+        Literal::Int(number) => Some(number),
+        _ => None,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a whole number is compared with a float as the float nearest to it")]
+fn as_f64(literal: &Literal) -> Option<f64> {
+    match literal {
+        Literal::Int(number) => Some(*number as f64),
+        Literal::Float(number) => Some(*number),
+        _ => None,
+    }
+}
+
+fn type_name(item: Item) -> &'static str {
+    match item {
+        Item::String => "String",
+        Item::Integer { name, .. } => name,
+        Item::F32 => "f32",
+        Item::F64 => "f64",
+        Item::Bool => "bool",
+        Item::Path => "Path",
+        Item::Secret => "Secret",
+        Item::Object => "serde_json::Map",
+        Item::Any => "serde_json::Value",
+        Item::Unknown => "type",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(field: &str) -> Vec<String> {
+        let item: syn::ItemStruct = syn::parse_str(&format!("struct Inputs {{ {field} }}")).unwrap();
+        let field = item.fields.iter().next().unwrap();
+        let mut errors = Errors::default();
+        let field = Field::read(field.ident.as_ref().unwrap(), &field.ty, &field.attrs, &mut errors);
+        check(&field, &mut errors);
+        errors.messages()
+    }
+
+    #[test]
+    fn good_fields_have_no_mistakes() {
+        for field in [
+            "#[input(default = 5e-5, ge = 0, le = 1e-3)] a: f64",
+            "#[input(default = 0, ge = 0, le = 0)] a: u8",
+            "#[input(default = 255)] a: u8",
+            "#[input(default = -128)] a: i8",
+            "#[input(default = 18446744073709551615)] a: u64",
+            "#[input(default = \"é\", min_length = 1, max_length = 1)] a: String",
+            "#[input(default = [\"a\", \"b\"], choices = [\"a\", \"b\"])] a: Vec<String>",
+            "#[input(default = [])] a: Option<Vec<u8>>",
+            "#[input(default = \"abc\", regex = \"b\")] a: Option<String>",
+            "#[input(default = [1, \"a\"])] a: serde_json::Value",
+            "#[input(default = Optimizer::AdamW)] a: Optimizer",
+            "#[input(default = 3.4e38)] a: f32",
+            "#[input(default = 1, choices = [1, 2], ge = 1)] a: Alias",
+            "#[input(default = \"data/train.jsonl\")] a: Path",
+        ] {
+            assert_eq!(messages(field), Vec::<String>::new(), "{field}");
+        }
+    }
+
+    #[test]
+    fn each_mistake_is_one_message() {
+        for (field, message) in [
+            ("#[input(default = 2e-3, le = 1e-3)] a: f64", "the default 0.002 is greater than `le`, 0.001"),
+            ("#[input(default = -1, ge = 0.0)] a: f32", "the default -1 is less than `ge`, 0.0"),
+            ("#[input(default = 256)] a: u8", "256 is outside the range of `u8`, which is 0 to 255"),
+            ("#[input(ge = -1)] a: u8", "-1 is outside the range of `u8`, which is 0 to 255"),
+            ("#[input(ge = 2, le = 1)] a: Alias", "`ge` is 2, which is more than `le`, 1"),
+            ("#[input(default = 3.0)] a: u8", "a `u8` is a whole number: write `3`"),
+            ("#[input(default = 1e39)] a: f32", "1e39 is outside the range of `f32`"),
+            ("#[input(default = \"\", min_length = 1)] a: Alias", "the default is 0 characters long, and `min_length` is 1"),
+            ("#[input(default = \"éé\", max_length = 1)] a: String", "the default is 2 characters long, and `max_length` is 1"),
+            ("#[input(default = \"B\", regex = \"^[a-z]$\")] a: String", "the default \"B\" does not match `regex`"),
+            ("#[input(default = 3, choices = [1, 2])] a: i64", "the default 3 is not one of the choices, [1, 2]"),
+            ("#[input(choices = [1, 1])] a: Alias", "the choice 1 is there twice"),
+            ("#[input(choices = [1, \"a\"])] a: Alias", "choices are all texts or all whole numbers"),
+            ("#[input(choices = [])] a: String", "`choices` is empty: no value would be valid"),
+            ("#[input(choices = [\"\"])] a: String", "a choice is not empty"),
+            ("#[input(ge = 1)] a: String", "`ge` is for numbers, and this is a `String`: `min_length` is for texts"),
+            ("#[input(regex = \"a\")] a: Path", "`regex` is for `String`, and this is a `Path`"),
+            ("#[input(choices = [1])] a: bool", "`choices` is for `String` and integers, and this is a `bool`"),
+            ("#[input(default = 3)] a: String", "a `String` is a text: write `\"3\"`"),
+            ("#[input(default = 3)] a: Vec<u8>", "this is a list: write `default = [3]`"),
+            ("#[input(default = [3])] a: u8", "this is a `u8` and not a list: write the default without brackets"),
+            ("#[input(default = [1, 300])] a: Vec<u8>", "300 is outside the range of `u8`, which is 0 to 255"),
+            ("#[input(min_length = 3, max_length = 2)] a: String", "`min_length` is 3, which is more than `max_length`, 2"),
+        ] {
+            assert_eq!(messages(field), [message], "{field}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_reported() {
+        let field = "#[input(default = 300, ge = 5, le = 1, min_length = 1, colour = 2)] a: u8";
+        assert_eq!(messages(field).len(), 4, "{:#?}", messages(field));
+    }
+}

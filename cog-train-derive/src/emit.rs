@@ -1,0 +1,189 @@
+//! The code for a set of inputs: a table, a constructor, and constant checks where the type is not known here.
+
+use proc_macro2::{Ident, Literal as Token, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+
+use crate::attr::Written;
+use crate::model::{Field, Inputs};
+use crate::spelled::Item;
+use crate::value::{Literal, Value};
+
+/// `impl TrainInputs` or `impl PredictInputs`, and the checks beside it.
+pub(crate) fn inputs(inputs: &Inputs, name: &Ident) -> TokenStream {
+    let Inputs { ident, about, fields } = inputs;
+    let about = (!about.is_empty()).then(|| quote!(const ABOUT: &'static str = #about;));
+    let rows = fields.iter().map(row);
+    let names = fields.iter().map(|field| &field.ident);
+    // Not hygienic by accident: a field, a constant or a function of the author's may be called `values`.
+    let values = Ident::new(if fields.is_empty() { "_" } else { "values" }, Span::mixed_site());
+    let takes = fields.iter().map(|field| take(field, &values));
+    let checks = fields.iter().flat_map(checks);
+    quote! {
+        #[automatically_derived]
+        impl ::cog_train::#name for #ident {
+            #about
+            const TABLE: &'static [::cog_train::input::Spec] = &[#(#rows),*];
+
+            fn from_values(
+                #values: &::cog_train::input::Values,
+            ) -> ::core::result::Result<Self, ::cog_train::input::Problems> {
+                ::core::result::Result::Ok(Self { #(#names: #takes),* })
+            }
+        }
+        #(#checks)*
+    }
+}
+
+/// `Spec::new("epochs", <u32 as InputType>::TYPE).default(..).ge(..)`.
+fn row(field: &Field) -> TokenStream {
+    let Field { name, description, options, .. } = field;
+    let ty = ty(field);
+    let description = (!description.is_empty()).then(|| quote!(.description(#description)));
+    let default = options.default.as_ref().map(|written| {
+        let value = literal(&written.value);
+        quote!(.default(#value))
+    });
+    let ge = options.ge.as_ref().map(|written| {
+        let number = number(&written.value);
+        quote!(.ge(#number))
+    });
+    let le = options.le.as_ref().map(|written| {
+        let number = number(&written.value);
+        quote!(.le(#number))
+    });
+    let min_length = options.min_length.as_ref().map(|written| {
+        let length = length(&written.value);
+        quote!(.min_length(#length))
+    });
+    let max_length = options.max_length.as_ref().map(|written| {
+        let length = length(&written.value);
+        quote!(.max_length(#length))
+    });
+    let regex = options.regex.as_ref().map(|Written { value, .. }| {
+        let Value { tokens, .. } = value;
+        quote!(.regex(#tokens))
+    });
+    let choices = options.choices.as_ref().map(|Written { value, .. }| {
+        let items = value.items().iter().map(literal);
+        quote!(.choices(&[#(#items),*]))
+    });
+    let deprecated = options.deprecated.as_ref().filter(|written| matches!(written.value.literal, Literal::Bool(true)));
+    let deprecated = deprecated.map(|_| quote!(.deprecated()));
+    quote! {
+        ::cog_train::input::Spec::new(#name, #ty)
+            #description #default #ge #le #min_length #max_length #regex #choices #deprecated
+    }
+}
+
+/// The field's type in the table's words. At the type's place, so that "not a type of an input" is said there.
+fn ty(field: &Field) -> TokenStream {
+    let ty = &field.ty;
+    quote_spanned!(ty.span()=> <#ty as ::cog_train::input::InputType>::TYPE)
+}
+
+fn take(field: &Field, values: &Ident) -> TokenStream {
+    let name = &field.name;
+    quote_spanned!(field.ty.span()=> #values.take(#name)?)
+}
+
+/// `Literal::Int(3)`.
+fn literal(value: &Value) -> TokenStream {
+    let value = match &value.literal {
+        Literal::Bool(value) => quote!(Bool(#value)),
+        Literal::Int(number) => {
+            let number = int(*number);
+            quote!(Int(#number))
+        }
+        Literal::Float(number) => {
+            let number = float(*number);
+            quote!(Float(#number))
+        }
+        Literal::Str(text) => quote!(Str(#text)),
+        Literal::Path(path) => quote_spanned!(path.span()=> Variant(|| ::cog_train::Choice::name(&#path))),
+        Literal::List(items) => {
+            let items = items.iter().map(literal);
+            quote!(List(&[#(#items),*]))
+        }
+    };
+    quote!(::cog_train::input::Literal::#value)
+}
+
+/// `Number::Int(1)`.
+fn number(value: &Value) -> TokenStream {
+    let number = match value.literal {
+        Literal::Float(number) => {
+            let number = float(number);
+            quote!(Float(#number))
+        }
+        Literal::Int(number) => {
+            let number = int(number);
+            quote!(Int(#number))
+        }
+        _ => unreachable!("`attr` takes numbers only"),
+    };
+    quote!(::cog_train::input::Number::#number)
+}
+
+fn length(value: &Value) -> TokenStream {
+    match value.literal {
+        Literal::Int(length) => int(length),
+        _ => unreachable!("`attr` takes numbers only"),
+    }
+}
+
+/// A number's tokens: a minus is a token of its own.
+fn int(number: i128) -> TokenStream {
+    let minus = (number < 0).then(|| quote!(-));
+    let digits = Token::u128_unsuffixed(number.unsigned_abs());
+    quote!(#minus #digits)
+}
+
+fn float(number: f64) -> TokenStream {
+    let minus = number.is_sign_negative().then(|| quote!(-));
+    let digits = Token::f64_unsuffixed(number.abs());
+    quote!(#minus #digits)
+}
+
+/// What only the compiler can decide: rules and defaults of a type that is not spelled as in the table of input types,
+/// and that a variant is one of the field's own enum.
+fn checks(field: &Field) -> Vec<TokenStream> {
+    if field.spelled.is_none_or(|spelled| spelled.item != Item::Unknown) {
+        return Vec::new();
+    }
+    let options = &field.options;
+    let ty = ty(field);
+    let call = |span: Span, function: &str, argument: Option<TokenStream>| {
+        let function = Ident::new(function, span);
+        let argument = argument.map(|argument| quote!(, #argument));
+        quote_spanned!(span=> const _: () = ::cog_train::__private::verify::#function(#ty #argument);)
+    };
+    let mut checks = Vec::new();
+    for bound in [&options.ge, &options.le].into_iter().flatten() {
+        checks.push(call(bound.value.span(), "bound", Some(number(&bound.value))));
+    }
+    for rule in [&options.min_length, &options.max_length, &options.regex].into_iter().flatten() {
+        checks.push(call(rule.name.span(), "text", None));
+    }
+    for choice in options.choices.iter().flat_map(|choices| choices.value.items()) {
+        checks.push(call(choice.span(), "choice", Some(literal(choice))));
+    }
+    if let Some(default) = &options.default {
+        let shape = if matches!(default.value.literal, Literal::List(_)) { "list" } else { "single" };
+        checks.push(call(default.value.span(), shape, None));
+        for value in default.value.items() {
+            match &value.literal {
+                Literal::Path(path) => checks.push(variant(path, field)),
+                _ => checks.push(call(value.span(), "default", Some(literal(value)))),
+            }
+        }
+    }
+    checks
+}
+
+/// A function that returns the variant as a value of the field's type; it is never called.
+fn variant(path: &syn::ExprPath, field: &Field) -> TokenStream {
+    let ty = &field.ty;
+    let item = quote_spanned!(ty.span()=> <#ty as ::cog_train::input::InputType>::Item);
+    quote_spanned!(path.span()=> const _: fn() -> #item = || #path;)
+}

@@ -1,0 +1,96 @@
+//! What a declaration says: a set of inputs and its fields, from a struct or from a function's parameters.
+
+use proc_macro2::Ident;
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Attribute, Data, DeriveInput, Fields, Token, Type, punctuated::Punctuated};
+
+use crate::attr::{self, Options};
+use crate::errors::Errors;
+use crate::spelled::{self, Spelled};
+
+/// A set of inputs.
+pub(crate) struct Inputs {
+    pub(crate) ident: Ident,
+    pub(crate) about: String,
+    pub(crate) fields: Vec<Field>,
+}
+
+/// One input.
+pub(crate) struct Field {
+    pub(crate) ident: Ident,
+    /// Without `r#`.
+    pub(crate) name: String,
+    pub(crate) ty: Type,
+    /// `None`: a mistake, reported.
+    pub(crate) spelled: Option<Spelled>,
+    pub(crate) description: String,
+    pub(crate) options: Options,
+}
+
+impl Inputs {
+    /// The inputs that a struct declares.
+    pub(crate) fn read(input: &DeriveInput, derive: &str, errors: &mut Errors) -> Self {
+        attr::refuse(&input.attrs, "input", "a field", errors);
+        let fields = named_fields(input, derive, errors)
+            .into_iter()
+            .flatten()
+            .filter_map(|field| Some(Field::read(field.ident.as_ref()?, &field.ty, &field.attrs, errors)))
+            .collect();
+        Self { ident: input.ident.clone(), about: attr::docs(&input.attrs), fields }
+    }
+
+    /// Whether two fields have one name. The compiler says so itself, and once is enough.
+    pub(crate) fn has_repeated_names(&self) -> bool {
+        let mut names = std::collections::HashSet::new();
+        !self.fields.iter().all(|field| names.insert(&field.name))
+    }
+}
+
+impl Field {
+    /// An input from its name, its type and what stands before it.
+    pub(crate) fn read(ident: &Ident, ty: &Type, attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let spelled = spelled::input(ty).map_err(|error| errors.push(error)).ok();
+        let options = Options::read(attrs, errors);
+        let description = match options.description.as_ref().map(|written| &written.value.literal) {
+            Some(crate::value::Literal::Str(text)) => text.clone(),
+            _ => attr::docs(attrs),
+        };
+        Self { ident: ident.clone(), name: ident.unraw().to_string(), ty: ty.clone(), spelled, description, options }
+    }
+}
+
+/// The fields of a struct with named fields and without generics; `None` when it is not one.
+pub(crate) fn named_fields<'a>(
+    input: &'a DeriveInput,
+    derive: &str,
+    errors: &mut Errors,
+) -> Option<&'a Punctuated<syn::Field, Token![,]>> {
+    refuse_generics(&input.generics, derive, errors);
+    let ident = &input.ident;
+    match &input.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(fields) => return Some(&fields.named),
+            Fields::Unnamed(fields) => {
+                errors.at(fields, format!("`{derive}` needs a name for each field: write `struct {ident} {{ name: Type }}`"));
+            }
+            Fields::Unit => errors.at(ident, format!("`{derive}` needs a struct with braces: write `struct {ident} {{}}`")),
+        },
+        Data::Enum(data) if derive.ends_with("Inputs") => errors.at(
+            data.enum_token,
+            format!("`{derive}` is for structs; an enum with `#[derive(Choice)]` is a type of one of its fields"),
+        ),
+        Data::Enum(data) => errors.at(data.enum_token, format!("`{derive}` is for structs")),
+        Data::Union(data) => errors.at(data.union_token, format!("`{derive}` is for structs")),
+    }
+    None
+}
+
+/// One table and one schema belong to one type, so there is nothing that a parameter could change.
+pub(crate) fn refuse_generics(generics: &syn::Generics, what: &str, errors: &mut Errors) {
+    if !generics.params.is_empty() {
+        errors.at(generics, format!("`{what}` is for types without generics and lifetimes: write the types out"));
+    } else if let Some(clause) = &generics.where_clause {
+        errors.push(syn::Error::new(clause.span(), format!("`{what}` is for types without a `where` clause")));
+    }
+}

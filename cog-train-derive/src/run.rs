@@ -1,0 +1,217 @@
+//! `run!`: the `main` of a trainer's binary.
+
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::spanned::Spanned;
+use syn::{LitStr, Token, Type};
+
+use crate::attr;
+use crate::errors::Errors;
+use crate::function::last_segment;
+
+/// What was asked for.
+#[derive(Default)]
+struct Program {
+    trainer: Option<Type>,
+    predictor: Option<Type>,
+    config: Option<LitStr>,
+    system_allocator: bool,
+}
+
+const OPTIONS: [&str; 3] = ["predictor", "config", "allocator"];
+
+/// Parse, check, emit.
+pub(crate) fn expand(input: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let program = match (|input: ParseStream<'_>| Program::read(input, &mut errors)).parse2(input) {
+        Ok(program) => program,
+        Err(error) => {
+            errors.push(error);
+            Program::default()
+        }
+    };
+    if errors.is_empty() && program.trainer.is_none() && program.predictor.is_none() {
+        errors.push(syn::Error::new(
+            Span::call_site(),
+            "nothing to run: write `run!(Trainer)`, `run!(Trainer, predictor = Predictor)` or `run!(predictor = Predictor)`",
+        ));
+    }
+    if let Some(config) = &program.config {
+        if let Some(message) = missing(config) {
+            errors.at(config, message);
+        }
+    }
+    if !errors.is_empty() {
+        let errors = errors.to_compile_errors();
+        // So that nothing is said of a missing `main`.
+        return quote!(#errors fn main() {});
+    }
+    emit(&program)
+}
+
+impl Program {
+    fn read(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Self> {
+        let mut program = Self::default();
+        let mut seen: Vec<String> = Vec::new();
+        let mut first = true;
+        while !input.is_empty() {
+            if input.peek(syn::Ident::peek_any) && input.peek2(Token![=]) {
+                let name = input.call(Ident::parse_any)?;
+                input.parse::<Token![=]>()?;
+                let word = name.to_string();
+                if seen.contains(&word) {
+                    errors.at(&name, format!("`{word}` is given twice"));
+                }
+                program.option(&name, input, errors)?;
+                seen.push(word);
+            } else {
+                let ty: Type = input.parse()?;
+                if first {
+                    program.trainer = named(ty, errors);
+                } else {
+                    errors.at(ty, "the trainer comes first, alone; the rest are options: `predictor = ...`");
+                }
+            }
+            first = false;
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(program)
+    }
+
+    fn option(&mut self, name: &Ident, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<()> {
+        match name.to_string().as_str() {
+            "predictor" => self.predictor = named(input.parse()?, errors),
+            "config" => match input.parse::<LitStr>() {
+                Ok(file) => self.config = Some(file),
+                Err(_) => {
+                    let value: syn::Expr = input.parse()?;
+                    errors.at(value, "`config` is a file's name in double quotes");
+                }
+            },
+            "allocator" => {
+                let value: syn::Expr = input.parse()?;
+                self.system_allocator = true;
+                if !matches!(&value, syn::Expr::Path(path) if path.path.is_ident("system")) {
+                    errors.at(value, "write `allocator = system` to keep the system's, or leave it out");
+                }
+            }
+            word => {
+                errors.at(name, attr::unknown(word, &OPTIONS, &[]));
+                input.parse::<syn::Expr>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A type with a name, which `cog.yaml` asks for.
+fn named(ty: Type, errors: &mut Errors) -> Option<Type> {
+    if last_segment(&ty).is_none() {
+        errors.at(&ty, "write the name of a type: `cog.yaml` refers to it");
+        return None;
+    }
+    Some(ty)
+}
+
+fn emit(program: &Program) -> TokenStream {
+    let allocator = (!program.system_allocator).then(|| {
+        quote! {
+            #[global_allocator]
+            static ALLOCATOR: ::cog_train::__private::Allocator = ::cog_train::__private::ALLOCATOR;
+        }
+    });
+    let trainer = program.trainer.as_ref().map(|ty| {
+        let name = last_segment(ty);
+        quote_spanned!(ty.span()=> .trainer::<#ty>(#name))
+    });
+    let predictor = program.predictor.as_ref().map(|ty| {
+        let name = last_segment(ty);
+        quote_spanned!(ty.span()=> .predictor::<#ty>(#name))
+    });
+    let config = match &program.config {
+        Some(file) => Some(quote!(.config(#file, ::core::include_str!(#file)))),
+        None => beside_manifest().map(|file| quote!(.config("cog.yaml", ::core::include_str!(#file)))),
+    };
+    quote! {
+        #allocator
+        fn main() -> ::std::process::ExitCode {
+            ::cog_train::runner::main(
+                &::cog_train::runner::App::new(::core::env!("CARGO_MANIFEST_DIR"), ::core::file!())
+                    #trainer #predictor #config
+            )
+        }
+    }
+}
+
+/// The package's own `cog.yaml`, if there is one.
+fn beside_manifest() -> Option<String> {
+    let file = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?).join("cog.yaml");
+    file.is_file().then(|| file.to_str().map(str::to_owned))?
+}
+
+/// What to say of a `config` that is not there. An editor may not know where the source is: `include_str!` speaks then.
+fn missing(config: &LitStr) -> Option<String> {
+    if !proc_macro::is_available() {
+        return None;
+    }
+    let source = config.span().unwrap().local_file()?;
+    let file = source.parent().unwrap_or(Path::new("")).join(config.value());
+    // The span's path is relative to where the compiler was started; if that is not here, the source is not found either.
+    if !source.is_file() || file.is_file() {
+        return None;
+    }
+    Some(format!("there is no file `{}`: `config` is relative to this source file", config.value()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(text: &str) -> Vec<String> {
+        let mut errors = Errors::default();
+        let parsed = (|input: ParseStream<'_>| Program::read(input, &mut errors)).parse_str(text);
+        parsed.err().into_iter().map(|error| error.to_string()).chain(errors.messages()).collect()
+    }
+
+    #[test]
+    fn options_come_in_any_order_after_the_trainer() {
+        for text in [
+            "T",
+            "a::b::T,",
+            "T<Llama>, predictor = P, config = \"cog.yaml\", allocator = system",
+            "T, allocator = system, predictor = P",
+            "predictor = P",
+            "config = \"cog.yaml\", predictor = P",
+        ] {
+            assert_eq!(messages(text), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, message) in [
+            ("T, predicter = P", "unknown option `predicter`: did you mean `predictor`?"),
+            ("T, predictor = P, predictor = Q", "`predictor` is given twice"),
+            ("T, P", "the trainer comes first, alone; the rest are options: `predictor = ...`"),
+            ("predictor = P, T", "the trainer comes first, alone; the rest are options: `predictor = ...`"),
+            ("T, config = CONFIG", "`config` is a file's name in double quotes"),
+            ("T, allocator = mimalloc", "write `allocator = system` to keep the system's, or leave it out"),
+            ("(T, U)", "write the name of a type: `cog.yaml` refers to it"),
+        ] {
+            assert_eq!(messages(text), [message], "{text}");
+        }
+    }
+
+    #[test]
+    fn the_name_is_the_last_segment() {
+        for (ty, name) in [("T", "T"), ("a::b::T", "T"), ("a::T<b::U>", "T"), ("r#train", "train")] {
+            assert_eq!(last_segment(&syn::parse_str(ty).unwrap()).as_deref(), Some(name));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! How much an archive may hold: [`Limits`].
+
+/// The most members of an archive.
+const MEMBERS: u64 = 200_000;
+/// The most bytes of all members together, 1 TiB: more than the largest open model in full precision.
+const BYTES: u64 = 1 << 40;
+/// The most bytes of one member, 256 GiB.
+const MEMBER_BYTES: u64 = 1 << 38;
+/// The most bytes out for a byte in. Weights reach 2, text 10, a table of zeros and ones 50; a bomb has 1000.
+const RATIO: u64 = 200;
+/// What may come out whatever the ratio says, 64 MiB: small archives of very regular data are harmless.
+const RATIO_FREE: u64 = 64 << 20;
+/// The longest name in bytes.
+const NAME_BYTES: usize = 1024;
+/// The most parts of a name.
+const DEPTH: usize = 64;
+
+/// Caps on what an archive may hold. What goes over one is refused.
+///
+/// ```
+/// let limits = cog_train::archive::Limits { members: 10, ..Default::default() };
+/// assert_eq!(limits.ratio, 200);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Files and folders: 200 000.
+    pub members: u64,
+    /// Bytes of all members together: 1 TiB. For a tar, its headers count.
+    pub bytes: u64,
+    /// Bytes of one member: 256 GiB.
+    pub member_bytes: u64,
+    /// Bytes out for each byte of the archive: 200.
+    pub ratio: u64,
+    /// Bytes out before the ratio counts: 64 MiB.
+    pub ratio_free: u64,
+    /// Bytes of a name: 1024.
+    pub name_bytes: usize,
+    /// Parts of a name: 64.
+    pub depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            members: MEMBERS,
+            bytes: BYTES,
+            member_bytes: MEMBER_BYTES,
+            ratio: RATIO,
+            ratio_free: RATIO_FREE,
+            name_bytes: NAME_BYTES,
+            depth: DEPTH,
+        }
+    }
+}
+
+impl Limits {
+    /// Why `out` bytes from an archive of `size` bytes are too many.
+    pub(super) fn check_total(&self, out: u64, size: u64) -> Result<(), String> {
+        if out > self.bytes {
+            return Err(format!("unpacks to more than the limit of {} bytes", self.bytes));
+        }
+        if out > self.ratio_free && out > size.saturating_mul(self.ratio) {
+            return Err(format!("unpacks to more than {} times its own {size} bytes", self.ratio));
+        }
+        Ok(())
+    }
+
+    /// Why a member of `size` bytes is too large.
+    pub(super) fn check_member(&self, name: &str, size: u64) -> Result<(), String> {
+        if size > self.member_bytes {
+            return Err(format!(
+                "member `{name}` has {size} bytes, more than the limit of {}",
+                self.member_bytes
+            ));
+        }
+        Ok(())
+    }
+}

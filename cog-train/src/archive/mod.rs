@@ -1,0 +1,298 @@
+//! A reader of `.tar`, `.tar.gz`, `.tar.zst` and `.zip` for archives that a stranger made.
+//!
+//! An archive holds regular files and folders, under plain names, each once; anything else is refused by its name. The
+//! rules, one by one:
+//!
+//! - **Names** are UTF-8, relative, of parts between slashes. Refused: an empty name, `..`, an absolute name or a drive
+//!   letter, a backslash, control characters, an empty part or a `.` inside (a leading `./` is dropped), more than
+//!   [`Limits::name_bytes`], a part of more than 255 bytes, more than [`Limits::depth`] parts. Two names that differ only
+//!   in case are refused as well, for they are one file on half of the systems; so is a name that is a file and a folder.
+//! - **Kinds**: files and folders. Links, devices, pipes and sparse files are refused. No mode, owner or time is kept.
+//! - **Sizes** stay within [`Limits`], for the whole, for a member, and against the size of the archive itself.
+//! - **One reading only**: where two readers of the format could see different members, the archive is refused: a pax
+//!   size against a header's, a zip directory against its local headers, overlaps, gaps, data before the first or after
+//!   the last member. Check sums must be right, and the end must be there.
+//!
+//! The content decides about the format; a name that ends in another format's extension is refused.
+//!
+//! [`read`] hands out one member after the other; [`unpack`] writes them into a folder, all or none.
+
+mod limits;
+mod names;
+mod stream;
+mod tar;
+#[cfg(test)]
+mod tests;
+mod unpack;
+mod zip;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+pub use limits::Limits;
+pub use unpack::unpack;
+
+use crate::error::Error;
+use stream::{Ended, Refusal, refuse};
+
+/// The kinds of archives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// `.tar`
+    Tar,
+    /// `.tar.gz`, `.tgz`
+    TarGz,
+    /// `.tar.zst`
+    TarZst,
+    /// `.zip`
+    Zip,
+}
+
+impl Format {
+    /// What the extension says. Case does not count.
+    ///
+    /// ```
+    /// use cog_train::archive::Format;
+    /// assert_eq!(Format::of_name("weights.tgz"), Some(Format::TarGz));
+    /// assert_eq!(Format::of_name("weights.safetensors"), None);
+    /// ```
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        [
+            (".tar.gz", Self::TarGz),
+            (".tgz", Self::TarGz),
+            (".tar.zst", Self::TarZst),
+            (".tar", Self::Tar),
+            (".zip", Self::Zip),
+        ]
+        .into_iter()
+        .find_map(|(extension, format)| name.ends_with(extension).then_some(format))
+    }
+
+    /// What the first bytes say; 512 of them are enough.
+    #[must_use]
+    pub fn of_content(start: &[u8]) -> Option<Self> {
+        match start {
+            [0x1f, 0x8b, ..] => Some(Self::TarGz),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::TarZst),
+            // A first member, or the end of an archive without any.
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(Self::Zip),
+            _ => tar::looks_like_tar(start).then_some(Self::Tar),
+        }
+    }
+
+    /// The format in words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tar => "tar",
+            Self::TarGz => "gzip",
+            Self::TarZst => "zstd",
+            Self::Zip => "zip",
+        }
+    }
+}
+
+/// What a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+}
+
+/// A member of an archive, as [`read`] hands it out. Reading it gives the file's bytes.
+pub struct Member<'a> {
+    name: &'a str,
+    kind: Kind,
+    size: u64,
+    body: &'a mut dyn Read,
+    /// Why the body could not be read. It wins over what the caller made of it.
+    fault: Option<io::Error>,
+}
+
+impl Member<'_> {
+    /// Its checked name: UTF-8, relative, parts between slashes, no slash at the end.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
+    /// Whether it is a file or a folder.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The bytes of the file; 0 for a folder.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Read for Member<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.body.read(buffer) {
+            Err(fault) if fault.kind() != io::ErrorKind::Interrupted => {
+                let copy = io::Error::new(fault.kind(), fault.to_string());
+                self.fault.get_or_insert(fault);
+                Err(copy)
+            }
+            other => other,
+        }
+    }
+}
+
+/// What the readers call for each member.
+type Give<'a> = dyn FnMut(&mut Member<'_>) -> io::Result<()> + 'a;
+
+/// Hands out one member, then reads what the caller left of it, so that sizes and check sums are always checked.
+fn hand_out(
+    name: &str,
+    kind: Kind,
+    size: u64,
+    body: &mut dyn Read,
+    give: &mut Give<'_>,
+) -> io::Result<()> {
+    let mut member = Member { name, kind, size, body, fault: None };
+    let given = give(&mut member);
+    if let Some(fault) = member.fault {
+        return Err(fault);
+    }
+    given?;
+    io::copy(member.body, &mut io::sink())?;
+    Ok(())
+}
+
+/// Reads the archive at `path` and hands its members to `each`, in the order in which they are stored.
+///
+/// What `each` does not read is skipped, and checked all the same. Members before a bad one have been handed out when
+/// the error comes: what must be all or nothing is for the caller to keep back, as [`unpack`] does.
+///
+/// ```
+/// use std::io::Read;
+/// use cog_train::archive::{self, Kind, Limits};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("texts.tar");
+/// # let mut header = [0_u8; 512];
+/// # header[..5].copy_from_slice(b"a.txt");
+/// # header[124..135].copy_from_slice(b"00000000002");
+/// # header[148..156].fill(b' ');
+/// # header[156] = b'0';
+/// # let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+/// # header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+/// # let mut bytes = header.to_vec();
+/// # bytes.extend(b"hi");
+/// # bytes.resize(512 * 4, 0);
+/// # std::fs::write(&path, bytes)?;
+/// let mut texts = Vec::new();
+/// archive::read(&path, &Limits::default(), |member| {
+///     if member.kind() == Kind::File {
+///         let mut text = String::new();
+///         member.read_to_string(&mut text).expect("text");
+///         texts.push((member.name().to_owned(), text));
+///     }
+///     Ok(())
+/// })?;
+/// assert_eq!(texts, [("a.txt".to_owned(), "hi".to_owned())]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Archive`] when the archive is broken or breaks a rule, [`Error::File`] when the file cannot be read, or
+/// what `each` returned.
+pub fn read(
+    path: &Path,
+    limits: &Limits,
+    each: impl FnMut(&mut Member<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let file = File::open(path).map_err(Error::file("read", path))?;
+    let named = path.file_name().and_then(|name| Format::of_name(name.to_str()?));
+    run(BufReader::with_capacity(1 << 16, file), path, named, limits, each)
+}
+
+/// [`read`] for an archive that is in memory or comes from elsewhere; `place` is what errors call it.
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub fn read_from(
+    source: impl BufRead + Seek,
+    place: &str,
+    limits: &Limits,
+    each: impl FnMut(&mut Member<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    run(source, Path::new(place), None, limits, each)
+}
+
+fn run(
+    source: impl BufRead + Seek,
+    place: &Path,
+    named: Option<Format>,
+    limits: &Limits,
+    mut each: impl FnMut(&mut Member<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut ended = None;
+    let done = by_format(source, named, limits, &mut |member| {
+        each(member).map_err(|error| {
+            ended = Some(error);
+            io::Error::other(Ended)
+        })
+    });
+    done.map_err(|fault| {
+        let inner = fault.get_ref();
+        if let Some(Refusal(reason)) = inner.and_then(|inner| inner.downcast_ref()) {
+            return Error::Archive { place: place.display().to_string(), reason: reason.clone() };
+        }
+        match ended {
+            Some(error) if inner.is_some_and(|inner| inner.is::<Ended>()) => error,
+            _ => Error::file("read", place)(fault),
+        }
+    })
+}
+
+fn by_format(
+    mut source: impl BufRead + Seek,
+    named: Option<Format>,
+    limits: &Limits,
+    give: &mut Give<'_>,
+) -> io::Result<()> {
+    let mut start = Vec::with_capacity(tar::BLOCK);
+    source.by_ref().take(tar::BLOCK as u64).read_to_end(&mut start)?;
+    let size = source.seek(SeekFrom::End(0))?;
+    source.seek(SeekFrom::Start(0))?;
+
+    if start.is_empty() {
+        return Err(refuse("is empty"));
+    }
+    let format = match (Format::of_content(&start), named) {
+        (Some(found), Some(named)) if found != named => {
+            return Err(refuse(format!(
+                "is named like {} but holds {} data",
+                named.name(),
+                found.name()
+            )));
+        }
+        (Some(found), _) => found,
+        (None, Some(named)) => {
+            return Err(refuse(format!("is named like {} but is none", named.name())));
+        }
+        (None, None) => return Err(refuse("is neither tar, tar.gz, tar.zst nor zip")),
+    };
+    let mut meter = |decoded: &mut dyn Read| {
+        tar::read(&mut stream::Meter::new(decoded, size, limits), limits, give)
+    };
+    match format {
+        Format::Tar => meter(&mut source),
+        Format::TarGz => meter(&mut stream::gunzip(source)),
+        Format::TarZst => meter(&mut stream::unzstd(source)?),
+        Format::Zip => zip::read(source, size, limits, give),
+    }
+}

@@ -1,0 +1,69 @@
+//! From bytes to a [`Config`] and everything there is to say about it.
+
+use std::sync::Arc;
+
+use super::note::Note;
+use super::read::{Fields, Reader};
+use super::tree::Node;
+use super::verify::Names;
+use super::{Config, build, environment, keys, reference, repository, source, tree, weights};
+
+/// What is good of the file, and all notes on it; `names` only makes hints more exact.
+pub(super) fn load(bytes: &[u8], file_name: &str, names: &Names<'_>) -> (Config, Vec<Note>) {
+    let file = Arc::from(file_name);
+    let mut reader = Reader::new(&file);
+    let mut config = match source::text(bytes) {
+        Ok(text) => {
+            let (root, mistakes) = tree::parse(text);
+            for mistake in mistakes {
+                reader.wrong(mistake);
+            }
+            root.filter(|root| !root.is_null())
+                .and_then(|root| read(&mut reader, &root, names))
+                .unwrap_or_default()
+        }
+        Err(mistake) => {
+            reader.wrong(mistake);
+            Config::default()
+        }
+    };
+    config.file = Some(file);
+    (config, reader.notes)
+}
+
+fn read(reader: &mut Reader, root: &Node, names: &Names<'_>) -> Option<Config> {
+    let top = reader.fields(&keys::TOP, root)?;
+    reader.exclusive(&top, ["run", "predict"], "keep `run`, which is `predict` by its new name");
+    reader.exclusive(
+        &top,
+        ["image", "model"],
+        "keep `model` for a model with weights, else `image`",
+    );
+    let run = reference::read(reader, &top, "run", names.predictor);
+    let predict = reference::read(reader, &top, "predict", names.predictor);
+    let model = reader.text(&top, "model");
+    if let Some(Err(mistake)) = model.as_ref().map(repository::check) {
+        reader.wrong(mistake);
+    }
+    Some(Config {
+        file: None,
+        build: top.get("build").and_then(|(_, node)| build::read(reader, node)).unwrap_or_default(),
+        train: reference::read(reader, &top, "train", names.trainer),
+        predict: run.or(predict),
+        image: reader.text(&top, "image").map(|text| text.text),
+        model: model.map(|text| text.text),
+        environment: environment::read(reader, &top),
+        concurrency_max: concurrency(reader, &top),
+        weights: weights::read(reader, &top),
+    })
+}
+
+fn concurrency(reader: &mut Reader, top: &Fields<'_>) -> Option<u32> {
+    let (_, node) = top.get("concurrency")?;
+    let fields = reader.fields(&keys::CONCURRENCY, node)?;
+    reader.count(&fields, "default_target");
+    if fields.get("max").is_none() {
+        reader.missing(keys::CONCURRENCY.of, &fields, "max");
+    }
+    reader.count(&fields, "max")
+}

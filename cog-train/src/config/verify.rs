@@ -1,0 +1,126 @@
+//! A `cog.yaml` against the program that reads it.
+
+use std::sync::Arc;
+
+use super::note::{ConfigError, Note, NoteKind, quoted};
+use super::{Config, Reference};
+
+/// What `run!` got: the last segment of each path, `TextFinetune` for `jobs::TextFinetune`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Names<'a> {
+    /// The trainer's name, if there is one.
+    pub trainer: Option<&'a str>,
+    /// The predictor's name, if there is one.
+    pub predictor: Option<&'a str>,
+}
+
+impl Config {
+    /// Whether `train` and `run` or `predict` name what this program has. A key that is not there is right.
+    ///
+    /// ```
+    /// use cog_train::Config;
+    /// use cog_train::config::Names;
+    ///
+    /// let (config, _) = Config::parse("train: src/main.rs:Finetune", "cog.yaml").unwrap();
+    /// let names = Names { trainer: Some("TextFinetune"), predictor: None };
+    /// assert_eq!(
+    ///     config.verify(&names).unwrap_err().to_string(),
+    ///     "1 mistake in `cog.yaml`
+    ///   cog.yaml:1:8: `train` names `Finetune`, and this program trains `TextFinetune`
+    ///   hint: write `train: \"src/main.rs:TextFinetune\"`"
+    /// );
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Every name that is another one, at its place.
+    pub fn verify(&self, names: &Names<'_>) -> Result<(), ConfigError> {
+        ConfigError::unless_empty(&self.file(), self.mismatches(names))
+    }
+
+    /// Whether the driver runs the CUDA that `build.cuda` asks for; `driver` is what the driver says of itself, such as
+    /// `(12, 4)`. Without `build.cuda` every driver will do.
+    ///
+    /// A driver runs older versions of CUDA, and none that is newer than itself: within one major version it would run
+    /// what was compiled for its GPU, but kernels come as PTX, which an older driver refuses.
+    ///
+    /// # Errors
+    ///
+    /// A driver that is too old.
+    pub fn cuda_runs_on(&self, driver: (u32, u32)) -> Result<(), ConfigError> {
+        let Some(wanted) = self.build.wants_cuda.as_ref().filter(|cuda| cuda.version > driver)
+        else {
+            return Ok(());
+        };
+        let note = Note {
+            position: wanted.position.clone(),
+            kind: NoteKind::Mistake,
+            message: format!(
+                "`cuda` asks for CUDA {}.{}, and the driver runs CUDA up to {}.{}",
+                wanted.version.0, wanted.version.1, driver.0, driver.1
+            ),
+            hint: Some("install a newer NVIDIA driver, or lower `cuda`".to_owned()),
+        };
+        ConfigError::unless_empty(&self.file(), vec![note])
+    }
+
+    pub(super) fn mismatches(&self, names: &Names<'_>) -> Vec<Note> {
+        let train =
+            self.train.iter().filter_map(|it| mismatch(it, names.trainer, "train", "trainer"));
+        let predict = self
+            .predict
+            .iter()
+            .filter_map(|it| mismatch(it, names.predictor, "predict", "predictor"));
+        train.chain(predict).collect()
+    }
+
+    pub(super) fn missing_files(&self, exists: impl Fn(&str) -> bool) -> Vec<Note> {
+        let references = self.train.iter().chain(&self.predict);
+        let missing = references.filter(|reference| !exists(reference.file()));
+        missing
+            .map(|reference| {
+                let message = format!(
+                    "`{}` names the file {}, which is not there",
+                    reference.key,
+                    quoted(reference.file())
+                );
+                mistake(
+                    reference,
+                    message,
+                    "write its path from the folder of this file".to_owned(),
+                )
+            })
+            .collect()
+    }
+
+    pub(super) fn file(&self) -> Arc<str> {
+        self.file.clone().unwrap_or_else(|| Arc::from("cog.yaml"))
+    }
+}
+
+/// What is wrong with a reference in a program that has this name, or none, for it.
+fn mismatch(reference: &Reference, name: Option<&str>, does: &str, what: &str) -> Option<Note> {
+    let key = reference.key;
+    let said = reference.name();
+    let Some(name) = name else {
+        let message = format!("`{key}` names {}, and this program has no {what}", quoted(said));
+        let hint = format!("remove `{key}`, or give `run!` a {what}");
+        return Some(mistake(reference, message, hint));
+    };
+    // A type that is named with `r#` in the source is the same name.
+    if name.strip_prefix("r#").unwrap_or(name) == said {
+        return None;
+    }
+    let message = format!("`{key}` names {}, and this program {does}s `{name}`", quoted(said));
+    let hint = quoted(&format!("{key}: \"{}:{name}\"", reference.file()));
+    Some(mistake(reference, message, format!("write {hint}")))
+}
+
+fn mistake(reference: &Reference, message: String, hint: String) -> Note {
+    Note {
+        position: reference.position().clone(),
+        kind: NoteKind::Mistake,
+        message,
+        hint: Some(hint),
+    }
+}

@@ -1,0 +1,177 @@
+//! One value against one row of the table, in the words of Cog's HTTP API, which are those of JSON Schema.
+//!
+//! What is checked here is what [`schema`](super::schema) publishes: the published document refuses the same values.
+//! Rules of a list hold for each item. A rule that does not fit the kind of the value is skipped, and the type says
+//! what is wrong.
+
+use std::cmp::Ordering;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::number::{compare, is_whole};
+use super::problems::Problem;
+use super::spec::{Kind, Literal, Number, Spec};
+use super::types::MASK;
+
+/// Reports everything that is wrong with a value that was given.
+pub(crate) fn check(spec: &Spec, value: &Value, problems: &mut Vec<Problem>) {
+    if spec.ty.optional && value.is_null() {
+        return;
+    }
+    let regex = match spec.regex.map(Regex::new).transpose() {
+        Ok(regex) => regex,
+        Err(_) => {
+            let pattern = spec.regex.unwrap_or_default();
+            problems.push(Problem::new(
+                spec.name,
+                format!("the pattern `{pattern}` of this input is not valid"),
+            ));
+            return;
+        }
+    };
+    let item = Item { spec, regex };
+    if !spec.ty.list {
+        item.check(value, spec.name, problems);
+    } else if let Some(items) = value.as_array() {
+        for (index, value) in items.iter().enumerate() {
+            item.check(value, &format!("{}/{index}", spec.name), problems);
+        }
+    } else {
+        problems.push(Problem::new(spec.name, item.not_of_type(value, "array")));
+    }
+}
+
+/// The values that are allowed, when they are listed.
+pub(crate) fn choices(spec: &Spec) -> Option<Vec<Value>> {
+    match (spec.ty.kind, spec.choices) {
+        (Kind::Choice(names), _) => Some(names.iter().map(|name| Value::from(*name)).collect()),
+        (_, Some(choices)) => Some(choices.iter().map(Literal::to_json).collect()),
+        (_, None) => None,
+    }
+}
+
+/// The least and the greatest number allowed: the declared bounds, else those of the integer type.
+///
+/// Listed values are all within their type, so that its range says nothing more.
+pub(crate) fn bounds(spec: &Spec) -> (Option<Number>, Option<Number>) {
+    match spec.ty.kind {
+        Kind::Integer { min, max } if spec.choices.is_none() => {
+            (spec.ge.or(Some(Number::Int(min))), spec.le.or(Some(Number::Int(max))))
+        }
+        _ => (spec.ge, spec.le),
+    }
+}
+
+/// JSON Schema's name of the type of a value, or of an item.
+pub(crate) fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::String | Kind::Path | Kind::Secret | Kind::Choice(_) => "string",
+        Kind::Integer { .. } => "integer",
+        Kind::Float => "number",
+        Kind::Boolean => "boolean",
+        Kind::Object | Kind::Any => "object",
+    }
+}
+
+/// A text as it may be shown: a secret's value never is.
+pub(crate) fn shown(kind: Kind, value: &Value) -> String {
+    if kind == Kind::Secret { MASK.to_owned() } else { value.to_string() }
+}
+
+struct Item<'a> {
+    spec: &'a Spec,
+    regex: Option<Regex>,
+}
+
+impl Item<'_> {
+    /// In the order of the keywords of JSON Schema: choices with their type, lengths and bounds, the pattern, the type.
+    fn check(&self, value: &Value, at: &str, problems: &mut Vec<Problem>) {
+        let mut report = |message: String| problems.push(Problem::new(at, message));
+        let choices = choices(self.spec);
+        if let Some(choices) = &choices {
+            if !choices.iter().any(|choice| same(value, choice)) {
+                report(format!(
+                    "{} is not one of {}",
+                    self.shown(value),
+                    Value::from(choices.clone())
+                ));
+            }
+            if !self.has_type(value) {
+                report(self.not_of_type(value, type_name(self.spec.ty.kind)));
+            }
+        }
+        let characters = value.as_str().map(|text| text.chars().count() as u64);
+        let (least, greatest) = bounds(self.spec);
+        let against = |bound: Number| value.as_number().map(|number| compare(number, bound));
+        if let Some(limit) =
+            self.spec.max_length.filter(|&limit| characters.is_some_and(|n| n > limit))
+        {
+            report(format!("{} is longer than {}", self.shown(value), count(limit)));
+        }
+        if let Some(limit) = greatest.filter(|&bound| against(bound) == Some(Ordering::Greater)) {
+            report(format!(
+                "{} is greater than the maximum of {}",
+                self.shown(value),
+                limit.to_json()
+            ));
+        }
+        if let Some(limit) =
+            self.spec.min_length.filter(|&limit| characters.is_some_and(|n| n < limit))
+        {
+            report(format!("{} is shorter than {}", self.shown(value), count(limit)));
+        }
+        if let Some(limit) = least.filter(|&bound| against(bound) == Some(Ordering::Less)) {
+            report(format!(
+                "{} is less than the minimum of {}",
+                self.shown(value),
+                limit.to_json()
+            ));
+        }
+        if let (Some(regex), Some(text)) = (&self.regex, value.as_str())
+            && !regex.is_match(text)
+        {
+            report(format!("{} does not match \"{regex}\"", self.shown(value)));
+        }
+        if choices.is_none() && !self.has_type(value) {
+            report(self.not_of_type(value, type_name(self.spec.ty.kind)));
+        }
+    }
+
+    fn has_type(&self, value: &Value) -> bool {
+        match self.spec.ty.kind {
+            Kind::String | Kind::Path | Kind::Secret | Kind::Choice(_) => value.is_string(),
+            Kind::Integer { .. } => value.as_number().is_some_and(is_whole),
+            Kind::Float => value.is_number(),
+            Kind::Boolean => value.is_boolean(),
+            Kind::Object => value.is_object(),
+            // Nothing at all is what an `Option` is for.
+            Kind::Any => !value.is_null(),
+        }
+    }
+
+    fn not_of_type(&self, value: &Value, name: &str) -> String {
+        format!("{} is not of type \"{name}\"", self.shown(value))
+    }
+
+    fn shown(&self, value: &Value) -> String {
+        shown(self.spec.ty.kind, value)
+    }
+}
+
+/// Equal as JSON Schema has it: `1.0` is the choice `1`.
+fn same(value: &Value, choice: &Value) -> bool {
+    match (value.as_number(), choice.as_i64(), choice.as_u64()) {
+        (Some(number), Some(choice), _) => {
+            compare(number, Number::Int(choice.into())) == Ordering::Equal
+        }
+        (Some(number), None, Some(choice)) => {
+            compare(number, Number::Int(choice.into())) == Ordering::Equal
+        }
+        _ => value == choice,
+    }
+}
+
+fn count(characters: u64) -> String {
+    format!("{characters} character{}", if characters == 1 { "" } else { "s" })
+}

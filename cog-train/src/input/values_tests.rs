@@ -1,0 +1,246 @@
+use serde_json::json;
+
+use super::*;
+use crate::input::{Literal, Number, Path, Secret};
+
+const CONTRACT: &[Spec] = &[
+    Spec::new("train_data", Path::TYPE),
+    Spec::new("learning_rate", f64::TYPE)
+        .default(Literal::Float(5e-5))
+        .ge(Number::Float(0.0))
+        .le(Number::Float(1e-3)),
+    Spec::new("epochs", u32::TYPE).default(Literal::Int(3)).ge(Number::Int(1)).le(Number::Int(10)),
+    Spec::new("optimizer", String::TYPE).default(Literal::Str("adamw")).choices(&[
+        Literal::Str("adam"),
+        Literal::Str("sgd"),
+        Literal::Str("adamw"),
+    ]),
+    Spec::new("run_name", <Option<String>>::TYPE).min_length(1).max_length(4).regex("^[a-z0-9-]+$"),
+    Spec::new("max_steps", <Option<u64>>::TYPE).default(Literal::Int(7)),
+    Spec::new("ids", <Vec<i8>>::TYPE).default(Literal::List(&[])).ge(Number::Int(0)),
+    Spec::new("hub_token", <Option<Secret>>::TYPE).min_length(20).regex("^hf_"),
+];
+
+/// The problems with these inputs, without the headline; empty when there are none.
+fn problems(given: Value) -> Vec<String> {
+    let mut given = given;
+    if let Some(given) = given.as_object_mut() {
+        given.entry("train_data").or_insert_with(|| "data.jsonl".into());
+    }
+    match check(CONTRACT, &given, Unknown::Refuse) {
+        Ok(_) => Vec::new(),
+        Err(problems) => {
+            problems.to_string().lines().skip(1).map(|line| line.trim().to_owned()).collect()
+        }
+    }
+}
+
+#[test]
+fn the_contracts_report() {
+    let given = json!({"train_data": "a", "epochs": 300, "learning_rte": 1e-4});
+    let report = check(CONTRACT, &given, Unknown::Refuse).unwrap_err().to_string();
+    assert_eq!(
+        report,
+        "2 inputs are not valid\n  `epochs`: 300 is greater than the maximum of 10\n  `learning_rte`: no such input\n  hint: did you mean `learning_rate`?"
+    );
+}
+
+#[test]
+fn one_sentence_for_each_mistake() {
+    for (given, expected) in [
+        (json!({"epochs": "3"}), vec![r#"`epochs`: "3" is not of type "integer""#]),
+        (json!({"epochs": true}), vec![r#"`epochs`: true is not of type "integer""#]),
+        (json!({"epochs": null}), vec![r#"`epochs`: null is not of type "integer""#]),
+        (json!({"epochs": 1.5}), vec![r#"`epochs`: 1.5 is not of type "integer""#]),
+        (
+            json!({"epochs": 10.5}),
+            vec![
+                "`epochs`: 10.5 is greater than the maximum of 10",
+                r#"`epochs`: 10.5 is not of type "integer""#,
+            ],
+        ),
+        (json!({"epochs": -1e300}), vec!["`epochs`: -1e+300 is less than the minimum of 1"]),
+        (json!({"max_steps": -1}), vec!["`max_steps`: -1 is less than the minimum of 0"]),
+        (
+            json!({"max_steps": 18_446_744_073_709_551_616.0}),
+            vec![
+                "`max_steps`: 1.8446744073709552e+19 is greater than the maximum of 18446744073709551615",
+            ],
+        ),
+        (
+            json!({"learning_rate": 1}),
+            vec!["`learning_rate`: 1 is greater than the maximum of 0.001"],
+        ),
+        (json!({"learning_rate": "x"}), vec![r#"`learning_rate`: "x" is not of type "number""#]),
+        (
+            json!({"optimizer": "zz"}),
+            vec![r#"`optimizer`: "zz" is not one of ["adam","sgd","adamw"]"#],
+        ),
+        (
+            json!({"optimizer": 1}),
+            vec![
+                r#"`optimizer`: 1 is not one of ["adam","sgd","adamw"]"#,
+                r#"`optimizer`: 1 is not of type "string""#,
+            ],
+        ),
+        (
+            json!({"run_name": ""}),
+            vec![
+                r#"`run_name`: "" is shorter than 1 character"#,
+                r#"`run_name`: "" does not match "^[a-z0-9-]+$""#,
+            ],
+        ),
+        (json!({"run_name": "a\n"}), vec![r#"`run_name`: "a\n" does not match "^[a-z0-9-]+$""#]),
+        (
+            json!({"ids": [1, 300, -1, "2"]}),
+            vec![
+                "`ids/1`: 300 is greater than the maximum of 127",
+                "`ids/2`: -1 is less than the minimum of 0",
+                r#"`ids/3`: "2" is not of type "integer""#,
+            ],
+        ),
+        (json!({"ids": 1}), vec![r#"`ids`: 1 is not of type "array""#]),
+        (json!([1]), vec![r#"`__root__`: ********** is not of type "object""#]),
+    ] {
+        assert_eq!(problems(given.clone()), expected, "{given}");
+    }
+}
+
+#[test]
+fn what_is_accepted() {
+    for given in [
+        json!({}),
+        json!({"epochs": 1.0}),
+        json!({"epochs": 1e1}),
+        json!({"learning_rate": 0}),
+        json!({"learning_rate": 0.001}),
+        json!({"max_steps": 18_446_744_073_709_551_615_u64}),
+        json!({"max_steps": null, "run_name": null, "hub_token": null}),
+        json!({"run_name": "abcd"}),
+        json!({"ids": []}),
+        json!({"ids": [0, 127]}),
+    ] {
+        assert_eq!(problems(given.clone()), Vec::<String>::new(), "{given}");
+    }
+}
+
+#[test]
+fn lengths_count_characters() {
+    const TABLE: &[Spec] = &[Spec::new("text", String::TYPE).min_length(2).max_length(2)];
+    for (text, fits) in
+        [("ab", true), ("äß", true), ("🚂🚃", true), ("🚂", false), ("🚂🚃🚄", false)]
+    {
+        assert_eq!(check(TABLE, &json!({ "text": text }), Unknown::Refuse).is_ok(), fits, "{text}");
+    }
+}
+
+#[test]
+fn a_regex_searches() {
+    const TABLE: &[Spec] = &[Spec::new("text", String::TYPE).regex("b+")];
+    assert!(check(TABLE, &json!({"text": "abc"}), Unknown::Refuse).is_ok());
+    assert!(check(TABLE, &json!({"text": "ac"}), Unknown::Refuse).is_err());
+}
+
+#[test]
+fn origins_and_nulls() {
+    let given = json!({"train_data": "a", "max_steps": null, "epochs": 3});
+    let values = check(CONTRACT, &given, Unknown::Refuse).unwrap().values;
+    assert_eq!(
+        values.take::<Option<u64>>("max_steps").unwrap(),
+        None,
+        "an explicit null is not the default"
+    );
+    for (name, origin) in [
+        ("train_data", Origin::Given),
+        ("epochs", Origin::Given),
+        ("max_steps", Origin::Given),
+        ("learning_rate", Origin::Default),
+        ("ids", Origin::Default),
+        ("run_name", Origin::Absent),
+    ] {
+        assert_eq!(values.origin(name), Some(origin), "{name}");
+    }
+    let values = check(CONTRACT, &json!({"train_data": "a"}), Unknown::Refuse).unwrap().values;
+    assert_eq!(values.take::<Option<u64>>("max_steps").unwrap(), Some(7));
+    assert_eq!(values.take::<Vec<i8>>("ids").unwrap(), Vec::<i8>::new());
+    assert_eq!(values.origin("nothing"), None);
+}
+
+#[test]
+fn unknown_names_are_refused_or_dropped() {
+    let given = json!({"train_data": "a", "x": {"token": 1}, "b": 2});
+    let checked = check(CONTRACT, &given, Unknown::Drop).unwrap();
+    assert_eq!(checked.dropped, ["x", "b"]);
+    assert_eq!(checked.values.get("x"), None);
+    assert_eq!(check(CONTRACT, &given, Unknown::Refuse).unwrap_err().iter().count(), 2);
+}
+
+#[test]
+fn sixty_four_bits_are_kept() {
+    const TABLE: &[Spec] =
+        &[Spec::new("a", u64::TYPE), Spec::new("b", i64::TYPE), Spec::new("c", f64::TYPE)];
+    let given = json!({"a": u64::MAX, "b": i64::MIN, "c": 0.090_909_090_909_090_91});
+    let values = check(TABLE, &given, Unknown::Refuse).unwrap().values;
+    assert_eq!(values.take::<u64>("a").unwrap(), u64::MAX);
+    assert_eq!(values.take::<i64>("b").unwrap(), i64::MIN);
+    assert_eq!(values.take::<f64>("c").unwrap().to_bits(), (1.0_f64 / 11.0).to_bits());
+    let problems =
+        check(TABLE, &json!({"a": 0, "b": 9_223_372_036_854_775_808_u64, "c": 0}), Unknown::Refuse);
+    assert_eq!(
+        problems.unwrap_err().iter().next().unwrap().message,
+        "9223372036854775808 is greater than the maximum of 9223372036854775807"
+    );
+}
+
+#[test]
+fn an_f32_that_overflows_is_refused_when_taken() {
+    const TABLE: &[Spec] = &[Spec::new("x", f32::TYPE)];
+    let values = check(TABLE, &json!({"x": 1e39}), Unknown::Refuse).unwrap().values;
+    let problems = values.take::<f32>("x").unwrap_err();
+    assert_eq!(problems.iter().next().unwrap().message, "1e+39 does not fit the type of the field");
+}
+
+#[test]
+fn secrets_are_shown_to_nobody() {
+    for secret in [
+        json!("hunter2hunter2hunter2"),
+        json!("hunter2"),
+        json!(["hunter2"]),
+        json!({"k": "hunter2"}),
+    ] {
+        let report = problems(json!({ "hub_token": secret })).join("\n");
+        assert!(!report.is_empty());
+        assert!(!report.contains("hunter2"), "{report}");
+        assert!(report.contains("**********"), "{report}");
+    }
+    const TABLE: &[Spec] =
+        &[Spec::new("one", Secret::TYPE), Spec::new("many", <Vec<Secret>>::TYPE)];
+    let given = json!({"one": "hunter2", "many": ["hunter2", "hunter3"]});
+    let values = check(TABLE, &given, Unknown::Refuse).unwrap().values;
+    let entries: Vec<Value> = values.entries().map(|entry| entry.value.into_owned()).collect();
+    assert_eq!(Value::from(entries), json!(["**********", ["**********", "**********"]]));
+    assert!(!format!("{values:?}").contains("hunter"), "{values:?}");
+    assert!(values.take::<u8>("one").unwrap_err().to_string().contains("does not fit"));
+    assert_eq!(values.take::<Secret>("one").unwrap().expose(), "hunter2");
+}
+
+#[test]
+fn files_can_be_put_in_the_place_of_addresses() {
+    const TABLE: &[Spec] = &[
+        Spec::new("one", Path::TYPE),
+        Spec::new("text", String::TYPE),
+        Spec::new("many", <Vec<Path>>::TYPE),
+        Spec::new("none", <Option<Path>>::TYPE),
+    ];
+    let given = json!({"one": "https://a/x", "text": "https://a/t", "many": ["y", "https://a/z"]});
+    let mut values = check(TABLE, &given, Unknown::Refuse).unwrap().values;
+    let mut seen = Vec::new();
+    for (name, path) in values.paths_mut() {
+        seen.push(name);
+        *path = format!("/tmp/{path}");
+    }
+    assert_eq!(seen, ["one", "many/0", "many/1"]);
+    assert_eq!(values.take::<Path>("one").unwrap(), Path::from("/tmp/https://a/x"));
+    assert_eq!(values.take::<Vec<Path>>("many").unwrap()[1], Path::from("/tmp/https://a/z"));
+    assert_eq!(values.take::<String>("text").unwrap(), "https://a/t");
+}

@@ -1,0 +1,235 @@
+//! What was typed, and no more: the command line as a value. Nothing here opens a file.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+
+use super::app::App;
+use super::help;
+use super::roles::Kind;
+use super::terminal::Format;
+use crate::device::DeviceChoice;
+use crate::error::Error;
+
+/// What the process is to do.
+pub(crate) enum Command {
+    Act(Box<Act>),
+    Schema,
+    Check { config: Option<PathBuf> },
+}
+
+/// A training or a prediction.
+pub(crate) struct Act {
+    pub(crate) kind: Kind,
+    pub(crate) inputs: Vec<String>,
+    pub(crate) json: Option<String>,
+    pub(crate) env: Vec<String>,
+    pub(crate) output: Option<String>,
+    pub(crate) format: Format,
+    pub(crate) device: DeviceChoice,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) run_dir: Option<PathBuf>,
+}
+
+/// Why there is no command to carry out.
+pub(crate) enum Stop {
+    /// Help or the version was asked for.
+    Shown(String),
+    /// The arguments are wrong; the text is ready to print.
+    Wrong(String),
+}
+
+const TRAIN: &str = "train";
+const PREDICT: &str = "predict";
+
+/// Reads the arguments, the program's name first.
+pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if args.get(1).is_some_and(|first| first == "-m" || first == "--check-hash-based-pycs") {
+        return Err(not_here("`-m`"));
+    }
+    let colored = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let matches = command(app, &args).try_get_matches_from(&args).map_err(|error| {
+        let text = error.render();
+        if error.use_stderr() {
+            Stop::Wrong(if colored { text.ansi().to_string() } else { text.to_string() })
+        } else {
+            let colored = std::io::IsTerminal::is_terminal(&std::io::stdout());
+            Stop::Shown(if colored { text.ansi().to_string() } else { text.to_string() })
+        }
+    })?;
+    match matches.subcommand() {
+        Some((TRAIN, inner)) => act(app, Kind::Train, inner),
+        Some((PREDICT, inner)) => act(app, Kind::Predict, inner),
+        Some(("schema", _)) => Ok(Command::Schema),
+        Some(("check", inner)) => Ok(Command::Check { config: inner.get_one::<PathBuf>("config").cloned() }),
+        Some((other, _)) => Err(not_here(&format!("`{other}`"))),
+        None => act(app, app.default_role().map_or(Kind::Train, |role| role.kind), &matches),
+    }
+}
+
+fn not_here(what: &str) -> Stop {
+    wrong(&format!("{what} is not a part of this version; train with `train`, and predict with `predict`"))
+}
+
+fn wrong(reason: &str) -> Stop {
+    Stop::Wrong(format!("error: {reason}\n"))
+}
+
+fn act(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, Stop> {
+    if app.role(kind).is_none() {
+        let (none, hint) = match kind {
+            Kind::Train => ("trainer", "run!(MyTrainer)"),
+            Kind::Predict => ("predictor", "run!(MyTrainer, predictor = MyPredictor)"),
+        };
+        return Err(wrong(&format!("this binary has no {none}\nhint: write `{hint}` in its source")));
+    }
+    for later in ["resume", "plan"] {
+        if matches.try_contains_id(later).unwrap_or(false) && matches.value_source(later).is_some_and(typed) {
+            return Err(wrong(&format!("`--{later}` is not a part of this version; a run starts at its first step")));
+        }
+    }
+    let texts = |id: &str| matches.get_many::<String>(id).into_iter().flatten().cloned().collect();
+    let json = matches.get_one::<String>("json").cloned();
+    let device: DeviceChoice = match matches.get_one::<String>("device") {
+        Some(text) => text.parse().map_err(|error: Error| wrong(&error.to_string()))?,
+        None => DeviceChoice::Auto,
+    };
+    let format = match matches.get_one::<String>("format").map(String::as_str) {
+        Some("json") => Format::Json,
+        None if json.is_some() => Format::Json,
+        _ => Format::Text,
+    };
+    Ok(Command::Act(Box::new(Act {
+        kind,
+        inputs: texts("input"),
+        json,
+        env: texts("env"),
+        output: matches.get_one::<String>("output").cloned(),
+        format,
+        device,
+        config: matches.get_one::<PathBuf>("config").cloned(),
+        seed: matches.try_get_one::<u64>("seed").ok().flatten().copied(),
+        run_dir: matches.try_get_one::<PathBuf>("run-dir").ok().flatten().cloned(),
+    })))
+}
+
+fn typed(source: clap::parser::ValueSource) -> bool {
+    source == clap::parser::ValueSource::CommandLine
+}
+
+fn command(app: &App, args: &[OsString]) -> Clap {
+    let program = args
+        .first()
+        .and_then(|path| std::path::Path::new(path).file_name())
+        .map_or_else(|| "trainer".to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut command = Clap::new(program)
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
+        .max_term_width(100);
+    if let Some(role) = app.default_role() {
+        command = command.about(about(role.about, role.kind)).args(options(role.kind)).after_help(after_help(app, role.kind));
+    }
+    for kind in [Kind::Train, Kind::Predict] {
+        let name = if kind == Kind::Train { TRAIN } else { PREDICT };
+        let role = app.role(kind);
+        let short = match kind {
+            Kind::Train => "Train (the default)",
+            Kind::Predict => "Predict with what COG_WEIGHTS names, or with the base",
+        };
+        let mut sub = Clap::new(name).about(short).args(options(kind)).hide(role.is_none()).max_term_width(100);
+        if kind == Kind::Predict {
+            sub = sub.visible_alias("run");
+        }
+        if let Some(role) = role {
+            sub = sub.long_about(about(role.about, kind)).after_help(after_help(app, kind));
+        }
+        command = command.subcommand(sub);
+    }
+    command
+        .subcommand(Clap::new("schema").about("Print the OpenAPI document"))
+        .subcommand(Clap::new("check").about("Check cog.yaml against this binary").arg(config_option()))
+        .subcommand(Clap::new("serve").hide(true).arg(Arg::new("rest").num_args(0..).allow_hyphen_values(true).trailing_var_arg(true)))
+}
+
+fn about(text: &'static str, kind: Kind) -> &'static str {
+    match (text, kind) {
+        ("", Kind::Train) => "Trains",
+        ("", Kind::Predict) => "Predicts",
+        (text, _) => text,
+    }
+}
+
+fn after_help(app: &App, kind: Kind) -> String {
+    let width = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).map_or(100, |size| usize::from(size.ws_col));
+    let width = if width == 0 { 100 } else { width.min(100) };
+    let mut text =
+        app.role(kind).map_or_else(String::new, |role| help::inputs(role.table, "Inputs (-i NAME=VALUE)", width));
+    text.push_str("\nA value that begins with @ is read from the file it names; @@ is a literal @.");
+    text
+}
+
+fn options(kind: Kind) -> Vec<Arg> {
+    let output = match kind {
+        Kind::Train => "Where to write the result; a trailing / means a folder [default: weights]",
+        Kind::Predict => "Where to write the result; a trailing / means a folder [default: standard output, files to output]",
+    };
+    let mut options = vec![
+        Arg::new("input")
+            .short('i')
+            .long("input")
+            .value_name("NAME=VALUE")
+            .help("An input, by value or by NAME=@FILE; repeat it for more, or for a list")
+            .action(ArgAction::Append)
+            .allow_hyphen_values(true),
+        Arg::new("json")
+            .long("json")
+            .value_name("TEXT|@FILE|-")
+            .help("All inputs as one JSON object; the answer is JSON too")
+            .conflicts_with("input"),
+        Arg::new("output").short('o').long("output").value_name("PATH").help(output),
+        Arg::new("env")
+            .short('e')
+            .long("env")
+            .value_name("NAME=VALUE")
+            .help("An environment variable for the run; may be repeated")
+            .action(ArgAction::Append),
+        Arg::new("format")
+            .long("format")
+            .value_name("FORMAT")
+            .help("How to answer: text [default] or json")
+            .value_parser(["text", "json"])
+            .hide_possible_values(true),
+        Arg::new("device").long("device").value_name("DEVICE").help("auto [default], cpu, cuda or cuda:N"),
+        config_option(),
+    ];
+    if kind == Kind::Train {
+        options.extend([
+            Arg::new("seed")
+                .long("seed")
+                .value_name("N")
+                .help("The run's seed, where no input of that name is given [default: drawn and recorded]")
+                .value_parser(clap::value_parser!(u64)),
+            Arg::new("run-dir")
+                .long("run-dir")
+                .value_name("DIR")
+                .help("The run's folder [default: a new one in runs/]")
+                .value_parser(clap::value_parser!(PathBuf)),
+            Arg::new("resume").long("resume").num_args(0..=1).require_equals(true).hide(true),
+            Arg::new("plan").long("plan").action(ArgAction::SetTrue).hide(true),
+        ]);
+    }
+    options
+}
+
+fn config_option() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("A cog.yaml in place of the one compiled in")
+        .value_parser(clap::value_parser!(PathBuf))
+}

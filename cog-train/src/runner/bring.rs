@@ -1,0 +1,114 @@
+//! File inputs: an address is fetched into the run's folder, a local path must be there; every one gets its digest.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, plain_io};
+use crate::fetch::{Fetcher, is_url};
+use crate::input::{Problem, Problems, Values};
+use crate::progress::{CancelToken, Report};
+
+/// Where fetched files go within a run's folder.
+const INPUTS: &str = "inputs";
+
+/// What `run.json` says of file inputs: by the input's name, a list of objects with `path`, `bytes` and `sha256`.
+pub(crate) type Digests = Map<String, Value>;
+
+/// Refuses local files that are not there, all of them at once, before anything is fetched or set up.
+pub(crate) fn check(values: &Values) -> Result<(), Problems> {
+    let mut problems = Vec::new();
+    for (name, text) in values.paths() {
+        if is_url(&text) {
+            continue;
+        }
+        let failed = match fs::metadata(&text) {
+            Ok(data) if data.is_dir() => fs::read_dir(&text).err(),
+            Ok(_) => File::open(&text).err(),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = failed {
+            problems.push(Problem::new(name, format!("cannot read `{text}`: {}", plain_io(&error))));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Problems::new(problems)) }
+}
+
+/// Replaces every address by a local file, and gives the digests of all files.
+pub(crate) fn bring(
+    values: &mut Values,
+    dir: &Path,
+    cancel: &CancelToken,
+    report: &mut dyn Report,
+) -> Result<Digests, Error> {
+    let fetcher = Fetcher::new(dir.join(INPUTS));
+    let mut digests = Map::new();
+    for (name, text) in values.paths_mut() {
+        cancel.check()?;
+        if is_url(text) {
+            let fetched = fetcher.fetch(text, cancel, report)?;
+            *text = fetched.display().to_string();
+        }
+        let described = describe(Path::new(text.as_str()), cancel)?;
+        // `docs/1` is an item of the list `docs`.
+        let name = name.split('/').next().unwrap_or_default();
+        let list = digests.entry(name).or_insert_with(|| json!([]));
+        if let Value::Array(list) = list {
+            list.push(described);
+        }
+    }
+    Ok(digests)
+}
+
+fn describe(path: &Path, cancel: &CancelToken) -> Result<Value, Error> {
+    let mut digest = Sha256::new();
+    let bytes = if path.is_dir() { digest_tree(path, path, &mut digest, cancel)? } else { digest_file(path, &mut digest, cancel)? };
+    Ok(json!({"path": path.display().to_string(), "bytes": bytes, "sha256": hex(&digest.finalize())}))
+}
+
+/// A folder's digest is that of its files' names and contents, in the order of the names.
+fn digest_tree(root: &Path, dir: &Path, digest: &mut Sha256, cancel: &CancelToken) -> Result<u64, Error> {
+    let mut entries: Vec<_> = fs::read_dir(dir)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>())
+        .map_err(Error::file("read", dir))?;
+    entries.sort();
+    let mut bytes = 0;
+    for path in entries {
+        if path.is_dir() {
+            bytes += digest_tree(root, &path, digest, cancel)?;
+        } else {
+            let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+            digest.update((name.len() as u64).to_le_bytes());
+            digest.update(&name);
+            digest.update(path.metadata().map_err(Error::file("read", &path))?.len().to_le_bytes());
+            bytes += digest_file(&path, digest, cancel)?;
+        }
+    }
+    Ok(bytes)
+}
+
+fn digest_file(path: &Path, digest: &mut Sha256, cancel: &CancelToken) -> Result<u64, Error> {
+    let mut file = File::open(path).map_err(Error::file("read", path))?;
+    let (mut buffer, mut bytes) = (vec![0; 1 << 20], 0);
+    loop {
+        cancel.check()?;
+        match file.read(&mut buffer).map_err(Error::file("read", path))? {
+            0 => return Ok(bytes),
+            count => {
+                digest.update(&buffer[..count]);
+                bytes += count as u64;
+            }
+        }
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,82 @@
+//! A panic in the author's code becomes an error that says where it happened.
+
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::sync::{Mutex, Once, PoisonError};
+
+use crate::error::Error;
+
+struct Caught {
+    place: String,
+    message: String,
+}
+
+/// What the hook saw last while a guarded call was under way. A panic of a worker thread that is passed on to the
+/// caller is seen there and only there, so this is not a thread's own.
+static CAUGHT: Mutex<(usize, Option<Caught>)> = Mutex::new((0, None));
+static HOOK: Once = Once::new();
+
+/// Calls the author's code; a panic in it is [`Error::Panicked`].
+pub(crate) fn guarded<T>(what: &'static str, call: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            if !keep(info) {
+                before(info);
+            }
+        }));
+    });
+    caught().0 += 1;
+    let ended = catch_unwind(AssertUnwindSafe(call));
+    let mut state = caught();
+    state.0 -= 1;
+    let seen = state.1.take();
+    drop(state);
+    ended.unwrap_or_else(|payload| {
+        let Caught { place, message } = seen.unwrap_or_else(|| Caught {
+            place: "an unknown place".to_owned(),
+            message: text_of(payload.as_ref()).to_owned(),
+        });
+        Err(Error::Panicked { what, place, message }.into())
+    })
+}
+
+fn caught() -> std::sync::MutexGuard<'static, (usize, Option<Caught>)> {
+    CAUGHT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn keep(info: &PanicHookInfo<'_>) -> bool {
+    let mut state = caught();
+    if state.0 == 0 {
+        return false;
+    }
+    let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    state.1 = Some(Caught { place, message: text_of(info.payload()).to_owned() });
+    true
+}
+
+fn text_of(payload: &(dyn std::any::Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(a panic without a text)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_with_its_place() {
+        let error = guarded::<()>("train", || panic!("boom {}", 7)).unwrap_err();
+        let Some(Error::Panicked { what: "train", place, message }) = error.downcast_ref() else { panic!("{error}") };
+        assert!(place.contains("panics.rs:"), "{place}");
+        assert_eq!(message, "boom 7");
+    }
+
+    #[test]
+    fn what_does_not_panic_passes_through() {
+        assert_eq!(guarded("train", || Ok(3)).unwrap(), 3);
+        assert_eq!(guarded::<()>("train", || anyhow::bail!("no")).unwrap_err().to_string(), "no");
+    }
+}

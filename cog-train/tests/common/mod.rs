@@ -1,0 +1,128 @@
+//! Runs the examples' binaries as a user does: in a folder of their own, by arguments, and looks at what they leave.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+
+/// The binary of an example, built if it is not. The profile's folder is that of this test.
+pub fn program(name: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let release = if profile.ends_with("release") { &["--release"][..] } else { &[] };
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "-p", "cog-train", "--example", name])
+        .args(release)
+        .arg("--target-dir")
+        .arg(profile.parent().unwrap())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
+    assert!(built.success(), "the example `{name}` does not build");
+    profile.join("examples").join(name)
+}
+
+/// A folder in which a program is run.
+pub struct Place {
+    pub dir: TempDir,
+    program: PathBuf,
+}
+
+/// What a process said.
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Said {
+    /// Itself, if the exit code is this one.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    /// The JSON object on standard output.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+}
+
+impl Place {
+    pub fn new(name: &str) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), program: program(name) }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The program with these arguments, not started yet. Nothing of the caller's environment decides.
+    pub fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        command.env_remove("COG_WEIGHTS").env_remove("RUST_BACKTRACE");
+        command.env("XDG_CACHE_HOME", self.path(".cache"));
+        command
+    }
+
+    pub fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> Said {
+        self.command(args).output().unwrap().into()
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Every file below the folder with its bytes.
+    pub fn tree(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        fn walk(dir: &Path, base: &Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, base, into);
+                } else {
+                    into.insert(path.strip_prefix(base).unwrap().to_owned(), fs::read(&path).unwrap());
+                }
+            }
+        }
+        let mut files = BTreeMap::new();
+        walk(self.dir.path(), self.dir.path(), &mut files);
+        files
+    }
+
+    /// The names directly in the folder.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}

@@ -1,0 +1,27 @@
+//! What the macros refuse, each mistake with one sentence at its token, and what they accept.
+//!
+//! A file under `ui/fail` is named after its one mistake; the `.stderr` beside it is all that a user then reads. After a
+//! change of a sentence: `TRYBUILD=overwrite cargo test -p cog-train --test ui`, and read the difference.
+
+#[test]
+fn mistakes_are_one_sentence_at_their_token() {
+    let cases = trybuild::TestCases::new();
+    cases.pass("tests/ui/pass/*.rs");
+    cases.compile_fail("tests/ui/fail/*.rs");
+}
+
+/// A mistake never causes a second error somewhere else.
+#[test]
+fn every_mistake_is_one_error() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir("tests/ui/fail").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "stderr") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let errors = text.lines().filter(|line| line.starts_with("error")).count();
+            assert_eq!(errors, 1, "{}:\n{text}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 60, "{seen}");
+}

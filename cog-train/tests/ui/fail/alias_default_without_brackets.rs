@@ -1,0 +1,13 @@
+use cog_train::prelude::*;
+
+type Value = Vec<u32>;
+
+#[derive(TrainInputs)]
+struct Inputs {
+    #[input(default = 1)]
+    value: Value,
+}
+
+fn main() {
+    let _ = <Inputs as TrainInputs>::TABLE;
+}

@@ -1,0 +1,13 @@
+use cog_train::prelude::*;
+
+type Value = u64;
+
+#[derive(TrainInputs)]
+struct Inputs {
+    #[input(ge = -1)]
+    value: Value,
+}
+
+fn main() {
+    let _ = <Inputs as TrainInputs>::TABLE;
+}

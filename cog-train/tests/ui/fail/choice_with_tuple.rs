@@ -1,0 +1,9 @@
+use cog_train::prelude::*;
+
+#[derive(Choice)]
+enum Optimizer {
+    Adam,
+    Sgd(f64),
+}
+
+fn main() {}

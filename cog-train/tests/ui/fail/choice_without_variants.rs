@@ -1,0 +1,6 @@
+use cog_train::prelude::*;
+
+#[derive(Choice)]
+enum Optimizer {}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use cog_train::prelude::*;
+
+#[derive(TrainInputs)]
+struct Inputs {
+    #[input(default = 3.0)]
+    value: u32,
+}
+
+fn main() {
+    let _ = <Inputs as TrainInputs>::TABLE;
+}

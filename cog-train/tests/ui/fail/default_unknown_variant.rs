@@ -1,0 +1,17 @@
+use cog_train::prelude::*;
+
+#[derive(Choice)]
+enum Optimizer {
+    AdamW,
+    Sgd,
+}
+
+#[derive(TrainInputs)]
+struct Inputs {
+    #[input(default = Optimizer::Adam)]
+    value: Optimizer,
+}
+
+fn main() {
+    let _ = <Inputs as TrainInputs>::TABLE;
+}

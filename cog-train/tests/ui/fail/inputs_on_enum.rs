@@ -1,0 +1,8 @@
+use cog_train::prelude::*;
+
+#[derive(TrainInputs)]
+enum Inputs {
+    A,
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use cog_train::prelude::*;
+
+#[derive(TrainInputs)]
+struct Inputs {
+    #[input(min_length = 5, max_length = 1)]
+    value: String,
+}
+
+fn main() {
+    let _ = <Inputs as TrainInputs>::TABLE;
+}

@@ -1,0 +1,11 @@
+use cog_train::prelude::*;
+
+#[derive(TrainInputs)]
+struct Inputs {
+    #[input(min_length = 1)]
+    value: u8,
+}
+
+fn main() {
+    let _ = <Inputs as TrainInputs>::TABLE;
+}

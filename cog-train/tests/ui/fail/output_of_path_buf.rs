@@ -1,0 +1,8 @@
+use cog_train::prelude::*;
+
+#[derive(TrainOutput)]
+struct TrainingOutput {
+    weights: std::path::PathBuf,
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use cog_train::prelude::*;
+
+#[derive(TrainOutput)]
+enum TrainingOutput {
+    A,
+}
+
+fn main() {}

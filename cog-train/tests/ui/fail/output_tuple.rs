@@ -1,0 +1,6 @@
+use cog_train::prelude::*;
+
+#[derive(TrainOutput)]
+struct TrainingOutput(Path);
+
+fn main() {}

@@ -1,0 +1,6 @@
+use cog_train::prelude::*;
+
+#[derive(TrainInputs)]
+struct Inputs;
+
+fn main() {}

@@ -1,0 +1,8 @@
+use cog_train::prelude::*;
+
+#[cog_train::train]
+extern "C" fn train() -> bool {
+    true
+}
+
+cog_train::run!(train);

@@ -1,0 +1,8 @@
+use cog_train::prelude::*;
+
+#[cog_train::train]
+fn train(log: &mut String) -> u32 {
+    log.len() as u32
+}
+
+cog_train::run!(train);

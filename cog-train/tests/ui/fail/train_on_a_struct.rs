@@ -1,0 +1,4 @@
+#[cog_train::train]
+struct Finetune;
+
+fn main() {}

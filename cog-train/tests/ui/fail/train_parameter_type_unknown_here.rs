@@ -1,0 +1,8 @@
+use cog_train::prelude::*;
+
+#[cog_train::train]
+fn train(address: std::net::IpAddr) -> bool {
+    address.is_ipv4()
+}
+
+cog_train::run!(train);

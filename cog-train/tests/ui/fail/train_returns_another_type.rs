@@ -1,0 +1,8 @@
+use cog_train::prelude::*;
+
+#[cog_train::train]
+fn train() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+cog_train::run!(train);

@@ -1,0 +1,8 @@
+use cog_train::prelude::*;
+
+#[cog_train::train(steps = 3)]
+fn train(steps: u32) -> u32 {
+    steps
+}
+
+cog_train::run!(train);

@@ -1,0 +1,8 @@
+use cog_train::prelude::*;
+
+#[cog_train::train]
+fn train(steps: u32) {
+    drop(steps);
+}
+
+cog_train::run!(train);
