@@ -373,9 +373,7 @@ impl<R: BufRead> Read for Inflated<'_, R> {
         self.0.read(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput
             | io::ErrorKind::InvalidData
-            | io::ErrorKind::UnexpectedEof => {
-                bad(self.1, "has corrupt deflate data")
-            }
+            | io::ErrorKind::UnexpectedEof => bad(self.1, "has corrupt deflate data"),
             _ => error,
         })
     }

@@ -1,0 +1,180 @@
+//! Files from elsewhere: `http://`, `https://`, `file://` and `data:` addresses become local files.
+//!
+//! A [`Fetcher`] keeps what it fetches in a folder, by content: `DIR/SHA256/NAME`, where NAME is the last part of the
+//! address. What is there is not fetched again. A download goes to `DIR/KEY.part`, where KEY stands for the address; it
+//! is resumed when the server gave a strong `ETag` and still honours it, and started over otherwise. Two processes that
+//! want the same address take turns.
+//!
+//! An address may end in `#sha256=HEX`; the content must then have that digest.
+
+mod address;
+mod data;
+mod http;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::progress::{CancelToken, Report};
+use address::{Address, Scheme};
+use store::Store;
+
+pub(crate) use address::{file_path, parse_digest, redact};
+pub(crate) use store::digest_of;
+
+/// The most bytes of a file: 1 TiB.
+const LIMIT: u64 = 1 << 40;
+/// How long a server may be silent.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a download that gets nowhere is tried.
+const ATTEMPTS: u32 = 5;
+/// The wait after the first failure; each next one is twice as long.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+/// Whether `text` is an address that [`Fetcher::fetch`] understands, by its scheme.
+///
+/// ```
+/// use cog_train::fetch::is_url;
+/// assert!(is_url("https://example.com/data.jsonl") && is_url("data:,text"));
+/// assert!(!is_url("data.jsonl") && !is_url("s3://bucket/data.jsonl"));
+/// ```
+#[must_use]
+pub fn is_url(text: &str) -> bool {
+    Scheme::of(text).is_some()
+}
+
+/// Fetches addresses into a folder.
+///
+/// ```
+/// use cog_train::CancelToken;
+/// use cog_train::fetch::Fetcher;
+/// use cog_train::progress::Silent;
+///
+/// # let dir = tempfile::tempdir()?;
+/// let fetcher = Fetcher::new(dir.path());
+/// let file = fetcher.fetch("data:text/csv,a,b%0A1,2", &CancelToken::new(), &mut Silent)?;
+/// assert_eq!(file.file_name().unwrap(), "file.csv");
+/// assert_eq!(std::fs::read_to_string(file)?, "a,b\n1,2");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    dir: PathBuf,
+    limit: u64,
+    timeout: Duration,
+    attempts: u32,
+    backoff: Duration,
+    revalidate: bool,
+}
+
+impl Fetcher {
+    /// A fetcher that keeps its files in `dir`, which is made when the first one comes.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            limit: LIMIT,
+            timeout: TIMEOUT,
+            attempts: ATTEMPTS,
+            backoff: BACKOFF,
+            revalidate: false,
+        }
+    }
+
+    /// Refuses files of more than this many bytes. 1 TiB unless said.
+    #[must_use]
+    pub fn limit(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// How long a server may be silent before the attempt counts as failed. A minute unless said.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How often to try while nothing arrives, and how long to wait after the first failure; each next wait is twice
+    /// as long. 5 and half a second unless said.
+    #[must_use]
+    pub fn retries(mut self, attempts: u32, backoff: Duration) -> Self {
+        self.attempts = attempts.max(1);
+        self.backoff = backoff;
+        self
+    }
+
+    /// Whether to ask the server if what is kept is still the same. Without, what is kept is taken.
+    #[must_use]
+    pub fn revalidate(mut self, revalidate: bool) -> Self {
+        self.revalidate = revalidate;
+        self
+    }
+
+    /// The local file with the content of `url`. A `file://` address is answered with its own path.
+    ///
+    /// `report` is told the bytes. A cancelled download stops within a second, also while the server is silent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fetch`], whose text holds neither the credentials nor the query of the address; [`Error::File`] when
+    /// the file cannot be written; [`Error::Cancelled`].
+    pub fn fetch(
+        &self,
+        url: &str,
+        cancel: &CancelToken,
+        report: &mut dyn Report,
+    ) -> Result<PathBuf, Error> {
+        let address = Address::parse(url)?;
+        cancel.check()?;
+        match address.scheme {
+            Scheme::File => local(&address, cancel),
+            Scheme::Data => {
+                let (bytes, name) = data::decode(&address, self.limit)?;
+                Store::new(&self.dir).keep_bytes(&bytes, &name, &address)
+            }
+            Scheme::Http => http::download(self, &address, cancel, report),
+        }
+    }
+
+    /// Drops what [`Fetcher::fetch`] answered for `url`, which turned out to be of no use.
+    pub(crate) fn forget(&self, url: &str, path: &Path) {
+        let url = url.split('#').next().unwrap_or_default();
+        Store::new(&self.dir).forget(url, path);
+    }
+}
+
+fn local(address: &Address, cancel: &CancelToken) -> Result<PathBuf, Error> {
+    let path = file_path(&address.url).map_err(|reason| address.error(reason))?;
+    let found = std::fs::metadata(&path).map_err(Error::file("read", &path))?;
+    if !found.is_file() {
+        return Err(address.error("is not a file"));
+    }
+    if address.sha256.is_some() {
+        address.check_digest(&digest_of(&path, cancel)?)?;
+    }
+    Ok(path)
+}
+
+/// The lower-case digits of bytes.
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    use std::fmt::Write as _;
+    bytes.as_ref().iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes all");
+        text
+    })
+}
+
+/// What a download is called in `dir`, by its address.
+fn key(url: &str) -> String {
+    use sha2::Digest as _;
+    hex(&sha2::Sha256::digest(url)[..16])
+}
+
+fn remove(path: &Path) {
+    // A file that is not there is what is wanted; one that stays is written over next time.
+    let _ = std::fs::remove_file(path);
+}

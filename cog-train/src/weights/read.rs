@@ -1,0 +1,158 @@
+//! Reading tensors from open files.
+//!
+//! The files are read, not mapped. A read copies once, as fresh storage must; a file that someone cuts short meanwhile
+//! is an error and not a SIGBUS; and no `unsafe` has to promise that nobody writes to it.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+
+use super::header::Slot;
+use super::open::bad;
+use crate::error::Error;
+
+/// How like a name must be to be suggested: 1 is equal.
+const ALIKE: f64 = 0.8;
+
+/// Open files and what is where in them.
+pub(super) struct Opened {
+    files: Vec<(PathBuf, File)>,
+    tensors: BTreeMap<String, (usize, Slot)>,
+}
+
+impl Opened {
+    pub(super) fn new() -> Self {
+        Self { files: Vec::new(), tensors: BTreeMap::new() }
+    }
+
+    /// Adds a file. A name that another file has is an error.
+    pub(super) fn add(
+        &mut self,
+        path: &Path,
+        handle: File,
+        tensors: BTreeMap<String, Slot>,
+    ) -> Result<(), Error> {
+        let number = self.files.len();
+        self.files.push((path.to_owned(), handle));
+        for (name, slot) in tensors {
+            match self.tensors.entry(name) {
+                Entry::Vacant(place) => drop(place.insert((number, slot))),
+                Entry::Occupied(place) => {
+                    let other = &self.files[place.get().0].0;
+                    let other = other.file_name().unwrap_or_default().to_string_lossy();
+                    let name = place.key();
+                    return Err(bad(path, format!("tensor `{name}` is also in `{other}`")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The file that holds a tensor.
+    pub(super) fn file_of(&self, name: &str) -> Option<&Path> {
+        self.tensors.get(name).map(|(number, _)| self.files[*number].0.as_path())
+    }
+
+    pub(super) fn get(&self, name: &str, device: &Device) -> Result<Tensor, Error> {
+        let (number, slot) = self.tensors.get(name).ok_or_else(|| self.no_such(name))?;
+        let (path, handle) = &self.files[*number];
+        let dtype = DType::try_from(slot.dtype).map_err(|_| {
+            bad(
+                path,
+                format!("tensor `{name}` is of dtype {:?}, which candle does not have", slot.dtype),
+            )
+        })?;
+        let mut bytes = vec![0; slot.bytes];
+        read_at(handle, &mut bytes, slot.begin).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => {
+                bad(path, format!("the file became shorter: tensor `{name}` is not there any more"))
+            }
+            _ => Error::file("read", path)(error),
+        })?;
+        Ok(Tensor::from_raw_buffer(&bytes, dtype, &slot.shape, device)?)
+    }
+
+    fn no_such(&self, name: &str) -> Error {
+        let nearest = self
+            .names()
+            .map(|other| (strsim::jaro_winkler(name, other), other))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .filter(|(alike, _)| *alike >= ALIKE);
+        let hint = nearest
+            .map_or_else(String::new, |(_, other)| format!("\nhint: did you mean `{other}`?"));
+        let place = match &self.files[..] {
+            [(file, _)] => file.as_path(),
+            files => files.first().and_then(|(file, _)| file.parent()).unwrap_or(Path::new("")),
+        };
+        bad(place, format!("no tensor `{name}` among {}{hint}", self.tensors.len()))
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> std::io::Result<()> {
+    use std::os::windows::fs::FileExt as _;
+    while !bytes.is_empty() {
+        match file.seek_read(bytes, at)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                bytes = &mut bytes[count..];
+                at += count as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a `VarBuilder` reads from.
+pub(super) struct Backend(pub(super) std::sync::Arc<Opened>);
+
+impl SimpleBackend for Backend {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _init: candle_nn::Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let tensor = self.get_unchecked(name, dtype, device)?;
+        if *tensor.shape() != shape {
+            return Err(candle_core::Error::UnexpectedShape {
+                msg: format!("shape mismatch for {name}"),
+                expected: shape,
+                got: tensor.shape().clone(),
+            });
+        }
+        Ok(tensor)
+    }
+
+    fn get_unchecked(
+        &self,
+        name: &str,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        match self.0.get(name, device) {
+            Ok(tensor) => tensor.to_dtype(dtype),
+            Err(Error::Tensor(error)) => Err(error),
+            Err(error) => Err(candle_core::Error::msg(error)),
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.0.tensors.contains_key(name)
+    }
+}

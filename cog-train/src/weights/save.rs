@@ -1,0 +1,138 @@
+//! Writing a safetensors file: a header with sorted names, then the data, tensor by tensor.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use candle_core::{CpuStorage, Device, Storage, Tensor};
+use safetensors::Dtype;
+use serde_json::{Map, Value, json};
+
+use super::header::{METADATA, bytes_of};
+use super::open::bad;
+use crate::error::Error;
+
+/// Data begins at a multiple of this, so that a reader that maps the file finds its numbers aligned.
+const ALIGN: usize = 8;
+
+pub(super) fn save<K: AsRef<str>>(
+    tensors: impl IntoIterator<Item = (K, Tensor)>,
+    file: &Path,
+) -> Result<(), Error> {
+    let mut by_name = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let name = name.as_ref().to_owned();
+        if name == METADATA {
+            return Err(bad(file, format!("a tensor cannot be called `{name}`")));
+        }
+        if by_name.contains_key(&name) {
+            return Err(bad(file, format!("tensor `{name}` is there twice")));
+        }
+        by_name.insert(name, tensor);
+    }
+    // Widest elements first keeps all aligned; the sort is stable, so names stay sorted within a width.
+    let mut order: Vec<(String, Tensor)> = by_name.into_iter().collect();
+    order.sort_by_key(|(_, tensor)| std::cmp::Reverse(Dtype::from(tensor.dtype()).bitsize()));
+    let header = header(&order, file)?;
+
+    let parent = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed = || Error::file("write", file);
+    let mut beside = beside(parent).map_err(Error::file("create", file))?;
+    {
+        let mut writer = BufWriter::with_capacity(1 << 20, beside.as_file_mut());
+        writer.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed())?;
+        writer.write_all(&header).map_err(failed())?;
+        for (name, tensor) in &order {
+            write_tensor(&mut writer, name, tensor, file)?;
+        }
+        writer.flush().map_err(failed())?;
+    }
+    beside.as_file().sync_all().map_err(failed())?;
+    beside.persist(file).map_err(|error| failed()(error.error))?;
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed())
+}
+
+/// A temporary file with the mode that any new file gets; by itself it would be private.
+fn beside(parent: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".weights-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(parent)
+}
+
+fn header(order: &[(String, Tensor)], file: &Path) -> Result<Vec<u8>, Error> {
+    let mut entries = Map::new();
+    entries.insert(METADATA.to_owned(), json!({"format": "pt"}));
+    let mut begin = 0_usize;
+    for (name, tensor) in order {
+        let dtype = Dtype::from(tensor.dtype());
+        let end = bytes_of(dtype, tensor.dims())
+            .ok()
+            .and_then(|bytes| begin.checked_add(bytes))
+            .ok_or_else(|| bad(file, format!("tensor `{name}` does not fill whole bytes")))?;
+        let entry = json!({"dtype": dtype, "shape": tensor.dims(), "data_offsets": [begin, end]});
+        entries.insert(name.clone(), entry);
+        begin = end;
+    }
+    let mut text = Value::Object(entries).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(ALIGN), b' ');
+    Ok(text)
+}
+
+fn write_tensor(
+    writer: &mut impl Write,
+    name: &str,
+    tensor: &Tensor,
+    file: &Path,
+) -> Result<(), Error> {
+    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let (Storage::Cpu(storage), Some((from, to))) = (&*storage, layout.contiguous_offsets()) else {
+        return Err(bad(file, format!("tensor `{name}` cannot be brought to the CPU")));
+    };
+    let written = match storage {
+        CpuStorage::U8(values) => writer.write_all(&values[from..to]),
+        CpuStorage::U32(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
+        CpuStorage::I16(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
+        CpuStorage::I32(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
+        CpuStorage::I64(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
+        CpuStorage::BF16(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
+        CpuStorage::F16(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
+        CpuStorage::F32(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
+        CpuStorage::F64(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
+        CpuStorage::F8E4M3(values) => little_endian(writer, &values[from..to], |v| [v.to_bits()]),
+        CpuStorage::F8E8M0(values) => writer.write_all(&values[from..to]),
+        // candle keeps these packed, and cannot cut or count them.
+        CpuStorage::F6E2M3(_) | CpuStorage::F6E3M2(_) | CpuStorage::F4(_) => {
+            let dtype = tensor.dtype();
+            return Err(bad(
+                file,
+                format!("tensor `{name}` is of dtype {dtype:?}, which cannot be saved"),
+            ));
+        }
+    };
+    written.map_err(Error::file("write", file))
+}
+
+/// Writes numbers in the file's byte order, in pieces that the compiler makes into plain copies.
+fn little_endian<T: Copy, const N: usize>(
+    writer: &mut impl Write,
+    values: &[T],
+    bytes: impl Fn(T) -> [u8; N],
+) -> std::io::Result<()> {
+    const PIECE: usize = 1 << 14;
+    let mut buffer = vec![0_u8; PIECE * N];
+    for piece in values.chunks(PIECE) {
+        let (used, _) = buffer.split_at_mut(piece.len() * N);
+        for (place, &value) in used.chunks_exact_mut(N).zip(piece) {
+            place.copy_from_slice(&bytes(value));
+        }
+        writer.write_all(used)?;
+    }
+    Ok(())
+}
