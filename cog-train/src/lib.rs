@@ -11,6 +11,8 @@ pub mod output;
 pub mod prelude;
 pub mod progress;
 pub mod rng;
+#[doc(hidden)]
+pub mod runner;
 pub mod weights;
 
 mod job;

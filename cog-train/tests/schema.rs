@@ -440,7 +440,7 @@ fn pattern() -> impl Strategy<Value = String> {
         prop::sample::select(vec!["a", "b", "-", "1", "[a-c]", "[^a]", "ß", "(ab|1)", "🚂", "\\."]);
     let repeat = prop::sample::select(vec!["", "", "?", "*", "+", "{2}", "{1,3}"]);
     let body = proptest::collection::vec((atom, repeat), 1..4).prop_map(|parts| {
-        parts.into_iter().map(|(atom, repeat)| format!("{atom}{repeat}")).collect::<String>()
+        parts.into_iter().flat_map(|(atom, repeat)| [atom, repeat]).collect::<String>()
     });
     (any::<bool>(), body, any::<bool>()).prop_map(|(start, body, end)| {
         format!("{}{body}{}", ["", "^"][usize::from(start)], ["", "$"][usize::from(end)])
@@ -498,22 +498,24 @@ fn spec(name: &'static str) -> impl Strategy<Value = (Spec, FieldType)> {
         let bare = Spec::new(name, field.0);
         let rules: BoxedStrategy<Spec> = match field.0.kind {
             Kind::String => prop_oneof![
-                3 => texts(bare),
+                3 => texts(&bare),
                 1 => proptest::collection::btree_set(text(), 1..4).prop_map(move |choices| {
                     bare.choices(leak(choices.into_iter().map(|text| Literal::Str(leak_str(text))).collect()))
                 }),
             ]
             .boxed(),
-            Kind::Secret => texts(bare),
+            Kind::Secret => texts(&bare),
             Kind::Integer { min, max } => prop_oneof![
-                3 => bounds(whole(min, max)).prop_map(move |(ge, le)| numbers(bare, ge.map(Number::Int), le.map(Number::Int))),
+                3 => bounds(whole(min, max)).prop_map(move |(ge, le)| {
+                    numbers(&bare, ge.map(Number::Int), le.map(Number::Int))
+                }),
                 1 => proptest::collection::btree_set(whole(min, max), 1..4).prop_map(move |choices| {
                     bare.choices(leak(choices.into_iter().map(Literal::Int).collect()))
                 }),
             ]
             .boxed(),
             Kind::Float => bounds(float())
-                .prop_map(move |(ge, le)| numbers(bare, ge.map(Number::Float), le.map(Number::Float)))
+                .prop_map(move |(ge, le)| numbers(&bare, ge.map(Number::Float), le.map(Number::Float)))
                 .boxed(),
             _ => Just(bare).boxed(),
         };
@@ -529,7 +531,8 @@ fn spec(name: &'static str) -> impl Strategy<Value = (Spec, FieldType)> {
     })
 }
 
-fn texts(bare: Spec) -> BoxedStrategy<Spec> {
+fn texts(bare: &Spec) -> BoxedStrategy<Spec> {
+    let bare = *bare;
     (bounds(0..5_u64), proptest::option::of(pattern()))
         .prop_map(move |((least, greatest), pattern)| {
             let mut spec = bare;
@@ -541,8 +544,8 @@ fn texts(bare: Spec) -> BoxedStrategy<Spec> {
         .boxed()
 }
 
-fn numbers(bare: Spec, ge: Option<Number>, le: Option<Number>) -> Spec {
-    let mut spec = bare;
+fn numbers(bare: &Spec, ge: Option<Number>, le: Option<Number>) -> Spec {
+    let mut spec = *bare;
     spec.ge = ge;
     spec.le = le;
     spec
@@ -577,7 +580,7 @@ fn any_number() -> impl Strategy<Value = Value> {
             1e19,
             -1e19,
             1.844_674_407_370_955_2e19,
-            9.223_372_036_854_775_8e18,
+            9.223_372_036_854_776e18,
             1.5,
             1e39
         ])

@@ -182,7 +182,7 @@ fn add_components(names: &Names, side: &Side<'_>, components: &mut Map<String, V
         }),
     );
     let states = ["starting", "processing", "succeeded", "canceled", "failed"].map(Value::from);
-    add("Status", component::enumeration("Status", states.to_vec(), "string"));
+    add("Status", component::enumeration("Status", &states, "string"));
     add(
         "HTTPValidationError",
         json!({
