@@ -19,7 +19,7 @@ use crate::input::{self, Spec, Values};
 use crate::job::Setup;
 use crate::output::Output;
 use crate::progress::CancelToken;
-use crate::weights::{Weights, cache_dir};
+use crate::weights::Weights;
 
 /// What a run leaves: the files, the value, the numbers.
 struct Answer {
@@ -131,18 +131,8 @@ impl Process<'_> {
         if run.kind() == Kind::Train {
             self.terminal.note(&said);
         }
-        let weights = self.weights().context("COG_WEIGHTS")?;
+        let weights = Weights::from_env_with(self.cancel, &mut self.terminal.clone()).context("COG_WEIGHTS")?;
         Ok(Setup::new(device, weights, self.config.clone()))
-    }
-
-    fn weights(&self) -> Result<Option<Weights>, Error> {
-        match std::env::var("COG_WEIGHTS") {
-            Ok(source) if !source.is_empty() => {
-                let mut report = self.terminal.clone();
-                Weights::open_with(source, &cache_dir()?, self.cancel, &mut report).map(Some)
-            }
-            _ => Weights::from_env(),
-        }
     }
 
     fn call(
