@@ -13,6 +13,7 @@ pub mod output;
 pub mod prelude;
 pub mod progress;
 pub mod rng;
+#[doc(hidden)]
 pub mod runner;
 pub mod weights;
 

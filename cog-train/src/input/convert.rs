@@ -198,7 +198,6 @@ pub(crate) fn whole(value: &Value) -> Option<i128> {
 macro_rules! integers {
     ($($ty:ty)*) => {$(
         impl Item for $ty {
-            #[expect(clippy::cast_lossless, clippy::cast_possible_wrap, reason = "`i128` holds every value of a 64-bit type")]
             const KIND: Kind = Kind::Integer { min: <$ty>::MIN as i128, max: <$ty>::MAX as i128 };
 
             fn from_value(value: &Value) -> Option<Self> {

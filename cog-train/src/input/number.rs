@@ -18,7 +18,7 @@ impl Number {
     /// use cog_train::input::Number;
     ///
     /// assert_eq!(Number::Float(1.0).to_json().to_string(), "1");
-    /// assert_eq!(Number::Float(5e-5).to_json().to_string(), "5e-5");
+    /// assert_eq!(Number::Float(0.1).to_json().to_string(), "0.1");
     /// assert_eq!(Number::Int(u64::MAX.into()).to_json().to_string(), "18446744073709551615");
     /// ```
     #[must_use]

@@ -9,6 +9,7 @@
 //! - that an input of type `serde_json::Value` takes any JSON value: Cog calls it an object.
 
 mod component;
+mod paths;
 
 use serde_json::{Map, Value, json};
 
@@ -56,17 +57,12 @@ pub struct Side<'a> {
 #[must_use]
 pub fn document(api: &Api<'_>) -> Value {
     let mut components = Map::new();
-    let mut paths = Map::new();
-    paths.insert("/".to_owned(), json!({"get": operation("root__get", "Root")}));
-    paths.insert(
-        "/health-check".to_owned(),
-        json!({"get": operation("healthcheck_health_check_get", "Healthcheck")}),
-    );
+    let mut paths = paths::fixed();
     // Predictions come first, as in Cog's document of both.
     for (names, side) in [(&PREDICT, &api.predict), (&TRAIN, &api.train)] {
         if let Some(side) = side {
             add_components(names, side, &mut components);
-            add_paths(names, &mut paths);
+            paths::add(names, &mut paths);
         }
     }
     json!({
@@ -182,7 +178,7 @@ fn add_components(names: &Names, side: &Side<'_>, components: &mut Map<String, V
         }),
     );
     let states = ["starting", "processing", "succeeded", "canceled", "failed"].map(Value::from);
-    add("Status", component::enumeration("Status", states.to_vec(), "string"));
+    add("Status", component::enumeration("Status", &states, "string"));
     add(
         "HTTPValidationError",
         json!({
@@ -208,46 +204,6 @@ fn add_components(names: &Names, side: &Side<'_>, components: &mut Map<String, V
             "type": "object",
         }),
     );
-}
-
-fn add_paths(names: &Names, paths: &mut Map<String, Value>) {
-    let body = |schema: &str| json!({"application/json": {"schema": reference(schema)}});
-    let refused =
-        json!({"content": body("HTTPValidationError"), "description": "Validation Error"});
-    paths.insert(
-        names.path.to_owned(),
-        json!({"post": {
-            "description": names.description,
-            "operationId": names.operation,
-            "requestBody": {"content": body(names.request)},
-            "responses": {
-                "200": {"content": body(names.response), "description": "Successful Response"},
-                "422": refused,
-            },
-            "summary": names.summary,
-        }}),
-    );
-    let mut cancel = operation(names.cancel, "Cancel");
-    cancel["parameters"] = json!([{
-        "in": "path",
-        "name": names.id,
-        "required": true,
-        "schema": {"title": component::title(names.id), "type": "string"},
-    }]);
-    cancel["responses"]["422"] = refused;
-    cancel.sort_all_objects();
-    paths.insert(format!("{}/{{{}}}/cancel", names.path, names.id), json!({"post": cancel}));
-}
-
-/// An operation that answers something that is not described.
-fn operation(id: &str, summary: &str) -> Value {
-    json!({
-        "operationId": id,
-        "responses": {
-            "200": {"content": {"application/json": {"schema": {}}}, "description": "Successful Response"},
-        },
-        "summary": summary,
-    })
 }
 
 fn reference(component: &str) -> Value {

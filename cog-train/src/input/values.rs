@@ -251,5 +251,4 @@ fn masked(secret: &Value) -> Value {
 }
 
 #[cfg(test)]
-#[path = "values_tests.rs"]
 mod tests;

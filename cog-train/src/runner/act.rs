@@ -9,12 +9,13 @@ use serde_json::{Map, Value, json};
 use super::app::App;
 use super::args::Act;
 use super::outputs::{Destination, Written};
+use super::pairs::Given;
 use super::roles::{Actor, Kind, Role};
 use super::run::{Run, Status, World};
 use super::terminal::{Format, Terminal};
-use super::{bring, cog_yaml, env, error_text, pairs, signals};
+use super::{bring, cog_yaml, env, error_text, signals};
 use crate::error::Error;
-use crate::input::{self, Unknown, Values};
+use crate::input::{self, Spec, Values};
 use crate::job::Setup;
 use crate::output::Output;
 use crate::progress::CancelToken;
@@ -89,15 +90,14 @@ fn attempt(app: &App, role: &Role, act: &Act, terminal: &Terminal) -> anyhow::Re
 /// The checked inputs. `--seed` stands for an input named `seed` that is not given.
 fn read_inputs(role: &Role, act: &Act) -> Result<Values, Error> {
     let mut given = match &act.json {
-        Some(text) => pairs::from_json(role.table, text)?,
-        None => pairs::from_pairs(role.table, &act.inputs)?,
+        Some(text) => Given::from_json(role.table, text, std::io::stdin())?,
+        None => Given::from_pairs(role.table, &act.inputs),
     };
-    if let (Value::Object(map), Some(seed)) = (&mut given, act.seed)
-        && role.table.iter().any(|spec| spec.name == "seed" && matches!(spec.ty.kind, input::Kind::Integer { .. }))
-    {
-        map.entry("seed").or_insert_with(|| seed.into());
+    let is_seed = |spec: &Spec| spec.name == "seed" && matches!(spec.ty.kind, input::Kind::Integer { .. });
+    if let Some(seed) = act.seed.filter(|_| role.table.iter().any(is_seed)) {
+        given.fill(Map::from_iter([("seed".to_owned(), seed.into())]));
     }
-    Ok(input::check(role.table, &given, Unknown::Refuse)?.values)
+    Ok(given.check(role.table)?)
 }
 
 /// The process around one run.

@@ -36,6 +36,10 @@ pub(crate) fn inputs(table: &[Spec], heading: &str, width: usize) -> String {
 }
 
 fn wrap(text: &mut String, words: &str, used: usize, width: usize) {
+    if words.is_empty() {
+        text.push('\n');
+        return;
+    }
     let _ = write!(text, "{:1$}", "", COLUMN - used);
     let room = width.saturating_sub(COLUMN).max(24);
     let mut line = 0;

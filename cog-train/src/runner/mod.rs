@@ -13,7 +13,8 @@ mod env;
 mod folder;
 mod help;
 mod outputs;
-mod pairs;
+#[doc(hidden)]
+pub mod pairs;
 mod panics;
 mod roles;
 mod run;

@@ -58,11 +58,16 @@ impl Weights {
     ///
     /// Those of [`Weights::open`].
     pub fn from_env() -> Result<Option<Self>, Error> {
+        Self::from_env_with(&CancelToken::new(), &mut Silent)
+    }
+
+    /// [`Weights::from_env`] for a caller who may cancel a download and shows how far it is.
+    pub(crate) fn from_env_with(cancel: &CancelToken, report: &mut dyn Report) -> Result<Option<Self>, Error> {
         match std::env::var_os(VARIABLE) {
             None => Ok(None),
             Some(source) if source.is_empty() => Ok(None),
             Some(source) => match source.to_str() {
-                Some(source) => Self::open(source).map(Some),
+                Some(source) => Self::open_at_home(source, cancel, report).map(Some),
                 None => Err(Error::Weights {
                     place: source.display().to_string(),
                     reason: format!("the value of `{VARIABLE}` is not UTF-8"),
@@ -97,13 +102,13 @@ impl Weights {
     /// [`Error::Weights`], [`Error::Archive`], [`Error::Fetch`] or [`Error::File`], by where the fault is. Pickle files are
     /// refused: to read one is to run its code.
     pub fn open(source: impl AsRef<str>) -> Result<Self, Error> {
-        let source = source.as_ref();
-        if source::needs_cache(source) {
-            Self::open_with(source, &cache_dir()?, &CancelToken::new(), &mut Silent)
-        } else {
-            // Nothing is written, so a machine without a home is fine.
-            Self::open_with(source, Path::new(""), &CancelToken::new(), &mut Silent)
-        }
+        Self::open_at_home(source.as_ref(), &CancelToken::new(), &mut Silent)
+    }
+
+    /// With the user's own cache folder, if one is needed: where nothing is kept, a machine without a home is fine.
+    fn open_at_home(source: &str, cancel: &CancelToken, report: &mut dyn Report) -> Result<Self, Error> {
+        let cache = if source::needs_cache(source) { cache_dir()? } else { PathBuf::new() };
+        Self::open_with(source, &cache, cancel, report)
     }
 
     /// [`Weights::open`] with a cache folder of one's own, which can be cancelled and tells how many bytes it has fetched.

@@ -28,7 +28,7 @@ pub(super) fn output(output: &OutputType) -> Value {
     titled(output_schema(output), "Output", false)
 }
 
-pub(super) fn enumeration(title: &str, values: Vec<Value>, type_name: &str) -> Value {
+pub(super) fn enumeration(title: &str, values: &[Value], type_name: &str) -> Value {
     json!({"description": "An enumeration.", "enum": values, "title": title, "type": type_name})
 }
 
@@ -75,7 +75,7 @@ fn item(spec: &Spec, place: &mut impl FnMut(&Spec, Value) -> String) -> Map<Stri
     let mut schema = Map::new();
     let kind = spec.ty.kind;
     if let Some(choices) = choices(spec) {
-        let name = place(spec, enumeration(spec.name, choices, type_name(kind)));
+        let name = place(spec, enumeration(spec.name, &choices, type_name(kind)));
         schema.insert("allOf".to_owned(), json!([reference(&name)]));
     } else {
         schema.insert("type".to_owned(), type_name(kind).into());

@@ -202,6 +202,8 @@ fn an_f32_that_overflows_is_refused_when_taken() {
 
 #[test]
 fn secrets_are_shown_to_nobody() {
+    const TABLE: &[Spec] =
+        &[Spec::new("one", Secret::TYPE), Spec::new("many", <Vec<Secret>>::TYPE)];
     for secret in [
         json!("hunter2hunter2hunter2"),
         json!("hunter2"),
@@ -213,8 +215,6 @@ fn secrets_are_shown_to_nobody() {
         assert!(!report.contains("hunter2"), "{report}");
         assert!(report.contains("**********"), "{report}");
     }
-    const TABLE: &[Spec] =
-        &[Spec::new("one", Secret::TYPE), Spec::new("many", <Vec<Secret>>::TYPE)];
     let given = json!({"one": "hunter2", "many": ["hunter2", "hunter3"]});
     let values = check(TABLE, &given, Unknown::Refuse).unwrap().values;
     let entries: Vec<Value> = values.entries().map(|entry| entry.value.into_owned()).collect();
