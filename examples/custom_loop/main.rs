@@ -9,12 +9,13 @@ mod tides;
 
 use std::collections::BTreeMap;
 
-use cog_train::prelude::*;
 use cog_train::Record;
+use cog_train::prelude::*;
 
 use network::Network;
 use tides::Tides;
 
+/// Learns the height of the tide
 #[derive(Debug, TrainInputs)]
 struct Inputs {
     /// CSV file with the columns `hour,moon,height`; without it, a table of a made-up harbour
@@ -64,7 +65,8 @@ impl Trainer for CustomLoop {
             let loss = (network.forward(&features)? - &heights)?.sqr()?.mean_all()?;
             let gradients = loss.backward()?;
             for (name, var) in network.variables() {
-                let gradient = gradients.get(var).with_context(|| format!("`{name}` has no gradient"))?;
+                let gradient =
+                    gradients.get(var).with_context(|| format!("`{name}` has no gradient"))?;
                 let velocity = match velocities.get(name) {
                     Some(velocity) => ((velocity * inputs.momentum)? + gradient)?,
                     None => gradient.clone(),
@@ -83,7 +85,8 @@ impl Trainer for CustomLoop {
         }
 
         let error = error(&network, &held_out, job)?;
-        let tensors = network.variables().iter().map(|(name, var)| (*name, var.as_tensor().clone()));
+        let tensors =
+            network.variables().iter().map(|(name, var)| (*name, var.as_tensor().clone()));
         let weights = Weights::save(tensors, job.dir().join("weights.safetensors"))?;
         Ok(TrainingOutput { weights, error })
     }
@@ -102,7 +105,8 @@ mod tests {
     use super::*;
 
     fn train(dir: &std::path::Path, steps: u64) -> TrainingOutput {
-        let inputs = Inputs { table: None, hidden: 16, steps, learning_rate: 0.05, momentum: 0.9, seed: 42 };
+        let inputs =
+            Inputs { table: None, hidden: 16, steps, learning_rate: 0.05, momentum: 0.9, seed: 42 };
         let mut trainer = CustomLoop::setup(&Setup::for_test()).unwrap();
         trainer.train(inputs, &mut Job::for_test(dir)).unwrap()
     }

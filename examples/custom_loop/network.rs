@@ -15,7 +15,8 @@ pub struct Network(BTreeMap<&'static str, Var>);
 impl Network {
     /// Weights of a spread that keeps the size of what flows through; biases of zero.
     pub fn new(hidden: usize, init: Rng, device: &Device) -> Result<Self> {
-        let shapes = [("first", FEATURES, hidden), ("second", hidden, hidden), ("third", hidden, 1)];
+        let shapes =
+            [("first", FEATURES, hidden), ("second", hidden, hidden), ("third", hidden, 1)];
         let mut variables = BTreeMap::new();
         for ((layer, inputs, outputs), index) in shapes.into_iter().zip(0..) {
             #[expect(clippy::cast_precision_loss, reason = "a layer is far below 2^53 wide")]
@@ -25,7 +26,8 @@ impl Network {
                 "second" => ("second.weight", "second.bias"),
                 _ => ("third.weight", "third.bias"),
             };
-            let numbers = init.at(index).normal_tensor((inputs, outputs), 0.0, spread, DType::F32, device)?;
+            let numbers =
+                init.at(index).normal_tensor((inputs, outputs), 0.0, spread, DType::F32, device)?;
             variables.insert(weight, Var::from_tensor(&numbers)?);
             variables.insert(bias, Var::zeros(outputs, DType::F32, device)?);
         }

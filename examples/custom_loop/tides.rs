@@ -22,15 +22,20 @@ impl Tides {
     pub fn read(file: Option<&Path>) -> Result<Self> {
         let Some(file) = file else { return Ok(Self::harbour()) };
         let name = file.display();
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{name}`"))?;
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read `{name}`"))?;
         Self::parse(&text).with_context(|| format!("`{name}` is not a table of tides"))
     }
 
     fn parse(text: &str) -> Result<Self> {
         let mut lines = text.lines();
-        ensure!(lines.next() == Some("hour,moon,height"), "its first line is not `hour,moon,height`");
+        ensure!(
+            lines.next() == Some("hour,moon,height"),
+            "its first line is not `hour,moon,height`"
+        );
         let row = |(at, line): (usize, &str)| {
-            let numbers: Option<Vec<f64>> = line.split(',').map(|cell| cell.trim().parse().ok()).collect();
+            let numbers: Option<Vec<f64>> =
+                line.split(',').map(|cell| cell.trim().parse().ok()).collect();
             numbers
                 .and_then(|numbers| numbers.try_into().ok())
                 .filter(|row: &[f64; 3]| row.iter().all(|number| number.is_finite()))
@@ -57,7 +62,8 @@ impl Tides {
     pub fn split(self) -> (Self, Self) {
         let (held_out, train): (Vec<_>, Vec<_>) =
             self.0.into_iter().enumerate().partition(|(at, _)| at % 5 == 0);
-        let rows = |rows: Vec<(usize, [f64; 3])>| Self(rows.into_iter().map(|(_, row)| row).collect());
+        let rows =
+            |rows: Vec<(usize, [f64; 3])>| Self(rows.into_iter().map(|(_, row)| row).collect());
         (rows(train), rows(held_out))
     }
 

@@ -1,14 +1,18 @@
-//! The smallest trainer: a function. It fits a line through points by gradient descent.
+//! The smallest trainer is a function. This one fits a line to points by gradient descent.
 
 use cog_train::prelude::*;
 use cog_train::serde_json::{self, Value, json};
 
+/// Fits a line to points
 #[cog_train::train]
 fn train(
-    /// JSONL file of points: `{"x": 1.5, "y": 4.0}` on each line
+    /// JSONL file with a point on each line: `{"x": 1.5, "y": 4.0}`
     points: Path,
-    #[input(description = "Steps down the slope", default = 200, ge = 1)] steps: u64,
-    #[input(description = "How far each step goes", default = 0.1, ge = 0.0, le = 1.0)]
+    /// Steps down the slope
+    #[input(default = 200, ge = 1)]
+    steps: u64,
+    /// How far each step goes
+    #[input(default = 0.1, ge = 0.0, le = 1.0)]
     learning_rate: f64,
     job: &mut Job,
 ) -> Result<Path> {
@@ -16,12 +20,17 @@ fn train(
     let (mut slope, mut intercept) = (0.0, 0.0);
     for step in 1..=steps {
         job.check_cancelled()?;
-        let mean = |f: &dyn Fn(f64, f64) -> f64| {
-            points.iter().map(|(x, y)| f(*x, slope * x + intercept - y)).sum::<f64>() / points.len() as f64
-        };
-        let (loss, down_slope, down_intercept) = (mean(&|_, e| e * e), mean(&|x, e| 2.0 * e * x), mean(&|_, e| 2.0 * e));
-        slope -= learning_rate * down_slope;
-        intercept -= learning_rate * down_intercept;
+        let mut means = [0.0; 3];
+        for (x, y) in &points {
+            let error = slope * x + intercept - y;
+            for (mean, value) in means.iter_mut().zip([error * error, 2.0 * error * x, 2.0 * error])
+            {
+                *mean += value / points.len() as f64;
+            }
+        }
+        let [loss, by_slope, by_intercept] = means;
+        slope -= learning_rate * by_slope;
+        intercept -= learning_rate * by_intercept;
         job.metric("loss", step, loss);
         job.progress(step, steps);
     }
@@ -31,15 +40,30 @@ fn train(
     Ok(file.into())
 }
 
-fn read(path: &Path) -> Result<Vec<(f64, f64)>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let point = |(at, line): (usize, &str)| -> Result<(f64, f64)> {
-        let point: Value = serde_json::from_str(line).with_context(|| format!("line {} is not JSON", at + 1))?;
-        point["x"].as_f64().zip(point["y"].as_f64()).with_context(|| format!("line {} has no numbers `x` and `y`", at + 1))
+fn read(file: &Path) -> Result<Vec<(f64, f64)>> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read `{}`", file.display()))?;
+    ensure!(!text.is_empty(), "`{}` is empty", file.display());
+    let point = |(number, line)| {
+        let point: Value = serde_json::from_str(line).unwrap_or_default();
+        let point = point["x"].as_f64().zip(point["y"].as_f64());
+        point.with_context(|| format!("line {number} is not {{\"x\": NUMBER, \"y\": NUMBER}}"))
     };
-    let points = text.lines().enumerate().map(point).collect::<Result<Vec<_>>>()?;
-    ensure!(!points.is_empty(), "`{}` has no points", path.display());
-    Ok(points)
+    (1..).zip(text.lines()).map(point).collect()
 }
 
 cog_train::run!(train, config = "cog.yaml");
+
+#[cfg(test)]
+#[test]
+fn points_on_a_line_give_the_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let points = dir.path().join("points.jsonl");
+    std::fs::write(&points, "{\"x\": -1, \"y\": -1}\n{\"x\": 0, \"y\": 1}\n{\"x\": 1, \"y\": 3}\n")
+        .unwrap();
+    let file = train(points.into(), 200, 0.1, &mut Job::for_test(dir.path())).unwrap();
+    let line: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    for (name, expected) in [("slope", 2.0), ("intercept", 1.0)] {
+        assert!((line[name].as_f64().unwrap() - expected).abs() < 1e-6, "{line}");
+    }
+}

@@ -36,7 +36,8 @@ pub fn varied(
     let vary = |at: &usize| {
         let mut pixels = to_numbers(images.image(*at));
         if augmentation != Augmentation::None {
-            pixels = shifted(&pixels, variation.below(2 * REACH + 1), variation.below(2 * REACH + 1));
+            pixels =
+                shifted(&pixels, variation.below(2 * REACH + 1), variation.below(2 * REACH + 1));
         }
         if augmentation == Augmentation::ShiftAndLight {
             #[expect(clippy::cast_possible_truncation, reason = "the network computes in 32 bits")]
@@ -54,7 +55,8 @@ fn to_numbers(image: &[u8]) -> Vec<f32> {
 
 /// The image moved right and down; [`REACH`] leaves it where it is. What comes in is paper.
 fn shifted(image: &[f32], right: u64, down: u64) -> Vec<f32> {
-    let source = |to: usize, by: u64| (to as u64 + REACH).checked_sub(by).filter(|from| *from < SIDE as u64);
+    let source =
+        |to: usize, by: u64| (to as u64 + REACH).checked_sub(by).filter(|from| *from < SIDE as u64);
     let pixel = |at: usize| {
         let (y, x) = (source(at / SIDE, down)?, source(at % SIDE, right)?);
         image.get(usize::try_from(y * SIDE as u64 + x).ok()?).copied()
@@ -62,8 +64,12 @@ fn shifted(image: &[f32], right: u64, down: u64) -> Vec<f32> {
     (0..SIDE * SIDE).map(|at| pixel(at).unwrap_or(0.0)).collect()
 }
 
-fn tensors(images: impl Iterator<Item = (Vec<f32>, u8)>, device: &Device) -> Result<(Tensor, Tensor)> {
-    let (pixels, labels): (Vec<_>, Vec<_>) = images.map(|(pixels, label)| (pixels, u32::from(label))).unzip();
+fn tensors(
+    images: impl Iterator<Item = (Vec<f32>, u8)>,
+    device: &Device,
+) -> Result<(Tensor, Tensor)> {
+    let (pixels, labels): (Vec<_>, Vec<_>) =
+        images.map(|(pixels, label)| (pixels, u32::from(label))).unzip();
     let count = labels.len();
     Ok((
         Tensor::from_vec(pixels.concat(), (count, 1, SIDE, SIDE), device)?,
@@ -86,6 +92,10 @@ mod tests {
         assert_eq!(moved.iter().filter(|pixel| **pixel > 0.0).count(), 2);
         let moved = shifted(&image, 0, REACH);
         assert!((moved[5 * SIDE + 7] - 0.5).abs() < 1e-6);
-        assert_eq!(moved.iter().filter(|pixel| **pixel > 0.0).count(), 1, "the corner has left the image");
+        assert_eq!(
+            moved.iter().filter(|pixel| **pixel > 0.0).count(),
+            1,
+            "the corner has left the image"
+        );
     }
 }

@@ -7,9 +7,10 @@
 
 #[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
 mod idx;
-#[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
+#[cfg(test)]
 mod pgm;
 mod strokes;
+mod write;
 
 use cog_train::prelude::{Context, Result};
 use cog_train::rng::Rng;
@@ -19,9 +20,9 @@ use idx::Images;
 /// 1500 digits to train on, 300 to measure on, and one each of two kinds.
 fn data_set() -> Result<Vec<(&'static str, Vec<u8>)>> {
     let digits = Rng::new(1, "digits");
-    let [train, train_labels] = strokes::draw(1500, &mut digits.at(0)).pack()?;
+    let [train, train_labels] = write::idx(&strokes::draw(1500, &mut digits.at(0)))?;
     let test = strokes::draw(300, &mut digits.at(1));
-    let [test_images, test_labels] = test.pack()?;
+    let [test_images, test_labels] = write::idx(&test)?;
     Ok(vec![
         ("train-images.gz", train),
         ("train-labels.gz", train_labels),
@@ -33,8 +34,9 @@ fn data_set() -> Result<Vec<(&'static str, Vec<u8>)>> {
 }
 
 fn example(images: &Images, digit: u8) -> Result<Vec<u8>> {
-    let at = images.labels.iter().position(|label| *label == digit).context("every digit is drawn")?;
-    Ok(pgm::write(images.image(at)))
+    let at =
+        images.labels.iter().position(|label| *label == digit).context("every digit is drawn")?;
+    Ok(write::pgm(images.image(at)))
 }
 
 fn main() -> Result<()> {
@@ -54,13 +56,21 @@ mod tests {
     fn unpacked(file: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let gzip = file.starts_with(&[0x1f, 0x8b]);
-        if gzip { flate2::read::GzDecoder::new(file).read_to_end(&mut bytes) } else { (&file[..]).read_to_end(&mut bytes) }.unwrap();
+        if gzip {
+            flate2::read::GzDecoder::new(file).read_to_end(&mut bytes)
+        } else {
+            (&file[..]).read_to_end(&mut bytes)
+        }
+        .unwrap();
         bytes
     }
 
     #[test]
     fn the_data_set_is_what_this_program_draws() {
-        let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/image_classifier/data"));
+        let folder = std::path::Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../examples/image_classifier/data"
+        ));
         for (name, bytes) in data_set().unwrap() {
             let file = std::fs::read(folder.join(name)).unwrap();
             assert!(unpacked(&file) == unpacked(&bytes), "run `image_digits` for `{name}`");

@@ -1,18 +1,16 @@
 //! Images in the format of MNIST: IDX files, plain or under gzip. So MNIST's own files can be trained on.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use cog_train::prelude::*;
-use flate2::Compression;
 use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 
 /// Images are so many pixels wide and high.
 pub const SIDE: usize = 28;
 /// The first bytes of an IDX file: unsigned bytes, in three dimensions or in one.
-const IMAGES: [u8; 4] = [0, 0, 8, 3];
-const LABELS: [u8; 4] = [0, 0, 8, 1];
+pub const IMAGES: [u8; 4] = [0, 0, 8, 3];
+pub const LABELS: [u8; 4] = [0, 0, 8, 1];
 
 /// Pixels from 0 to 255, [`SIDE`] by [`SIDE`] for each image, and what each image shows, from 0 to 9.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,29 +21,29 @@ pub struct Images {
 
 impl Images {
     pub fn read(images: &Path, labels: &Path) -> Result<Self> {
-        let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()));
-        Self::parse(&read(images)?, &read(labels)?)
-            .with_context(|| format!("`{}` and `{}` are no data set", images.display(), labels.display()))
+        let read = |path: &Path| {
+            std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
+        };
+        Self::parse(&read(images)?, &read(labels)?).with_context(|| {
+            format!("`{}` and `{}` are no data set", images.display(), labels.display())
+        })
     }
 
     /// From the bytes of two IDX files.
     pub fn parse(images: &[u8], labels: &[u8]) -> Result<Self> {
         let (sizes, pixels) = unpack(images, IMAGES).context("images")?;
         let (_, labels) = unpack(labels, LABELS).context("labels")?;
-        ensure!(sizes[1..] == [SIDE, SIDE], "images are {} by {}, not {SIDE} by {SIDE}", sizes[2], sizes[1]);
+        ensure!(
+            sizes[1..] == [SIDE, SIDE],
+            "images are {} by {}, not {SIDE} by {SIDE}",
+            sizes[2],
+            sizes[1]
+        );
         ensure!(sizes[0] == labels.len(), "{} images have {} labels", sizes[0], labels.len());
         if let Some(at) = labels.iter().position(|label| *label > 9) {
             bail!("label {at} is {}, and the greatest is 9", labels[at]);
         }
         Ok(Self { pixels, labels })
-    }
-
-    /// As the bytes of two IDX files under gzip.
-    pub fn pack(&self) -> Result<[Vec<u8>; 2]> {
-        Ok([
-            pack(IMAGES, &[self.len(), SIDE, SIDE], &self.pixels)?,
-            pack(LABELS, &[self.len()], &self.labels)?,
-        ])
     }
 
     pub fn len(&self) -> usize {
@@ -77,7 +75,11 @@ fn unpack(file: &[u8], magic: [u8; 4]) -> Result<(Vec<usize>, Vec<u8>)> {
     } else {
         bytes.extend_from_slice(file);
     }
-    ensure!(bytes.starts_with(&magic), "it does not begin as an IDX file of {}-dimensional bytes", magic[3]);
+    ensure!(
+        bytes.starts_with(&magic),
+        "it does not begin as an IDX file of {}-dimensional bytes",
+        magic[3]
+    );
     let header = 4 + 4 * usize::from(magic[3]);
     let sizes = bytes.get(4..header).context("it ends within its sizes")?;
     let sizes: Vec<usize> = sizes
@@ -90,28 +92,15 @@ fn unpack(file: &[u8], magic: [u8; 4]) -> Result<(Vec<usize>, Vec<u8>)> {
     Ok((sizes, bytes.split_off(header)))
 }
 
-fn pack(magic: [u8; 4], sizes: &[usize], bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut file = GzEncoder::new(Vec::new(), Compression::best());
-    file.write_all(&magic)?;
-    for size in sizes {
-        file.write_all(&u32::try_from(*size)?.to_be_bytes())?;
-    }
-    file.write_all(bytes)?;
-    Ok(file.finish()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn images(count: u8) -> Images {
-        Images { pixels: (0..=255).cycle().take(usize::from(count) * SIDE * SIDE).collect(), labels: (0..count).map(|at| at % 10).collect() }
-    }
-
-    #[test]
-    fn what_is_packed_comes_back() {
-        let [pixels, labels] = images(25).pack().unwrap();
-        assert_eq!(Images::parse(&pixels, &labels).unwrap(), images(25));
+        Images {
+            pixels: (0..=255).cycle().take(usize::from(count) * SIDE * SIDE).collect(),
+            labels: (0..count).map(|at| at % 10).collect(),
+        }
     }
 
     #[test]
@@ -125,26 +114,41 @@ mod tests {
         assert!(images(9).hold_out().is_err());
     }
 
+    fn file(magic: [u8; 4], sizes: &[u32], bytes: usize) -> Vec<u8> {
+        let sizes = sizes.iter().flat_map(|size| size.to_be_bytes());
+        magic.into_iter().chain(sizes).chain(std::iter::repeat_n(7, bytes)).collect()
+    }
+
+    #[test]
+    fn plain_files_are_read() {
+        let read = Images::parse(&file(IMAGES, &[2, 28, 28], 1568), &file(LABELS, &[2], 2));
+        assert_eq!(read.unwrap(), Images { pixels: vec![7; 1568], labels: vec![7, 7] });
+    }
+
     #[test]
     fn broken_files_are_refused_with_the_numbers() {
-        let [pixels, labels] = images(3).pack().unwrap();
-        let [fewer, fewer_labels] = images(2).pack().unwrap();
-        let plain = |file: &[u8]| {
-            let mut bytes = Vec::new();
-            MultiGzDecoder::new(file).read_to_end(&mut bytes).unwrap();
-            bytes
-        };
-        let short = &plain(&fewer)[..100];
-        let mut label_ten = plain(&labels);
-        *label_ten.last_mut().unwrap() = 10;
-        for (pixels, labels, words) in [
-            (&labels[..], &labels[..], "images: it does not begin as an IDX file of 3-dimensional bytes"),
-            (&pixels[..], &fewer_labels[..], "3 images have 2 labels"),
-            (short, &fewer_labels[..], "its sizes are [2, 28, 28], but 84 bytes follow"),
-            (&pixels[..40], &labels[..], "the gzip is broken"),
-            (&pixels[..], &label_ten[..], "label 2 is 10"),
+        let (images, labels) = (file(IMAGES, &[2, 28, 28], 1568), file(LABELS, &[2], 2));
+        let mut label_ten = labels.clone();
+        label_ten[9] = 10;
+        for (images, labels, words) in [
+            (
+                labels.clone(),
+                &labels,
+                "images: it does not begin as an IDX file of 3-dimensional bytes",
+            ),
+            (file(IMAGES, &[3, 28, 28], 2352), &labels, "3 images have 2 labels"),
+            (
+                file(IMAGES, &[2, 28, 28], 84),
+                &labels,
+                "its sizes are [2, 28, 28], but 84 bytes follow",
+            ),
+            (file(IMAGES, &[u32::MAX; 3], 84), &labels, "but 84 bytes follow"),
+            (file(IMAGES, &[2, 32, 28], 1792), &labels, "images are 32 by 28, not 28 by 28"),
+            (images[..9].to_vec(), &labels, "it ends within its sizes"),
+            (b"\x1f\x8b\x08\0".to_vec(), &labels, "the gzip is broken"),
+            (images, &label_ten, "label 1 is 10"),
         ] {
-            let error = format!("{:#}", Images::parse(pixels, labels).unwrap_err());
+            let error = format!("{:#}", Images::parse(&images, labels).unwrap_err());
             assert!(error.contains(words), "{error}");
         }
     }

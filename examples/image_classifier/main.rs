@@ -13,7 +13,7 @@ mod pgm;
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Device};
 use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 use cog_train::prelude::*;
 use cog_train::{candle_core, candle_nn};
@@ -22,6 +22,7 @@ use batch::Augmentation;
 use idx::Images;
 use model::{ConvNet, fresh_variables};
 
+/// Trains a network to read digits
 #[derive(Debug, TrainInputs)]
 struct Inputs {
     /// IDX file of 28 by 28 images, as MNIST has it, plain or under gzip; drawn digits without it
@@ -87,8 +88,13 @@ impl Trainer for ImageClassifier {
             for chosen in order.chunks(inputs.batch_size) {
                 job.check_cancelled()?;
                 let mut variation = job.rng("augmentation").at(step);
-                let (images, labels) =
-                    batch::varied(&train, chosen, inputs.augmentation, &mut variation, job.device())?;
+                let (images, labels) = batch::varied(
+                    &train,
+                    chosen,
+                    inputs.augmentation,
+                    &mut variation,
+                    job.device(),
+                )?;
                 let loss = network.loss(&images, &labels)?;
                 optimizer.backward_step(&loss)?;
                 step += 1;
@@ -117,8 +123,14 @@ impl Trainer for ImageClassifier {
 
 /// What `image_digits` has drawn.
 fn drawn_digits() -> Result<(Images, Images)> {
-    let train = Images::parse(include_bytes!("data/train-images.gz"), include_bytes!("data/train-labels.gz"))?;
-    let held_out = Images::parse(include_bytes!("data/test-images.gz"), include_bytes!("data/test-labels.gz"))?;
+    let train = Images::parse(
+        include_bytes!("data/train-images.gz"),
+        include_bytes!("data/train-labels.gz"),
+    )?;
+    let held_out = Images::parse(
+        include_bytes!("data/test-images.gz"),
+        include_bytes!("data/test-labels.gz"),
+    )?;
     Ok((train, held_out))
 }
 
@@ -134,6 +146,7 @@ fn share_right(network: &ConvNet, images: &Images, job: &Job) -> Result<f64> {
     Ok(right / images.len() as f64)
 }
 
+/// Reads a digit
 #[derive(Debug, PredictInputs)]
 struct Question {
     /// PGM file of 28 by 28 pixels, or its 784 bare bytes; ink is bright, paper dark
@@ -171,12 +184,14 @@ impl Predictor for DigitReader {
         let pixels = pgm::parse(&file).with_context(|| format!("`{name}` cannot be classified"))?;
         let (image, _) = batch::plain(&Images { pixels, labels: vec![0] }, &[0], &self.device)?;
         let shares = candle_nn::ops::softmax(&self.network.forward(&image)?, D::Minus1)?;
-        let shares: Vec<f64> = shares.squeeze(0)?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
+        let shares: Vec<f64> =
+            shares.squeeze(0)?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
         let (digit, probability) = (0u32..)
             .zip(shares.iter().copied())
             .max_by(|(_, one), (_, other)| one.total_cmp(other))
             .context("the network has no outputs")?;
-        let probabilities = shares.iter().enumerate().map(|(digit, share)| (digit.to_string(), *share));
+        let probabilities =
+            shares.iter().enumerate().map(|(digit, share)| (digit.to_string(), *share));
         Ok(Answer { digit, probability, probabilities: probabilities.collect() })
     }
 }
@@ -213,7 +228,7 @@ mod tests {
         let (_, held_out) = drawn_digits().unwrap();
         let mut right = 0.0;
         for at in 0..50 {
-            std::fs::write(&image, pgm::write(held_out.image(at))).unwrap();
+            std::fs::write(&image, held_out.image(at)).unwrap();
             let question = Question { image: image.clone().into() };
             let answer = reader.predict(question, &mut Job::for_test(dir.path())).unwrap();
             assert!((answer.probabilities.values().sum::<f64>() - 1.0).abs() < 1e-5);

@@ -30,16 +30,28 @@ impl ConvNet {
     /// Refuses tensors that are not exactly this network's.
     pub fn new(tensors: BTreeMap<String, Tensor>) -> Result<Self> {
         for (name, shape, _) in PARAMETERS {
-            let found = tensors.get(name).with_context(|| format!("the weights have no `{name}`"))?;
-            ensure!(found.dims() == shape, "`{name}` has shape {:?} in place of {shape:?}", found.dims());
+            let found =
+                tensors.get(name).with_context(|| format!("the weights have no `{name}`"))?;
+            ensure!(
+                found.dims() == shape,
+                "`{name}` has shape {:?} in place of {shape:?}",
+                found.dims()
+            );
         }
-        ensure!(tensors.len() == PARAMETERS.len(), "the weights have {} tensors in place of {}", tensors.len(), PARAMETERS.len());
+        ensure!(
+            tensors.len() == PARAMETERS.len(),
+            "the weights have {} tensors in place of {}",
+            tensors.len(),
+            PARAMETERS.len()
+        );
         Ok(Self(tensors))
     }
 
     /// A network that changes with its variables.
     pub fn of_variables(variables: &BTreeMap<String, Var>) -> Result<Self> {
-        Self::new(variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect())
+        Self::new(
+            variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect(),
+        )
     }
 
     /// Images [batch, 1, side, side] to a score for each digit [batch, 10].
@@ -84,13 +96,24 @@ mod tests {
         let numbers = Rng::new(5, "test");
         let variables = fresh_variables(numbers, &device).unwrap();
         let network = ConvNet::of_variables(&variables).unwrap();
-        let images = numbers.at(9).uniform_tensor((3, 1, SIDE, SIDE), 0.0, 1.0, DType::F32, &device).unwrap();
+        let images = numbers
+            .at(9)
+            .uniform_tensor((3, 1, SIDE, SIDE), 0.0, 1.0, DType::F32, &device)
+            .unwrap();
         let labels = Tensor::new(&[3u32, 0, 7], &device).unwrap();
         let loss = || network.loss(&images, &labels).unwrap();
         let gradients = loss().backward().unwrap();
         for (name, var) in &variables {
             let gradient = gradients.get(var).unwrap();
-            let length = gradient.sqr().unwrap().sum_all().unwrap().sqrt().unwrap().to_scalar::<f32>().unwrap();
+            let length = gradient
+                .sqr()
+                .unwrap()
+                .sum_all()
+                .unwrap()
+                .sqrt()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap();
             let before = var.as_tensor().copy().unwrap();
             let at = |distance: f32| {
                 let step = (gradient * f64::from(distance / length)).unwrap();
@@ -99,7 +122,10 @@ mod tests {
             };
             let slope = (at(1e-2) - at(-1e-2)) / 2e-2;
             var.set(&before).unwrap();
-            assert!(length > 1e-3 && (slope / length - 1.0).abs() < 0.03, "`{name}`: {slope} and {length}");
+            assert!(
+                length > 1e-3 && (slope / length - 1.0).abs() < 0.03,
+                "`{name}`: {slope} and {length}"
+            );
         }
     }
 
@@ -114,7 +140,9 @@ mod tests {
         assert_eq!(ConvNet::new(less).unwrap_err().to_string(), "the weights have no `conv1.bias`");
         let mut other = tensors();
         other.insert("linear.bias".to_owned(), bias.clone());
-        assert!(ConvNet::new(other).unwrap_err().to_string().contains("shape [8] in place of [10]"));
+        assert!(
+            ConvNet::new(other).unwrap_err().to_string().contains("shape [8] in place of [10]")
+        );
         let mut more = tensors();
         more.insert("conv3.bias".to_owned(), bias);
         assert!(ConvNet::new(more).unwrap_err().to_string().contains("7 tensors in place of 6"));

@@ -17,7 +17,10 @@ pub fn parse(file: &[u8]) -> Result<Vec<u8>> {
         SIDE * SIDE
     );
     let (width, height, white) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
-    ensure!((width, height) == (SIDE, SIDE), "it is {width} by {height} pixels, not {SIDE} by {SIDE}");
+    ensure!(
+        (width, height) == (SIDE, SIDE),
+        "it is {width} by {height} pixels, not {SIDE} by {SIDE}"
+    );
     ensure!((1..=255).contains(&white), "its greatest value is {white}, and at most 255 is read");
     let pixels: Vec<usize> = if kind == b"P5" {
         rest.iter().map(|pixel| usize::from(*pixel)).collect()
@@ -26,11 +29,6 @@ pub fn parse(file: &[u8]) -> Result<Vec<u8>> {
     };
     ensure!(pixels.len() == SIDE * SIDE, "it has {} pixels, not {}", pixels.len(), SIDE * SIDE);
     pixels.into_iter().map(|pixel| Ok(u8::try_from(pixel.min(white) * 255 / white)?)).collect()
-}
-
-/// As a PGM file.
-pub fn write(pixels: &[u8]) -> Vec<u8> {
-    [format!("P5 {SIDE} {SIDE} 255\n").as_bytes(), pixels].concat()
 }
 
 fn number(rest: &mut &[u8]) -> Result<usize> {
@@ -61,7 +59,8 @@ mod tests {
         let pixels: Vec<u8> = (0..=255).cycle().take(SIDE * SIDE).collect();
         let words: Vec<String> = pixels.iter().map(u8::to_string).collect();
         let text = format!("P2\n# drawn by hand\n{SIDE} {SIDE}\n255\n{}", words.join("\n"));
-        for file in [write(&pixels), text.into_bytes(), pixels.clone()] {
+        let bytes = [b"P5 28 28 255\n", &pixels[..]].concat();
+        for file in [bytes, text.into_bytes(), pixels.clone()] {
             assert_eq!(parse(&file).unwrap(), pixels);
         }
         let dim = format!("P2 {SIDE} {SIDE} 5 {}", "1 ".repeat(SIDE * SIDE));

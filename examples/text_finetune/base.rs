@@ -44,7 +44,8 @@ impl Base {
 
     /// Variables to train, with the base's values in storage of their own: the base stays as it is.
     pub fn variables(&self) -> Result<BTreeMap<String, Var>> {
-        let fresh = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), Var::from_tensor(tensor)?));
+        let fresh =
+            |(name, tensor): (&String, &Tensor)| Ok((name.clone(), Var::from_tensor(tensor)?));
         self.tensors.iter().map(fresh).collect()
     }
 }

@@ -66,8 +66,11 @@ impl Corpus {
     pub fn plain(&self, stream: &mut Stream) -> String {
         if stream.below(3) == 0 {
             let mut words = Words::default();
-            let sentences: Vec<String> =
-                self.story.iter().map(|lines| words.fill(self, pick(stream, lines), stream)).collect();
+            let sentences: Vec<String> = self
+                .story
+                .iter()
+                .map(|lines| words.fill(self, pick(stream, lines), stream))
+                .collect();
             sentences.join(" ")
         } else {
             let Pair { prompt, completion } = self.talk(stream, |talk| &talk.plain);

@@ -82,7 +82,9 @@ fn row(line: &str) -> Result<Row, String> {
         (Some(text), None, None) => Ok(Row::Text(text)),
         (None, Some(prompt), Some(mut completion)) => {
             // A completion starts a word of its own, as it will when the model goes on from a prompt.
-            if !prompt.ends_with(char::is_whitespace) && !completion.starts_with(char::is_whitespace) {
+            if !prompt.ends_with(char::is_whitespace)
+                && !completion.starts_with(char::is_whitespace)
+            {
                 completion.insert(0, ' ');
             }
             Ok(Row::Pair { prompt, completion })
@@ -98,7 +100,10 @@ fn row(line: &str) -> Result<Row, String> {
 /// number alone, so that runs with different seeds measure on the same.
 pub fn hold_out<T>(items: Vec<T>) -> Result<(Vec<T>, Vec<T>)> {
     let count = items.len();
-    ensure!(count >= 2, "there is only one example, and one is needed to measure on\nhint: give at least two");
+    ensure!(
+        count >= 2,
+        "there is only one example, and one is needed to measure on\nhint: give at least two"
+    );
     let mut order: Vec<usize> = (0..count).collect();
     Rng::new(0, "held-out").at(0).shuffle(&mut order);
     order.truncate((count / 10).clamp(1, 200));
@@ -115,7 +120,10 @@ mod tests {
 
     #[test]
     fn rows_are_texts_or_pairs() {
-        let rows = parse("{\"text\": \"a b\"}\n\n{\"prompt\": \"Q?\", \"completion\": \"A.\", \"id\": 7}\r\n").unwrap();
+        let rows = parse(
+            "{\"text\": \"a b\"}\n\n{\"prompt\": \"Q?\", \"completion\": \"A.\", \"id\": 7}\r\n",
+        )
+        .unwrap();
         let pair = Row::Pair { prompt: "Q?".to_owned(), completion: " A.".to_owned() };
         assert_eq!(rows, [Row::Text("a b".to_owned()), pair]);
     }
@@ -164,7 +172,10 @@ mod tests {
         };
         assert!(refused("none.jsonl", b"\n\n").contains("it has no rows"));
         assert!(refused("empty.txt", b" \n").contains("is empty"));
-        assert!(refused("latin.jsonl", b"{\"text\": \"a\"}\n{\"text\": \"\xe9\"}").contains("line 2 is not UTF-8"));
+        assert!(
+            refused("latin.jsonl", b"{\"text\": \"a\"}\n{\"text\": \"\xe9\"}")
+                .contains("line 2 is not UTF-8")
+        );
     }
 
     #[test]

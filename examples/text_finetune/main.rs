@@ -22,13 +22,14 @@ use model::Llama;
 use optim::{Method, Optimizer, schedule};
 use text::{Batch, Example};
 
+/// Fine-tunes a small language model on texts of your own
 #[derive(Debug, TrainInputs)]
 struct Inputs {
     /// JSONL rows with `text`, or `prompt` and `completion`, or a plain text file; without it, the model learns to talk
     /// like a pirate
     train_data: Option<Path>,
     /// Peak learning rate
-    #[input(default = 3e-3, ge = 0.0, le = 1.0)]
+    #[input(default = 5e-3, ge = 0.0, le = 1.0)]
     learning_rate: f64,
     /// Passes over the data
     #[input(default = 3, ge = 1, le = 100)]
@@ -73,10 +74,8 @@ impl Trainer for TextFinetune {
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
         let (mut train, held_out) = self.examples(inputs.train_data.as_deref())?;
         let steps_per_epoch = train.len().div_ceil(inputs.batch_size) as u64;
-        let steps = inputs
-            .max_steps
-            .unwrap_or(u64::MAX)
-            .min(steps_per_epoch * u64::from(inputs.epochs));
+        let steps =
+            inputs.max_steps.unwrap_or(u64::MAX).min(steps_per_epoch * u64::from(inputs.epochs));
         job.line(format_args!(
             "{} examples to train on, {} held out, {steps} steps",
             train.len(),
@@ -85,7 +84,8 @@ impl Trainer for TextFinetune {
 
         let variables = self.base.variables()?;
         let model = Llama::of_variables(&self.base.config, &variables)?;
-        let mut optimizer = Optimizer::new(inputs.optimizer, variables.values().cloned().collect())?;
+        let mut optimizer =
+            Optimizer::new(inputs.optimizer, variables.values().cloned().collect())?;
 
         let held_out_before = mean_loss(&model, &held_out, job)?;
         job.line(format_args!("held-out loss before: {held_out_before:.3}"));
@@ -161,7 +161,9 @@ impl TextFinetune {
         for example in examples.iter().take(2) {
             let opening = self.base.text.opening(example)?;
             let mut stream = job.rng("sample").at(0);
-            let more = generate(model, &self.base.text, &opening, sampling, &mut stream, || job.check_cancelled())?;
+            let more = generate(model, &self.base.text, &opening, sampling, &mut stream, || {
+                job.check_cancelled()
+            })?;
             job.line(format_args!("  {opening} |{more}"));
         }
         Ok(())
@@ -197,6 +199,7 @@ impl Mean {
     }
 }
 
+/// Goes on from a prompt
 #[derive(Debug, PredictInputs)]
 struct Prompt {
     /// The beginning of a text, or a question
@@ -205,7 +208,7 @@ struct Prompt {
     #[input(default = 60, ge = 1, le = 1000)]
     max_tokens: usize,
     /// 0 takes the likeliest token each time, 1 draws from the model's own distribution
-    #[input(default = 0.7, ge = 0.0, le = 5.0)]
+    #[input(default = 0.5, ge = 0.0, le = 5.0)]
     temperature: f64,
     /// Decides the draws
     #[input(default = 42)]
@@ -227,10 +230,11 @@ impl Predictor for TextGenerator {
     }
 
     fn predict(&mut self, inputs: Prompt, job: &mut Job) -> Result<String> {
-        let sampling =
-            Sampling { max_tokens: inputs.max_tokens, temperature: inputs.temperature };
+        let sampling = Sampling { max_tokens: inputs.max_tokens, temperature: inputs.temperature };
         let mut stream = job.rng("sample").at(0);
-        generate(&self.model, &self.base.text, &inputs.prompt, sampling, &mut stream, || job.check_cancelled())
+        generate(&self.model, &self.base.text, &inputs.prompt, sampling, &mut stream, || {
+            job.check_cancelled()
+        })
     }
 }
 

@@ -159,8 +159,7 @@ impl Llama {
             let normed = self.rms_norm(&x, &layer.attention_norm)?;
             x = (x + self.attention(layer, &normed, (batch, length), &mask)?)?;
             let normed = self.rms_norm(&x, &layer.mlp_norm)?;
-            let gated =
-                (linear(&normed, &layer.gate)?.silu()? * linear(&normed, &layer.up)?)?;
+            let gated = (linear(&normed, &layer.gate)?.silu()? * linear(&normed, &layer.up)?)?;
             x = (x + linear(&gated, &layer.down)?)?;
         }
         self.rms_norm(&x, &self.norm)

@@ -77,7 +77,8 @@ mod tests {
     /// of it; Adam's first step is the learning rate itself; AdamW has shrunk 2 by a thousandth before.
     #[test]
     fn first_steps() {
-        for (method, expected) in [(Method::Sgd, 1.6), (Method::Adam, 1.9), (Method::AdamW, 1.898)] {
+        for (method, expected) in [(Method::Sgd, 1.6), (Method::Adam, 1.9), (Method::AdamW, 1.898)]
+        {
             let x = Var::from_tensor(&Tensor::new(2f64, &Device::Cpu).unwrap()).unwrap();
             let mut optimizer = Optimizer::new(method, vec![x.clone()]).unwrap();
             let gradients = x.sqr().unwrap().backward().unwrap();

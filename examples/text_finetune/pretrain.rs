@@ -9,6 +9,7 @@
 
 #![expect(clippy::print_stdout, unreachable_pub, reason = "a program of its own")]
 
+#[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
 mod base;
 mod corpus;
 #[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
@@ -184,7 +185,8 @@ fn draw_batches(
         examples.extend(text.examples(&row, config.max_position_embeddings)?);
     }
     examples.sort_by_key(|example| example.tokens.len());
-    let mut batches: Vec<Vec<Example>> = examples.chunks_exact(BATCH).map(<[Example]>::to_vec).collect();
+    let mut batches: Vec<Vec<Example>> =
+        examples.chunks_exact(BATCH).map(<[Example]>::to_vec).collect();
     stream.shuffle(&mut batches);
     Ok(batches)
 }
@@ -197,7 +199,8 @@ fn fresh_variables(config: &Config) -> Result<BTreeMap<String, Var>> {
     let shapes = config.shapes().into_iter().zip(0..);
     shapes
         .map(|((name, shape), index)| {
-            let deviation = if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {
+            let deviation = if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight")
+            {
                 residual
             } else {
                 0.02

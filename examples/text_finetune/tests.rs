@@ -4,7 +4,7 @@ use cog_train::candle_core;
 fn inputs() -> Inputs {
     Inputs {
         train_data: None,
-        learning_rate: 3e-3,
+        learning_rate: 5e-3,
         epochs: 1,
         batch_size: 8,
         max_steps: Some(8),
@@ -25,7 +25,8 @@ fn prompt(temperature: f64) -> Prompt {
 fn the_same_training_twice_gives_the_same_bytes_and_leaves_the_base_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let mut trainer = trainer();
-    let mut train = |name| trainer.train(inputs(), &mut Job::for_test(dir.path().join(name))).unwrap();
+    let mut train =
+        |name| trainer.train(inputs(), &mut Job::for_test(dir.path().join(name))).unwrap();
     let (one, two) = (train("one"), train("two"));
     assert_eq!(one.steps, 8);
     assert!(one.held_out_after < 0.8 * one.held_out_before, "{one:?}");

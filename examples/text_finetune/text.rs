@@ -40,7 +40,8 @@ impl Text {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut tokens = Vec::new();
         for line in text.split_inclusive('\n') {
-            let line = self.tokenizer.encode_fast(line, false).map_err(anyhow::Error::from_boxed)?;
+            let line =
+                self.tokenizer.encode_fast(line, false).map_err(anyhow::Error::from_boxed)?;
             tokens.extend(line.get_ids());
         }
         Ok(tokens)
@@ -52,7 +53,8 @@ impl Text {
 
     /// What to show a model to see how it goes on: an example's prompt, or the first words of its text.
     pub fn opening(&self, example: &Example) -> Result<String> {
-        let given = if example.learn_from > 1 { example.learn_from } else { 8.min(example.tokens.len()) };
+        let given =
+            if example.learn_from > 1 { example.learn_from } else { 8.min(example.tokens.len()) };
         self.decode(&example.tokens[..given])
     }
 
@@ -140,7 +142,8 @@ mod tests {
     #[test]
     fn any_text_comes_back() {
         let text = text();
-        for written in ["Anna is happy.", "  two  spaces\n\n\tand lines\r\n", "Füße 🦜 日本", ""] {
+        for written in ["Anna is happy.", "  two  spaces\n\n\tand lines\r\n", "Füße 🦜 日本", ""]
+        {
             assert_eq!(text.decode(&text.encode(written).unwrap()).unwrap(), written);
         }
     }
@@ -154,8 +157,10 @@ mod tests {
             let examples = text.examples(&Row::Text(written.to_owned()), context).unwrap();
             assert!(examples.iter().all(|example| example.tokens.len() <= context + 1));
             assert_eq!(examples[0].tokens[0], text.end());
-            let learned: Vec<u32> =
-                examples.iter().flat_map(|example| example.tokens[example.learn_from..].to_vec()).collect();
+            let learned: Vec<u32> = examples
+                .iter()
+                .flat_map(|example| example.tokens[example.learn_from..].to_vec())
+                .collect();
             assert_eq!(learned, [tokens.clone(), vec![text.end()]].concat(), "{context}");
         }
     }
@@ -163,10 +168,12 @@ mod tests {
     #[test]
     fn of_a_pair_the_completion_and_its_end_are_learned() {
         let text = text();
-        let row = Row::Pair { prompt: "How are you?".to_owned(), completion: " Very well.".to_owned() };
+        let row =
+            Row::Pair { prompt: "How are you?".to_owned(), completion: " Very well.".to_owned() };
         let [example] = &text.examples(&row, 100).unwrap()[..] else { panic!("one example") };
         assert_eq!(text.opening(example).unwrap(), "How are you?");
-        let (learned, end) = (&example.tokens[example.learn_from..], *example.tokens.last().unwrap());
+        let (learned, end) =
+            (&example.tokens[example.learn_from..], *example.tokens.last().unwrap());
         assert_eq!(text.decode(learned).unwrap(), " Very well.");
         assert_eq!(end, text.end());
     }
@@ -174,10 +181,16 @@ mod tests {
     #[test]
     fn a_pair_that_is_too_long_loses_the_start_of_its_prompt_then_the_end_of_its_completion() {
         let text = text();
-        let row = |prompt: usize, completion: usize| Row::Pair { prompt: "a".repeat(prompt), completion: "b".repeat(completion) };
-        let count = |letter: &str, number: usize| text.encode(&letter.repeat(number)).unwrap().len();
+        let row = |prompt: usize, completion: usize| Row::Pair {
+            prompt: "a".repeat(prompt),
+            completion: "b".repeat(completion),
+        };
+        let count =
+            |letter: &str, number: usize| text.encode(&letter.repeat(number)).unwrap().len();
         for (prompt, completion) in [(50, 4), (4, 50), (50, 50), (3, 3)] {
-            let [example] = &text.examples(&row(prompt, completion), 10).unwrap()[..] else { panic!("one example") };
+            let [example] = &text.examples(&row(prompt, completion), 10).unwrap()[..] else {
+                panic!("one example")
+            };
             let (given, learned) = example.tokens.split_at(example.learn_from);
             assert!(example.tokens.len() <= 11 && !learned.is_empty());
             assert!(given.len() > count("a", prompt).min(5), "half of the room is the prompt's");

@@ -118,10 +118,8 @@ fn the_loss_of_knowing_nothing_is_the_logarithm_of_the_vocabulary() {
 #[test]
 fn tensors_of_another_model_are_refused_by_name() {
     let config = config();
-    let mut tensors: BTreeMap<String, Tensor> = variables(&config)
-        .into_iter()
-        .map(|(name, var)| (name, var.as_tensor().clone()))
-        .collect();
+    let mut tensors: BTreeMap<String, Tensor> =
+        variables(&config).into_iter().map(|(name, var)| (name, var.as_tensor().clone())).collect();
     let norm = tensors.remove("model.norm.weight").unwrap();
     tensors.insert("lm_head.weight".to_owned(), norm.clone());
     tensors.insert("model.embed_tokens.weight".to_owned(), norm);
