@@ -17,7 +17,9 @@ pub(crate) fn check(field: &Field, errors: &mut Errors) {
     bounds(field, spelled.item, errors);
     lengths(field, errors);
     rules_fit(field, spelled.item, errors);
-    choices(field, spelled.item, errors);
+    if has_choices(spelled.item) {
+        choices(field, spelled.item, errors);
+    }
     if let Some(default) = &field.options.default {
         self::default(&default.value, field, spelled, regex.as_ref(), errors);
     }
@@ -61,7 +63,6 @@ fn rules_fit(field: &Field, item: Item, errors: &mut Errors) {
     let options = &field.options;
     let is_number = matches!(item, Item::Integer { .. } | Item::F32 | Item::F64 | Item::Unknown);
     let is_text = matches!(item, Item::String | Item::Unknown);
-    let has_choices = is_text || matches!(item, Item::Integer { .. });
     let mut refuse = |written: &Option<Written>, whom: &str, instead: &str| {
         if let Some(Written { name, .. }) = written {
             errors.at(name, format!("`{name}` is for {whom}, and this is a `{}`{instead}", type_name(item)));
@@ -76,9 +77,13 @@ fn rules_fit(field: &Field, item: Item, errors: &mut Errors) {
         refuse(&options.max_length, "`String`", if is_number { ": `le` is for numbers" } else { "" });
         refuse(&options.regex, "`String`", "");
     }
-    if !has_choices {
+    if !has_choices(item) {
         refuse(&options.choices, "`String` and integers", "");
     }
+}
+
+fn has_choices(item: Item) -> bool {
+    matches!(item, Item::String | Item::Integer { .. } | Item::Unknown)
 }
 
 fn choices(field: &Field, item: Item, errors: &mut Errors) {

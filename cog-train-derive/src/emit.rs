@@ -89,8 +89,8 @@ fn ty(field: &Field) -> TokenStream {
 }
 
 fn take(field: &Field, values: &Ident) -> TokenStream {
-    let name = &field.name;
-    quote_spanned!(field.ty.span()=> #values.take(#name)?)
+    let Field { name, ty, .. } = field;
+    quote_spanned!(ty.span()=> <#ty as ::cog_train::input::InputType>::take(#values, #name)?)
 }
 
 /// `Literal::Int(3)`.
@@ -171,17 +171,20 @@ fn checks(field: &Field) -> Vec<TokenStream> {
     for rule in [&options.min_length, &options.max_length, &options.regex].into_iter().flatten() {
         checks.push(call(rule.name.span(), "text", None));
     }
-    for choice in options.choices.iter().flat_map(|choices| choices.value.items()) {
-        checks.push(call(choice.span(), "choice", Some(literal(choice))));
+    if let Some(Written { name, value }) = &options.choices {
+        checks.push(call(name.span(), "choices", None));
+        checks.extend(value.items().iter().map(|choice| call(choice.span(), "choice", Some(literal(choice)))));
     }
-    if let Some(default) = &options.default {
-        let shape = if matches!(default.value.literal, Literal::List(_)) { "list" } else { "single" };
-        checks.push(call(default.value.span(), shape, None));
-        for value in default.value.items() {
-            match &value.literal {
-                Literal::Path(path) => checks.push(variant(path, field)),
-                _ => checks.push(call(value.span(), "default", Some(literal(value)))),
-            }
+    if let Some(Written { value, .. }) = &options.default {
+        let is_list = matches!(value.literal, Literal::List(_));
+        if is_list {
+            checks.push(call(value.span(), "list", None));
+        }
+        for value in value.items() {
+            checks.push(match &value.literal {
+                Literal::Path(path) => variant(path, field),
+                _ => call(value.span(), if is_list { "item" } else { "single" }, Some(literal(value))),
+            });
         }
     }
     checks

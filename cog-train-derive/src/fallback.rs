@@ -94,7 +94,7 @@ fn header(ident: &Ident, generics: &Generics) -> (TokenStream, TokenStream) {
         GenericParam::Lifetime(_) => None,
         GenericParam::Type(parameter) => {
             let (ident, bounds) = (&parameter.ident, &parameter.bounds);
-            Some(quote!(#ident: #bounds + 'static))
+            Some(quote!(#ident: 'static + #bounds))
         }
         GenericParam::Const(parameter) => {
             let (ident, ty) = (&parameter.ident, &parameter.ty);

@@ -141,7 +141,9 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
     let (fields, types): (Vec<_>, Vec<_>) = inputs.fields.iter().map(|field| (&field.ident, &field.ty)).unzip();
     let table = emit::inputs(inputs, &Ident::new("TrainInputs", Span::mixed_site()));
     let ReturnType::Type(_, output) = &sig.output else { unreachable!("`signature` asks for one") };
-    let returned = quote_spanned!(output.span()=> <#output as ::cog_train::__private::Returned>);
+    // At the return type's place, so that "cannot be returned by a trainer" is said there.
+    let returned = |item: Ident| quote_spanned!(output.span()=> <#output as ::cog_train::__private::Returned>::#item);
+    let (returned, into_result) = (returned(Ident::new("Output", output.span())), returned(Ident::new("into_result", output.span())));
 
     let given = Ident::new(if fields.is_empty() { "_" } else { "inputs" }, Span::mixed_site());
     let takes_job = order.iter().any(|argument| matches!(argument, Argument::Job));
@@ -163,7 +165,7 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
             #[automatically_derived]
             impl ::cog_train::Trainer for #name {
                 type Inputs = #set;
-                type Output = #returned::Output;
+                type Output = #returned;
 
                 fn setup(_: &::cog_train::Setup) -> ::cog_train::anyhow::Result<Self> {
                     ::core::result::Result::Ok(Self {})
@@ -174,7 +176,7 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
                     #given: Self::Inputs,
                     #job: &mut ::cog_train::Job,
                 ) -> ::cog_train::anyhow::Result<Self::Output> {
-                    #returned::into_result(#name(#(#arguments),*))
+                    #into_result(#name(#(#arguments),*))
                 }
             }
         };

@@ -66,7 +66,10 @@ pub(crate) fn named_fields<'a>(
     derive: &str,
     errors: &mut Errors,
 ) -> Option<&'a Punctuated<syn::Field, Token![,]>> {
-    refuse_generics(&input.generics, derive, errors);
+    // A field's lifetime or parameter would be the same mistake again.
+    if refuse_generics(&input.generics, derive, errors) {
+        return None;
+    }
     let ident = &input.ident;
     match &input.data {
         Data::Struct(data) => match &data.fields {
@@ -86,11 +89,12 @@ pub(crate) fn named_fields<'a>(
     None
 }
 
-/// One table and one schema belong to one type, so there is nothing that a parameter could change.
-pub(crate) fn refuse_generics(generics: &syn::Generics, what: &str, errors: &mut Errors) {
+/// Whether there are generics, which is a mistake: one table and one schema belong to one type.
+pub(crate) fn refuse_generics(generics: &syn::Generics, what: &str, errors: &mut Errors) -> bool {
     if !generics.params.is_empty() {
         errors.at(generics, format!("`{what}` is for types without generics and lifetimes: write the types out"));
     } else if let Some(clause) = &generics.where_clause {
         errors.push(syn::Error::new(clause.span(), format!("`{what}` is for types without a `where` clause")));
     }
+    !generics.params.is_empty() || generics.where_clause.is_some()
 }

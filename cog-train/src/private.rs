@@ -3,7 +3,7 @@
 pub mod verify {
     //! Constant checks.
 
-    pub use crate::input::verify::{bound, choice, default, list, single, text};
+    pub use crate::input::verify::{bound, choice, choices, item, list, single, text};
 }
 
 /// The allocator that `run!` installs: training allocates gigabytes a step, and this one keeps its pages.
@@ -21,9 +21,13 @@ pub const ALLOCATOR: Allocator = mimalloc::MiMalloc;
     label = "not an output",
     note = "return `cog_train::Path`, `Weights`, `String`, `bool`, a number, `Vec` of these, `BTreeMap<String, _>`, `serde_json::Value`, `TrainingOutput` with `#[derive(TrainOutput)]`, or a `Result` of one"
 )]
-pub trait Returned: sealed::Sealed {
+pub trait Returned: Sized {
     /// The output itself.
     type Output: crate::TrainOutput;
+
+    /// Nobody else can write this type, and so nobody else can implement the trait. (A sealed supertrait would be a
+    /// second error beside the first.)
+    const SEAL: sealed::Seal;
 
     /// The output, or why there is none.
     ///
@@ -34,13 +38,12 @@ pub trait Returned: sealed::Sealed {
 }
 
 mod sealed {
-    pub trait Sealed {}
-    impl<T: crate::TrainOutput> Sealed for T {}
-    impl<T: crate::TrainOutput, E: Into<anyhow::Error>> Sealed for Result<T, E> {}
+    pub struct Seal;
 }
 
 impl<T: crate::TrainOutput> Returned for T {
     type Output = T;
+    const SEAL: sealed::Seal = sealed::Seal;
 
     fn into_result(self) -> anyhow::Result<T> {
         Ok(self)
@@ -49,6 +52,7 @@ impl<T: crate::TrainOutput> Returned for T {
 
 impl<T: crate::TrainOutput, E: Into<anyhow::Error>> Returned for Result<T, E> {
     type Output = T;
+    const SEAL: sealed::Seal = sealed::Seal;
 
     fn into_result(self) -> anyhow::Result<T> {
         self.map_err(Into::into)

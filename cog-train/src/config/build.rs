@@ -1,9 +1,9 @@
 //! `build`: what Cog needs to make an image, of which `gpu` and `cuda` matter here.
 
 use super::keys;
+use super::node::{Content, Mistake, Node};
 use super::note::{Position, quoted};
 use super::read::{Fields, Reader, Text};
-use super::tree::{Content, Mistake, Node};
 use super::version;
 
 /// The `build` section. Only `gpu` and `cuda` have an effect on a trainer; the rest is kept as it was written.

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::node::Mistake;
 use super::note::quoted;
 use super::read::{Fields, Reader};
-use super::tree::Mistake;
 
 /// Names that Cog keeps for itself; a `*` stands for any rest.
 const RESERVED: &[&str] = &[
@@ -55,7 +55,7 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Vec<(String, Str
 /// Name and value, or what is wrong and what to write.
 fn split(text: &str) -> Result<(&str, &str), (String, Option<String>)> {
     let example = || Some("write `- NAME=value`".to_owned());
-    let Some((name, value)) = text.split_once('=') else {
+    let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
         return Err((format!("{} is not `NAME=value`", quoted(text)), example()));
     };
     if !is_name(name) {

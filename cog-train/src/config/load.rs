@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::node::Node;
 use super::note::Note;
 use super::read::{Fields, Reader};
-use super::tree::Node;
 use super::verify::Names;
 use super::{Config, build, environment, keys, reference, repository, source, tree, weights};
 

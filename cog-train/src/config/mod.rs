@@ -8,6 +8,7 @@ mod build;
 mod environment;
 mod keys;
 mod load;
+mod node;
 mod note;
 mod read;
 mod reference;

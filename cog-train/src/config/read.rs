@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::keys::{Role, Table};
+use super::node::{Content, Key, Mistake, Node};
 use super::note::{Note, NoteKind, Place, Position, quoted};
-use super::tree::{Content, Key, Mistake, Node};
 
 /// Reads values out of nodes and notes what is wrong with them.
 pub(super) struct Reader {
@@ -215,7 +215,12 @@ impl Reader {
             ("a list", Content::Map(_)) if what == "`environment`" => {
                 Some("write each variable as an item: `- NAME=value`".to_owned())
             }
-            ("text", Content::Map(_)) => Some("quote a text that holds `: `".to_owned()),
+            ("text", Content::Map(_)) if what.starts_with("an item") => {
+                Some("quote a text that holds `: `".to_owned())
+            }
+            (_, Content::Scalar { .. }) if what == "the file" => {
+                Some("write `key: value`".to_owned())
+            }
             ("a whole number", Content::Scalar { text, plain: false })
                 if integer(text).is_some() =>
             {

@@ -1,8 +1,8 @@
 //! `train`, `run` and `predict`: a source file and the name in it, `src/main.rs:TextFinetune`.
 
+use super::node::Mistake;
 use super::note::{Place, Position, quoted};
 use super::read::{Fields, Reader, Text};
-use super::tree::Mistake;
 
 /// What a `cog.yaml` says of where a trainer or predictor is.
 ///

@@ -1,8 +1,8 @@
 //! `model`: the bare name of a repository, without tag or digest.
 
+use super::node::Mistake;
 use super::note::quoted;
 use super::read::Text;
-use super::tree::Mistake;
 
 /// `r8.im/owner/model`, `localhost:5000/model`, `owner/model`.
 pub(super) fn check(model: &Text) -> Result<(), Mistake> {

@@ -1,7 +1,7 @@
 //! From bytes to text that the YAML parser may see: UTF-8, of a sane length, without control characters.
 
+use super::node::Mistake;
 use super::note::Place;
-use super::tree::Mistake;
 
 /// No `cog.yaml` is longer; a longer file is some other file, given by accident.
 pub(super) const MAX_BYTES: usize = 256 * 1024;

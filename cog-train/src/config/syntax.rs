@@ -2,36 +2,96 @@
 
 use serde_saphyr::granit_parser::{ErrorKind as E, ScanError};
 
+use super::node::Mistake;
 use super::note::Place;
-use super::tree::Mistake;
 
-/// The parser's error at its place in the text.
-pub(super) fn mistake(error: &ScanError, text: &str) -> Mistake {
+/// The parser's error at its place in the text. `bracket` is the innermost one that is still open.
+pub(super) fn mistake(error: &ScanError, text: &str, bracket: Option<(char, Place)>) -> Mistake {
+    let at = inside(error, text);
+    if let Some((bracket, opened)) = bracket
+        && (ends_in_bracket(error.kind())
+            || (runs_on(error.kind(), opened, at) && !closed_after(text, at, bracket)))
+    {
+        return Mistake::new(opened, format!("`{bracket}` is opened and never closed"));
+    }
     let (message, hint) = words(error.kind());
-    let mistake = Mistake::new(inside(error, text), message);
+    let mistake = Mistake::new(at, message);
     match hint {
         Some(hint) => mistake.hint(hint),
         None => mistake,
     }
 }
 
-/// The error's place, moved to the end of the text where the parser looked beyond it.
+/// Whether the text ended in an open bracket.
+fn ends_in_bracket(kind: &E) -> bool {
+    matches!(
+        kind,
+        E::UnexpectedEofFlowSequence
+            | E::UnexpectedEofFlowMapping
+            | E::UnexpectedEofImplicitFlowMapping
+            | E::UnclosedFlowCollection { .. }
+            | E::UnexpectedEof
+    )
+}
+
+/// Whether an open bracket may have taken in the keys of later lines.
+fn runs_on(kind: &E, opened: Place, at: Place) -> bool {
+    let kind = matches!(
+        kind,
+        E::MappingValueNotAllowed
+            | E::InvalidColonPlacement
+            | E::ExpectedFlowSequenceSeparator
+            | E::ExpectedFlowMappingSeparator
+            | E::InvalidFlowScalarIndent
+            | E::SimpleKeyExpected
+            | E::InvalidSimpleKey
+    );
+    kind && opened.line < at.line
+}
+
+fn closed_after(text: &str, at: Place, bracket: char) -> bool {
+    let close = if bracket == '[' { ']' } else { '}' };
+    text.lines().skip(at.line - 1).any(|line| line.contains(close))
+}
+
+/// The error's place, moved to the end of the text where the parser looked beyond it, and to the tab where one is wrong.
 fn inside(error: &ScanError, text: &str) -> Place {
     let marker = error.marker();
     let line = marker.line().clamp(1, text.lines().count().max(1));
-    let width = text.lines().nth(line - 1).map_or(0, |line| line.chars().count());
-    let column = if line == marker.line() { marker.col() } else { width };
-    Place { line, column: column.min(width) + 1 }
+    if is_tab(error.kind())
+        && let Some(tab) = first_tab(text, line)
+    {
+        return tab;
+    }
+    let width = text.lines().nth(line - 1).unwrap_or_default().chars().count();
+    let column = if line == marker.line() { marker.col().min(width) } else { width };
+    Place { line, column: column + 1 }
+}
+
+/// The first tab before any other text of a line, from this line on.
+fn first_tab(text: &str, from: usize) -> Option<Place> {
+    text.lines().enumerate().skip(from - 1).find_map(|(index, line)| {
+        let column = line.chars().take_while(|&c| c == ' ').count();
+        let is_tab = line[column..].starts_with('\t');
+        is_tab.then_some(Place { line: index + 1, column: column + 1 })
+    })
+}
+
+fn is_tab(kind: &E) -> bool {
+    matches!(
+        kind,
+        E::TabNotAllowed
+            | E::TabInBlockIndentation
+            | E::TabInIndentation
+            | E::TabAtBlockScalarStart
+            | E::TabInPlainScalar
+    )
 }
 
 /// What is wrong, and what to do about it.
 fn words(kind: &E) -> (String, Option<&'static str>) {
     let (message, hint) = match kind {
-        E::TabNotAllowed
-        | E::TabInBlockIndentation
-        | E::TabInIndentation
-        | E::TabAtBlockScalarStart
-        | E::TabInPlainScalar => ("a tab may not indent in YAML", Some("write spaces")),
+        kind if is_tab(kind) => ("a tab may not indent in YAML", Some("write spaces")),
         E::UnclosedQuotedScalar => ("a quote is opened and never closed", None),
         E::InvalidTrailingSingleQuotedScalar | E::InvalidTrailingDoubleQuotedScalar => {
             ("a quoted text ends, and something follows it", Some("quote the whole value"))
@@ -85,11 +145,8 @@ fn words(kind: &E) -> (String, Option<&'static str>) {
             Some("start each item of a list with `- ` on a line of its own"),
         ),
         E::CommentNotSeparated => ("a comment needs a space before its `#`", None),
-        E::UnexpectedCharacter { character } => {
-            return (
-                format!("a value may not start with `{}`", character.escape_debug()),
-                Some("quote the value"),
-            );
+        E::UnexpectedCharacter { .. } => {
+            ("a value may not start with this character", Some("quote the value"))
         }
         E::MissingAnchorOrAliasName => {
             ("an anchor or alias without a name", Some("quote a text that starts with `&` or `*`"))

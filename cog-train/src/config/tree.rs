@@ -5,10 +5,10 @@
 //! Aliases share the node that they name, so they cost nothing here; what they would unfold to is counted and bounded.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
-use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Span, Tag};
+use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Span, StructureStyle, Tag};
 
+use super::node::{Content, Key, Mistake, Node};
 use super::note::{Place, quoted};
 use super::syntax;
 
@@ -17,70 +17,6 @@ const MAX_ALIASED: usize = 10_000;
 
 /// Lists and mappings within each other; the schema needs seven.
 const MAX_DEPTH: usize = 32;
-
-/// Something wrong at a place, before it is known in which file.
-#[derive(Debug)]
-pub(super) struct Mistake {
-    pub(super) at: Place,
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
-}
-
-impl Mistake {
-    pub(super) fn new(at: Place, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), hint: None }
-    }
-
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
-/// A value and its place. Cloning one shares what is in it.
-#[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) at: Place,
-    pub(super) content: Rc<Content>,
-    /// How many nodes this one is when its aliases are unfolded.
-    size: usize,
-}
-
-#[derive(Debug)]
-pub(super) enum Content {
-    /// A text as it was written; `plain` when neither quotes nor a tag make it a string.
-    Scalar {
-        text: String,
-        plain: bool,
-    },
-    List(Vec<Node>),
-    Map(Vec<(Key, Node)>),
-    /// Something that was already reported; whoever reads it says nothing.
-    Broken,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Key {
-    pub(super) text: String,
-    pub(super) at: Place,
-}
-
-impl Node {
-    fn new(at: Place, content: Content, size: usize) -> Self {
-        Self { at, content: Rc::new(content), size }
-    }
-
-    /// Whether this says "no value": nothing at all, `~` or `null`. What is broken counts as not given, too.
-    pub(super) fn is_null(&self) -> bool {
-        match &*self.content {
-            Content::Scalar { text, plain } => {
-                *plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
-            }
-            Content::Broken => true,
-            Content::List(_) | Content::Map(_) => false,
-        }
-    }
-}
 
 /// The document's root, `None` when there is none, and what is wrong with it as YAML.
 ///
@@ -111,7 +47,7 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Mistake>) {
                 }
             }
             Err(error) => {
-                builder.mistakes.push(syntax::mistake(&error, text));
+                builder.mistakes.push(syntax::mistake(&error, text, builder.bracket()));
                 return (None, builder.mistakes);
             }
         }
@@ -139,6 +75,7 @@ struct Builder {
 /// A list or mapping whose end has not been seen.
 struct Open {
     at: Place,
+    style: StructureStyle,
     anchor: usize,
     size: usize,
     items: Items,
@@ -176,16 +113,18 @@ impl Builder {
                 let node = Node::new(at, Content::Scalar { text: text.into_owned(), plain }, 1);
                 self.close(node, anchor);
             }
-            Event::SequenceStart(_, anchor, tag) => {
+            Event::SequenceStart(style, anchor, tag) => {
                 self.is_plain(ScalarStyle::Plain, tag.as_deref(), span);
-                self.open.push(Open { at, anchor, size: 1, items: Items::List(Vec::new()) });
+                let items = Items::List(Vec::new());
+                self.open.push(Open { at, style, anchor, size: 1, items });
             }
-            Event::MappingStart(_, anchor, tag) => {
+            Event::MappingStart(style, anchor, tag) => {
                 self.is_plain(ScalarStyle::Plain, tag.as_deref(), span);
-                self.open.push(Open { at, anchor, size: 1, items: Items::Map(Entries::default()) });
+                let items = Items::Map(Entries::default());
+                self.open.push(Open { at, style, anchor, size: 1, items });
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(Open { at, anchor, size, items }) = self.open.pop() {
+                if let Some(Open { at, anchor, size, items, .. }) = self.open.pop() {
                     let content = match items {
                         Items::List(items) => Content::List(items),
                         Items::Map(entries) => Content::Map(entries.finish()),
@@ -234,6 +173,13 @@ impl Builder {
         let message = format!("the tag {} has no meaning in a `cog.yaml`", quoted(&tag.original()));
         self.mistakes.push(Mistake::new(at, message).hint("remove it"));
         style == ScalarStyle::Plain
+    }
+
+    /// The innermost bracket that is open.
+    fn bracket(&self) -> Option<(char, Place)> {
+        let open = self.open.last().filter(|open| open.style == StructureStyle::Flow)?;
+        let bracket = if matches!(open.items, Items::List(_)) { '[' } else { '{' };
+        Some((bracket, open.at))
     }
 
     fn broken(&mut self, at: Place, message: &str) {

@@ -1,8 +1,8 @@
 //! Version numbers in `build`: what Cog accepts for Python and CUDA.
 
+use super::node::Mistake;
 use super::note::quoted;
 use super::read::Text;
-use super::tree::Mistake;
 
 /// Cog's own minimum of `python_version`.
 const OLDEST_PYTHON: (u32, u32) = (3, 10);

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::build::texts;
 use super::keys;
+use super::node::{Content, Mistake, Node};
 use super::note::quoted;
 use super::read::{Fields, Reader, Text};
-use super::tree::{Content, Mistake, Node};
 
 /// An item of `weights`: what Cog mounts where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::problems::Problems;
 use super::spec::{Kind, Type};
 use super::types::{Path, Secret};
+use super::values::Values;
 
 /// A type that one value of an input may have.
 ///
@@ -41,6 +43,16 @@ pub trait InputType: Sized {
 
     /// The value as this type; `None` when it does not fit.
     fn from_value(value: &Value) -> Option<Self>;
+
+    /// [`Values::take`], as the derives write it: a type that is no input is then one error and not two, since the
+    /// compiler says the same thing at the same place once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Values::take`].
+    fn take(values: &Values, name: &str) -> Result<Self, Problems> {
+        values.take(name)
+    }
 }
 
 /// An enum whose variants are the only values of an input; made by `#[derive(Choice)]`.

@@ -38,22 +38,40 @@ pub const fn text(ty: Type) {
     );
 }
 
-/// One of `choices`: for texts and whole numbers, and each of the type.
+/// `choices`: for texts and whole numbers.
 ///
 /// # Panics
 ///
-/// At compile time, when the type has no choices or this is not a value of it.
+/// At compile time, when the type is another.
+#[track_caller]
+pub const fn choices(ty: Type) {
+    assert!(
+        matches!(ty.kind, Kind::String | Kind::Integer { .. }),
+        "`choices` is for `String` and integers, and this type is another"
+    );
+}
+
+/// One of `choices`, where [`choices`] is right.
+///
+/// # Panics
+///
+/// At compile time, when it is not a value of the type.
 #[track_caller]
 pub const fn choice(ty: Type, value: Literal) {
-    match (ty.kind, value) {
-        (Kind::String, Literal::Str(_)) => {}
-        (Kind::Integer { min, max }, Literal::Int(number)) => {
-            assert!(min <= number && number <= max, "{}", OUT_OF_RANGE);
-        }
-        (Kind::String, _) => panic!("the choices of a text are texts in double quotes"),
-        (Kind::Integer { .. }, _) => panic!("the choices of a whole number are whole numbers"),
-        _ => panic!("`choices` is for `String` and whole numbers, and this type is another"),
+    if matches!(ty.kind, Kind::String | Kind::Integer { .. }) {
+        fits(ty.kind, value);
     }
+}
+
+/// A default without brackets.
+///
+/// # Panics
+///
+/// At compile time, when the type is a list, or the value is not one of the type.
+#[track_caller]
+pub const fn single(ty: Type, value: Literal) {
+    assert!(!ty.list, "this type is a list: write the default in brackets");
+    fits(ty.kind, value);
 }
 
 /// A default in brackets.
@@ -69,24 +87,21 @@ pub const fn list(ty: Type) {
     );
 }
 
-/// A default without brackets.
+/// One item of a default in brackets, where [`list`] is right.
 ///
 /// # Panics
 ///
-/// At compile time, when the type is a list.
+/// At compile time, when it is not a value of the list's type.
 #[track_caller]
-pub const fn single(ty: Type) {
-    assert!(!ty.list, "this type is a list: write the default in brackets");
+pub const fn item(ty: Type, value: Literal) {
+    if ty.list {
+        fits(ty.kind, value);
+    }
 }
 
-/// A default, or one item of it.
-///
-/// # Panics
-///
-/// At compile time, when the value is not one of the type.
 #[track_caller]
-pub const fn default(ty: Type, value: Literal) {
-    match (ty.kind, value) {
+const fn fits(kind: Kind, value: Literal) {
+    match (kind, value) {
         (Kind::Any, _)
         | (Kind::String | Kind::Path, Literal::Str(_))
         | (Kind::Boolean, Literal::Bool(_))
@@ -95,12 +110,12 @@ pub const fn default(ty: Type, value: Literal) {
         (Kind::Integer { min, max }, Literal::Int(number)) => {
             assert!(min <= number && number <= max, "{}", OUT_OF_RANGE);
         }
-        (Kind::String, _) => panic!("the default of a text is a text in double quotes"),
-        (Kind::Path, _) => panic!("the default of a `Path` is a text in double quotes"),
-        (Kind::Boolean, _) => panic!("the default of a `bool` is `true` or `false`"),
-        (Kind::Float, _) => panic!("the default of a float is a number"),
+        (Kind::String, _) => panic!("a `String` is a text in double quotes"),
+        (Kind::Path, _) => panic!("a `Path` is a text in double quotes"),
+        (Kind::Boolean, _) => panic!("a `bool` is `true` or `false`"),
+        (Kind::Float, _) => panic!("a float is a number"),
         (Kind::Integer { .. }, _) => {
-            panic!("the default of a whole number is a whole number, without a point or an exponent")
+            panic!("an integer is a whole number, without a point or an exponent")
         }
         (Kind::Choice(_), _) => {
             panic!("the default of a choice is a variant: write `default = Enum::Variant`")
@@ -131,7 +146,7 @@ mod tests {
         const BYTE: Type = <u8 as InputType>::TYPE;
         for (number, fits) in [(-1, false), (0, true), (255, true), (256, false)] {
             assert_eq!(!refuses(|| bound(BYTE, Number::Int(number))), fits, "{number}");
-            assert_eq!(!refuses(|| default(BYTE, Literal::Int(number))), fits, "{number}");
+            assert_eq!(!refuses(|| single(BYTE, Literal::Int(number))), fits, "{number}");
             assert_eq!(!refuses(|| choice(BYTE, Literal::Int(number))), fits, "{number}");
         }
         assert!(refuses(|| bound(BYTE, Number::Float(1.0))));
@@ -147,10 +162,12 @@ mod tests {
             (<Option<String> as InputType>::TYPE, false),
         ] {
             assert_eq!(!refuses(|| list(ty)), is_list);
-            assert_eq!(refuses(|| single(ty)), is_list);
+            assert_eq!(refuses(|| single(ty, Literal::Str("a"))), is_list);
+            // A wrong shape is said once, and not again of each item.
+            assert_eq!(refuses(|| item(ty, Literal::Int(1))), is_list);
         }
         let any = <serde_json::Value as InputType>::TYPE;
-        assert!(!refuses(|| list(any)) && !refuses(|| single(any)));
+        assert!(!refuses(|| list(any)) && !refuses(|| single(any, Literal::Int(1))));
     }
 
     #[test]
@@ -163,7 +180,7 @@ mod tests {
             Literal::Variant(|| "a"),
         ];
         let taken = |ty: Type| -> Vec<bool> {
-            literals.iter().map(|literal| !refuses(|| default(ty, *literal))).collect()
+            literals.iter().map(|literal| !refuses(|| single(ty, *literal))).collect()
         };
         assert_eq!(taken(<bool as InputType>::TYPE), [true, false, false, false, false]);
         assert_eq!(taken(<i64 as InputType>::TYPE), [false, true, false, false, false]);
@@ -181,7 +198,8 @@ mod tests {
         assert!(refuses(|| text(<u8 as InputType>::TYPE)));
         assert!(refuses(|| text(<crate::Secret as InputType>::TYPE)));
         assert!(refuses(|| bound(<String as InputType>::TYPE, Number::Int(1))));
-        assert!(refuses(|| choice(<f64 as InputType>::TYPE, Literal::Float(1.0))));
+        assert!(refuses(|| choices(<f64 as InputType>::TYPE)));
+        assert!(!refuses(|| choice(<f64 as InputType>::TYPE, Literal::Float(1.0))), "said once, by `choices`");
         assert!(refuses(|| choice(<String as InputType>::TYPE, Literal::Int(1))));
     }
 }

@@ -1,5 +1,3 @@
-use cog_train::prelude::*;
-
 #[cog_train::train]
 fn train(log: &mut String) -> u32 {
     log.len() as u32

@@ -1,5 +1,3 @@
-use cog_train::prelude::*;
-
 #[cog_train::train]
 fn train(data: std::path::PathBuf) -> u32 {
     data.components().count() as u32

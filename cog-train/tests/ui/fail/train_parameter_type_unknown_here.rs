@@ -1,5 +1,3 @@
-use cog_train::prelude::*;
-
 #[cog_train::train]
 fn train(address: std::net::IpAddr) -> bool {
     address.is_ipv4()

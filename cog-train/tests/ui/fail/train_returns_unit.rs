@@ -1,5 +1,3 @@
-use cog_train::prelude::*;
-
 #[cog_train::train]
 fn train(steps: u32) -> () {
     drop(steps);

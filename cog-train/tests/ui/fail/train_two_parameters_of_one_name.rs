@@ -1,5 +1,3 @@
-use cog_train::prelude::*;
-
 #[cog_train::train]
 fn train(a: u32, a: u32) -> u32 {
     a

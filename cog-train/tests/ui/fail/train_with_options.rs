@@ -1,5 +1,3 @@
-use cog_train::prelude::*;
-
 #[cog_train::train(steps = 3)]
 fn train(steps: u32) -> u32 {
     steps

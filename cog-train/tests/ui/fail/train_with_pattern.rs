@@ -1,5 +1,3 @@
-use cog_train::prelude::*;
-
 #[cog_train::train]
 fn train((a, b): (u32, u32)) -> u32 {
     a + b

@@ -1,5 +1,3 @@
-use cog_train::prelude::*;
-
 #[cog_train::train]
 fn train(_: u32) -> u32 {
     3

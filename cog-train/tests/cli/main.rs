@@ -1,12 +1,13 @@
 //! The command line of a trainer's binary, seen from outside.
 
-mod common;
+mod place;
+mod transcripts;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Place, Said};
+use place::{Place, Said};
 use serde_json::{Value, json};
 
 const CANARY: &str = "canary-7f3a9c";
@@ -244,7 +245,7 @@ fn signalled(here: &Place, mode: &str, signals: &[&str]) -> (Said, Duration) {
         if index > 0 {
             until("once more");
         }
-        let sent = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        let sent = std::process::Command::new("kill").args([signal.to_string(), child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
     until("\u{0}");

@@ -1,0 +1,33 @@
+//! A trainer alone.
+
+#![deny(warnings)]
+#![allow(dead_code)]
+
+use cog_train::prelude::*;
+
+#[cog_train::train]
+fn train(steps: u32) -> u32 {
+    steps
+}
+
+struct Echo<T>(std::marker::PhantomData<T>);
+
+#[derive(PredictInputs)]
+struct Prompt {
+    text: String,
+}
+
+impl<T: 'static> Predictor for Echo<T> {
+    type Inputs = Prompt;
+    type Output = String;
+
+    fn setup(_: &Setup, _: Option<&Weights>) -> Result<Self> {
+        Ok(Self(std::marker::PhantomData))
+    }
+
+    fn predict(&mut self, inputs: Prompt, _: &mut Job) -> Result<String> {
+        Ok(inputs.text)
+    }
+}
+
+cog_train::run!(train);
