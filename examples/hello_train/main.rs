@@ -20,18 +20,17 @@ fn train(
     let (mut slope, mut intercept) = (0.0, 0.0);
     for step in 1..=steps {
         job.check_cancelled()?;
-        let mut means = [0.0; 3];
+        let [mut loss, mut by_slope, mut by_intercept, mut count] = [0.0; 4];
         for (x, y) in &points {
             let error = slope * x + intercept - y;
-            for (mean, value) in means.iter_mut().zip([error * error, 2.0 * error * x, 2.0 * error])
-            {
-                *mean += value / points.len() as f64;
-            }
+            loss += error * error;
+            by_slope += 2.0 * error * x;
+            by_intercept += 2.0 * error;
+            count += 1.0;
         }
-        let [loss, by_slope, by_intercept] = means;
-        slope -= learning_rate * by_slope;
-        intercept -= learning_rate * by_intercept;
-        job.metric("loss", step, loss);
+        slope -= learning_rate * by_slope / count;
+        intercept -= learning_rate * by_intercept / count;
+        job.metric("loss", step, loss / count);
         job.progress(step, steps);
     }
     job.line(format_args!("y = {slope:.2} x + {intercept:.2}"));

@@ -42,7 +42,9 @@ pub fn varied(
         if augmentation == Augmentation::ShiftAndLight {
             #[expect(clippy::cast_possible_truncation, reason = "the network computes in 32 bits")]
             let light = (0.6 + 0.4 * variation.uniform()) as f32;
-            pixels.iter_mut().for_each(|pixel| *pixel *= light);
+            for pixel in &mut pixels {
+                *pixel *= light;
+            }
         }
         (pixels, images.labels[*at])
     };

@@ -5,6 +5,7 @@
 //! COG_WEIGHTS=weights cargo run --example image_classifier -- predict -i image=@examples/image_classifier/data/seven.pgm
 //! ```
 #![expect(unreachable_pub, reason = "the modules of a program")]
+#![expect(clippy::cast_precision_loss, reason = "numbers of images are far below 2^53")]
 
 mod batch;
 mod idx;

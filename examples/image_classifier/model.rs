@@ -74,7 +74,7 @@ impl ConvNet {
     }
 }
 
-/// Zero biases, and normal weights that keep the spread of what flows through a layer with ReLU.
+/// Zero biases, and normal weights that keep the spread of what flows through a layer with `relu`.
 pub fn fresh_variables(init: Rng, device: &Device) -> Result<BTreeMap<String, Var>> {
     let fresh = |((name, shape, inputs), index): ((&str, &[usize], usize), u64)| {
         #[expect(clippy::cast_precision_loss, reason = "some hundred inputs")]

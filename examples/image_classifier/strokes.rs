@@ -99,6 +99,7 @@ pub fn draw(count: usize, stream: &mut Stream) -> Images {
 }
 
 /// One digit, [`SIDE`] by [`SIDE`], from 0 (paper) to 255 (ink) in sixteen steps, which a file packs well.
+#[expect(clippy::cast_precision_loss, reason = "from 0 to 784")]
 fn digit(digit: usize, stream: &mut Stream) -> Vec<u8> {
     let mut between = |low: f64, high: f64| low + (high - low) * stream.uniform();
     let side = SIDE as f64;

@@ -23,7 +23,7 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
     let name = path.display();
     let bytes = std::fs::read(path).with_context(|| format!("cannot read `{name}`"))?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
         anyhow::anyhow!("`{name}`: line {line} is not UTF-8\nhint: save the file as UTF-8")
     })?;
     let text = text.trim_start_matches('\u{feff}');

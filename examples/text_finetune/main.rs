@@ -201,7 +201,7 @@ impl Mean {
 
 /// Goes on from a prompt
 #[derive(Debug, PredictInputs)]
-struct Prompt {
+struct Question {
     /// The beginning of a text, or a question
     prompt: String,
     /// The most tokens to answer with
@@ -221,7 +221,7 @@ struct TextGenerator {
 }
 
 impl Predictor for TextGenerator {
-    type Inputs = Prompt;
+    type Inputs = Question;
     type Output = String;
 
     fn setup(setup: &Setup, weights: Option<&Weights>) -> Result<Self> {
@@ -229,7 +229,7 @@ impl Predictor for TextGenerator {
         Ok(Self { model: base.model()?, base })
     }
 
-    fn predict(&mut self, inputs: Prompt, job: &mut Job) -> Result<String> {
+    fn predict(&mut self, inputs: Question, job: &mut Job) -> Result<String> {
         let sampling = Sampling { max_tokens: inputs.max_tokens, temperature: inputs.temperature };
         let mut stream = job.rng("sample").at(0);
         generate(&self.model, &self.base.text, &inputs.prompt, sampling, &mut stream, || {

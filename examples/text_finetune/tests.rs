@@ -17,8 +17,8 @@ fn trainer() -> TextFinetune {
     TextFinetune::setup(&Setup::for_test()).unwrap()
 }
 
-fn prompt(temperature: f64) -> Prompt {
-    Prompt { prompt: "How are you today?".to_owned(), max_tokens: 20, temperature, seed: 42 }
+fn prompt(temperature: f64) -> Question {
+    Question { prompt: "How are you today?".to_owned(), max_tokens: 20, temperature, seed: 42 }
 }
 
 #[test]
