@@ -1,4 +1,4 @@
-//! Fine-tuning jobs as Rust types.
+#![doc = include_str!("../README.md")]
 
 // Code that the macros emit names the crate `::cog_train`; here that is this crate.
 extern crate self as cog_train;

@@ -193,11 +193,44 @@ fn sentence(written: &Written, kind: Kind) -> String {
         Value::Object(fields) => fields
             .iter()
             .filter(|(_, value)| value.is_number() || value.is_boolean())
-            .map(|(name, value)| format!("{name} {value}"))
+            .map(|(name, value)| format!("{name} {}", short(value)))
             .collect(),
         _ => Vec::new(),
     };
     let verb = if kind == Kind::Train { "trained" } else { "predicted" };
     let beside = if values.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
     format!("{verb}: {}{beside}", places.join(", "))
+}
+
+/// A number as a person reads it: four digits after the point are enough, and `output.json` has them all.
+fn short(value: &Value) -> String {
+    match value.as_f64() {
+        Some(float) if !value.is_f64() || float == 0.0 => value.to_string(),
+        Some(float) if (1e-2..1e6).contains(&float.abs()) => {
+            format!("{float:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        Some(float) => format!("{float:.3e}"),
+        None => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_never_lose_their_size() {
+        for (value, text) in [
+            (json!(0.584_171_479), "0.5842"),
+            (json!(2.0), "2"),
+            (json!(5e-5), "5.000e-5"),
+            (json!(123_456_789.5), "1.235e8"),
+            (json!(100), "100"),
+            (json!(u64::MAX), "18446744073709551615"),
+            (json!(0.0), "0.0"),
+            (json!(true), "true"),
+        ] {
+            assert_eq!(short(&value), text);
+        }
+    }
 }

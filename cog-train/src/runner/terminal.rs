@@ -143,10 +143,12 @@ impl Inner {
             self.plain(&json!({"type": "progress", "what": what, "done": done, "total": total}).to_string());
         } else if io::stderr().is_terminal() {
             self.draw(what, done, total);
-        } else if total > 0 && done < total && self.said.is_none_or(|said| said.elapsed() >= PLAIN_PROGRESS_EVERY) {
-            // The first call only starts the clock: short work says nothing.
-            if self.said.replace(Instant::now()).is_some() {
-                self.plain(&format!("{done} of {total} {what}"));
+        } else if what == "bytes" && total > 0 && done < total {
+            // The first call only starts the clock: a short download says nothing. Steps have the author's own lines.
+            let said = self.said.get_or_insert_with(Instant::now);
+            if said.elapsed() >= PLAIN_PROGRESS_EVERY {
+                *said = Instant::now();
+                self.plain(&format!("{done} of {total} bytes"));
             }
         }
     }
