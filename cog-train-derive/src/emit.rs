@@ -19,6 +19,10 @@ pub(crate) fn inputs(inputs: &Inputs, name: &Ident) -> TokenStream {
     let values = Ident::new(if fields.is_empty() { "_" } else { "values" }, Span::mixed_site());
     let takes = fields.iter().map(|field| take(field, &values));
     let checks = fields.iter().flat_map(checks);
+    // The runner reads an input named `seed`, and the author reads `Job::seed`: the field itself may well be unread.
+    let made = Ident::new("made", Span::mixed_site());
+    let seed = fields.iter().find(|field| field.name == "seed").map(|field| &field.ident);
+    let read_seed = seed.map(|seed| quote!(let _ = &#made.#seed;));
     quote! {
         #[automatically_derived]
         impl ::cog_train::#name for #ident {
@@ -28,7 +32,9 @@ pub(crate) fn inputs(inputs: &Inputs, name: &Ident) -> TokenStream {
             fn from_values(
                 #values: &::cog_train::input::Values,
             ) -> ::core::result::Result<Self, ::cog_train::input::Problems> {
-                ::core::result::Result::Ok(Self { #(#names: #takes),* })
+                let #made = Self { #(#names: #takes),* };
+                #read_seed
+                ::core::result::Result::Ok(#made)
             }
         }
         #(#checks)*

@@ -1,0 +1,256 @@
+//! Makes what `text_finetune` starts from: the base model, its tokenizer, and the data set of pirate talk. The same
+//! program makes the same bytes.
+//!
+//! ```console
+//! cargo run --release --example text_pretrain -- data examples/text_finetune
+//! cargo run --release --example text_pretrain -- base examples/text_finetune
+//! cargo run --release --example text_pretrain -- logits "How are you today?"
+//! ```
+
+#![expect(clippy::print_stdout, unreachable_pub, reason = "a program of its own")]
+
+#[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
+mod base;
+mod corpus;
+#[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
+mod data;
+#[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
+mod model;
+mod optim;
+#[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
+mod text;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor, Var};
+use cog_train::prelude::{Context, Result, bail};
+use cog_train::rng::Rng;
+use cog_train::serde_json::{self, json};
+use cog_train::{anyhow, candle_core};
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, TokenizerBuilder};
+
+use corpus::Corpus;
+use data::Row;
+use model::{Config, Llama};
+use optim::{Method, Optimizer, schedule};
+use text::{Batch, END_OF_TEXT, Example, Text};
+
+// Training frees and allocates gigabytes in each step: this allocator keeps its pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const SEED: u64 = 1;
+const STEPS: u64 = 1200;
+const BATCH: usize = 16;
+/// Texts are drawn by so many batches at once and sorted by length: so there is little padding.
+const BATCHES_AT_ONCE: usize = 20;
+const LEARNING_RATE: f64 = 3e-3;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["data", folder] => write_data(&Path::new(folder).join("data")),
+        ["base", folder] => write_base(&Path::new(folder).join("base")),
+        ["logits", prompt] => print_logits(prompt),
+        _ => bail!("write `data FOLDER`, `base FOLDER` or `logits PROMPT`"),
+    }
+}
+
+/// 480 rows to train on, and 48 whose prompts are not among them.
+fn pirate_rows() -> [String; 2] {
+    let corpus = Corpus::new();
+    let mut stream = Rng::new(SEED, "pirate").at(0);
+    let mut prompts = BTreeMap::new();
+    while prompts.len() < 528 {
+        let pair = corpus.pirate(&mut stream);
+        let at = prompts.len();
+        prompts.entry(pair.prompt).or_insert((at, pair.completion));
+    }
+    let mut rows: Vec<_> = prompts.into_iter().collect();
+    rows.sort_by_key(|(_, (at, _))| *at);
+    let line = |(prompt, (_, completion)): &(String, (usize, String))| {
+        format!("{}\n", json!({"prompt": prompt, "completion": completion}))
+    };
+    [rows[..480].iter().map(line).collect(), rows[480..].iter().map(line).collect()]
+}
+
+fn write_data(folder: &Path) -> Result<()> {
+    let [train, held_out] = pirate_rows();
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("train.jsonl"), train)?;
+    std::fs::write(folder.join("held_out.jsonl"), held_out)?;
+    Ok(())
+}
+
+fn write_base(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let corpus = Corpus::new();
+    let tokenizer = train_tokenizer(&corpus)?;
+    std::fs::write(folder.join("tokenizer.json"), &tokenizer)?;
+    let text = Text::new(tokenizer.as_bytes())?;
+
+    let config = json!({
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": VOCABULARY,
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "hidden_act": "silu",
+        "attention_bias": false,
+        "mlp_bias": false,
+        "tie_word_embeddings": true,
+        "bos_token_id": text.end(),
+        "eos_token_id": text.end(),
+        "torch_dtype": "bfloat16",
+    });
+    std::fs::write(folder.join("config.json"), format!("{config:#}\n"))?;
+    let tensors = train_model(&corpus, &text, &serde_json::from_value(config)?)?;
+    // transformers asks for the mark that the names are PyTorch's.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(tensors, Some(metadata), &folder.join("model.safetensors"))?;
+    Ok(())
+}
+
+const VOCABULARY: usize = 1024;
+
+/// Byte-level BPE, as GPT-2 has it: any text can be written in it, without an unknown token.
+fn train_tokenizer(corpus: &Corpus) -> Result<String> {
+    let mut tokenizer = TokenizerBuilder::new()
+        .with_model(BPE::default())
+        .with_normalizer(None::<tokenizers::NormalizerWrapper>)
+        .with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(false)))
+        .with_post_processor(Some(
+            TemplateProcessing::builder()
+                .try_single(format!("{END_OF_TEXT} $A"))
+                .map_err(anyhow::Error::msg)?
+                .special_tokens(vec![(END_OF_TEXT, 0)])
+                .build()?,
+        ))
+        .with_decoder(Some(ByteLevel::default()))
+        .build()
+        .map_err(anyhow::Error::from_boxed)?;
+    let mut trainer = BpeTrainer::builder()
+        .vocab_size(VOCABULARY)
+        .show_progress(false)
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
+        .build();
+    let mut stream = Rng::new(SEED, "tokenizer").at(0);
+    let texts = (0..20_000).map(|_| corpus.plain(&mut stream));
+    tokenizer.train(&mut trainer, texts).map_err(anyhow::Error::from_boxed)?;
+    tokenizer.to_string(true).map_err(anyhow::Error::from_boxed)
+}
+
+fn train_model(corpus: &Corpus, text: &Text, config: &Config) -> Result<Vec<(String, Tensor)>> {
+    let variables = fresh_variables(config)?;
+    let model = Llama::of_variables(config, &variables)?;
+    let mut optimizer = Optimizer::new(Method::AdamW, variables.values().cloned().collect())?;
+    let mut batches = Vec::new();
+    for step in 0..STEPS {
+        if batches.is_empty() {
+            batches = draw_batches(corpus, text, config, step)?;
+        }
+        let examples = batches.pop().context("batches were drawn")?;
+        let loss = model.mean_loss(&Batch::new(&examples, &Device::Cpu)?)?;
+        optimizer.step(&loss.backward()?, LEARNING_RATE * schedule(step, STEPS))?;
+        if (step + 1) % 50 == 0 {
+            println!("step {}/{STEPS}: loss {:.3}", step + 1, loss.to_scalar::<f32>()?);
+        }
+    }
+    let stored = |(name, var): (&String, &Var)| Ok((name.clone(), var.to_dtype(DType::BF16)?));
+    variables.iter().map(stored).collect()
+}
+
+/// New texts, never seen before; a function of the step at which they are drawn.
+fn draw_batches(
+    corpus: &Corpus,
+    text: &Text,
+    config: &Config,
+    step: u64,
+) -> Result<Vec<Vec<Example>>> {
+    let mut stream = Rng::new(SEED, "plain").at(step);
+    let mut examples = Vec::new();
+    while examples.len() < BATCH * BATCHES_AT_ONCE {
+        let row = Row::Text(corpus.plain(&mut stream));
+        examples.extend(text.examples(&row, config.max_position_embeddings)?);
+    }
+    examples.sort_by_key(|example| example.tokens.len());
+    let mut batches: Vec<Vec<Example>> =
+        examples.chunks_exact(BATCH).map(<[Example]>::to_vec).collect();
+    stream.shuffle(&mut batches);
+    Ok(batches)
+}
+
+/// Norms of one; matrices of small normal numbers, smaller where many layers add up.
+fn fresh_variables(config: &Config) -> Result<BTreeMap<String, Var>> {
+    #[expect(clippy::cast_precision_loss, reason = "a few layers")]
+    let residual = 0.02 / (2.0 * config.num_hidden_layers as f64).sqrt();
+    let init = Rng::new(SEED, "init");
+    let shapes = config.shapes().into_iter().zip(0..);
+    shapes
+        .map(|((name, shape), index)| {
+            let deviation = if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight")
+            {
+                residual
+            } else {
+                0.02
+            };
+            let tensor = if shape.len() == 1 {
+                Tensor::ones(shape, DType::F32, &Device::Cpu)?
+            } else {
+                init.at(index).normal_tensor(shape, 0.0, deviation, DType::F32, &Device::Cpu)?
+            };
+            Ok((name, Var::from_tensor(&tensor)?))
+        })
+        .collect()
+}
+
+/// The tokens of a prompt and the scores of what may follow each of them, as JSON: what `check_transformers.py` compares.
+fn print_logits(prompt: &str) -> Result<()> {
+    let base = base::Base::load(&Device::Cpu, None)?;
+    let tokens = [vec![base.text.end()], base.text.encode(prompt)?].concat();
+    let model = base.model()?;
+    let hidden = model.hidden(&Tensor::new(&tokens[..], &Device::Cpu)?.unsqueeze(0)?)?;
+    let logits = model.logits(&hidden)?.to_vec2::<f32>()?;
+    println!("{}", json!({"tokens": tokens, "logits": logits}));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_set_is_what_this_program_makes() {
+        let [train, held_out] = pirate_rows();
+        assert!(train == include_str!("data/train.jsonl"), "run `text_pretrain data`");
+        assert!(held_out == include_str!("data/held_out.jsonl"), "run `text_pretrain data`");
+    }
+
+    #[test]
+    fn the_tokenizer_is_what_this_program_makes() {
+        let made = train_tokenizer(&Corpus::new()).unwrap();
+        assert!(made == include_str!("base/tokenizer.json"), "run `text_pretrain base`");
+    }
+
+    #[test]
+    fn plain_texts_are_plain_and_complete() {
+        let corpus = Corpus::new();
+        let mut stream = Rng::new(3, "test").at(0);
+        for _ in 0..2000 {
+            let text = corpus.plain(&mut stream);
+            assert!(!text.contains(['{', '}']) && text.starts_with(char::is_uppercase), "{text}");
+            assert!(!text.contains(" an' "), "{text}");
+        }
+    }
+}
