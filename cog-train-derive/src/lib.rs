@@ -74,7 +74,8 @@ fn inputs(input: &DeriveInput, derive: &str) -> TokenStream {
         check::check(field, &mut errors);
     }
     if inputs.has_repeated_names() || !errors.is_empty() {
-        let (errors, fallback) = (errors.to_compile_errors(), fallback::inputs(input, &name(derive)));
+        let (errors, fallback) =
+            (errors.to_compile_errors(), fallback::inputs(input, &name(derive)));
         return quote!(#errors #fallback).into();
     }
     emit::inputs(&inputs, &name(derive)).into()

@@ -1,5 +1,7 @@
 //! What the author's methods are given: [`Setup`], the process, and [`Job`], one training or prediction.
 
+mod records;
+
 use std::cell::Cell;
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
@@ -253,22 +255,9 @@ impl Job {
     /// A name of more than 128 characters or 4 segments, or one that is reserved (`predict_time`, `cog.*`), is named in
     /// a line and left out.
     pub fn record(&mut self, name: &str, value: impl Into<Value>, mode: Record) {
-        let segments: Vec<&str> = name.split('.').collect();
-        let problem = if name.chars().count() > 128 {
-            "has more than 128 characters"
-        } else if segments.len() > 4 {
-            "has more than 4 segments"
-        } else if segments.iter().any(|segment| segment.is_empty()) {
-            "has an empty segment"
-        } else if name == "predict_time" || segments[0] == "cog" {
-            "is reserved"
-        } else {
-            match place(&mut self.records, &segments, value.into(), mode) {
-                Ok(()) => return,
-                Err(problem) => problem,
-            }
-        };
-        self.line(format_args!("warning: the record `{name}` {problem} and is left out"));
+        if let Err(problem) = records::put(&mut self.records, name, value.into(), mode) {
+            self.line(format_args!("warning: the record `{name}` {problem} and is left out"));
+        }
     }
 
     /// What [`Job::record`] has gathered.
@@ -287,51 +276,6 @@ impl Job {
         {
             self.lost = Some(Error::file("write", &self.dir.join(file))(error));
         }
-    }
-}
-
-fn place(
-    at: &mut Map<String, Value>,
-    segments: &[&str],
-    value: Value,
-    mode: Record,
-) -> Result<(), &'static str> {
-    let (name, rest) = segments.split_first().expect("a name has a segment");
-    if !rest.is_empty() {
-        let inner = at.entry(*name).or_insert_with(|| Value::Object(Map::new()));
-        return place(
-            inner.as_object_mut().ok_or("goes through a value that is not an object")?,
-            rest,
-            value,
-            mode,
-        );
-    }
-    if value.is_null() {
-        at.shift_remove(*name);
-        return Ok(());
-    }
-    let Some(old) = at.get_mut(*name) else {
-        at.insert(
-            (*name).to_owned(),
-            if mode == Record::Append { Value::Array(vec![value]) } else { value },
-        );
-        return Ok(());
-    };
-    match mode {
-        Record::Replace => *old = value,
-        Record::Increment => *old = sum(old, &value).ok_or("adds what is not a number")?,
-        Record::Append => match old {
-            Value::Array(list) => list.push(value),
-            single => *single = Value::Array(vec![single.take(), value]),
-        },
-    }
-    Ok(())
-}
-
-fn sum(a: &Value, b: &Value) -> Option<Value> {
-    match (a.as_i64(), b.as_i64()) {
-        (Some(a), Some(b)) => a.checked_add(b).map(Value::from),
-        _ => Some(Value::from(a.as_f64()? + b.as_f64()?)),
     }
 }
 

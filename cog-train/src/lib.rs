@@ -1,4 +1,4 @@
-//! Fine-tuning jobs as Rust types.
+#![doc = include_str!("../README.md")]
 
 // Code that the macros emit names the crate `::cog_train`; here that is this crate.
 extern crate self as cog_train;
@@ -17,11 +17,11 @@ pub mod rng;
 pub mod runner;
 pub mod weights;
 
-mod job;
-mod predictor;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod job;
+mod predictor;
 mod trainer;
 
 pub use anyhow;
@@ -40,4 +40,6 @@ pub use runner::Runner;
 pub use trainer::{TrainInputs, Trainer};
 pub use weights::Weights;
 
-pub use cog_train_derive::{Choice, PredictInputs, PredictOutput, TrainInputs, TrainOutput, run, train};
+pub use cog_train_derive::{
+    Choice, PredictInputs, PredictOutput, TrainInputs, TrainOutput, run, train,
+};

@@ -24,8 +24,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "runner",
         &[
-            "archive", "config", "device", "error", "fetch", "input", "job", "output", "predictor", "progress",
-            "trainer", "weights",
+            "archive",
+            "config",
+            "device",
+            "error",
+            "fetch",
+            "input",
+            "job",
+            "output",
+            "predictor",
+            "progress",
+            "trainer",
+            "weights",
         ],
     ),
 ];
@@ -69,11 +79,17 @@ fn sources() -> Vec<Source> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests.rs")
+            {
                 let inner = path.strip_prefix(&root).unwrap().to_owned();
                 let first = inner.iter().next().unwrap().to_str().unwrap();
                 let module = first.trim_end_matches(".rs").to_owned();
-                found.push(Source { module, code: code_of(&std::fs::read_to_string(&path).unwrap()), path: inner });
+                found.push(Source {
+                    module,
+                    code: code_of(&std::fs::read_to_string(&path).unwrap()),
+                    path: inner,
+                });
             }
         }
     }
@@ -119,7 +135,10 @@ fn group_members(group: &str) -> Vec<String> {
             _ => members.last_mut().unwrap().push(c),
         }
     }
-    members.iter().map(|member| member.trim().chars().take_while(|c| is_name(*c)).collect()).collect()
+    members
+        .iter()
+        .map(|member| member.trim().chars().take_while(|c| is_name(*c)).collect())
+        .collect()
 }
 
 #[test]
@@ -132,7 +151,10 @@ fn imports_go_down() {
             continue;
         }
         let Some(allowed) = allowed.get(module.as_str()) else {
-            wrong.push(format!("{}: the module `{module}` has no floor in this test", path.display()));
+            wrong.push(format!(
+                "{}: the module `{module}` has no floor in this test",
+                path.display()
+            ));
             continue;
         };
         for name in imports(&code) {

@@ -229,7 +229,10 @@ impl Values {
                 _ => Vec::new(),
             }
         }
-        self.0.iter().filter(|slot| slot.ty.kind == Kind::Secret).flat_map(|slot| texts(&slot.value))
+        self.0
+            .iter()
+            .filter(|slot| slot.ty.kind == Kind::Secret)
+            .flat_map(|slot| texts(&slot.value))
     }
 
     fn slot(&self, name: &str) -> Option<&Slot> {

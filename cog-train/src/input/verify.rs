@@ -199,7 +199,10 @@ mod tests {
         assert!(refuses(|| text(<crate::Secret as InputType>::TYPE)));
         assert!(refuses(|| bound(<String as InputType>::TYPE, Number::Int(1))));
         assert!(refuses(|| choices(<f64 as InputType>::TYPE)));
-        assert!(!refuses(|| choice(<f64 as InputType>::TYPE, Literal::Float(1.0))), "said once, by `choices`");
+        assert!(
+            !refuses(|| choice(<f64 as InputType>::TYPE, Literal::Float(1.0))),
+            "said once, by `choices`"
+        );
         assert!(refuses(|| choice(<String as InputType>::TYPE, Literal::Int(1))));
     }
 }

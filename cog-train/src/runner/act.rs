@@ -33,7 +33,8 @@ struct Answer {
 /// Carries out a training or a prediction and answers; the exit code.
 pub(crate) fn act(app: &App, role: &Role, act: &Act) -> u8 {
     let terminal = Terminal::new(act.format);
-    let answer = attempt(app, role, act, &terminal).unwrap_or_else(|error| Answer::failed(&error, Map::new()));
+    let answer = attempt(app, role, act, &terminal)
+        .unwrap_or_else(|error| Answer::failed(&error, Map::new()));
     terminal.close();
     if let Some(error) = &answer.error {
         terminal.error(error);
@@ -41,7 +42,10 @@ pub(crate) fn act(app: &App, role: &Role, act: &Act) -> u8 {
     match terminal.result(&answer.text(act.format, role)) {
         Ok(()) => answer.code,
         Err(error) => {
-            terminal.error(&format!("cannot write to standard output: {}", crate::error::plain_io(&error)));
+            terminal.error(&format!(
+                "cannot write to standard output: {}",
+                crate::error::plain_io(&error)
+            ));
             1
         }
     }
@@ -59,7 +63,8 @@ fn attempt(app: &App, role: &Role, act: &Act, terminal: &Terminal) -> anyhow::Re
     // Variables first: from here on there are threads.
     env::apply(config.environment(), &variables);
     let (cancel, save) = (CancelToken::new(), Arc::<AtomicBool>::default());
-    signals::listen(cancel.clone(), Arc::clone(&save), terminal.clone()).context("signals cannot be heard")?;
+    signals::listen(cancel.clone(), Arc::clone(&save), terminal.clone())
+        .context("signals cannot be heard")?;
     terminal.take_stdout().context("standard output cannot be set aside")?;
 
     let mut run = match role.kind {
@@ -70,7 +75,13 @@ fn attempt(app: &App, role: &Role, act: &Act, terminal: &Terminal) -> anyhow::Re
     let world = Process { role, act, config: &config, cancel: &cancel, save: &save, terminal };
     let ended = world.carry_out(&mut run, &mut values, &destination, &mut metrics);
     let answer = match ended {
-        Ok(written) => Answer { status: Status::Succeeded, written: Some(written), error: None, metrics, code: 0 },
+        Ok(written) => Answer {
+            status: Status::Succeeded,
+            written: Some(written),
+            error: None,
+            metrics,
+            code: 0,
+        },
         Err(error) => {
             let mut answer = Answer::failed(&error, metrics);
             answer.error = answer.error.map(|text| run.masked(&text));
@@ -93,7 +104,8 @@ fn read_inputs(role: &Role, act: &Act) -> Result<Values, Error> {
         Some(text) => Given::from_json(role.table, text, std::io::stdin())?,
         None => Given::from_pairs(role.table, &act.inputs),
     };
-    let is_seed = |spec: &Spec| spec.name == "seed" && matches!(spec.ty.kind, input::Kind::Integer { .. });
+    let is_seed =
+        |spec: &Spec| spec.name == "seed" && matches!(spec.ty.kind, input::Kind::Integer { .. });
     if let Some(seed) = act.seed.filter(|_| role.table.iter().any(is_seed)) {
         given.fill(Map::from_iter([("seed".to_owned(), seed.into())]));
     }
@@ -131,7 +143,8 @@ impl Process<'_> {
         if run.kind() == Kind::Train {
             self.terminal.note(&said);
         }
-        let weights = Weights::from_env_with(self.cancel, &mut self.terminal.clone()).context("COG_WEIGHTS")?;
+        let weights = Weights::from_env_with(self.cancel, &mut self.terminal.clone())
+            .context("COG_WEIGHTS")?;
         Ok(Setup::new(device, weights, self.config.clone()))
     }
 
@@ -157,7 +170,13 @@ impl Process<'_> {
 impl Answer {
     fn failed(error: &anyhow::Error, metrics: Map<String, Value>) -> Self {
         let code = crate::error::find(error).map_or(1, Error::exit_code);
-        Self { status: Status::of(error), written: None, error: Some(error_text(error)), metrics, code }
+        Self {
+            status: Status::of(error),
+            written: None,
+            error: Some(error_text(error)),
+            metrics,
+            code,
+        }
     }
 
     /// What goes to standard output.
@@ -193,11 +212,45 @@ fn sentence(written: &Written, kind: Kind) -> String {
         Value::Object(fields) => fields
             .iter()
             .filter(|(_, value)| value.is_number() || value.is_boolean())
-            .map(|(name, value)| format!("{name} {value}"))
+            .map(|(name, value)| format!("{name} {}", short(value)))
             .collect(),
         _ => Vec::new(),
     };
     let verb = if kind == Kind::Train { "trained" } else { "predicted" };
-    let beside = if values.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
+    let beside =
+        if values.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
     format!("{verb}: {}{beside}", places.join(", "))
+}
+
+/// A number as a person reads it: four digits after the point are enough, and `output.json` has them all.
+fn short(value: &Value) -> String {
+    match value.as_f64() {
+        Some(float) if !value.is_f64() || float == 0.0 => value.to_string(),
+        Some(float) if (1e-2..1e6).contains(&float.abs()) => {
+            format!("{float:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        Some(float) => format!("{float:.3e}"),
+        None => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_never_lose_their_size() {
+        for (value, text) in [
+            (json!(0.584_171_479), "0.5842"),
+            (json!(2.0), "2"),
+            (json!(5e-5), "5.000e-5"),
+            (json!(123_456_789.5), "1.235e8"),
+            (json!(100), "100"),
+            (json!(u64::MAX), "18446744073709551615"),
+            (json!(0.0), "0.0"),
+            (json!(true), "true"),
+        ] {
+            assert_eq!(short(&value), text);
+        }
+    }
 }

@@ -64,14 +64,18 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
         Some((TRAIN, inner)) => act(app, Kind::Train, inner),
         Some((PREDICT, inner)) => act(app, Kind::Predict, inner),
         Some(("schema", _)) => Ok(Command::Schema),
-        Some(("check", inner)) => Ok(Command::Check { config: inner.get_one::<PathBuf>("config").cloned() }),
+        Some(("check", inner)) => {
+            Ok(Command::Check { config: inner.get_one::<PathBuf>("config").cloned() })
+        }
         Some((other, _)) => Err(not_here(&format!("`{other}`"))),
         None => act(app, app.default_role().map_or(Kind::Train, |role| role.kind), &matches),
     }
 }
 
 fn not_here(what: &str) -> Stop {
-    wrong(&format!("{what} is not a part of this version; train with `train`, and predict with `predict`"))
+    wrong(&format!(
+        "{what} is not a part of this version; train with `train`, and predict with `predict`"
+    ))
 }
 
 fn wrong(reason: &str) -> Stop {
@@ -84,11 +88,17 @@ fn act(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, Stop> {
             Kind::Train => ("trainer", "run!(MyTrainer)"),
             Kind::Predict => ("predictor", "run!(MyTrainer, predictor = MyPredictor)"),
         };
-        return Err(wrong(&format!("this binary has no {none}\nhint: write `{hint}` in its source")));
+        return Err(wrong(&format!(
+            "this binary has no {none}\nhint: write `{hint}` in its source"
+        )));
     }
     for later in ["resume", "plan"] {
-        if matches.try_contains_id(later).unwrap_or(false) && matches.value_source(later).is_some_and(typed) {
-            return Err(wrong(&format!("`--{later}` is not a part of this version; a run starts at its first step")));
+        if matches.try_contains_id(later).unwrap_or(false)
+            && matches.value_source(later).is_some_and(typed)
+        {
+            return Err(wrong(&format!(
+                "`--{later}` is not a part of this version; a run starts at its first step"
+            )));
         }
     }
     let texts = |id: &str| matches.get_many::<String>(id).into_iter().flatten().cloned().collect();
@@ -132,7 +142,10 @@ fn command(app: &App, args: &[OsString]) -> Clap {
         .subcommand_negates_reqs(true)
         .max_term_width(100);
     if let Some(role) = app.default_role() {
-        command = command.about(about(role.about, role.kind)).args(options(role.kind)).after_help(after_help(app, role.kind));
+        command = command
+            .about(about(role.about, role.kind))
+            .args(options(role.kind))
+            .after_help(after_help(app, role.kind));
     }
     for kind in [Kind::Train, Kind::Predict] {
         let name = if kind == Kind::Train { TRAIN } else { PREDICT };
@@ -141,7 +154,11 @@ fn command(app: &App, args: &[OsString]) -> Clap {
             Kind::Train => "Train (the default)",
             Kind::Predict => "Predict with what COG_WEIGHTS names, or with the base",
         };
-        let mut sub = Clap::new(name).about(short).args(options(kind)).hide(role.is_none()).max_term_width(100);
+        let mut sub = Clap::new(name)
+            .about(short)
+            .args(options(kind))
+            .hide(role.is_none())
+            .max_term_width(100);
         if kind == Kind::Predict {
             sub = sub.visible_alias("run");
         }
@@ -152,8 +169,14 @@ fn command(app: &App, args: &[OsString]) -> Clap {
     }
     command
         .subcommand(Clap::new("schema").about("Print the OpenAPI document"))
-        .subcommand(Clap::new("check").about("Check cog.yaml against this binary").arg(config_option()))
-        .subcommand(Clap::new("serve").hide(true).arg(Arg::new("rest").num_args(0..).allow_hyphen_values(true).trailing_var_arg(true)))
+        .subcommand(
+            Clap::new("check").about("Check cog.yaml against this binary").arg(config_option()),
+        )
+        .subcommand(
+            Clap::new("serve").hide(true).arg(
+                Arg::new("rest").num_args(0..).allow_hyphen_values(true).trailing_var_arg(true),
+            ),
+        )
 }
 
 fn about(text: &'static str, kind: Kind) -> &'static str {
@@ -165,18 +188,24 @@ fn about(text: &'static str, kind: Kind) -> &'static str {
 }
 
 fn after_help(app: &App, kind: Kind) -> String {
-    let width = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).map_or(100, |size| usize::from(size.ws_col));
+    let width = rustix::termios::tcgetwinsize(rustix::stdio::stdout())
+        .map_or(100, |size| usize::from(size.ws_col));
     let width = if width == 0 { 100 } else { width.min(100) };
-    let mut text =
-        app.role(kind).map_or_else(String::new, |role| help::inputs(role.table, "Inputs (-i NAME=VALUE)", width));
-    text.push_str("\nA value that begins with @ is read from the file it names; @@ is a literal @.");
+    let mut text = app
+        .role(kind)
+        .map_or_else(String::new, |role| help::inputs(role.table, "Inputs (-i NAME=VALUE)", width));
+    text.push_str(
+        "\nA value that begins with @ is read from the file it names; @@ is a literal @.",
+    );
     text
 }
 
 fn options(kind: Kind) -> Vec<Arg> {
     let output = match kind {
         Kind::Train => "Where to write the result; a trailing / means a folder [default: weights]",
-        Kind::Predict => "Where to write the result; a trailing / means a folder [default: standard output, files to output]",
+        Kind::Predict => {
+            "Where to write the result; a trailing / means a folder [default: standard output, files to output]"
+        }
     };
     let mut options = vec![
         Arg::new("input")
@@ -204,7 +233,10 @@ fn options(kind: Kind) -> Vec<Arg> {
             .help("How to answer: text [default] or json")
             .value_parser(["text", "json"])
             .hide_possible_values(true),
-        Arg::new("device").long("device").value_name("DEVICE").help("auto [default], cpu, cuda or cuda:N"),
+        Arg::new("device")
+            .long("device")
+            .value_name("DEVICE")
+            .help("auto [default], cpu, cuda or cuda:N"),
         config_option(),
     ];
     if kind == Kind::Train {

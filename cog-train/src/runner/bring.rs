@@ -31,7 +31,8 @@ pub(crate) fn check(values: &Values) -> Result<(), Problems> {
             Err(error) => Some(error),
         };
         if let Some(error) = failed {
-            problems.push(Problem::new(name, format!("cannot read `{text}`: {}", plain_io(&error))));
+            problems
+                .push(Problem::new(name, format!("cannot read `{text}`: {}", plain_io(&error))));
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Problems::new(problems)) }
@@ -65,12 +66,23 @@ pub(crate) fn bring(
 
 fn describe(path: &Path, cancel: &CancelToken) -> Result<Value, Error> {
     let mut digest = Sha256::new();
-    let bytes = if path.is_dir() { digest_tree(path, path, &mut digest, cancel)? } else { digest_file(path, &mut digest, cancel)? };
-    Ok(json!({"path": path.display().to_string(), "bytes": bytes, "sha256": hex(&digest.finalize())}))
+    let bytes = if path.is_dir() {
+        digest_tree(path, path, &mut digest, cancel)?
+    } else {
+        digest_file(path, &mut digest, cancel)?
+    };
+    Ok(
+        json!({"path": path.display().to_string(), "bytes": bytes, "sha256": hex(&digest.finalize())}),
+    )
 }
 
 /// A folder's digest is that of its files' names and contents, in the order of the names.
-fn digest_tree(root: &Path, dir: &Path, digest: &mut Sha256, cancel: &CancelToken) -> Result<u64, Error> {
+fn digest_tree(
+    root: &Path,
+    dir: &Path,
+    digest: &mut Sha256,
+    cancel: &CancelToken,
+) -> Result<u64, Error> {
     let mut entries: Vec<_> = fs::read_dir(dir)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>())
         .map_err(Error::file("read", dir))?;

@@ -22,12 +22,14 @@ impl Utc {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let days = since.as_secs() / 86_400 + 719_468;
         let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted = (5 * day_of_year + 2) / 153;
         let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
         Self {
-            year: i64::try_from(year_of_era + era * 400).unwrap_or(i64::MAX) + i64::from(month <= 2),
+            year: i64::try_from(year_of_era + era * 400).unwrap_or(i64::MAX)
+                + i64::from(month <= 2),
             month,
             day: day_of_year - (153 * shifted + 2) / 5 + 1,
             second: since.as_secs() % 86_400,

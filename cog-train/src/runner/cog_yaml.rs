@@ -49,12 +49,15 @@ pub(crate) fn check(app: &App, given: Option<&Path>, terminal: &Terminal) -> u8 
 
 fn strictly(app: &App, given: Option<&Path>) -> Result<Option<(String, Vec<String>)>, Error> {
     let (file, text) = match (given, app.config) {
-        (Some(path), _) => (path.display().to_string(), fs::read(path).map_err(Error::file("read", path))?),
+        (Some(path), _) => {
+            (path.display().to_string(), fs::read(path).map_err(Error::file("read", path))?)
+        }
         (None, Some(embedded)) => (embedded.file.to_owned(), embedded.text.into()),
         (None, None) => return Ok(None),
     };
     let folders = source_folders(app, given);
-    let exists = |name: &str| folders.is_empty() || folders.iter().any(|folder| folder.join(name).is_file());
+    let exists =
+        |name: &str| folders.is_empty() || folders.iter().any(|folder| folder.join(name).is_file());
     let (_, notes) = Config::check(text, &file, &names(app), exists)?;
     Ok(Some((file, notes.iter().map(ToString::to_string).collect())))
 }
@@ -69,7 +72,8 @@ fn names(app: &App) -> Names<'static> {
 fn source_folders(app: &App, given: Option<&Path>) -> Vec<PathBuf> {
     let manifest = Path::new(app.manifest_dir);
     // The compiler names a source from the workspace's root, which is the manifest's folder or one above it.
-    let source = manifest.ancestors().map(|folder| folder.join(app.source)).find(|path| path.is_file());
+    let source =
+        manifest.ancestors().map(|folder| folder.join(app.source)).find(|path| path.is_file());
     let Some(source) = source else { return Vec::new() };
     let beside = given.unwrap_or(Path::new(COG_YAML)).parent().filter(|_| given.is_some());
     [beside, source.parent(), Some(manifest)].into_iter().flatten().map(Path::to_owned).collect()

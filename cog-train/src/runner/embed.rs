@@ -84,7 +84,8 @@ impl<T: Trainer> Runner<T> {
     /// [`Error::Inputs`] with all that is wrong with the inputs; else what the trainer fails with. After a panic the
     /// trainer is set up again by the next call.
     pub fn train(&mut self, inputs: Value) -> anyhow::Result<T::Output> {
-        let mut values = input::check(T::Inputs::TABLE, &inputs, Unknown::Refuse).map_err(Error::from)?.values;
+        let mut values =
+            input::check(T::Inputs::TABLE, &inputs, Unknown::Refuse).map_err(Error::from)?.values;
         bring::check(&values).map_err(Error::from)?;
         let name = std::any::type_name::<T>().rsplit("::").next().unwrap_or("trainer");
         let mut run = Run::train(name, None, &values, None)?;
@@ -106,11 +107,13 @@ impl<T: Trainer> Runner<T> {
             None => guarded("setup", || T::setup(&self.setup))?,
         };
         let report = Box::new(Silent);
-        let mut job = run.job(World { setup: &self.setup, cancel: &self.cancel, save: &self.save, report })?;
+        let mut job =
+            run.job(World { setup: &self.setup, cancel: &self.cancel, save: &self.save, report })?;
         let inputs = T::Inputs::from_values(values).map_err(Error::from)?;
         let trained = guarded("train", || trainer.train(inputs, &mut job));
-        let panicked =
-            trained.as_ref().is_err_and(|error| matches!(crate::error::find(error), Some(Error::Panicked { .. })));
+        let panicked = trained
+            .as_ref()
+            .is_err_and(|error| matches!(crate::error::find(error), Some(Error::Panicked { .. })));
         if !panicked {
             self.trainer = Some(trainer);
         }

@@ -7,9 +7,14 @@ pub(crate) fn parse(texts: &[String]) -> Result<Vec<(String, String)>, Error> {
     texts
         .iter()
         .map(|text| match text.split_once('=') {
-            Some((name, value)) if !name.is_empty() && !text.contains('\0') => Ok((name.to_owned(), value.to_owned())),
+            Some((name, value)) if !name.is_empty() && !text.contains('\0') => {
+                Ok((name.to_owned(), value.to_owned()))
+            }
             _ => Err(Error::Arguments {
-                reason: format!("`-e {}` names no variable\nhint: write `-e NAME=VALUE`", text.escape_debug()),
+                reason: format!(
+                    "`-e {}` names no variable\nhint: write `-e NAME=VALUE`",
+                    text.escape_debug()
+                ),
             }),
         })
         .collect()
@@ -19,7 +24,10 @@ pub(crate) fn parse(texts: &[String]) -> Result<Vec<(String, String)>, Error> {
 ///
 /// Must be called before any thread starts.
 #[expect(unsafe_code, reason = "there is no safe way to set a variable of one's own process")]
-pub(crate) fn apply<'a>(config: impl Iterator<Item = (&'a str, &'a str)>, arguments: &[(String, String)]) {
+pub(crate) fn apply<'a>(
+    config: impl Iterator<Item = (&'a str, &'a str)>,
+    arguments: &[(String, String)],
+) {
     for (name, value) in config {
         if std::env::var_os(name).is_none() {
             // SAFETY: the process has one thread yet, so no other thread reads the environment meanwhile.
@@ -39,7 +47,10 @@ mod tests {
     #[test]
     fn a_value_may_hold_anything_and_a_name_must_be_there() {
         let texts = ["A=b=c".to_owned(), "B=".to_owned()];
-        assert_eq!(parse(&texts).unwrap(), [("A".into(), "b=c".into()), ("B".into(), String::new())]);
+        assert_eq!(
+            parse(&texts).unwrap(),
+            [("A".into(), "b=c".into()), ("B".into(), String::new())]
+        );
         for bad in ["A", "=x", "", "A=\0"] {
             assert_eq!(parse(&[bad.to_owned()]).unwrap_err().exit_code(), 2, "{bad:?}");
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::clock::Utc;
-use super::outputs::sync_dir;
+use super::outputs::publish::sync_dir;
 use crate::error::Error;
 
 /// Where runs go that name no folder.
@@ -36,7 +36,9 @@ impl RunFolder {
         }
         fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
         let dir = dir.canonicalize().map_err(Error::file("open", dir))?;
-        let id = dir.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
+        let id = dir
+            .file_name()
+            .map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
         Ok(Self { id, dir })
     }
 

@@ -18,7 +18,8 @@ pub(crate) fn inputs(table: &[Spec], heading: &str, width: usize) -> String {
         text.push_str("  none\n");
     }
     for spec in table {
-        let label = format!("{}=<{}>{}", spec.name, kind_of(spec), if spec.ty.list { "..." } else { "" });
+        let label =
+            format!("{}=<{}>{}", spec.name, kind_of(spec), if spec.ty.list { "..." } else { "" });
         let (name, rest) = label.split_at(spec.name.len());
         let _ = write!(text, "  {literal}{name}{literal:#}{rest}");
         let mut used = 2 + label.chars().count();
@@ -116,7 +117,9 @@ fn literal_text(literal: &Literal) -> String {
         Literal::Bool(value) => value.to_string(),
         Literal::Int(value) => value.to_string(),
         // As an author would write it: 5e-5, not 0.00005.
-        Literal::Float(value) if *value != 0.0 && !(1e-3..1e6).contains(&value.abs()) => format!("{value:e}"),
+        Literal::Float(value) if *value != 0.0 && !(1e-3..1e6).contains(&value.abs()) => {
+            format!("{value:e}")
+        }
         Literal::Float(value) => value.to_string(),
         Literal::Str("") => "\"\"".to_owned(),
         Literal::Str(text) => (*text).to_owned(),

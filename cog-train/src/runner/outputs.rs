@@ -3,14 +3,19 @@
 //! Everything is first written beside its place under a hidden name, synced, and renamed last. What stood there before
 //! is replaced in that one moment; a run that fails before it changes nothing.
 
+pub(super) mod publish;
+
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use tempfile::{NamedTempFile, TempDir};
 
+use self::publish::{
+    copy_synced, parent_of, publish, publish_dir, put, staging_dir, staging_file, sync_dir,
+    write_synced,
+};
 use super::roles::Kind;
 use crate::error::Error;
 use crate::output::Output;
@@ -37,7 +42,9 @@ const OUTPUT_JSON: &str = "output.json";
 impl Destination {
     /// `-o`; a leading `@` is dropped, and an empty text is as if it were not given.
     pub(crate) fn new(kind: Kind, given: Option<&str>) -> Self {
-        let given = given.map(|text| text.strip_prefix('@').unwrap_or(text)).filter(|text| !text.is_empty());
+        let given = given
+            .map(|text| text.strip_prefix('@').unwrap_or(text))
+            .filter(|text| !text.is_empty());
         Self { kind, given: given.map(PathBuf::from) }
     }
 
@@ -56,7 +63,10 @@ impl Destination {
         check_files("output", output)?;
         match output {
             Output::File(file) => self.write_file(file),
-            Output::List(items) if !items.is_empty() && items.iter().all(|item| matches!(item, Output::File(_))) => {
+            Output::List(items)
+                if !items.is_empty()
+                    && items.iter().all(|item| matches!(item, Output::File(_))) =>
+            {
                 self.write_files(items)
             }
             other if has_file(other) => self.write_folder(other),
@@ -90,7 +100,8 @@ impl Destination {
     fn write_files(&self, items: &[Output]) -> Result<Written, Error> {
         let path = if self.is_folder() { self.path().join("output") } else { self.path() };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let stem = path.with_file_name(name.strip_suffix(extension(&path).as_str()).unwrap_or(&name));
+        let stem =
+            path.with_file_name(name.strip_suffix(extension(&path).as_str()).unwrap_or(&name));
         let mut paths = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let Output::File(file) = item else { continue };
@@ -141,23 +152,29 @@ impl Destination {
 /// Every file that was returned must be there; the error names the field.
 fn check_files(name: &str, output: &Output) -> Result<(), Error> {
     let fail = |reason| Err(Error::Output { name: name.to_owned(), reason });
-    let inner = |part: &str| if name == "output" { part.to_owned() } else { format!("{name}.{part}") };
+    let inner =
+        |part: &str| if name == "output" { part.to_owned() } else { format!("{name}.{part}") };
     match output {
         Output::Value(_) => Ok(()),
         Output::File(path) => match fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 fail(format!("the file `{}` does not exist", path.display()))
             }
-            Err(error) => {
-                fail(format!("the file `{}` cannot be read: {}", path.display(), crate::error::plain_io(&error)))
-            }
+            Err(error) => fail(format!(
+                "the file `{}` cannot be read: {}",
+                path.display(),
+                crate::error::plain_io(&error)
+            )),
             Ok(data) if data.is_file() || data.is_dir() => Ok(()),
             Ok(_) => fail(format!("`{}` is neither a file nor a folder", path.display())),
         },
-        Output::List(items) => {
-            items.iter().enumerate().try_for_each(|(index, item)| check_files(&inner(&index.to_string()), item))
+        Output::List(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, item)| check_files(&inner(&index.to_string()), item)),
+        Output::Object(fields) => {
+            fields.iter().try_for_each(|(field, item)| check_files(&inner(field), item))
         }
-        Output::Object(fields) => fields.iter().try_for_each(|(field, item)| check_files(&inner(field), item)),
     }
 }
 
@@ -176,19 +193,29 @@ fn plain(output: &Output) -> Value {
         Output::Value(value) => value.clone(),
         Output::File(path) => text(path),
         Output::List(items) => items.iter().map(plain).collect(),
-        Output::Object(fields) => Value::Object(fields.iter().map(|(name, item)| (name.clone(), plain(item))).collect()),
+        Output::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, item)| (name.clone(), plain(item))).collect())
+        }
     }
 }
 
 /// Copies every file of the tree into `dir`, under its field's name, and gives the tree with relative paths.
-fn gather(output: &Output, name: &str, dir: &Path, names: &mut BTreeSet<String>) -> Result<Value, Error> {
-    let inner = |part: &str| if name.is_empty() { part.to_owned() } else { format!("{name}.{part}") };
+fn gather(
+    output: &Output,
+    name: &str,
+    dir: &Path,
+    names: &mut BTreeSet<String>,
+) -> Result<Value, Error> {
+    let inner =
+        |part: &str| if name.is_empty() { part.to_owned() } else { format!("{name}.{part}") };
     Ok(match output {
         Output::Value(value) => value.clone(),
         Output::File(file) => {
             // A map's names are the author's data: only letters, digits, `-`, `_` and `.` make a file's name.
-            let safe: String =
-                name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+            let safe: String = name
+                .chars()
+                .map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+                .collect();
             let safe = safe.trim_start_matches('.');
             let stem = if safe.is_empty() { "file" } else { safe };
             let place = format!("{stem}{}", extension(file));
@@ -224,169 +251,21 @@ fn rebase(relative: Value, output: &Output, target: &Path) -> Value {
             values.into_iter().zip(items).map(|(value, item)| rebase(value, item, target)).collect()
         }
         (Value::Object(map), Output::Object(fields)) => Value::Object(
-            map.into_iter().zip(fields).map(|((name, value), (_, item))| (name, rebase(value, item, target))).collect(),
+            map.into_iter()
+                .zip(fields)
+                .map(|((name, value), (_, item))| (name, rebase(value, item, target)))
+                .collect(),
         ),
         (value, _) => value,
-    }
-}
-
-/// Puts a copy of `source`, a file or a folder, at `place`.
-fn publish(source: &Path, place: &Path) -> Result<(), Error> {
-    let parent = parent_of(place);
-    fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
-    if source.is_dir() {
-        let staged = staging_dir(&parent, place)?;
-        copy_tree(source, staged.path())?;
-        return publish_dir(staged, place);
-    }
-    let mut staged = staging_file(&parent, place)?;
-    let mut file = File::open(source).map_err(Error::file("read", source))?;
-    std::io::copy(&mut file, staged.as_file_mut())
-        .and_then(|_| staged.as_file().sync_all())
-        .map_err(Error::file("write", place))?;
-    put(staged, place)
-}
-
-fn put(staged: NamedTempFile, place: &Path) -> Result<(), Error> {
-    staged.persist(place).map_err(|error| Error::file("replace", place)(error.error))?;
-    sync_dir(&parent_of(place))
-}
-
-/// Moves a staged folder to its place. A folder that only holds what this program wrote is exchanged as a whole; in any
-/// other, our names are replaced one by one, `output.json` last.
-fn publish_dir(staged: TempDir, target: &Path) -> Result<(), Error> {
-    let fail = |error: std::io::Error| Error::file("replace", target)(error);
-    let staged_path = staged.path().to_owned();
-    match fs::symlink_metadata(target) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::rename(&staged_path, target).map_err(fail)?;
-            drop(staged.keep());
-        }
-        Err(error) => return Err(fail(error)),
-        Ok(data) if data.is_dir() && is_ours(target) => exchange(&staged_path, target).map_err(fail)?,
-        Ok(_) if target.is_dir() => {
-            let mut names = names_in(&staged_path).map_err(fail)?;
-            names.sort_by_key(|name| name == OUTPUT_JSON);
-            for name in names {
-                replace(&staged_path.join(&name), &target.join(&name))?;
-            }
-            sync_dir(target)?;
-        }
-        Ok(_) => {
-            let reason = format!("`{}` is a file, and the output is a folder", target.display());
-            return Err(Error::Output { name: "output".to_owned(), reason });
-        }
-    }
-    sync_dir(&parent_of(target))
-}
-
-fn replace(from: &Path, to: &Path) -> Result<(), Error> {
-    if from.is_dir() && to.is_dir() {
-        return exchange(from, to).map_err(Error::file("replace", to));
-    }
-    fs::rename(from, to).map_err(Error::file("replace", to))
-}
-
-/// Two names change places in one step; the older content goes with the staging folder.
-fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "macos"))]
-    {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        match renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE) {
-            // A file system that cannot exchange: below, in three steps.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {}
-            other => return Ok(other?),
-        }
-    }
-    let aside = a.with_extension("old");
-    fs::rename(b, &aside)?;
-    if let Err(error) = fs::rename(a, b) {
-        fs::rename(&aside, b)?;
-        return Err(error);
-    }
-    fs::rename(&aside, a)
-}
-
-/// Whether the folder holds `output.json` and nothing that `output.json` does not name.
-fn is_ours(dir: &Path) -> bool {
-    let Ok(text) = fs::read(dir.join(OUTPUT_JSON)) else { return false };
-    let Ok(value) = serde_json::from_slice::<Value>(&text) else { return false };
-    let mut named = BTreeSet::from([OUTPUT_JSON.to_owned()]);
-    collect_texts(&value, &mut named);
-    names_in(dir).is_ok_and(|names| names.iter().all(|name| named.contains(name)))
-}
-
-fn collect_texts(value: &Value, texts: &mut BTreeSet<String>) {
-    match value {
-        Value::String(text) => drop(texts.insert(text.clone())),
-        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
-        Value::Object(map) => map.values().for_each(|item| collect_texts(item, texts)),
-        _ => {}
-    }
-}
-
-fn names_in(dir: &Path) -> std::io::Result<Vec<String>> {
-    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-}
-
-fn staging_name(place: &Path) -> String {
-    format!(".{}.", place.file_name().unwrap_or_default().to_string_lossy())
-}
-
-fn staging_file(parent: &Path, place: &Path) -> Result<NamedTempFile, Error> {
-    let mut builder = tempfile::Builder::new();
-    let (prefix, permissions) = (staging_name(place), std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    builder.prefix(&prefix).suffix(".partial").permissions(permissions);
-    builder.tempfile_in(parent).map_err(Error::file("write into", parent))
-}
-
-fn staging_dir(parent: &Path, place: &Path) -> Result<TempDir, Error> {
-    let mut builder = tempfile::Builder::new();
-    let (prefix, permissions) = (staging_name(place), std::os::unix::fs::PermissionsExt::from_mode(0o755));
-    builder.prefix(&prefix).suffix(".partial").permissions(permissions);
-    builder.tempdir_in(parent).map_err(Error::file("write into", parent))
-}
-
-fn copy_synced(from: &Path, to: &Path) -> Result<(), Error> {
-    if from.is_dir() {
-        fs::create_dir(to).map_err(Error::file("create", to))?;
-        return copy_tree(from, to);
-    }
-    fs::copy(from, to).and_then(|_| File::open(to)?.sync_all()).map_err(Error::file("write", to))
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<(), Error> {
-    for entry in fs::read_dir(from).map_err(Error::file("read", from))? {
-        let entry = entry.map_err(Error::file("read", from))?;
-        copy_synced(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    sync_dir(to)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(Error::file("write", path))
-}
-
-pub(super) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::file("sync", dir))
-}
-
-pub(super) fn parent_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
     }
 }
 
 /// The extension with its dot, `.tar.gz` and its like whole; empty when there is none or it is a number (`m.1`).
 fn extension(path: &Path) -> String {
     let part = |path: &Path| path.extension().map(|part| part.to_string_lossy().into_owned());
-    let Some(last) = part(path).filter(|last| last.parse::<u64>().is_err()) else { return String::new() };
+    let Some(last) = part(path).filter(|last| last.parse::<u64>().is_err()) else {
+        return String::new();
+    };
     let stem = path.file_stem().map(PathBuf::from).unwrap_or_default();
     match part(&stem) {
         Some(tar) if tar == "tar" => format!(".tar.{last}"),

@@ -16,7 +16,10 @@ static CAUGHT: Mutex<(usize, Option<Caught>)> = Mutex::new((0, None));
 static HOOK: Once = Once::new();
 
 /// Calls the author's code; a panic in it is [`Error::Panicked`].
-pub(crate) fn guarded<T>(what: &'static str, call: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn guarded<T>(
+    what: &'static str,
+    call: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |info| {
@@ -69,7 +72,9 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_with_its_place() {
         let error = guarded::<()>("train", || panic!("boom {}", 7)).unwrap_err();
-        let Some(Error::Panicked { what: "train", place, message }) = error.downcast_ref() else { panic!("{error}") };
+        let Some(Error::Panicked { what: "train", place, message }) = error.downcast_ref() else {
+            panic!("{error}")
+        };
         assert!(place.contains("panics.rs:"), "{place}");
         assert_eq!(message, "boom 7");
     }

@@ -52,7 +52,9 @@ impl Role {
             about: P::Inputs::ABOUT,
             table: P::Inputs::TABLE,
             output: <P::Output as PredictOutput>::output_type,
-            setup: |setup| Ok(Box::new(Predicting(guarded("setup", || P::setup(setup, setup.weights()))?))),
+            setup: |setup| {
+                Ok(Box::new(Predicting(guarded("setup", || P::setup(setup, setup.weights()))?)))
+            },
         }
     }
 }

@@ -37,7 +37,11 @@ impl Status {
     }
 
     pub(crate) fn of(error: &anyhow::Error) -> Self {
-        if matches!(crate::error::find(error), Some(Error::Cancelled)) { Self::Canceled } else { Self::Failed }
+        if matches!(crate::error::find(error), Some(Error::Cancelled)) {
+            Self::Canceled
+        } else {
+            Self::Failed
+        }
     }
 }
 
@@ -62,7 +66,12 @@ pub(crate) struct World<'a> {
 
 impl Run {
     /// Opens the folder of a training: `run_dir` or a new one in `runs/`.
-    pub(crate) fn train(name: &str, run_dir: Option<&Path>, values: &Values, seed: Option<u64>) -> Result<Self, Error> {
+    pub(crate) fn train(
+        name: &str,
+        run_dir: Option<&Path>,
+        values: &Values,
+        seed: Option<u64>,
+    ) -> Result<Self, Error> {
         let folder = RunFolder::create(run_dir)?;
         let mut record = RunRecord::new(&folder.dir);
         let (seed, origin) = seed_of(values, seed);
@@ -88,7 +97,10 @@ impl Run {
     pub(crate) fn predict(values: &Values, seed: Option<u64>) -> Result<Self, Error> {
         let dir = tempfile::tempdir().map_err(Error::file("write into", &std::env::temp_dir()))?;
         Ok(Self {
-            folder: RunFolder { id: format!("predict-{}", Utc::now().compact()), dir: dir.path().to_owned() },
+            folder: RunFolder {
+                id: format!("predict-{}", Utc::now().compact()),
+                dir: dir.path().to_owned(),
+            },
             record: None,
             _temporary: Some(dir),
             mask: Mask::new(values.secrets()),
@@ -180,7 +192,8 @@ impl Run {
 
 /// Each input with its value and its origin; secrets are asterisks.
 fn described(values: &Values) -> Map<String, Value> {
-    let describe = |entry: Entry<'_>| json!({"value": entry.value, "origin": entry.origin.as_str()});
+    let describe =
+        |entry: Entry<'_>| json!({"value": entry.value, "origin": entry.origin.as_str()});
     values.entries().map(|entry| (entry.name.to_owned(), describe(entry))).collect()
 }
 
@@ -197,7 +210,9 @@ fn inputs_with_files(mut inputs: Map<String, Value>, digests: Digests) -> Value 
 /// The run's seed and where it came from: an input named `seed`, else `--seed`, else drawn.
 fn seed_of(values: &Values, argument: Option<u64>) -> (u64, &'static str) {
     let input = values.get("seed");
-    if let Some(seed) = input.and_then(|seed| seed.as_u64().or_else(|| seed.as_i64().map(i64::cast_unsigned))) {
+    if let Some(seed) =
+        input.and_then(|seed| seed.as_u64().or_else(|| seed.as_i64().map(i64::cast_unsigned)))
+    {
         return (seed, "input");
     }
     if let Some(seed) = argument {

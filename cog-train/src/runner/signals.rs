@@ -13,7 +13,11 @@ use crate::progress::CancelToken;
 const INTERRUPTED: i32 = 130;
 
 /// Listens from now on, on a thread of its own, to the end of the process.
-pub(crate) fn listen(cancel: CancelToken, save: Arc<AtomicBool>, terminal: Terminal) -> std::io::Result<()> {
+pub(crate) fn listen(
+    cancel: CancelToken,
+    save: Arc<AtomicBool>,
+    terminal: Terminal,
+) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {

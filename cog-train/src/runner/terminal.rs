@@ -112,7 +112,10 @@ impl Report for Terminal {
     fn metric(&mut self, name: &str, step: u64, value: f64) {
         let inner = self.inner();
         if inner.format == Format::Json {
-            inner.plain(&json!({"type": "metric", "step": step, "name": name, "value": json_number(value)}).to_string());
+            inner.plain(
+                &json!({"type": "metric", "step": step, "name": name, "value": json_number(value)})
+                    .to_string(),
+            );
         }
     }
 
@@ -140,13 +143,18 @@ impl Inner {
 
     fn progress(&mut self, what: &str, done: u64, total: u64) {
         if self.format == Format::Json {
-            self.plain(&json!({"type": "progress", "what": what, "done": done, "total": total}).to_string());
+            self.plain(
+                &json!({"type": "progress", "what": what, "done": done, "total": total})
+                    .to_string(),
+            );
         } else if io::stderr().is_terminal() {
             self.draw(what, done, total);
-        } else if total > 0 && done < total && self.said.is_none_or(|said| said.elapsed() >= PLAIN_PROGRESS_EVERY) {
-            // The first call only starts the clock: short work says nothing.
-            if self.said.replace(Instant::now()).is_some() {
-                self.plain(&format!("{done} of {total} {what}"));
+        } else if what == "bytes" && total > 0 && done < total {
+            // The first call only starts the clock: a short download says nothing. Steps have the author's own lines.
+            let said = self.said.get_or_insert_with(Instant::now);
+            if said.elapsed() >= PLAIN_PROGRESS_EVERY {
+                *said = Instant::now();
+                self.plain(&format!("{done} of {total} bytes"));
             }
         }
     }
@@ -157,7 +165,8 @@ impl Inner {
         }
         let bar = self.bar.get_or_insert_with(|| Bar {
             what: what.to_owned(),
-            bar: ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()).with_style(style(what, total)),
+            bar: ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
+                .with_style(style(what, total)),
         });
         bar.bar.set_length(total);
         bar.bar.set_position(done);
@@ -181,10 +190,12 @@ fn style(what: &str, total: u64) -> ProgressStyle {
         (_, 0) => "{spinner} {pos} {msg} {per_sec}",
         _ => "{bar:30} {pos}/{len} {msg} {per_sec} {eta}",
     };
-    ProgressStyle::with_template(&template.replace("{msg}", what)).unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(&template.replace("{msg}", what))
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn paint(code: &str, text: &str) -> String {
-    let plain = !io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let plain = !io::stderr().is_terminal()
+        || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if plain { text.to_owned() } else { format!("\u{1b}[{code}m{text}\u{1b}[0m") }
 }

@@ -195,7 +195,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                     let of_tensor = |error| {
                         de::Error::custom(format_args!("tensor `{}`: {error}", shown(&name)))
                     };
-                    let slot = map.next_value::<RawSlot>().map_err(of_tensor)?;
+                    let slot = map.next_value::<Object>().map_err(of_tensor)?.0;
                     match header.tensors.entry(name) {
                         Entry::Vacant(place) => drop(place.insert(slot)),
                         Entry::Occupied(place) => {
@@ -211,6 +211,29 @@ impl<'de> Deserialize<'de> for RawHeader {
         }
 
         deserializer.deserialize_map(Entries)
+    }
+}
+
+/// A slot that is a JSON object; serde's own reading takes a list of its fields as well.
+struct Object(RawSlot);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of `dtype`, `shape` and `data_offsets`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object, A::Error> {
+                RawSlot::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
     }
 }
 

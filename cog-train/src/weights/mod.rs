@@ -62,7 +62,10 @@ impl Weights {
     }
 
     /// [`Weights::from_env`] for a caller who may cancel a download and shows how far it is.
-    pub(crate) fn from_env_with(cancel: &CancelToken, report: &mut dyn Report) -> Result<Option<Self>, Error> {
+    pub(crate) fn from_env_with(
+        cancel: &CancelToken,
+        report: &mut dyn Report,
+    ) -> Result<Option<Self>, Error> {
         match std::env::var_os(VARIABLE) {
             None => Ok(None),
             Some(source) if source.is_empty() => Ok(None),
@@ -106,7 +109,11 @@ impl Weights {
     }
 
     /// With the user's own cache folder, if one is needed: where nothing is kept, a machine without a home is fine.
-    fn open_at_home(source: &str, cancel: &CancelToken, report: &mut dyn Report) -> Result<Self, Error> {
+    fn open_at_home(
+        source: &str,
+        cancel: &CancelToken,
+        report: &mut dyn Report,
+    ) -> Result<Self, Error> {
         let cache = if source::needs_cache(source) { cache_dir()? } else { PathBuf::new() };
         Self::open_with(source, &cache, cancel, report)
     }

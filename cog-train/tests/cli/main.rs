@@ -37,14 +37,19 @@ fn bad_inputs_are_reported_all_at_once_and_nothing_is_left() {
 fn a_training_leaves_its_output_and_its_record() {
     let here = probe();
     let data = here.file("data.txt", "12345");
-    let said = here.run(&["-i", "epochs=2", "-i", "data=@data.txt", "--seed", "7", "--run-dir", "here"]).expect(0);
+    let said = here
+        .run(&["-i", "epochs=2", "-i", "data=@data.txt", "--seed", "7", "--run-dir", "here"])
+        .expect(0);
     assert_eq!(said.out, "trained: weights/ (seed 7, bytes 5)\n");
     for line in ["setup says hello on Cpu", "train prints Inputs {", "epochs 2 with adamw"] {
         assert!(said.err.contains(line), "{line} in {}", said.err);
     }
     assert_eq!(here.names(), ["data.txt", "here", "weights"]);
     let output: Value = serde_json::from_str(&here.read("weights/output.json")).unwrap();
-    assert_eq!(output, json!({"weights": "weights.safetensors", "seed": 7, "bytes": 5, "note": "done"}));
+    assert_eq!(
+        output,
+        json!({"weights": "weights.safetensors", "seed": 7, "bytes": 5, "note": "done"})
+    );
     assert!(here.path("weights/weights.safetensors").is_file());
 
     let run: Value = serde_json::from_str(&here.read("here/run.json")).unwrap();
@@ -61,7 +66,10 @@ fn a_training_leaves_its_output_and_its_record() {
     assert_eq!(run["inputs"]["data"]["files"][0]["bytes"], 5);
     assert_eq!(run["metrics"]["rows"], 7);
     assert_eq!(here.read("here/log.txt"), "epochs 2 with adamw\n");
-    assert_eq!(here.read("here/metrics.jsonl"), "{\"step\":1,\"loss\":1.0}\n{\"step\":2,\"loss\":0.5}\n");
+    assert_eq!(
+        here.read("here/metrics.jsonl"),
+        "{\"step\":1,\"loss\":1.0}\n{\"step\":2,\"loss\":0.5}\n"
+    );
     assert!(data.is_file());
 }
 
@@ -79,7 +87,11 @@ fn a_folder_with_a_run_is_not_taken_again() {
     here.run(&["--run-dir", "r"]).expect(0);
     let before = here.tree();
     let said = here.run(&["--run-dir", "r"]).expect(2);
-    assert!(said.err.starts_with("error: `--run-dir r` already holds a run\nhint: "), "{}", said.err);
+    assert!(
+        said.err.starts_with("error: `--run-dir r` already holds a run\nhint: "),
+        "{}",
+        said.err
+    );
     assert_eq!(here.tree(), before);
 }
 
@@ -99,7 +111,9 @@ fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
 fn failures_say_what_and_where_and_keep_the_earlier_output() {
     let here = probe();
     here.run(&["--run-dir", "good"]).expect(0);
-    let kept = || here.tree().into_iter().filter(|(path, _)| path.starts_with("weights")).collect::<Vec<_>>();
+    let kept = || {
+        here.tree().into_iter().filter(|(path, _)| path.starts_with("weights")).collect::<Vec<_>>()
+    };
     let before = kept();
     for (mode, expected) in [
         ("fail", "error: told to fail with 3"),
@@ -115,12 +129,17 @@ fn failures_say_what_and_where_and_keep_the_earlier_output() {
             .unwrap()
             .into();
         let said = said.expect(1);
-        let error = said.err.lines().find(|line| line.starts_with("error: ")).expect("an error line");
+        let error =
+            said.err.lines().find(|line| line.starts_with("error: ")).expect("an error line");
         assert!(error.starts_with(expected), "{mode}: {}", said.err);
         if mode.starts_with("panic") {
             assert!(error.contains("probe.rs:") && error.contains("told to panic"), "{error}");
         }
-        assert!(!said.err.contains("stack backtrace") && !said.err.contains("candle_core::"), "{}", said.err);
+        assert!(
+            !said.err.contains("stack backtrace") && !said.err.contains("candle_core::"),
+            "{}",
+            said.err
+        );
         assert_eq!(said.out, "");
         assert_eq!(kept(), before, "{mode}");
         let run: Value = serde_json::from_str(&here.read(&format!("{mode}/run.json"))).unwrap();
@@ -132,7 +151,8 @@ fn failures_say_what_and_where_and_keep_the_earlier_output() {
 #[test]
 fn a_setup_that_fails_fails_the_run() {
     let here = probe();
-    let said: Said = here.command::<&str>(&[]).env("PROBE_SETUP_FAILS", "1").output().unwrap().into();
+    let said: Said =
+        here.command::<&str>(&[]).env("PROBE_SETUP_FAILS", "1").output().unwrap().into();
     assert!(said.expect(1).err.contains("error: setup was told to fail\n"));
     let said = here.run(&["-e", "PROBE_SETUP_FAILS=1"]).expect(1);
     assert!(said.err.contains("setup was told to fail"), "-e reaches setup: {}", said.err);
@@ -157,10 +177,15 @@ fn the_answer_as_json_is_one_object_and_alone_on_standard_output() {
     }
 
     let said = here.run(&["--format", "json", "-i", "mode=fail"]).expect(1);
-    assert_eq!((said.json()["status"].as_str(), said.json()["output"].is_null()), (Some("failed"), true));
+    assert_eq!(
+        (said.json()["status"].as_str(), said.json()["output"].is_null()),
+        (Some("failed"), true)
+    );
     assert_eq!(said.json()["error"], "told to fail with 3");
     let said = here.run(&["--json", r#"{"epochs": 99}"#]).expect(2);
-    assert!(said.json()["error"].as_str().unwrap().contains("99 is greater than the maximum of 10"));
+    assert!(
+        said.json()["error"].as_str().unwrap().contains("99 is greater than the maximum of 10")
+    );
 }
 
 #[test]
@@ -168,8 +193,13 @@ fn inputs_come_from_standard_input_and_from_a_file() {
     let here = probe();
     here.file("in.json", r#"{"epochs": 2}"#);
     assert_eq!(here.run(&["--json", "@in.json"]).expect(0).json()["status"], "succeeded");
-    let mut child =
-        here.command(&["--json", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = here
+        .command(&["--json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(br#"{"epochs": 4}"#).unwrap();
     let said: Said = child.wait_with_output().unwrap().into();
     assert_eq!(said.expect(0).json()["status"], "succeeded");
@@ -180,7 +210,11 @@ fn a_file_that_is_not_there_is_refused_at_its_input() {
     let here = probe();
     let said = here.run(&["-i", "data=gone.jsonl", "-i", "more=also-gone"]).expect(2);
     assert!(said.err.starts_with("error: 2 inputs are not valid\n"), "{}", said.err);
-    assert!(said.err.contains("`data`: cannot read `gone.jsonl`: no such file or directory"), "{}", said.err);
+    assert!(
+        said.err.contains("`data`: cannot read `gone.jsonl`: no such file or directory"),
+        "{}",
+        said.err
+    );
     assert!(here.names().is_empty(), "{:?}", here.names());
 }
 
@@ -214,9 +248,16 @@ fn no_secret_is_in_any_file_log_or_error() {
     }
     std::fs::remove_file(here.path("token.txt")).unwrap();
     let tree = here.tree();
-    assert!(tree.keys().any(|path| path.ends_with("run.json")) && tree.keys().any(|path| path.ends_with("log.txt")));
+    assert!(
+        tree.keys().any(|path| path.ends_with("run.json"))
+            && tree.keys().any(|path| path.ends_with("log.txt"))
+    );
     for (path, bytes) in tree {
-        assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{}", path.display());
+        assert!(
+            !bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -245,13 +286,17 @@ fn signalled(here: &Place, mode: &str, signals: &[&str]) -> (Said, Duration) {
         if index > 0 {
             until("once more");
         }
-        let sent = std::process::Command::new("kill").args([signal.to_string(), child.id().to_string()]).status().unwrap();
+        let sent = std::process::Command::new("kill")
+            .args([signal.to_string(), child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
     until("\u{0}");
     let output = child.wait_with_output().unwrap();
     let took = start.elapsed();
-    let said = Said { code: output.status.code(), out: String::from_utf8(output.stdout).unwrap(), err };
+    let said =
+        Said { code: output.status.code(), out: String::from_utf8(output.stdout).unwrap(), err };
     (said, took)
 }
 
@@ -311,11 +356,21 @@ fn a_predictor_starts_from_what_training_made() {
 fn weights_that_cannot_be_opened_fail_before_setup() {
     let here = probe();
     here.file("torch.pt", b"PK\x03\x04");
-    for (value, word) in [("nowhere.safetensors", "nowhere.safetensors"), ("torch.pt", "safetensors")] {
-        let said: Said =
-            here.command(&["predict", "-i", "prompt=hi"]).env("COG_WEIGHTS", value).output().unwrap().into();
+    for (value, word) in
+        [("nowhere.safetensors", "nowhere.safetensors"), ("torch.pt", "safetensors")]
+    {
+        let said: Said = here
+            .command(&["predict", "-i", "prompt=hi"])
+            .env("COG_WEIGHTS", value)
+            .output()
+            .unwrap()
+            .into();
         let said = said.expect(1);
-        assert!(said.err.contains("error: COG_WEIGHTS: ") && said.err.contains(word), "{}", said.err);
+        assert!(
+            said.err.contains("error: COG_WEIGHTS: ") && said.err.contains(word),
+            "{}",
+            said.err
+        );
         assert!(!said.err.contains("setting up"), "{}", said.err);
     }
 }
@@ -323,10 +378,21 @@ fn weights_that_cannot_be_opened_fail_before_setup() {
 #[test]
 fn what_comes_later_is_one_sentence_and_not_in_the_help() {
     let here = probe();
-    for call in [&["serve"][..], &["serve", "--port", "1"], &["-m", "cog.server.http"], &["--resume"], &["--resume=force"], &["--plan"]] {
+    for call in [
+        &["serve"][..],
+        &["serve", "--port", "1"],
+        &["-m", "cog.server.http"],
+        &["--resume"],
+        &["--resume=force"],
+        &["--plan"],
+    ] {
         let said = here.run(call).expect(2);
         assert_eq!(said.err.lines().count(), 1, "{}", said.err);
-        assert!(said.err.starts_with("error: `") && said.err.contains("is not a part of this version"), "{}", said.err);
+        assert!(
+            said.err.starts_with("error: `") && said.err.contains("is not a part of this version"),
+            "{}",
+            said.err
+        );
     }
     let help = here.run(&["--help"]).expect(0).out;
     for word in ["serve", "--resume", "--plan", "-m "] {
@@ -391,17 +457,33 @@ fn check_holds_cog_yaml_against_the_binary() {
     assert_eq!(here.run(&["check", "--config", "good.yaml"]).expect(0).out, "good.yaml is valid\n");
     here.file("bad.yaml", "biuld:\n  gpu: true\ntrain: \"probe.rs:Other\"\n");
     let said = here.run(&["check", "--config", "bad.yaml"]).expect(2);
-    for part in ["bad.yaml:1:1: unknown key `biuld`", "did you mean `build`?", "bad.yaml:3:8: `train` names `Other`"] {
+    for part in [
+        "bad.yaml:1:1: unknown key `biuld`",
+        "did you mean `build`?",
+        "bad.yaml:3:8: `train` names `Other`",
+    ] {
         assert!(said.err.contains(part), "{part}: {}", said.err);
     }
     let said = here.run(&["--config", "bad.yaml"]).expect(2);
-    assert!(said.err.contains("warning: bad.yaml:1:1: unknown key") && said.err.contains("`Other`"), "{}", said.err);
+    assert!(
+        said.err.contains("warning: bad.yaml:1:1: unknown key") && said.err.contains("`Other`"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]
 fn the_schema_is_json_and_names_both_sides() {
     let document: Value = probe().run(&["schema"]).expect(0).json();
-    for component in ["TrainingInput", "TrainingOutput", "Input", "Output", "TrainingRequest", "mode", "optimizer"] {
+    for component in [
+        "TrainingInput",
+        "TrainingOutput",
+        "Input",
+        "Output",
+        "TrainingRequest",
+        "mode",
+        "optimizer",
+    ] {
         assert!(document["components"]["schemas"][component].is_object(), "{component}");
     }
 }
@@ -409,7 +491,8 @@ fn the_schema_is_json_and_names_both_sides() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let here = probe();
-    let mut child = here.command(&["schema"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        here.command(&["schema"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let said: Said = child.wait_with_output().unwrap().into();
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));

@@ -107,7 +107,10 @@ impl Place {
                 if path.is_dir() {
                     walk(&path, base, into);
                 } else {
-                    into.insert(path.strip_prefix(base).unwrap().to_owned(), fs::read(&path).unwrap());
+                    into.insert(
+                        path.strip_prefix(base).unwrap().to_owned(),
+                        fs::read(&path).unwrap(),
+                    );
                 }
             }
         }

@@ -55,15 +55,17 @@ fn fits(expected: &[&str], lines: &[&str]) -> bool {
     match expected.split_first() {
         None => lines.is_empty(),
         Some((&"...", rest)) => (0..=lines.len()).any(|skipped| fits(rest, &lines[skipped..])),
-        Some((first, rest)) => {
-            lines.split_first().is_some_and(|(line, others)| line_fits(first, line) && fits(rest, others))
-        }
+        Some((first, rest)) => lines
+            .split_first()
+            .is_some_and(|(line, others)| line_fits(first, line) && fits(rest, others)),
     }
 }
 
 /// The command with the built binary in the place of `cargo run --example NAME --`.
 fn with_binary(command: &str) -> String {
-    let Some((before, after)) = command.split_once("cargo run --example ") else { return command.to_owned() };
+    let Some((before, after)) = command.split_once("cargo run --example ") else {
+        return command.to_owned();
+    };
     let (name, rest) = after.split_once(' ').unwrap_or((after, ""));
     let arguments = rest.strip_prefix("--").unwrap_or(rest);
     format!("{before}'{}'{arguments}", program(name).display())
@@ -76,7 +78,10 @@ fn check(file: &str) {
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(root.join("examples"), dir.path().join("examples")).unwrap();
     for Step { command, expected } in steps {
-        if command.starts_with("git ") || command.starts_with("cd ") || command.starts_with("cargo test") {
+        if command.starts_with("git ")
+            || command.starts_with("cd ")
+            || command.starts_with("cargo test")
+        {
             continue;
         }
         let output = Command::new("sh")
@@ -89,7 +94,10 @@ fn check(file: &str) {
         let printed = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<&str> = printed.lines().collect();
         let wanted: Vec<&str> = expected.trim_end().lines().collect();
-        assert!(fits(&wanted, &lines), "{file}\n$ {command}\n--- expected\n{expected}--- printed\n{printed}");
+        assert!(
+            fits(&wanted, &lines),
+            "{file}\n$ {command}\n--- expected\n{expected}--- printed\n{printed}"
+        );
     }
 }
 

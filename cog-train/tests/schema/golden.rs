@@ -1,15 +1,16 @@
-//! Documents that Cog 0.22's generator made of Python trainers. The tables are what the derive emits for the same
-//! declarations in Rust.
+//! Documents that Cog 0.22's generator made of Python trainers, and the same trainers' declarations in Rust.
+#![expect(dead_code, reason = "only the declarations count")]
 
-use cog_train::input::Path;
+use cog_train::{Path, Secret, TrainInputs, TrainOutput};
 use serde::Serialize;
 
 use super::*;
 
-fn ours(golden: &Value, table: &[Spec], output: OutputType) -> Value {
+fn ours<I: TrainInputs, O: TrainOutput>(golden: &str) -> Value {
+    let golden: Value = serde_json::from_str(golden).unwrap();
     document(&Api {
         version: golden["info"]["version"].as_str().unwrap(),
-        train: Some(Side { table, output }),
+        train: Some(Side { table: I::TABLE, output: O::output_type() }),
         predict: None,
     })
 }
@@ -23,72 +24,81 @@ fn assert_same(ours: &Value, golden: &str) {
     assert_eq!(String::from_utf8(text).unwrap(), golden.trim_end());
 }
 
-fn field(name: &'static str, ty: OutputType) -> OutputField {
-    OutputField { name, ty, optional: false }
-}
-
 #[test]
 fn files() {
-    const TABLE: &[Spec] = &[
-        Spec::new("data", Path::TYPE).description("Training data"),
-        Spec::new("extra", <Option<Path>>::TYPE).description("More data"),
-    ];
+    #[derive(TrainInputs)]
+    struct Inputs {
+        /// Training data
+        data: Path,
+        #[input(description = "More data")]
+        extra: Option<Path>,
+    }
+    #[derive(TrainOutput)]
+    struct TrainingOutput {
+        weights: Path,
+        size: i64,
+        head: String,
+        suffix: String,
+    }
     let golden = include_str!("../golden/files.json");
-    let output = OutputType::Fields(vec![
-        field("weights", OutputType::Path),
-        field("size", OutputType::Integer),
-        field("head", OutputType::String),
-        field("suffix", OutputType::String),
-    ]);
-    assert_same(&ours(&serde_json::from_str(golden).unwrap(), TABLE, output), golden);
+    assert_same(&ours::<Inputs, TrainingOutput>(golden), golden);
 }
 
 #[test]
 fn linreg() {
-    const TABLE: &[Spec] = &[
-        Spec::new("train_data", Path::TYPE).description("JSONL file with training examples"),
-        Spec::new("learning_rate", f64::TYPE)
-            .description("Step size")
-            .default(Literal::Float(0.1))
-            .ge(Number::Int(0))
-            .le(Number::Float(1.0)),
-        Spec::new("epochs", i64::TYPE)
-            .description("Passes over the data")
-            .default(Literal::Int(10))
-            .ge(Number::Int(1))
-            .le(Number::Int(100)),
-        Spec::new("optimizer", String::TYPE)
-            .default(Literal::Str("sgd"))
-            .choices(&[Literal::Str("sgd"), Literal::Str("momentum")]),
-        Spec::new("init_w", f64::TYPE).default(Literal::Float(0.0)),
-        Spec::new("init_b", f64::TYPE).default(Literal::Float(0.0)),
-    ];
+    #[derive(TrainInputs)]
+    struct Inputs {
+        /// JSONL file with training examples
+        train_data: Path,
+        /// Step size
+        #[input(default = 0.1, ge = 0, le = 1)]
+        learning_rate: f64,
+        /// Passes over the data
+        #[input(default = 10, ge = 1, le = 100)]
+        epochs: i64,
+        #[input(default = "sgd", choices = ["sgd", "momentum"])]
+        optimizer: String,
+        #[input(default = 0.0)]
+        init_w: f64,
+        #[input(default = 0.0)]
+        init_b: f64,
+    }
+    #[derive(TrainOutput)]
+    struct TrainingOutput {
+        weights: Path,
+        final_loss: f64,
+        steps: i64,
+    }
     let golden = include_str!("../golden/linreg.json");
-    let output = OutputType::Fields(vec![
-        field("weights", OutputType::Path),
-        field("final_loss", OutputType::Number),
-        field("steps", OutputType::Integer),
-    ]);
-    assert_same(&ours(&serde_json::from_str(golden).unwrap(), TABLE, output), golden);
+    assert_same(&ours::<Inputs, TrainingOutput>(golden), golden);
 }
 
 #[test]
 fn optionals() {
-    const TABLE: &[Spec] = &[
-        Spec::new("token", Secret::TYPE).description("API token"),
-        Spec::new("c_str", <Option<String>>::TYPE).description("Optional without a default"),
-        Spec::new("a_str", <Option<String>>::TYPE).description("Optional text"),
-        Spec::new("a_int", <Option<i64>>::TYPE),
-        Spec::new("a_float", <Option<f64>>::TYPE).ge(Number::Float(0.0)).le(Number::Float(1.0)),
-        Spec::new("a_bool", <Option<bool>>::TYPE),
-        Spec::new("a_path", <Option<Path>>::TYPE),
-        Spec::new("a_secret", <Option<Secret>>::TYPE),
-        Spec::new("b_int", <Option<i64>>::TYPE).default(Literal::Int(5)).ge(Number::Int(1)),
-        Spec::new("mode", <Option<String>>::TYPE),
-    ];
+    #[derive(TrainInputs)]
+    struct Inputs {
+        /// API token
+        token: Secret,
+        /// Optional without a default
+        c_str: Option<String>,
+        /// Optional text
+        a_str: Option<String>,
+        a_int: Option<i64>,
+        #[input(ge = 0.0, le = 1.0)]
+        a_float: Option<f64>,
+        a_bool: Option<bool>,
+        a_path: Option<Path>,
+        a_secret: Option<Secret>,
+        #[input(default = 5, ge = 1)]
+        b_int: Option<i64>,
+        mode: Option<String>,
+    }
+    #[derive(TrainOutput)]
+    struct TrainingOutput {
+        echo: Map<String, Value>,
+    }
     let golden = include_str!("../golden/optionals.json");
-    let output = OutputType::Fields(vec![field("echo", OutputType::Object)]);
-    let mut ours = ours(&serde_json::from_str(golden).unwrap(), TABLE, output);
+    let mut ours = ours::<Inputs, TrainingOutput>(golden);
     // The one difference. Python knows an `Optional` with `default=None` and one without a default, which behave
     // alike; in Rust an `Option` without a default is the former.
     let c_str = &mut ours["components"]["schemas"]["TrainingInput"]["properties"]["c_str"];

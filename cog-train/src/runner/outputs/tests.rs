@@ -1,5 +1,7 @@
+use super::publish::names_in;
 use super::*;
 use serde_json::json;
+use tempfile::TempDir;
 
 struct Place {
     dir: TempDir,
@@ -18,7 +20,8 @@ impl Place {
     }
 
     fn write(&self, kind: Kind, given: &str, output: &Output) -> Result<Written, Error> {
-        Destination::new(kind, Some(&format!("{}/{given}", self.dir.path().display()))).write(output)
+        Destination::new(kind, Some(&format!("{}/{given}", self.dir.path().display())))
+            .write(output)
     }
 
     /// Every file below `name` with its content, hidden ones too.
@@ -67,12 +70,20 @@ fn one_file_takes_the_name_and_its_own_extension() {
 #[test]
 fn a_list_of_files_is_numbered() {
     let here = Place::new();
-    let list = Output::List(vec![Output::File(here.file("a.bin", "a")), Output::File(here.file("b.txt", "b"))]);
+    let list = Output::List(vec![
+        Output::File(here.file("a.bin", "a")),
+        Output::File(here.file("b.txt", "b")),
+    ]);
     here.write(Kind::Train, "out/weights", &list).unwrap();
     here.write(Kind::Train, "out/x.bin", &list).unwrap();
     assert_eq!(
         here.tree("out"),
-        pairs(&[("weights.0.bin", "a"), ("weights.1.txt", "b"), ("x.0.bin", "a"), ("x.1.txt", "b")])
+        pairs(&[
+            ("weights.0.bin", "a"),
+            ("weights.1.txt", "b"),
+            ("x.0.bin", "a"),
+            ("x.1.txt", "b")
+        ])
     );
 }
 
@@ -91,7 +102,10 @@ fn a_struct_with_files_is_a_folder_and_its_values_are_beside_them() {
     let tree = here.tree("weights");
     assert_eq!(tree[1..], pairs(&[("plots.0.png", "1"), ("weights.safetensors", "1")]));
     let json: Value = serde_json::from_str(&tree[0].1).unwrap();
-    assert_eq!(json, json!({"weights": "weights.safetensors", "final_loss": 0.5, "plots": ["plots.0.png"]}));
+    assert_eq!(
+        json,
+        json!({"weights": "weights.safetensors", "final_loss": 0.5, "plots": ["plots.0.png"]})
+    );
     assert!(written.value["plots"][0].as_str().unwrap().ends_with("weights/plots.0.png"));
 }
 
@@ -99,7 +113,10 @@ fn a_struct_with_files_is_a_folder_and_its_values_are_beside_them() {
 fn a_folder_of_ours_is_exchanged_and_stale_files_go() {
     let here = Place::new();
     here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
-    let second = Output::Object(vec![("weights".to_owned(), Output::File(here.file("src/new.safetensors", "2")))]);
+    let second = Output::Object(vec![(
+        "weights".to_owned(),
+        Output::File(here.file("src/new.safetensors", "2")),
+    )]);
     here.write(Kind::Train, "weights", &second).unwrap();
     let tree = here.tree("weights");
     assert_eq!(tree.len(), 2, "{tree:?}");
@@ -145,7 +162,11 @@ fn a_file_that_is_not_there_is_named_and_nothing_is_touched() {
         ("extra".to_owned(), Output::File(here.dir.path().join("gone.bin"))),
     ]);
     let error = here.write(Kind::Train, "weights", &missing).unwrap_err().to_string();
-    assert!(error.starts_with("output `extra`: the file `") && error.ends_with("gone.bin` does not exist"), "{error}");
+    assert!(
+        error.starts_with("output `extra`: the file `")
+            && error.ends_with("gone.bin` does not exist"),
+        "{error}"
+    );
     assert_eq!(here.tree(""), before);
 }
 
@@ -162,7 +183,8 @@ fn a_map_cannot_name_a_file_out_of_the_folder() {
 fn a_file_in_the_place_of_a_folder_is_refused_and_kept() {
     let here = Place::new();
     here.file("weights", "mine");
-    let error = here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap_err().to_string();
+    let error =
+        here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap_err().to_string();
     assert!(error.contains("is a file"), "{error}");
     assert_eq!(fs::read_to_string(here.dir.path().join("weights")).unwrap(), "mine");
 }

@@ -1,0 +1,90 @@
+//! A small HTTP server on the loopback, which says just what a test wants, right or wrong.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub path: String,
+    /// With names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// How many requests came before.
+    pub number: usize,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A server that lives as long as the process.
+pub struct Server {
+    pub address: String,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    /// Answers each request, on a connection of its own, by `handler`; the connection then ends.
+    pub fn start(handler: impl Fn(&Request, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let seen = Arc::<Mutex<Vec<Request>>>::default();
+        let (handler, log) = (Arc::new(handler), Arc::clone(&seen));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
+                std::thread::spawn(move || serve(stream.unwrap(), &*handler, &log));
+            }
+        });
+        Self { address, seen }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    /// The requests so far.
+    pub fn seen(&self) -> Vec<Request> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    handler: &dyn Fn(&Request, &mut TcpStream),
+    log: &Mutex<Vec<Request>>,
+) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let Some(Ok(first)) = lines.next() else { return };
+    let path = first.split(' ').nth(1).unwrap().to_owned();
+    let headers = lines
+        .map_while(|line| line.ok().filter(|line| !line.is_empty()))
+        .map(|line| {
+            let (name, value) = line.split_once(':').unwrap();
+            (name.to_ascii_lowercase(), value.trim().to_owned())
+        })
+        .collect();
+    let request = {
+        let mut log = log.lock().unwrap();
+        log.push(Request { path, headers, number: log.len() });
+        log.last().unwrap().clone()
+    };
+    handler(&request, &mut stream);
+}
+
+/// A head; `headers` are lines.
+pub fn head(stream: &mut TcpStream, status: &str, headers: &[String]) {
+    let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let _ = write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\n{lines}\r\n");
+}
+
+/// A whole answer with its length.
+pub fn answer(stream: &mut TcpStream, status: &str, headers: &[&str], body: &[u8]) {
+    let mut lines: Vec<String> = headers.iter().map(|&line| line.to_owned()).collect();
+    lines.push(format!("Content-Length: {}", body.len()));
+    head(stream, status, &lines);
+    let _ = stream.write_all(body);
+}
