@@ -66,11 +66,11 @@ impl Config {
 
     pub(super) fn mismatches(&self, names: &Names<'_>) -> Vec<Note> {
         let train =
-            self.train.iter().filter_map(|it| mismatch(it, names.trainer, "train", "trainer"));
+            self.train.iter().filter_map(|it| mismatch(it, names.trainer, "trains", "trainer"));
         let predict = self
             .predict
             .iter()
-            .filter_map(|it| mismatch(it, names.predictor, "predict", "predictor"));
+            .filter_map(|it| mismatch(it, names.predictor, "predicts with", "predictor"));
         train.chain(predict).collect()
     }
 
@@ -111,7 +111,7 @@ fn mismatch(reference: &Reference, name: Option<&str>, does: &str, what: &str) -
     if name.strip_prefix("r#").unwrap_or(name) == said {
         return None;
     }
-    let message = format!("`{key}` names {}, and this program {does}s `{name}`", quoted(said));
+    let message = format!("`{key}` names {}, and this program {does} `{name}`", quoted(said));
     let hint = quoted(&format!("{key}: \"{}:{name}\"", reference.file()));
     Some(mistake(reference, message, format!("write {hint}")))
 }
