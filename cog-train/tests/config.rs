@@ -283,6 +283,9 @@ fn nothing_of_the_file_reaches_a_terminal_unescaped() {
         error[0],
         r"2:8: `\u{1b}]0;\u{7}\n\u{202e}` is not a Rust file and a name, `FILE.rs:NAME`"
     );
+    // In a hint, too.
+    let error = mistakes("model: \"a/b\\tx:c\"\n");
+    assert_eq!(error[1], r"hint: write `model: a/b\tx`");
     let error = mistakes(format!("train: {}", "ä".repeat(1000)));
     assert!(error[0].chars().count() < 140, "{}", error[0]);
 }

@@ -166,10 +166,18 @@ pub(super) fn in_order(mut notes: Vec<Note>) -> Vec<Note> {
 
 /// A text of the file as a message shows it: in backticks, on one line, not too long, and nothing that a terminal obeys.
 pub(super) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 60;
+    shown(text, 60)
+}
+
+/// A line to write instead, shown alike, with room for a long path.
+pub(super) fn example(text: &str) -> String {
+    format!("write {}", shown(text, 200))
+}
+
+fn shown(text: &str, most: usize) -> String {
     let mut out = String::from("`");
     for (count, c) in text.chars().enumerate() {
-        if count == SHOWN {
+        if count == most {
             out.push_str("...");
             break;
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::note::{ConfigError, Note, NoteKind, quoted};
+use super::note::{ConfigError, Note, NoteKind, example, quoted};
 use super::{Config, Reference};
 
 /// What `run!` got: the last segment of each path, `TextFinetune` for `jobs::TextFinetune`.
@@ -112,8 +112,8 @@ fn mismatch(reference: &Reference, name: Option<&str>, does: &str, what: &str) -
         return None;
     }
     let message = format!("`{key}` names {}, and this program {does} `{name}`", quoted(said));
-    let hint = quoted(&format!("{key}: \"{}:{name}\"", reference.file()));
-    Some(mistake(reference, message, format!("write {hint}")))
+    let hint = example(&format!("{key}: \"{}:{name}\"", reference.file()));
+    Some(mistake(reference, message, hint))
 }
 
 fn mistake(reference: &Reference, message: String, hint: String) -> Note {
