@@ -143,7 +143,7 @@ mod tests {
                 "its sizes are [2, 28, 28], but 84 bytes follow",
             ),
             (file(IMAGES, &[u32::MAX; 3], 84), &labels, "but 84 bytes follow"),
-            (file(IMAGES, &[2, 32, 28], 1792), &labels, "images are 32 by 28, not 28 by 28"),
+            (file(IMAGES, &[2, 32, 28], 1792), &labels, "images are 28 by 32, not 28 by 28"),
             (images[..9].to_vec(), &labels, "it ends within its sizes"),
             (b"\x1f\x8b\x08\0".to_vec(), &labels, "the gzip is broken"),
             (images, &label_ten, "label 1 is 10"),

@@ -31,7 +31,7 @@ struct Inputs {
     /// IDX file with a label for each image
     labels: Option<Path>,
     /// Passes over the images
-    #[input(default = 4, ge = 1, le = 1000)]
+    #[input(default = 8, ge = 1, le = 1000)]
     epochs: u32,
     /// Images in each step
     #[input(default = 32, ge = 1, le = 4096)]

@@ -10,6 +10,7 @@
 mod base;
 mod data;
 mod generate;
+mod measure;
 mod model;
 mod optim;
 mod text;
@@ -18,6 +19,7 @@ use cog_train::prelude::*;
 
 use base::Base;
 use generate::{Sampling, generate};
+use measure::Mean;
 use model::Llama;
 use optim::{Method, Optimizer, schedule};
 use text::{Batch, Example};
@@ -72,34 +74,29 @@ impl Trainer for TextFinetune {
     }
 
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
-        let (mut train, held_out) = self.examples(inputs.train_data.as_deref())?;
+        let (train, held_out) = self.examples(inputs.train_data.as_deref())?;
         let steps_per_epoch = train.len().div_ceil(inputs.batch_size) as u64;
-        let steps =
-            inputs.max_steps.unwrap_or(u64::MAX).min(steps_per_epoch * u64::from(inputs.epochs));
-        job.line(format_args!(
-            "{} examples to train on, {} held out, {steps} steps",
-            train.len(),
-            held_out.len()
-        ));
+        let all_steps = steps_per_epoch * u64::from(inputs.epochs);
+        let steps = inputs.max_steps.map_or(all_steps, |most| most.min(all_steps));
+        let (count, apart) = (train.len(), held_out.len());
+        job.line(format_args!("{count} examples to train on, {apart} held out, {steps} steps"));
 
         let variables = self.base.variables()?;
         let model = Llama::of_variables(&self.base.config, &variables)?;
         let mut optimizer =
             Optimizer::new(inputs.optimizer, variables.values().cloned().collect())?;
 
-        let held_out_before = mean_loss(&model, &held_out, job)?;
+        let held_out_before = measure::loss(&model, &held_out, job)?;
         job.line(format_args!("held-out loss before: {held_out_before:.3}"));
         self.show(&model, &held_out, job)?;
 
         let mut step = 0;
         let mut epoch_loss = Mean::default();
-        for epoch in 0..u64::from(inputs.epochs) {
+        'training: for epoch in 0.. {
             epoch_loss = Mean::default();
-            job.rng("shuffle").at(epoch).shuffle(&mut train);
-            for examples in train.chunks(inputs.batch_size) {
-                if step == steps {
-                    break;
-                }
+            let mut order: Vec<&Example> = train.iter().collect();
+            job.rng("shuffle").at(epoch).shuffle(&mut order);
+            for examples in order.chunks(inputs.batch_size) {
                 job.check_cancelled()?;
                 let batch = Batch::new(examples, model.device())?;
                 let loss = model.mean_loss(&batch)?;
@@ -118,10 +115,13 @@ impl Trainer for TextFinetune {
                 if step % 20 == 0 || step == steps {
                     job.line(format_args!("step {step}/{steps}: loss {loss:.3}"));
                 }
+                if step == steps {
+                    break 'training;
+                }
             }
         }
 
-        let held_out_after = mean_loss(&model, &held_out, job)?;
+        let held_out_after = measure::loss(&model, &held_out, job)?;
         job.metric("held_out_loss", step, held_out_after);
         job.line(format_args!("held-out loss after: {held_out_after:.3}"));
         self.show(&model, &held_out, job)?;
@@ -167,35 +167,6 @@ impl TextFinetune {
             job.line(format_args!("  {opening} |{more}"));
         }
         Ok(())
-    }
-}
-
-fn mean_loss(model: &Llama, examples: &[Example], job: &Job) -> Result<f64> {
-    let mut mean = Mean::default();
-    for examples in examples.chunks(16) {
-        job.check_cancelled()?;
-        let batch = Batch::new(examples, model.device())?;
-        mean.add(f64::from(model.mean_loss(&batch)?.to_scalar::<f32>()?), batch.weight);
-    }
-    Ok(mean.value())
-}
-
-/// A mean over target tokens, from the means of batches with different numbers of them.
-#[derive(Default)]
-struct Mean {
-    sum: f64,
-    weight: f64,
-}
-
-#[expect(clippy::cast_precision_loss, reason = "numbers of tokens are far below 2^53")]
-impl Mean {
-    fn add(&mut self, mean: f64, weight: usize) {
-        self.sum += mean * weight as f64;
-        self.weight += weight as f64;
-    }
-
-    fn value(&self) -> f64 {
-        self.sum / self.weight
     }
 }
 

@@ -44,7 +44,7 @@ use text::{Batch, END_OF_TEXT, Example, Text};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SEED: u64 = 1;
-const STEPS: u64 = 1200;
+const STEPS: u64 = 1500;
 const BATCH: usize = 16;
 /// Texts are drawn by so many batches at once and sorted by length: so there is little padding.
 const BATCHES_AT_ONCE: usize = 20;

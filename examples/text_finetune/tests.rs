@@ -5,7 +5,7 @@ fn inputs() -> Inputs {
     Inputs {
         train_data: None,
         learning_rate: 5e-3,
-        epochs: 1,
+        epochs: 2,
         batch_size: 8,
         max_steps: Some(8),
         optimizer: Method::AdamW,
@@ -29,6 +29,7 @@ fn the_same_training_twice_gives_the_same_bytes_and_leaves_the_base_as_it_was() 
         |name| trainer.train(inputs(), &mut Job::for_test(dir.path().join(name))).unwrap();
     let (one, two) = (train("one"), train("two"));
     assert_eq!(one.steps, 8);
+    assert!(one.final_loss < one.held_out_before, "{one:?}");
     assert!(one.held_out_after < 0.8 * one.held_out_before, "{one:?}");
     assert_eq!(one.held_out_before.to_bits(), two.held_out_before.to_bits());
     assert!(std::fs::read(&one.weights).unwrap() == std::fs::read(&two.weights).unwrap());

@@ -1,5 +1,7 @@
 //! From text to tensors: the tokenizer, examples that say which of their tokens are learned, and padded batches.
 
+use std::borrow::Borrow;
+
 use candle_core::{Device, Tensor};
 use cog_train::candle_core;
 use cog_train::prelude::*;
@@ -108,10 +110,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn new(examples: &[Example], device: &Device) -> Result<Self> {
+    pub fn new(examples: &[impl Borrow<Example>], device: &Device) -> Result<Self> {
+        let examples: Vec<&Example> = examples.iter().map(Borrow::borrow).collect();
         let length = examples.iter().map(|example| example.tokens.len() - 1).max().unwrap_or(0);
         let (mut tokens, mut positions, mut targets) = (Vec::new(), Vec::new(), Vec::new());
-        for example in examples {
+        for example in &examples {
             let row = tokens.len();
             let (_, inputs) = example.tokens.split_last().context("an example has no tokens")?;
             tokens.extend(inputs);
