@@ -11,6 +11,7 @@ mod address;
 mod data;
 mod http;
 mod store;
+mod talk;
 #[cfg(test)]
 mod tests;
 

@@ -69,7 +69,8 @@ fn serve(
         .collect();
     let request = {
         let mut log = log.lock().unwrap();
-        log.push(Request { path, headers, number: log.len() });
+        let number = log.len();
+        log.push(Request { path, headers, number });
         log.last().unwrap().clone()
     };
     handler(&request, &mut stream);
