@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use cog_train::fetch::Fetcher;
 use cog_train::progress::{Report, Silent};
 use cog_train::{CancelToken, Error};
-use server::{Request, Server, answer, head};
-use sha2::Digest as _;
+use server::{Request, Server, answer, head, sha256};
 
 fn fetcher(dir: &Path) -> Fetcher {
     Fetcher::new(dir.join("cache"))
@@ -36,10 +35,6 @@ fn reason(said: Result<std::path::PathBuf, Error>) -> String {
 
 fn count(dir: &Path) -> usize {
     fs::read_dir(dir).map_or(0, Iterator::count)
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Content that shows a wrong place.
@@ -328,7 +323,7 @@ fn a_packed_transfer_is_unpacked_and_capped() {
             "/good" => answer(stream, "200 OK", gz, &gzip(b"hello")),
             "/bomb" => answer(stream, "200 OK", gz, &gzip(&vec![0; 1 << 20])),
             "/corrupt" => {
-                answer(stream, "200 OK", gz, b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff\xff")
+                answer(stream, "200 OK", gz, b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff\xff");
             }
             "/cut" => answer(stream, "200 OK", gz, &gzip(&content())[..9000]),
             _ => answer(stream, "200 OK", &["Content-Encoding: br"], b"x"),

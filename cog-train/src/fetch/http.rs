@@ -190,9 +190,8 @@ fn attempt(
         Event::Broken(broken) => return Err(failure(broken, address)),
         Event::Bytes(_) | Event::End => unreachable!("the head comes first"),
     };
-    let (etag, total) = match accept(&head, part, address)? {
-        Some(accepted) => accepted,
-        None => return Ok(Success::Unchanged),
+    let Some((etag, total)) = accept(&head, part, address)? else {
+        return Ok(Success::Unchanged);
     };
     let over = |bytes: u64| {
         let limit = fetcher.limit;
