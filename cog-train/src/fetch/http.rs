@@ -11,7 +11,8 @@ use ureq::http::{HeaderMap, StatusCode, header};
 
 use super::Fetcher;
 use super::address::Address;
-use super::store::{Part, Store, Tag};
+use super::part::{Part, Tag};
+use super::store::Store;
 use super::talk::{Broken, Event, Head, talk};
 use crate::error::{Error, plain_io};
 use crate::progress::{CancelToken, Report};
@@ -65,7 +66,7 @@ pub(super) fn download(
     if let Some(path) = store.find_content(address, cancel)? {
         return Ok(path);
     }
-    let mut part = store.part(address, cancel)?;
+    let mut part = Part::open(&fetcher.dir, &address.url, cancel)?;
     // Whoever had the part before may have finished it.
     let known = match kept(cancel) {
         Ok(known) => known,

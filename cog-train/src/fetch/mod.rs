@@ -10,6 +10,7 @@
 mod address;
 mod data;
 mod http;
+mod part;
 mod store;
 mod talk;
 #[cfg(test)]

@@ -355,3 +355,40 @@ fn scalars_and_empty_tensors_pass() {
     let none = Weights::save(none, dir.path().join("none.safetensors")).unwrap();
     assert!(none.tensors(&CPU).unwrap().is_empty());
 }
+
+/// Runs itself as another process, for the environment of this one is shared by all tests.
+#[test]
+fn the_environment_names_the_weights_and_the_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("w.safetensors");
+    Weights::save([("w", tensor(&[1.0]))], &file).unwrap();
+    let file = file.to_str().unwrap();
+    for (weights, xdg, home, says) in [
+        (None, "/x", "/h", "none /x/cog-train"),
+        (Some(""), "relative", "/h", "none /h/.cache/cog-train"),
+        (Some(file), "", "", "some there is no folder to keep downloads in"),
+        (Some("/no/such/file"), "", "/h", "cannot read `/no/such/file`: no such file or directory"),
+    ] {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "weights::tests::says_what_the_environment_names", "--nocapture"]);
+        child.args(["--ignored"]).env_remove(super::VARIABLE);
+        child.envs([("XDG_CACHE_HOME", xdg), ("HOME", home)]);
+        child.envs(weights.map(|weights| (super::VARIABLE, weights)));
+        let said = String::from_utf8(child.output().unwrap().stdout).unwrap();
+        assert!(said.contains(says), "{says}: {said}");
+    }
+}
+
+#[test]
+#[ignore = "run by `the_environment_names_the_weights_and_the_cache`"]
+#[expect(clippy::print_stdout, reason = "it talks to its parent")]
+fn says_what_the_environment_names() {
+    let weights = match Weights::from_env() {
+        Ok(None) => "none".to_owned(),
+        Ok(Some(_)) => "some".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let cache = super::cache_dir();
+    let cache = cache.map_or_else(|error| error.to_string(), |dir| dir.display().to_string());
+    println!("{weights} {cache}");
+}
