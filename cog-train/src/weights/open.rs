@@ -73,7 +73,7 @@ pub(super) fn folder(path: &Path) -> Result<Weights, Error> {
         }
         let folders: Vec<&PathBuf> = entries.iter().filter(|entry| entry.is_dir()).collect();
         let [only] = folders[..] else { break };
-        path = only.clone();
+        path.clone_from(only);
     }
     Err(bad(&path, "holds no `.safetensors` file"))
 }
