@@ -30,8 +30,17 @@ pub(crate) struct Written {
     pub(crate) value: Value,
 }
 
-const NAMES: [&str; 9] =
-    ["description", "default", "ge", "le", "min_length", "max_length", "regex", "choices", "deprecated"];
+const NAMES: [&str; 9] = [
+    "description",
+    "default",
+    "ge",
+    "le",
+    "min_length",
+    "max_length",
+    "regex",
+    "choices",
+    "deprecated",
+];
 
 /// What people call the options elsewhere.
 const SYNONYMS: [(&str, &str); 16] = [
@@ -57,7 +66,9 @@ impl Options {
     /// The options in all `#[input(...)]` of a field.
     pub(crate) fn read(attrs: &[Attribute], errors: &mut Errors) -> Self {
         let mut options = Self::default();
-        for_each_option(attrs, "input", errors, |name, value, errors| options.set(name, value, errors));
+        for_each_option(attrs, "input", errors, |name, value, errors| {
+            options.set(name, value, errors)
+        });
         options
     }
 
@@ -99,13 +110,18 @@ fn wrong_kind(option: &str, value: &Value) -> Option<syn::Error> {
     let sentence = match (option, &value.literal) {
         ("default", Literal::Path(_) | Literal::List(_)) => return None,
         (_, Literal::Path(_)) => return Some(value::not_a_literal(value)),
-        ("description" | "regex", Literal::Str(_)) | ("ge" | "le", Literal::Int(_) | Literal::Float(_)) => return None,
-        ("min_length" | "max_length", Literal::Int(length)) if u64::try_from(*length).is_ok() => return None,
+        ("description" | "regex", Literal::Str(_))
+        | ("ge" | "le", Literal::Int(_) | Literal::Float(_)) => return None,
+        ("min_length" | "max_length", Literal::Int(length)) if u64::try_from(*length).is_ok() => {
+            return None;
+        }
         ("choices", Literal::List(_)) | ("deprecated", Literal::Bool(_)) => return None,
         ("default", _) => return None,
         ("description" | "regex", _) => format!("`{option}` is a text in double quotes"),
         ("ge" | "le", _) => format!("`{option}` is a number"),
-        ("min_length" | "max_length", _) => format!("`{option}` is a number of characters, 0 or more"),
+        ("min_length" | "max_length", _) => {
+            format!("`{option}` is a number of characters, 0 or more")
+        }
         ("choices", _) => "`choices` is a list: write `choices = [...]`".to_owned(),
         _ => format!("write `{option}` alone"),
     };
@@ -159,7 +175,10 @@ fn option(input: ParseStream<'_>) -> syn::Result<(Ident, Option<Expr>)> {
         return Err(syn::Error::new_spanned(&name, format!("write `{name} = ...`")));
     }
     if input.is_empty() || input.peek(Token![,]) {
-        return Err(syn::Error::new_spanned(&name, format!("`{name}` has no value: write `{name} = ...`")));
+        return Err(syn::Error::new_spanned(
+            &name,
+            format!("`{name}` has no value: write `{name} = ...`"),
+        ));
     }
     Ok((name, Some(input.parse()?)))
 }
@@ -175,7 +194,9 @@ fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
 pub(crate) fn unknown(word: &str, names: &[&str], synonyms: &[(&str, &str)]) -> String {
     match nearest(word, names, synonyms) {
         Some(name) => format!("unknown option `{word}`: did you mean `{name}`?"),
-        None if names.len() == 1 => format!("unknown option `{word}`: the only one is {}", join(names)),
+        None if names.len() == 1 => {
+            format!("unknown option `{word}`: the only one is {}", join(names))
+        }
         None => format!("unknown option `{word}`: there are {}", join(names)),
     }
 }
@@ -190,7 +211,11 @@ pub(crate) fn refuse(attrs: &[Attribute], name: &str, place: &str, errors: &mut 
 /// The text of doc comments: lines joined into paragraphs, an empty line between two of them.
 pub(crate) fn docs(attrs: &[Attribute]) -> String {
     let mut paragraphs = vec![String::new()];
-    for line in attrs.iter().filter_map(doc).flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()) {
+    for line in attrs
+        .iter()
+        .filter_map(doc)
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+    {
         let line = line.trim();
         let last = paragraphs.last_mut().expect("there is one from the start");
         match (line.is_empty(), last.is_empty()) {
@@ -243,7 +268,8 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        let (options, errors) = options("default = [1, -2], ge = -5, le = 0.5, deprecated, description = \"a\",");
+        let (options, errors) =
+            options("default = [1, -2], ge = -5, le = 0.5, deprecated, description = \"a\",");
         assert_eq!(errors, Vec::<String>::new());
         assert_eq!(options.default.unwrap().value.to_string(), "[1, -2]");
         assert_eq!(options.ge.unwrap().value.to_string(), "-5");
@@ -253,8 +279,9 @@ mod tests {
 
     #[test]
     fn reading_goes_on_behind_a_mistake() {
-        let (options, errors) =
-            options("ge = 1 + 1, colour = 3, le, 5, default = Vec::<(u8, u8)>::new(), ge = 2 le = 3, ge = 3, regex = , description = \"x\"");
+        let (options, errors) = options(
+            "ge = 1 + 1, colour = 3, le, 5, default = Vec::<(u8, u8)>::new(), ge = 2 le = 3, ge = 3, regex = , description = \"x\"",
+        );
         assert_eq!(errors.len(), 8, "{errors:#?}");
         assert_eq!(options.ge.unwrap().value.to_string(), "2");
         assert_eq!(options.description.unwrap().value.to_string(), "\"x\"");
@@ -271,7 +298,8 @@ mod tests {
             struct A {}
         };
         assert_eq!(docs(&field.attrs), "One line, and its end.\n\nAnother. More.");
-        let block: syn::ItemStruct = syn::parse_str("/**\n * One\n * line.\n */ struct A {}").unwrap();
+        let block: syn::ItemStruct =
+            syn::parse_str("/**\n * One\n * line.\n */ struct A {}").unwrap();
         assert_eq!(docs(&block.attrs), "One line.");
         assert_eq!(docs(&[]), "");
     }

@@ -53,7 +53,13 @@ fn bounds(field: &Field, item: Item, errors: &mut Errors) {
 fn lengths(field: &Field, errors: &mut Errors) {
     if let (Some(min), Some(max)) = (&field.options.min_length, &field.options.max_length) {
         if compare(&min.value, &max.value) == Some(Ordering::Greater) {
-            errors.at(min, format!("`min_length` is {}, which is more than `max_length`, {}", min.value, max.value));
+            errors.at(
+                min,
+                format!(
+                    "`min_length` is {}, which is more than `max_length`, {}",
+                    min.value, max.value
+                ),
+            );
         }
     }
 }
@@ -65,7 +71,10 @@ fn rules_fit(field: &Field, item: Item, errors: &mut Errors) {
     let is_text = matches!(item, Item::String | Item::Unknown);
     let mut refuse = |written: &Option<Written>, whom: &str, instead: &str| {
         if let Some(Written { name, .. }) = written {
-            errors.at(name, format!("`{name}` is for {whom}, and this is a `{}`{instead}", type_name(item)));
+            errors.at(
+                name,
+                format!("`{name}` is for {whom}, and this type is `{}`{instead}", type_name(item)),
+            );
         }
     };
     if !is_number {
@@ -73,8 +82,16 @@ fn rules_fit(field: &Field, item: Item, errors: &mut Errors) {
         refuse(&options.le, "numbers", if is_text { ": `max_length` is for texts" } else { "" });
     }
     if !is_text {
-        refuse(&options.min_length, "`String`", if is_number { ": `ge` is for numbers" } else { "" });
-        refuse(&options.max_length, "`String`", if is_number { ": `le` is for numbers" } else { "" });
+        refuse(
+            &options.min_length,
+            "`String`",
+            if is_number { ": `ge` is for numbers" } else { "" },
+        );
+        refuse(
+            &options.max_length,
+            "`String`",
+            if is_number { ": `le` is for numbers" } else { "" },
+        );
         refuse(&options.regex, "`String`", "");
     }
     if !has_choices(item) {
@@ -99,16 +116,26 @@ fn choices(field: &Field, item: Item, errors: &mut Errors) {
                 continue;
             }
             Literal::Str(text) if text.is_empty() => Some("a choice is not empty".to_owned()),
-            Literal::Bool(_) | Literal::Float(_) => Some("a choice is a text or a whole number".to_owned()),
-            literal if matches!(item, Item::String | Item::Integer { .. }) => misfit(literal, choice, item),
-            literal if std::mem::discriminant(literal) != std::mem::discriminant(&choices[0].literal) => {
+            Literal::Bool(_) | Literal::Float(_) => {
+                Some("a choice is a text or a whole number".to_owned())
+            }
+            literal if matches!(item, Item::String | Item::Integer { .. }) => {
+                misfit(literal, choice, item)
+            }
+            literal
+                if std::mem::discriminant(literal)
+                    != std::mem::discriminant(&choices[0].literal) =>
+            {
                 Some("choices are all texts or all whole numbers".to_owned())
             }
             _ => None,
         };
         match message {
             Some(message) => errors.at(&choice.tokens, message),
-            None if choices[..index].iter().any(|other| compare(other, choice) == Some(Ordering::Equal)) => {
+            None if choices[..index]
+                .iter()
+                .any(|other| compare(other, choice) == Some(Ordering::Equal)) =>
+            {
                 errors.at(&choice.tokens, format!("the choice {choice} is there twice"));
             }
             None => {}
@@ -117,26 +144,41 @@ fn choices(field: &Field, item: Item, errors: &mut Errors) {
 }
 
 /// A default against the type and every rule; of a list, each item.
-fn default(default: &Value, field: &Field, spelled: Spelled, regex: Option<&regex::Regex>, errors: &mut Errors) {
+fn default(
+    default: &Value,
+    field: &Field,
+    spelled: Spelled,
+    regex: Option<&regex::Regex>,
+    errors: &mut Errors,
+) {
     let is_list = matches!(default.literal, Literal::List(_));
     match spelled {
         Spelled { item: Item::Secret, .. } => {
-            return errors.at(&default.tokens, "a `Secret` has no default: leave it out, or write `Option<Secret>`");
+            return errors.at(
+                &default.tokens,
+                "a `Secret` has no default: leave it out, or write `Option<Secret>`",
+            );
         }
         Spelled { list: Some(true), .. } if !is_list => {
-            return errors.at(&default.tokens, format!("this is a list: write `default = [{default}]`"));
+            return errors
+                .at(&default.tokens, format!("this is a list: write `default = [{default}]`"));
         }
         Spelled { item, list: Some(false) } if is_list && item != Item::Any => {
-            let sentence = format!("this is a `{}` and not a list: write the default without brackets", type_name(item));
+            let sentence =
+                format!("`{}` is not a list: write the default without brackets", type_name(item));
             return errors.at(&default.tokens, sentence);
         }
         _ => {}
     }
     for value in default.items() {
         match &value.literal {
-            Literal::Path(_) if spelled.item != Item::Unknown => errors.push(value::not_a_literal(value)),
+            Literal::Path(_) if spelled.item != Item::Unknown => {
+                errors.push(value::not_a_literal(value))
+            }
             literal => {
-                if let Some(message) = misfit(literal, value, spelled.item).or_else(|| outside(value, field, regex)) {
+                if let Some(message) =
+                    misfit(literal, value, spelled.item).or_else(|| outside(value, field, regex))
+                {
                     errors.at(&value.tokens, message);
                 }
             }
@@ -164,17 +206,24 @@ fn misfit(literal: &Literal, value: &Value, item: Item) -> Option<String> {
             }
             format!("{number} is outside the range of `{name}`, which is {min} to {max}")
         }
-        (Item::Integer { name, .. }, Literal::Float(number)) if number.fract() == 0.0 && number.abs() < 1e15 => {
-            format!("a `{name}` is a whole number: write `{number:.0}`")
+        (Item::Integer { name, .. }, Literal::Float(number))
+            if number.fract() == 0.0 && number.abs() < 1e15 =>
+        {
+            format!("`{name}` is a whole number: write `{number:.0}`")
         }
         (Item::String, Literal::Int(_) | Literal::Float(_) | Literal::Bool(_)) => {
-            format!("a `String` is a text: write `\"{value}\"`")
+            format!("`String` is a text: write `\"{value}\"`")
         }
-        (Item::Object, _) => "an object has no literal: leave the default out and make the field an `Option`".to_owned(),
-        (Item::String | Item::Path, _) => format!("a `{}` is a text in double quotes", type_name(item)),
-        (Item::Bool, _) => "a `bool` is `true` or `false`".to_owned(),
-        (Item::Integer { name, .. }, _) => format!("a `{name}` is a whole number"),
-        (Item::F32 | Item::F64, _) => format!("an `{}` is a number", type_name(item)),
+        (Item::Object, _) => {
+            "an object has no literal: leave the default out and make the field an `Option`"
+                .to_owned()
+        }
+        (Item::String | Item::Path, _) => {
+            format!("`{}` is written as a text in double quotes", type_name(item))
+        }
+        (Item::Bool, _) => "`bool` is `true` or `false`".to_owned(),
+        (Item::Integer { name, .. }, _) => format!("`{name}` is a whole number"),
+        (Item::F32 | Item::F64, _) => format!("`{}` is a number", type_name(item)),
         (Item::Secret, _) => return None,
     })
 }
@@ -182,19 +231,37 @@ fn misfit(literal: &Literal, value: &Value, item: Item) -> Option<String> {
 /// Why a default is not valid by the field's own rules.
 fn outside(value: &Value, field: &Field, regex: Option<&regex::Regex>) -> Option<String> {
     let options = &field.options;
-    if let Some(ge) = options.ge.as_ref().filter(|ge| compare(value, &ge.value) == Some(Ordering::Less)) {
+    if let Some(ge) =
+        options.ge.as_ref().filter(|ge| compare(value, &ge.value) == Some(Ordering::Less))
+    {
         return Some(format!("the default {value} is less than `ge`, {}", ge.value));
     }
-    if let Some(le) = options.le.as_ref().filter(|le| compare(value, &le.value) == Some(Ordering::Greater)) {
+    if let Some(le) =
+        options.le.as_ref().filter(|le| compare(value, &le.value) == Some(Ordering::Greater))
+    {
         return Some(format!("the default {value} is greater than `le`, {}", le.value));
     }
     if let Literal::Str(text) = &value.literal {
         let length = text.chars().count() as i128;
-        if let Some(min) = options.min_length.as_ref().filter(|min| integer(&min.value).is_some_and(|min| length < min)) {
-            return Some(format!("the default is {length} characters long, and `min_length` is {}", min.value));
+        if let Some(min) = options
+            .min_length
+            .as_ref()
+            .filter(|min| integer(&min.value).is_some_and(|min| length < min))
+        {
+            return Some(format!(
+                "the default is {length} characters long, and `min_length` is {}",
+                min.value
+            ));
         }
-        if let Some(max) = options.max_length.as_ref().filter(|max| integer(&max.value).is_some_and(|max| length > max)) {
-            return Some(format!("the default is {length} characters long, and `max_length` is {}", max.value));
+        if let Some(max) = options
+            .max_length
+            .as_ref()
+            .filter(|max| integer(&max.value).is_some_and(|max| length > max))
+        {
+            return Some(format!(
+                "the default is {length} characters long, and `max_length` is {}",
+                max.value
+            ));
         }
         if regex.is_some_and(|regex| !regex.is_match(text)) {
             return Some(format!("the default {value} does not match `regex`"));
@@ -223,7 +290,10 @@ fn integer(value: &Value) -> Option<i128> {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a whole number is compared with a float as the float nearest to it")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a whole number is compared with a float as the float nearest to it"
+)]
 fn as_f64(literal: &Literal) -> Option<f64> {
     match literal {
         Literal::Int(number) => Some(*number as f64),
@@ -252,10 +322,12 @@ mod tests {
     use super::*;
 
     fn messages(field: &str) -> Vec<String> {
-        let item: syn::ItemStruct = syn::parse_str(&format!("struct Inputs {{ {field} }}")).unwrap();
+        let item: syn::ItemStruct =
+            syn::parse_str(&format!("struct Inputs {{ {field} }}")).unwrap();
         let field = item.fields.iter().next().unwrap();
         let mut errors = Errors::default();
-        let field = Field::read(field.ident.as_ref().unwrap(), &field.ty, &field.attrs, &mut errors);
+        let field =
+            Field::read(field.ident.as_ref().unwrap(), &field.ty, &field.attrs, &mut errors);
         check(&field, &mut errors);
         errors.messages()
     }
@@ -285,29 +357,65 @@ mod tests {
     #[test]
     fn each_mistake_is_one_message() {
         for (field, message) in [
-            ("#[input(default = 2e-3, le = 1e-3)] a: f64", "the default 0.002 is greater than `le`, 0.001"),
+            (
+                "#[input(default = 2e-3, le = 1e-3)] a: f64",
+                "the default 0.002 is greater than `le`, 0.001",
+            ),
             ("#[input(default = -1, ge = 0.0)] a: f32", "the default -1 is less than `ge`, 0.0"),
-            ("#[input(default = 256)] a: u8", "256 is outside the range of `u8`, which is 0 to 255"),
+            (
+                "#[input(default = 256)] a: u8",
+                "256 is outside the range of `u8`, which is 0 to 255",
+            ),
             ("#[input(ge = -1)] a: u8", "-1 is outside the range of `u8`, which is 0 to 255"),
             ("#[input(ge = 2, le = 1)] a: Alias", "`ge` is 2, which is more than `le`, 1"),
-            ("#[input(default = 3.0)] a: u8", "a `u8` is a whole number: write `3`"),
+            ("#[input(default = 3.0)] a: u8", "`u8` is a whole number: write `3`"),
             ("#[input(default = 1e39)] a: f32", "1e39 is outside the range of `f32`"),
-            ("#[input(default = \"\", min_length = 1)] a: Alias", "the default is 0 characters long, and `min_length` is 1"),
-            ("#[input(default = \"éé\", max_length = 1)] a: String", "the default is 2 characters long, and `max_length` is 1"),
-            ("#[input(default = \"B\", regex = \"^[a-z]$\")] a: String", "the default \"B\" does not match `regex`"),
-            ("#[input(default = 3, choices = [1, 2])] a: i64", "the default 3 is not one of the choices, [1, 2]"),
+            (
+                "#[input(default = \"\", min_length = 1)] a: Alias",
+                "the default is 0 characters long, and `min_length` is 1",
+            ),
+            (
+                "#[input(default = \"éé\", max_length = 1)] a: String",
+                "the default is 2 characters long, and `max_length` is 1",
+            ),
+            (
+                "#[input(default = \"B\", regex = \"^[a-z]$\")] a: String",
+                "the default \"B\" does not match `regex`",
+            ),
+            (
+                "#[input(default = 3, choices = [1, 2])] a: i64",
+                "the default 3 is not one of the choices, [1, 2]",
+            ),
             ("#[input(choices = [1, 1])] a: Alias", "the choice 1 is there twice"),
-            ("#[input(choices = [1, \"a\"])] a: Alias", "choices are all texts or all whole numbers"),
+            (
+                "#[input(choices = [1, \"a\"])] a: Alias",
+                "choices are all texts or all whole numbers",
+            ),
             ("#[input(choices = [])] a: String", "`choices` is empty: no value would be valid"),
             ("#[input(choices = [\"\"])] a: String", "a choice is not empty"),
-            ("#[input(ge = 1)] a: String", "`ge` is for numbers, and this is a `String`: `min_length` is for texts"),
-            ("#[input(regex = \"a\")] a: Path", "`regex` is for `String`, and this is a `Path`"),
-            ("#[input(choices = [1])] a: bool", "`choices` is for `String` and integers, and this is a `bool`"),
-            ("#[input(default = 3)] a: String", "a `String` is a text: write `\"3\"`"),
+            (
+                "#[input(ge = 1)] a: String",
+                "`ge` is for numbers, and this type is `String`: `min_length` is for texts",
+            ),
+            ("#[input(regex = \"a\")] a: Path", "`regex` is for `String`, and this type is `Path`"),
+            (
+                "#[input(choices = [1])] a: bool",
+                "`choices` is for `String` and integers, and this type is `bool`",
+            ),
+            ("#[input(default = 3)] a: String", "`String` is a text: write `\"3\"`"),
             ("#[input(default = 3)] a: Vec<u8>", "this is a list: write `default = [3]`"),
-            ("#[input(default = [3])] a: u8", "this is a `u8` and not a list: write the default without brackets"),
-            ("#[input(default = [1, 300])] a: Vec<u8>", "300 is outside the range of `u8`, which is 0 to 255"),
-            ("#[input(min_length = 3, max_length = 2)] a: String", "`min_length` is 3, which is more than `max_length`, 2"),
+            (
+                "#[input(default = [3])] a: u8",
+                "`u8` is not a list: write the default without brackets",
+            ),
+            (
+                "#[input(default = [1, 300])] a: Vec<u8>",
+                "300 is outside the range of `u8`, which is 0 to 255",
+            ),
+            (
+                "#[input(min_length = 3, max_length = 2)] a: String",
+                "`min_length` is 3, which is more than `max_length`, 2",
+            ),
         ] {
             assert_eq!(messages(field), [message], "{field}");
         }

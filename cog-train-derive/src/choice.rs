@@ -45,9 +45,13 @@ fn read<'a>(input: &'a DeriveInput, errors: &mut Errors) -> Vec<(&'a Ident, Stri
             errors.at(&variant.fields, "a choice is a name: write the variant without fields");
         }
         let renamed = rename(variant, errors);
-        let name = renamed.as_ref().map_or_else(|| snake_case(&variant.ident.unraw().to_string()), syn::LitStr::value);
+        let name = renamed
+            .as_ref()
+            .map_or_else(|| snake_case(&variant.ident.unraw().to_string()), syn::LitStr::value);
         if let Some((other, _)) = names.iter().find(|(_, taken)| *taken == name) {
-            let message = format!("`{name}` is already the name of `{other}`: write `#[choice(rename = \"...\")]`");
+            let message = format!(
+                "`{name}` is already the name of `{other}`: write `#[choice(rename = \"...\")]`"
+            );
             match &renamed {
                 Some(literal) => errors.at(literal, message),
                 // Two variants of one identifier are the compiler's to report.
@@ -64,14 +68,21 @@ fn rename(variant: &Variant, errors: &mut Errors) -> Option<syn::LitStr> {
     let mut renamed = None;
     attr::for_each_option(&variant.attrs, "choice", errors, |option, value, errors| {
         if option != "rename" {
-            return errors.at(option, attr::unknown(&option.to_string(), &["rename"], &[("name", "rename")]));
+            return errors.at(
+                option,
+                attr::unknown(&option.to_string(), &["rename"], &[("name", "rename")]),
+            );
         }
         if renamed.is_some() {
             return errors.at(option, "`rename` is given twice");
         }
         match value {
-            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) if !text.value().is_empty() => renamed = Some(text),
-            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => errors.at(text, "a choice is not empty"),
+            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) if !text.value().is_empty() => {
+                renamed = Some(text)
+            }
+            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => {
+                errors.at(text, "a choice is not empty")
+            }
             Some(value) => errors.at(value, "`rename` is a text in double quotes"),
             None => errors.at(option, "write `rename = \"...\"`"),
         }
@@ -80,7 +91,8 @@ fn rename(variant: &Variant, errors: &mut Errors) -> Option<syn::LitStr> {
 }
 
 fn emit(ident: &Ident, names: &[(&Ident, String)]) -> TokenStream {
-    let (variants, names): (Vec<_>, Vec<_>) = names.iter().map(|(variant, name)| (*variant, name)).unzip();
+    let (variants, names): (Vec<_>, Vec<_>) =
+        names.iter().map(|(variant, name)| (*variant, name)).unzip();
     quote! {
         #[automatically_derived]
         impl ::cog_train::Choice for #ident {

@@ -5,19 +5,26 @@
 //! and fail the other, so it is refused, with the spelling that both read alike.
 
 use regex_syntax::ast::{
-    AssertionKind, Ast, ClassPerlKind, ClassSet, ClassSetItem, ClassUnicode, ClassUnicodeKind, ClassUnicodeOpKind,
-    GroupKind, HexLiteralKind, Literal, LiteralKind, RepetitionOp, Span, SpecialLiteralKind,
+    AssertionKind, Ast, ClassPerlKind, ClassSet, ClassSetItem, ClassUnicode, ClassUnicodeKind,
+    ClassUnicodeOpKind, GroupKind, HexLiteralKind, Literal, LiteralKind, RepetitionOp, Span,
+    SpecialLiteralKind,
 };
 
 /// The compiled pattern, or the sentence that says what to write.
 pub(crate) fn compile(pattern: &str) -> Result<regex::Regex, String> {
-    let broken = |why: String, at: Option<&Span>| match at.map(|at| &pattern[at.start.offset..at.end.offset]) {
-        Some(piece) if !piece.is_empty() => format!("this regex does not compile: {why}: `{piece}`"),
+    let broken = |why: String, at: Option<&Span>| match at
+        .map(|at| &pattern[at.start.offset..at.end.offset])
+    {
+        Some(piece) if !piece.is_empty() => {
+            format!("this regex does not compile: {why}: `{piece}`")
+        }
         _ => format!("this regex does not compile: {why}"),
     };
     regex_syntax::Parser::new().parse(pattern).map_err(|error| match &error {
         regex_syntax::Error::Parse(error) => broken(error.kind().to_string(), Some(error.span())),
-        regex_syntax::Error::Translate(error) => broken(error.kind().to_string(), Some(error.span())),
+        regex_syntax::Error::Translate(error) => {
+            broken(error.kind().to_string(), Some(error.span()))
+        }
         error => broken(error.to_string(), None),
     })?;
     let ast = regex_syntax::ast::parse::Parser::new().parse(pattern).expect("it was parsed above");
@@ -58,26 +65,36 @@ impl Reader<'_> {
                 AssertionKind::StartLine | AssertionKind::EndLine => Ok(()),
                 AssertionKind::StartText => self.differs(&assertion.span, "write `^`"),
                 AssertionKind::EndText => self.differs(&assertion.span, "write `$`"),
-                _ => self.differs(&assertion.span, "write the characters that may stand there, `(^|[^A-Za-z0-9_])`"),
+                _ => self.differs(
+                    &assertion.span,
+                    "write the characters that may stand there, `(^|[^A-Za-z0-9_])`",
+                ),
             },
             Ast::ClassUnicode(class) => self.property(class),
-            Ast::ClassPerl(class) => self.differs(&class.span, perl(&class.kind, class.negated, false)),
+            Ast::ClassPerl(class) => {
+                self.differs(&class.span, perl(&class.kind, class.negated, false))
+            }
             Ast::ClassBracketed(class) => self.set(&class.kind),
             Ast::Repetition(repetition) => {
                 self.operator(&repetition.op)?;
                 let inner: &Ast = &repetition.ast;
                 if matches!(inner, Ast::Repetition(_) | Ast::Assertion(_) | Ast::Empty(_)) {
-                    return self.differs(&repetition.span, "put what is repeated in a group, `(?:...)`");
+                    return self
+                        .differs(&repetition.span, "put what is repeated in a group, `(?:...)`");
                 }
                 self.read(inner)
             }
             Ast::Group(group) => {
                 match &group.kind {
                     GroupKind::CaptureName { starts_with_p: true, .. } => {
-                        return self.differs(&group.span, "write `(?<name>...)`, or `(...)` without a name");
+                        return self.differs(
+                            &group.span,
+                            "write `(?<name>...)`, or `(...)` without a name",
+                        );
                     }
                     GroupKind::CaptureName { name, .. } if !is_identifier(&name.name) => {
-                        return self.differs(&name.span, "name the group by letters, digits and `_`");
+                        return self
+                            .differs(&name.span, "name the group by letters, digits and `_`");
                     }
                     GroupKind::NonCapturing(flags) if !flags.items.is_empty() => {
                         return self.differs(&group.span, NO_FLAGS);
@@ -86,7 +103,9 @@ impl Reader<'_> {
                 }
                 self.read(&group.ast)
             }
-            Ast::Alternation(alternation) => alternation.asts.iter().try_for_each(|ast| self.read(ast)),
+            Ast::Alternation(alternation) => {
+                alternation.asts.iter().try_for_each(|ast| self.read(ast))
+            }
             Ast::Concat(concat) => concat.asts.iter().try_for_each(|ast| self.read(ast)),
         }
     }
@@ -101,18 +120,25 @@ impl Reader<'_> {
     }
 
     fn literal(&self, literal: &Literal, in_class: bool) -> Alike {
-        let without = || self.differs(&literal.span, format!("write `{}` without the backslash", literal.c));
+        let without =
+            || self.differs(&literal.span, format!("write `{}` without the backslash", literal.c));
         match literal.kind {
-            LiteralKind::Verbatim if matches!(literal.c, ']' | '}') && (!in_class || literal.c == ']') => {
+            LiteralKind::Verbatim
+                if matches!(literal.c, ']' | '}') && (!in_class || literal.c == ']') =>
+            {
                 self.differs(&literal.span, format!(r"write `\{}`", literal.c))
             }
-            LiteralKind::Meta if !SYNTAX.contains(literal.c) && !(in_class && literal.c == '-') => without(),
+            LiteralKind::Meta if !SYNTAX.contains(literal.c) && !(in_class && literal.c == '-') => {
+                without()
+            }
             LiteralKind::Superfluous if literal.c != '/' => without(),
             LiteralKind::HexFixed(HexLiteralKind::UnicodeLong)
             | LiteralKind::HexBrace(HexLiteralKind::X | HexLiteralKind::UnicodeLong) => {
                 self.differs(&literal.span, format!(r"write `\u{{{:x}}}`", u32::from(literal.c)))
             }
-            LiteralKind::Special(SpecialLiteralKind::Bell) => self.differs(&literal.span, r"write `\x07`"),
+            LiteralKind::Special(SpecialLiteralKind::Bell) => {
+                self.differs(&literal.span, r"write `\x07`")
+            }
             _ => Ok(()),
         }
     }
@@ -120,7 +146,8 @@ impl Reader<'_> {
     fn set(&self, set: &ClassSet) -> Alike {
         match set {
             ClassSet::Item(item) => self.set_item(item),
-            ClassSet::BinaryOp(op) => self.differs(&op.span, "write the set's characters out, without `&&`, `--` and `~~`"),
+            ClassSet::BinaryOp(op) => self
+                .differs(&op.span, "write the set's characters out, without `&&`, `--` and `~~`"),
         }
     }
 
@@ -136,14 +163,18 @@ impl Reader<'_> {
                 self.differs(&class.span, "write the characters, `a-z` for `[:lower:]`")
             }
             ClassSetItem::Unicode(class) => self.property(class),
-            ClassSetItem::Perl(class) => self.differs(&class.span, perl(&class.kind, class.negated, true)),
-            ClassSetItem::Bracketed(class) => {
-                self.differs(&class.span, r"write the characters without brackets, and a bracket itself as `\[`")
+            ClassSetItem::Perl(class) => {
+                self.differs(&class.span, perl(&class.kind, class.negated, true))
             }
+            ClassSetItem::Bracketed(class) => self.differs(
+                &class.span,
+                r"write the characters without brackets, and a bracket itself as `\[`",
+            ),
             ClassSetItem::Union(union) => {
                 for pair in union.items.windows(2) {
                     if pair.iter().all(is_hyphen) {
-                        return self.differs(&union.span, "write one `-`, at the end of the brackets");
+                        return self
+                            .differs(&union.span, "write one `-`, at the end of the brackets");
                     }
                 }
                 union.items.iter().try_for_each(|item| self.set_item(item))
@@ -154,11 +185,18 @@ impl Reader<'_> {
     /// `\p{...}`: Rust takes names in any case and shortened, ECMA-262 takes the standard's own only.
     fn property(&self, class: &ClassUnicode) -> Alike {
         let remedy = match &class.kind {
-            ClassUnicodeKind::OneLetter(letter) => format!(r"write `\{}{{{letter}}}`", if class.negated { 'P' } else { 'p' }),
-            ClassUnicodeKind::Named(name) if GENERAL_CATEGORIES.contains(&name.as_str()) => return Ok(()),
-            ClassUnicodeKind::Named(name) if BINARY_PROPERTIES.contains(&name.as_str()) => return Ok(()),
+            ClassUnicodeKind::OneLetter(letter) => {
+                format!(r"write `\{}{{{letter}}}`", if class.negated { 'P' } else { 'p' })
+            }
+            ClassUnicodeKind::Named(name) if GENERAL_CATEGORIES.contains(&name.as_str()) => {
+                return Ok(());
+            }
+            ClassUnicodeKind::Named(name) if BINARY_PROPERTIES.contains(&name.as_str()) => {
+                return Ok(());
+            }
             ClassUnicodeKind::NamedValue { op: ClassUnicodeOpKind::Equal, name, value }
-                if matches!(name.as_str(), "Script" | "sc" | "Script_Extensions" | "scx") && is_title_case(value) =>
+                if matches!(name.as_str(), "Script" | "sc" | "Script_Extensions" | "scx")
+                    && is_title_case(value) =>
             {
                 return Ok(());
             }
@@ -174,8 +212,9 @@ const SYNTAX: &str = r"^$\.*+?()[]{}|/";
 const NO_FLAGS: &str = "write the pattern without flags, `[Aa]` in the place of `(?i)a`";
 
 const GENERAL_CATEGORIES: [&str; 36] = [
-    "L", "Lu", "Ll", "Lt", "LC", "Lm", "Lo", "M", "Mn", "Mc", "Me", "N", "Nd", "Nl", "No", "P", "Pc", "Pd", "Ps", "Pe",
-    "Pi", "Pf", "Po", "S", "Sm", "Sc", "Sk", "So", "Z", "Zs", "Zl", "Zp", "C", "Cc", "Cf", "Co",
+    "L", "Lu", "Ll", "Lt", "LC", "Lm", "Lo", "M", "Mn", "Mc", "Me", "N", "Nd", "Nl", "No", "P",
+    "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S", "Sm", "Sc", "Sk", "So", "Z", "Zs", "Zl", "Zp",
+    "C", "Cc", "Cf", "Co",
 ];
 
 const BINARY_PROPERTIES: [&str; 5] = ["Alphabetic", "Lowercase", "Uppercase", "White_Space", "Any"];
@@ -208,7 +247,8 @@ fn is_identifier(name: &str) -> bool {
 fn is_title_case(name: &str) -> bool {
     name.split('_').all(|word| {
         let mut letters = word.chars();
-        letters.next().is_some_and(|first| first.is_ascii_uppercase()) && letters.all(|c| c.is_ascii_lowercase())
+        letters.next().is_some_and(|first| first.is_ascii_uppercase())
+            && letters.all(|c| c.is_ascii_lowercase())
     })
 }
 
@@ -219,8 +259,30 @@ mod tests {
 
     /// Characters on which the two dialects are known to part.
     const TEXTS: [&str; 24] = [
-        "", "a", "A", "z", "_", "-", "5", "\u{665}", "é", "\u{3b1}", "\u{1f600}", " ", "\t", "\n", "\r", "\u{85}", "\u{a0}",
-        "\u{2028}", "\u{feff}", "]", "[", "&", "a-b_c", "\u{7}",
+        "",
+        "a",
+        "A",
+        "z",
+        "_",
+        "-",
+        "5",
+        "\u{665}",
+        "é",
+        "\u{3b1}",
+        "\u{1f600}",
+        " ",
+        "\t",
+        "\n",
+        "\r",
+        "\u{85}",
+        "\u{a0}",
+        "\u{2028}",
+        "\u{feff}",
+        "]",
+        "[",
+        "&",
+        "a-b_c",
+        "\u{7}",
     ];
 
     fn schema(pattern: &str) -> jsonschema::Validator {
@@ -232,16 +294,43 @@ mod tests {
         let Ok(regex) = compile(pattern) else { return };
         let schema = schema(pattern);
         for text in texts {
-            assert_eq!(schema.is_valid(&(*text).into()), regex.is_match(text), "{pattern:?} on {text:?}");
+            assert_eq!(
+                schema.is_valid(&(*text).into()),
+                regex.is_match(text),
+                "{pattern:?} on {text:?}"
+            );
         }
     }
 
     #[test]
     fn common_patterns_are_read_alike() {
         for pattern in [
-            "^[a-z0-9-]+$", "", "^(a|b)*$", "^(?:a|b){2,3}?$", r"^\p{Lu}\P{Lu}$", r"[^\n]", r"^\x41\u0042$", r"\u{1f600}",
-            r"^[\]\[\\^-]$", r"^[a&b~c]$", r"a\.b\/c", r"^[+-]?[0-9]+$", r"(?<year>[0-9]{4})", r"^\p{Script=Greek}$",
-            r"[\-a]", "[a-]", "[-a]", "[^-a]", "[a-c-e]", r"\t|\v|\f", "a{2,}", "^$", r"\*", "[.*+?]", "é", "[😀-😃]",
+            "^[a-z0-9-]+$",
+            "",
+            "^(a|b)*$",
+            "^(?:a|b){2,3}?$",
+            r"^\p{Lu}\P{Lu}$",
+            r"[^\n]",
+            r"^\x41\u0042$",
+            r"\u{1f600}",
+            r"^[\]\[\\^-]$",
+            r"^[a&b~c]$",
+            r"a\.b\/c",
+            r"^[+-]?[0-9]+$",
+            r"(?<year>[0-9]{4})",
+            r"^\p{Script=Greek}$",
+            r"[\-a]",
+            "[a-]",
+            "[-a]",
+            "[^-a]",
+            "[a-c-e]",
+            r"\t|\v|\f",
+            "a{2,}",
+            "^$",
+            r"\*",
+            "[.*+?]",
+            "é",
+            "[😀-😃]",
         ] {
             assert!(compile(pattern).is_ok(), "{pattern:?}: {:?}", compile(pattern));
             assert_read_alike(pattern, &TEXTS);
@@ -294,15 +383,28 @@ mod tests {
             ("^*a", "in a group"),
         ] {
             let message = compile(pattern).expect_err(pattern);
-            assert!(message.starts_with("JSON Schema") && message.contains(remedy), "{pattern:?}: {message}");
+            assert!(
+                message.starts_with("JSON Schema") && message.contains(remedy),
+                "{pattern:?}: {message}"
+            );
         }
     }
 
     #[test]
     fn what_does_not_compile_says_where() {
-        for (pattern, piece) in [("(a", "`(`"), ("[a", "`[`"), ("a{3,2}", "`{3,2}`"), ("(?=a)", "`(?=`"), (r"(a)\1", r"`\1`"), (r"\p{Nope}", r"`\p{Nope}`")] {
+        for (pattern, piece) in [
+            ("(a", "`(`"),
+            ("[a", "`[`"),
+            ("a{3,2}", "`{3,2}`"),
+            ("(?=a)", "`(?=`"),
+            (r"(a)\1", r"`\1`"),
+            (r"\p{Nope}", r"`\p{Nope}`"),
+        ] {
             let message = compile(pattern).expect_err(pattern);
-            assert!(message.starts_with("this regex does not compile") && message.ends_with(piece), "{message}");
+            assert!(
+                message.starts_with("this regex does not compile") && message.ends_with(piece),
+                "{message}"
+            );
         }
         assert!(compile("(?:(?:(?:[0-9]{99}){99}){99}){99}").is_err());
     }

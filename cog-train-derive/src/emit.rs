@@ -68,7 +68,10 @@ fn row(field: &Field) -> TokenStream {
         let items = value.items().iter().map(literal);
         quote!(.choices(&[#(#items),*]))
     });
-    let deprecated = options.deprecated.as_ref().filter(|written| matches!(written.value.literal, Literal::Bool(true)));
+    let deprecated = options
+        .deprecated
+        .as_ref()
+        .filter(|written| matches!(written.value.literal, Literal::Bool(true)));
     let deprecated = deprecated.map(|_| quote!(.deprecated()));
     quote! {
         ::cog_train::input::Spec::new(#name, #ty)
@@ -100,7 +103,9 @@ fn literal(value: &Value) -> TokenStream {
             quote!(Float(#number))
         }
         Literal::Str(text) => quote!(Str(#text)),
-        Literal::Path(path) => quote_spanned!(path.span()=> Variant(|| ::cog_train::Choice::name(&#path))),
+        Literal::Path(path) => {
+            quote_spanned!(path.span()=> Variant(|| ::cog_train::Choice::name(&#path)))
+        }
         Literal::List(items) => {
             let items = items.iter().map(literal);
             quote!(List(&[#(#items),*]))
@@ -167,7 +172,9 @@ fn checks(field: &Field) -> Vec<TokenStream> {
     }
     if let Some(Written { name, value }) = &options.choices {
         checks.push(call(name.span(), "choices", None));
-        checks.extend(value.items().iter().map(|choice| call(choice.span(), "choice", Some(literal(choice)))));
+        checks.extend(
+            value.items().iter().map(|choice| call(choice.span(), "choice", Some(literal(choice)))),
+        );
     }
     if let Some(Written { value, .. }) = &options.default {
         let is_list = matches!(value.literal, Literal::List(_));
@@ -177,7 +184,11 @@ fn checks(field: &Field) -> Vec<TokenStream> {
         for value in value.items() {
             checks.push(match &value.literal {
                 Literal::Path(path) => variant(path, field),
-                _ => call(value.span(), if is_list { "item" } else { "single" }, Some(literal(value))),
+                _ => call(
+                    value.span(),
+                    if is_list { "item" } else { "single" },
+                    Some(literal(value)),
+                ),
             });
         }
     }

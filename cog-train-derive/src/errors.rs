@@ -35,7 +35,11 @@ impl Errors {
 }
 
 /// The name that `written` was meant to be: a known synonym, or the nearest by spelling.
-pub(crate) fn nearest<'a>(written: &str, names: &[&'a str], synonyms: &[(&str, &'a str)]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    written: &str,
+    names: &[&'a str],
+    synonyms: &[(&str, &'a str)],
+) -> Option<&'a str> {
     let lower = written.to_lowercase();
     if let Some((_, name)) = synonyms.iter().find(|(synonym, _)| *synonym == lower) {
         return Some(name);

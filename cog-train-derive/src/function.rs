@@ -20,7 +20,10 @@ enum Argument {
 pub(crate) fn expand(arguments: TokenStream, function: &ItemFn) -> TokenStream {
     let mut errors = Errors::default();
     if !arguments.is_empty() {
-        errors.at(arguments, "`#[cog_train::train]` has no options: those of an input go before its parameter");
+        errors.at(
+            arguments,
+            "`#[cog_train::train]` has no options: those of an input go before its parameter",
+        );
     }
     signature(function, &mut errors);
     let (fields, order) = parameters(function, &mut errors);
@@ -41,6 +44,18 @@ pub(crate) fn expand(arguments: TokenStream, function: &ItemFn) -> TokenStream {
     quote!(#plain #name #trainer)
 }
 
+/// What is no function, or one that the compiler will refuse itself.
+pub(crate) fn refuse(error: syn::Error, item: TokenStream) -> TokenStream {
+    let Ok(item) = syn::parse2::<syn::Item>(item) else { return error.to_compile_error() };
+    let mut errors = Errors::default();
+    errors.push(syn::Error::new(
+        error.span(),
+        "`#[cog_train::train]` is for functions: for a type, implement `cog_train::Trainer`",
+    ));
+    let errors = errors.to_compile_errors();
+    quote!(#errors #item)
+}
+
 /// What a trainer function cannot be.
 fn signature(function: &ItemFn, errors: &mut Errors) {
     let signature = &function.sig;
@@ -56,14 +71,18 @@ fn signature(function: &ItemFn, errors: &mut Errors) {
     refuse_generics(&signature.generics, "#[cog_train::train]", errors);
     match &signature.output {
         ReturnType::Default => {
-            errors.at(&signature.ident, "a trainer returns what it made: write `-> Result<Path>` or another output");
+            errors.at(
+                &signature.ident,
+                "a trainer returns what it made: write `-> Result<Path>` or another output",
+            );
         }
         ReturnType::Type(_, ty) if spelled::is_unit(ty) => {
             errors.at(ty, "a trainer returns what it made: write `Result<Path>` or another output");
         }
         ReturnType::Type(_, ty) => match &**ty {
             Type::ImplTrait(_) => errors.at(ty, "write the type itself: the schema names it"),
-            Type::Never(_) => errors.at(ty, "a trainer returns what it made: write `Result<Path>` or another output"),
+            Type::Never(_) => errors
+                .at(ty, "a trainer returns what it made: write `Result<Path>` or another output"),
             _ => {}
         },
     }
@@ -88,7 +107,9 @@ fn parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argume
                 Ok(()) if order.iter().any(|argument| matches!(argument, Argument::Job)) => {
                     errors.at(parameter, "`&mut Job` is there twice: there is one job");
                 }
-                Ok(()) => attr::refuse(&parameter.attrs, "input", "an input, and this is the job", errors),
+                Ok(()) => {
+                    attr::refuse(&parameter.attrs, "input", "an input, and this is the job", errors)
+                }
                 Err(error) => errors.push(error),
             }
             order.push(Argument::Job);
@@ -99,7 +120,10 @@ fn parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argume
                 fields.push(Field::read(&pat.ident, &parameter.ty, &parameter.attrs, errors));
                 order.push(Argument::Input);
             }
-            pat => errors.at(pat, "a parameter is an input, and its name is the input's: write `name: Type`"),
+            pat => errors.at(
+                pat,
+                "a parameter is an input, and its name is the input's: write `name: Type`",
+            ),
         }
     }
     (fields, order)
@@ -109,8 +133,14 @@ fn parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argume
 fn job(parameter: &PatType) -> Option<syn::Result<()>> {
     let wrong = |message: &str| Some(Err(syn::Error::new_spanned(&parameter.ty, message)));
     match &*parameter.ty {
-        Type::Reference(reference) if spelled::is_job(&reference.elem) && reference.mutability.is_some() => Some(Ok(())),
-        ty @ Type::Reference(reference) if spelled::is_job(&reference.elem) || spelled::is_job(ty) => {
+        Type::Reference(reference)
+            if spelled::is_job(&reference.elem) && reference.mutability.is_some() =>
+        {
+            Some(Ok(()))
+        }
+        ty @ Type::Reference(reference)
+            if spelled::is_job(&reference.elem) || spelled::is_job(ty) =>
+        {
             wrong("the job is changed by what it reports: write `&mut Job`")
         }
         ty if spelled::is_job(ty) => wrong("the job is lent: write `&mut Job`"),
@@ -138,12 +168,18 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
     let name = &sig.ident;
     let cfgs = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
     let set = &inputs.ident;
-    let (fields, types): (Vec<_>, Vec<_>) = inputs.fields.iter().map(|field| (&field.ident, &field.ty)).unzip();
+    let (fields, types): (Vec<_>, Vec<_>) =
+        inputs.fields.iter().map(|field| (&field.ident, &field.ty)).unzip();
     let table = emit::inputs(inputs, &Ident::new("TrainInputs", Span::mixed_site()));
     let ReturnType::Type(_, output) = &sig.output else { unreachable!("`signature` asks for one") };
     // At the return type's place, so that "cannot be returned by a trainer" is said there.
     let returned = |item: Ident| quote_spanned!(output.span()=> <#output as ::cog_train::__private::Returned>::#item);
-    let (returned, into_result) = (returned(Ident::new("Output", output.span())), returned(Ident::new("into_result", output.span())));
+    let (returned, into_result) = (
+        returned(Ident::new("Output", output.span())),
+        returned(Ident::new("into_result", output.span())),
+    );
+
+    let result = quote_spanned!(output.span()=> ::cog_train::anyhow::Result<Self::Output>);
 
     let given = Ident::new(if fields.is_empty() { "_" } else { "inputs" }, Span::mixed_site());
     let takes_job = order.iter().any(|argument| matches!(argument, Argument::Job));
@@ -175,7 +211,7 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
                     &mut self,
                     #given: Self::Inputs,
                     #job: &mut ::cog_train::Job,
-                ) -> ::cog_train::anyhow::Result<Self::Output> {
+                ) -> #result {
                     #into_result(#name(#(#arguments),*))
                 }
             }
@@ -189,7 +225,8 @@ fn with_errors(errors: &Errors, function: &ItemFn, mut plain: ItemFn) -> TokenSt
     let name = &function.sig.ident;
     if function.sig.receiver().is_some() {
         // Perhaps inside an `impl`, where no struct can stand; and without `self` the body has no meaning.
-        plain.sig.inputs = plain.sig.inputs.into_iter().filter(|input| matches!(input, FnArg::Typed(_))).collect();
+        plain.sig.inputs =
+            plain.sig.inputs.into_iter().filter(|input| matches!(input, FnArg::Typed(_))).collect();
         plain.block = syn::parse_quote!({ ::core::unimplemented!() });
         return quote!(#errors #[allow(unused_variables)] #plain);
     }
@@ -218,7 +255,9 @@ fn is_shared(attr: &Attribute) -> bool {
 /// The name of a type for `cog.yaml`, for messages and folders: its path's last segment.
 pub(crate) fn last_segment(ty: &Type) -> Option<String> {
     match ty {
-        Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.unraw().to_string()),
+        Type::Path(path) => {
+            path.path.segments.last().map(|segment| segment.ident.unraw().to_string())
+        }
         Type::Group(group) => last_segment(&group.elem),
         _ => None,
     }

@@ -35,7 +35,9 @@ impl Inputs {
         let fields = named_fields(input, derive, errors)
             .into_iter()
             .flatten()
-            .filter_map(|field| Some(Field::read(field.ident.as_ref()?, &field.ty, &field.attrs, errors)))
+            .filter_map(|field| {
+                Some(Field::read(field.ident.as_ref()?, &field.ty, &field.attrs, errors))
+            })
             .collect();
         Self { ident: input.ident.clone(), about: attr::docs(&input.attrs), fields }
     }
@@ -56,7 +58,14 @@ impl Field {
             Some(crate::value::Literal::Str(text)) => text.clone(),
             _ => attr::docs(attrs),
         };
-        Self { ident: ident.clone(), name: ident.unraw().to_string(), ty: ty.clone(), spelled, description, options }
+        Self {
+            ident: ident.clone(),
+            name: ident.unraw().to_string(),
+            ty: ty.clone(),
+            spelled,
+            description,
+            options,
+        }
     }
 }
 
@@ -92,9 +101,10 @@ pub(crate) fn named_fields<'a>(
 /// Whether there are generics, which is a mistake: one table and one schema belong to one type.
 pub(crate) fn refuse_generics(generics: &syn::Generics, what: &str, errors: &mut Errors) -> bool {
     if !generics.params.is_empty() {
-        errors.at(generics, format!("`{what}` is for types without generics and lifetimes: write the types out"));
+        errors
+            .at(generics, format!("`{what}` takes no generics and lifetimes: write the types out"));
     } else if let Some(clause) = &generics.where_clause {
-        errors.push(syn::Error::new(clause.span(), format!("`{what}` is for types without a `where` clause")));
+        errors.push(syn::Error::new(clause.span(), format!("`{what}` takes no `where` clause")));
     }
     !generics.params.is_empty() || generics.where_clause.is_some()
 }

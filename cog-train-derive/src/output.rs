@@ -15,16 +15,21 @@ pub(crate) fn expand(input: &DeriveInput, name: &Ident) -> TokenStream {
     let mut errors = Errors::default();
     // Cog finds a training's output in the schema by this name.
     if name == "TrainOutput" && input.ident != "TrainingOutput" {
-        errors.at(&input.ident, "a training's output is found by its name: write `struct TrainingOutput`");
+        errors.at(
+            &input.ident,
+            "a training's output is found by its name: write `struct TrainingOutput`",
+        );
     }
-    let fields: Vec<&Field> = named_fields(input, &name.to_string(), &mut errors).into_iter().flatten().collect();
+    let fields: Vec<&Field> =
+        named_fields(input, &name.to_string(), &mut errors).into_iter().flatten().collect();
     for field in &fields {
         if let Err(error) = spelled::output_field(&field.ty) {
             errors.push(error);
         }
     }
     let mut names = std::collections::HashSet::new();
-    let is_repeated = !fields.iter().all(|field| names.insert(field.ident.as_ref().map(Ident::unraw)));
+    let is_repeated =
+        !fields.iter().all(|field| names.insert(field.ident.as_ref().map(Ident::unraw)));
     if is_repeated || !errors.is_empty() {
         let (errors, fallback) = (errors.to_compile_errors(), fallback::output(input, name));
         return quote!(#errors #fallback);

@@ -73,7 +73,10 @@ impl Program {
                 if first {
                     program.trainer = named(ty, errors);
                 } else {
-                    errors.at(ty, "the trainer comes first, alone; the rest are options: `predictor = ...`");
+                    errors.at(
+                        ty,
+                        "the trainer comes first, alone; the rest are options: `predictor = ...`",
+                    );
                 }
             }
             first = false;
@@ -84,7 +87,12 @@ impl Program {
         Ok(program)
     }
 
-    fn option(&mut self, name: &Ident, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<()> {
+    fn option(
+        &mut self,
+        name: &Ident,
+        input: ParseStream<'_>,
+        errors: &mut Errors,
+    ) -> syn::Result<()> {
         match name.to_string().as_str() {
             "predictor" => self.predictor = named(input.parse()?, errors),
             "config" => match input.parse::<LitStr>() {
@@ -98,7 +106,10 @@ impl Program {
                 let value: syn::Expr = input.parse()?;
                 self.system_allocator = true;
                 if !matches!(&value, syn::Expr::Path(path) if path.path.is_ident("system")) {
-                    errors.at(value, "write `allocator = system` to keep the system's, or leave it out");
+                    errors.at(
+                        value,
+                        "write `allocator = system` to keep the system's, or leave it out",
+                    );
                 }
             }
             word => {
@@ -136,7 +147,9 @@ fn emit(program: &Program) -> TokenStream {
     });
     let config = match &program.config {
         Some(file) => Some(quote!(.config(#file, ::core::include_str!(#file)))),
-        None => beside_manifest().map(|file| quote!(.config("cog.yaml", ::core::include_str!(#file)))),
+        None => {
+            beside_manifest().map(|file| quote!(.config("cog.yaml", ::core::include_str!(#file))))
+        }
     };
     quote! {
         #allocator
@@ -199,9 +212,15 @@ mod tests {
             ("T, predicter = P", "unknown option `predicter`: did you mean `predictor`?"),
             ("T, predictor = P, predictor = Q", "`predictor` is given twice"),
             ("T, P", "the trainer comes first, alone; the rest are options: `predictor = ...`"),
-            ("predictor = P, T", "the trainer comes first, alone; the rest are options: `predictor = ...`"),
+            (
+                "predictor = P, T",
+                "the trainer comes first, alone; the rest are options: `predictor = ...`",
+            ),
             ("T, config = CONFIG", "`config` is a file's name in double quotes"),
-            ("T, allocator = mimalloc", "write `allocator = system` to keep the system's, or leave it out"),
+            (
+                "T, allocator = mimalloc",
+                "write `allocator = system` to keep the system's, or leave it out",
+            ),
             ("(T, U)", "write the name of a type: `cog.yaml` refers to it"),
         ] {
             assert_eq!(messages(text), [message], "{text}");
@@ -210,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_name_is_the_last_segment() {
-        for (ty, name) in [("T", "T"), ("a::b::T", "T"), ("a::T<b::U>", "T"), ("r#train", "train")] {
+        for (ty, name) in [("T", "T"), ("a::b::T", "T"), ("a::T<b::U>", "T"), ("r#train", "train")]
+        {
             assert_eq!(last_segment(&syn::parse_str(ty).unwrap()).as_deref(), Some(name));
         }
     }

@@ -14,7 +14,11 @@ pub(crate) struct Spelled {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Item {
     String,
-    Integer { name: &'static str, min: i128, max: i128 },
+    Integer {
+        name: &'static str,
+        min: i128,
+        max: i128,
+    },
     F32,
     F64,
     Bool,
@@ -66,10 +70,16 @@ fn list_or_item(ty: &Type, single: Option<bool>) -> syn::Result<Spelled> {
         return Ok(Spelled { item, list: if item == Item::Unknown { None } else { single } });
     };
     if argument(inner, Wrapper::Vec).is_some() {
-        return wrong(inner, "lists are not nested: write `Vec<T>`, or `serde_json::Value` for any other shape");
+        return wrong(
+            inner,
+            "lists are not nested: write `Vec<T>`, or `serde_json::Value` for any other shape",
+        );
     }
     if argument(inner, Wrapper::Option).is_some() {
-        return wrong(inner, "the items of a list are not optional: write `Vec<T>` or `Option<Vec<T>>`");
+        return wrong(
+            inner,
+            "the items of a list are not optional: write `Vec<T>` or `Option<Vec<T>>`",
+        );
     }
     Ok(Spelled { item: item(inner)?, list: Some(true) })
 }
@@ -78,12 +88,16 @@ fn item(ty: &Type) -> syn::Result<Item> {
     let ty = bare(ty);
     let Type::Path(path) = ty else {
         return match ty {
-            Type::Reference(reference) if names(&reference.elem).as_deref() == Some(&["str".to_owned()][..]) => {
+            Type::Reference(reference)
+                if names(&reference.elem).as_deref() == Some(&["str".to_owned()][..]) =>
+            {
                 wrong(ty, "an input owns its value: write `String`")
             }
             Type::Reference(_) => wrong(ty, "an input owns its value: write the type without `&`"),
             Type::Array(_) | Type::Slice(_) => wrong(ty, "write a list as `Vec<T>`"),
-            Type::Tuple(_) => wrong(ty, "a tuple is not an input: write one field for each value, or `Vec<T>`"),
+            Type::Tuple(_) => {
+                wrong(ty, "a tuple is not an input: write one field for each value, or `Vec<T>`")
+            }
             // `_`, `typeof`, a macro: the compiler's own sentences are the right ones.
             Type::Infer(_) | Type::Macro(_) | Type::Verbatim(_) => Ok(Item::Unknown),
             _ => wrong(ty, INPUT_TYPES),
@@ -99,7 +113,8 @@ fn item(ty: &Type) -> syn::Result<Item> {
 
 /// The kind that a path names, by all the ways to the same type.
 fn known(names: &[&str]) -> Result<Item, &'static str> {
-    const FILE: &str = "a file is written `cog_train::Path`, which is fetched before `train` is called";
+    const FILE: &str =
+        "a file is written `cog_train::Path`, which is fetched before `train` is called";
     const OBJECT: &str = "an object is written `serde_json::Map<String, serde_json::Value>`";
     Ok(match names {
         ["String"] | ["std" | "alloc", "string", "String"] => Item::String,
@@ -107,21 +122,33 @@ fn known(names: &[&str]) -> Result<Item, &'static str> {
         ["f64"] | ["std" | "core", "primitive", "f64"] => Item::F64,
         ["bool"] | ["std" | "core", "primitive", "bool"] => Item::Bool,
         ["Path"] | ["cog_train", "Path"] | ["cog_train", "prelude" | "input", "Path"] => Item::Path,
-        ["Secret"] | ["cog_train", "Secret"] | ["cog_train", "prelude" | "input", "Secret"] => Item::Secret,
+        ["Secret"] | ["cog_train", "Secret"] | ["cog_train", "prelude" | "input", "Secret"] => {
+            Item::Secret
+        }
         ["serde_json", "Map"] | ["cog_train", "serde_json", "Map"] => Item::Object,
         ["serde_json", "Value"] | ["cog_train", "serde_json", "Value"] => Item::Any,
-        ["PathBuf"] | ["std", "path", "PathBuf" | "Path"] | ["path", "PathBuf" | "Path"] => return Err(FILE),
+        ["PathBuf"] | ["std", "path", "PathBuf" | "Path"] | ["path", "PathBuf" | "Path"] => {
+            return Err(FILE);
+        }
         ["Duration"] | ["std" | "core", "time", "Duration"] | ["time", "Duration"] => {
             return Err("write a duration as a number, `f64` or `u64`, and its unit in the name");
         }
-        ["HashMap" | "BTreeMap"] | ["std", "collections", "HashMap" | "BTreeMap"] => return Err(OBJECT),
-        ["i128" | "u128"] => return Err("128 bits are more than JSON's numbers hold: write `i64` or `u64`"),
-        ["char"] => return Err("write `String`, with `min_length = 1, max_length = 1` for one character"),
+        ["HashMap" | "BTreeMap"] | ["std", "collections", "HashMap" | "BTreeMap"] => {
+            return Err(OBJECT);
+        }
+        ["i128" | "u128"] => {
+            return Err("128 bits are more than JSON's numbers hold: write `i64` or `u64`");
+        }
+        ["char"] => {
+            return Err("write `String`, with `min_length = 1, max_length = 1` for one character");
+        }
         ["str"] => return Err("an input owns its value: write `String`"),
-        [name] | ["std" | "core", "primitive", name] => match INTEGERS.iter().find(|integer| integer.0 == *name) {
-            Some(&(name, min, max)) => Item::Integer { name, min, max },
-            None => Item::Unknown,
-        },
+        [name] | ["std" | "core", "primitive", name] => {
+            match INTEGERS.iter().find(|integer| integer.0 == *name) {
+                Some(&(name, min, max)) => Item::Integer { name, min, max },
+                None => Item::Unknown,
+            }
+        }
         _ => Item::Unknown,
     })
 }
@@ -145,7 +172,9 @@ pub(crate) fn output_field(ty: &Type) -> syn::Result<()> {
         ["PathBuf"] | ["std", "path", "PathBuf" | "Path"] | ["path", "PathBuf" | "Path"] => {
             wrong(item, "a file is written `cog_train::Path`")
         }
-        ["Secret"] | ["cog_train", "Secret"] => wrong(item, "a `Secret` is not returned: outputs are written to files and logs"),
+        ["Secret"] | ["cog_train", "Secret"] => {
+            wrong(item, "a `Secret` is not returned: outputs are written to files and logs")
+        }
         _ => Ok(()),
     }
 }
@@ -176,7 +205,9 @@ fn argument(ty: &Type, wrapper: Wrapper) -> Option<&Type> {
         _ => return None,
     };
     let Type::Path(path) = ty else { return None };
-    let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else { return None };
+    let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else {
+        return None;
+    };
     match arguments.args.iter().collect::<Vec<_>>()[..] {
         [GenericArgument::Type(inner)] if found == wrapper => Some(inner),
         _ => None,
@@ -191,10 +222,12 @@ fn names(ty: &Type) -> Option<Vec<String>> {
 
 fn lifetime(path: &TypePath) -> Option<&syn::Lifetime> {
     path.path.segments.iter().find_map(|segment| match &segment.arguments {
-        PathArguments::AngleBracketed(arguments) => arguments.args.iter().find_map(|argument| match argument {
-            GenericArgument::Lifetime(lifetime) => Some(lifetime),
-            _ => None,
-        }),
+        PathArguments::AngleBracketed(arguments) => {
+            arguments.args.iter().find_map(|argument| match argument {
+                GenericArgument::Lifetime(lifetime) => Some(lifetime),
+                _ => None,
+            })
+        }
         _ => None,
     })
 }
@@ -224,18 +257,29 @@ mod tests {
 
     #[test]
     fn every_way_to_a_type_is_known() {
-        for text in ["String", "std::string::String", "::std::string::String", "alloc::string::String", "(String)"] {
+        for text in [
+            "String",
+            "std::string::String",
+            "::std::string::String",
+            "alloc::string::String",
+            "(String)",
+        ] {
             assert_eq!(spelled(text), Ok((Item::String, Some(false))), "{text}");
             for text in [format!("Option<{text}>"), format!("::core::option::Option<{text}>")] {
                 assert_eq!(spelled(&text), Ok((Item::String, Some(false))), "{text}");
             }
-            for text in [format!("Vec<{text}>"), format!("std::option::Option<std::vec::Vec<{text}>>")] {
+            for text in
+                [format!("Vec<{text}>"), format!("std::option::Option<std::vec::Vec<{text}>>")]
+            {
                 assert_eq!(spelled(&text), Ok((Item::String, Some(true))), "{text}");
             }
         }
         assert_eq!(spelled("cog_train::Path"), Ok((Item::Path, Some(false))));
         assert_eq!(spelled("serde_json::Map<String, Value>"), Ok((Item::Object, Some(false))));
-        assert_eq!(spelled("u8"), Ok((Item::Integer { name: "u8", min: 0, max: 255 }, Some(false))));
+        assert_eq!(
+            spelled("u8"),
+            Ok((Item::Integer { name: "u8", min: 0, max: 255 }, Some(false)))
+        );
     }
 
     #[test]
@@ -251,10 +295,30 @@ mod tests {
     #[test]
     fn what_can_never_be_an_input_is_refused() {
         for text in [
-            "&str", "&'static str", "&u8", "[u8; 4]", "(u8, u8)", "()", "fn()", "dyn Fn()", "impl Fn()", "*const u8", "!",
-            "Option<Option<u8>>", "Vec<Vec<u8>>", "Vec<Option<u8>>", "Option<Vec<Option<u8>>>", "PathBuf", "char",
-            "std::path::PathBuf", "Option<std::path::Path>", "Duration", "Vec<std::time::Duration>", "Cow<'static, str>",
-            "HashMap<String, u8>", "u128",
+            "&str",
+            "&'static str",
+            "&u8",
+            "[u8; 4]",
+            "(u8, u8)",
+            "()",
+            "fn()",
+            "dyn Fn()",
+            "impl Fn()",
+            "*const u8",
+            "!",
+            "Option<Option<u8>>",
+            "Vec<Vec<u8>>",
+            "Vec<Option<u8>>",
+            "Option<Vec<Option<u8>>>",
+            "PathBuf",
+            "char",
+            "std::path::PathBuf",
+            "Option<std::path::Path>",
+            "Duration",
+            "Vec<std::time::Duration>",
+            "Cow<'static, str>",
+            "HashMap<String, u8>",
+            "u128",
         ] {
             assert!(spelled(text).is_err(), "{text}");
         }

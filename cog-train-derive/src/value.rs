@@ -63,16 +63,21 @@ fn literal(tokens: &Expr) -> syn::Result<Literal> {
             for item in &array.elems {
                 let item = Value::read(item.clone())?;
                 if matches!(item.literal, Literal::List(_)) {
-                    return Err(syn::Error::new_spanned(item.tokens, "a list in a list: lists are not nested"));
+                    return Err(syn::Error::new_spanned(
+                        item.tokens,
+                        "a list in a list: lists are not nested",
+                    ));
                 }
                 items.push(item);
             }
             Ok(Literal::List(items))
         }
-        Expr::Path(path) if path.path.is_ident("None") || path.path.is_ident("null") => Err(syn::Error::new_spanned(
-            tokens,
-            "leave `default` out: without it an `Option` that is not given is `None`",
-        )),
+        Expr::Path(path) if path.path.is_ident("None") || path.path.is_ident("null") => {
+            Err(syn::Error::new_spanned(
+                tokens,
+                "leave `default` out: without it an `Option` that is not given is `None`",
+            ))
+        }
         Expr::Path(path) => Ok(Literal::Path(path.clone())),
         _ => Err(syn::Error::new_spanned(tokens, NOT_A_LITERAL)),
     }
@@ -87,10 +92,12 @@ fn plain(lit: &Lit, tokens: &Expr) -> syn::Result<Literal> {
             Ok(number) => Ok(Literal::Int(number)),
             Err(_) => wrong("this number is too large for every integer type"),
         },
-        Lit::Float(number) if number.suffix().is_empty() => match number.base10_digits().parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Literal::Float(number)),
-            _ => wrong("this number is too large for an `f64`"),
-        },
+        Lit::Float(number) if number.suffix().is_empty() => {
+            match number.base10_digits().parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(Literal::Float(number)),
+                _ => wrong("this number is too large for an `f64`"),
+            }
+        }
         Lit::Int(number) => wrong(&format!(
             "write `{}` without `{}`: the field's type says what it is",
             number.base10_digits(),
@@ -119,7 +126,8 @@ impl fmt::Display for Value {
             Literal::Float(number) => write!(f, "{number:?}"),
             Literal::Str(text) => write!(f, "{text:?}"),
             Literal::Path(path) => {
-                let names: Vec<String> = path.path.segments.iter().map(|s| s.ident.to_string()).collect();
+                let names: Vec<String> =
+                    path.path.segments.iter().map(|s| s.ident.to_string()).collect();
                 f.write_str(&names.join("::"))
             }
             Literal::List(items) => {
@@ -138,7 +146,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, String> {
-        let value = Value::read(syn::parse_str(text).unwrap()).map_err(|error| error.to_string())?;
+        let value =
+            Value::read(syn::parse_str(text).unwrap()).map_err(|error| error.to_string())?;
         Ok(value.to_string())
     }
 
@@ -164,7 +173,19 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
-        for text in ["1 + 1", "f()", "a.b", "&1", "(1)", "{ 1 }", "concat!(\"a\")", "1..2", "-[1]", "!true", "Some(1)"] {
+        for text in [
+            "1 + 1",
+            "f()",
+            "a.b",
+            "&1",
+            "(1)",
+            "{ 1 }",
+            "concat!(\"a\")",
+            "1..2",
+            "-[1]",
+            "!true",
+            "Some(1)",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
         for text in ["1u8", "0.5f32", "1e999", "'a'", "b\"a\"", "c\"a\"", "[[1]]", "None", "null"] {

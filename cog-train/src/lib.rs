@@ -14,11 +14,11 @@ pub mod rng;
 pub mod runner;
 pub mod weights;
 
-mod job;
-mod predictor;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod job;
+mod predictor;
 mod trainer;
 
 pub use anyhow;
@@ -36,4 +36,6 @@ pub use progress::CancelToken;
 pub use trainer::{TrainInputs, Trainer};
 pub use weights::Weights;
 
-pub use cog_train_derive::{Choice, PredictInputs, PredictOutput, TrainInputs, TrainOutput, run, train};
+pub use cog_train_derive::{
+    Choice, PredictInputs, PredictOutput, TrainInputs, TrainOutput, run, train,
+};

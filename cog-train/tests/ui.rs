@@ -13,11 +13,14 @@ fn mistakes_are_one_sentence_at_their_token() {
 /// A mistake never causes a second error somewhere else: of what is expected above, each is one error.
 #[test]
 fn every_mistake_is_one_error() {
-    let files: Vec<_> = std::fs::read_dir("tests/ui/fail").unwrap().map(|entry| entry.unwrap().path()).collect();
-    let sources = files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let files: Vec<_> =
+        std::fs::read_dir("tests/ui/fail").unwrap().map(|entry| entry.unwrap().path()).collect();
+    let sources =
+        files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     for source in sources {
         let expected = source.with_extension("stderr");
-        let text = std::fs::read_to_string(&expected).unwrap_or_else(|_| panic!("no {}", expected.display()));
+        let text = std::fs::read_to_string(&expected)
+            .unwrap_or_else(|_| panic!("no {}", expected.display()));
         let errors = text.lines().filter(|line| line.starts_with("error")).count();
         assert_eq!(errors, 1, "{}:\n{text}", expected.display());
         assert!(!text.contains("warning"), "{}:\n{text}", expected.display());
