@@ -235,14 +235,25 @@ fn with_errors(errors: &Errors, function: &ItemFn, mut plain: ItemFn) -> TokenSt
 }
 
 /// The function as the compiler takes it: neither docs nor `#[input]` may stand before a parameter.
+///
+/// Each input is a parameter, owned and as many as there are, which is no fault of the author's. An input named `seed`
+/// is read by the runner, so the function need not.
 fn without_options(function: &ItemFn) -> ItemFn {
     let mut plain = function.clone();
+    plain.attrs.push(
+        syn::parse_quote!(#[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]),
+    );
     for parameter in &mut plain.sig.inputs {
         let attrs = match parameter {
             FnArg::Typed(parameter) => &mut parameter.attrs,
             FnArg::Receiver(receiver) => &mut receiver.attrs,
         };
         attrs.retain(|attr| !attr.path().is_ident("input") && !attr.path().is_ident("doc"));
+        if let FnArg::Typed(PatType { attrs, pat, .. }) = parameter
+            && matches!(&**pat, Pat::Ident(pat) if pat.ident == "seed")
+        {
+            attrs.push(syn::parse_quote!(#[allow(unused_variables)]));
+        }
     }
     plain
 }
