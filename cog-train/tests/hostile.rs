@@ -376,6 +376,7 @@ fn evil_addresses_are_refused_by_their_own_words_and_leave_nothing() {
     for (source, says) in &evil {
         let said = open(source, &cache).unwrap_err().to_string();
         assert!(said.contains(says), "{source}: {said}");
+        assert!(!said.contains("cache"), "{source}: {said}");
         assert_eq!(listing(dir.path()), before, "{source} left something");
     }
 

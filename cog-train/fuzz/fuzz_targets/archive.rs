@@ -43,7 +43,10 @@ fn check(bytes: &[u8]) {
         assert!(!name.contains(['\\', '\0']) && !name.chars().any(char::is_control), "{name:?}");
         let plain = |part: &str| !["", ".", ".."].contains(&part) && part.len() <= 255;
         assert!(name.split('/').all(plain), "{name:?}");
-        assert!(seen.insert(name.to_lowercase(), (member.kind(), whole)).is_none(), "{name:?} twice");
+        assert!(
+            seen.insert(name.to_lowercase(), (member.kind(), whole)).is_none(),
+            "{name:?} twice"
+        );
         Ok(())
     });
     if done.is_ok() {

@@ -17,6 +17,8 @@ use super::talk::{Broken, Event, Head, talk};
 use crate::error::{Error, plain_io};
 use crate::progress::{CancelToken, Report};
 
+/// The bytes after which an attempt that broke off does not count; fewer would let a server drag it out.
+const GETS_ON: u64 = 1 << 20;
 /// How often the token is looked at while the server is silent.
 const POLL: Duration = Duration::from_millis(100);
 /// The longest wait between attempts, also when the server asks for more.
@@ -129,7 +131,8 @@ fn attempts(
             Err(Failure::Again(reason, wait)) => (reason, wait),
         };
         // A large file over a bad line may break often, as long as it gets on.
-        failed = if part.tag.is_some() && part.length > before { 1 } else { failed + 1 };
+        let gets_on = part.tag.is_some() && part.length >= before + GETS_ON;
+        failed = if gets_on { 1 } else { failed + 1 };
         if failed >= fetcher.attempts {
             let times = if failed == 1 { "1 attempt" } else { &format!("{failed} attempts") };
             return Err(address.error(format!("{GAVE_UP}{times}: {reason}")));
@@ -143,7 +146,10 @@ fn attempts(
 }
 
 fn agent(fetcher: &Fetcher) -> ureq::Agent {
-    let name = std::env::var("COG_USER_AGENT").ok().filter(|name| !name.is_empty());
+    // A header cannot hold anything else, and ureq trusts us to know.
+    let fits =
+        |name: &String| !name.is_empty() && name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let name = std::env::var("COG_USER_AGENT").ok().filter(fits);
     let name = name.unwrap_or_else(|| concat!("cog-train/", env!("CARGO_PKG_VERSION")).to_owned());
     ureq::Agent::config_builder()
         .http_status_as_error(false)

@@ -289,6 +289,10 @@ fn a_folder_is_read_in_a_known_order() {
     let many =
         folder(&["c.safetensors", "b.SAFETENSORS.txt", "a.safetensors", "sub/d.safetensors"]);
     assert_eq!(names(&open(many.path()).unwrap()), ["a", "c"]);
+    let mac = folder(&["m/a.safetensors", "m/._a.safetensors.x", "__MACOSX/m/x", ".DS_Store"]);
+    let hidden = mac.path().join("m/._a.safetensors");
+    fs::rename(mac.path().join("m/._a.safetensors.x"), hidden).unwrap();
+    assert_eq!(names(&open(mac.path()).unwrap()), ["a"]);
     let inner = folder(&["my/model/model.safetensors", "README.md"]);
     let weights = open(inner.path()).unwrap();
     assert_eq!((names(&weights), weights.path()), (vec!["model"], &*inner.path().join("my/model")));
