@@ -73,7 +73,7 @@ fn rules_fit(field: &Field, item: Item, errors: &mut Errors) {
         if let Some(Written { name, .. }) = written {
             errors.at(
                 name,
-                format!("`{name}` is for {whom}, and this is a `{}`{instead}", type_name(item)),
+                format!("`{name}` is for {whom}, and this type is `{}`{instead}", type_name(item)),
             );
         }
     };
@@ -164,10 +164,8 @@ fn default(
                 .at(&default.tokens, format!("this is a list: write `default = [{default}]`"));
         }
         Spelled { item, list: Some(false) } if is_list && item != Item::Any => {
-            let sentence = format!(
-                "this is a `{}` and not a list: write the default without brackets",
-                type_name(item)
-            );
+            let sentence =
+                format!("`{}` is not a list: write the default without brackets", type_name(item));
             return errors.at(&default.tokens, sentence);
         }
         _ => {}
@@ -211,21 +209,21 @@ fn misfit(literal: &Literal, value: &Value, item: Item) -> Option<String> {
         (Item::Integer { name, .. }, Literal::Float(number))
             if number.fract() == 0.0 && number.abs() < 1e15 =>
         {
-            format!("a `{name}` is a whole number: write `{number:.0}`")
+            format!("`{name}` is a whole number: write `{number:.0}`")
         }
         (Item::String, Literal::Int(_) | Literal::Float(_) | Literal::Bool(_)) => {
-            format!("a `String` is a text: write `\"{value}\"`")
+            format!("`String` is a text: write `\"{value}\"`")
         }
         (Item::Object, _) => {
             "an object has no literal: leave the default out and make the field an `Option`"
                 .to_owned()
         }
         (Item::String | Item::Path, _) => {
-            format!("a `{}` is a text in double quotes", type_name(item))
+            format!("`{}` is written as a text in double quotes", type_name(item))
         }
-        (Item::Bool, _) => "a `bool` is `true` or `false`".to_owned(),
-        (Item::Integer { name, .. }, _) => format!("a `{name}` is a whole number"),
-        (Item::F32 | Item::F64, _) => format!("an `{}` is a number", type_name(item)),
+        (Item::Bool, _) => "`bool` is `true` or `false`".to_owned(),
+        (Item::Integer { name, .. }, _) => format!("`{name}` is a whole number"),
+        (Item::F32 | Item::F64, _) => format!("`{}` is a number", type_name(item)),
         (Item::Secret, _) => return None,
     })
 }
@@ -370,7 +368,7 @@ mod tests {
             ),
             ("#[input(ge = -1)] a: u8", "-1 is outside the range of `u8`, which is 0 to 255"),
             ("#[input(ge = 2, le = 1)] a: Alias", "`ge` is 2, which is more than `le`, 1"),
-            ("#[input(default = 3.0)] a: u8", "a `u8` is a whole number: write `3`"),
+            ("#[input(default = 3.0)] a: u8", "`u8` is a whole number: write `3`"),
             ("#[input(default = 1e39)] a: f32", "1e39 is outside the range of `f32`"),
             (
                 "#[input(default = \"\", min_length = 1)] a: Alias",
@@ -397,18 +395,18 @@ mod tests {
             ("#[input(choices = [\"\"])] a: String", "a choice is not empty"),
             (
                 "#[input(ge = 1)] a: String",
-                "`ge` is for numbers, and this is a `String`: `min_length` is for texts",
+                "`ge` is for numbers, and this type is `String`: `min_length` is for texts",
             ),
-            ("#[input(regex = \"a\")] a: Path", "`regex` is for `String`, and this is a `Path`"),
+            ("#[input(regex = \"a\")] a: Path", "`regex` is for `String`, and this type is `Path`"),
             (
                 "#[input(choices = [1])] a: bool",
-                "`choices` is for `String` and integers, and this is a `bool`",
+                "`choices` is for `String` and integers, and this type is `bool`",
             ),
-            ("#[input(default = 3)] a: String", "a `String` is a text: write `\"3\"`"),
+            ("#[input(default = 3)] a: String", "`String` is a text: write `\"3\"`"),
             ("#[input(default = 3)] a: Vec<u8>", "this is a list: write `default = [3]`"),
             (
                 "#[input(default = [3])] a: u8",
-                "this is a `u8` and not a list: write the default without brackets",
+                "`u8` is not a list: write the default without brackets",
             ),
             (
                 "#[input(default = [1, 300])] a: Vec<u8>",

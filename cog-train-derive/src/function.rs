@@ -44,6 +44,18 @@ pub(crate) fn expand(arguments: TokenStream, function: &ItemFn) -> TokenStream {
     quote!(#plain #name #trainer)
 }
 
+/// What is no function, or one that the compiler will refuse itself.
+pub(crate) fn refuse(error: syn::Error, item: TokenStream) -> TokenStream {
+    let Ok(item) = syn::parse2::<syn::Item>(item) else { return error.to_compile_error() };
+    let mut errors = Errors::default();
+    errors.push(syn::Error::new(
+        error.span(),
+        "`#[cog_train::train]` is for functions: for a type, implement `cog_train::Trainer`",
+    ));
+    let errors = errors.to_compile_errors();
+    quote!(#errors #item)
+}
+
 /// What a trainer function cannot be.
 fn signature(function: &ItemFn, errors: &mut Errors) {
     let signature = &function.sig;
@@ -167,6 +179,8 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
         returned(Ident::new("into_result", output.span())),
     );
 
+    let result = quote_spanned!(output.span()=> ::cog_train::anyhow::Result<Self::Output>);
+
     let given = Ident::new(if fields.is_empty() { "_" } else { "inputs" }, Span::mixed_site());
     let takes_job = order.iter().any(|argument| matches!(argument, Argument::Job));
     let job = Ident::new(if takes_job { "job" } else { "_" }, Span::mixed_site());
@@ -197,7 +211,7 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
                     &mut self,
                     #given: Self::Inputs,
                     #job: &mut ::cog_train::Job,
-                ) -> ::cog_train::anyhow::Result<Self::Output> {
+                ) -> #result {
                     #into_result(#name(#(#arguments),*))
                 }
             }

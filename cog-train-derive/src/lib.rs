@@ -57,7 +57,10 @@ pub fn choice(input: TokenStream) -> TokenStream {
 #[doc = include_str!("../docs/train.md")]
 #[proc_macro_attribute]
 pub fn train(arguments: TokenStream, function: TokenStream) -> TokenStream {
-    function::expand(arguments.into(), &parse_macro_input!(function as ItemFn)).into()
+    match syn::parse::<ItemFn>(function.clone()) {
+        Ok(function) => function::expand(arguments.into(), &function).into(),
+        Err(error) => function::refuse(error, function.into()).into(),
+    }
 }
 
 #[doc = include_str!("../docs/run.md")]

@@ -101,15 +101,10 @@ pub(crate) fn named_fields<'a>(
 /// Whether there are generics, which is a mistake: one table and one schema belong to one type.
 pub(crate) fn refuse_generics(generics: &syn::Generics, what: &str, errors: &mut Errors) -> bool {
     if !generics.params.is_empty() {
-        errors.at(
-            generics,
-            format!("`{what}` is for types without generics and lifetimes: write the types out"),
-        );
+        errors
+            .at(generics, format!("`{what}` takes no generics and lifetimes: write the types out"));
     } else if let Some(clause) = &generics.where_clause {
-        errors.push(syn::Error::new(
-            clause.span(),
-            format!("`{what}` is for types without a `where` clause"),
-        ));
+        errors.push(syn::Error::new(clause.span(), format!("`{what}` takes no `where` clause")));
     }
     !generics.params.is_empty() || generics.where_clause.is_some()
 }

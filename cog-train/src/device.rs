@@ -75,9 +75,58 @@ fn cuda(number: usize) -> Result<Device, String> {
     })
 }
 
+/// The newest CUDA that the installed NVIDIA driver runs, such as `(12, 8)`; `None` where there is no such driver.
+#[must_use]
+pub fn driver_cuda() -> Option<(u32, u32)> {
+    cuda_of_driver(&std::fs::read_to_string("/proc/driver/nvidia/version").ok()?)
+}
+
+/// From the kernel module's own line, `NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.26  ...`. The least driver of
+/// each CUDA is that of NVIDIA's "CUDA Toolkit Release Notes", table 3.
+fn cuda_of_driver(text: &str) -> Option<(u32, u32)> {
+    const LEAST: [(u32, (u32, u32)); 12] = [
+        (580, (13, 0)),
+        (575, (12, 9)),
+        (570, (12, 8)),
+        (560, (12, 6)),
+        (555, (12, 5)),
+        (550, (12, 4)),
+        (545, (12, 3)),
+        (535, (12, 2)),
+        (530, (12, 1)),
+        (525, (12, 0)),
+        (520, (11, 8)),
+        (450, (11, 0)),
+    ];
+    let line = text.lines().find(|line| line.starts_with("NVRM version:"))?;
+    let major =
+        line.split_whitespace().find_map(|word| word.split_once('.')?.0.parse::<u32>().ok())?;
+    LEAST.iter().find(|(least, _)| major >= *least).map(|(_, cuda)| *cuda)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_driver_says_which_cuda_it_runs() {
+        for (line, cuda) in [
+            (
+                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.26  Sat Jan 1 00:00:00 UTC 2025\nGCC version: 12.2.0",
+                Some((12, 8)),
+            ),
+            (
+                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build",
+                Some((13, 0)),
+            ),
+            ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05", Some((12, 2))),
+            ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  390.1", None),
+            ("GCC version: 12.2.0", None),
+            ("", None),
+        ] {
+            assert_eq!(cuda_of_driver(line), cuda, "{line}");
+        }
+    }
 
     #[test]
     fn choices_are_read() {

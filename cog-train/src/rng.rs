@@ -2,8 +2,7 @@
 //!
 //! There is no generator to save or to share between threads: the 7th shuffle of seed 42 is
 //! `Rng::new(42, "shuffle").at(7)`, whoever asks and whenever. The bits come from Philox4x32-10 (Salmon et al.,
-//! "Parallel random numbers: as easy as 1, 2, 3", SC 2011), the generator that PyTorch and JAX-like libraries use on
-//! GPUs.
+//! "Parallel random numbers: as easy as 1, 2, 3", SC 2011), the generator that PyTorch uses on GPUs.
 
 use candle_core::{DType, Device, Shape, Tensor};
 

@@ -252,7 +252,11 @@ fn run(
             return Error::Archive { place: place.display().to_string(), reason: reason.clone() };
         }
         match ended {
-            Some(error) if inner.is_some_and(|inner| inner.is::<Ended>()) => error,
+            Some(error)
+                if inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Ended>) =>
+            {
+                error
+            }
             _ => Error::file("read", place)(fault),
         }
     })

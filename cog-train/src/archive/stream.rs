@@ -96,7 +96,7 @@ impl<R: Read> Read for Worded<R> {
 }
 
 fn word(error: io::Error, format: &str) -> io::Error {
-    let ours = error.get_ref().is_some_and(|inner| inner.is::<Refusal>());
+    let ours = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Refusal>);
     if ours || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
         return error;
     }

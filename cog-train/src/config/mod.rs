@@ -188,7 +188,5 @@ impl Config {
 
 /// The notes of these kinds and the others, each in the order of the file.
 fn split(notes: Vec<Note>, first: impl Fn(NoteKind) -> bool) -> (Vec<Note>, Vec<Note>) {
-    let (one, mut other): (Vec<_>, Vec<_>) = notes.into_iter().partition(|note| first(note.kind));
-    other.sort_by_key(|note| (note.position.line(), note.position.column()));
-    (one, other)
+    note::in_order(notes).into_iter().partition(|note| first(note.kind))
 }

@@ -1,5 +1,6 @@
 //! What is said about a `cog.yaml`: [`Note`]s with exact positions, and [`ConfigError`], all mistakes in one report.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ impl fmt::Display for Position {
 }
 
 /// A line and a column, both from 1, of the one file that is being read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Place {
     pub(super) line: usize,
     pub(super) column: usize,
@@ -115,12 +116,11 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// `Ok` when there is nothing wrong.
-    pub(super) fn unless_empty(file: &Arc<str>, mut mistakes: Vec<Note>) -> Result<(), Self> {
+    pub(super) fn unless_empty(file: &Arc<str>, mistakes: Vec<Note>) -> Result<(), Self> {
         if mistakes.is_empty() {
             return Ok(());
         }
-        mistakes.sort_by_key(|note| note.position.place);
-        Err(Self { file: Arc::clone(file), mistakes })
+        Err(Self { file: Arc::clone(file), mistakes: in_order(mistakes) })
     }
 
     /// The mistakes, in the order of the file.
@@ -156,12 +156,28 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// The notes in the order of the file, each once: what an alias repeats is met more than once.
+pub(super) fn in_order(mut notes: Vec<Note>) -> Vec<Note> {
+    notes.sort_by_key(|note| note.position.place);
+    let mut seen = HashSet::new();
+    notes.retain(|note| seen.insert((note.position.place, note.message.clone())));
+    notes
+}
+
 /// A text of the file as a message shows it: in backticks, on one line, not too long, and nothing that a terminal obeys.
 pub(super) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 60;
+    shown(text, 60)
+}
+
+/// A line to write instead, shown alike, with room for a long path.
+pub(super) fn example(text: &str) -> String {
+    format!("write {}", shown(text, 200))
+}
+
+fn shown(text: &str, most: usize) -> String {
     let mut out = String::from("`");
     for (count, c) in text.chars().enumerate() {
-        if count == SHOWN {
+        if count == most {
             out.push_str("...");
             break;
         }

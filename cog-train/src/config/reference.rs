@@ -1,7 +1,7 @@
 //! `train`, `run` and `predict`: a source file and the name in it, `src/main.rs:TextFinetune`.
 
 use super::node::Mistake;
-use super::note::{Place, Position, quoted};
+use super::note::{Place, Position, example, quoted};
 use super::read::{Fields, Reader, Text};
 
 /// What a `cog.yaml` says of where a trainer or predictor is.
@@ -75,8 +75,7 @@ fn split<'t>(
 ) -> Result<(&'t str, &'t str), Mistake> {
     let shown = quoted(text);
     let wrong = |message: String, file: &str| {
-        let example = quoted(&format!("{key}: \"{file}:{known}\""));
-        Err(Mistake::new(at, message).hint(format!("write {example}")))
+        Err(Mistake::new(at, message).hint(example(&format!("{key}: \"{file}:{known}\""))))
     };
     let (file, name) = text.split_once(':').unwrap_or((text, ""));
     if is_python(file) {
@@ -93,8 +92,7 @@ fn split<'t>(
     {
         let message =
             format!("{shown} has a path after the file, and only its last name belongs there");
-        let example = quoted(&format!("{key}: \"{file}:{last}\""));
-        return Err(Mistake::new(at, message).hint(format!("write {example}")));
+        return Err(Mistake::new(at, message).hint(example(&format!("{key}: \"{file}:{last}\""))));
     }
     if !is_identifier(name) {
         return wrong(format!("{} is not a name in Rust", quoted(name)), file);

@@ -1,7 +1,7 @@
 //! `model`: the bare name of a repository, without tag or digest.
 
 use super::node::Mistake;
-use super::note::quoted;
+use super::note::{example, quoted};
 use super::read::Text;
 
 /// `r8.im/owner/model`, `localhost:5000/model`, `owner/model`.
@@ -11,13 +11,13 @@ pub(super) fn check(model: &Text) -> Result<(), Mistake> {
     let wrong = |message: String| Mistake::new(*at, message);
     if let Some((bare, _)) = text.split_once('@') {
         let message = format!("{shown} has a digest, and `model` is a repository");
-        return Err(wrong(message).hint(format!("write `model: {bare}`")));
+        return Err(wrong(message).hint(example(&format!("model: {bare}"))));
     }
     let last = text.rsplit('/').next().unwrap_or(text);
     if let Some((_, tag)) = last.split_once(':') {
         let bare = &text[..text.len() - tag.len() - 1];
         let message = format!("{shown} has a tag, and `model` is a repository");
-        return Err(wrong(message).hint(format!("write `model: {bare}`")));
+        return Err(wrong(message).hint(example(&format!("model: {bare}"))));
     }
     // A first part with a point or a port is the registry's host.
     let path = match text.split_once('/') {

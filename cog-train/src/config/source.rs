@@ -38,19 +38,21 @@ fn forbidden(c: char) -> bool {
         || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
-/// The place of what follows this text. A line ends at `\n`, `\r\n` or `\r`.
+/// The lines of a text, as YAML counts them: each ends at `\n`, `\r\n` or `\r`.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.find(['\n', '\r']) else { return rest.take() };
+        let (line, tail) = text.split_at(end);
+        rest = Some(tail.strip_prefix("\r\n").unwrap_or(&tail[1..]));
+        Some(line)
+    })
+}
+
+/// The place of what follows this text.
 fn place_after(text: &str) -> Place {
-    let mut place = Place::START;
-    let mut previous = ' ';
-    for c in text.chars() {
-        match c {
-            '\n' if previous == '\r' => {}
-            '\n' | '\r' => place = Place { line: place.line + 1, column: 1 },
-            // A byte-order mark has no width in any editor.
-            '\u{feff}' if place == Place::START => {}
-            _ => place.column += 1,
-        }
-        previous = c;
-    }
-    place
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (count, last) = lines(text).enumerate().last().unwrap_or_default();
+    Place { line: count + 1, column: last.chars().count() + 1 }
 }

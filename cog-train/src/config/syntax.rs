@@ -4,6 +4,7 @@ use serde_saphyr::granit_parser::{ErrorKind as E, ScanError};
 
 use super::node::Mistake;
 use super::note::Place;
+use super::source::lines;
 
 /// The parser's error at its place in the text. `bracket` is the innermost one that is still open.
 pub(super) fn mistake(error: &ScanError, text: &str, bracket: Option<(char, Place)>) -> Mistake {
@@ -51,26 +52,26 @@ fn runs_on(kind: &E, opened: Place, at: Place) -> bool {
 
 fn closed_after(text: &str, at: Place, bracket: char) -> bool {
     let close = if bracket == '[' { ']' } else { '}' };
-    text.lines().skip(at.line - 1).any(|line| line.contains(close))
+    lines(text).skip(at.line - 1).any(|line| line.contains(close))
 }
 
 /// The error's place, moved to the end of the text where the parser looked beyond it, and to the tab where one is wrong.
 fn inside(error: &ScanError, text: &str) -> Place {
     let marker = error.marker();
-    let line = marker.line().clamp(1, text.lines().count().max(1));
+    let line = marker.line().clamp(1, lines(text).count());
     if is_tab(error.kind())
         && let Some(tab) = first_tab(text, line)
     {
         return tab;
     }
-    let width = text.lines().nth(line - 1).unwrap_or_default().chars().count();
+    let width = lines(text).nth(line - 1).unwrap_or_default().chars().count();
     let column = if line == marker.line() { marker.col().min(width) } else { width };
     Place { line, column: column + 1 }
 }
 
 /// The first tab before any other text of a line, from this line on.
 fn first_tab(text: &str, from: usize) -> Option<Place> {
-    text.lines().enumerate().skip(from - 1).find_map(|(index, line)| {
+    lines(text).enumerate().skip(from - 1).find_map(|(index, line)| {
         let column = line.chars().take_while(|&c| c == ' ').count();
         let is_tab = line[column..].starts_with('\t');
         is_tab.then_some(Place { line: index + 1, column: column + 1 })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::note::{ConfigError, Note, NoteKind, quoted};
+use super::note::{ConfigError, Note, NoteKind, example, quoted};
 use super::{Config, Reference};
 
 /// What `run!` got: the last segment of each path, `TextFinetune` for `jobs::TextFinetune`.
@@ -66,11 +66,11 @@ impl Config {
 
     pub(super) fn mismatches(&self, names: &Names<'_>) -> Vec<Note> {
         let train =
-            self.train.iter().filter_map(|it| mismatch(it, names.trainer, "train", "trainer"));
+            self.train.iter().filter_map(|it| mismatch(it, names.trainer, "trains", "trainer"));
         let predict = self
             .predict
             .iter()
-            .filter_map(|it| mismatch(it, names.predictor, "predict", "predictor"));
+            .filter_map(|it| mismatch(it, names.predictor, "predicts with", "predictor"));
         train.chain(predict).collect()
     }
 
@@ -111,9 +111,9 @@ fn mismatch(reference: &Reference, name: Option<&str>, does: &str, what: &str) -
     if name.strip_prefix("r#").unwrap_or(name) == said {
         return None;
     }
-    let message = format!("`{key}` names {}, and this program {does}s `{name}`", quoted(said));
-    let hint = quoted(&format!("{key}: \"{}:{name}\"", reference.file()));
-    Some(mistake(reference, message, format!("write {hint}")))
+    let message = format!("`{key}` names {}, and this program {does} `{name}`", quoted(said));
+    let hint = example(&format!("{key}: \"{}:{name}\"", reference.file()));
+    Some(mistake(reference, message, hint))
 }
 
 fn mistake(reference: &Reference, message: String, hint: String) -> Note {

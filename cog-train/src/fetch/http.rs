@@ -1,22 +1,24 @@
 //! Downloads: streamed, resumed, tried again, and cancelled within a moment.
 //!
-//! A read from a socket cannot be interrupted, so a thread does the talking and sends what it hears over a channel;
-//! this side writes, counts and looks at the token. When it gives up it shuts the thread's sockets.
+//! A thread does the talking (`talk`) and sends what it hears over a channel; this side writes, counts and looks at the
+//! token. When it gives up it shuts the thread's sockets.
 
-use std::io::Read;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, StatusCode, header};
 
 use super::Fetcher;
 use super::address::Address;
-use super::store::{Part, Store, Tag};
+use super::part::{Part, Tag};
+use super::store::Store;
+use super::talk::{Broken, Event, Head, talk};
 use crate::error::{Error, plain_io};
 use crate::progress::{CancelToken, Report};
 
-const REDIRECTS: u32 = 10;
+/// The bytes after which an attempt that broke off does not count; fewer would let a server drag it out.
+const GETS_ON: u64 = 1 << 20;
 /// How often the token is looked at while the server is silent.
 const POLL: Duration = Duration::from_millis(100);
 /// The longest wait between attempts, also when the server asks for more.
@@ -66,7 +68,7 @@ pub(super) fn download(
     if let Some(path) = store.find_content(address, cancel)? {
         return Ok(path);
     }
-    let mut part = store.part(address, cancel)?;
+    let mut part = Part::open(&fetcher.dir, &address.url, cancel)?;
     // Whoever had the part before may have finished it.
     let known = match kept(cancel) {
         Ok(known) => known,
@@ -129,7 +131,8 @@ fn attempts(
             Err(Failure::Again(reason, wait)) => (reason, wait),
         };
         // A large file over a bad line may break often, as long as it gets on.
-        failed = if part.tag.is_some() && part.length > before { 1 } else { failed + 1 };
+        let gets_on = part.tag.is_some() && part.length >= before + GETS_ON;
+        failed = if gets_on { 1 } else { failed + 1 };
         if failed >= fetcher.attempts {
             let times = if failed == 1 { "1 attempt" } else { &format!("{failed} attempts") };
             return Err(address.error(format!("{GAVE_UP}{times}: {reason}")));
@@ -143,11 +146,16 @@ fn attempts(
 }
 
 fn agent(fetcher: &Fetcher) -> ureq::Agent {
-    let name = std::env::var("COG_USER_AGENT").ok().filter(|name| !name.is_empty());
+    // A header cannot hold anything else, and ureq trusts us to know.
+    let fits =
+        |name: &String| !name.is_empty() && name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let name = std::env::var("COG_USER_AGENT").ok().filter(fits);
     let name = name.unwrap_or_else(|| concat!("cog-train/", env!("CARGO_PKG_VERSION")).to_owned());
     ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .max_redirects(REDIRECTS)
+        // `talk` follows them: it looks where they lead.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
         .user_agent(name)
         .timeout_resolve(Some(fetcher.timeout))
         .timeout_connect(Some(fetcher.timeout))
@@ -167,33 +175,30 @@ fn attempt(
     report: &mut dyn Report,
 ) -> Result<Success, Failure> {
     let from = part.length;
-    let mut request = agent
-        .get(&address.url)
-        // A packed transfer has other offsets than the file, and cannot be resumed.
-        .header(header::ACCEPT_ENCODING, "identity");
+    // A packed transfer has other offsets than the file, and cannot be resumed.
+    let mut headers = vec![(header::ACCEPT_ENCODING, "identity".to_owned())];
     match (&part.tag, known) {
         (Some(tag), _) if from > 0 => {
-            request = request
-                .header(header::RANGE, format!("bytes={from}-"))
-                .header(header::IF_RANGE, &tag.etag);
+            headers.push((header::RANGE, format!("bytes={from}-")));
+            headers.push((header::IF_RANGE, tag.etag.clone()));
         }
-        (_, Some(etag)) => request = request.header(header::IF_NONE_MATCH, etag),
+        (_, Some(etag)) => headers.push((header::IF_NONE_MATCH, etag.to_owned())),
         _ => {}
     }
     let (sender, events) = sync_channel(4);
+    let (agent, url, timeout) = (agent.clone(), address.url.clone(), fetcher.timeout);
     std::thread::Builder::new()
         .name("fetch".to_owned())
-        .spawn(move || talk(request, &sender))
+        .spawn(move || talk(&agent, url, &headers, timeout, &sender))
         .map_err(|error| Failure::Again(plain_io(&error), None))?;
 
     let head = match next(&events, cancel)? {
         Event::Head(head) => head,
-        Event::Broken(error) => return Err(failure(&error, fetcher, address)),
+        Event::Broken(broken) => return Err(failure(broken, address)),
         Event::Bytes(_) | Event::End => unreachable!("the head comes first"),
     };
-    let (etag, total) = match accept(&head, part, address)? {
-        Some(accepted) => accepted,
-        None => return Ok(Success::Unchanged),
+    let Some((etag, total)) = accept(&head, part, address)? else {
+        return Ok(Success::Unchanged);
     };
     let over = |bytes: u64| {
         let limit = fetcher.limit;
@@ -226,7 +231,7 @@ fn attempt(
                 }
             }
             Event::End => break,
-            Event::Broken(error) => return Err(failure(&error, fetcher, address)),
+            Event::Broken(broken) => return Err(failure(broken, address)),
             Event::Head(_) => unreachable!("the head comes once"),
         }
     }
@@ -295,47 +300,6 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-struct Head {
-    status: StatusCode,
-    headers: HeaderMap,
-    /// Bytes to come. Unknown for a chunked or packed transfer, which is then not resumed either.
-    length: Option<u64>,
-}
-
-enum Event {
-    Head(Head),
-    Bytes(Vec<u8>),
-    End,
-    Broken(ureq::Error),
-}
-
-/// The thread: asks, and sends the answer piece by piece until nobody listens.
-fn talk(request: ureq::RequestBuilder<ureq::typestate::WithoutBody>, events: &SyncSender<Event>) {
-    let mut answer = match request.call() {
-        Ok(answer) => answer,
-        Err(error) => return drop(events.send(Event::Broken(error))),
-    };
-    let length = answer.body().content_length();
-    let head = Head { status: answer.status(), headers: answer.headers().clone(), length };
-    if events.send(Event::Head(head)).is_err() {
-        return;
-    }
-    let mut body = answer.body_mut().as_reader();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let event = match body.read(&mut buffer) {
-            Ok(0) => Event::End,
-            Ok(count) => Event::Bytes(buffer[..count].to_vec()),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => Event::Broken(error.into()),
-        };
-        let last = !matches!(event, Event::Bytes(_));
-        if events.send(event).is_err() || last {
-            return;
-        }
-    }
-}
-
 fn next(events: &Receiver<Event>, cancel: &CancelToken) -> Result<Event, Error> {
     loop {
         cancel.check()?;
@@ -344,7 +308,7 @@ fn next(events: &Receiver<Event>, cancel: &CancelToken) -> Result<Event, Error> 
             Err(RecvTimeoutError::Timeout) => {}
             // The thread cannot end without a last event, unless it panicked.
             Err(RecvTimeoutError::Disconnected) => {
-                return Ok(Event::Broken(ureq::Error::ConnectionFailed));
+                return Ok(Event::Broken(Broken::Again("no connection".to_owned())));
             }
         }
     }
@@ -359,27 +323,9 @@ fn sleep(pause: Duration, cancel: &CancelToken) -> Result<(), Error> {
     cancel.check()
 }
 
-/// ureq's errors in our words; none of them shows the address.
-fn failure(error: &ureq::Error, fetcher: &Fetcher, address: &Address) -> Failure {
-    use ureq::Error as E;
-    let reason = match error {
-        E::Timeout(_) => {
-            let wait = fetcher.timeout.as_secs_f64();
-            return Failure::Again(format!("the server was silent for {wait} seconds"), None);
-        }
-        E::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            return Failure::Again("the connection ended early".to_owned(), None);
-        }
-        E::Io(error) => return Failure::Again(plain_io(error), None),
-        E::ConnectionFailed => return Failure::Again("no connection".to_owned(), None),
-        E::HostNotFound => "the host is not known".to_owned(),
-        E::TooManyRedirects => format!("more than {REDIRECTS} redirects"),
-        E::RedirectFailed => "the server redirects to nowhere".to_owned(),
-        E::BadUri(_) | E::Http(_) => "not a valid address".to_owned(),
-        E::Decompress(..) => "the server's gzip data is corrupt".to_owned(),
-        E::LargeResponseHeader(..) => "the server's answer has too many headers".to_owned(),
-        E::Protocol(error) => format!("the server does not speak HTTP: {error}"),
-        other => other.to_string(),
-    };
-    Failure::For(address.error(reason))
+fn failure(broken: Broken, address: &Address) -> Failure {
+    match broken {
+        Broken::Again(reason) => Failure::Again(reason, None),
+        Broken::Always(reason) => Failure::For(address.error(reason)),
+    }
 }

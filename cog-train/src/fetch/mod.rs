@@ -10,7 +10,9 @@
 mod address;
 mod data;
 mod http;
+mod part;
 mod store;
+mod talk;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +30,7 @@ pub(crate) use store::digest_of;
 /// The most bytes of a file: 1 TiB.
 const LIMIT: u64 = 1 << 40;
 /// How long a server may be silent.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a download that gets nowhere is tried.
 const ATTEMPTS: u32 = 5;
 /// The wait after the first failure; each next one is twice as long.

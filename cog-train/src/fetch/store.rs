@@ -1,20 +1,18 @@
-//! The folder of a [`Fetcher`](super::Fetcher): files by their content, notes by their address, parts of downloads.
+//! The folder of a [`Fetcher`](super::Fetcher): files by their content, and notes by their address.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::address::Address;
+use super::part::Part;
 use super::{hex, key, remove};
 use crate::error::Error;
 use crate::progress::CancelToken;
-
-/// How often a process that waits for another's download looks again.
-const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// A folder of fetched files.
 pub(super) struct Store {
@@ -30,25 +28,6 @@ pub(super) struct Known {
     size: u64,
     /// Nanoseconds since 1970. A file of this size and time is taken for the one that was digested.
     modified: u128,
-}
-
-/// What must still hold when a download is resumed: `KEY.tag`.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Tag {
-    pub(super) etag: String,
-    pub(super) total: u64,
-}
-
-/// A download on its way, `KEY.part`, locked against other processes.
-pub(super) struct Part {
-    file: File,
-    path: PathBuf,
-    tag_path: PathBuf,
-    pub(super) length: u64,
-    pub(super) tag: Option<Tag>,
-    digest: Sha256,
-    /// Whether the folder was made for it.
-    made_dir: bool,
 }
 
 impl Store {
@@ -128,49 +107,6 @@ impl Store {
         Ok(named)
     }
 
-    /// Opens the part of an address and waits until no other process has it.
-    pub(super) fn part(&self, address: &Address, cancel: &CancelToken) -> Result<Part, Error> {
-        let made_dir = !self.dir.exists();
-        fs::create_dir_all(&self.dir).map_err(Error::file("create", &self.dir))?;
-        let path = self.dir.join(format!("{}.part", key(&address.url)));
-        let tag_path = path.with_extension("tag");
-        let failed = || Error::file("create", &path);
-        loop {
-            cancel.check()?;
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(failed())?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(fs::TryLockError::WouldBlock) => {
-                    std::thread::sleep(LOCK_POLL);
-                    continue;
-                }
-                Err(fs::TryLockError::Error(error)) => return Err(failed()(error)),
-            }
-            // Who had it may have renamed or removed it meanwhile; then this is not the part any more.
-            if !is_same_file(&file, &path) {
-                continue;
-            }
-            let tag: Option<Tag> =
-                fs::read(&tag_path).ok().and_then(|note| serde_json::from_slice(&note).ok());
-            let mut digest = Sha256::new();
-            let mut length = 0;
-            if tag.is_some() {
-                length = feed(&mut file, &mut digest, cancel).map_err(read_failed(&path))??;
-            }
-            let mut part = Part { file, path, tag_path, length, tag, digest, made_dir };
-            if part.tag.as_ref().is_none_or(|tag| part.length > tag.total) {
-                part.restart(None)?;
-            }
-            return Ok(part);
-        }
-    }
-
     /// Gives a whole download its place and its note.
     pub(super) fn keep(
         &self,
@@ -178,15 +114,14 @@ impl Store {
         etag: Option<String>,
         address: &Address,
     ) -> Result<PathBuf, Error> {
-        part.file.sync_all().map_err(Error::file("write", &part.path))?;
-        let sha256 = hex(part.digest.clone().finalize());
+        let (from, sha256) = part.finish()?;
         if let Err(error) = address.check_digest(&sha256) {
             part.discard();
             return Err(error);
         }
         let path = self.place(&sha256, &address.file_name())?;
-        fs::rename(&part.path, &path).map_err(Error::file("create", &path))?;
-        remove(&part.tag_path);
+        fs::rename(from, &path).map_err(Error::file("create", &path))?;
+        part.moved();
         self.write_note(&path, &sha256, etag, address)?;
         Ok(path)
     }
@@ -225,50 +160,6 @@ impl Store {
     }
 }
 
-impl Part {
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(Error::file("write", &self.path))?;
-        self.digest.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Empties the part. With a tag what comes next can be resumed.
-    pub(super) fn restart(&mut self, tag: Option<Tag>) -> Result<(), Error> {
-        let failed = || Error::file("write", &self.path);
-        remove(&self.tag_path);
-        self.file.set_len(0).map_err(failed())?;
-        self.file.seek(SeekFrom::Start(0)).map_err(failed())?;
-        self.length = 0;
-        self.digest = Sha256::new();
-        if let Some(tag) = &tag {
-            let note = serde_json::to_vec(tag).expect("a tag is plain data");
-            write_whole(&self.tag_path, &note)?;
-        }
-        self.tag = tag;
-        Ok(())
-    }
-
-    /// Ends without the file. What can be resumed stays.
-    pub(super) fn leave(self) {
-        if self.tag.is_none() || self.length == 0 {
-            self.discard();
-        }
-    }
-
-    /// Ends without the file and keeps nothing.
-    pub(super) fn discard(self) {
-        remove(&self.tag_path);
-        remove(&self.path);
-        if self.made_dir
-            && let Some(dir) = self.path.parent()
-        {
-            // Refused by the system unless it is empty.
-            let _ = fs::remove_dir(dir);
-        }
-    }
-}
-
 /// The SHA-256 digest of a file, in lower-case digits.
 pub(crate) fn digest_of(path: &Path, cancel: &CancelToken) -> Result<String, Error> {
     let mut file = File::open(path).map_err(read_failed(path))?;
@@ -278,7 +169,7 @@ pub(crate) fn digest_of(path: &Path, cancel: &CancelToken) -> Result<String, Err
 }
 
 /// Digests a file from where it stands to its end; gives the bytes.
-fn feed(
+pub(super) fn feed(
     file: &mut File,
     digest: &mut Sha256,
     cancel: &CancelToken,
@@ -301,7 +192,7 @@ fn feed(
     }
 }
 
-fn read_failed(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+pub(super) fn read_failed(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     Error::file("read", path)
 }
 
@@ -312,23 +203,8 @@ fn stamp(path: &Path) -> std::io::Result<(u64, u128)> {
     Ok((found.len(), since.as_nanos()))
 }
 
-#[cfg(unix)]
-fn is_same_file(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn is_same_file(_file: &File, path: &Path) -> bool {
-    // An open file can be neither renamed nor removed there.
-    path.exists()
-}
-
 /// Writes a small file beside its place, then renames it.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = path.parent().expect("a place in a folder");
     fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::file("create", path))?;

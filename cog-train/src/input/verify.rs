@@ -19,7 +19,7 @@ pub const fn bound(ty: Type, bound: Number) {
             assert!(min <= number && number <= max, "{}", OUT_OF_RANGE);
         }
         (Kind::Integer { .. }, Number::Float(_)) => {
-            panic!("this is a whole number: write the bound without a point or an exponent")
+            panic!("the type is an integer: write a whole number, without a point or an exponent")
         }
         _ => panic!("`ge` and `le` are for numbers, and this type is not one"),
     }
@@ -110,12 +110,12 @@ const fn fits(kind: Kind, value: Literal) {
         (Kind::Integer { min, max }, Literal::Int(number)) => {
             assert!(min <= number && number <= max, "{}", OUT_OF_RANGE);
         }
-        (Kind::String, _) => panic!("a `String` is a text in double quotes"),
-        (Kind::Path, _) => panic!("a `Path` is a text in double quotes"),
-        (Kind::Boolean, _) => panic!("a `bool` is `true` or `false`"),
-        (Kind::Float, _) => panic!("a float is a number"),
+        (Kind::String, _) => panic!("`String` is written as a text in double quotes"),
+        (Kind::Path, _) => panic!("`Path` is written as a text in double quotes"),
+        (Kind::Boolean, _) => panic!("`bool` is `true` or `false`"),
+        (Kind::Float, _) => panic!("the type is a float: write a number"),
         (Kind::Integer { .. }, _) => {
-            panic!("an integer is a whole number, without a point or an exponent")
+            panic!("the type is an integer: write a whole number, without a point or an exponent")
         }
         (Kind::Choice(_), _) => {
             panic!("the default of a choice is a variant: write `default = Enum::Variant`")

@@ -14,6 +14,7 @@ use super::roles::{Actor, Kind, Role};
 use super::run::{Run, Status, World};
 use super::terminal::{Format, Terminal};
 use super::{bring, cog_yaml, env, error_text, signals};
+use crate::device::driver_cuda;
 use crate::error::Error;
 use crate::input::{self, Spec, Values};
 use crate::job::Setup;
@@ -140,6 +141,11 @@ impl Process<'_> {
 
     fn setup(&self, run: &Run) -> anyhow::Result<Setup> {
         let (device, said) = self.act.device.open(self.config.gpu())?;
+        if device.is_cuda()
+            && let Some(driver) = driver_cuda()
+        {
+            self.config.cuda_runs_on(driver).map_err(Error::from)?;
+        }
         if run.kind() == Kind::Train {
             self.terminal.note(&said);
         }

@@ -53,12 +53,12 @@ pub(crate) fn bring(
             let fetched = fetcher.fetch(text, cancel, report)?;
             *text = fetched.display().to_string();
         }
-        let described = describe(Path::new(text.as_str()), cancel)?;
+        let file = describe(Path::new(text.as_str()), cancel)?;
         // `docs/1` is an item of the list `docs`.
         let name = name.split('/').next().unwrap_or_default();
         let list = digests.entry(name).or_insert_with(|| json!([]));
         if let Value::Array(list) = list {
-            list.push(described);
+            list.push(file);
         }
     }
     Ok(digests)

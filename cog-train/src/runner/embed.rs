@@ -83,6 +83,7 @@ impl<T: Trainer> Runner<T> {
     ///
     /// [`Error::Inputs`] with all that is wrong with the inputs; else what the trainer fails with. After a panic the
     /// trainer is set up again by the next call.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!({...})` in place")]
     pub fn train(&mut self, inputs: Value) -> anyhow::Result<T::Output> {
         let mut values =
             input::check(T::Inputs::TABLE, &inputs, Unknown::Refuse).map_err(Error::from)?.values;

@@ -1,6 +1,7 @@
 //! One run from checked values to its end: the folder, `run.json`, the files, the job. What the command line and
 //! [`Runner`](super::Runner) share.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -219,7 +220,6 @@ fn seed_of(values: &Values, argument: Option<u64>) -> (u64, &'static str) {
         return (seed, "--seed");
     }
     // The standard library's own source of randomness. 32 bits: a seed that a person can type again.
-    use std::hash::{BuildHasher, Hasher};
-    let drawn = std::hash::RandomState::new().build_hasher().finish();
+    let drawn = RandomState::new().build_hasher().finish();
     (drawn >> 32, "drawn")
 }

@@ -46,7 +46,7 @@ pub(super) fn read(mut source: impl Read, size: u64) -> Result<Header, String> {
     if size == 0 {
         return Err("is empty".to_owned());
     }
-    let mut length = [0; LENGTH_BYTES as usize];
+    let mut length = [0; size_of::<u64>()];
     if size < LENGTH_BYTES {
         return Err(format!("is not a safetensors file: it has {size} bytes"));
     }

@@ -73,7 +73,7 @@ pub(super) fn folder(path: &Path) -> Result<Weights, Error> {
         }
         let folders: Vec<&PathBuf> = entries.iter().filter(|entry| entry.is_dir()).collect();
         let [only] = folders[..] else { break };
-        path = only.clone();
+        path.clone_from(only);
     }
     Err(bad(&path, "holds no `.safetensors` file"))
 }
@@ -130,6 +130,7 @@ fn sharded(path: PathBuf) -> Result<Weights, Error> {
     Ok(weights)
 }
 
+/// What is in a folder, by name, without what is hidden.
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = || Error::file("read", folder);
     let mut entries = fs::read_dir(folder)
@@ -137,6 +138,11 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(failed())?;
+    // What macOS puts beside files: `._model.safetensors` is no model.
+    entries.retain(|entry| {
+        let name = entry.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with('.') && name != "__MACOSX"
+    });
     entries.sort();
     Ok(entries)
 }

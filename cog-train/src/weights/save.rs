@@ -96,17 +96,20 @@ fn write_tensor(
         return Err(bad(file, format!("tensor `{name}` cannot be brought to the CPU")));
     };
     let written = match storage {
-        CpuStorage::U8(values) => writer.write_all(&values[from..to]),
-        CpuStorage::U32(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
-        CpuStorage::I16(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
-        CpuStorage::I32(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
-        CpuStorage::I64(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
-        CpuStorage::BF16(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
-        CpuStorage::F16(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
-        CpuStorage::F32(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
-        CpuStorage::F64(values) => little_endian(writer, &values[from..to], |v| v.to_le_bytes()),
+        CpuStorage::U8(values) | CpuStorage::F8E8M0(values) => writer.write_all(&values[from..to]),
+        CpuStorage::U32(values) => little_endian(writer, &values[from..to], u32::to_le_bytes),
+        CpuStorage::I16(values) => little_endian(writer, &values[from..to], i16::to_le_bytes),
+        CpuStorage::I32(values) => little_endian(writer, &values[from..to], i32::to_le_bytes),
+        CpuStorage::I64(values) => little_endian(writer, &values[from..to], i64::to_le_bytes),
+        CpuStorage::BF16(values) => {
+            little_endian(writer, &values[from..to], |v| v.to_bits().to_le_bytes())
+        }
+        CpuStorage::F16(values) => {
+            little_endian(writer, &values[from..to], |v| v.to_bits().to_le_bytes())
+        }
+        CpuStorage::F32(values) => little_endian(writer, &values[from..to], f32::to_le_bytes),
+        CpuStorage::F64(values) => little_endian(writer, &values[from..to], f64::to_le_bytes),
         CpuStorage::F8E4M3(values) => little_endian(writer, &values[from..to], |v| [v.to_bits()]),
-        CpuStorage::F8E8M0(values) => writer.write_all(&values[from..to]),
         // candle keeps these packed, and cannot cut or count them.
         CpuStorage::F6E2M3(_) | CpuStorage::F6E3M2(_) | CpuStorage::F4(_) => {
             let dtype = tensor.dtype();

@@ -122,10 +122,18 @@ fn remote(
     let fetcher = Fetcher::new(cache.join(DOWNLOADS)).revalidate(true);
     let path = fetcher.fetch(url, cancel, report)?;
     let opened = file(path.clone(), cache, cancel);
-    if let Err(Error::Weights { .. } | Error::Archive { .. }) = opened {
+    // The place in the cache says nothing to whoever gave the address.
+    let local = path.display().to_string();
+    let place = |place: String| place.replacen(&local, &fetch::redact(url), 1);
+    opened.map_err(|error| {
+        let error = match error {
+            Error::Weights { place: at, reason } => Error::Weights { place: place(at), reason },
+            Error::Archive { place: at, reason } => Error::Archive { place: place(at), reason },
+            other => return other,
+        };
         fetcher.forget(url, &path);
-    }
-    opened
+        error
+    })
 }
 
 /// Opens one file by what it holds. A name only adds to that.

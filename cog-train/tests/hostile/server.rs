@@ -4,31 +4,35 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use sha2::Digest as _;
+
 /// What was asked.
 #[derive(Debug, Clone)]
-pub struct Request {
-    pub path: String,
+pub(crate) struct Request {
+    pub(crate) path: String,
     /// With names in lower case.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// How many requests came before.
-    pub number: usize,
+    pub(crate) number: usize,
 }
 
 impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// A server that lives as long as the process.
-pub struct Server {
-    pub address: String,
+pub(crate) struct Server {
+    pub(crate) address: String,
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
     /// Answers each request, on a connection of its own, by `handler`; the connection then ends.
-    pub fn start(handler: impl Fn(&Request, &mut TcpStream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        handler: impl Fn(&Request, &mut TcpStream) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let seen = Arc::<Mutex<Vec<Request>>>::default();
@@ -42,12 +46,12 @@ impl Server {
         Self { address, seen }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
     }
 
     /// The requests so far.
-    pub fn seen(&self) -> Vec<Request> {
+    pub(crate) fn seen(&self) -> Vec<Request> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -69,22 +73,32 @@ fn serve(
         .collect();
     let request = {
         let mut log = log.lock().unwrap();
-        log.push(Request { path, headers, number: log.len() });
+        let number = log.len();
+        log.push(Request { path, headers, number });
         log.last().unwrap().clone()
     };
     handler(&request, &mut stream);
 }
 
 /// A head; `headers` are lines.
-pub fn head(stream: &mut TcpStream, status: &str, headers: &[String]) {
-    let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+pub(crate) fn head(stream: &mut TcpStream, status: &str, headers: &[String]) {
+    let lines: String = headers.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect();
     let _ = write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\n{lines}\r\n");
 }
 
 /// A whole answer with its length.
-pub fn answer(stream: &mut TcpStream, status: &str, headers: &[&str], body: &[u8]) {
+pub(crate) fn answer(stream: &mut TcpStream, status: &str, headers: &[&str], body: &[u8]) {
     let mut lines: Vec<String> = headers.iter().map(|&line| line.to_owned()).collect();
     lines.push(format!("Content-Length: {}", body.len()));
     head(stream, status, &lines);
     let _ = stream.write_all(body);
+}
+
+/// The digits of a digest.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    sha2::Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }

@@ -5,12 +5,12 @@ use cog_train::archive::Limits;
 use super::Case;
 
 /// A header with a right sum.
-pub fn header(name: &[u8], flag: u8, size: u64) -> Vec<u8> {
+pub(crate) fn header(name: &[u8], flag: u8, size: u64) -> Vec<u8> {
     edited(name, flag, size, |_| {})
 }
 
 /// A header that is changed before its sum is taken.
-pub fn edited(name: &[u8], flag: u8, size: u64, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
+pub(crate) fn edited(name: &[u8], flag: u8, size: u64, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut block = vec![0; 512];
     block[..name.len()].copy_from_slice(name);
     block[100..108].copy_from_slice(b"0000644\0");
@@ -25,22 +25,22 @@ pub fn edited(name: &[u8], flag: u8, size: u64, edit: impl FnOnce(&mut [u8])) ->
 }
 
 /// A member and the zeros after it.
-pub fn member(name: &[u8], flag: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn member(name: &[u8], flag: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = header(name, flag, content.len() as u64);
     bytes.extend(content);
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     bytes
 }
 
-pub fn file(name: &str, content: &[u8]) -> Vec<u8> {
+pub(crate) fn file(name: &str, content: &[u8]) -> Vec<u8> {
     member(name.as_bytes(), b'0', content)
 }
 
-pub fn folder(name: &str) -> Vec<u8> {
+pub(crate) fn folder(name: &str) -> Vec<u8> {
     member(name.as_bytes(), b'5', b"")
 }
 
-pub fn pax(records: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn pax(records: &[(&str, &str)]) -> Vec<u8> {
     let mut content = Vec::new();
     for (key, value) in records {
         let rest = format!(" {key}={value}\n");
@@ -54,20 +54,20 @@ pub fn pax(records: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// The parts and an end.
-pub fn tar(parts: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn tar(parts: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = parts.concat();
     bytes.resize(bytes.len() + 1024, 0);
     bytes
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
-pub fn zstandard(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn zstandard(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
     encoder.include_checksum(true).unwrap();
     std::io::Write::write_all(&mut encoder, bytes).unwrap();
@@ -189,6 +189,7 @@ fn kinds() -> Vec<Case> {
 }
 
 /// Refused because two readers could disagree, or because the bytes are broken.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn shapes() -> Vec<Case> {
     let good = file("a", b"1");
     let broken_sum = |mut block: Vec<u8>| {
@@ -198,7 +199,7 @@ fn shapes() -> Vec<Case> {
     let raw_pax = |content: &[u8]| member(b"pax", b'x', content);
     let mut no_end = tar(&[file("a", &[7; 700])]);
     no_end.truncate(1000);
-    let mut trailing = tar(&[good.clone()]);
+    let mut trailing = tar(std::slice::from_ref(&good));
     trailing.extend(b"more");
     vec![
         Case::tar(
@@ -308,7 +309,7 @@ fn shapes() -> Vec<Case> {
         Case::new(
             "gzip as zip",
             "x.zip",
-            gzip(&tar(&[good.clone()])),
+            gzip(&tar(std::slice::from_ref(&good))),
             "is named like zip but holds gzip data",
         ),
         Case::new("tar as gzip", "x.tgz", tar(&[good]), "is named like gzip but holds tar data"),
@@ -390,6 +391,6 @@ fn packed() -> Vec<Case> {
     ]
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     [names(), kinds(), shapes(), packed()].concat()
 }

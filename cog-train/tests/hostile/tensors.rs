@@ -1,7 +1,7 @@
 //! Safetensors files, byte by byte: what a stranger may send.
 
 /// A file with this header and this many bytes of data.
-pub fn safetensors(header: &str, data: usize) -> Vec<u8> {
+pub(crate) fn safetensors(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.bytes());
     bytes.resize(bytes.len() + data, 0);
@@ -9,7 +9,7 @@ pub fn safetensors(header: &str, data: usize) -> Vec<u8> {
 }
 
 /// A good file: one tensor, `w`, of two floats.
-pub fn good() -> Vec<u8> {
+pub(crate) fn good() -> Vec<u8> {
     safetensors(r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 8)
 }
 
@@ -28,7 +28,8 @@ fn two(first: &str, second: &str, data: usize) -> Vec<u8> {
 }
 
 /// Title, bytes, and what is said of them.
-pub fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+#[expect(clippy::too_many_lines, reason = "a table")]
+pub(crate) fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let raw = |length: u64, rest: &[u8]| [&length.to_le_bytes(), rest].concat();
     vec![
         ("empty", Vec::new(), "is empty"),

@@ -6,33 +6,33 @@ use super::Case;
 
 /// An entry of the directory and its local header, which may contradict each other.
 #[derive(Clone)]
-pub struct Entry {
-    pub name: Vec<u8>,
-    pub local_name: Vec<u8>,
-    pub flags: u16,
-    pub method: u16,
-    pub crc: u32,
-    pub packed: u32,
-    pub local_packed: u32,
-    pub size: u32,
-    pub made_by: u16,
-    pub attributes: u32,
-    pub disk: u16,
-    pub extra: Vec<u8>,
-    pub data: Vec<u8>,
+pub(crate) struct Entry {
+    pub(crate) name: Vec<u8>,
+    pub(crate) local_name: Vec<u8>,
+    pub(crate) flags: u16,
+    pub(crate) method: u16,
+    pub(crate) crc: u32,
+    pub(crate) packed: u32,
+    pub(crate) local_packed: u32,
+    pub(crate) size: u32,
+    pub(crate) made_by: u16,
+    pub(crate) attributes: u32,
+    pub(crate) disk: u16,
+    pub(crate) extra: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     /// What stands behind the data: sizes, or what belongs to nobody.
-    pub behind: Vec<u8>,
+    pub(crate) behind: Vec<u8>,
     /// Where the directory says that it is.
-    pub at: Option<u32>,
+    pub(crate) at: Option<u32>,
 }
 
-pub fn crc(bytes: &[u8]) -> u32 {
+pub(crate) fn crc(bytes: &[u8]) -> u32 {
     let mut sum = flate2::Crc::new();
     sum.update(bytes);
     sum.sum()
 }
 
-pub fn deflate(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn deflate(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
@@ -60,11 +60,11 @@ fn entry(name: &str, content: &[u8], method: u16, data: Vec<u8>) -> Entry {
     }
 }
 
-pub fn stored(name: &str, content: &[u8]) -> Entry {
+pub(crate) fn stored(name: &str, content: &[u8]) -> Entry {
     entry(name, content, 0, content.to_vec())
 }
 
-pub fn deflated(name: &str, content: &[u8]) -> Entry {
+pub(crate) fn deflated(name: &str, content: &[u8]) -> Entry {
     entry(name, content, 8, deflate(content))
 }
 
@@ -84,7 +84,7 @@ fn le(parts: &[(u32, usize)]) -> Vec<u8> {
     parts.iter().flat_map(|&(value, bytes)| value.to_le_bytes()[..bytes].to_vec()).collect()
 }
 
-pub fn zip(entries: &[Entry]) -> Vec<u8> {
+pub(crate) fn zip(entries: &[Entry]) -> Vec<u8> {
     ended(entries, u32::try_from(entries.len()).unwrap(), b"")
 }
 
@@ -117,6 +117,7 @@ fn ended(entries: &[Entry], count: u32, comment: &[u8]) -> Vec<u8> {
     bytes
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn members() -> Vec<Case> {
     let of = |title, entry: Entry, says: &str| Case::zip(title, &[entry], says);
     let a = || stored("a", b"hello");
@@ -342,6 +343,6 @@ fn shapes() -> Vec<Case> {
     ]
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     [members(), shapes()].concat()
 }

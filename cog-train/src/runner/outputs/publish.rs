@@ -45,7 +45,7 @@ pub(crate) fn publish_dir(staged: TempDir, target: &Path) -> Result<(), Error> {
         }
         Err(error) => return Err(fail(error)),
         Ok(data) if data.is_dir() && is_ours(target) => {
-            exchange(&staged_path, target).map_err(fail)?
+            exchange(&staged_path, target).map_err(fail)?;
         }
         Ok(_) if target.is_dir() => {
             let mut names = names_in(&staged_path).map_err(fail)?;

@@ -1,6 +1,6 @@
 #[cog_train::train]
-fn train(a: u32, a: u32) -> u32 {
-    a
+fn train(_a: u32, _a: u32) -> u32 {
+    3
 }
 
 cog_train::run!(train);

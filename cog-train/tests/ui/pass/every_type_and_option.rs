@@ -5,6 +5,7 @@
 
 use cog_train::prelude::*;
 use cog_train::serde_json;
+use std::collections::BTreeMap;
 
 /// How weights are updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
@@ -21,7 +22,7 @@ pub enum Optimizer {
 pub struct Inputs {
     text: String,
     #[input(min_length = 1, max_length = 8, regex = "^[a-z]+$", default = "abc")]
-    rules: std::string::String,
+    rules: String,
     #[input(ge = -1, le = 1)]
     a: i8,
     b: i16,
@@ -43,7 +44,7 @@ pub struct Inputs {
     m: bool,
     #[input(default = "data/train.jsonl")]
     file: Path,
-    files: Vec<cog_train::Path>,
+    files: Vec<Path>,
     token: Option<Secret>,
     object: serde_json::Map<String, serde_json::Value>,
     #[input(default = [1, "a", true, 0.5])]
@@ -56,10 +57,10 @@ pub struct Inputs {
     #[input(default = [])]
     tags: Option<Vec<String>>,
     #[input(default = ["a"], choices = ["a", "b"], description = "Some", deprecated)]
-    some: ::std::vec::Vec<::std::string::String>,
+    some: Vec<String>,
     #[input(default = 3)]
     #[input(ge = 1)]
-    option: ::core::option::Option<u32>,
+    option: Option<u32>,
     r#type: bool,
     values: u32,
 }
@@ -71,7 +72,7 @@ pub struct TrainingOutput {
     loss: f64,
     best: Option<Path>,
     losses: Vec<f32>,
-    r#type: std::collections::BTreeMap<String, u64>,
+    r#type: BTreeMap<String, u64>,
 }
 
 /// Under a name of its own.

@@ -1,6 +1,6 @@
 //! Nothing that the macros write depends on what names mean where they are used.
 
-#![allow(dead_code, non_camel_case_types)]
+#![allow(dead_code, nonstandard_style)]
 
 mod cog_train_names {
     pub struct Result;
@@ -27,6 +27,7 @@ mod cog_train_names {
 }
 
 mod shadowed {
+    #[allow(unused_imports, reason = "no macro uses them: that is the test")]
     use super::cog_train_names::*;
 
     mod core {}

@@ -1,0 +1,249 @@
+//! What the macros emit, read as values: the tables and the constructors.
+
+use cog_train::input::{Kind, Literal, Number, Spec, Type};
+use cog_train::output::{Output, OutputField, OutputType};
+use cog_train::prelude::*;
+use serde_json::{Value, json};
+
+/// How weights are updated.
+#[derive(Debug, Clone, Copy, PartialEq, Choice)]
+enum Optimizer {
+    #[choice(rename = "adamw")]
+    AdamW,
+    PlainSgd,
+}
+
+/// Fine-tunes a small language model
+/// on your own text.
+///
+/// Slowly.
+#[derive(Debug, TrainInputs, PredictInputs)]
+struct Inputs {
+    /// JSONL file with training examples
+    train_data: Path,
+    /// Not this one
+    #[input(default = 5e-5, ge = 0, le = 1e-3, description = "Peak learning rate")]
+    learning_rate: f32,
+    #[input(default = -1, ge = -9223372036854775808, le = 10)]
+    epochs: i64,
+    #[input(default = "adam", choices = ["adam", "sgd"], deprecated)]
+    algorithm: String,
+    #[input(min_length = 1, max_length = 32, regex = r"^[a-z\.-]+$")]
+    r#type: Option<String>,
+    #[input(default = [])]
+    tags: Vec<String>,
+    #[input(default = [Optimizer::PlainSgd, Optimizer::AdamW])]
+    optimizers: Option<Vec<Optimizer>>,
+    token: Option<Secret>,
+    #[input(default = [true, 0.5])]
+    anything: Value,
+}
+
+fn row(name: &str) -> &'static Spec {
+    <Inputs as TrainInputs>::TABLE.iter().find(|spec| spec.name == name).unwrap()
+}
+
+/// A literal without its constructor, for comparison; a variant is its name.
+fn value(literal: &Literal) -> Value {
+    match *literal {
+        Literal::Bool(value) => json!(value),
+        Literal::Int(number) => json!(i64::try_from(number).unwrap()),
+        Literal::Float(number) => json!(number),
+        Literal::Str(text) => json!(text),
+        Literal::Variant(name) => json!({ "variant": name() }),
+        Literal::List(items) => items.iter().map(value).collect(),
+    }
+}
+
+fn default(name: &str) -> Option<Value> {
+    row(name).default.as_ref().map(value)
+}
+
+#[test]
+fn rows_are_the_fields_in_their_order() {
+    let names: Vec<&str> = <Inputs as TrainInputs>::TABLE.iter().map(|spec| spec.name).collect();
+    assert_eq!(
+        names,
+        [
+            "train_data",
+            "learning_rate",
+            "epochs",
+            "algorithm",
+            "type",
+            "tags",
+            "optimizers",
+            "token",
+            "anything"
+        ]
+    );
+    let predict: Vec<&str> =
+        <Inputs as PredictInputs>::TABLE.iter().map(|spec| spec.name).collect();
+    assert_eq!(names, predict);
+}
+
+#[test]
+fn types_are_read_through_option_and_vec() {
+    let of = |kind, list, optional| Type { kind, list, optional };
+    assert_eq!(row("train_data").ty, of(Kind::Path, false, false));
+    assert_eq!(row("learning_rate").ty, of(Kind::Float, false, false));
+    assert_eq!(
+        row("epochs").ty,
+        of(Kind::Integer { min: i64::MIN.into(), max: i64::MAX.into() }, false, false)
+    );
+    assert_eq!(row("type").ty, of(Kind::String, false, true));
+    assert_eq!(row("tags").ty, of(Kind::String, true, false));
+    assert_eq!(row("optimizers").ty, of(Kind::Choice(&["adamw", "plain_sgd"]), true, true));
+    assert_eq!(row("token").ty, of(Kind::Secret, false, true));
+    assert_eq!(row("anything").ty, of(Kind::Any, false, false));
+}
+
+#[test]
+fn descriptions_are_doc_comments_unless_given() {
+    assert_eq!(row("train_data").description, Some("JSONL file with training examples"));
+    assert_eq!(row("learning_rate").description, Some("Peak learning rate"));
+    assert_eq!(row("epochs").description, None);
+    assert_eq!(
+        <Inputs as TrainInputs>::ABOUT,
+        "Fine-tunes a small language model on your own text.\n\nSlowly."
+    );
+    assert_eq!(<Inputs as PredictInputs>::ABOUT, <Inputs as TrainInputs>::ABOUT);
+}
+
+#[test]
+fn defaults_are_as_written() {
+    assert_eq!(default("train_data"), None);
+    // In 64 bits, though the field has 32.
+    assert_eq!(default("learning_rate"), Some(json!(5e-5)));
+    assert_eq!(default("epochs"), Some(json!(-1)));
+    assert_eq!(default("algorithm"), Some(json!("adam")));
+    assert_eq!(default("type"), None);
+    assert_eq!(default("tags"), Some(json!([])));
+    assert_eq!(
+        default("optimizers"),
+        Some(json!([{ "variant": "plain_sgd" }, { "variant": "adamw" }]))
+    );
+    assert_eq!(default("anything"), Some(json!([true, 0.5])));
+}
+
+#[test]
+fn rules_are_as_written() {
+    assert_eq!(
+        (row("learning_rate").ge, row("learning_rate").le),
+        (Some(Number::Int(0)), Some(Number::Float(1e-3)))
+    );
+    assert_eq!(
+        (row("epochs").ge, row("epochs").le),
+        (Some(Number::Int(i64::MIN.into())), Some(Number::Int(10)))
+    );
+    assert_eq!((row("type").min_length, row("type").max_length), (Some(1), Some(32)));
+    assert_eq!(row("type").regex, Some(r"^[a-z\.-]+$"));
+    let choices: Vec<Value> = row("algorithm").choices.unwrap().iter().map(value).collect();
+    assert_eq!(choices, ["adam", "sgd"]);
+    assert!(row("algorithm").deprecated && !row("epochs").deprecated);
+    let plain = row("token");
+    assert!(
+        plain.ge.is_none()
+            && plain.le.is_none()
+            && plain.regex.is_none()
+            && plain.choices.is_none()
+    );
+    assert!(plain.min_length.is_none() && plain.max_length.is_none());
+}
+
+#[test]
+fn required_is_without_default_and_not_optional() {
+    let required: Vec<&str> = <Inputs as TrainInputs>::TABLE
+        .iter()
+        .filter(|spec| spec.required())
+        .map(|spec| spec.name)
+        .collect();
+    assert_eq!(required, ["train_data"]);
+}
+
+#[test]
+fn choices_are_their_names() {
+    assert_eq!(Optimizer::NAMES, ["adamw", "plain_sgd"]);
+    for variant in [Optimizer::AdamW, Optimizer::PlainSgd] {
+        assert_eq!(Optimizer::from_name(variant.name()), Some(variant));
+    }
+    assert_eq!(Optimizer::from_name("AdamW"), None);
+    let read = <Optimizer as cog_train::input::Item>::from_value;
+    assert_eq!(read(&json!("plain_sgd")), Some(Optimizer::PlainSgd));
+    assert_eq!(read(&json!(1)), None);
+}
+
+#[derive(Debug, TrainOutput)]
+struct TrainingOutput {
+    weights: Path,
+    r#final: f64,
+    best: Option<Path>,
+    losses: Vec<f64>,
+}
+
+#[derive(Debug, PredictOutput)]
+struct Answer {
+    text: String,
+}
+
+#[test]
+fn outputs_are_their_fields_in_order() {
+    let field = |name, ty, optional| OutputField { name, ty, optional };
+    assert_eq!(
+        <TrainingOutput as TrainOutput>::output_type(),
+        OutputType::Fields(vec![
+            field("weights", OutputType::Path, false),
+            field("final", OutputType::Number, false),
+            field("best", OutputType::Path, true),
+            field("losses", OutputType::Array(Box::new(OutputType::Number)), false),
+        ])
+    );
+    let output = TrainingOutput {
+        weights: Path::from("w.safetensors"),
+        r#final: 0.5,
+        best: None,
+        losses: vec![1.0, 0.5],
+    };
+    assert_eq!(
+        TrainOutput::into_output(output),
+        Output::Object(vec![
+            ("weights".to_owned(), Output::File("w.safetensors".into())),
+            ("final".to_owned(), Output::Value(json!(0.5))),
+            ("best".to_owned(), Output::Value(Value::Null)),
+            (
+                "losses".to_owned(),
+                Output::List(vec![Output::Value(json!(1.0)), Output::Value(json!(0.5))])
+            ),
+        ])
+    );
+    assert_eq!(
+        PredictOutput::into_output(Answer { text: "a".to_owned() }),
+        Output::Object(vec![("text".to_owned(), Output::Value(json!("a")))])
+    );
+}
+
+/// Adds.
+#[cog_train::train]
+fn add(
+    /// The first
+    #[input(default = 1, ge = 0)]
+    first: u32,
+    job: &mut Job,
+    second: Option<u32>,
+) -> Result<u32> {
+    job.check_cancelled()?;
+    second.map(|second| first + second).context("no second")
+}
+
+#[test]
+fn a_function_is_a_trainer_and_a_function() {
+    type Inputs = <add as Trainer>::Inputs;
+    assert_eq!(<Inputs as TrainInputs>::ABOUT, "Adds.");
+    let names: Vec<&str> = <Inputs as TrainInputs>::TABLE.iter().map(|spec| spec.name).collect();
+    assert_eq!(names, ["first", "second"]);
+    assert_eq!(<Inputs as TrainInputs>::TABLE[0].description, Some("The first"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = Job::for_test(dir.path());
+    assert_eq!(add(1, &mut job, Some(2)).unwrap(), 3);
+    assert_eq!(add(1, &mut job, None).unwrap_err().to_string(), "no second");
+}
