@@ -179,7 +179,7 @@ struct Question {
     #[input(default = 60, ge = 1, le = 1000)]
     max_tokens: usize,
     /// 0 takes the likeliest token each time, 1 draws from the model's own distribution
-    #[input(default = 0.5, ge = 0.0, le = 5.0)]
+    #[input(default = 0.3, ge = 0.0, le = 5.0)]
     temperature: f64,
     /// Decides the draws
     #[input(default = 42)]
