@@ -51,8 +51,7 @@ pub(crate) fn bring(
     for (name, text) in values.paths_mut() {
         cancel.check()?;
         if is_url(text) {
-            let fetched = fetcher.fetch(text, cancel, report)?;
-            *text = fetched.display().to_string();
+            *text = fetcher.fetch(text, cancel, report)?.display().to_string();
         }
         let file = describe(Path::new(text.as_str()), cancel)?;
         // `docs/1` is an item of the list `docs`.
@@ -84,7 +83,7 @@ fn digest_tree(
     cancel: &CancelToken,
 ) -> Result<u64, Error> {
     let mut entries: Vec<_> = fs::read_dir(dir)
-        .and_then(|entries| entries.collect::<std::io::Result<_>>())
+        .and_then(Iterator::collect::<std::io::Result<_>>)
         .map_err(Error::file("read", dir))?;
     entries.sort_by_key(DirEntry::file_name);
     let mut bytes = 0;
