@@ -67,7 +67,7 @@ impl Options {
     pub(crate) fn read(attrs: &[Attribute], errors: &mut Errors) -> Self {
         let mut options = Self::default();
         for_each_option(attrs, "input", errors, |name, value, errors| {
-            options.set(name, value, errors)
+            options.set(name, value, errors);
         });
         options
     }
@@ -106,6 +106,7 @@ impl Options {
 }
 
 /// Why a value can never be one of this option, whatever the field's type.
+#[expect(clippy::match_same_arms, reason = "an arm an option, in the order of the table")]
 fn wrong_kind(option: &str, value: &Value) -> Option<syn::Error> {
     let sentence = match (option, &value.literal) {
         ("default", Literal::Path(_) | Literal::List(_)) => return None,

@@ -36,31 +36,31 @@ fn bounds(field: &Field, item: Item, errors: &mut Errors) {
     let (ge, le) = (&field.options.ge, &field.options.le);
     let mut fits = true;
     for bound in [ge, le].into_iter().flatten() {
-        if matches!(item, Item::Integer { .. }) {
-            if let Some(message) = misfit(&bound.value.literal, &bound.value, item) {
-                errors.at(bound, message);
-                fits = false;
-            }
+        if matches!(item, Item::Integer { .. })
+            && let Some(message) = misfit(&bound.value.literal, &bound.value, item)
+        {
+            errors.at(bound, message);
+            fits = false;
         }
     }
-    if let (true, Some(ge), Some(le)) = (fits, ge, le) {
-        if compare(&ge.value, &le.value) == Some(Ordering::Greater) {
-            errors.at(ge, format!("`ge` is {}, which is more than `le`, {}", ge.value, le.value));
-        }
+    if let (true, Some(ge), Some(le)) = (fits, ge, le)
+        && compare(&ge.value, &le.value) == Some(Ordering::Greater)
+    {
+        errors.at(ge, format!("`ge` is {}, which is more than `le`, {}", ge.value, le.value));
     }
 }
 
 fn lengths(field: &Field, errors: &mut Errors) {
-    if let (Some(min), Some(max)) = (&field.options.min_length, &field.options.max_length) {
-        if compare(&min.value, &max.value) == Some(Ordering::Greater) {
-            errors.at(
-                min,
-                format!(
-                    "`min_length` is {}, which is more than `max_length`, {}",
-                    min.value, max.value
-                ),
-            );
-        }
+    if let (Some(min), Some(max)) = (&field.options.min_length, &field.options.max_length)
+        && compare(&min.value, &max.value) == Some(Ordering::Greater)
+    {
+        errors.at(
+            min,
+            format!(
+                "`min_length` is {}, which is more than `max_length`, {}",
+                min.value, max.value
+            ),
+        );
     }
 }
 
@@ -173,7 +173,7 @@ fn default(
     for value in default.items() {
         match &value.literal {
             Literal::Path(_) if spelled.item != Item::Unknown => {
-                errors.push(value::not_a_literal(value))
+                errors.push(value::not_a_literal(value));
             }
             literal => {
                 if let Some(message) =
@@ -187,6 +187,7 @@ fn default(
 }
 
 /// Why a literal is not a value of the type.
+#[expect(clippy::match_same_arms, reason = "an arm a type, in the order of the table")]
 fn misfit(literal: &Literal, value: &Value, item: Item) -> Option<String> {
     Some(match (item, literal) {
         (Item::Unknown | Item::Any, _)

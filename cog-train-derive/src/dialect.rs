@@ -128,7 +128,7 @@ impl Reader<'_> {
             {
                 self.differs(&literal.span, format!(r"write `\{}`", literal.c))
             }
-            LiteralKind::Meta if !SYNTAX.contains(literal.c) && !(in_class && literal.c == '-') => {
+            LiteralKind::Meta if !(SYNTAX.contains(literal.c) || in_class && literal.c == '-') => {
                 without()
             }
             LiteralKind::Superfluous if literal.c != '/' => without(),

@@ -63,11 +63,9 @@ impl Destination {
         if !self.is_folder() {
             match (output, fs::symlink_metadata(&path)) {
                 (OutputType::Fields(fields), Ok(_))
-                    if fields.iter().any(|field| holds_file(&field.ty)) =>
+                    if fields.iter().any(|field| holds_file(&field.ty)) && !path.is_dir() =>
                 {
-                    if !path.is_dir() {
-                        return refuse("not a folder, and the output is one");
-                    }
+                    return refuse("not a folder, and the output is one");
                 }
                 (OutputType::Path, Ok(_)) if !extension(&path).is_empty() && path.is_dir() => {
                     return refuse("a folder, and the output is a file");

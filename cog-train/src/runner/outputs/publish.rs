@@ -135,11 +135,11 @@ fn collect_files(field: &str, value: &Value, files: &mut BTreeSet<String>) {
         }
         Value::Array(items) => {
             (0..).zip(items).for_each(|(index, item): (u64, _)| {
-                collect_files(&inner(&index.to_string()), item, files)
+                collect_files(&inner(&index.to_string()), item, files);
             });
         }
         Value::Object(map) => {
-            map.iter().for_each(|(name, item)| collect_files(&inner(name), item, files))
+            map.iter().for_each(|(name, item)| collect_files(&inner(name), item, files));
         }
         _ => {}
     }
