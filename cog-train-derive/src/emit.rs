@@ -15,14 +15,10 @@ pub(crate) fn inputs(inputs: &Inputs, name: &Ident) -> TokenStream {
     let about = (!about.is_empty()).then(|| quote!(const ABOUT: &'static str = #about;));
     let rows = fields.iter().map(row);
     let names = fields.iter().map(|field| &field.ident);
-    // Not hygienic by accident: a field, a constant or a function of the author's may be called `values`.
+    // At the macro's own site: a field, a constant or a function of the author's may be called `values` too.
     let values = Ident::new(if fields.is_empty() { "_" } else { "values" }, Span::mixed_site());
-    let takes = fields.iter().map(|field| take(field, &values));
+    let made = made(fields, &values);
     let checks = fields.iter().flat_map(checks);
-    // The runner reads an input named `seed`, and the author reads `Job::seed`: the field itself may well be unread.
-    let made = Ident::new("made", Span::mixed_site());
-    let seed = fields.iter().find(|field| field.name == "seed").map(|field| &field.ident);
-    let read_seed = seed.map(|seed| quote!(let _ = &#made.#seed;));
     quote! {
         #[automatically_derived]
         impl ::cog_train::#name for #ident {
@@ -32,9 +28,7 @@ pub(crate) fn inputs(inputs: &Inputs, name: &Ident) -> TokenStream {
             fn from_values(
                 #values: &::cog_train::input::Values,
             ) -> ::core::result::Result<Self, ::cog_train::input::Problems> {
-                let #made = Self { #(#names: #takes),* };
-                #read_seed
-                ::core::result::Result::Ok(#made)
+                #made
             }
         }
         #(#checks)*
@@ -89,6 +83,24 @@ fn row(field: &Field) -> TokenStream {
 fn ty(field: &Field) -> TokenStream {
     let ty = &field.ty;
     quote_spanned!(ty.span()=> <#ty as ::cog_train::input::InputType>::TYPE)
+}
+
+/// `Ok(Self { epochs: .., .. })`.
+fn made(fields: &[Field], values: &Ident) -> TokenStream {
+    let names = fields.iter().map(|field| &field.ident);
+    let takes = fields.iter().map(|field| take(field, values));
+    let made = quote!(Self { #(#names: #takes),* });
+    let Some(seed) = fields.iter().find(|field| field.name == "seed").map(|field| &field.ident)
+    else {
+        return quote!(::core::result::Result::Ok(#made));
+    };
+    // The runner reads an input named `seed`, and the author reads `Job::seed`: the field itself may well be unread.
+    let inputs = Ident::new("inputs", Span::mixed_site());
+    quote! {
+        let #inputs = #made;
+        let _ = &#inputs.#seed;
+        ::core::result::Result::Ok(#inputs)
+    }
 }
 
 fn take(field: &Field, values: &Ident) -> TokenStream {

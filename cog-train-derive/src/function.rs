@@ -2,7 +2,6 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, ItemFn, Pat, PatType, ReturnType, Safety, Type};
 
@@ -178,7 +177,6 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
         returned(Ident::new("Output", output.span())),
         returned(Ident::new("into_result", output.span())),
     );
-
     let result = quote_spanned!(output.span()=> ::cog_train::anyhow::Result<Self::Output>);
 
     let given = Ident::new(if fields.is_empty() { "_" } else { "inputs" }, Span::mixed_site());
@@ -261,15 +259,4 @@ fn without_options(function: &ItemFn) -> ItemFn {
 /// Attributes that hold for the struct as for the function.
 fn is_shared(attr: &Attribute) -> bool {
     ["doc", "cfg", "deprecated"].iter().any(|name| attr.path().is_ident(name))
-}
-
-/// The name of a type for `cog.yaml`, for messages and folders: its path's last segment.
-pub(crate) fn last_segment(ty: &Type) -> Option<String> {
-    match ty {
-        Type::Path(path) => {
-            path.path.segments.last().map(|segment| segment.ident.unraw().to_string())
-        }
-        Type::Group(group) => last_segment(&group.elem),
-        _ => None,
-    }
 }

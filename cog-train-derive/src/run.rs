@@ -11,7 +11,6 @@ use syn::{LitStr, Token, Type};
 
 use crate::attr;
 use crate::errors::Errors;
-use crate::function::last_segment;
 
 /// What was asked for.
 #[derive(Default)]
@@ -180,6 +179,17 @@ fn missing(config: &LitStr) -> Option<String> {
         return None;
     }
     Some(format!("there is no file `{}`: `config` is relative to this source file", config.value()))
+}
+
+/// The name of a type for `cog.yaml`, for messages and folders: its path's last segment.
+fn last_segment(ty: &Type) -> Option<String> {
+    match ty {
+        Type::Path(path) => {
+            path.path.segments.last().map(|segment| segment.ident.unraw().to_string())
+        }
+        Type::Group(group) => last_segment(&group.elem),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the macros emit, read as values: the tables and the constructors.
 
-use cog_train::input::{Kind, Literal, Number, Spec, Type};
+use cog_train::input::{self, Kind, Literal, Number, Problems, Spec, Type, Unknown, Values};
 use cog_train::output::{Output, OutputField, OutputType};
 use cog_train::prelude::*;
 use serde_json::{Value, json};
@@ -158,6 +158,66 @@ fn required_is_without_default_and_not_optional() {
         .map(|spec| spec.name)
         .collect();
     assert_eq!(required, ["train_data"]);
+}
+
+fn checked<T: TrainInputs>(given: &Value) -> Result<Values, Problems> {
+    input::check(T::TABLE, given, Unknown::Refuse).map(|checked| checked.values)
+}
+
+#[test]
+fn the_constructor_fills_every_field() {
+    let given = json!({
+        "train_data": "data/train.jsonl",
+        "epochs": 3.0,
+        "type": "a.b",
+        "tags": ["x", "y"],
+        "token": "hf_1234",
+    });
+    let inputs = <Inputs as TrainInputs>::from_values(&checked::<Inputs>(&given).unwrap()).unwrap();
+    assert_eq!(inputs.train_data, Path::from("data/train.jsonl"));
+    assert_eq!(inputs.learning_rate.to_bits(), 5e-5_f32.to_bits());
+    assert_eq!(inputs.epochs, 3);
+    assert_eq!(inputs.algorithm, "adam");
+    assert_eq!(inputs.r#type.as_deref(), Some("a.b"));
+    assert_eq!(inputs.tags, ["x", "y"]);
+    assert_eq!(inputs.optimizers, Some(vec![Optimizer::PlainSgd, Optimizer::AdamW]));
+    assert_eq!(inputs.token, Some(Secret::new("hf_1234")));
+    assert_eq!(inputs.anything, json!([true, 0.5]));
+
+    let again =
+        <Inputs as PredictInputs>::from_values(&checked::<Inputs>(&given).unwrap()).unwrap();
+    assert_eq!(format!("{again:?}"), format!("{inputs:?}"));
+}
+
+#[test]
+fn the_constructor_names_a_value_that_does_not_fit() {
+    #[derive(Debug, TrainInputs)]
+    struct Other {
+        epochs: i64,
+    }
+    let given = json!({ "epochs": i64::MIN });
+    let other = Other::from_values(&checked::<Other>(&given).unwrap()).unwrap();
+    assert_eq!(other.epochs, i64::MIN);
+    // Values of another table, in which `epochs` is a text.
+    const TEXT: &[Spec] = &[Spec::new("epochs", <String as input::InputType>::TYPE)];
+    let values = input::check(TEXT, &json!({ "epochs": "3" }), Unknown::Refuse).unwrap().values;
+    let problems = Other::from_values(&values).unwrap_err();
+    assert_eq!(
+        problems.iter().map(|problem| problem.input.as_str()).collect::<Vec<_>>(),
+        ["epochs"]
+    );
+}
+
+/// The field named `seed` is read by the runner: leaving it unread is no warning.
+#[test]
+fn an_input_named_seed_may_stay_unread() {
+    #![deny(dead_code)]
+    #[derive(TrainInputs)]
+    struct Seeded {
+        #[input(default = 42)]
+        seed: i64,
+    }
+    assert!(Seeded::from_values(&checked::<Seeded>(&json!({})).unwrap()).is_ok());
 }
 
 #[test]
