@@ -14,7 +14,6 @@ pub(crate) fn inputs(inputs: &Inputs, name: &Ident) -> TokenStream {
     let Inputs { ident, about, fields } = inputs;
     let about = (!about.is_empty()).then(|| quote!(const ABOUT: &'static str = #about;));
     let rows = fields.iter().map(row);
-    let names = fields.iter().map(|field| &field.ident);
     // At the macro's own site: a field, a constant or a function of the author's may be called `values` too.
     let values = Ident::new(if fields.is_empty() { "_" } else { "values" }, Span::mixed_site());
     let made = made(fields, &values);

@@ -171,14 +171,6 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
         inputs.fields.iter().map(|field| (&field.ident, &field.ty)).unzip();
     let table = emit::inputs(inputs, &Ident::new("TrainInputs", Span::mixed_site()));
     let ReturnType::Type(_, output) = &sig.output else { unreachable!("`signature` asks for one") };
-    // At the return type's place, so that "cannot be returned by a trainer" is said there.
-    let returned = |item: Ident| quote_spanned!(output.span()=> <#output as ::cog_train::__private::Returned>::#item);
-    let (returned, into_result) = (
-        returned(Ident::new("Output", output.span())),
-        returned(Ident::new("into_result", output.span())),
-    );
-    let result = quote_spanned!(output.span()=> ::cog_train::anyhow::Result<Self::Output>);
-
     let given = Ident::new(if fields.is_empty() { "_" } else { "inputs" }, Span::mixed_site());
     let takes_job = order.iter().any(|argument| matches!(argument, Argument::Job));
     let job = Ident::new(if takes_job { "job" } else { "_" }, Span::mixed_site());
@@ -190,29 +182,32 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
             quote!(#given.#field)
         }
     });
+    // At the return type's place, all of it: "cannot be returned by a trainer" is then said there, and once.
+    let trainer = quote_spanned! {output.span()=>
+        #[automatically_derived]
+        impl ::cog_train::Trainer for #name {
+            type Inputs = #set;
+            type Output = <#output as ::cog_train::__private::Returned>::Output;
+
+            fn setup(_: &::cog_train::Setup) -> ::cog_train::anyhow::Result<Self> {
+                ::core::result::Result::Ok(Self {})
+            }
+
+            fn train(
+                &mut self,
+                #given: Self::Inputs,
+                #job: &mut ::cog_train::Job,
+            ) -> ::cog_train::anyhow::Result<Self::Output> {
+                <#output as ::cog_train::__private::Returned>::into_result(#name(#(#arguments),*))
+            }
+        }
+    };
     quote! {
         #(#cfgs)*
         const _: () = {
             #vis struct #set { #(#fields: #types),* }
             #table
-
-            #[automatically_derived]
-            impl ::cog_train::Trainer for #name {
-                type Inputs = #set;
-                type Output = #returned;
-
-                fn setup(_: &::cog_train::Setup) -> ::cog_train::anyhow::Result<Self> {
-                    ::core::result::Result::Ok(Self {})
-                }
-
-                fn train(
-                    &mut self,
-                    #given: Self::Inputs,
-                    #job: &mut ::cog_train::Job,
-                ) -> #result {
-                    #into_result(#name(#(#arguments),*))
-                }
-            }
+            #trainer
         };
     }
 }

@@ -50,12 +50,23 @@ macro_rules! declare {
 declare!(Declared, u32, 3, 1);
 
 fn main() {
-    let optional: Vec<&str> =
-        <Inputs as TrainInputs>::TABLE.iter().filter(|spec| spec.ty.optional).map(|spec| spec.name).collect();
+    let optional: Vec<&str> = <Inputs as TrainInputs>::TABLE
+        .iter()
+        .filter(|spec| spec.ty.optional)
+        .map(|spec| spec.name)
+        .collect();
     assert_eq!(optional, ["count", "maybe", "algorithms"]);
     assert!(<Declared as TrainInputs>::TABLE[0].default.is_some());
     let _ = |inputs: Inputs, declared: Declared| {
-        (inputs.rate, inputs.count, inputs.many, inputs.maybe, inputs.file, inputs.algorithm, inputs.algorithms);
+        (
+            inputs.rate,
+            inputs.count,
+            inputs.many,
+            inputs.maybe,
+            inputs.file,
+            inputs.algorithm,
+            inputs.algorithms,
+        );
         (inputs.map, inputs.value, declared.value)
     };
 }

@@ -89,5 +89,6 @@ fn main() {
     assert_eq!(<Inputs as TrainInputs>::TABLE.len(), 28);
     assert_eq!(<Inputs as PredictInputs>::TABLE.len(), 28);
     assert_eq!(<Nothing as TrainInputs>::TABLE.len(), 0);
-    let _ = (<TrainingOutput as TrainOutput>::output_type(), <Answer as PredictOutput>::output_type());
+    let _ =
+        (<TrainingOutput as TrainOutput>::output_type(), <Answer as PredictOutput>::output_type());
 }

@@ -84,7 +84,10 @@ fn main() {
     assert_eq!(about::<nothing::train>(), ("", vec![]));
     assert_eq!(about::<job_only::train>(), ("", vec![]));
     assert_eq!(about::<job_first::train>(), ("", vec!["steps"]));
-    assert_eq!(about::<job_between::train>(), ("An alias of `Result`, with an error of its own.", vec!["a", "b"]));
+    assert_eq!(
+        about::<job_between::train>(),
+        ("An alias of `Result`, with an error of its own.", vec!["a", "b"])
+    );
     assert_eq!(about::<struct_output::r#try>(), ("", vec!["token"]));
     assert_eq!(bare::train(4), 4);
     assert!(nothing::train());

@@ -33,4 +33,13 @@ impl<T: 'static> Predictor for Echo<T> {
 #[global_allocator]
 static MINE: std::alloc::System = std::alloc::System;
 
-cog_train::run!(predictor = crate::Echo<String>, allocator = system);
+mod program {
+    cog_train::run!(predictor = crate::Echo<String>, allocator = system);
+
+    pub const MAIN: fn() -> std::process::ExitCode = main;
+}
+
+fn main() {
+    // Made, and not run: a run would train.
+    let _ = program::MAIN;
+}

@@ -30,4 +30,15 @@ impl<T: 'static> Predictor for Echo<T> {
     }
 }
 
-cog_train::run!(train);
+mod program {
+    use super::*;
+
+    cog_train::run!(train);
+
+    pub const MAIN: fn() -> std::process::ExitCode = main;
+}
+
+fn main() {
+    // Made, and not run: a run would train.
+    let _ = program::MAIN;
+}

@@ -61,7 +61,11 @@ mod shadowed {
     }
 
     #[cog_train::train]
-    pub fn train(inputs: u32, job: bool, r#type: ::std::string::String) -> ::core::result::Result<::std::string::String, ::cog_train::Error> {
+    pub fn train(
+        inputs: u32,
+        job: bool,
+        r#type: ::std::string::String,
+    ) -> ::core::result::Result<::std::string::String, ::cog_train::Error> {
         let _ = (inputs, job);
         ::core::result::Result::Ok(r#type)
     }
@@ -69,7 +73,8 @@ mod shadowed {
 
 fn main() {
     use cog_train::{Choice, TrainInputs};
-    let names: Vec<&str> = <shadowed::Set as TrainInputs>::TABLE.iter().map(|spec| spec.name).collect();
+    let names: Vec<&str> =
+        <shadowed::Set as TrainInputs>::TABLE.iter().map(|spec| spec.name).collect();
     assert_eq!(names, ["name", "values", "type", "fn", "name_"]);
     assert_eq!(shadowed::Optimizer::NAMES, ["adam_w", "none", "some"]);
     assert_eq!(shadowed::train(1, true, "a".to_owned()).unwrap(), "a");
