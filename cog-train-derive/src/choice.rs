@@ -78,10 +78,10 @@ fn rename(variant: &Variant, errors: &mut Errors) -> Option<syn::LitStr> {
         }
         match value {
             Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) if !text.value().is_empty() => {
-                renamed = Some(text)
+                renamed = Some(text);
             }
             Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => {
-                errors.at(text, "a choice is not empty")
+                errors.at(text, "a choice is not empty");
             }
             Some(value) => errors.at(value, "`rename` is a text in double quotes"),
             None => errors.at(option, "write `rename = \"...\"`"),

@@ -44,7 +44,7 @@ pub(crate) fn expand(arguments: TokenStream, function: &ItemFn) -> TokenStream {
 }
 
 /// What is no function, or one that the compiler will refuse itself.
-pub(crate) fn refuse(error: syn::Error, item: TokenStream) -> TokenStream {
+pub(crate) fn refuse(error: &syn::Error, item: TokenStream) -> TokenStream {
     let Ok(item) = syn::parse2::<syn::Item>(item) else { return error.to_compile_error() };
     let mut errors = Errors::default();
     errors.push(syn::Error::new(
@@ -107,7 +107,12 @@ fn parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argume
                     errors.at(parameter, "`&mut Job` is there twice: there is one job");
                 }
                 Ok(()) => {
-                    attr::refuse(&parameter.attrs, "input", "an input, and this is the job", errors)
+                    attr::refuse(
+                        &parameter.attrs,
+                        "input",
+                        "an input, and this is the job",
+                        errors,
+                    );
                 }
                 Err(error) => errors.push(error),
             }

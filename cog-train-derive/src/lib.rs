@@ -59,7 +59,7 @@ pub fn choice(input: TokenStream) -> TokenStream {
 pub fn train(arguments: TokenStream, function: TokenStream) -> TokenStream {
     match syn::parse::<ItemFn>(function.clone()) {
         Ok(function) => function::expand(arguments.into(), &function).into(),
-        Err(error) => function::refuse(error, function.into()).into(),
+        Err(error) => function::refuse(&error, function.into()).into(),
     }
 }
 

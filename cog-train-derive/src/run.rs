@@ -39,10 +39,10 @@ pub(crate) fn expand(input: TokenStream) -> TokenStream {
             "nothing to run: write `run!(Trainer)`, `run!(Trainer, predictor = Predictor)` or `run!(predictor = Predictor)`",
         ));
     }
-    if let Some(config) = &program.config {
-        if let Some(message) = missing(config) {
-            errors.at(config, message);
-        }
+    if let Some(config) = &program.config
+        && let Some(message) = missing(config)
+    {
+        errors.at(config, message);
     }
     if !errors.is_empty() {
         let errors = errors.to_compile_errors();
@@ -94,13 +94,14 @@ impl Program {
     ) -> syn::Result<()> {
         match name.to_string().as_str() {
             "predictor" => self.predictor = named(input.parse()?, errors),
-            "config" => match input.parse::<LitStr>() {
-                Ok(file) => self.config = Some(file),
-                Err(_) => {
+            "config" => {
+                if let Ok(file) = input.parse::<LitStr>() {
+                    self.config = Some(file);
+                } else {
                     let value: syn::Expr = input.parse()?;
                     errors.at(value, "`config` is a file's name in double quotes");
                 }
-            },
+            }
             "allocator" => {
                 let value: syn::Expr = input.parse()?;
                 self.system_allocator = true;
