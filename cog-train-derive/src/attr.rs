@@ -108,25 +108,32 @@ impl Options {
 /// Why a value can never be one of this option, whatever the field's type.
 #[expect(clippy::match_same_arms, reason = "an arm an option, in the order of the table")]
 fn wrong_kind(option: &str, value: &Value) -> Option<syn::Error> {
-    let sentence = match (option, &value.literal) {
-        ("default", Literal::Path(_) | Literal::List(_)) => return None,
-        (_, Literal::Path(_)) => return Some(value::not_a_literal(value)),
-        ("description" | "regex", Literal::Str(_))
-        | ("ge" | "le", Literal::Int(_) | Literal::Float(_)) => return None,
-        ("min_length" | "max_length", Literal::Int(length)) if u64::try_from(*length).is_ok() => {
-            return None;
+    let literal = &value.literal;
+    if option == "default" {
+        return None;
+    }
+    if matches!(literal, Literal::Path(_)) {
+        return Some(value::not_a_literal(value));
+    }
+    let (fits, sentence) = match option {
+        "description" | "regex" => {
+            (matches!(literal, Literal::Str(_)), format!("`{option}` is a text in double quotes"))
         }
-        ("choices", Literal::List(_)) | ("deprecated", Literal::Bool(_)) => return None,
-        ("default", _) => return None,
-        ("description" | "regex", _) => format!("`{option}` is a text in double quotes"),
-        ("ge" | "le", _) => format!("`{option}` is a number"),
-        ("min_length" | "max_length", _) => {
-            format!("`{option}` is a number of characters, 0 or more")
-        }
-        ("choices", _) => "`choices` is a list: write `choices = [...]`".to_owned(),
-        _ => format!("write `{option}` alone"),
+        "ge" | "le" => (
+            matches!(literal, Literal::Int(_) | Literal::Float(_)),
+            format!("`{option}` is a number"),
+        ),
+        "min_length" | "max_length" => (
+            matches!(literal, Literal::Int(length) if u64::try_from(*length).is_ok()),
+            format!("`{option}` is a number of characters, 0 or more"),
+        ),
+        "choices" => (
+            matches!(literal, Literal::List(_)),
+            "`choices` is a list: write `choices = [...]`".to_owned(),
+        ),
+        _ => (matches!(literal, Literal::Bool(_)), format!("write `{option}` alone")),
     };
-    Some(syn::Error::new_spanned(&value.tokens, sentence))
+    (!fits).then(|| syn::Error::new_spanned(&value.tokens, sentence))
 }
 
 /// Reads `#[name(option = value, option, ...)]`, and goes on behind a mistake.
@@ -256,52 +263,4 @@ impl ToTokens for Written {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options(text: &str) -> (Options, Vec<String>) {
-        let tokens: TokenStream = text.parse().unwrap();
-        let attr: Attribute = syn::parse_quote!(#[input(#tokens)]);
-        let mut errors = Errors::default();
-        let options = Options::read(&[attr], &mut errors);
-        (options, errors.messages())
-    }
-
-    #[test]
-    fn options_are_read() {
-        let (options, errors) =
-            options("default = [1, -2], ge = -5, le = 0.5, deprecated, description = \"a\",");
-        assert_eq!(errors, Vec::<String>::new());
-        assert_eq!(options.default.unwrap().value.to_string(), "[1, -2]");
-        assert_eq!(options.ge.unwrap().value.to_string(), "-5");
-        assert_eq!(options.le.unwrap().value.to_string(), "0.5");
-        assert!(options.deprecated.is_some() && options.regex.is_none());
-    }
-
-    #[test]
-    fn reading_goes_on_behind_a_mistake() {
-        let (options, errors) = options(
-            "ge = 1 + 1, colour = 3, le, 5, default = Vec::<(u8, u8)>::new(), ge = 2 le = 3, ge = 3, regex = , description = \"x\"",
-        );
-        assert_eq!(errors.len(), 8, "{errors:#?}");
-        assert_eq!(options.ge.unwrap().value.to_string(), "2");
-        assert_eq!(options.description.unwrap().value.to_string(), "\"x\"");
-    }
-
-    #[test]
-    fn doc_comments_become_paragraphs() {
-        let field: syn::ItemStruct = syn::parse_quote! {
-            /// One line,
-            /// and its end.
-            ///
-            /// Another.
-            #[doc = "  More."]
-            struct A {}
-        };
-        assert_eq!(docs(&field.attrs), "One line, and its end.\n\nAnother. More.");
-        let block: syn::ItemStruct =
-            syn::parse_str("/**\n * One\n * line.\n */ struct A {}").unwrap();
-        assert_eq!(docs(&block.attrs), "One line.");
-        assert_eq!(docs(&[]), "");
-    }
-}
+mod tests;

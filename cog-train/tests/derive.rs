@@ -199,13 +199,8 @@ fn the_constructor_names_a_value_that_does_not_fit() {
     let other = Other::from_values(&checked::<Other>(&given).unwrap()).unwrap();
     assert_eq!(other.epochs, i64::MIN);
     // Values of another table, in which `epochs` is a text.
-    let values = input::check(
-        &[Spec::new("epochs", <String as input::InputType>::TYPE)],
-        &json!({ "epochs": "3" }),
-        Unknown::Refuse,
-    )
-    .unwrap()
-    .values;
+    let text = [Spec::new("epochs", <String as input::InputType>::TYPE)];
+    let values = input::check(&text, &json!({ "epochs": "3" }), Unknown::Refuse).unwrap().values;
     let problems = Other::from_values(&values).unwrap_err();
     assert_eq!(
         problems.iter().map(|problem| problem.input.as_str()).collect::<Vec<_>>(),

@@ -34,8 +34,6 @@ impl<T: 'static> Predictor for Echo<T> {
 static MINE: std::alloc::System = std::alloc::System;
 
 mod program {
-    use super::*;
-
     cog_train::run!(predictor = crate::Echo<String>, allocator = system);
 
     pub const MAIN: fn() -> std::process::ExitCode = main;
