@@ -106,7 +106,6 @@ impl Options {
 }
 
 /// Why a value can never be one of this option, whatever the field's type.
-#[expect(clippy::match_same_arms, reason = "an arm an option, in the order of the table")]
 fn wrong_kind(option: &str, value: &Value) -> Option<syn::Error> {
     let literal = &value.literal;
     if option == "default" {

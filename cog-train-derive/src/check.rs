@@ -187,7 +187,6 @@ fn default(
 }
 
 /// Why a literal is not a value of the type.
-#[expect(clippy::match_same_arms, reason = "an arm a type, in the order of the table")]
 fn misfit(literal: &Literal, value: &Value, item: Item) -> Option<String> {
     Some(match (item, literal) {
         // Of a `Secret` the whole default is refused, before its items are read.
