@@ -146,9 +146,11 @@ fn until_nul(field: &[u8]) -> io::Result<&[u8]> {
 /// A number field: octal digits between spaces and NULs, or GNU's big-endian binary.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
-        let (high, low) = field.split_at(field.len() - 8);
-        let plain = high[0] == 0x80 && high[1..].iter().all(|&byte| byte == 0);
-        return plain.then(|| u64::from_be_bytes(low.try_into().expect("eight bytes")));
+        // The other bits of the first byte are high digits, or the sign.
+        let digits = (field[0] == 0x80).then_some(&field[1..])?;
+        return digits
+            .iter()
+            .try_fold(0_u64, |sum, &digit| sum.checked_mul(256)?.checked_add(u64::from(digit)));
     }
     let blank = |byte: &u8| *byte == b' ' || *byte == 0;
     let start = field.iter().position(|byte| !blank(byte)).unwrap_or(field.len());

@@ -58,11 +58,7 @@ pub(super) fn download(
     let store = Store::new(&fetcher.dir);
     // A digest says what the content is, so nobody need be asked whether it is still the same.
     let ask = fetcher.revalidate && address.sha256.is_none();
-    let kept = |cancel| match store.find(address, cancel)? {
-        Some(found) => Ok::<_, Error>(Some(found)),
-        None => Ok(None),
-    };
-    if !ask && let Some((_, path)) = kept(cancel)? {
+    if !ask && let Some((_, path)) = store.find(address, cancel)? {
         return Ok(path);
     }
     if let Some(path) = store.find_content(address, cancel)? {
@@ -70,7 +66,7 @@ pub(super) fn download(
     }
     let mut part = Part::open(&fetcher.dir, &address.url, cancel)?;
     // Whoever had the part before may have finished it.
-    let known = match kept(cancel) {
+    let known = match store.find(address, cancel) {
         Ok(known) => known,
         Err(error) => return Err(give_up(part, error)),
     };
@@ -83,7 +79,9 @@ pub(super) fn download(
         Ok(Success::Whole(etag)) => store.keep(part, etag, address),
         Ok(Success::Unchanged) => {
             part.discard();
-            Ok(known.expect("only what is kept can be unchanged").1)
+            known.map(|(_, path)| path).ok_or_else(|| {
+                address.error("the server answered 304 Not Modified, and nothing of it is here")
+            })
         }
         Err(error) => Err(give_up(part, error)),
     }

@@ -162,7 +162,7 @@ fn local(address: &Address, cancel: &CancelToken) -> Result<PathBuf, Error> {
 }
 
 /// The lower-case digits of bytes.
-fn hex(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     use std::fmt::Write as _;
     bytes.as_ref().iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a string takes all");

@@ -132,7 +132,9 @@ impl fmt::Display for Problems {
             n => write!(f, "{n} inputs are not valid")?,
         }
         for problem in self {
-            write!(f, "\n  `{}`: {}", problem.input, problem.message)?;
+            // A name may be anything that was typed, escape sequences of terminals too.
+            let name = problem.input.replace(char::is_control, "\u{fffd}");
+            write!(f, "\n  `{name}`: {}", problem.message)?;
             if let Some(hint) = &problem.hint {
                 write!(f, "\n  hint: {hint}")?;
             }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::app::App;
 use super::args::Act;
+use super::folder::RunFolder;
 use super::outputs::{Destination, Written};
 use super::pairs::Given;
 use super::roles::{Actor, Kind, Role};
@@ -40,26 +41,21 @@ pub(crate) fn act(app: &App, role: &Role, act: &Act) -> u8 {
     if let Some(error) = &answer.error {
         terminal.error(error);
     }
-    match terminal.result(&answer.text(act.format, role)) {
-        Ok(()) => answer.code,
-        Err(error) => {
-            terminal.error(&format!(
-                "cannot write to standard output: {}",
-                crate::error::plain_io(&error)
-            ));
-            1
-        }
+    match super::answer(&terminal, &answer.text(act.format, role)) {
+        0 => answer.code,
+        failed => failed,
     }
 }
 
-/// Everything up to the run's folder: nothing is left behind by a failure in here.
+/// What can be refused is refused before the run has a folder.
 fn attempt(app: &App, role: &Role, act: &Act, terminal: &Terminal) -> anyhow::Result<Answer> {
     let variables = env::parse(&act.env)?;
     let config = cog_yaml::load(app, act.config.as_deref(), terminal)?;
     let mut values = read_inputs(role, act)?;
     bring::check(&values).map_err(Error::from)?;
+    RunFolder::check(act.run_dir.as_deref())?;
     let destination = Destination::new(role.kind, act.output.as_deref());
-    destination.prepare()?;
+    destination.prepare(&(role.output)())?;
 
     // Variables first: from here on there are threads.
     env::apply(config.environment(), &variables);

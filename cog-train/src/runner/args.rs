@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 use super::app::App;
 use super::help;
 use super::roles::Kind;
-use super::terminal::Format;
+use super::terminal::{Format, colored};
 use crate::device::DeviceChoice;
 use crate::error::Error;
 
@@ -47,17 +47,23 @@ const PREDICT: &str = "predict";
 /// Reads the arguments, the program's name first.
 pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
     let args: Vec<OsString> = args.into_iter().collect();
-    if args.get(1).is_some_and(|first| first == "-m" || first == "--check-hash-based-pycs") {
+    if is_module_call(&args) {
         return Err(not_here("`-m`"));
     }
-    let colored = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let matches = command(app, &args).try_get_matches_from(&args).map_err(|error| {
         let text = error.render();
         if error.use_stderr() {
-            Stop::Wrong(if colored { text.ansi().to_string() } else { text.to_string() })
+            Stop::Wrong(if colored(&std::io::stderr()) {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
+            })
         } else {
-            let colored = std::io::IsTerminal::is_terminal(&std::io::stdout());
-            Stop::Shown(if colored { text.ansi().to_string() } else { text.to_string() })
+            Stop::Shown(if colored(&std::io::stdout()) {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
+            })
         }
     })?;
     match matches.subcommand() {
@@ -70,6 +76,14 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
         Some((other, _)) => Err(not_here(&format!("`{other}`"))),
         None => act(app, app.default_role().map_or(Kind::Train, |role| role.kind), &matches),
     }
+}
+
+/// `python -m cog.server.http` and its like, with this binary in the place of `python`.
+fn is_module_call(args: &[OsString]) -> bool {
+    let takes_a_value = |option: &OsString| {
+        ["-i", "-e", "-o", "--json", "--input", "--env", "--output"].iter().any(|it| option == it)
+    };
+    args.windows(2).any(|pair| pair[1] == "-m" && !takes_a_value(&pair[0]))
 }
 
 fn not_here(what: &str) -> Stop {
@@ -173,7 +187,7 @@ fn command(app: &App, args: &[OsString]) -> Clap {
             Clap::new("check").about("Check cog.yaml against this binary").arg(config_option()),
         )
         .subcommand(
-            Clap::new("serve").hide(true).arg(
+            Clap::new("serve").hide(true).disable_help_flag(true).arg(
                 Arg::new("rest").num_args(0..).allow_hyphen_values(true).trailing_var_arg(true),
             ),
         )
@@ -239,6 +253,7 @@ fn options(kind: Kind) -> Vec<Arg> {
             .help("auto [default], cpu, cuda or cuda:N"),
         config_option(),
     ];
+    options.extend(later());
     if kind == Kind::Train {
         options.extend([
             Arg::new("seed")
@@ -251,11 +266,17 @@ fn options(kind: Kind) -> Vec<Arg> {
                 .value_name("DIR")
                 .help("The run's folder [default: a new one in runs/]")
                 .value_parser(clap::value_parser!(PathBuf)),
-            Arg::new("resume").long("resume").num_args(0..=1).require_equals(true).hide(true),
-            Arg::new("plan").long("plan").action(ArgAction::SetTrue).hide(true),
         ]);
     }
     options
+}
+
+/// Options that are known by name and answered with a sentence.
+fn later() -> [Arg; 2] {
+    [
+        Arg::new("resume").long("resume").num_args(0..=1).require_equals(true).hide(true),
+        Arg::new("plan").long("plan").action(ArgAction::SetTrue).hide(true),
+    ]
 }
 
 fn config_option() -> Arg {

@@ -1,14 +1,13 @@
 //! File inputs: an address is fetched into the run's folder, a local path must be there; every one gets its digest.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::{self, DirEntry, File};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, plain_io};
-use crate::fetch::{Fetcher, is_url};
+use crate::fetch::{Fetcher, digest_of, hex, is_url};
 use crate::input::{Problem, Problems, Values};
 use crate::progress::{CancelToken, Report};
 
@@ -27,7 +26,9 @@ pub(crate) fn check(values: &Values) -> Result<(), Problems> {
         }
         let failed = match fs::metadata(&text) {
             Ok(data) if data.is_dir() => fs::read_dir(&text).err(),
-            Ok(_) => File::open(&text).err(),
+            Ok(data) if data.is_file() => File::open(&text).err(),
+            // A pipe can be read once, and is read here for its digest.
+            Ok(_) => Some(std::io::Error::other("it is neither a file nor a folder")),
             Err(error) => Some(error),
         };
         if let Some(error) = failed {
@@ -50,8 +51,7 @@ pub(crate) fn bring(
     for (name, text) in values.paths_mut() {
         cancel.check()?;
         if is_url(text) {
-            let fetched = fetcher.fetch(text, cancel, report)?;
-            *text = fetched.display().to_string();
+            *text = fetcher.fetch(text, cancel, report)?.display().to_string();
         }
         let file = describe(Path::new(text.as_str()), cancel)?;
         // `docs/1` is an item of the list `docs`.
@@ -65,18 +65,17 @@ pub(crate) fn bring(
 }
 
 fn describe(path: &Path, cancel: &CancelToken) -> Result<Value, Error> {
-    let mut digest = Sha256::new();
-    let bytes = if path.is_dir() {
-        digest_tree(path, path, &mut digest, cancel)?
+    let (bytes, sha256) = if path.is_dir() {
+        let mut digest = Sha256::new();
+        (digest_tree(path, path, &mut digest, cancel)?, hex(digest.finalize()))
     } else {
-        digest_file(path, &mut digest, cancel)?
+        (path.metadata().map_err(Error::file("read", path))?.len(), digest_of(path, cancel)?)
     };
-    Ok(
-        json!({"path": path.display().to_string(), "bytes": bytes, "sha256": hex(&digest.finalize())}),
-    )
+    Ok(json!({"path": path.display().to_string(), "bytes": bytes, "sha256": sha256}))
 }
 
-/// A folder's digest is that of its files' names and contents, in the order of the names.
+/// A folder's digest is that of its files' names and digests, in the order of the names. A link in it counts by where
+/// it points: it may point at itself, or nowhere.
 fn digest_tree(
     root: &Path,
     dir: &Path,
@@ -84,43 +83,24 @@ fn digest_tree(
     cancel: &CancelToken,
 ) -> Result<u64, Error> {
     let mut entries: Vec<_> = fs::read_dir(dir)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>())
+        .and_then(Iterator::collect::<std::io::Result<_>>)
         .map_err(Error::file("read", dir))?;
-    entries.sort();
+    entries.sort_by_key(DirEntry::file_name);
     let mut bytes = 0;
-    for path in entries {
-        if path.is_dir() {
+    for entry in entries {
+        let path = entry.path();
+        let data = fs::symlink_metadata(&path).map_err(Error::file("read", &path))?;
+        let content = if data.is_dir() {
             bytes += digest_tree(root, &path, digest, cancel)?;
+            continue;
+        } else if data.is_file() {
+            bytes += data.len();
+            digest_of(&path, cancel)?
         } else {
-            let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            digest.update((name.len() as u64).to_le_bytes());
-            digest.update(&name);
-            digest.update(path.metadata().map_err(Error::file("read", &path))?.len().to_le_bytes());
-            bytes += digest_file(&path, digest, cancel)?;
-        }
+            fs::read_link(&path).unwrap_or_default().display().to_string()
+        };
+        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        digest.update(format!("{}:{name}{}:{content}", name.len(), content.len()));
     }
     Ok(bytes)
-}
-
-fn digest_file(path: &Path, digest: &mut Sha256, cancel: &CancelToken) -> Result<u64, Error> {
-    let mut file = File::open(path).map_err(Error::file("read", path))?;
-    let (mut buffer, mut bytes) = (vec![0; 1 << 20], 0);
-    loop {
-        cancel.check()?;
-        match file.read(&mut buffer).map_err(Error::file("read", path))? {
-            0 => return Ok(bytes),
-            count => {
-                digest.update(&buffer[..count]);
-                bytes += count as u64;
-            }
-        }
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::answer;
 use super::app::App;
 use super::roles::Role;
 use super::terminal::Terminal;
@@ -16,7 +17,7 @@ const COG_YAML: &str = "cog.yaml";
 /// `train` and `predict` must name what this binary has.
 pub(crate) fn load(app: &App, given: Option<&Path>, terminal: &Terminal) -> Result<Config, Error> {
     let (config, notes) = match (given, app.config) {
-        (Some(path), _) => Config::read(path)?,
+        (Some(path), _) => Config::read(path).map_err(unreadable)?,
         (None, Some(embedded)) => Config::parse(embedded.text, embedded.file)?,
         (None, None) => return Ok(Config::default()),
     };
@@ -38,7 +39,7 @@ pub(crate) fn check(app: &App, given: Option<&Path>, terminal: &Terminal) -> u8 
             for note in notes {
                 terminal.note(&format!("note: {note}"));
             }
-            u8::from(terminal.result(&format!("{file} is valid\n")).is_err())
+            answer(terminal, &format!("{file} is valid\n"))
         }
         Err(error) => {
             terminal.error(&error.to_string());
@@ -47,11 +48,20 @@ pub(crate) fn check(app: &App, given: Option<&Path>, terminal: &Terminal) -> u8 
     }
 }
 
+/// A `--config` that names no file is a wrong argument.
+fn unreadable(error: Error) -> Error {
+    match error {
+        Error::File { .. } => Error::Arguments { reason: format!("`--config`: {error}") },
+        other => other,
+    }
+}
+
 fn strictly(app: &App, given: Option<&Path>) -> Result<Option<(String, Vec<String>)>, Error> {
     let (file, text) = match (given, app.config) {
-        (Some(path), _) => {
-            (path.display().to_string(), fs::read(path).map_err(Error::file("read", path))?)
-        }
+        (Some(path), _) => (
+            path.display().to_string(),
+            fs::read(path).map_err(Error::file("read", path)).map_err(unreadable)?,
+        ),
         (None, Some(embedded)) => (embedded.file.to_owned(), embedded.text.into()),
         (None, None) => return Ok(None),
     };

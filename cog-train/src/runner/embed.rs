@@ -111,13 +111,13 @@ impl<T: Trainer> Runner<T> {
         let mut job =
             run.job(World { setup: &self.setup, cancel: &self.cancel, save: &self.save, report })?;
         let inputs = T::Inputs::from_values(values).map_err(Error::from)?;
-        let trained = guarded("train", || trainer.train(inputs, &mut job));
-        let panicked = trained
+        let ended = guarded("train", || trainer.train(inputs, &mut job));
+        let panicked = ended
             .as_ref()
             .is_err_and(|error| matches!(crate::error::find(error), Some(Error::Panicked { .. })));
         if !panicked {
             self.trainer = Some(trainer);
         }
-        trained
+        ended
     }
 }

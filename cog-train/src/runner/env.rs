@@ -11,10 +11,9 @@ pub(crate) fn parse(texts: &[String]) -> Result<Vec<(String, String)>, Error> {
                 Ok((name.to_owned(), value.to_owned()))
             }
             _ => Err(Error::Arguments {
-                reason: format!(
-                    "`-e {}` names no variable\nhint: write `-e NAME=VALUE`",
-                    text.escape_debug()
-                ),
+                // The text is not shown: it may be a secret in the wrong place.
+                reason: "`-e` is not given a name and a value\nhint: write `-e NAME=VALUE`"
+                    .to_owned(),
             }),
         })
         .collect()

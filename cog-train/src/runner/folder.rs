@@ -5,9 +5,10 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use tempfile::NamedTempFile;
 
 use super::clock::Utc;
-use super::outputs::publish::sync_dir;
+use super::outputs::publish::{staging_file, sync_dir};
 use crate::error::Error;
 
 /// Where runs go that name no folder.
@@ -23,17 +24,21 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
+    /// Refuses a folder that holds a run, and what is no folder.
+    pub(crate) fn check(given: Option<&Path>) -> Result<(), Error> {
+        match given {
+            Some(dir) if dir.join(RECORD).exists() => Err(taken(dir)),
+            Some(dir) if dir.exists() && !dir.is_dir() => Err(Error::Arguments {
+                reason: format!("`--run-dir {}` is not a folder", dir.display()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// A new folder in `runs/`, or `given`, which must not hold a run.
     pub(crate) fn create(given: Option<&Path>) -> Result<Self, Error> {
+        Self::check(given)?;
         let Some(dir) = given else { return Self::fresh() };
-        if dir.join(RECORD).exists() {
-            return Err(Error::Arguments {
-                reason: format!(
-                    "`--run-dir {}` already holds a run\nhint: name another folder, or leave `--run-dir` out for a new one",
-                    dir.display()
-                ),
-            });
-        }
         fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
         let dir = dir.canonicalize().map_err(Error::file("open", dir))?;
         let id = dir
@@ -63,6 +68,15 @@ impl RunFolder {
     }
 }
 
+fn taken(dir: &Path) -> Error {
+    let dir = dir.display();
+    Error::Arguments {
+        reason: format!(
+            "`--run-dir {dir}` already holds a run\nhint: name another folder, or leave `--run-dir` out for a new one"
+        ),
+    }
+}
+
 /// `run.json`: what the run is and how it went, written whole each time.
 #[derive(Debug)]
 pub(crate) struct RunRecord {
@@ -79,20 +93,35 @@ impl RunRecord {
         self.fields.insert(name.to_owned(), value.into());
     }
 
+    /// Writes the file for the first time. Of two runs that want one folder, one gets it.
+    pub(crate) fn claim(&self) -> Result<(), Error> {
+        self.stage()?.persist_noclobber(self.path()).map_err(|error| match error.error.kind() {
+            ErrorKind::AlreadyExists => taken(&self.dir),
+            _ => Error::file("write", &self.path())(error.error),
+        })?;
+        sync_dir(&self.dir)
+    }
+
     /// Writes the file beside its place and renames it.
     pub(crate) fn write(&self) -> Result<(), Error> {
-        let path = self.dir.join(RECORD);
-        let mut staged = tempfile::Builder::new()
-            .prefix(".run.json.")
-            .tempfile_in(&self.dir)
-            .map_err(Error::file("write into", &self.dir))?;
+        self.stage()?
+            .persist(self.path())
+            .map_err(|error| Error::file("write", &self.path())(error.error))?;
+        sync_dir(&self.dir)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(RECORD)
+    }
+
+    fn stage(&self) -> Result<NamedTempFile, Error> {
+        let mut staged = staging_file(&self.dir, &self.path())?;
         serde_json::to_writer_pretty(&mut staged, &self.fields)
             .map_err(std::io::Error::from)
             .and_then(|()| writeln!(staged))
             .and_then(|()| staged.as_file().sync_all())
-            .map_err(Error::file("write", &path))?;
-        staged.persist(&path).map_err(|error| Error::file("write", &path)(error.error))?;
-        sync_dir(&self.dir)
+            .map_err(Error::file("write", &self.path()))?;
+        Ok(staged)
     }
 }
 
@@ -109,7 +138,9 @@ mod tests {
         RunFolder::create(Some(&dir)).expect("an empty folder may be given again");
         let mut record = RunRecord::new(&first.dir);
         record.set("status", "running");
+        record.claim().unwrap();
         record.write().unwrap();
+        assert!(record.claim().is_err(), "of two runs one gets the folder");
         let error = RunFolder::create(Some(&dir)).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("already holds a run\nhint: "), "{error}");

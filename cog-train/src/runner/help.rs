@@ -8,6 +8,8 @@ use crate::input::{Kind, Literal, Number, Spec};
 
 /// The column at which descriptions begin.
 const COLUMN: usize = 30;
+/// Below this width descriptions stand under the names.
+const NARROW: usize = 60;
 
 /// A section of help with one entry for each input; empty when there are none.
 pub(crate) fn inputs(table: &[Spec], heading: &str, width: usize) -> String {
@@ -23,7 +25,8 @@ pub(crate) fn inputs(table: &[Spec], heading: &str, width: usize) -> String {
         let (name, rest) = label.split_at(spec.name.len());
         let _ = write!(text, "  {literal}{name}{literal:#}{rest}");
         let mut used = 2 + label.chars().count();
-        if used + 2 > COLUMN {
+        let column = if width < NARROW { 10 } else { COLUMN };
+        if used + 2 > column {
             text.push('\n');
             used = 0;
         }
@@ -31,23 +34,24 @@ pub(crate) fn inputs(table: &[Spec], heading: &str, width: usize) -> String {
         for rule in rules(spec) {
             let _ = write!(words, " [{rule}]");
         }
-        wrap(&mut text, words.trim(), used, width);
+        wrap(&mut text, words.trim(), used, column, width);
     }
     text
 }
 
-fn wrap(text: &mut String, words: &str, used: usize, width: usize) {
+/// Puts words from `column` on; the line holds `used` characters already.
+fn wrap(text: &mut String, words: &str, used: usize, column: usize, width: usize) {
     if words.is_empty() {
         text.push('\n');
         return;
     }
-    let _ = write!(text, "{:1$}", "", COLUMN - used);
-    let room = width.saturating_sub(COLUMN).max(24);
+    let _ = write!(text, "{:1$}", "", column - used);
+    let room = width.saturating_sub(column).max(20);
     let mut line = 0;
     for word in words.split_whitespace() {
         let length = word.chars().count();
         if line > 0 && line + 1 + length > room {
-            let _ = write!(text, "\n{:COLUMN$}", "");
+            let _ = write!(text, "\n{:column$}", "");
             line = 0;
         } else if line > 0 {
             text.push(' ');
@@ -86,6 +90,7 @@ fn rules(spec: &Spec) -> Vec<String> {
     }
     match (spec.min_length, spec.max_length) {
         (Some(least), Some(greatest)) => rules.push(format!("{least} to {greatest} characters")),
+        (Some(1), None) => rules.push("at least 1 character".to_owned()),
         (Some(least), None) => rules.push(format!("at least {least} characters")),
         (None, Some(greatest)) => rules.push(format!("at most {greatest} characters")),
         (None, None) => {}

@@ -50,8 +50,18 @@ pub fn main(app: &App) -> ExitCode {
     })
 }
 
+/// Puts an answer on standard output; the exit code.
 fn answer(terminal: &Terminal, text: &str) -> u8 {
-    u8::from(terminal.result(text).is_err())
+    match terminal.result(text) {
+        Ok(()) => 0,
+        Err(error) => {
+            terminal.error(&format!(
+                "cannot write to standard output: {}",
+                crate::error::plain_io(&error)
+            ));
+            1
+        }
+    }
 }
 
 /// The version of Cog whose interface the document follows.

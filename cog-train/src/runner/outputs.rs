@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use self::publish::{
-    copy_synced, parent_of, publish, publish_dir, put, staging_dir, staging_file, sync_dir,
+    Staged, copy_synced, parent_of, publish_dir, stage, staging_dir, staging_file, sync_dir,
     write_synced,
 };
 use super::roles::Kind;
 use crate::error::Error;
-use crate::output::Output;
+use crate::output::{Output, OutputType};
 
 /// Where `-o` points.
 #[derive(Debug, Clone)]
@@ -48,12 +48,37 @@ impl Destination {
         Self { kind, given: given.map(PathBuf::from) }
     }
 
-    /// Refuses early what would fail late: the folder to write into is made, and a file can be made in it.
-    pub(crate) fn prepare(&self) -> Result<(), Error> {
+    /// Refuses early what would fail late: the folder to write into is made and can be written, and nothing of another
+    /// kind stands in the place, as far as the type says what is to come.
+    pub(crate) fn prepare(&self, output: &OutputType) -> Result<(), Error> {
         if self.kind == Kind::Predict && self.given.is_none() {
             return Ok(());
         }
-        let parent = if self.is_folder() { self.path() } else { parent_of(&self.path()) };
+        let path = self.path();
+        let refuse = |what| {
+            let reason =
+                format!("`-o {}` is {what}\nhint: name another place with `-o`", path.display());
+            Err(Error::Arguments { reason })
+        };
+        if !self.is_folder() {
+            match (output, fs::symlink_metadata(&path)) {
+                (OutputType::Fields(fields), Ok(_))
+                    if fields.iter().any(|field| holds_file(&field.ty)) =>
+                {
+                    if !path.is_dir() {
+                        return refuse("not a folder, and the output is one");
+                    }
+                }
+                (OutputType::Path, Ok(_)) if !extension(&path).is_empty() && path.is_dir() => {
+                    return refuse("a folder, and the output is a file");
+                }
+                (ty, Ok(_)) if !holds_file(ty) && *ty != OutputType::Object && path.is_dir() => {
+                    return refuse("a folder, and the output is a value");
+                }
+                _ => {}
+            }
+        }
+        let parent = if self.is_folder() { path } else { parent_of(&path) };
         fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
         tempfile::tempfile_in(&parent).map(drop).map_err(Error::file("write into", &parent))
     }
@@ -74,14 +99,18 @@ impl Destination {
         }
     }
 
-    /// `-o DIR/`.
+    /// `-o DIR/`, and what can be nothing but a folder: `.`, `..`, `/`.
     fn is_folder(&self) -> bool {
-        self.given.as_ref().is_some_and(|path| path.as_os_str().as_encoded_bytes().ends_with(b"/"))
+        self.given.as_ref().is_some_and(|path| {
+            let text = path.as_os_str().as_encoded_bytes();
+            text.ends_with(b"/") || text.ends_with(b"/.") || path.file_name().is_none()
+        })
     }
 
+    /// The place, without slashes and dots that say nothing.
     fn path(&self) -> PathBuf {
         let default = if self.kind == Kind::Train { "weights" } else { "output" };
-        self.given.clone().unwrap_or_else(|| default.into())
+        self.given.as_ref().map_or_else(|| default.into(), |path| path.components().collect())
     }
 
     fn write_file(&self, file: &Path) -> Result<Written, Error> {
@@ -93,7 +122,7 @@ impl Destination {
         } else {
             path
         };
-        publish(file, &place)?;
+        stage(file, &place)?.put(&place)?;
         Ok(Written { value: text(&place), paths: vec![place] })
     }
 
@@ -102,11 +131,16 @@ impl Destination {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stem =
             path.with_file_name(name.strip_suffix(extension(&path).as_str()).unwrap_or(&name));
-        let mut paths = Vec::new();
+        // All are beside their places before the first takes its own.
+        let mut staged = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let Output::File(file) = item else { continue };
             let place = with_suffix(&stem, &format!(".{index}{}", extension(file)));
-            publish(file, &place)?;
+            staged.push((stage(file, &place)?, place));
+        }
+        let mut paths = Vec::new();
+        for (content, place) in staged {
+            content.put(&place)?;
             paths.push(place);
         }
         Ok(Written { value: paths.iter().map(|place| text(place)).collect(), paths })
@@ -144,8 +178,17 @@ impl Destination {
             .write_all(bytes.as_bytes())
             .and_then(|()| staged.as_file().sync_all())
             .map_err(Error::file("write", &place))?;
-        put(staged, &place)?;
+        Staged::File(staged).put(&place)?;
         Ok(Written { value: value.clone(), paths: vec![place] })
+    }
+}
+
+fn holds_file(ty: &OutputType) -> bool {
+    match ty {
+        OutputType::Path => true,
+        OutputType::Array(item) => holds_file(item),
+        OutputType::Fields(fields) => fields.iter().any(|field| holds_file(&field.ty)),
+        _ => false,
     }
 }
 
@@ -199,6 +242,14 @@ fn plain(output: &Output) -> Value {
     }
 }
 
+/// The file's name of a field, without its extension. A map's names are the author's data: only letters, digits, `-`, `_`
+/// and `.` make a file's name.
+fn file_name_of(field: &str) -> String {
+    let safe = field.replace(|c: char| !c.is_alphanumeric() && !"-_.".contains(c), "_");
+    let safe = safe.trim_start_matches('.');
+    if safe.is_empty() { "file".to_owned() } else { safe.to_owned() }
+}
+
 /// Copies every file of the tree into `dir`, under its field's name, and gives the tree with relative paths.
 fn gather(
     output: &Output,
@@ -211,13 +262,7 @@ fn gather(
     Ok(match output {
         Output::Value(value) => value.clone(),
         Output::File(file) => {
-            // A map's names are the author's data: only letters, digits, `-`, `_` and `.` make a file's name.
-            let safe: String = name
-                .chars()
-                .map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' })
-                .collect();
-            let safe = safe.trim_start_matches('.');
-            let stem = if safe.is_empty() { "file" } else { safe };
+            let stem = file_name_of(name);
             let place = format!("{stem}{}", extension(file));
             if !names.insert(place.clone()) {
                 let reason = format!("two files would be named `{place}`");

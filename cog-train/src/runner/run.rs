@@ -15,6 +15,7 @@ use super::clock::Utc;
 use super::folder::{RunFolder, RunRecord};
 use super::roles::Kind;
 use crate::error::Error;
+use crate::fetch::{is_url, redact};
 use crate::input::{Entry, Mask, Values};
 use crate::job::{Job, Setup, Start};
 use crate::progress::{CancelToken, Report};
@@ -82,16 +83,15 @@ impl Run {
         record.set("started_at", Utc::now().rfc3339());
         record.set("seed", json!({"value": seed, "origin": origin}));
         record.set("versions", json!({"cog-train": env!("CARGO_PKG_VERSION")}));
-        let run = Self {
+        record.claim()?;
+        Ok(Self {
             folder,
             record: Some(record),
             _temporary: None,
             mask: Mask::new(values.secrets()),
             seed,
             started: Instant::now(),
-        };
-        run.write()?;
-        Ok(run)
+        })
     }
 
     /// Opens the folder of a prediction, which goes when the prediction is over.
@@ -128,7 +128,7 @@ impl Run {
         let given = described(values);
         let digests = bring(values, &self.folder.dir, cancel, report)?;
         if let Some(record) = &mut self.record {
-            record.set("inputs", self.mask.value(inputs_with_files(given, digests)));
+            record.set("inputs", inputs_with_files(given, digests));
         }
         self.write()
     }
@@ -155,12 +155,13 @@ impl Run {
 
     /// The metrics of the answer: what the author recorded, and how long it took in seconds.
     pub(crate) fn metrics(&self, job: Option<&Job>) -> Map<String, Value> {
-        let mut metrics = job.map(|job| job.records().clone()).unwrap_or_default();
-        metrics.insert("predict_time".to_owned(), self.started.elapsed().as_secs_f64().into());
-        match self.mask.value(Value::Object(metrics)) {
+        let recorded = job.map(|job| job.records().clone()).unwrap_or_default();
+        let mut metrics = match self.mask.value(Value::Object(recorded)) {
             Value::Object(metrics) => metrics,
             _ => Map::new(),
-        }
+        };
+        metrics.insert("predict_time".to_owned(), self.started.elapsed().as_secs_f64().into());
+        metrics
     }
 
     /// Writes how the run ended into `run.json`.
@@ -191,11 +192,17 @@ impl Run {
     }
 }
 
-/// Each input with its value and its origin; secrets are asterisks.
+/// Each input with its value and its origin; secrets are asterisks, and addresses are without credentials.
 fn described(values: &Values) -> Map<String, Value> {
+    let mut shown = values.clone();
+    for (_, path) in shown.paths_mut() {
+        if is_url(path) {
+            *path = redact(path);
+        }
+    }
     let describe =
         |entry: Entry<'_>| json!({"value": entry.value, "origin": entry.origin.as_str()});
-    values.entries().map(|entry| (entry.name.to_owned(), describe(entry))).collect()
+    shown.entries().map(|entry| (entry.name.to_owned(), describe(entry))).collect()
 }
 
 /// Adds the files behind the inputs.
@@ -210,10 +217,9 @@ fn inputs_with_files(mut inputs: Map<String, Value>, digests: Digests) -> Value 
 
 /// The run's seed and where it came from: an input named `seed`, else `--seed`, else drawn.
 fn seed_of(values: &Values, argument: Option<u64>) -> (u64, &'static str) {
-    let input = values.get("seed");
-    if let Some(seed) =
-        input.and_then(|seed| seed.as_u64().or_else(|| seed.as_i64().map(i64::cast_unsigned)))
-    {
+    let input =
+        values.take::<u64>("seed").or_else(|_| values.take::<i64>("seed").map(i64::cast_unsigned));
+    if let Ok(seed) = input {
         return (seed, "input");
     }
     if let Some(seed) = argument {

@@ -269,6 +269,11 @@ fn shapes() -> Vec<Case> {
             "is not a tar: the sum of its first header is wrong",
         ),
         Case::tar(
+            "sum in binary",
+            &[[&good[..148], &[0x80; 8], &good[156..]].concat()],
+            "is not a tar: the sum of its first header is wrong",
+        ),
+        Case::tar(
             "next sum",
             &[good.clone(), broken_sum(good.clone())],
             "has a header whose sum is wrong",

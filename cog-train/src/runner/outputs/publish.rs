@@ -8,29 +8,45 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
 
-use super::OUTPUT_JSON;
+use super::{OUTPUT_JSON, file_name_of};
 use crate::error::Error;
 
-/// Puts a copy of `source`, a file or a folder, at `place`.
-pub(crate) fn publish(source: &Path, place: &Path) -> Result<(), Error> {
+/// A copy that stands beside its place, and goes if it is not put there.
+pub(crate) enum Staged {
+    File(NamedTempFile),
+    Folder(TempDir),
+}
+
+/// Copies `source`, a file or a folder, beside `place`.
+pub(crate) fn stage(source: &Path, place: &Path) -> Result<Staged, Error> {
     let parent = parent_of(place);
     fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
     if source.is_dir() {
         let staged = staging_dir(&parent, place)?;
         copy_tree(source, staged.path())?;
-        return publish_dir(staged, place);
+        return Ok(Staged::Folder(staged));
     }
     let mut staged = staging_file(&parent, place)?;
     let mut file = File::open(source).map_err(Error::file("read", source))?;
     std::io::copy(&mut file, staged.as_file_mut())
         .and_then(|_| staged.as_file().sync_all())
         .map_err(Error::file("write", place))?;
-    put(staged, place)
+    Ok(Staged::File(staged))
 }
 
-pub(crate) fn put(staged: NamedTempFile, place: &Path) -> Result<(), Error> {
-    staged.persist(place).map_err(|error| Error::file("replace", place)(error.error))?;
-    sync_dir(&parent_of(place))
+impl Staged {
+    /// Puts the copy at its place.
+    pub(crate) fn put(self, place: &Path) -> Result<(), Error> {
+        match self {
+            Self::Folder(staged) => publish_dir(staged, place),
+            Self::File(staged) => {
+                staged
+                    .persist(place)
+                    .map_err(|error| Error::file("replace", place)(error.error))?;
+                sync_dir(&parent_of(place))
+            }
+        }
+    }
 }
 
 /// Moves a staged folder to its place. A folder that only holds what this program wrote is exchanged as a whole; in any
@@ -63,9 +79,13 @@ pub(crate) fn publish_dir(staged: TempDir, target: &Path) -> Result<(), Error> {
     sync_dir(&parent_of(target))
 }
 
+/// Puts one entry of a staged folder to its place; a folder is merged, so that nothing of others in it goes.
 fn replace(from: &Path, to: &Path) -> Result<(), Error> {
     if from.is_dir() && to.is_dir() {
-        return exchange(from, to).map_err(Error::file("replace", to));
+        for name in names_in(from).map_err(Error::file("read", from))? {
+            replace(&from.join(&name), &to.join(&name))?;
+        }
+        return sync_dir(to);
     }
     fs::rename(from, to).map_err(Error::file("replace", to))
 }
@@ -92,20 +112,35 @@ fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
     fs::rename(&aside, a)
 }
 
-/// Whether the folder holds `output.json` and nothing that `output.json` does not name.
+/// Whether the folder holds `output.json` and nothing but plain files that `output.json` names.
 fn is_ours(dir: &Path) -> bool {
     let Ok(text) = fs::read(dir.join(OUTPUT_JSON)) else { return false };
     let Ok(value) = serde_json::from_slice::<Value>(&text) else { return false };
     let mut named = BTreeSet::from([OUTPUT_JSON.to_owned()]);
-    collect_texts(&value, &mut named);
-    names_in(dir).is_ok_and(|names| names.iter().all(|name| named.contains(name)))
+    collect_files("", &value, &mut named);
+    let ours = |name: &String| named.contains(name) && dir.join(name).is_file();
+    names_in(dir).is_ok_and(|names| names.iter().all(ours))
 }
 
-fn collect_texts(value: &Value, texts: &mut BTreeSet<String>) {
+/// The files that an `output.json` names. A file has the name of its field; any other text is a value.
+fn collect_files(field: &str, value: &Value, files: &mut BTreeSet<String>) {
+    let inner =
+        |part: &str| if field.is_empty() { part.to_owned() } else { format!("{field}.{part}") };
     match value {
-        Value::String(text) => drop(texts.insert(text.clone())),
-        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
-        Value::Object(map) => map.values().for_each(|item| collect_texts(item, texts)),
+        Value::String(text) => {
+            let rest = text.strip_prefix(&file_name_of(field));
+            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+                files.insert(text.clone());
+            }
+        }
+        Value::Array(items) => {
+            (0..).zip(items).for_each(|(index, item): (u64, _)| {
+                collect_files(&inner(&index.to_string()), item, files)
+            });
+        }
+        Value::Object(map) => {
+            map.iter().for_each(|(name, item)| collect_files(&inner(name), item, files))
+        }
         _ => {}
     }
 }

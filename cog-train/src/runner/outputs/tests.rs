@@ -188,3 +188,61 @@ fn a_file_in_the_place_of_a_folder_is_refused_and_kept() {
     assert!(error.contains("is a file"), "{error}");
     assert_eq!(fs::read_to_string(here.dir.path().join("weights")).unwrap(), "mine");
 }
+
+#[test]
+fn a_file_that_a_value_happens_to_name_is_not_ours() {
+    let here = Place::new();
+    let output = |here: &Place| {
+        let mut fields = vec![("note".to_owned(), Output::Value(json!("done")))];
+        fields.push(("weights".to_owned(), Output::File(here.file("src/m.safetensors", "w"))));
+        Output::Object(fields)
+    };
+    here.write(Kind::Train, "weights", &output(&here)).unwrap();
+    here.file("weights/done", "mine");
+    here.write(Kind::Train, "weights", &output(&here)).unwrap();
+    assert!(here.tree("weights").contains(&("done".to_owned(), "mine".to_owned())));
+}
+
+#[test]
+fn a_folder_in_the_output_is_merged_and_keeps_what_others_put_there() {
+    let here = Place::new();
+    let output = |content: &str| {
+        here.file("src/model/a.txt", content);
+        Output::Object(vec![("model".to_owned(), Output::File(here.dir.path().join("src/model")))])
+    };
+    here.write(Kind::Train, "weights", &output("1")).unwrap();
+    here.file("weights/model/mine.txt", "mine");
+    here.write(Kind::Train, "weights", &output("2")).unwrap();
+    let tree = here.tree("weights");
+    assert_eq!(tree[..2], pairs(&[("model/a.txt", "2"), ("model/mine.txt", "mine")]));
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_before_the_training() {
+    let here = Place::new();
+    here.file("plain", "mine");
+    here.file("folder.bin/x", "mine");
+    let fields = OutputType::Fields(vec![crate::output::OutputField {
+        name: "weights",
+        ty: OutputType::Path,
+        optional: false,
+    }]);
+    for (given, ty, fine) in [
+        ("plain", &fields, false),
+        ("plain", &OutputType::String, true),
+        ("plain", &OutputType::Path, true),
+        ("folder.bin", &OutputType::Path, false),
+        ("folder.bin", &OutputType::Integer, false),
+        ("folder.bin", &fields, true),
+        ("folder.bin/.", &OutputType::Path, true),
+        ("new/deep/", &OutputType::Path, true),
+        ("plain/deeper", &OutputType::Path, false),
+    ] {
+        let given = format!("{}/{given}", here.dir.path().display());
+        assert_eq!(
+            Destination::new(Kind::Train, Some(&given)).prepare(ty).is_ok(),
+            fine,
+            "{given} {ty:?}"
+        );
+    }
+}
