@@ -9,7 +9,8 @@ use std::sync::Mutex;
 
 use tempfile::TempDir;
 
-/// The binary of an example, built if it is not. The profile's folder is that of this test.
+/// The binary of an example, built if it is not. The profile's folder is that of this test, and the whole workspace
+/// is named as in the README's test command, so that every crate has the same features and nothing is built twice.
 pub(crate) fn program(name: &str) -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -17,7 +18,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
     let profile = test.ancestors().nth(2).unwrap();
     let release = if profile.ends_with("release") { &["--release"][..] } else { &[] };
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "-p", "cog-train", "--example", name])
+        .args(["build", "--quiet", "--workspace", "--example", name])
         .args(release)
         .arg("--target-dir")
         .arg(profile.parent().unwrap())
