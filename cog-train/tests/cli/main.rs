@@ -497,3 +497,52 @@ fn a_reader_that_goes_away_is_no_failure() {
     let said: Said = child.wait_with_output().unwrap().into();
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn a_whole_number_written_as_a_float_is_the_seed() {
+    let here = probe();
+    here.run(&["-i", "seed=1.0", "--run-dir", "r"]).expect(0);
+    let run: Value = serde_json::from_str(&here.read("r/run.json")).unwrap();
+    assert_eq!(run["seed"], json!({"value": 1, "origin": "input"}));
+}
+
+#[test]
+fn the_content_of_an_address_is_not_copied_into_the_record() {
+    let here = probe();
+    here.run(&["-i", "data=data:text/plain;base64,aGVsbG8=", "--run-dir", "r"]).expect(0);
+    let record = here.read("r/run.json");
+    assert!(record.contains("data:text/plain,...") && !record.contains("aGVsbG8"), "{record}");
+}
+
+#[test]
+fn a_pipe_is_refused_as_a_file() {
+    let here = probe();
+    assert!(
+        std::process::Command::new("mkfifo").arg(here.path("pipe")).status().unwrap().success()
+    );
+    let said = here.run(&["-i", "data=pipe"]).expect(2);
+    assert!(
+        said.err.contains("`data`: cannot read `pipe`: it is neither a file nor a folder"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn a_file_of_the_users_own_in_the_output_folder_stays() {
+    let here = probe();
+    here.run::<&str>(&[]).expect(0);
+    // The output has a text with this name.
+    here.file("weights/done", "mine");
+    here.run::<&str>(&[]).expect(0);
+    assert_eq!(here.read("weights/done"), "mine");
+}
+
+#[test]
+fn an_output_that_has_no_place_is_refused_before_the_training() {
+    let here = probe();
+    here.file("weights", "mine");
+    let said = here.run::<&str>(&[]).expect(2);
+    assert!(said.err.starts_with("error: `-o weights` is not a folder"), "{}", said.err);
+    assert_eq!(here.names(), ["weights"]);
+}
