@@ -2,7 +2,6 @@
 
 mod records;
 
-use std::cell::Cell;
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -80,7 +79,6 @@ pub struct Job {
     cancel: CancelToken,
     save: Arc<AtomicBool>,
     resume: Option<PathBuf>,
-    resume_read: Cell<bool>,
     report: Box<dyn Report>,
     mask: Mask,
     log: Option<File>,
@@ -129,7 +127,6 @@ impl Job {
             cancel,
             save,
             resume: None,
-            resume_read: Cell::new(false),
             report,
             mask,
             log,
@@ -246,7 +243,6 @@ impl Job {
     /// The checkpoint to go on from, when the run is resumed.
     #[must_use]
     pub fn resume_from(&self) -> Option<&Path> {
-        self.resume_read.set(true);
         self.resume.as_deref()
     }
 

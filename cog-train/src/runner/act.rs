@@ -128,21 +128,21 @@ impl Process<'_> {
         metrics: &mut Map<String, Value>,
     ) -> anyhow::Result<Written> {
         run.bring(values, self.cancel, &mut self.terminal.clone())?;
-        let setup = self.setup(run)?;
+        let setup = self.setup()?;
         let mut actor = (self.role.setup)(&setup)?;
         self.cancel.check()?;
         let output = self.call(run, actor.as_mut(), values, &setup, metrics)?;
         Ok(destination.write(&output)?)
     }
 
-    fn setup(&self, run: &Run) -> anyhow::Result<Setup> {
+    fn setup(&self) -> anyhow::Result<Setup> {
         let (device, said) = self.act.device.open(self.config.gpu())?;
         if device.is_cuda()
             && let Some(driver) = driver_cuda()
         {
             self.config.cuda_runs_on(driver).map_err(Error::from)?;
         }
-        if run.kind() == Kind::Train {
+        if self.role.kind == Kind::Train {
             self.terminal.note(&said);
         }
         let weights = Weights::from_env_with(self.cancel, &mut self.terminal.clone())
@@ -161,7 +161,7 @@ impl Process<'_> {
         let report = Box::new(self.terminal.clone());
         let mut job = run.job(World { setup, cancel: self.cancel, save: self.save, report })?;
         let ended = actor.act(values, &mut job);
-        *metrics = run.metrics(Some(&job));
+        *metrics = run.metrics(&job);
         if let Some(lost) = job.take_lost() {
             self.terminal.warning(&format!("some of the run's log is lost: {lost}"));
         }

@@ -90,28 +90,35 @@ impl<T: Trainer> Runner<T> {
         bring::check(&values).map_err(Error::from)?;
         let name = std::any::type_name::<T>().rsplit("::").next().unwrap_or("trainer");
         let mut run = Run::train(name, None, &values, None)?;
-        let trained = self.attempt(&mut run, &mut values);
+        let mut metrics = Map::new();
+        let trained = self.attempt(&mut run, &mut values, &mut metrics);
         let (status, error) = match &trained {
             Ok(_) => (Status::Succeeded, None),
             Err(error) => (Status::of(error), Some(error_text(error))),
         };
-        let recorded = run.end(status, &Value::Null, error.as_deref(), &Map::new());
+        let recorded = run.end(status, &Value::Null, error.as_deref(), &metrics);
         let output = trained?;
         recorded.context("the training succeeded, but its end could not be recorded")?;
         Ok(output)
     }
 
-    fn attempt(&mut self, run: &mut Run, values: &mut Values) -> anyhow::Result<T::Output> {
+    fn attempt(
+        &mut self,
+        run: &mut Run,
+        values: &mut Values,
+        metrics: &mut Map<String, Value>,
+    ) -> anyhow::Result<T::Output> {
         run.bring(values, &self.cancel, &mut Silent)?;
+        let inputs = T::Inputs::from_values(values).map_err(Error::from)?;
+        let report = Box::new(Silent);
+        let mut job =
+            run.job(World { setup: &self.setup, cancel: &self.cancel, save: &self.save, report })?;
         let mut trainer = match self.trainer.take() {
             Some(trainer) => trainer,
             None => guarded("setup", || T::setup(&self.setup))?,
         };
-        let report = Box::new(Silent);
-        let mut job =
-            run.job(World { setup: &self.setup, cancel: &self.cancel, save: &self.save, report })?;
-        let inputs = T::Inputs::from_values(values).map_err(Error::from)?;
         let ended = guarded("train", || trainer.train(inputs, &mut job));
+        *metrics = run.metrics(&job);
         let panicked = ended
             .as_ref()
             .is_err_and(|error| matches!(crate::error::find(error), Some(Error::Panicked { .. })));

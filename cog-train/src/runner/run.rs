@@ -13,7 +13,6 @@ use tempfile::TempDir;
 use super::bring::{Digests, bring};
 use super::clock::Utc;
 use super::folder::{RunFolder, RunRecord};
-use super::roles::Kind;
 use crate::error::Error;
 use crate::fetch::{is_url, redact};
 use crate::input::{Entry, Mask, Values};
@@ -114,10 +113,6 @@ impl Run {
         &self.folder.dir
     }
 
-    pub(crate) fn kind(&self) -> Kind {
-        if self.record.is_some() { Kind::Train } else { Kind::Predict }
-    }
-
     /// Fetches what inputs point at and writes all that is known of the inputs into `run.json`.
     pub(crate) fn bring(
         &mut self,
@@ -154,9 +149,8 @@ impl Run {
     }
 
     /// The metrics of the answer: what the author recorded, and how long it took in seconds.
-    pub(crate) fn metrics(&self, job: Option<&Job>) -> Map<String, Value> {
-        let recorded = job.map(|job| job.records().clone()).unwrap_or_default();
-        let mut metrics = match self.mask.value(Value::Object(recorded)) {
+    pub(crate) fn metrics(&self, job: &Job) -> Map<String, Value> {
+        let mut metrics = match self.mask.value(Value::Object(job.records().clone())) {
             Value::Object(metrics) => metrics,
             _ => Map::new(),
         };
