@@ -88,6 +88,47 @@ pub enum Error {
     #[error("{}", plain_tensor(.0))]
     Tensor(#[from] candle_core::Error),
 
+    /// Training rows that cannot be used: all of them, up to a limit.
+    #[error("data `{place}`: {reason}")]
+    Data {
+        /// The file or folder.
+        place: String,
+        /// What is wrong, with the numbers of the lines.
+        reason: String,
+    },
+
+    /// Parts of a training that do not go together: its parameters, its loss, its numbers.
+    #[error("{reason}")]
+    Plan {
+        /// What is wrong and what to write instead.
+        reason: String,
+    },
+
+    /// A training that cannot go on: numbers that are not finite, gradients that do not arrive.
+    #[error("step {step}: {reason}")]
+    Diverged {
+        /// Counted from 1.
+        step: u64,
+        /// What happened and what helps.
+        reason: String,
+    },
+
+    /// A checkpoint that cannot be written or read.
+    #[error("checkpoint `{place}`: {reason}")]
+    Checkpoint {
+        /// Its folder.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A run that cannot be gone on with, because something has changed since.
+    #[error("the run cannot be resumed: {reason}")]
+    Resume {
+        /// What was, and what is now.
+        reason: String,
+    },
+
     /// The author's code panicked.
     #[error("`{what}` panicked at {place}: {message}")]
     Panicked {
@@ -109,7 +150,10 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Inputs(_) | Self::Arguments { .. } | Self::Config(_) => 2,
+            Self::Inputs(_)
+            | Self::Arguments { .. }
+            | Self::Config(_)
+            | Self::Resume { .. } => 2,
             Self::Cancelled => 130,
             _ => 1,
         }

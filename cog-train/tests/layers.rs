@@ -18,8 +18,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The contract.
     ("output", &["error", "input", "weights"]),
     ("job", &["config", "device", "error", "input", "progress", "rng", "weights"]),
+    ("kernels", &["device", "error", "rng"]),
     ("trainer", &["error", "input", "job", "output", "weights"]),
     ("predictor", &["error", "input", "job", "output", "weights"]),
+    // What trains.
+    (
+        "engine",
+        &["archive", "device", "error", "fetch", "job", "kernels", "progress", "rng", "weights"],
+    ),
     // What runs it.
     (
         "runner",
@@ -45,8 +51,8 @@ const DOORS: &[&str] = &["lib", "prelude", "private"];
 
 /// Outside crates that only some modules may name.
 const KEPT: &[(&str, &[&str])] = &[
-    ("candle_core", &["error", "device", "rng", "job", "weights", "lib", "private"]),
-    ("candle_nn", &["weights", "lib"]),
+    ("candle_core", &["error", "device", "rng", "job", "weights", "kernels", "engine", "lib", "private"]),
+    ("candle_nn", &["weights", "engine", "lib"]),
     ("clap", &["runner"]),
     ("cudarc", &["kernels", "engine"]),
     ("indicatif", &["runner"]),

@@ -1,0 +1,85 @@
+//! A loss as a sum and a weight, so that parts of a batch add up to the whole.
+
+use candle_core::{DType, Tensor};
+
+use crate::error::Error;
+
+/// The loss of a batch: a sum over its targets, and how many there are.
+///
+/// Micro-batches and ranks add their sums and their weights, and the quotient is taken once. A mean of means would count
+/// a short row's tokens for more than a long row's.
+///
+/// ```
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::engine::Loss;
+///
+/// let errors = Tensor::new(&[0.5f32, 1.5, 4.0], &Device::Cpu)?;
+/// let loss = Loss::sum(errors.sum_all()?, 3)?;
+/// assert_eq!(loss.weight(), 3.0);
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Loss {
+    sum: Tensor,
+    weight: f64,
+}
+
+impl Loss {
+    /// From the sum over `weight` targets, a tensor with one element.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when the tensor has more than one element.
+    #[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^53 targets")]
+    pub fn sum(sum: Tensor, weight: usize) -> Result<Self, Error> {
+        Self::weighted(sum, weight as f64)
+    }
+
+    /// From the mean over `weight` targets, a tensor with one element.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when the tensor has more than one element.
+    #[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^53 targets")]
+    pub fn mean(mean: &Tensor, weight: usize) -> Result<Self, Error> {
+        Self::weighted((mean.to_dtype(DType::F32)? * weight as f64)?, weight as f64)
+    }
+
+    /// From a sum in which targets count by weights of their own that add up to `weight`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when the tensor has more than one element.
+    pub fn weighted(sum: Tensor, weight: f64) -> Result<Self, Error> {
+        if sum.elem_count() != 1 {
+            return Err(Error::Plan {
+                reason: format!(
+                    "a loss is one number, and this has the shape {:?}\nhint: `sum_all()` adds it up",
+                    sum.dims()
+                ),
+            });
+        }
+        Ok(Self { sum: sum.flatten_all()?.squeeze(0)?, weight })
+    }
+
+    /// The sum, a tensor without dimensions. Gradients start here.
+    #[must_use]
+    pub fn tensor(&self) -> &Tensor {
+        &self.sum
+    }
+
+    /// The number of targets, or the sum of their weights.
+    #[must_use]
+    pub fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// The sum as a number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    pub fn value(&self) -> Result<f64, Error> {
+        Ok(self.sum.to_dtype(DType::F64)?.to_scalar()?)
+    }
+}

@@ -1,0 +1,20 @@
+//! Training: parts around one readable loop, [`fit`].
+//!
+//! The author brings a loss over plain candle tensors, [`Params`], data and a [`Plan`]; the engine knows no YAML, no HTTP
+//! and no arguments. Everything periodic or countable is a pure function; what changes is in one state that a
+//! checkpoint holds whole, so that a resumed run is the same run, bit for bit.
+
+pub mod checkpoint;
+pub mod data;
+mod gradients;
+mod loss;
+pub mod optim;
+mod params;
+mod pattern;
+mod schedule;
+
+pub use gradients::Gradients;
+pub use loss::Loss;
+pub use params::{Param, Params, Precision};
+pub use pattern::Pattern;
+pub use schedule::Schedule;

@@ -1,0 +1,1 @@
+//! Optimizers: rules with named state over named parameters.
