@@ -8,13 +8,16 @@ pub mod checkpoint;
 pub mod data;
 mod gradients;
 mod loss;
+mod objective;
 pub mod optim;
 mod params;
 mod pattern;
+mod recompute;
 mod schedule;
 
 pub use gradients::Gradients;
 pub use loss::Loss;
+pub use objective::{Objective, Pass, Scores};
 pub use params::{Param, Params, Precision};
 pub use pattern::Pattern;
 pub use schedule::Schedule;

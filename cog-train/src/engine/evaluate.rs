@@ -1,0 +1,54 @@
+//! The held-out rows, measured once over.
+
+use std::collections::BTreeMap;
+
+use candle_core::Device;
+
+use super::data::Loader;
+use super::memory;
+use super::objective::{Objective, Pass, Scores};
+use crate::job::Job;
+
+/// The means over all rows of `held_out`, in their order. `None` when the run was asked to stop. Where memory is short,
+/// `micro` becomes smaller.
+///
+/// # Errors
+///
+/// What the data or the author's code fails with.
+pub(super) fn evaluate<B: Send + 'static>(
+    held_out: &Loader<B>,
+    objective: &impl Objective<B>,
+    device: &Device,
+    micro: &mut Option<usize>,
+    job: &mut Job,
+) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
+    loop {
+        match once(held_out, objective, device, *micro, job) {
+            Err(error) if memory::is_short(&error) => {
+                let rows = micro.unwrap_or(held_out.most_rows());
+                *micro = Some(memory::smaller(rows, error, job)?);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn once<B: Send + 'static>(
+    held_out: &Loader<B>,
+    objective: &impl Objective<B>,
+    device: &Device,
+    micro: Option<usize>,
+    job: &Job,
+) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
+    let mut scores = Scores::default();
+    let mut batches = held_out.once(device, micro);
+    while let Some(batch) = batches.next()? {
+        for part in batch.parts {
+            if job.cancelled() {
+                return Ok(None);
+            }
+            scores.add(objective.evaluate(&part.batch, &Pass::evaluation(job.seed()))?);
+        }
+    }
+    Ok(Some(scores.means().map(|(name, mean)| (name.to_owned(), mean)).collect()))
+}

@@ -1,0 +1,257 @@
+//! The loop.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use serde_json::{Value, json};
+
+use super::checkpoint::{Checkpoints, Snapshot};
+use super::data::{Batches, Loader};
+use super::evaluate::evaluate;
+use super::objective::Objective;
+use super::optim::{Ema, Optimizer};
+use super::params::{Param, Params};
+use super::plan::Plan;
+use super::records::Records;
+use super::resume::{EMA, OPTIMIZER, Saved, WEIGHTS, identity, put_back, resume};
+use super::state::{Best, Mean, State};
+use super::step::{self, Outcome, Parts};
+use super::{memory, probe, report};
+use crate::error::Error;
+use crate::job::Job;
+
+/// The folder of a run's checkpoints, in the run's own.
+const CHECKPOINTS: &str = "checkpoints";
+
+/// What a training is made of, beside the loss.
+#[derive(Debug)]
+pub struct Training<'a, B> {
+    /// The numbers.
+    pub plan: Plan,
+    /// The tensors, which the loss depends on by [`Params::tensors`].
+    pub params: &'a Params,
+    /// How they are updated.
+    pub optimizer: Optimizer,
+    /// The rows to learn from.
+    pub train: Loader<B>,
+    /// The rows to measure on.
+    pub held_out: Option<Loader<B>>,
+}
+
+/// What came of a training. The weights are in the [`Params`] that were given.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Fitted {
+    /// Steps taken.
+    pub steps: u64,
+    /// The mean loss over the last epoch, or what there was of it; NaN if no step had a finite loss.
+    pub loss: f64,
+    /// The means over the held-out rows before the first step: `loss` and what the objective adds.
+    pub before: BTreeMap<String, f64>,
+    /// The means over the held-out rows at the end.
+    pub after: BTreeMap<String, f64>,
+    /// The evaluation with the lowest loss.
+    pub best: Option<Best>,
+    /// Whether it ended because the loss no longer fell.
+    pub stopped_early: bool,
+}
+
+/// Trains: the loss of `objective` over the rows of `training.train` is made smaller until the plan's end.
+///
+/// Writes `metrics.jsonl` and checkpoints into the job's folder. A job that is resumed goes on from the newest
+/// checkpoint, and the run that is stopped and resumed is the same run, bit for bit: weights, state, numbers and lines.
+///
+/// ```
+/// use cog_train::candle_core::{DType, Device, Tensor};
+/// use cog_train::engine::data::{Batching, Loader, Rows};
+/// use cog_train::engine::optim::{Optimizer, Sgd};
+/// use cog_train::engine::{Loss, Params, Pass, Plan, Training, fit};
+/// use cog_train::prelude::*;
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let mut job = Job::for_test(dir.path());
+/// // A line through points of y = 3 x + 1.
+/// let rows: Vec<[f32; 2]> = (0..64u8).map(|i| f32::from(i) / 32.0 - 1.0).map(|x| [x, 3.0 * x + 1.0]).collect();
+/// let params = Params::new([("line", Tensor::zeros(2, DType::F32, job.device())?)])?;
+/// let line = params.tensors()["line"].clone();
+///
+/// let train = Loader::new(Rows::new(rows)?, |rows, batch| Ok(Tensor::new(rows, batch.device())?))
+///     .batch(Batching::Rows(8));
+/// let plan = Plan { epochs: 20, learning_rate: 0.1, ..Plan::default() };
+/// let optimizer = Optimizer::new(Sgd::default());
+/// let squares = |rows: &Tensor, _pass: &Pass| {
+///     let (x, y) = (rows.narrow(1, 0, 1)?.squeeze(1)?, rows.narrow(1, 1, 1)?.squeeze(1)?);
+///     let guess = x.broadcast_mul(&line.get(0)?)?.broadcast_add(&line.get(1)?)?;
+///     Ok(Loss::sum((guess - y)?.sqr()?.sum_all()?, rows.dim(0)?)?)
+/// };
+/// let training = Training { plan, params: &params, optimizer, train, held_out: None };
+/// let fitted = fit(training, &squares, &mut job)?;
+/// assert_eq!(fitted.steps, 160);
+/// assert!(fitted.loss < 1e-3);
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Cancelled`] when the run was asked to stop: its state is on disk then. [`Error::Plan`], [`Error::Resume`],
+/// [`Error::Diverged`], [`Error::Checkpoint`] and [`Error::Data`] as they say; else what the author's code fails with.
+pub fn fit<B: Send + 'static>(
+    training: Training<'_, B>,
+    objective: &impl Objective<B>,
+    job: &mut Job,
+) -> anyhow::Result<Fitted> {
+    let Training { plan, params, mut optimizer, train, held_out } = training;
+    plan.check()?;
+    let steps = plan.steps(|epoch| train.steps_in(epoch));
+    if steps == 0 {
+        return Err(Error::Plan { reason: "there are no rows to learn from".to_owned() }.into());
+    }
+    optimizer.prepare(params)?;
+    let mut ema = plan.ema.map(|decay| Ema::new(decay, params)).transpose()?;
+    if job.plan_only() {
+        let training = probe::Planned { plan: &plan, params, train: &train, steps };
+        return Err(probe::tell(&training, &mut optimizer, ema.as_mut(), objective, job)?.into());
+    }
+
+    let data = |loader: &Loader<B>| -> Result<Value, Error> {
+        Ok(json!({"digest": loader.digest()?, "settings": loader.describe()}))
+    };
+    let held_out_data = held_out.as_ref().map(data).transpose()?.unwrap_or(Value::Null);
+    let data = [("data", data(&train)?), ("held_out", held_out_data)];
+    let run = identity(plan.describe(), &optimizer, params, data);
+    let device = params.device().clone();
+    let mut state = resume(job, &run, params, &mut optimizer, ema.as_mut())?
+        .unwrap_or_else(|| State::new(&plan, params.computes_in()));
+    let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), plan.keep)?;
+    let mut saved_at = (state.step > 0).then_some(state.step);
+    let mut batches: Option<Batches<B>> = None;
+    let mut records = Records::new(state.step);
+
+    loop {
+        let last = state.step == steps || state.stopped_early;
+        let epoch_ended = state.position.batch == 0;
+
+        // once in a while: evaluate
+        let mut best = false;
+        let due = state.step == 0 || last || plan.evaluate.is_due(state.step, epoch_ended);
+        if let Some(held_out) = &held_out
+            && due
+            && state.evaluated_at != Some(state.step)
+        {
+            swap(ema.as_mut(), params)?;
+            let scores = evaluate(held_out, objective, &device, &mut state.micro, job);
+            swap(ema.as_mut(), params)?;
+            // `None`: asked to stop; what follows sees to it.
+            if let Some(scores) = scores? {
+                report::evaluation(job, state.step, &scores);
+                best = state.evaluated(&plan, scores) && state.step > 0;
+            }
+        }
+
+        // once in a while: save; also the last state, and when asked to stop
+        let last = last || state.stopped_early;
+        let cancelled = job.cancelled(); // read once: what is saved is what is left
+        let asked = job.save_requested();
+        let due = asked || last || cancelled || best || plan.save.is_due(state.step, epoch_ended);
+        if due && saved_at != Some(state.step) {
+            let mut files = BTreeMap::from([
+                (WEIGHTS.to_owned(), trained(params)),
+                (OPTIMIZER.to_owned(), optimizer.state()),
+            ]);
+            files.extend(ema.as_ref().map(|ema| (EMA.to_owned(), ema.state())));
+            let saved = Saved { state: state.clone(), run: run.clone(), marks: job.marks()? };
+            let saved = serde_json::to_value(saved).map_err(anyhow::Error::from)?;
+            checkpoints.save(Snapshot { step: state.step, state: saved, files, best: state.best.map(|best| best.step) })?;
+            saved_at = Some(state.step);
+        }
+        if asked || last || cancelled {
+            checkpoints.finish()?;
+        }
+        if asked {
+            job.note(format_args!("step {}: saved, as asked", state.step));
+        }
+        if last {
+            break; // one extra turn, so that the end is evaluated and saved
+        }
+        if cancelled {
+            return Err(Error::Cancelled.into());
+        }
+
+        // one step: micro-batches -> gradients -> finite? -> clip -> update
+        let stream = batches.get_or_insert_with(|| {
+            train.start(job.seed(), state.position, state.micro, &device)
+        });
+        let batch = match stream.next() {
+            Ok(batch) => batch.ok_or_else(|| Error::Plan { reason: "the data has ended".to_owned() })?,
+            Err(error) if memory::is_short(&error) => {
+                state.micro = Some(memory::smaller(state.micro.unwrap_or(train.most_rows()), error, job)?);
+                batches = None;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let rate = plan.learning_rate * plan.schedule.at(state.step, steps);
+        let mut parts = Parts {
+            params,
+            objective,
+            clip: plan.clip,
+            optimizer: &mut optimizer,
+            ema: ema.as_mut(),
+        };
+        let stats = match step::run(&mut parts, &mut state, &batch, rate, job)? {
+            Outcome::Done(stats) => stats,
+            Outcome::Cancelled => continue,
+            Outcome::OutOfMemory(error) => {
+                let largest = batch.parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
+                state.micro = Some(memory::smaller(largest, error, job)?);
+                batches = None;
+                continue;
+            }
+        };
+
+        // once in a while: report
+        if batch.at.batch == 0 {
+            state.epoch = Mean::default();
+        }
+        if stats.skipped.is_none() {
+            state.epoch.add(stats.sum, stats.weight);
+        }
+        let rows = (batch.rows.len(), batch.tokens, batch.waited);
+        records.step(job, (state.step, steps), &stats, rate, rows);
+        report::skipped(job, &plan, &state, &stats, &batch.rows, &train)?;
+        state.position = batch.next;
+        if state.position.batch == 0 {
+            report::epoch(job, batch.at.epoch + 1, &plan, &state);
+        }
+    }
+
+    let fitted = Fitted {
+        steps: state.step,
+        loss: state.epoch.value().unwrap_or(f64::NAN),
+        before: state.before,
+        after: state.after,
+        best: state.best,
+        stopped_early: state.stopped_early,
+    };
+    drop(batches);
+    match state.best {
+        Some(best) if plan.restore_best && best.step != state.step => {
+            let file = if ema.is_some() { EMA } else { WEIGHTS };
+            let checkpoint = checkpoints.at(best.step)?;
+            put_back(params, &checkpoint.tensors(file, &device)?, &checkpoint)?;
+        }
+        _ => swap(ema.as_mut(), params)?,
+    }
+    Ok(fitted)
+}
+
+/// Puts averages in the place of the weights, and back.
+fn swap(ema: Option<&mut Ema>, params: &Params) -> Result<(), Error> {
+    ema.map_or(Ok(()), |ema| ema.swap(params))
+}
+
+/// What a checkpoint holds of the parameters: frozen ones are the author's to bring.
+fn trained(params: &Params) -> BTreeMap<String, Tensor> {
+    let tensor = |(name, param): (&str, &Param)| (name.to_owned(), param.master().as_detached_tensor());
+    params.trainable().map(tensor).collect()
+}

@@ -1,0 +1,88 @@
+//! What a step leaves behind: a line of numbers that the run decides, now and then a line of those that the machine does.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use super::memory;
+use super::step::{Skip, Stats};
+use crate::job::Job;
+use crate::progress::json_number;
+
+/// How often the machine's numbers are told.
+const SPEED_EVERY: Duration = Duration::from_secs(1);
+
+/// Measures time between steps.
+pub(super) struct Records {
+    started: Instant,
+    /// Steps taken before this process.
+    first_step: u64,
+    told: Instant,
+    rows: usize,
+    tokens: usize,
+    waited: Duration,
+}
+
+impl Records {
+    pub(super) fn new(first_step: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            first_step,
+            told: now,
+            rows: 0,
+            tokens: 0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Records step `step` (counted from 1) of `steps`.
+    pub(super) fn step(
+        &mut self,
+        job: &mut Job,
+        (step, steps): (u64, u64),
+        stats: &Stats,
+        learning_rate: f64,
+        batch: (usize, usize, Duration),
+    ) {
+        let mut values = Map::new();
+        let loss = if stats.weight == 0.0 { f64::NAN } else { stats.sum / stats.weight };
+        values.insert("loss".to_owned(), json_number(loss));
+        values.insert("learning_rate".to_owned(), json_number(learning_rate));
+        values.insert("grad_norm".to_owned(), json_number(stats.norm));
+        if let Some(skip) = stats.skipped {
+            let why = match skip {
+                Skip::Empty => "no targets",
+                Skip::Scale => "loss scale",
+                Skip::NotFinite => "not finite",
+            };
+            values.insert("skipped".to_owned(), why.into());
+        }
+        job.step(step, &values);
+        job.progress(step, steps);
+
+        let (rows, tokens, waited) = batch;
+        self.rows += rows;
+        self.tokens += tokens;
+        self.waited += waited;
+        let since = self.told.elapsed();
+        if since >= SPEED_EVERY || step == steps {
+            job.step(step, &Map::from_iter([("time".to_owned(), self.speed(since, step, steps))]));
+            (self.rows, self.tokens, self.waited) = (0, 0, Duration::ZERO);
+            self.told = Instant::now();
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "rates are rounded anyway")]
+    fn speed(&self, since: Duration, step: u64, steps: u64) -> Value {
+        let seconds = since.as_secs_f64().max(1e-9);
+        let per_step = self.started.elapsed().as_secs_f64() / (step - self.first_step) as f64;
+        json!({
+            "rows_per_second": self.rows as f64 / seconds,
+            "tokens_per_second": self.tokens as f64 / seconds,
+            "data_wait": (self.waited.as_secs_f64() / seconds).min(1.0),
+            "memory_bytes": memory::resident(),
+            "eta_seconds": per_step * (steps - step) as f64,
+        })
+    }
+}

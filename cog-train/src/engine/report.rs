@@ -1,0 +1,93 @@
+//! What a person reads of a training, beside the progress bar.
+
+use std::collections::BTreeMap;
+
+use serde_json::Map;
+
+use super::data::Loader;
+use super::plan::Plan;
+use super::state::State;
+use super::step::{Skip, Stats};
+use crate::error::Error;
+use crate::job::Job;
+use crate::progress::json_number;
+
+/// The means over the held-out rows after `step` steps, as a line and as numbers called `held_out_...`.
+pub(super) fn evaluation(job: &mut Job, step: u64, scores: &BTreeMap<String, f64>) {
+    let values: Map<_, _> = scores
+        .iter()
+        .map(|(name, score)| (format!("held_out_{name}"), json_number(*score)))
+        .collect();
+    job.step(step, &values);
+    let text: Vec<String> =
+        scores.iter().map(|(name, score)| format!("{name} {}", short(*score))).collect();
+    let when = if step == 0 { "before the first step".to_owned() } else { format!("step {step}") };
+    job.line(format_args!("{when}: held-out {}", text.join(", ")));
+}
+
+/// The mean loss over an epoch that is over.
+pub(super) fn epoch(job: &mut Job, epoch: u64, plan: &Plan, state: &State) {
+    let loss = state.epoch.value().map_or_else(|| "not finite".to_owned(), short);
+    job.line(format_args!("epoch {epoch}/{}, step {}: loss {loss}", plan.epochs, state.step));
+}
+
+/// Tells of a step that was skipped, with its rows.
+///
+/// # Errors
+///
+/// [`Error::Diverged`] after too many in a row.
+pub(super) fn skipped<B>(
+    job: &mut Job,
+    plan: &Plan,
+    state: &State,
+    stats: &Stats,
+    rows: &[u32],
+    train: &Loader<B>,
+) -> Result<(), Error> {
+    /// The most rows that are named.
+    const SHOWN: usize = 8;
+    let step = state.step;
+    match stats.skipped {
+        None => return Ok(()),
+        Some(Skip::Empty) => {
+            job.line(format_args!("step {step} is skipped: its rows have nothing to learn"));
+            return Ok(());
+        }
+        Some(Skip::Scale) => {
+            let scale = state.scale.value();
+            job.line(format_args!("step {step} is skipped: half precision overflows, and the loss is now scaled by {scale}"));
+            return Ok(());
+        }
+        Some(Skip::NotFinite) => {}
+    }
+    let what = if stats.sum.is_finite() {
+        format!("the gradient is {}", stats.norm)
+    } else {
+        format!("the loss is {}", stats.sum)
+    };
+    let mut places: Vec<String> = rows.iter().take(SHOWN).map(|row| train.place(*row)).collect();
+    if rows.len() > SHOWN {
+        places.push(format!("{} more", rows.len() - SHOWN));
+    }
+    let places = places.join(", ");
+    if state.skips < plan.most_skips {
+        job.line(format_args!("step {step} is skipped: {what} (rows: {places})"));
+        return Ok(());
+    }
+    Err(Error::Diverged {
+        step,
+        reason: format!(
+            "{what}, and so it was at {} steps in a row\n  rows of the last: {places}\nhint: try a lower learning rate, or look at these rows",
+            state.skips
+        ),
+    })
+}
+
+/// Four digits are enough for a person.
+fn short(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() || (1e-3..1e6).contains(&value.abs()) {
+        format!("{value:.4}")
+    } else {
+        format!("{value:.3e}")
+    }
+}

@@ -1,0 +1,83 @@
+//! Dynamic loss scaling: half precision cannot hold small gradients, so the loss is multiplied before the backward pass
+//! and the gradients are divided after it (Micikevicius et al., "Mixed Precision Training", 2018; PyTorch's
+//! `GradScaler`).
+
+use serde::{Deserialize, Serialize};
+
+use super::params::Precision;
+
+/// The greatest power of two that a half can hold.
+const FIRST: f64 = 32_768.0;
+/// A scale that still overflows at 1 is no matter of scale.
+const LEAST: f64 = 1.0;
+/// PyTorch grows after 2,000 steps too.
+const GROWS_AFTER: u64 = 2000;
+
+/// What the loss is multiplied with. Only powers of two, so that nothing is rounded by it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Scale {
+    value: f64,
+    /// Finite steps since the last change.
+    calm: u64,
+    dynamic: bool,
+}
+
+impl Scale {
+    pub(super) fn new(precision: Precision) -> Self {
+        let dynamic = precision == Precision::F16;
+        Self { value: if dynamic { FIRST } else { 1.0 }, calm: 0, dynamic }
+    }
+
+    pub(super) fn value(self) -> f64 {
+        self.value
+    }
+
+    /// After a step: twice as much after many steps that were finite, half after one that was not. Whether what was not
+    /// finite may have been the scale's doing.
+    pub(super) fn after(&mut self, finite: bool) -> bool {
+        if !self.dynamic {
+            return false;
+        }
+        if finite {
+            self.calm += 1;
+            if self.calm == GROWS_AFTER {
+                *self = Self { value: self.value * 2.0, calm: 0, ..*self };
+            }
+            return false;
+        }
+        let blamed = self.value > LEAST;
+        *self = Self { value: (self.value / 2.0).max(LEAST), calm: 0, ..*self };
+        blamed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_halves_are_scaled() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let mut scale = Scale::new(precision);
+            assert!(!scale.after(false));
+            assert_eq!(scale, Scale::new(precision));
+        }
+    }
+
+    #[test]
+    fn the_scale_halves_down_to_one_and_grows_after_calm() {
+        let mut scale = Scale::new(Precision::F16);
+        for _ in 0..15 {
+            assert!(scale.after(false));
+        }
+        assert_eq!(scale.value(), 1.0);
+        assert!(!scale.after(false), "at 1 the numbers themselves are at fault");
+        assert_eq!(scale.value(), 1.0);
+        for _ in 1..GROWS_AFTER {
+            scale.after(true);
+        }
+        assert_eq!(scale.value(), 1.0);
+        scale.after(true);
+        assert_eq!(scale.value(), 2.0);
+    }
+}

@@ -1,0 +1,141 @@
+//! All of a training that changes and is no tensor. What a checkpoint holds of it is the whole of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::data::Position;
+use super::params::Precision;
+use super::plan::Plan;
+use super::scale::Scale;
+
+/// Where a training is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct State {
+    /// Steps taken, those that were skipped included.
+    pub(super) step: u64,
+    /// Steps that changed the weights.
+    pub(super) updates: u64,
+    /// The next batch.
+    pub(super) position: Position,
+    /// The most rows in a forward pass, as it has come to be.
+    pub(super) micro: Option<usize>,
+    pub(super) scale: Scale,
+    /// Steps skipped in a row.
+    pub(super) skips: u32,
+    /// Parameters whose gradients were zero so far; `None` once all have been seen.
+    pub(super) silent: Option<Vec<String>>,
+    /// The loss over the present epoch.
+    pub(super) epoch: Mean,
+    pub(super) evaluated_at: Option<u64>,
+    pub(super) before: BTreeMap<String, f64>,
+    pub(super) after: BTreeMap<String, f64>,
+    pub(super) best: Option<Best>,
+    /// Evaluations in a row without a lower loss.
+    pub(super) stale: u32,
+    pub(super) stopped_early: bool,
+}
+
+/// The evaluation with the lowest loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// After so many steps.
+    pub step: u64,
+    /// The loss on the held-out rows.
+    pub loss: f64,
+}
+
+/// A mean by sums.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Mean {
+    sum: f64,
+    weight: f64,
+}
+
+impl Mean {
+    pub(super) fn add(&mut self, sum: f64, weight: f64) {
+        self.sum += sum;
+        self.weight += weight;
+    }
+
+    /// `None` before anything was added.
+    pub(super) fn value(self) -> Option<f64> {
+        (self.weight > 0.0).then(|| self.sum / self.weight)
+    }
+}
+
+impl State {
+    pub(super) fn new(plan: &Plan, precision: Precision) -> Self {
+        Self {
+            step: 0,
+            updates: 0,
+            position: Position::default(),
+            micro: plan.micro_batch,
+            scale: Scale::new(precision),
+            skips: 0,
+            silent: plan.audit.then(Vec::new),
+            epoch: Mean::default(),
+            evaluated_at: None,
+            before: BTreeMap::new(),
+            after: BTreeMap::new(),
+            best: None,
+            stale: 0,
+            stopped_early: false,
+        }
+    }
+
+    /// Takes note of an evaluation. Whether it is the best so far.
+    pub(super) fn evaluated(&mut self, plan: &Plan, mut scores: BTreeMap<String, f64>) -> bool {
+        let loss = scores.get("loss").copied().unwrap_or(f64::NAN);
+        // JSON has no number for what is not finite.
+        scores.retain(|_, score| score.is_finite());
+        if self.step == 0 {
+            self.before.clone_from(&scores);
+        }
+        self.after = scores;
+        self.evaluated_at = Some(self.step);
+        // A loss that is not a number is no improvement.
+        let lower = loss.is_finite()
+            && self.best.is_none_or(|best| loss < best.loss - plan.min_improvement);
+        if lower {
+            self.best = Some(Best { step: self.step, loss });
+            self.stale = 0;
+        } else {
+            self.stale += 1;
+        }
+        self.stopped_early = plan.patience.is_some_and(|patience| self.stale >= patience);
+        lower
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_evaluation_is_kept_and_patience_ends() {
+        let plan = Plan { patience: Some(2), min_improvement: 0.1, ..Plan::default() };
+        let mut state = State::new(&plan, Precision::F32);
+        let mut seen = Vec::new();
+        for (step, loss) in [(0, 3.0), (1, 2.0), (2, 1.95), (3, 1.8), (4, f64::NAN), (5, 1.75)] {
+            state.step = step;
+            let best = state.evaluated(&plan, BTreeMap::from([("loss".to_owned(), loss)]));
+            seen.push((best, state.stopped_early));
+        }
+        assert_eq!(
+            seen,
+            [(true, false), (true, false), (false, false), (true, false), (false, false), (false, true)]
+        );
+        assert_eq!(state.best, Some(Best { step: 3, loss: 1.8 }));
+        assert_eq!((state.before["loss"], state.after["loss"]), (3.0, 1.75));
+    }
+
+    #[test]
+    fn it_comes_back_from_json_with_every_bit() {
+        let mut state = State::new(&Plan::default(), Precision::F16);
+        state.epoch.add(0.1 + 0.2, 3.0);
+        state.evaluated(&Plan::default(), BTreeMap::from([("loss".to_owned(), 1.0 / 3.0)]));
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+    }
+}

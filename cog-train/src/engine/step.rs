@@ -1,0 +1,131 @@
+//! One step: micro-batches, gradients, finite or not, clip, update.
+
+use super::audit;
+use super::data::Step;
+use super::memory;
+use super::gradients::Gradients;
+use super::objective::{Objective, Pass};
+use super::optim::{Clip, Ema, Optimizer, norm};
+use super::params::Params;
+use super::state::State;
+use crate::error::Error;
+use crate::job::Job;
+
+/// What a step works on.
+pub(super) struct Parts<'a, O> {
+    pub(super) params: &'a Params,
+    pub(super) objective: &'a O,
+    pub(super) clip: Clip,
+    pub(super) optimizer: &'a mut Optimizer,
+    pub(super) ema: Option<&'a mut Ema>,
+}
+
+/// What came of a step.
+pub(super) enum Outcome {
+    /// The weights have changed, or have been left for a reason that is told.
+    Done(Stats),
+    /// The run was asked to stop before the gradients were complete. Nothing has changed.
+    Cancelled,
+    /// The device has no room for a micro-batch. Nothing has changed.
+    OutOfMemory(anyhow::Error),
+}
+
+/// The numbers of a step.
+pub(super) struct Stats {
+    /// The sum over the targets, and their weight.
+    pub(super) sum: f64,
+    pub(super) weight: f64,
+    /// The length of the gradient of the mean loss, before it is clipped.
+    pub(super) norm: f64,
+    /// Why the weights were left as they are.
+    pub(super) skipped: Option<Skip>,
+}
+
+/// Why a step has not changed the weights.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Skip {
+    /// The batch has no targets.
+    Empty,
+    /// The scaled loss went over what a half can hold; the scale is smaller now.
+    Scale,
+    /// The loss or the gradient is not finite.
+    NotFinite,
+}
+
+/// Takes one step at `learning_rate` and moves `state` on, all but its position.
+///
+/// # Errors
+///
+/// What the author's loss fails with, but for a lack of memory; [`Error::Diverged`] by the audit.
+pub(super) fn run<B, O: Objective<B>>(
+    parts: &mut Parts<'_, O>,
+    state: &mut State,
+    batch: &Step<B>,
+    learning_rate: f64,
+    job: &Job,
+) -> anyhow::Result<Outcome> {
+    let scale = state.scale.value();
+    let mut gradients: Option<Gradients> = None;
+    let (mut sum, mut weight) = (0.0, 0.0);
+    for (number, part) in (0..).zip(&batch.parts) {
+        if job.cancelled() {
+            return Ok(Outcome::Cancelled);
+        }
+        let pass = Pass::training(job.seed(), state.step, number);
+        match backward(parts.params, parts.objective, &part.batch, &pass, scale) {
+            Ok((part_sum, part_weight, part_gradients)) => {
+                sum += part_sum;
+                weight += part_weight;
+                match &mut gradients {
+                    Some(gradients) => gradients.add(part_gradients)?,
+                    None => gradients = Some(part_gradients),
+                }
+            }
+            Err(error) if memory::is_short(&error) => return Ok(Outcome::OutOfMemory(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut gradients = gradients.unwrap_or_default();
+
+    // The one division: by all targets of the step, and by what the loss was multiplied with.
+    let divisor = weight * scale;
+    let norm = if weight == 0.0 { 0.0 } else { norm(&gradients)? / divisor };
+    let finite = sum.is_finite() && norm.is_finite();
+    let blamed = state.scale.after(finite);
+    let skipped = match (weight == 0.0, finite) {
+        (true, _) => Some(Skip::Empty),
+        (false, false) if blamed && sum.is_finite() => Some(Skip::Scale),
+        (false, false) => Some(Skip::NotFinite),
+        (false, true) => None,
+    };
+    if skipped.is_none() {
+        audit::look(parts.params, &gradients, state)?;
+        let factor = parts.clip.apply(&mut gradients, norm, 1.0 / divisor)?;
+        state.updates += 1;
+        parts.optimizer.step(parts.params, &gradients, state.updates, learning_rate, factor)?;
+        if let Some(ema) = &mut parts.ema {
+            ema.update(parts.params, state.updates)?;
+        }
+    }
+    state.skips = if skipped == Some(Skip::NotFinite) { state.skips + 1 } else { 0 };
+    state.step += 1;
+    Ok(Outcome::Done(Stats { sum, weight, norm, skipped }))
+}
+
+/// Sum, weight and gradients of one micro-batch. The graph and its activations go when it returns.
+fn backward<B>(
+    params: &Params,
+    objective: &impl Objective<B>,
+    batch: &B,
+    pass: &Pass,
+    scale: f64,
+) -> anyhow::Result<(f64, f64, Gradients)> {
+    let loss = objective.loss(batch, pass)?;
+    let mut store = if scale == 1.0 {
+        pass.backward(loss.tensor())?
+    } else {
+        pass.backward(&(loss.tensor() * scale).map_err(Error::from)?)?
+    };
+    let gradients = Gradients::take(params, &mut store)?;
+    Ok((loss.value()?, loss.weight(), gradients))
+}
