@@ -1,63 +1,30 @@
 //! What the author's methods are given: [`Setup`], the process, and [`Job`], one training or prediction.
 
+mod events;
+mod files;
 mod records;
+mod setup;
 
+use std::cell::Cell;
 use std::fmt::Display;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::config::Config;
+use self::files::Files;
 use crate::error::Error;
 use crate::input::Mask;
 use crate::progress::{CancelToken, Report, Silent, json_number};
 use crate::rng::Rng;
-use crate::weights::Weights;
 
-/// The process that a trainer or predictor is set up in.
-#[derive(Debug)]
-pub struct Setup {
-    device: Device,
-    weights: Option<Weights>,
-    config: Config,
-}
+pub(crate) use self::files::Marks;
+pub use self::setup::Setup;
 
-impl Setup {
-    /// A process with this device, these weights and this `cog.yaml`.
-    #[must_use]
-    pub fn new(device: Device, weights: Option<Weights>, config: Config) -> Self {
-        Self { device, weights, config }
-    }
-
-    /// On the CPU, without weights, with an empty `cog.yaml`: for a trainer's own tests.
-    #[must_use]
-    pub fn for_test() -> Self {
-        Self::new(Device::Cpu, None, Config::default())
-    }
-
-    /// Where to compute.
-    #[must_use]
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// What `COG_WEIGHTS` names, opened and checked.
-    #[must_use]
-    pub fn weights(&self) -> Option<&Weights> {
-        self.weights.as_ref()
-    }
-
-    /// The project's `cog.yaml`.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-}
+/// Where checkpoints lie in a run's folder.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
 /// How [`Job::record`] joins a value with what the name already holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,15 +45,29 @@ pub struct Job {
     seed: u64,
     cancel: CancelToken,
     save: Arc<AtomicBool>,
-    resume: Option<PathBuf>,
+    mode: Mode,
+    resume_read: Cell<bool>,
+    /// Whether a plan was asked for and the author's own loop was ended for it.
+    was_cut: bool,
     report: Box<dyn Report>,
     mask: Mask,
-    log: Option<File>,
-    metrics: Option<File>,
+    files: Option<Files>,
     records: Map<String, Value>,
-    /// The first write to `log.txt` or `metrics.jsonl` that failed.
-    lost: Option<Error>,
 }
+
+/// How a run begins.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mode {
+    /// The `checkpoints` folder of the run that is gone on with, if it has one.
+    pub(crate) resume: Option<PathBuf>,
+    /// `--resume=force`: a plan that differs from the checkpoint's is taken.
+    pub(crate) forced: bool,
+    /// `--plan`: say what would be done, and do nothing.
+    pub(crate) plan: bool,
+}
+
+/// The payload that ends an author's own loop when only a plan was asked for. It is thrown without a panic's message.
+pub(crate) struct PlanOnly;
 
 /// What [`Job::start`] is made of.
 pub(crate) struct Start {
@@ -99,26 +80,15 @@ pub(crate) struct Start {
     pub(crate) report: Box<dyn Report>,
     /// What no line may show.
     pub(crate) mask: Mask,
-    /// Whether to keep `log.txt` and `metrics.jsonl` in `dir`.
+    /// Whether to keep `log.txt`, `metrics.jsonl` and events in `dir`.
     pub(crate) keep_files: bool,
+    pub(crate) mode: Mode,
 }
 
 impl Job {
     pub(crate) fn start(start: Start) -> Result<Self, Error> {
-        let Start { id, dir, device, seed, cancel, save, report, mask, keep_files } = start;
-        let append = |name: &str| {
-            let path = dir.join(name);
-            OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&path)
-                .map_err(Error::file("create", &path))
-        };
-        let (log, metrics) = if keep_files {
-            (Some(append("log.txt")?), Some(append("metrics.jsonl")?))
-        } else {
-            (None, None)
-        };
+        let Start { id, dir, device, seed, cancel, save, report, mask, keep_files, mode } = start;
+        let files = if keep_files { Some(Files::open(&dir)?) } else { None };
         Ok(Self {
             id,
             dir,
@@ -126,13 +96,13 @@ impl Job {
             seed,
             cancel,
             save,
-            resume: None,
+            mode,
+            resume_read: Cell::new(false),
+            was_cut: false,
             report,
             mask,
-            log,
-            metrics,
+            files,
             records: Map::new(),
-            lost: None,
         })
     }
 
@@ -143,7 +113,22 @@ impl Job {
     /// When the folder cannot be made.
     #[must_use]
     pub fn for_test(dir: impl AsRef<Path>) -> Self {
+        Self::in_test(dir.as_ref(), Mode::default())
+    }
+
+    /// The same folder opened again, resumed from its `checkpoints`.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be made.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_test_resumed(dir: impl AsRef<Path>) -> Self {
         let dir = dir.as_ref();
+        Self::in_test(dir, Mode { resume: Some(dir.join(CHECKPOINTS)), ..Mode::default() })
+    }
+
+    fn in_test(dir: &Path, mode: Mode) -> Self {
         std::fs::create_dir_all(dir).expect("the test's run folder can be made");
         Self::start(Start {
             id: "test".to_owned(),
@@ -155,6 +140,7 @@ impl Job {
             report: Box::new(Silent),
             mask: Mask::default(),
             keep_files: true,
+            mode,
         })
         .expect("the test's run folder can be written")
     }
@@ -194,26 +180,92 @@ impl Job {
         let text = text.to_string();
         let text = self.mask.text(&text);
         self.report.line(&text);
-        let written = self.log.as_mut().map_or(Ok(()), |log| writeln!(log, "{text}"));
-        self.keep("log.txt", written);
+        if let Some(files) = &mut self.files {
+            files.line(&text);
+        }
     }
 
-    /// A number at a step (counted from 1), to `metrics.jsonl` and to whoever shows numbers.
+    /// One line to the terminal only: what differs between a straight and a resumed run stays out of `log.txt`.
+    pub(crate) fn note(&mut self, text: impl Display) {
+        let text = text.to_string();
+        self.report.note(&self.mask.text(&text));
+    }
+
+    /// A number at a step (counted from 1), to `metrics.jsonl`, to the events that `TensorBoard` reads, and to whoever
+    /// shows numbers.
     ///
     /// A number that is not finite is written as `"NaN"`, `"Infinity"` or `"-Infinity"`, for JSON has no number for it.
     pub fn metric(&mut self, name: &str, step: u64, value: f64) {
+        self.stop_for_plan();
         self.report.metric(name, step, value);
-        let line = json!({"step": step, name: json_number(value)});
-        let written = self.metrics.as_mut().map_or(Ok(()), |file| writeln!(file, "{line}"));
-        self.keep("metrics.jsonl", written);
+        if let Some(files) = &mut self.files {
+            files.numbers(step, &Map::from_iter([(name.to_owned(), json_number(value))]));
+        }
+    }
+
+    /// All numbers of a step in one line of `metrics.jsonl`: `{"step":N, ...values}`. Each number goes where
+    /// [`Job::metric`] sends it; the texts of [`json_number`] are numbers too.
+    pub(crate) fn step(&mut self, step: u64, values: &Map<String, Value>) {
+        self.stop_for_plan();
+        self.report.step(step, values);
+        if let Some(files) = &mut self.files {
+            files.numbers(step, values);
+        }
     }
 
     /// How far the run is, in steps. `total` is 0 while it is not known.
     pub fn progress(&mut self, done: u64, total: u64) {
+        self.stop_for_plan();
         self.report.progress("steps", done, total);
     }
 
-    /// Whether the run was asked to stop.
+    /// Ends a loop of the author's own when only a plan was asked for: it would train.
+    fn stop_for_plan(&mut self) {
+        if self.mode.plan {
+            self.was_cut = true;
+            std::panic::resume_unwind(Box::new(PlanOnly));
+        }
+    }
+
+    /// The lengths of the run's files, flushed and synced: what a checkpoint promises.
+    pub(crate) fn marks(&mut self) -> Result<Marks, Error> {
+        self.files.as_mut().map_or_else(|| Ok(Marks::default()), Files::marks)
+    }
+
+    /// Takes back what the run's files got after a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// When a file is shorter than it was then.
+    pub(crate) fn rewind(&mut self, marks: &Marks) -> Result<(), Error> {
+        self.files.as_mut().map_or(Ok(()), |files| files.rewind(marks))
+    }
+
+    /// Whether the run was asked to stop: by Ctrl-C, SIGTERM or SIGHUP, or by whoever holds its token.
+    ///
+    /// A loop of one's own asks between steps. It saves what a later [`Job::resume_from`] is to find, and then ends by
+    /// [`Job::check_cancelled`]; a second Ctrl-C does not wait for it.
+    ///
+    /// ```
+    /// # use cog_train::{Job, prelude::*};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let mut job = Job::for_test(dir.path());
+    /// # job.cancel_token().cancel();
+    /// # fn save(step: u64, dir: &std::path::Path) -> Result<()> { Ok(std::fs::write(dir.join("saved"), step.to_string())?) }
+    /// # let mut train = || -> Result<()> {
+    /// for step in 1..=100 {
+    ///     // ... one step ...
+    ///     if job.cancelled() || job.save_requested() {
+    ///         save(step, job.dir())?;
+    ///     }
+    ///     job.check_cancelled()?;
+    /// }
+    /// # Ok(())
+    /// # };
+    /// # assert_eq!(train().unwrap_err().to_string(), "cancelled");
+    /// # assert_eq!(std::fs::read_to_string(dir.path().join("saved"))?, "1");
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.cancel.is_cancelled()
@@ -235,15 +287,75 @@ impl Job {
     }
 
     /// Whether a checkpoint was asked for since the last call, by SIGUSR1 or over HTTP. Reading clears it.
+    ///
+    /// A loop of one's own asks between steps, saves, and goes on; see the example of [`Job::cancelled`].
     #[must_use]
     pub fn save_requested(&self) -> bool {
         self.save.swap(false, Ordering::SeqCst)
     }
 
-    /// The checkpoint to go on from, when the run is resumed.
+    /// The run's `checkpoints` folder, when `--resume` found a run that has one.
+    ///
+    /// A loop of one's own writes what it needs to go on into `job.dir().join("checkpoints")`, and looks here before its
+    /// first step. A checkpoint should appear whole: written under another name, then renamed. What the run's earlier
+    /// steps wrote into `metrics.jsonl` stays. A trainer that does not ask is warned about: it started over.
+    ///
+    /// ```
+    /// # use cog_train::{Job, prelude::*};
+    /// use std::fs;
+    ///
+    /// fn count(job: &mut Job, steps: u64) -> Result<u64> {
+    ///     let (mut step, mut sum) = (0, 0);
+    ///     if let Some(checkpoints) = job.resume_from() {
+    ///         let text = fs::read_to_string(checkpoints.join("state.json"))?;
+    ///         (step, sum) = cog_train::serde_json::from_str(&text)?;
+    ///     }
+    ///     let checkpoints = job.dir().join("checkpoints");
+    ///     while step < steps {
+    ///         step += 1;
+    ///         sum += step;
+    ///         if job.cancelled() || step % 10 == 0 {
+    ///             fs::create_dir_all(&checkpoints)?;
+    ///             fs::write(checkpoints.join("state.new"), format!("[{step}, {sum}]"))?;
+    ///             fs::rename(checkpoints.join("state.new"), checkpoints.join("state.json"))?;
+    ///         }
+    ///         job.check_cancelled()?;
+    ///     }
+    ///     Ok(sum)
+    /// }
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut job = Job::for_test(dir.path());
+    /// job.cancel_token().cancel();
+    /// assert!(count(&mut job, 15).is_err());
+    /// # let mut job = Job::for_test_resumed(dir.path());
+    /// # assert_eq!(count(&mut job, 15)?, 120);
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
     #[must_use]
     pub fn resume_from(&self) -> Option<&Path> {
-        self.resume.as_deref()
+        self.resume_read.set(true);
+        self.mode.resume.as_deref()
+    }
+
+    /// Whether a plan that differs from that of the checkpoint is taken: `--resume=force`.
+    pub(crate) fn resume_forced(&self) -> bool {
+        self.mode.forced
+    }
+
+    /// Whether only a plan was asked for: `--plan`.
+    pub(crate) fn plan_only(&self) -> bool {
+        self.mode.plan
+    }
+
+    /// Whether anybody has called [`Job::resume_from`].
+    pub(crate) fn was_resume_read(&self) -> bool {
+        self.resume_read.get()
+    }
+
+    /// Whether the author's own loop was ended because only a plan was asked for.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.was_cut
     }
 
     /// Puts a value into the `metrics` of the answer. Dots in the name nest; null deletes.
@@ -263,21 +375,14 @@ impl Job {
 
     /// The first line or number that could not be kept.
     pub(crate) fn take_lost(&mut self) -> Option<Error> {
-        self.lost.take()
-    }
-
-    fn keep(&mut self, file: &str, written: std::io::Result<()>) {
-        if let Err(error) = written
-            && self.lost.is_none()
-        {
-            self.lost = Some(Error::file("write", &self.dir.join(file))(error));
-        }
+        self.files.as_mut().and_then(Files::take_lost)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn records_nest_add_append_and_delete() {

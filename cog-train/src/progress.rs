@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::Error;
 
@@ -51,8 +51,22 @@ pub trait Report {
     /// One line of text, without its newline.
     fn line(&mut self, text: &str);
 
+    /// A line of the program's own, which is no part of the run's log.
+    fn note(&mut self, text: &str) {
+        self.line(text);
+    }
+
     /// A number at a step.
     fn metric(&mut self, name: &str, step: u64, value: f64);
+
+    /// All numbers of a step at once.
+    fn step(&mut self, step: u64, values: &Map<String, Value>) {
+        for (name, value) in values {
+            if let Some(number) = number_of(value) {
+                self.metric(name, step, number);
+            }
+        }
+    }
 
     /// `done` of `total` units of `what` (`"steps"`, `"bytes"`); `total` is 0 while it is not known.
     fn progress(&mut self, what: &str, done: u64, total: u64);
@@ -76,5 +90,15 @@ pub(crate) fn json_number(value: f64) -> Value {
         Value::from("NaN")
     } else {
         Value::from(if value > 0.0 { "Infinity" } else { "-Infinity" })
+    }
+}
+
+/// The number that [`json_number`] wrote; `None` for what it did not write.
+pub(crate) fn number_of(value: &Value) -> Option<f64> {
+    match value.as_str() {
+        Some("NaN") => Some(f64::NAN),
+        Some("Infinity") => Some(f64::INFINITY),
+        Some("-Infinity") => Some(f64::NEG_INFINITY),
+        _ => value.as_f64(),
     }
 }

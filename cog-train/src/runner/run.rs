@@ -16,7 +16,7 @@ use super::folder::{RunFolder, RunRecord};
 use crate::error::Error;
 use crate::fetch::{is_url, redact};
 use crate::input::{Entry, Mask, Values};
-use crate::job::{Job, Setup, Start};
+use crate::job::{Job, Mode, Setup, Start};
 use crate::progress::{CancelToken, Report};
 
 /// How a run ended.
@@ -145,6 +145,7 @@ impl Run {
             report: world.report,
             mask: self.mask.clone(),
             keep_files: self.record.is_some(),
+            mode: Mode::default(),
         })
     }
 

@@ -1,1 +1,23 @@
 //! Training rows: where they are read from, in which order they come, how they become batches.
+//!
+//! A [`Dataset`] is rows that can be read in any order; a reader's `open` looks at all of them before the first step. A
+//! [`Sampler`] says which rows are in which batch, as a pure function of seed and epoch. A [`Loader`] joins the two with
+//! a collate function, and its [`Batches`] bring ready steps from threads that read ahead. A [`Position`] is all that a
+//! checkpoint has to keep.
+
+mod adapt;
+mod batches;
+mod dataset;
+mod hash;
+mod histogram;
+mod loader;
+mod sampler;
+mod source;
+
+pub use adapt::{Mapped, Subset, WithTokens, split};
+pub use batches::{Batches, Part, Step};
+pub use dataset::{Dataset, Rows};
+pub use histogram::lines as histogram;
+pub use loader::Loader;
+pub use sampler::{Batching, Epoch, Position, Sampler};
+pub use source::Collate;

@@ -1,0 +1,221 @@
+//! A dataset, a collate function and the settings of a sampler, joined: [`Loader`].
+
+use std::sync::Arc;
+
+use candle_core::Device;
+use serde_json::{Value, json};
+
+use super::batches::{Batches, Cursor};
+use super::dataset::Dataset;
+use super::sampler::{Batching, Position, Sampler};
+use super::source::{Collate, Making, Pair, Source};
+use crate::error::Error;
+
+/// Makes batches of type `B` from a dataset. What it gives is a pure function of the data, the settings, the seed and
+/// the position; threads only make it sooner.
+///
+/// ```
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::engine::data::{Batching, Loader, Position, Rows};
+///
+/// let rows = Rows::new((0..10).map(|number| number as f32).collect::<Vec<f32>>());
+/// let loader = Loader::new(rows, |items: Vec<f32>, collate| {
+///     let count = items.len();
+///     Ok(Tensor::from_vec(items, count, collate.device())?)
+/// })
+/// .batch(Batching::Rows(4));
+///
+/// let mut batches = loader.start(42, Position::default(), None, &Device::Cpu);
+/// let step = batches.next()?.expect("there is no end");
+/// assert_eq!(step.parts[0].batch.dims(), [4]);
+/// assert_eq!(step.next, Position { epoch: 0, batch: 1 });
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+pub struct Loader<B> {
+    source: Arc<dyn Source<B>>,
+    batching: Batching,
+    shuffle: bool,
+    drop_last: bool,
+    threads: usize,
+    ahead: Option<usize>,
+    rank: usize,
+    world: usize,
+}
+
+impl<B: Send + 'static> Loader<B> {
+    /// Batches of 8 rows, shuffled, the last one kept, made by one thread. `collate` makes a batch of rows in their
+    /// order; it is called once for each micro-batch.
+    pub fn new<D, F>(dataset: D, collate: F) -> Self
+    where
+        D: Dataset + 'static,
+        F: Fn(Vec<D::Item>, &Collate<'_>) -> anyhow::Result<B> + Send + Sync + 'static,
+    {
+        Self {
+            source: Arc::new(Pair { dataset, collate }),
+            batching: Batching::Rows(8),
+            shuffle: true,
+            drop_last: false,
+            threads: 1,
+            ahead: None,
+            rank: 0,
+            world: 1,
+        }
+    }
+
+    /// How many rows make a batch, over all ranks and micro-batches.
+    #[must_use]
+    pub fn batch(self, batching: Batching) -> Self {
+        Self { batching, ..self }
+    }
+
+    /// Whether each epoch has an order of its own, or all have the order of the data.
+    #[must_use]
+    pub fn shuffle(self, shuffle: bool) -> Self {
+        Self { shuffle, ..self }
+    }
+
+    /// Whether an epoch's last batch is left out where it has fewer rows than others.
+    #[must_use]
+    pub fn drop_last(self, drop_last: bool) -> Self {
+        Self { drop_last, ..self }
+    }
+
+    /// How many threads make batches ahead of time; with 0, [`Batches::next`] makes them itself.
+    #[must_use]
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// How many steps are held in memory at most, ready or in the making: one more than there are threads unless told.
+    #[must_use]
+    pub fn ahead(self, steps: usize) -> Self {
+        Self { ahead: Some(steps), ..self }
+    }
+
+    /// Takes the part of each batch that is for one of `world` processes.
+    #[must_use]
+    pub fn ranks(self, rank: usize, world: usize) -> Self {
+        Self { rank, world, ..self }
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many steps an epoch has, counted from 0; none where [`Loader::check`] fails. Batches by tokens depend on the
+    /// order, so on the seed.
+    #[must_use]
+    pub fn steps_in(&self, seed: u64, epoch: u64) -> u64 {
+        self.sampler(seed).map_or(0, |sampler| sampler.steps_in(epoch))
+    }
+
+    /// Looks at the settings before the first step.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when there are no rows, a batch holds none, or a row does not fit in a batch.
+    pub fn check(&self) -> Result<(), Error> {
+        self.sampler(0).map(drop)
+    }
+
+    /// The digest of the data: [`Dataset::digest`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Dataset::digest`].
+    pub fn digest(&self) -> Result<String, Error> {
+        self.source.digest()
+    }
+
+    /// Where a row stands, for people.
+    #[must_use]
+    pub fn place(&self, row: u32) -> String {
+        self.source.place(row as usize)
+    }
+
+    /// What the order depends on beside the data and the seed, as JSON: for the comparison when a run is resumed.
+    #[must_use]
+    pub fn describe(&self) -> Value {
+        json!({
+            "rows": self.len(),
+            "batching": self.batching,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+        })
+    }
+
+    /// The tokens of each row, for a [histogram](super::histogram); none where every row counts 1.
+    #[must_use]
+    pub fn lengths(&self) -> Option<Vec<usize>> {
+        let lengths: Vec<usize> = (0..self.len()).map(|row| self.source.tokens(row)).collect();
+        lengths.iter().any(|length| *length != 1).then_some(lengths)
+    }
+
+    /// The steps from a position on, over epochs without end. `micro` is the most rows of a micro-batch: it changes how
+    /// a batch is cut into parts, never which rows it has.
+    #[must_use]
+    pub fn start(
+        &self,
+        seed: u64,
+        from: Position,
+        micro: Option<usize>,
+        device: &Device,
+    ) -> Batches<B> {
+        self.run(self.sampler(seed), seed, from, None, micro, device)
+    }
+
+    /// One pass over all rows, not shuffled and with none left out, for an evaluation. Batches by tokens still have rows
+    /// of like length together.
+    #[must_use]
+    pub fn once(&self, device: &Device, micro: Option<usize>) -> Batches<B> {
+        self.run(self.made(0, false, false), 0, Position::default(), Some(0), micro, device)
+    }
+
+    fn run(
+        &self,
+        sampler: Result<Sampler, Error>,
+        seed: u64,
+        from: Position,
+        last: Option<u64>,
+        micro: Option<usize>,
+        device: &Device,
+    ) -> Batches<B> {
+        let cursor = match sampler {
+            Ok(sampler) => Cursor::new(sampler, from, last),
+            Err(error) => return Batches::broken(error),
+        };
+        let making = Making { device: device.clone(), seed, micro };
+        let ahead = self.ahead.unwrap_or(self.threads + 1);
+        Batches::new(cursor, self.source.clone(), making, self.threads, ahead)
+    }
+
+    fn sampler(&self, seed: u64) -> Result<Sampler, Error> {
+        self.made(seed, self.shuffle, self.drop_last)
+    }
+
+    fn made(&self, seed: u64, shuffle: bool, drop_last: bool) -> Result<Sampler, Error> {
+        let sampler = Sampler::new(seed, self.len(), self.batching, shuffle)?
+            .drop_last(drop_last)?
+            .ranks(self.rank, self.world)?;
+        let Batching::Tokens { most, .. } = self.batching else { return Ok(sampler) };
+        let lengths = (0..self.len()).map(|row| {
+            let tokens = self.source.tokens(row);
+            u32::try_from(tokens).ok().filter(|_| tokens <= most).ok_or_else(|| Error::Data {
+                place: self.source.place(row),
+                reason: format!(
+                    "{tokens} tokens are more than the {most} of a batch\nhint: cut long rows, or allow more tokens in \
+                     a batch"
+                ),
+            })
+        });
+        sampler.lengths(lengths.collect::<Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,206 @@
+//! The files that a run adds to as it goes: `log.txt`, `metrics.jsonl`, and the events that `TensorBoard` reads.
+//!
+//! A checkpoint holds their lengths ([`Marks`]), so that a resumed run takes back what came after it, and a run that
+//! was interrupted leaves the same `log.txt` and `metrics.jsonl` as one that was not.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::events::Events;
+use crate::error::Error;
+use crate::progress::number_of;
+
+const LOG: &str = "log.txt";
+const METRICS: &str = "metrics.jsonl";
+
+/// The lengths of a run's files in bytes: what a checkpoint promises to be there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Marks {
+    pub(crate) log: u64,
+    pub(crate) metrics: u64,
+    pub(crate) tensorboard: u64,
+}
+
+/// The open files. The first write that fails is kept, for a run does not end by a full disk's lost line.
+pub(super) struct Files {
+    dir: PathBuf,
+    log: File,
+    metrics: File,
+    events: Events,
+    lost: Option<Error>,
+}
+
+impl Files {
+    /// Opens the files of a run's folder; what is there stays, and new lines come after it.
+    pub(super) fn open(dir: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            dir: dir.to_owned(),
+            log: append(&dir.join(LOG))?,
+            metrics: append(&dir.join(METRICS))?,
+            events: Events::open(dir)?,
+            lost: None,
+        })
+    }
+
+    pub(super) fn line(&mut self, text: &str) {
+        // One write a line: a process that is killed leaves whole lines.
+        let written = self.log.write_all(format!("{text}\n").as_bytes());
+        self.keep(LOG, written);
+    }
+
+    /// One line of `metrics.jsonl`, and one event with all numbers.
+    pub(super) fn numbers(&mut self, step: u64, values: &Map<String, Value>) {
+        let mut line = Map::from_iter([("step".to_owned(), step.into())]);
+        line.extend(values.clone());
+        let written = self.metrics.write_all(format!("{}\n", Value::Object(line)).as_bytes());
+        self.keep(METRICS, written);
+        let scalars: Vec<(&str, f64)> = values
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), number_of(value)?)))
+            .collect();
+        if !scalars.is_empty() {
+            let written = self.events.add(step, &scalars);
+            let name = self.events.name().to_owned();
+            self.keep(&name, written);
+        }
+    }
+
+    /// Writes everything to the disk and says how long the files are.
+    pub(super) fn marks(&mut self) -> Result<Marks, Error> {
+        Ok(Marks {
+            log: synced(&self.log, &self.dir.join(LOG))?,
+            metrics: synced(&self.metrics, &self.dir.join(METRICS))?,
+            tensorboard: match self.events.file() {
+                Some(file) => synced(file, &self.dir.join(self.events.name()))?,
+                None => 0,
+            },
+        })
+    }
+
+    /// Takes back what came after the marks. Nothing is cut when a file is shorter than its mark.
+    pub(super) fn rewind(&mut self, marks: &Marks) -> Result<(), Error> {
+        let events = self.events.name().to_owned();
+        let files = [
+            (LOG, Some(&self.log), marks.log),
+            (METRICS, Some(&self.metrics), marks.metrics),
+            (events.as_str(), self.events.file(), marks.tensorboard),
+        ];
+        for (name, file, mark) in files {
+            let path = self.dir.join(name);
+            let has = match file {
+                Some(file) => file.metadata().map_err(Error::file("read", &path))?.len(),
+                None => 0,
+            };
+            if has < mark {
+                let reason = format!(
+                    "`{}` has {has} bytes, fewer than the {mark} of the checkpoint",
+                    path.display()
+                );
+                return Err(Error::Resume { reason });
+            }
+        }
+        for (name, file, mark) in files {
+            let Some(file) = file else { continue };
+            file.set_len(mark)
+                .and_then(|()| file.sync_all())
+                .map_err(Error::file("cut back", &self.dir.join(name)))?;
+        }
+        Ok(())
+    }
+
+    /// The first line or number that could not be kept.
+    pub(super) fn take_lost(&mut self) -> Option<Error> {
+        self.lost.take()
+    }
+
+    fn keep(&mut self, file: &str, written: std::io::Result<()>) {
+        if let Err(error) = written
+            && self.lost.is_none()
+        {
+            self.lost = Some(Error::file("write", &self.dir.join(file))(error));
+        }
+    }
+}
+
+/// Opens a file to write at its end, made if it is not there.
+pub(super) fn append(path: &Path) -> Result<File, Error> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.map_err(Error::file("create", path))
+}
+
+fn synced(file: &File, path: &Path) -> Result<u64, Error> {
+    file.sync_all()
+        .and_then(|()| file.metadata())
+        .map(|data| data.len())
+        .map_err(Error::file("sync", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn step(files: &mut Files, step: u64, loss: f64) {
+        files.line(&format!("step {step}"));
+        files.numbers(step, &Map::from_iter([("loss".to_owned(), json!(loss))]));
+    }
+
+    fn bytes(dir: &Path) -> (Vec<u8>, Vec<u8>) {
+        (std::fs::read(dir.join(LOG)).unwrap(), std::fs::read(dir.join(METRICS)).unwrap())
+    }
+
+    #[test]
+    fn a_rewound_run_leaves_the_files_of_a_straight_one() {
+        let (straight, resumed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut files = Files::open(straight.path()).unwrap();
+        (1..=4).for_each(|at| step(&mut files, at, 0.5));
+
+        let mut files = Files::open(resumed.path()).unwrap();
+        (1..=2).for_each(|at| step(&mut files, at, 0.5));
+        let marks = files.marks().unwrap();
+        step(&mut files, 3, 0.25);
+        drop(files);
+        let mut files = Files::open(resumed.path()).unwrap();
+        files.rewind(&marks).unwrap();
+        assert_eq!(files.marks().unwrap(), marks);
+        (3..=4).for_each(|at| step(&mut files, at, 0.5));
+
+        assert_eq!(bytes(straight.path()), bytes(resumed.path()));
+        let length = |dir: &Path| Files::open(dir).unwrap().marks().unwrap();
+        assert_eq!(length(straight.path()), length(resumed.path()));
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_its_mark_is_named_and_nothing_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::open(dir.path()).unwrap();
+        step(&mut files, 1, 0.5);
+        let marks = files.marks().unwrap();
+        step(&mut files, 2, 0.5);
+        std::fs::write(dir.path().join(METRICS), "").unwrap();
+        let before = bytes(dir.path());
+        let error = files.rewind(&marks).unwrap_err().to_string();
+        assert!(
+            error.contains("metrics.jsonl` has 0 bytes, fewer than the 22 of the checkpoint"),
+            "{error}"
+        );
+        assert_eq!(bytes(dir.path()), before);
+    }
+
+    #[test]
+    fn a_mark_before_the_first_event_leaves_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::open(dir.path()).unwrap();
+        let marks = files.marks().unwrap();
+        assert_eq!(marks, Marks::default());
+        step(&mut files, 1, 0.5);
+        let one = files.marks().unwrap();
+        files.rewind(&marks).unwrap();
+        step(&mut files, 1, 0.5);
+        assert_eq!(files.marks().unwrap(), one, "the file's head is written again");
+    }
+}
