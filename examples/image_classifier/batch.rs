@@ -5,7 +5,7 @@ use cog_train::candle_core;
 use cog_train::prelude::*;
 use cog_train::rng::Stream;
 
-use crate::idx::{Images, SIDE};
+use crate::idx::SIDE;
 
 /// How far an image is shifted, in pixels.
 const REACH: u64 = 2;
@@ -20,21 +20,31 @@ pub enum Augmentation {
     ShiftAndLight,
 }
 
-/// The chosen images as they are: [batch, 1, side, side] from 0 to 1, and their labels.
-pub fn plain(images: &Images, chosen: &[usize], device: &Device) -> Result<(Tensor, Tensor)> {
-    tensors(chosen.iter().map(|at| (to_numbers(images.image(*at)), images.labels[*at])), device)
+/// An image's pixels and its label.
+pub type Row = (Vec<u8>, u8);
+
+/// Images side by side.
+pub struct Batch {
+    /// [batch, 1, side, side], from 0 to 1.
+    pub images: Tensor,
+    /// [batch]
+    pub labels: Tensor,
 }
 
-/// The chosen images, each changed by random numbers of `variation`.
+/// Images as they are.
+pub fn plain(rows: &[Row], device: &Device) -> Result<Batch> {
+    batch(rows.iter().map(|(pixels, label)| (to_numbers(pixels), *label)), device)
+}
+
+/// Images, each changed by random numbers of its own stream.
 pub fn varied(
-    images: &Images,
-    chosen: &[usize],
+    rows: &[Row],
     augmentation: Augmentation,
-    variation: &mut Stream,
+    streams: impl Iterator<Item = Stream>,
     device: &Device,
-) -> Result<(Tensor, Tensor)> {
-    let vary = |at: &usize| {
-        let mut pixels = to_numbers(images.image(*at));
+) -> Result<Batch> {
+    let vary = |((pixels, label), mut variation): (&Row, Stream)| {
+        let mut pixels = to_numbers(pixels);
         if augmentation != Augmentation::None {
             pixels =
                 shifted(&pixels, variation.below(2 * REACH + 1), variation.below(2 * REACH + 1));
@@ -46,9 +56,9 @@ pub fn varied(
                 *pixel *= light;
             }
         }
-        (pixels, images.labels[*at])
+        (pixels, *label)
     };
-    tensors(chosen.iter().map(vary), device)
+    batch(rows.iter().zip(streams).map(vary), device)
 }
 
 fn to_numbers(image: &[u8]) -> Vec<f32> {
@@ -66,17 +76,14 @@ fn shifted(image: &[f32], right: u64, down: u64) -> Vec<f32> {
     (0..SIDE * SIDE).map(|at| pixel(at).unwrap_or(0.0)).collect()
 }
 
-fn tensors(
-    images: impl Iterator<Item = (Vec<f32>, u8)>,
-    device: &Device,
-) -> Result<(Tensor, Tensor)> {
+fn batch(images: impl Iterator<Item = (Vec<f32>, u8)>, device: &Device) -> Result<Batch> {
     let (pixels, labels): (Vec<_>, Vec<_>) =
         images.map(|(pixels, label)| (pixels, u32::from(label))).unzip();
     let count = labels.len();
-    Ok((
-        Tensor::from_vec(pixels.concat(), (count, 1, SIDE, SIDE), device)?,
-        Tensor::from_vec(labels, count, device)?,
-    ))
+    Ok(Batch {
+        images: Tensor::from_vec(pixels.concat(), (count, 1, SIDE, SIDE), device)?,
+        labels: Tensor::from_vec(labels, count, device)?,
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! COG_WEIGHTS=weights cargo run --example image_classifier -- predict -i image=@examples/image_classifier/data/seven.pgm
 //! ```
 #![expect(unreachable_pub, reason = "the modules of a program")]
-#![expect(clippy::cast_precision_loss, reason = "numbers of images are far below 2^53")]
 
 mod batch;
 mod idx;
@@ -14,14 +13,16 @@ mod pgm;
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, Device};
-use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
+use candle_core::{D, DType, Device};
+use cog_train::engine::data::{Batching, Loader, Rows};
+use cog_train::engine::optim::{AdamW, Optimizer};
+use cog_train::engine::{Loss, Objective, Params, Pass, Plan, Scores, Training, fit};
 use cog_train::prelude::*;
 use cog_train::{candle_core, candle_nn};
 
-use batch::Augmentation;
+use batch::{Augmentation, Batch};
 use idx::Images;
-use model::{ConvNet, fresh_variables};
+use model::{ConvNet, first_weights};
 
 /// Trains a network to read digits
 #[derive(Debug, TrainInputs)]
@@ -74,52 +75,54 @@ impl Trainer for ImageClassifier {
         };
         job.line(format_args!("{} images to train on, {} held out", train.len(), held_out.len()));
 
-        let variables = fresh_variables(job.rng("init"), job.device())?;
-        let network = ConvNet::of_variables(&variables)?;
-        let settings = ParamsAdamW { lr: inputs.learning_rate, ..ParamsAdamW::default() };
-        let mut optimizer = AdamW::new(variables.values().cloned().collect(), settings)?;
-
-        let steps_per_epoch = train.len().div_ceil(inputs.batch_size) as u64;
-        let steps = steps_per_epoch * u64::from(inputs.epochs);
-        let mut order: Vec<usize> = (0..train.len()).collect();
-        let (mut step, mut accuracy, mut final_loss) = (0, 0.0, 0.0);
-        for epoch in 0..u64::from(inputs.epochs) {
-            job.rng("shuffle").at(epoch).shuffle(&mut order);
-            let mut sum = 0.0;
-            for chosen in order.chunks(inputs.batch_size) {
-                job.check_cancelled()?;
-                let mut variation = job.rng("augmentation").at(step);
-                let (images, labels) = batch::varied(
-                    &train,
-                    chosen,
-                    inputs.augmentation,
-                    &mut variation,
-                    job.device(),
-                )?;
-                let loss = network.loss(&images, &labels)?;
-                optimizer.backward_step(&loss)?;
-                step += 1;
-
-                let loss = f64::from(loss.to_scalar::<f32>()?);
-                sum += loss * chosen.len() as f64;
-                job.metric("loss", step, loss);
-                job.progress(step, steps);
-            }
-            final_loss = sum / train.len() as f64;
-            accuracy = share_right(&network, &held_out, job)?;
-            job.metric("accuracy", step, accuracy);
-            job.line(format_args!(
-                "epoch {}/{}: loss {final_loss:.3}, {:.1} % of held-out images right",
-                epoch + 1,
-                inputs.epochs,
-                100.0 * accuracy
-            ));
-        }
+        let params = Params::new(first_weights(job.rng("init"), job.device())?)?;
+        let network = ConvNet::new(params.tensors())?;
+        let augmentation = inputs.augmentation;
+        let training = Training {
+            plan: Plan {
+                epochs: inputs.epochs.into(),
+                learning_rate: inputs.learning_rate,
+                ..Plan::default()
+            },
+            params: &params,
+            optimizer: Optimizer::new(AdamW::default()),
+            train: Loader::new(rows(&train), move |images, batch| {
+                let streams = (0..images.len()).map(|row| batch.rng("augmentation", row));
+                batch::varied(&images, augmentation, streams, batch.device())
+            })
+            .batch(Batching::Rows(inputs.batch_size)),
+            held_out: Some(
+                Loader::new(rows(&held_out), |images, batch| batch::plain(&images, batch.device()))
+                    .batch(Batching::Rows(256)),
+            ),
+        };
+        let fitted = fit(training, &network, job)?;
 
         let file = job.dir().join("weights.safetensors");
-        Weights::save(variables.iter().map(|(name, var)| (name, var.as_tensor().clone())), &file)?;
-        Ok(TrainingOutput { weights: file.into(), accuracy, final_loss })
+        Weights::save(params.masters(), &file)?;
+        let accuracy = fitted.after["accuracy"];
+        Ok(TrainingOutput { weights: file.into(), accuracy, final_loss: fitted.loss })
     }
+}
+
+impl Objective<Batch> for ConvNet {
+    fn loss(&self, batch: &Batch, _pass: &Pass) -> Result<Loss> {
+        self.loss(&batch.images, &batch.labels)
+    }
+
+    fn evaluate(&self, batch: &Batch, pass: &Pass) -> Result<Scores> {
+        let loss = Objective::loss(self, batch, pass)?;
+        let answers = self.forward(&batch.images)?.argmax(D::Minus1)?;
+        let right = answers.eq(&batch.labels)?.to_dtype(DType::F32)?.sum_all()?;
+        Ok(Scores::new(&loss)?.with("accuracy", right.to_scalar::<f32>()?.into(), loss.weight()))
+    }
+}
+
+/// Images with their labels, one by one.
+fn rows(images: &Images) -> Rows<(Vec<u8>, u8)> {
+    let row = |at: usize| (images.image(at).to_vec(), images.labels[at]);
+    let rows = (0..images.len()).map(row).collect();
+    Rows::hashed(rows, |(pixels, label)| [&pixels[..], &[*label]].concat()).named("images")
 }
 
 /// What `image_digits` has drawn.
@@ -133,18 +136,6 @@ fn drawn_digits() -> Result<(Images, Images)> {
         include_bytes!("data/test-labels.gz"),
     )?;
     Ok((train, held_out))
-}
-
-fn share_right(network: &ConvNet, images: &Images, job: &Job) -> Result<f64> {
-    let mut right = 0.0;
-    for chosen in (0..images.len()).collect::<Vec<_>>().chunks(256) {
-        job.check_cancelled()?;
-        let (pixels, labels) = batch::plain(images, chosen, job.device())?;
-        let answers = network.forward(&pixels)?.argmax(D::Minus1)?;
-        let same = answers.eq(&labels)?.to_dtype(candle_core::DType::F32)?;
-        right += f64::from(same.sum_all()?.to_scalar::<f32>()?);
-    }
-    Ok(right / images.len() as f64)
 }
 
 /// Reads a digit
@@ -183,7 +174,7 @@ impl Predictor for DigitReader {
         let name = inputs.image.display();
         let file = std::fs::read(&inputs.image).with_context(|| format!("cannot read `{name}`"))?;
         let pixels = pgm::parse(&file).with_context(|| format!("`{name}` cannot be classified"))?;
-        let (image, _) = batch::plain(&Images { pixels, labels: vec![0] }, &[0], &self.device)?;
+        let image = batch::plain(&[(pixels, 0)], &self.device)?.images;
         let shares = candle_nn::ops::softmax(&self.network.forward(&image)?, D::Minus1)?;
         let shares: Vec<f64> =
             shares.squeeze(0)?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();

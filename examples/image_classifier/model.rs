@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, DType, Device, Tensor, Var};
+use candle_core::{D, DType, Device, Tensor};
 use cog_train::candle_core;
+use cog_train::engine::Loss;
 use cog_train::prelude::*;
 use cog_train::rng::Rng;
 
@@ -47,13 +48,6 @@ impl ConvNet {
         Ok(Self(tensors))
     }
 
-    /// A network that changes with its variables.
-    pub fn of_variables(variables: &BTreeMap<String, Var>) -> Result<Self> {
-        Self::new(
-            variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect(),
-        )
-    }
-
     /// Images [batch, 1, side, side] to a score for each digit [batch, 10].
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         let conv = |x: &Tensor, name: &str, padding: usize| -> Result<Tensor> {
@@ -66,27 +60,30 @@ impl ConvNet {
         Ok(x.matmul(&self.0["linear.weight"].t()?)?.broadcast_add(&self.0["linear.bias"])?)
     }
 
-    /// The mean cross-entropy.
-    pub fn loss(&self, images: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    /// The cross-entropy, summed over the images.
+    pub fn loss(&self, images: &Tensor, labels: &Tensor) -> Result<Loss> {
         let scores = self.forward(images)?;
         let chosen = scores.gather(&labels.unsqueeze(1)?, 1)?;
-        Ok((scores.log_sum_exp(D::Minus1)? - chosen.squeeze(1)?)?.mean_all()?)
+        let sum = (scores.log_sum_exp(D::Minus1)? - chosen.squeeze(1)?)?.sum_all()?;
+        Ok(Loss::sum(sum, labels.dim(0)?)?)
     }
 }
 
 /// Zero biases, and normal weights that keep the spread of what flows through a layer with `relu`.
-pub fn fresh_variables(init: Rng, device: &Device) -> Result<BTreeMap<String, Var>> {
+pub fn first_weights(init: Rng, device: &Device) -> Result<BTreeMap<String, Tensor>> {
     let fresh = |((name, shape, inputs), index): ((&str, &[usize], usize), u64)| {
         #[expect(clippy::cast_precision_loss, reason = "some hundred inputs")]
         let spread = if inputs == 0 { 0.0 } else { (2.0 / inputs as f64).sqrt() };
         let tensor = init.at(index).normal_tensor(shape, 0.0, spread, DType::F32, device)?;
-        Ok((name.to_owned(), Var::from_tensor(&tensor)?))
+        Ok((name.to_owned(), tensor))
     };
     PARAMETERS.into_iter().zip(0..).map(fresh).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use cog_train::engine::Params;
+
     use super::*;
 
     /// Along each parameter's gradient the loss rises by the gradient's length: candle's max pooling would fail here.
@@ -94,16 +91,17 @@ mod tests {
     fn gradients_are_what_differences_show() {
         let device = Device::Cpu;
         let numbers = Rng::new(5, "test");
-        let variables = fresh_variables(numbers, &device).unwrap();
-        let network = ConvNet::of_variables(&variables).unwrap();
+        let params = Params::new(first_weights(numbers, &device).unwrap()).unwrap();
+        let network = ConvNet::new(params.tensors()).unwrap();
         let images = numbers
             .at(9)
             .uniform_tensor((3, 1, SIDE, SIDE), 0.0, 1.0, DType::F32, &device)
             .unwrap();
         let labels = Tensor::new(&[3u32, 0, 7], &device).unwrap();
-        let loss = || network.loss(&images, &labels).unwrap();
+        let loss = || network.loss(&images, &labels).unwrap().tensor().clone();
         let gradients = loss().backward().unwrap();
-        for (name, var) in &variables {
+        for (name, param) in params.iter() {
+            let var = param.master();
             let gradient = gradients.get(var).unwrap();
             let length = gradient
                 .sqr()
@@ -131,10 +129,7 @@ mod tests {
 
     #[test]
     fn other_weights_are_refused_by_name() {
-        let variables = fresh_variables(Rng::new(5, "test"), &Device::Cpu).unwrap();
-        let tensors = || -> BTreeMap<String, Tensor> {
-            variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
-        };
+        let tensors = || first_weights(Rng::new(5, "test"), &Device::Cpu).unwrap();
         let mut less = tensors();
         let bias = less.remove("conv1.bias").unwrap();
         assert_eq!(ConvNet::new(less).unwrap_err().to_string(), "the weights have no `conv1.bias`");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor};
 use cog_train::prelude::*;
 use cog_train::{candle_core, serde_json};
 
@@ -42,10 +42,8 @@ impl Base {
         Llama::new(&self.config, &self.tensors)
     }
 
-    /// Variables to train, with the base's values in storage of their own: the base stays as it is.
-    pub fn variables(&self) -> Result<BTreeMap<String, Var>> {
-        let fresh =
-            |(name, tensor): (&String, &Tensor)| Ok((name.clone(), Var::from_tensor(tensor)?));
-        self.tensors.iter().map(fresh).collect()
+    /// The base's values by name; a training copies them, so that the base stays as it is.
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.tensors
     }
 }

@@ -10,18 +10,18 @@
 mod base;
 mod data;
 mod generate;
-mod measure;
 mod model;
 mod optim;
 mod text;
 
+use cog_train::engine::data::{Batching, Loader, Rows};
+use cog_train::engine::{Every, Params, Pass, Plan, Schedule, Training, Warmup, fit};
 use cog_train::prelude::*;
 
 use base::Base;
 use generate::{Sampling, generate};
-use measure::Mean;
 use model::Llama;
-use optim::{Method, Optimizer, schedule};
+use optim::Method;
 use text::{Batch, Example};
 
 /// Fine-tunes a small language model on texts of your own
@@ -75,65 +75,42 @@ impl Trainer for TextFinetune {
 
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
         let (train, held_out) = self.examples(inputs.train_data.as_deref())?;
-        let steps_per_epoch = train.len().div_ceil(inputs.batch_size) as u64;
-        let all_steps = steps_per_epoch * u64::from(inputs.epochs);
-        let steps = inputs.max_steps.map_or(all_steps, |most| most.min(all_steps));
-        let (count, apart) = (train.len(), held_out.len());
-        job.line(format_args!("{count} examples to train on, {apart} held out, {steps} steps"));
-
-        let variables = self.base.variables()?;
-        let model = Llama::of_variables(&self.base.config, &variables)?;
-        let mut optimizer =
-            Optimizer::new(inputs.optimizer, variables.values().cloned().collect())?;
-
-        let held_out_before = measure::loss(&model, &held_out, job)?;
-        job.line(format_args!("held-out loss before: {held_out_before:.3}"));
+        job.line(format_args!("{} examples to train on, {} held out", train.len(), held_out.len()));
+        let params = Params::new(self.base.tensors().clone())?;
+        let model = Llama::new(&self.base.config, &params.tensors())?;
         self.show(&model, &held_out, job)?;
 
-        let mut step = 0;
-        let mut epoch_loss = Mean::default();
-        'training: for epoch in 0.. {
-            epoch_loss = Mean::default();
-            let mut order: Vec<&Example> = train.iter().collect();
-            job.rng("shuffle").at(epoch).shuffle(&mut order);
-            for examples in order.chunks(inputs.batch_size) {
-                job.check_cancelled()?;
-                let batch = Batch::new(examples, model.device())?;
-                let loss = model.mean_loss(&batch)?;
-                let rate = inputs.learning_rate * schedule(step, steps);
-                optimizer.step(&loss.backward()?, rate)?;
-                step += 1;
-
-                let loss = f64::from(loss.to_scalar::<f32>()?);
-                ensure!(
-                    loss.is_finite(),
-                    "the loss is {loss} at step {step}\nhint: try a lower `learning_rate`"
-                );
-                epoch_loss.add(loss, batch.weight);
-                job.metric("loss", step, loss);
-                job.progress(step, steps);
-                if step % 20 == 0 || step == steps {
-                    job.line(format_args!("step {step}/{steps}: loss {loss:.3}"));
-                }
-                if step == steps {
-                    break 'training;
-                }
-            }
-        }
-
-        let held_out_after = measure::loss(&model, &held_out, job)?;
-        job.metric("held_out_loss", step, held_out_after);
-        job.line(format_args!("held-out loss after: {held_out_after:.3}"));
+        let plan = Plan {
+            epochs: inputs.epochs.into(),
+            max_steps: inputs.max_steps,
+            learning_rate: inputs.learning_rate,
+            schedule: Schedule::linear().warmup(Warmup::Share(0.1)),
+            evaluate: Every::Epoch,
+            ..Plan::default()
+        };
+        let batches = |examples: &[Example], size| {
+            let rows = Rows::new(examples.to_vec()).named("examples");
+            Loader::new(rows, |examples, batch| Batch::new(&examples, batch.device()))
+                .batch(Batching::Rows(size))
+        };
+        let training = Training {
+            plan,
+            params: &params,
+            optimizer: inputs.optimizer.optimizer(),
+            train: batches(&train, inputs.batch_size),
+            held_out: Some(batches(&held_out, 16)),
+        };
+        let fitted = fit(training, &|batch: &Batch, _: &Pass| model.loss(batch), job)?;
         self.show(&model, &held_out, job)?;
 
         let file = job.dir().join("weights.safetensors");
-        Weights::save(variables.iter().map(|(name, var)| (name, var.as_tensor().clone())), &file)?;
+        Weights::save(params.masters(), &file)?;
         Ok(TrainingOutput {
             weights: file.into(),
-            final_loss: epoch_loss.value(),
-            held_out_before,
-            held_out_after,
-            steps,
+            final_loss: fitted.loss,
+            held_out_before: fitted.before["loss"],
+            held_out_after: fitted.after["loss"],
+            steps: fitted.steps,
         })
     }
 }

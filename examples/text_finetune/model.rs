@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, DType, Device, Tensor, Var};
+use candle_core::{D, DType, Device, Tensor};
 use cog_train::candle_core;
+use cog_train::engine::Loss;
 use cog_train::prelude::*;
 use serde::Deserialize;
 
@@ -135,12 +136,6 @@ impl Llama {
         })
     }
 
-    /// A model that changes with its variables.
-    pub fn of_variables(config: &Config, variables: &BTreeMap<String, Var>) -> Result<Self> {
-        let tensors = variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone()));
-        Self::new(config, &tensors.collect())
-    }
-
     pub fn device(&self) -> &Device {
         self.embedding.device()
     }
@@ -170,16 +165,14 @@ impl Llama {
         linear(hidden, &self.embedding)
     }
 
-    /// The cross-entropy of a batch: the sum over its targets, divided by their number. Scores are only computed where
-    /// there is a target.
-    pub fn mean_loss(&self, batch: &Batch) -> Result<Tensor> {
+    /// The cross-entropy of a batch, summed over its targets. Scores are only computed where there is a target.
+    pub fn loss(&self, batch: &Batch) -> Result<Loss> {
         let hidden = self.hidden(&batch.tokens)?.index_select(&batch.positions, 0)?;
         let logits = self.logits(&hidden)?;
         let max = logits.detach().max_keepdim(D::Minus1)?;
         let sum = logits.broadcast_sub(&max)?.exp()?.sum_keepdim(D::Minus1)?;
         let chosen = logits.gather(&batch.targets.unsqueeze(1)?, 1)?;
-        #[expect(clippy::cast_precision_loss, reason = "a batch has some thousands of targets")]
-        Ok((((sum.log()? + max)? - chosen)?.sum_all()? / batch.weight as f64)?)
+        Ok(Loss::sum(((sum.log()? + max)? - chosen)?.sum_all()?, batch.weight)?)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {

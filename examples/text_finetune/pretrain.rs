@@ -16,7 +16,6 @@ mod corpus;
 mod data;
 #[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
 mod model;
-mod optim;
 #[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
 mod text;
 
@@ -24,10 +23,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 use cog_train::prelude::{Context, Result, bail};
 use cog_train::rng::Rng;
 use cog_train::serde_json::{self, json};
-use cog_train::{anyhow, candle_core};
+use cog_train::{anyhow, candle_core, candle_nn};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
@@ -36,7 +36,6 @@ use tokenizers::{AddedToken, TokenizerBuilder};
 use corpus::Corpus;
 use data::Row;
 use model::{Config, Llama};
-use optim::{Method, Optimizer, schedule};
 use text::{Batch, END_OF_TEXT, Example, Text};
 
 // Training frees and allocates gigabytes in each step: this allocator keeps its pages.
@@ -153,22 +152,35 @@ fn train_tokenizer(corpus: &Corpus) -> Result<String> {
 
 fn train_model(corpus: &Corpus, text: &Text, config: &Config) -> Result<Vec<(String, Tensor)>> {
     let variables = fresh_variables(config)?;
-    let model = Llama::of_variables(config, &variables)?;
-    let mut optimizer = Optimizer::new(Method::AdamW, variables.values().cloned().collect())?;
+    let tensors = variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone()));
+    let model = Llama::new(config, &tensors.collect())?;
+    let mut optimizer = AdamW::new(variables.values().cloned().collect(), ParamsAdamW::default())?;
     let mut batches = Vec::new();
     for step in 0..STEPS {
         if batches.is_empty() {
             batches = draw_batches(corpus, text, config, step)?;
         }
         let examples = batches.pop().context("batches were drawn")?;
-        let loss = model.mean_loss(&Batch::new(&examples, &Device::Cpu)?)?;
-        optimizer.step(&loss.backward()?, LEARNING_RATE * schedule(step, STEPS))?;
+        let loss = model.loss(&Batch::new(&examples, &Device::Cpu)?)?;
+        let loss = (loss.tensor() / loss.weight())?;
+        optimizer.set_learning_rate(LEARNING_RATE * schedule(step, STEPS));
+        optimizer.backward_step(&loss)?;
         if (step + 1) % 50 == 0 {
             println!("step {}/{STEPS}: loss {:.3}", step + 1, loss.to_scalar::<f32>()?);
         }
     }
     let stored = |(name, var): (&String, &Var)| Ok((name.clone(), var.to_dtype(DType::BF16)?));
     variables.iter().map(stored).collect()
+}
+
+/// The share of the peak learning rate at a step counted from 0: up over the first tenth of the run, then down in a
+/// straight line, almost to 0 at the last step.
+#[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
+fn schedule(step: u64, steps: u64) -> f64 {
+    let warm_up = (steps / 10).max(1);
+    let rising = (step + 1) as f64 / warm_up as f64;
+    let falling = (steps - step) as f64 / (steps - warm_up + 1) as f64;
+    rising.min(falling).min(1.0)
 }
 
 /// New texts, never seen before; a function of the step at which they are drawn.

@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use candle_core::{Device, Tensor};
 use cog_train::candle_core;
 use cog_train::prelude::*;
+use serde::Serialize;
 use tokenizers::Tokenizer;
 
 use crate::data::Row;
@@ -19,7 +20,7 @@ pub struct Text {
 }
 
 /// Tokens, of which those from `learn_from` on are to be predicted. The one before the first of them is always there.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Example {
     pub tokens: Vec<u32>,
     pub learn_from: usize,

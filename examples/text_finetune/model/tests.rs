@@ -42,13 +42,23 @@ fn value(loss: &Tensor) -> f64 {
 }
 
 /// The slope of the loss along the gradient is the gradient's length: a tensor that gets none, or a wrong one, fails.
+fn of(config: &Config, variables: &BTreeMap<String, Var>) -> Llama {
+    let tensors = variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone()));
+    Llama::new(config, &tensors.collect()).unwrap()
+}
+
+fn mean(model: &Llama, batch: &Batch) -> Tensor {
+    let loss = model.loss(batch).unwrap();
+    (loss.tensor() / loss.weight()).unwrap()
+}
+
 #[test]
 fn every_parameter_gets_the_gradient_that_differences_show() {
     let config = config();
     let variables = variables(&config);
-    let model = Llama::of_variables(&config, &variables).unwrap();
+    let model = of(&config, &variables);
     let batch = batch(&[(&[0, 4, 2, 9, 1, 7], 1), (&[0, 3, 3, 10], 2)]);
-    let gradients = model.mean_loss(&batch).unwrap().backward().unwrap();
+    let gradients = mean(&model, &batch).backward().unwrap();
     for (name, var) in &variables {
         let gradient = gradients.get(var).unwrap_or_else(|| panic!("`{name}` has no gradient"));
         let length = value(&gradient.sqr().unwrap().sum_all().unwrap().sqrt().unwrap());
@@ -57,7 +67,7 @@ fn every_parameter_gets_the_gradient_that_differences_show() {
         let step = 1e-2;
         let loss_at = |distance: f64| {
             var.set(&(&before + (gradient * (distance / length)).unwrap()).unwrap()).unwrap();
-            value(&model.mean_loss(&batch).unwrap())
+            value(&mean(&model, &batch))
         };
         let slope = (loss_at(step) - loss_at(-step)) / (2.0 * step);
         var.set(&before).unwrap();
@@ -68,7 +78,7 @@ fn every_parameter_gets_the_gradient_that_differences_show() {
 #[test]
 fn a_token_sees_what_is_before_it_and_nothing_after() {
     let config = config();
-    let model = Llama::of_variables(&config, &variables(&config)).unwrap();
+    let model = of(&config, &variables(&config));
     let hidden = |tokens: [u32; 4]| {
         let tokens = Tensor::new(&[tokens], &Device::Cpu).unwrap();
         model.hidden(&tokens).unwrap().to_vec2::<f32>().unwrap()
@@ -82,7 +92,7 @@ fn a_token_sees_what_is_before_it_and_nothing_after() {
 #[test]
 fn positions_matter() {
     let config = config();
-    let model = Llama::of_variables(&config, &variables(&config)).unwrap();
+    let model = of(&config, &variables(&config));
     let last = |tokens: [u32; 3]| {
         let tokens = Tensor::new(&[tokens], &Device::Cpu).unwrap();
         model.hidden(&tokens).unwrap().to_vec2::<f32>().unwrap().pop().unwrap()
@@ -93,12 +103,12 @@ fn positions_matter() {
 #[test]
 fn padding_and_company_change_no_loss() {
     let config = config();
-    let model = Llama::of_variables(&config, &variables(&config)).unwrap();
+    let model = of(&config, &variables(&config));
     let (short, long): (&[u32], &[u32]) = (&[0, 5, 6], &[0, 1, 2, 3, 4, 5, 6]);
     let (a, b) = (batch(&[(short, 1)]), batch(&[(long, 4)]));
     let both = batch(&[(short, 1), (long, 4)]);
     assert_eq!((a.weight, b.weight, both.weight), (2, 3, 5));
-    let loss = |batch: &Batch| value(&model.mean_loss(batch).unwrap());
+    let loss = |batch: &Batch| value(&mean(&model, batch));
     let expected = loss(&a).mul_add(2.0, 3.0 * loss(&b)) / 5.0;
     assert!((loss(&both) - expected).abs() < 1e-5, "{} and {expected}", loss(&both));
 }
@@ -110,8 +120,8 @@ fn the_loss_of_knowing_nothing_is_the_logarithm_of_the_vocabulary() {
     let variables = variables(&config);
     let norm = &variables["model.norm.weight"];
     norm.set(&norm.zeros_like().unwrap()).unwrap();
-    let model = Llama::of_variables(&config, &variables).unwrap();
-    let loss = value(&model.mean_loss(&batch(&[(&[0, 1, 2], 1)])).unwrap());
+    let model = of(&config, &variables);
+    let loss = value(&mean(&model, &batch(&[(&[0, 1, 2], 1)])));
     assert!((loss - f64::ln(11.0)).abs() < 1e-6, "{loss}");
 }
 
