@@ -19,6 +19,7 @@ use candle_nn::VarBuilder;
 use crate::error::Error;
 use crate::progress::{CancelToken, Report, Silent};
 use read::Opened;
+pub(crate) use save::{header, place_of, write_values};
 
 /// The variable that names the weights to start from.
 const VARIABLE: &str = "COG_WEIGHTS";
@@ -146,7 +147,7 @@ impl Weights {
     ) -> Result<Self, Error> {
         let file = file.as_ref();
         save::save(tensors, file)?;
-        open::files(file.to_owned(), vec![file.to_owned()])
+        Self::open_file(file)
     }
 
     /// All tensors by name, of their stored types, in fresh storage.
@@ -175,6 +176,11 @@ impl Weights {
     pub fn var_builder(&self, dtype: DType, device: &Device) -> Result<VarBuilder<'static>, Error> {
         let backend = Box::new(read::Backend(Arc::clone(&self.opened)));
         Ok(VarBuilder::from_backend(backend, dtype, device.clone()))
+    }
+
+    /// Opens one file, whatever its path looks like.
+    pub(crate) fn open_file(file: &Path) -> Result<Self, Error> {
+        open::files(file.to_owned(), vec![file.to_owned()])
     }
 
     /// The names of the tensors, sorted.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
-use candle_core::{CpuStorage, Device, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
@@ -31,10 +32,10 @@ pub(super) fn save<K: AsRef<str>>(
         }
         by_name.insert(name, tensor);
     }
-    // Widest elements first keeps all aligned; the sort is stable, so names stay sorted within a width.
     let mut order: Vec<(String, Tensor)> = by_name.into_iter().collect();
-    order.sort_by_key(|(_, tensor)| std::cmp::Reverse(Dtype::from(tensor.dtype()).bitsize()));
-    let header = header(&order, file)?;
+    order.sort_by_key(|(_, tensor)| place_of(tensor.dtype()));
+    let entries = order.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype(), tensor.dims()));
+    let header = header(entries).map_err(|reason| bad(file, reason))?;
 
     let parent = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -44,7 +45,6 @@ pub(super) fn save<K: AsRef<str>>(
     let mut beside = beside(parent).map_err(Error::file("create", file))?;
     {
         let mut writer = BufWriter::with_capacity(1 << 20, beside.as_file_mut());
-        writer.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed())?;
         writer.write_all(&header).map_err(failed())?;
         for (name, tensor) in &order {
             write_tensor(&mut writer, name, tensor, file)?;
@@ -65,23 +65,43 @@ fn beside(parent: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(parent)
 }
 
-fn header(order: &[(String, Tensor)], file: &Path) -> Result<Vec<u8>, Error> {
+/// The sort key of a tensor among those in order of their names: widest elements first keeps all aligned, and a stable
+/// sort leaves the names sorted within a width.
+pub(crate) fn place_of(dtype: DType) -> impl Ord {
+    std::cmp::Reverse(Dtype::from(dtype).bitsize())
+}
+
+/// All that stands before the data: the length and the JSON, of tensors in the order of [`place_of`]. Or the reason why
+/// these tensors cannot be saved.
+pub(crate) fn header<'a>(
+    order: impl IntoIterator<Item = (&'a str, DType, &'a [usize])>,
+) -> Result<Vec<u8>, String> {
     let mut entries = Map::new();
     entries.insert(METADATA.to_owned(), json!({"format": "pt"}));
     let mut begin = 0_usize;
-    for (name, tensor) in order {
-        let dtype = Dtype::from(tensor.dtype());
-        let end = bytes_of(dtype, tensor.dims())
+    for (name, dtype, shape) in order {
+        if name == METADATA {
+            return Err(format!("a tensor cannot be called `{name}`"));
+        }
+        // candle keeps these packed, and cannot cut or count them.
+        if matches!(dtype, DType::F6E2M3 | DType::F6E3M2 | DType::F4) {
+            return Err(format!("tensor `{name}` is of dtype {dtype:?}, which cannot be saved"));
+        }
+        let dtype = Dtype::from(dtype);
+        let end = bytes_of(dtype, shape)
             .ok()
             .and_then(|bytes| begin.checked_add(bytes))
-            .ok_or_else(|| bad(file, format!("tensor `{name}` does not fill whole bytes")))?;
-        let entry = json!({"dtype": dtype, "shape": tensor.dims(), "data_offsets": [begin, end]});
-        entries.insert(name.clone(), entry);
+            .ok_or_else(|| format!("tensor `{name}` does not fill whole bytes"))?;
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [begin, end]});
+        entries.insert(name.to_owned(), entry);
         begin = end;
     }
-    let mut text = Value::Object(entries).to_string().into_bytes();
-    text.resize(text.len().next_multiple_of(ALIGN), b' ');
-    Ok(text)
+    let text = Value::Object(entries).to_string();
+    let length = text.len().next_multiple_of(ALIGN);
+    let mut bytes = (length as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.resize(size_of::<u64>() + length, b' ');
+    Ok(bytes)
 }
 
 fn write_tensor(
@@ -95,31 +115,35 @@ fn write_tensor(
     let (Storage::Cpu(storage), Some((from, to))) = (&*storage, layout.contiguous_offsets()) else {
         return Err(bad(file, format!("tensor `{name}` cannot be brought to the CPU")));
     };
-    let written = match storage {
-        CpuStorage::U8(values) | CpuStorage::F8E8M0(values) => writer.write_all(&values[from..to]),
-        CpuStorage::U32(values) => little_endian(writer, &values[from..to], u32::to_le_bytes),
-        CpuStorage::I16(values) => little_endian(writer, &values[from..to], i16::to_le_bytes),
-        CpuStorage::I32(values) => little_endian(writer, &values[from..to], i32::to_le_bytes),
-        CpuStorage::I64(values) => little_endian(writer, &values[from..to], i64::to_le_bytes),
+    write_values(writer, storage, from..to).map_err(Error::file("write", file))
+}
+
+/// Writes the elements of a range as they stand in a safetensors file.
+pub(crate) fn write_values(
+    writer: &mut impl Write,
+    storage: &CpuStorage,
+    range: Range<usize>,
+) -> std::io::Result<()> {
+    match storage {
+        CpuStorage::U8(values) | CpuStorage::F8E8M0(values) => writer.write_all(&values[range]),
+        CpuStorage::U32(values) => little_endian(writer, &values[range], u32::to_le_bytes),
+        CpuStorage::I16(values) => little_endian(writer, &values[range], i16::to_le_bytes),
+        CpuStorage::I32(values) => little_endian(writer, &values[range], i32::to_le_bytes),
+        CpuStorage::I64(values) => little_endian(writer, &values[range], i64::to_le_bytes),
         CpuStorage::BF16(values) => {
-            little_endian(writer, &values[from..to], |v| v.to_bits().to_le_bytes())
+            little_endian(writer, &values[range], |v| v.to_bits().to_le_bytes())
         }
         CpuStorage::F16(values) => {
-            little_endian(writer, &values[from..to], |v| v.to_bits().to_le_bytes())
+            little_endian(writer, &values[range], |v| v.to_bits().to_le_bytes())
         }
-        CpuStorage::F32(values) => little_endian(writer, &values[from..to], f32::to_le_bytes),
-        CpuStorage::F64(values) => little_endian(writer, &values[from..to], f64::to_le_bytes),
-        CpuStorage::F8E4M3(values) => little_endian(writer, &values[from..to], |v| [v.to_bits()]),
-        // candle keeps these packed, and cannot cut or count them.
+        CpuStorage::F32(values) => little_endian(writer, &values[range], f32::to_le_bytes),
+        CpuStorage::F64(values) => little_endian(writer, &values[range], f64::to_le_bytes),
+        CpuStorage::F8E4M3(values) => little_endian(writer, &values[range], |v| [v.to_bits()]),
+        // `header` has refused them.
         CpuStorage::F6E2M3(_) | CpuStorage::F6E3M2(_) | CpuStorage::F4(_) => {
-            let dtype = tensor.dtype();
-            return Err(bad(
-                file,
-                format!("tensor `{name}` is of dtype {dtype:?}, which cannot be saved"),
-            ));
+            Err(std::io::ErrorKind::Unsupported.into())
         }
-    };
-    written.map_err(Error::file("write", file))
+    }
 }
 
 /// Writes numbers in the file's byte order, in pieces that the compiler makes into plain copies.

@@ -1,0 +1,154 @@
+//! Saving: a copy on the training's own thread, the writing on another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use candle_core::Tensor;
+use serde_json::Value;
+
+use super::Keep;
+use super::disk::{Disk, Real};
+use super::host::Host;
+use super::load::bad;
+use super::writer::Writer;
+use crate::error::Error;
+
+/// All that a checkpoint is to hold.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The step, which names the checkpoint.
+    pub step: u64,
+    /// The state that is no tensor. Its numbers come back bit for bit; the order of an object's keys does not.
+    pub state: Value,
+    /// Tensors by name, by the file that they go into: `weights`, `optimizer`, `ema`. Any shapes, any devices, any type
+    /// that safetensors has.
+    pub files: BTreeMap<String, BTreeMap<String, Tensor>>,
+    /// Whether this is the best so far by evaluation, which [`Keep::best`] keeps.
+    pub best: bool,
+}
+
+/// The checkpoints of a run, in a folder of their own that no other process writes to.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::engine::checkpoint::{self, Checkpoints, Keep, Snapshot};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let dir = folder.path().join("checkpoints");
+/// let scale = Tensor::new(&[1f32, 2.0], &Device::Cpu)?;
+/// let files = BTreeMap::from([("weights".to_owned(), BTreeMap::from([("scale".to_owned(), scale)]))]);
+/// let state = serde_json::json!({"lr": 0.1});
+///
+/// let mut checkpoints = Checkpoints::open(&dir, Keep { last: 2, best: true })?;
+/// checkpoints.save(Snapshot { step: 120, state, files, best: false })?; // goes on being written
+/// checkpoints.finish()?; // now it is on the disk
+///
+/// let found = checkpoint::newest(&dir)?.checkpoint.expect("one was saved");
+/// assert_eq!((found.step(), &found.state()["lr"]), (120, &serde_json::json!(0.1)));
+/// assert_eq!(found.tensors("weights", &Device::Cpu)?["scale"].to_vec1::<f32>()?, [1.0, 2.0]);
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+pub struct Checkpoints {
+    writer: Arc<Writer>,
+    /// The save that is being written, or whose result nobody has asked for.
+    running: Option<JoinHandle<(Host, Result<(), Error>)>>,
+    /// Memory of the last save.
+    spare: Option<Host>,
+}
+
+impl Checkpoints {
+    /// Takes a folder for checkpoints, makes it if it is not there, and settles what an earlier process left half-done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when no checkpoint is to be kept, [`Error::File`] when the folder cannot be made,
+    /// [`Error::Checkpoint`] when what was left cannot be settled.
+    pub fn open(dir: &Path, keep: Keep) -> Result<Self, Error> {
+        Self::open_on(Arc::new(Real), dir, keep)
+    }
+
+    pub(super) fn open_on(disk: Arc<dyn Disk>, dir: &Path, keep: Keep) -> Result<Self, Error> {
+        if keep.last == 0 {
+            let reason = "0 checkpoints are to be kept, and at least 1 must be".to_owned();
+            return Err(Error::Plan { reason });
+        }
+        let writer = Arc::new(Writer { disk, dir: dir.to_owned(), keep });
+        writer.open()?;
+        Ok(Self { writer, running: None, spare: None })
+    }
+
+    /// Copies a snapshot and begins to write it on another thread.
+    ///
+    /// The copy is the snapshot's own: the tensors may change as soon as this returns. An earlier save that is still
+    /// being written is waited for. When this returns without an error, the earlier save is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] of the earlier save, in which case this one was not begun; [`Error::Checkpoint`] or
+    /// [`Error::Plan`] for names and types that no file can have; [`Error::Tensor`] when tensors cannot be copied.
+    pub fn save(&mut self, snapshot: Snapshot) -> Result<(), Error> {
+        self.finish()?;
+        let place = self.writer.place(snapshot.step);
+        for file in snapshot.files.keys() {
+            if file.is_empty() || file.starts_with('.') || file.contains(['/', '\\', '\0']) {
+                return Err(bad(&place, format!("`{file}` cannot be the name of a file")));
+            }
+        }
+        let host = Host::copy(snapshot, self.spare.take())?;
+        let writer = Arc::clone(&self.writer);
+        let thread = thread::Builder::new().name("checkpoint".to_owned());
+        let running = thread.spawn(move || {
+            let result = writer.write(&host);
+            (host, result)
+        });
+        let running =
+            running.map_err(|error| bad(&place, format!("cannot start a thread: {error}")))?;
+        self.running = Some(running);
+        Ok(())
+    }
+
+    /// Waits until all that was saved is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] when it could not be written; the checkpoints before it are still there.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        let Some(running) = self.running.take() else { return Ok(()) };
+        let Ok((host, result)) = running.join() else {
+            let reason = "the thread that wrote it panicked".to_owned();
+            return Err(bad(&self.writer.dir, reason));
+        };
+        self.spare = Some(host);
+        result
+    }
+
+    /// Whether a save is still being written.
+    #[must_use]
+    pub fn writing(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.is_finished())
+    }
+}
+
+impl Drop for Checkpoints {
+    /// Waits for the writing: nothing goes on in a folder that nobody holds.
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            let _result = running.join();
+        }
+    }
+}
+
+impl fmt::Debug for Checkpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoints")
+            .field("dir", &self.writer.dir)
+            .field("keep", &self.writer.keep)
+            .field("writing", &self.writing())
+            .finish_non_exhaustive()
+    }
+}
