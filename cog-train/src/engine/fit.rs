@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde_json::{Value, json};
 
-use super::checkpoint::{Checkpoints, Snapshot};
+use super::checkpoint::{Checkpoint, Checkpoints, Snapshot, folder};
 use super::data::{Batches, Loader};
 use super::evaluate::evaluate;
 use super::objective::Objective;
@@ -18,10 +18,7 @@ use super::state::{Best, Mean, State};
 use super::step::{self, Outcome, Parts};
 use super::{memory, probe, report};
 use crate::error::Error;
-use crate::job::Job;
-
-/// The folder of a run's checkpoints, in the run's own.
-const CHECKPOINTS: &str = "checkpoints";
+use crate::job::{CHECKPOINTS, Job};
 
 /// What a training is made of, beside the loss.
 #[derive(Debug)]
@@ -102,12 +99,16 @@ pub fn fit<B: Send + 'static>(
 ) -> anyhow::Result<Fitted> {
     let Training { plan, params, mut optimizer, train, held_out } = training;
     plan.check()?;
-    let steps = plan.steps(|epoch| train.steps_in(epoch));
+    train.check()?;
+    let steps = plan.steps(|epoch| train.steps_in(job.seed(), epoch));
     if steps == 0 {
         return Err(Error::Plan { reason: "there are no rows to learn from".to_owned() }.into());
     }
     optimizer.prepare(params)?;
-    let mut ema = plan.ema.map(|decay| Ema::new(decay, params)).transpose()?;
+    let mut ema = plan.ema.map(Ema::new);
+    if let Some(ema) = &mut ema {
+        ema.prepare(params)?;
+    }
     if job.plan_only() {
         let training = probe::Planned { plan: &plan, params, train: &train, steps };
         return Err(probe::tell(&training, &mut optimizer, ema.as_mut(), objective, job)?.into());
@@ -120,10 +121,15 @@ pub fn fit<B: Send + 'static>(
     let data = [("data", data(&train)?), ("held_out", held_out_data)];
     let run = identity(plan.describe(), &optimizer, params, data);
     let device = params.device().clone();
-    let mut state = resume(job, &run, params, &mut optimizer, ema.as_mut())?
-        .unwrap_or_else(|| State::new(&plan, params.computes_in()));
-    let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), plan.keep)?;
-    let mut saved_at = (state.step > 0).then_some(state.step);
+    let dir = job.dir().join(CHECKPOINTS);
+    let resumed = resume(job, &run, params, &mut optimizer, ema.as_mut())?;
+    let (mut state, resumed) = match resumed {
+        Some(state) => (state, true),
+        None => (State::new(&plan, params.computes_in()), false),
+    };
+    let mut checkpoints = Checkpoints::open(&dir, plan.keep)?;
+    // What is new since is saved: steps, or an evaluation.
+    let mut saved_at = resumed.then_some((state.step, state.evaluated_at));
     let mut batches: Option<Batches<B>> = None;
     let mut records = Records::new(state.step);
 
@@ -153,7 +159,8 @@ pub fn fit<B: Send + 'static>(
         let cancelled = job.cancelled(); // read once: what is saved is what is left
         let asked = job.save_requested();
         let due = asked || last || cancelled || best || plan.save.is_due(state.step, epoch_ended);
-        if due && saved_at != Some(state.step) {
+        let now = Some((state.step, state.evaluated_at));
+        if due && saved_at != now {
             let mut files = BTreeMap::from([
                 (WEIGHTS.to_owned(), trained(params)),
                 (OPTIMIZER.to_owned(), optimizer.state()),
@@ -161,8 +168,8 @@ pub fn fit<B: Send + 'static>(
             files.extend(ema.as_ref().map(|ema| (EMA.to_owned(), ema.state())));
             let saved = Saved { state: state.clone(), run: run.clone(), marks: job.marks()? };
             let saved = serde_json::to_value(saved).map_err(anyhow::Error::from)?;
-            checkpoints.save(Snapshot { step: state.step, state: saved, files, best: state.best.map(|best| best.step) })?;
-            saved_at = Some(state.step);
+            checkpoints.save(Snapshot { step: state.step, state: saved, files, best })?;
+            saved_at = now;
         }
         if asked || last || cancelled {
             checkpoints.finish()?;
@@ -237,7 +244,7 @@ pub fn fit<B: Send + 'static>(
     match state.best {
         Some(best) if plan.restore_best && best.step != state.step => {
             let file = if ema.is_some() { EMA } else { WEIGHTS };
-            let checkpoint = checkpoints.at(best.step)?;
+            let checkpoint = Checkpoint::open(&dir.join(folder(best.step)))?;
             put_back(params, &checkpoint.tensors(file, &device)?, &checkpoint)?;
         }
         _ => swap(ema.as_mut(), params)?,

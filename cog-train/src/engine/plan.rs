@@ -150,7 +150,7 @@ impl Plan {
             "max_steps": self.max_steps,
             "learning_rate": self.learning_rate,
             "schedule": self.schedule.describe(),
-            "clip": self.clip.describe(),
+            "clip": self.clip,
             "ema": self.ema,
             "evaluate": self.evaluate.describe(),
             "patience": self.patience,

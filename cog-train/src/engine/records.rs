@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::memory;
 use super::step::{Skip, Stats};
@@ -67,22 +67,23 @@ impl Records {
         self.waited += waited;
         let since = self.told.elapsed();
         if since >= SPEED_EVERY || step == steps {
-            job.step(step, &Map::from_iter([("time".to_owned(), self.speed(since, step, steps))]));
+            job.step(step, &self.speed(since, step, steps));
             (self.rows, self.tokens, self.waited) = (0, 0, Duration::ZERO);
             self.told = Instant::now();
         }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "rates are rounded anyway")]
-    fn speed(&self, since: Duration, step: u64, steps: u64) -> Value {
+    fn speed(&self, since: Duration, step: u64, steps: u64) -> Map<String, Value> {
         let seconds = since.as_secs_f64().max(1e-9);
         let per_step = self.started.elapsed().as_secs_f64() / (step - self.first_step) as f64;
-        json!({
-            "rows_per_second": self.rows as f64 / seconds,
-            "tokens_per_second": self.tokens as f64 / seconds,
-            "data_wait": (self.waited.as_secs_f64() / seconds).min(1.0),
-            "memory_bytes": memory::resident(),
-            "eta_seconds": per_step * (steps - step) as f64,
-        })
+        let numbers = [
+            ("time/rows_per_second", self.rows as f64 / seconds),
+            ("time/tokens_per_second", self.tokens as f64 / seconds),
+            ("time/data_wait", (self.waited.as_secs_f64() / seconds).min(1.0)),
+            ("time/memory_bytes", memory::resident() as f64),
+            ("time/eta_seconds", per_step * (steps - step) as f64),
+        ];
+        numbers.into_iter().map(|(name, number)| (name.to_owned(), number.into())).collect()
     }
 }

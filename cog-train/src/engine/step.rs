@@ -2,8 +2,8 @@
 
 use super::audit;
 use super::data::Step;
-use super::memory;
 use super::gradients::Gradients;
+use super::memory;
 use super::objective::{Objective, Pass};
 use super::optim::{Clip, Ema, Optimizer, norm};
 use super::params::Params;
@@ -85,7 +85,7 @@ pub(super) fn run<B, O: Objective<B>>(
             Err(error) => return Err(error),
         }
     }
-    let mut gradients = gradients.unwrap_or_default();
+    let gradients = gradients.unwrap_or_default();
 
     // The one division: by all targets of the step, and by what the loss was multiplied with.
     let divisor = weight * scale;
@@ -100,7 +100,8 @@ pub(super) fn run<B, O: Objective<B>>(
     };
     if skipped.is_none() {
         audit::look(parts.params, &gradients, state)?;
-        let factor = parts.clip.apply(&mut gradients, norm, 1.0 / divisor)?;
+        let gradients = parts.clip.values(gradients, 1.0 / divisor)?;
+        let factor = parts.clip.factor(norm) / divisor;
         state.updates += 1;
         parts.optimizer.step(parts.params, &gradients, state.updates, learning_rate, factor)?;
         if let Some(ema) = &mut parts.ema {

@@ -28,6 +28,11 @@ pub use keep::Keep;
 pub use load::{Checkpoint, Found, newest};
 pub use save::{Checkpoints, Snapshot};
 
+/// The name of a step's checkpoint.
+pub(super) fn folder(step: u64) -> String {
+    Kind::Whole.name(step)
+}
+
 /// What a folder among checkpoints is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {

@@ -92,6 +92,12 @@ impl<B: Send + 'static> Loader<B> {
         Self { ahead: Some(steps), ..self }
     }
 
+    /// How many rows make a batch.
+    #[must_use]
+    pub fn batching(&self) -> Batching {
+        self.batching
+    }
+
     /// Takes the part of each batch that is for one of `world` processes.
     #[must_use]
     pub fn ranks(self, rank: usize, world: usize) -> Self {
@@ -115,6 +121,28 @@ impl<B: Send + 'static> Loader<B> {
     #[must_use]
     pub fn steps_in(&self, seed: u64, epoch: u64) -> u64 {
         self.sampler(seed).map_or(0, |sampler| sampler.steps_in(epoch))
+    }
+
+    /// The most rows that a batch can have.
+    #[must_use]
+    pub fn most_rows(&self) -> usize {
+        match self.batching {
+            Batching::Rows(rows) => rows.min(self.len()),
+            Batching::Tokens { most, .. } => most.min(self.len()),
+        }
+    }
+
+    /// The batch of the first epoch that is the largest once its rows are padded; 0 where [`Loader::check`] fails.
+    #[must_use]
+    pub fn heaviest(&self, seed: u64) -> u64 {
+        let Ok(sampler) = self.sampler(seed) else { return 0 };
+        let size = |rows: &[u32]| {
+            let longest = rows.iter().map(|row| self.source.tokens(*row as usize)).max();
+            rows.len() * longest.unwrap_or(0)
+        };
+        let sizes = sampler.epoch(0);
+        let heaviest = (0..).zip(sizes.iter()).max_by_key(|(at, rows)| (size(rows), std::cmp::Reverse(*at)));
+        heaviest.map_or(0, |(at, _)| at)
     }
 
     /// Looks at the settings before the first step.
