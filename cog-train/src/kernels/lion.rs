@@ -1,0 +1,115 @@
+//! Lion in one pass over memory: a step of one size for every weight, in the direction of the momentum's sign.
+//!
+//! With the gradient `g` already scaled (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023, program 1):
+//!
+//! ```text
+//! w <- w - lr * (sign(beta1 * m + (1 - beta1) * g) + decay * w)
+//! m <- beta2 * m + (1 - beta2) * g
+//! ```
+
+use candle_core::{Tensor, Var};
+
+use super::fused;
+use crate::error::Error;
+
+/// The numbers of one update.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    pub(crate) beta1: f64,
+    pub(crate) beta2: f64,
+    pub(crate) learning_rate: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) gradient_scale: f64,
+}
+
+/// One update, in place.
+///
+/// # Errors
+///
+/// [`Error::Tensor`] when the device fails or the shapes differ.
+pub(crate) fn update(
+    weight: &Var,
+    gradient: &Tensor,
+    average: &Var,
+    numbers: &Numbers,
+) -> Result<(), Error> {
+    match fused::fits(weight, gradient, &[average]) {
+        true => cpu(weight, gradient, average, numbers),
+        false => reference(weight, gradient, average, numbers),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
+fn cpu(
+    weight: &Tensor,
+    gradient: &Tensor,
+    average: &Tensor,
+    numbers: &Numbers,
+) -> Result<(), Error> {
+    let scale = numbers.gradient_scale as f32;
+    let (beta1, share1) = (numbers.beta1 as f32, (1.0 - numbers.beta1) as f32);
+    let (beta2, share2) = (numbers.beta2 as f32, (1.0 - numbers.beta2) as f32);
+    let shrink = (1.0 - numbers.learning_rate * numbers.weight_decay) as f32;
+    let rate = numbers.learning_rate as f32;
+    fused::each(weight, gradient, [average], |weight, gradient, [average]| {
+        for ((w, g), m) in weight.iter_mut().zip(gradient).zip(average) {
+            let g = *g * scale;
+            let direction = *m * beta1 + g * share1;
+            // Not `signum`, which is 1 at 0.
+            let sign = f32::from(direction > 0.0) - f32::from(direction < 0.0);
+            *w = *w * shrink - sign * rate;
+            *m = *m * beta2 + g * share2;
+        }
+    })
+}
+
+/// The plain form: every device.
+fn reference(
+    weight: &Var,
+    gradient: &Tensor,
+    average: &Var,
+    numbers: &Numbers,
+) -> Result<(), Error> {
+    let gradient = (gradient * numbers.gradient_scale)?;
+    let direction =
+        ((average.as_tensor() * numbers.beta1)? + (&gradient * (1.0 - numbers.beta1))?)?;
+    let shrink = 1.0 - numbers.learning_rate * numbers.weight_decay;
+    let change = (direction.sign()? * numbers.learning_rate)?;
+    weight.set(&((weight.as_tensor() * shrink)? - change)?)?;
+    let kept = (average.as_tensor() * numbers.beta2)?;
+    average.set(&(kept + (gradient * (1.0 - numbers.beta2))?)?)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+    use candle_core::{DType, Device};
+
+    /// Also where the gradient is exactly 0: there the weight only decays.
+    #[test]
+    fn the_fast_form_is_the_plain_one() {
+        let mut stream = Rng::new(6, "test").at(0);
+        let mut normal =
+            || stream.normal_tensor((9, 2003), 0.0, 1.0, DType::F32, &Device::Cpu).unwrap();
+        let start = normal();
+        let var = |tensor: &Tensor| Var::from_tensor(&tensor.copy().unwrap()).unwrap();
+        let [fast, plain] = [0, 1].map(|_| [var(&start), var(&start.zeros_like().unwrap())]);
+        for step in 0..10 {
+            let gradient = if step == 0 { start.zeros_like().unwrap() } else { normal() };
+            let numbers = Numbers {
+                beta1: 0.9,
+                beta2: 0.99,
+                learning_rate: 0.01,
+                weight_decay: 0.3,
+                gradient_scale: 0.5,
+            };
+            cpu(&fast[0], &gradient, &fast[1], &numbers).unwrap();
+            reference(&plain[0], &gradient, &plain[1], &numbers).unwrap();
+        }
+        for (fast, plain) in fast.iter().zip(&plain) {
+            assert_eq!(fast.to_vec2::<f32>().unwrap(), plain.to_vec2::<f32>().unwrap());
+        }
+    }
+}

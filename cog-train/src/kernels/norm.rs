@@ -1,0 +1,109 @@
+//! The sum of the squares of many tensors, the same bits under any number of threads.
+
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use rayon::prelude::*;
+
+use crate::error::Error;
+
+/// Elements whose squares one thread adds up. Fixed: it decides the rounding.
+const CHUNK: usize = 16 * 1024;
+
+/// Sums side by side inside a chunk, so that a core can add several at once. Fixed for the same reason.
+const LANES: usize = 8;
+
+/// The sum of the squares of all elements, in the order given. Infinite and undefined numbers come out as such.
+///
+/// On the CPU everything is added in 64 bits. Elsewhere each tensor is added up in 32 bits by its device, and the sums
+/// are read at once.
+///
+/// # Errors
+///
+/// [`Error::Tensor`] when the device fails.
+pub(crate) fn sum_of_squares<'a>(
+    tensors: impl IntoIterator<Item = &'a Tensor>,
+) -> Result<f64, Error> {
+    let (mut here, mut elsewhere) = (0.0, Vec::new());
+    for tensor in tensors {
+        match tensor.device() {
+            Device::Cpu => here += on_the_cpu(tensor)?,
+            _ => elsewhere.push(tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?),
+        }
+    }
+    if elsewhere.is_empty() {
+        return Ok(here);
+    }
+    let sums: Vec<f32> = Tensor::stack(&elsewhere, 0)?.to_vec1()?;
+    Ok(sums.into_iter().map(f64::from).sum::<f64>() + here)
+}
+
+fn on_the_cpu(tensor: &Tensor) -> Result<f64, Error> {
+    let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(numbers)), Some((start, end))) => {
+            let sums: Vec<f64> = numbers[start..end].par_chunks(CHUNK).map(chunk).collect();
+            Ok(sums.into_iter().sum())
+        }
+        _ => Err(candle_core::Error::msg("a norm asks for 32-bit floats without gaps").into()),
+    }
+}
+
+fn chunk(numbers: &[f32]) -> f64 {
+    let mut sums = [0f64; LANES];
+    let mut groups = numbers.chunks_exact(LANES);
+    for group in &mut groups {
+        for (sum, number) in sums.iter_mut().zip(group) {
+            *sum += f64::from(*number) * f64::from(*number);
+        }
+    }
+    for (sum, number) in sums.iter_mut().zip(groups.remainder()) {
+        *sum += f64::from(*number) * f64::from(*number);
+    }
+    sums.into_iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn the_same_bits_under_any_number_of_threads() {
+        let mut stream = Rng::new(3, "test").at(0);
+        let cpu = &Device::Cpu;
+        let tensor = stream.normal_tensor((7, 40_001), 0.0, 1.0, DType::F32, cpu).unwrap();
+        let under = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| sum_of_squares([&tensor, &tensor]).unwrap())
+        };
+        let one = under(1);
+        assert!((one / (14.0 * 40_001.0) - 1.0).abs() < 0.02, "{one}");
+        for threads in [2, 3, 7] {
+            assert_eq!(one.to_bits(), under(threads).to_bits());
+        }
+    }
+
+    /// 32 bits would lose the small ones, and would overflow at 1e20 squared.
+    #[test]
+    fn sums_are_in_64_bits() {
+        let sum = |numbers: &[f32]| {
+            sum_of_squares([&Tensor::new(numbers, &Device::Cpu).unwrap()]).unwrap()
+        };
+        let mut numbers = vec![1f32; 20];
+        numbers[0] = 4096.0;
+        assert_eq!(sum(&numbers).to_bits(), (4096f64 * 4096.0 + 19.0).to_bits());
+        let large = sum(&[1e20]);
+        assert!((large / 1e40 - 1.0).abs() < 1e-6, "{large}");
+        assert!(sum(&[1.0, f32::INFINITY]).is_infinite());
+        assert!(sum(&[1.0, f32::NAN]).is_nan());
+        assert_eq!(sum_of_squares([]).unwrap().to_bits(), 0f64.to_bits());
+    }
+
+    /// A transposed tensor has the same elements in another order.
+    #[test]
+    fn gaps_do_not_matter() {
+        let tensor = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
+        let sum = sum_of_squares([&tensor.t().unwrap()]).unwrap();
+        assert_eq!(sum.to_bits(), 30f64.to_bits());
+    }
+}
