@@ -21,7 +21,6 @@ use crate::error::Error;
 use crate::job::{CHECKPOINTS, Job};
 
 /// What a training is made of, beside the loss.
-#[derive(Debug)]
 pub struct Training<'a, B> {
     /// The numbers.
     pub plan: Plan,

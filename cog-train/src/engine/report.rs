@@ -36,7 +36,7 @@ pub(super) fn epoch(job: &mut Job, epoch: u64, plan: &Plan, state: &State) {
 /// # Errors
 ///
 /// [`Error::Diverged`] after too many in a row.
-pub(super) fn skipped<B>(
+pub(super) fn skipped<B: Send + 'static>(
     job: &mut Job,
     plan: &Plan,
     state: &State,

@@ -82,7 +82,7 @@ pub(super) fn run<B, O: Objective<B>>(
                 }
             }
             Err(error) if memory::is_short(&error) => return Ok(Outcome::OutOfMemory(error)),
-            Err(error) => return Err(error),
+            Err(error) => return Err(plainly(error)),
         }
     }
     let gradients = gradients.unwrap_or_default();
@@ -129,4 +129,20 @@ fn backward<B>(
     };
     let gradients = Gradients::take(params, &mut store)?;
     Ok((loss.value()?, loss.weight(), gradients))
+}
+
+/// candle 0.11 has no product of bfloat16 matrices on the CPU, and says so with a backtrace.
+fn plainly(error: anyhow::Error) -> anyhow::Error {
+    let is_it = |cause: &(dyn std::error::Error + 'static)| {
+        cause.to_string().starts_with("unsupported dtype BF16 for op matmul")
+    };
+    if error.chain().any(is_it) {
+        return Error::Plan {
+            reason: "candle multiplies no bfloat16 matrices on the CPU\nhint: `cog_train::kernels::linear` does, or \
+                     compute in f32 or f16 there"
+                .to_owned(),
+        }
+        .into();
+    }
+    error
 }

@@ -20,6 +20,13 @@ pub struct Keep {
     pub best: bool,
 }
 
+impl Default for Keep {
+    /// The newest two and the best: should the newest be damaged, there is another.
+    fn default() -> Self {
+        Self { last: 2, best: true }
+    }
+}
+
 impl Keep {
     /// The steps that stay, of all that are there with whether each was the best so far, when `saved` is the step that
     /// was just saved.

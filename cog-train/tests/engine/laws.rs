@@ -1,0 +1,202 @@
+//! What does not change the result: how a batch is cut, in which precision it computes, where memory is short.
+
+use std::cell::Cell;
+
+use cog_train::candle_core::{DType, Tensor};
+use cog_train::engine::data::Batching;
+use cog_train::engine::optim::{AdamW, Muon, Optimizer, Sgd};
+use cog_train::engine::{Every, Loss, Objective, Params, Pass, Plan, Precision, Training, fit};
+use cog_train::prelude::*;
+
+use super::job::{At, Batch, Net, loader, params, rows};
+
+fn numbers(params: &Params) -> Vec<f32> {
+    let tensors = params.masters();
+    let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    tensors.values().flat_map(flat).collect()
+}
+
+fn furthest(one: &[f32], two: &[f32]) -> f32 {
+    assert_eq!(one.len(), two.len());
+    one.iter().zip(two).map(|(one, two)| (one - two).abs()).fold(0.0, f32::max)
+}
+
+/// Trains 3 epochs of 19 rows in batches of 6, whose rows have 1 to 3 targets each, in parts of `micro`.
+fn trained(micro: Option<usize>) -> Vec<f32> {
+    let dir = tempfile::tempdir().unwrap();
+    let params = params();
+    let mut job = Job::for_test(dir.path());
+    let net = Net::new(&params, 0.0, At::Nothing, &job);
+    let plan = Plan { epochs: 3, learning_rate: 0.05, micro_batch: micro, ..Plan::default() };
+    let training = Training {
+        plan,
+        params: &params,
+        optimizer: Optimizer::new(Sgd { momentum: 0.9, ..Sgd::default() }),
+        train: loader(rows(19), Batching::Rows(6)),
+        held_out: None,
+    };
+    fit(training, &net, &mut job).unwrap();
+    numbers(&params)
+}
+
+#[test]
+fn micro_batches_are_one_batch() {
+    let whole = trained(None);
+    let start = numbers(&params());
+    assert!(furthest(&whole, &start) > 0.1, "it moved");
+    for micro in [1, 2, 4, 5] {
+        let far = furthest(&trained(Some(micro)), &whole);
+        // A mean of means would be off by some hundredths.
+        assert!(far < 1e-6, "in parts of {micro}: {far}");
+    }
+    assert_eq!(trained(Some(6)), whole);
+}
+
+/// A device with room for so many rows.
+struct Narrow<'a> {
+    net: Net<'a>,
+    room: usize,
+    refused: Cell<usize>,
+}
+
+impl Objective<Batch> for Narrow<'_> {
+    fn loss(&self, batch: &Batch, pass: &Pass) -> Result<Loss> {
+        if batch.x.dim(0)? > self.room {
+            self.refused.set(self.refused.get() + 1);
+            bail!("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
+        }
+        self.net.loss(batch, pass)
+    }
+}
+
+#[test]
+fn where_memory_is_short_the_same_batch_is_done_in_smaller_parts() {
+    let whole = trained(None);
+    let dir = tempfile::tempdir().unwrap();
+    let params = params();
+    let mut job = Job::for_test(dir.path());
+    let net = Net::new(&params, 0.0, At::Nothing, &job);
+    let narrow = Narrow { net, room: 2, refused: Cell::new(0) };
+    let plan = Plan { epochs: 3, learning_rate: 0.05, ..Plan::default() };
+    let training = || Training {
+        plan: plan.clone(),
+        params: &params,
+        optimizer: Optimizer::new(Sgd { momentum: 0.9, ..Sgd::default() }),
+        train: loader(rows(19), Batching::Rows(6)),
+        held_out: Some(loader(rows(10), Batching::Rows(4))),
+    };
+    let fitted = fit(training(), &narrow, &mut job).unwrap();
+    assert_eq!(fitted.steps, 12);
+    assert!(furthest(&numbers(&params), &whole) < 1e-6);
+    // 4 -> 2 while it measures, and never again.
+    assert_eq!(narrow.refused.get(), 1);
+    let log = std::fs::read_to_string(dir.path().join("log.txt")).unwrap();
+    assert!(log.contains("out of memory with 4 rows at once: going on with 2"), "{log}");
+
+    let none = Narrow { room: 0, ..narrow };
+    let error = fit(training(), &none, &mut Job::for_test(dir.path().join("none"))).unwrap_err();
+    assert!(format!("{error:#}").contains("one row alone is too large"), "{error:#}");
+}
+
+#[test]
+fn half_precision_with_masters_follows_full_precision() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |precision: Precision| {
+        let params = params().precision(precision).unwrap();
+        let mut job = Job::for_test(dir.path().join(precision.name()));
+        let net = Half { net: Net::new(&params, 0.0, At::Nothing, &job) };
+        let plan = Plan { epochs: 10, learning_rate: 0.01, ..Plan::default() };
+        let training = Training {
+            plan,
+            params: &params,
+            optimizer: Optimizer::new(AdamW::default()),
+            train: loader(rows(19), Batching::Rows(6)),
+            held_out: None,
+        };
+        let fitted = fit(training, &net, &mut job).unwrap();
+        let computed = params.tensors();
+        assert!(computed.values().all(|tensor| tensor.dtype() == precision.dtype()));
+        assert!(params.masters().values().all(|tensor| tensor.dtype() == DType::F32));
+        for (name, master) in params.masters() {
+            let rounded = master.to_dtype(precision.dtype()).unwrap();
+            let same = rounded.eq(&computed[&name]).unwrap().to_dtype(DType::F32).unwrap();
+            assert_eq!(same.mean_all().unwrap().to_scalar::<f32>().unwrap(), 1.0, "`{name}`");
+        }
+        (fitted.loss, numbers(&params))
+    };
+    let (loss, full) = run(Precision::F32);
+    for (precision, most) in [(Precision::F16, 0.01), (Precision::Bf16, 0.05)] {
+        let (half_loss, half) = run(precision);
+        assert!((half_loss / loss - 1.0).abs() < most, "{half_loss} and {loss}");
+        let far = furthest(&half, &full);
+        assert!(far > 0.0 && f64::from(far) < 2.0 * most, "{}: {far}", precision.name());
+    }
+}
+
+/// The same network with a linear layer that computes in the precision of its weights.
+struct Half<'a> {
+    net: Net<'a>,
+}
+
+impl Objective<Batch> for Half<'_> {
+    fn loss(&self, batch: &Batch, _pass: &Pass) -> Result<Loss> {
+        use cog_train::kernels::linear::linear;
+        let tensors = self.net.params.tensors();
+        let x = batch.x.to_dtype(tensors["in.weight"].dtype())?;
+        let inner = linear(&x, &tensors["in.weight"], Some(&tensors["in.bias"]))?.tanh()?;
+        let y = linear(&inner, &tensors["out.weight"], Some(&tensors["out.bias"]))?;
+        let errors = (y.squeeze(1)?.to_dtype(DType::F32)? - &batch.y)?.sqr()?;
+        Ok(Loss::sum((errors * &batch.weight)?.sum_all()?, batch.count)?)
+    }
+}
+
+#[test]
+fn muon_with_its_adamw_part_learns_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = params();
+    let mut job = Job::for_test(dir.path());
+    let net = Net::new(&params, 0.0, At::Nothing, &job);
+    let training = Training {
+        plan: Plan { epochs: 30, learning_rate: 0.01, ..Plan::default() },
+        params: &params,
+        optimizer: Optimizer::muon(Muon::default(), AdamW::default()),
+        train: loader(rows(19), Batching::Rows(6)),
+        held_out: Some(loader(rows(19), Batching::Rows(6))),
+    };
+    let fitted = fit(training, &net, &mut job).unwrap();
+    assert!(fitted.after["loss"] < 0.7 * fitted.before["loss"], "{fitted:?}");
+}
+
+#[test]
+fn early_stopping_ends_the_run_and_the_best_weights_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = params();
+    let mut job = Job::for_test(dir.path());
+    let net = Net::new(&params, 0.0, At::Nothing, &job);
+    let held_out = || Some(loader(rows(30).split_off(19), Batching::Rows(6)));
+    let training = |plan| Training {
+        plan,
+        params: &params,
+        optimizer: Optimizer::new(AdamW::default()),
+        train: loader(rows(19), Batching::Rows(6)),
+        held_out: held_out(),
+    };
+    let plan = Plan {
+        epochs: 1000,
+        learning_rate: 0.05,
+        evaluate: Every::Steps(3),
+        patience: Some(3),
+        restore_best: true,
+        ..Plan::default()
+    };
+    let fitted = fit(training(plan), &net, &mut job).unwrap();
+    let best = fitted.best.unwrap();
+    assert!(fitted.stopped_early && fitted.steps == best.step + 9, "{fitted:?}");
+    assert!(fitted.after["loss"] > best.loss);
+
+    // Measured again, without a step, the weights are those of the best evaluation.
+    let again = Plan { max_steps: Some(1), learning_rate: 0.0, ..Plan::default() };
+    let mut job = Job::for_test(dir.path().join("again"));
+    let again = fit(training(again), &net, &mut job).unwrap();
+    assert_eq!(again.before["loss"].to_bits(), best.loss.to_bits());
+}

@@ -1,0 +1,219 @@
+//! What goes wrong is told at its place, and ends the run or does not, as it should.
+
+use cog_train::candle_core::{DType, Device, Tensor};
+use cog_train::engine::data::{Batching, Loader, Rows};
+use cog_train::engine::optim::{Optimizer, Sgd};
+use cog_train::engine::{Loss, Params, Pass, Plan, Precision, Training, fit};
+use cog_train::prelude::*;
+use cog_train::{Error, anyhow, candle_nn, serde_json};
+
+fn numbers(rows: Vec<f32>) -> Loader<Tensor> {
+    Loader::new(Rows::new(rows).named("numbers"), |rows: Vec<f32>, batch| {
+        Ok(Tensor::new(rows, batch.device())?)
+    })
+    .batch(Batching::Rows(2))
+    .shuffle(false)
+}
+
+fn weight() -> Params {
+    Params::new([("weight", Tensor::ones(1, DType::F32, &Device::Cpu).unwrap())]).unwrap()
+}
+
+fn run(
+    dir: &std::path::Path,
+    params: &Params,
+    rows: Vec<f32>,
+    plan: Plan,
+    loss: impl Fn(&Tensor, &Pass) -> Result<Loss>,
+) -> anyhow::Result<cog_train::engine::Fitted> {
+    let training = Training {
+        plan,
+        params,
+        optimizer: Optimizer::new(Sgd::default()),
+        train: numbers(rows),
+        held_out: None,
+    };
+    fit(training, &loss, &mut Job::for_test(dir))
+}
+
+/// The rows times the weight.
+fn product(params: &Params) -> impl Fn(&Tensor, &Pass) -> Result<Loss> {
+    let weight = params.tensors()["weight"].clone();
+    move |rows, _| {
+        let sum = (rows.to_dtype(weight.dtype())?.broadcast_mul(&weight)?).sum_all()?;
+        Ok(Loss::sum(sum.to_dtype(DType::F32)?, rows.dim(0)?)?)
+    }
+}
+
+#[test]
+fn a_step_that_is_not_finite_is_skipped_and_told() {
+    let temp = tempfile::tempdir().unwrap();
+    let nan = f32::NAN;
+    let params = weight();
+    let rows = vec![1.0, 1.0, nan, 1.0, 1.0, 1.0];
+    let plan = Plan { learning_rate: 0.5, ..Plan::default() };
+    run(temp.path(), &params, rows, plan, product(&params)).unwrap();
+    // Two steps of 0.5 times a gradient of 1.
+    assert_eq!(params.masters()["weight"].to_vec1::<f32>().unwrap(), [0.0]);
+    let log = std::fs::read_to_string(temp.path().join("log.txt")).unwrap();
+    assert!(
+        log.contains("step 2 is skipped: the loss is NaN (rows: numbers row 3, numbers row 4)"),
+        "{log}"
+    );
+    let metrics = std::fs::read_to_string(temp.path().join("metrics.jsonl")).unwrap();
+    let second: serde_json::Value = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .find(|line| line["step"] == 2 && line.get("loss").is_some())
+        .unwrap();
+    assert_eq!((&second["loss"], &second["skipped"]), (&"NaN".into(), &"not finite".into()));
+}
+
+#[test]
+fn too_many_in_a_row_end_the_run_and_name_the_rows() {
+    let temp = tempfile::tempdir().unwrap();
+    let params = weight();
+    let rows = vec![1.0, 1.0, f32::INFINITY, 1.0, 1.0, f32::NAN, 1.0, f32::NAN];
+    let plan = Plan { most_skips: 3, ..Plan::default() };
+    let error = run(temp.path(), &params, rows, plan, product(&params)).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Error::Diverged { step: 4, .. })), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "step 4: the loss is NaN, and so it was at 3 steps in a row\n  rows of the last: numbers row 7, numbers row 8\n\
+         hint: try a lower learning rate, or look at these rows"
+    );
+}
+
+#[test]
+fn a_half_that_overflows_is_a_matter_of_scale() {
+    let temp = tempfile::tempdir().unwrap();
+    let params = weight().precision(Precision::F16).unwrap();
+    // 4 + 4 times a scale of 2^15 is more than 65504; from 2^12 on it fits.
+    let plan = Plan { epochs: 8, learning_rate: 0.1, ..Plan::default() };
+    let fitted = run(temp.path(), &params, vec![4.0, 4.0], plan, product(&params)).unwrap();
+    let log = std::fs::read_to_string(temp.path().join("log.txt")).unwrap();
+    let skipped = log.matches("half precision overflows").count();
+    assert!((1..=3).contains(&skipped), "{log}");
+    // Every other step moved the weight by 0.1 times 4.
+    let moved = 1.0 - f64::from(params.masters()["weight"].to_vec1::<f32>().unwrap()[0]);
+    assert!((moved - 0.4 * (8 - skipped) as f64).abs() < 1e-3, "{moved} {skipped}");
+    assert_eq!(fitted.steps, 8);
+}
+
+#[test]
+fn parameters_without_a_gradient_are_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let tensor = |at: u64| {
+        cog_train::rng::Rng::new(0, "test")
+            .at(at)
+            .normal_tensor((2, 2), 0.0, 1.0, DType::F32, &Device::Cpu)
+            .unwrap()
+    };
+    let params = Params::new([("before", tensor(0)), ("behind", tensor(1))]).unwrap();
+    let tensors = params.tensors();
+    // `softmax_last_dim` has no backward pass: it cuts the graph.
+    let loss = |rows: &Tensor, _: &Pass| {
+        let x = rows.reshape((1, 2))?.matmul(&tensors["before"])?;
+        let x = candle_nn::ops::softmax_last_dim(&x)?.matmul(&tensors["behind"])?;
+        Ok(Loss::sum(x.sqr()?.sum_all()?, 2)?)
+    };
+    let error = run(temp.path(), &params, vec![1.0, 2.0], Plan::default(), &loss).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("step 1: 1 of 2 trained parameters get no gradient: `before`\nhint: "),
+        "{text}"
+    );
+    assert!(text.contains("softmax_last_dim"), "{text}");
+    // Frozen, it is meant to be so.
+    let params = Params::new(params.masters()).unwrap().freeze("before").unwrap();
+    let tensors = params.tensors();
+    let loss = |rows: &Tensor, _: &Pass| {
+        let x = rows.reshape((1, 2))?.matmul(&tensors["before"])?;
+        let x = candle_nn::ops::softmax_last_dim(&x)?.matmul(&tensors["behind"])?;
+        Ok(Loss::sum(x.sqr()?.sum_all()?, 2)?)
+    };
+    run(&temp.path().join("frozen"), &params, vec![1.0, 2.0], Plan::default(), &loss).unwrap();
+}
+
+#[test]
+fn a_gradient_that_stays_zero_is_named_and_one_that_begins_late_is_not() {
+    let temp = tempfile::tempdir().unwrap();
+    let zeros = || Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap();
+    let ones = || Tensor::ones(2, DType::F32, &Device::Cpu).unwrap();
+    // As with LoRA: `a` has no gradient as long as `b` is zero.
+    let params = Params::new([("a", ones()), ("b", zeros())]).unwrap();
+    let tensors = params.tensors();
+    let loss = |rows: &Tensor, _: &Pass| {
+        let product = ((&tensors["a"] * &tensors["b"])? - rows)?;
+        Ok(Loss::sum(product.sqr()?.sum_all()?, 2)?)
+    };
+    let plan = Plan { epochs: 10, learning_rate: 0.1, ..Plan::default() };
+    run(temp.path(), &params, vec![1.0, 2.0], plan.clone(), &loss).unwrap();
+
+    let params = Params::new([("a", ones()), ("dead", ones())]).unwrap();
+    let tensors = params.tensors();
+    let loss = |rows: &Tensor, _: &Pass| {
+        let dead = (&tensors["dead"] - 100.0)?.relu()?;
+        Ok(Loss::sum(((&tensors["a"] - rows)?.sqr()? + dead)?.sum_all()?, 2)?)
+    };
+    let error = run(&temp.path().join("dead"), &params, vec![1.0, 2.0], plan, &loss).unwrap_err();
+    assert!(
+        error.to_string().contains("1 of 2 trained parameters get a gradient of zero at every step: `dead`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_batch_with_nothing_to_learn_is_skipped() {
+    let temp = tempfile::tempdir().unwrap();
+    let params = weight();
+    let weight = params.tensors()["weight"].clone();
+    let loss = move |rows: &Tensor, pass: &Pass| {
+        let count = if pass.step() == 1 { 0 } else { rows.dim(0)? };
+        Ok(Loss::sum((weight.sum_all()? * count as f64)?, count)?)
+    };
+    let plan = Plan { learning_rate: 0.25, ..Plan::default() };
+    let fitted = run(temp.path(), &params, vec![1.0; 6], plan, loss).unwrap();
+    assert_eq!(params.masters()["weight"].to_vec1::<f32>().unwrap(), [0.5]);
+    assert!(fitted.loss.is_finite());
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_before_the_first_step() {
+    let temp = tempfile::tempdir().unwrap();
+    let params = weight();
+    let refused = |rows: Vec<f32>, plan: Plan| {
+        let error = run(temp.path(), &params, rows, plan, product(&params)).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Error::Plan { .. })), "{error}");
+        error.to_string()
+    };
+    assert_eq!(refused(vec![], Plan::default()), "the data has no rows");
+    assert!(refused(vec![1.0], Plan { epochs: 0, ..Plan::default() }).contains("`epochs`"));
+    let error = Params::new(params.masters()).unwrap().freeze("nothing*").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "no parameter is called `nothing*`\nhint: there are 1 parameters, such as `weight`"
+    );
+    let error = Loss::sum(Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap(), 2).unwrap_err();
+    assert!(error.to_string().contains("the shape [2]"), "{error}");
+}
+
+/// candle 0.11 multiplies no bfloat16 matrices on the CPU.
+#[test]
+fn bfloat16_that_the_cpu_cannot_multiply_is_one_clear_error() {
+    let temp = tempfile::tempdir().unwrap();
+    let matrix = Tensor::ones((2, 2), DType::F32, &Device::Cpu).unwrap();
+    let params = Params::new([("weight", matrix)]).unwrap().precision(Precision::Bf16).unwrap();
+    let weight = params.tensors()["weight"].clone();
+    let loss = move |rows: &Tensor, _: &Pass| {
+        let x = rows.reshape((1, 2))?.to_dtype(DType::BF16)?.matmul(&weight)?;
+        Ok(Loss::sum(x.sum_all()?.to_dtype(DType::F32)?, 2)?)
+    };
+    let error =
+        run(temp.path(), &params, vec![1.0, 2.0], Plan::default(), loss).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "candle multiplies no bfloat16 matrices on the CPU\n\
+         hint: `cog_train::kernels::linear` does, or compute in f32 or f16 there"
+    );
+}
