@@ -17,4 +17,4 @@ pub use gradients::Gradients;
 pub use loss::Loss;
 pub use params::{Param, Params, Precision};
 pub use pattern::Pattern;
-pub use schedule::Schedule;
+pub use schedule::{Decay, Part, Schedule, Warmup};
