@@ -232,6 +232,11 @@ impl Job {
         self.files.as_mut().map_or_else(|| Ok(Marks::default()), Files::marks)
     }
 
+    /// Takes back what earlier processes wrote into the run's files, for the run starts over.
+    pub(crate) fn forget_earlier(&mut self) -> Result<(), Error> {
+        self.files.as_mut().map_or(Ok(()), Files::forget_earlier)
+    }
+
     /// Takes back what the run's files got after a checkpoint.
     ///
     /// # Errors

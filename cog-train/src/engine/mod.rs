@@ -34,5 +34,5 @@ pub use objective::{Objective, Pass, Scores};
 pub use params::{Param, Params, Precision};
 pub use pattern::Pattern;
 pub use plan::{Every, Plan};
-pub use schedule::{Schedule, Warmup};
+pub use schedule::{Decay, Part, Schedule, Warmup};
 pub use state::Best;

@@ -69,7 +69,7 @@ pub(super) fn resume(
     }
     let Some(checkpoint) = checkpoint else {
         job.note("there is no checkpoint to go on from: starting at step 0");
-        job.rewind(&Marks::default())?;
+        job.forget_earlier()?;
         return Ok(None);
     };
     let saved: Saved = serde_json::from_value(checkpoint.state().clone()).map_err(|error| {

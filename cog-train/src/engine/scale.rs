@@ -32,6 +32,16 @@ impl Scale {
         self.value
     }
 
+    /// What a sum over `weight` targets is multiplied with: the scale is for a mean, whose gradients are about as large
+    /// whatever the size of the batch.
+    pub(super) fn of_sum(self, weight: f64) -> f64 {
+        if self.dynamic && weight > 0.0 {
+            self.value / weight.log2().ceil().exp2()
+        } else {
+            self.value
+        }
+    }
+
     /// After a step: twice as much after many steps that were finite, half after one that was not. Whether what was not
     /// finite may have been the scale's doing.
     pub(super) fn after(&mut self, finite: bool) -> bool {
@@ -62,6 +72,15 @@ mod tests {
             assert!(!scale.after(false));
             assert_eq!(scale, Scale::new(precision));
         }
+    }
+
+    #[test]
+    fn a_sum_is_scaled_by_less_than_a_mean() {
+        let scale = Scale::new(Precision::F16);
+        for (weight, factor) in [(1.0, FIRST), (2.0, FIRST / 2.0), (3.0, FIRST / 4.0), (0.0, FIRST)] {
+            assert_eq!(scale.of_sum(weight), factor);
+        }
+        assert_eq!(Scale::new(Precision::F32).of_sum(3.0), 1.0);
     }
 
     #[test]

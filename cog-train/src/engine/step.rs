@@ -7,6 +7,7 @@ use super::memory;
 use super::objective::{Objective, Pass};
 use super::optim::{Clip, Ema, Optimizer, norm};
 use super::params::Params;
+use super::scale::Scale;
 use super::state::State;
 use crate::error::Error;
 use crate::job::Job;
@@ -64,7 +65,7 @@ pub(super) fn run<B, O: Objective<B>>(
     learning_rate: f64,
     job: &Job,
 ) -> anyhow::Result<Outcome> {
-    let scale = state.scale.value();
+    let mut factor = None;
     let mut gradients: Option<Gradients> = None;
     let (mut sum, mut weight) = (0.0, 0.0);
     for (number, part) in (0..).zip(&batch.parts) {
@@ -72,7 +73,7 @@ pub(super) fn run<B, O: Objective<B>>(
             return Ok(Outcome::Cancelled);
         }
         let pass = Pass::training(job.seed(), state.step, number);
-        match backward(parts.params, parts.objective, &part.batch, &pass, scale) {
+        match backward(parts.params, parts.objective, &part.batch, &pass, (state.scale, &mut factor)) {
             Ok((part_sum, part_weight, part_gradients)) => {
                 sum += part_sum;
                 weight += part_weight;
@@ -82,13 +83,13 @@ pub(super) fn run<B, O: Objective<B>>(
                 }
             }
             Err(error) if memory::is_short(&error) => return Ok(Outcome::OutOfMemory(error)),
-            Err(error) => return Err(plainly(error)),
+            Err(error) => return Err(error),
         }
     }
     let gradients = gradients.unwrap_or_default();
 
     // The one division: by all targets of the step, and by what the loss was multiplied with.
-    let divisor = weight * scale;
+    let divisor = weight * factor.unwrap_or(1.0);
     let norm = if weight == 0.0 { 0.0 } else { norm(&gradients)? / divisor };
     let finite = sum.is_finite() && norm.is_finite();
     let blamed = state.scale.after(finite);
@@ -113,36 +114,22 @@ pub(super) fn run<B, O: Objective<B>>(
     Ok(Outcome::Done(Stats { sum, weight, norm, skipped }))
 }
 
-/// Sum, weight and gradients of one micro-batch. The graph and its activations go when it returns.
+/// Sum, weight and gradients of one micro-batch; the gradients are those of the sum times `factor`. The graph and its activations go when it returns.
 fn backward<B>(
     params: &Params,
     objective: &impl Objective<B>,
     batch: &B,
     pass: &Pass,
-    scale: f64,
+    (scale, factor): (Scale, &mut Option<f64>),
 ) -> anyhow::Result<(f64, f64, Gradients)> {
     let loss = objective.loss(batch, pass)?;
-    let mut store = if scale == 1.0 {
+    // One for all parts of the step, so that their gradients add up.
+    let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
+    let mut store = if factor == 1.0 {
         pass.backward(loss.tensor())?
     } else {
-        pass.backward(&(loss.tensor() * scale).map_err(Error::from)?)?
+        pass.backward(&(loss.tensor() * factor).map_err(Error::from)?)?
     };
     let gradients = Gradients::take(params, &mut store)?;
     Ok((loss.value()?, loss.weight(), gradients))
-}
-
-/// candle 0.11 has no product of bfloat16 matrices on the CPU, and says so with a backtrace.
-fn plainly(error: anyhow::Error) -> anyhow::Error {
-    let is_it = |cause: &(dyn std::error::Error + 'static)| {
-        cause.to_string().starts_with("unsupported dtype BF16 for op matmul")
-    };
-    if error.chain().any(is_it) {
-        return Error::Plan {
-            reason: "candle multiplies no bfloat16 matrices on the CPU\nhint: `cog_train::kernels::linear` does, or \
-                     compute in f32 or f16 there"
-                .to_owned(),
-        }
-        .into();
-    }
-    error
 }

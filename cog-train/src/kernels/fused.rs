@@ -52,7 +52,8 @@ pub(crate) fn each<const S: usize>(
     work: impl Fn(&mut [f32], &[f32], [&mut [f32]; S]) + Sync,
 ) -> Result<(), Error> {
     if !fits(weight, gradient, &states) {
-        let reason = "a fused update asks for 32-bit floats without gaps, each in a storage of its own";
+        let reason =
+            "a fused update asks for 32-bit floats without gaps, each in a storage of its own";
         return Err(candle_core::Error::msg(reason).into());
     }
     let pass = |weight: &mut [f32], gradient: &[f32], slices: Vec<&mut [f32]>| {
@@ -62,7 +63,11 @@ pub(crate) fn each<const S: usize>(
             .chunks_mut(CHUNK)
             .zip(gradient.chunks(CHUNK))
             .map(|(weight, gradient)| {
-                (weight, gradient, slices.each_mut().map(|chunks| chunks.next().unwrap_or_default()))
+                (
+                    weight,
+                    gradient,
+                    slices.each_mut().map(|chunks| chunks.next().unwrap_or_default()),
+                )
             })
             .collect();
         jobs.into_par_iter().for_each(|(weight, gradient, states)| work(weight, gradient, states));
@@ -168,7 +173,8 @@ mod tests {
         for length in [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17] {
             let zeros = || Var::zeros(length, DType::F32, &Device::Cpu).unwrap();
             let (weight, first, second) = (zeros(), zeros(), zeros());
-            let gradient = Tensor::arange(0f32, u16::try_from(length).unwrap().into(), &Device::Cpu);
+            let gradient =
+                Tensor::arange(0f32, u16::try_from(length).unwrap().into(), &Device::Cpu);
             let gradient = gradient.unwrap();
             each(&weight, &gradient, [&first, &second], |weight, gradient, [first, second]| {
                 for at in 0..weight.len() {

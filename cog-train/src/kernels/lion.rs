@@ -33,9 +33,10 @@ pub(crate) fn update(
     average: &Var,
     numbers: &Numbers,
 ) -> Result<(), Error> {
-    match fused::fits(weight, gradient, &[average]) {
-        true => cpu(weight, gradient, average, numbers),
-        false => reference(weight, gradient, average, numbers),
+    if fused::fits(weight, gradient, &[average]) {
+        cpu(weight, gradient, average, numbers)
+    } else {
+        reference(weight, gradient, average, numbers)
     }
 }
 

@@ -2,7 +2,6 @@
 
 pub(crate) mod adamw;
 pub(crate) mod fused;
-pub mod linear;
 pub(crate) mod lion;
 pub(crate) mod norm;
 pub(crate) mod sgd;

@@ -89,9 +89,10 @@ fn reference(
         ((gradient * numbers.gradient_scale)? + (weight.as_tensor() * numbers.weight_decay)?)?;
     if let Some(buffer) = buffer {
         buffer.set(&((buffer.as_tensor() * numbers.momentum)? + (&change * numbers.share)?)?)?;
-        change = match numbers.nesterov {
-            true => ((buffer.as_tensor() * numbers.momentum)? + change)?,
-            false => buffer.as_detached_tensor(),
+        change = if numbers.nesterov {
+            ((buffer.as_tensor() * numbers.momentum)? + change)?
+        } else {
+            buffer.as_detached_tensor()
         };
     }
     weight.set(&(weight.as_tensor() - (change * numbers.learning_rate)?)?)?;
@@ -108,9 +109,8 @@ mod tests {
     fn the_fast_form_is_the_plain_one() {
         for (momentum, nesterov) in [(None, false), (Some(0.9), false), (Some(0.9), true)] {
             let mut stream = Rng::new(5, "test").at(0);
-            let mut normal = || {
-                stream.normal_tensor((9, 2003), 0.0, 1.0, DType::F32, &Device::Cpu).unwrap()
-            };
+            let mut normal =
+                || stream.normal_tensor((9, 2003), 0.0, 1.0, DType::F32, &Device::Cpu).unwrap();
             let start = normal();
             let var = |tensor: &Tensor| Var::from_tensor(&tensor.copy().unwrap()).unwrap();
             let (fast, plain) = (var(&start), var(&start));

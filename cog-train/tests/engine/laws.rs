@@ -133,18 +133,19 @@ fn half_precision_with_masters_follows_full_precision() {
     }
 }
 
-/// The same network with a linear layer that computes in the precision of its weights.
+/// The same network, computed in the precision of its weights.
 struct Half<'a> {
     net: Net<'a>,
 }
 
 impl Objective<Batch> for Half<'_> {
     fn loss(&self, batch: &Batch, _pass: &Pass) -> Result<Loss> {
-        use cog_train::kernels::linear::linear;
         let tensors = self.net.params.tensors();
         let x = batch.x.to_dtype(tensors["in.weight"].dtype())?;
-        let inner = linear(&x, &tensors["in.weight"], Some(&tensors["in.bias"]))?.tanh()?;
-        let y = linear(&inner, &tensors["out.weight"], Some(&tensors["out.bias"]))?;
+        let inner = x.matmul(&tensors["in.weight"].t()?)?;
+        let inner = inner.broadcast_add(&tensors["in.bias"])?.tanh()?;
+        let y = inner.matmul(&tensors["out.weight"].t()?)?;
+        let y = y.broadcast_add(&tensors["out.bias"])?;
         let errors = (y.squeeze(1)?.to_dtype(DType::F32)? - &batch.y)?.sqr()?;
         Ok(Loss::sum((errors * &batch.weight)?.sum_all()?, batch.count)?)
     }

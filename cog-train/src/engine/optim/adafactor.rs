@@ -48,8 +48,16 @@ impl Adafactor {
             return Ok(variance.as_detached_tensor());
         }
         let [rows, columns] = exactly(slots)?;
-        move_towards(rows, &(squares.sum_keepdim(D::Minus1)? / gradient.dim(D::Minus1)? as f64)?, share)?;
-        move_towards(columns, &(squares.sum_keepdim(D::Minus2)? / gradient.dim(D::Minus2)? as f64)?, share)?;
+        move_towards(
+            rows,
+            &(squares.sum_keepdim(D::Minus1)? / gradient.dim(D::Minus1)? as f64)?,
+            share,
+        )?;
+        move_towards(
+            columns,
+            &(squares.sum_keepdim(D::Minus2)? / gradient.dim(D::Minus2)? as f64)?,
+            share,
+        )?;
         let mean = rows.mean_keepdim(D::Minus2)?.maximum(self.epsilon1)?;
         Ok(rows.matmul(columns)?.broadcast_div(&mean)?)
     }
@@ -102,9 +110,10 @@ impl Rule for Adafactor {
 
 fn move_towards(mean: &Var, value: &Tensor, share: f64) -> Result<(), Error> {
     // At the first step the share is 1, and the mean becomes the value exactly, as in PyTorch.
-    let moved = match share >= 1.0 {
-        true => value.clone(),
-        false => (mean.as_tensor() + ((value - mean.as_tensor())? * share)?)?,
+    let moved = if share >= 1.0 {
+        value.clone()
+    } else {
+        (mean.as_tensor() + ((value - mean.as_tensor())? * share)?)?
     };
     Ok(mean.set(&moved)?)
 }

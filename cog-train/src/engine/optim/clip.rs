@@ -78,12 +78,9 @@ mod tests {
 
     fn gradients() -> Gradients {
         let tensor = |numbers: &[f32]| Tensor::new(numbers, &Device::Cpu).unwrap();
-        [
-            ("a".to_owned(), tensor(&[0.5, -1.5, 2.0, 0.1])),
-            ("b".to_owned(), tensor(&[3.0, -0.25])),
-        ]
-        .into_iter()
-        .collect()
+        [("a".to_owned(), tensor(&[0.5, -1.5, 2.0, 0.1])), ("b".to_owned(), tensor(&[3.0, -0.25]))]
+            .into_iter()
+            .collect()
     }
 
     fn numbers(gradients: &Gradients, factor: f64) -> Vec<f64> {

@@ -58,10 +58,7 @@ impl Ema {
     #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
     pub fn decay(&self, step: u64) -> f64 {
         let step = step as f64;
-        match self.warmup {
-            true => self.decay.min((1.0 + step) / (10.0 + step)),
-            false => self.decay,
-        }
+        if self.warmup { self.decay.min((1.0 + step) / (10.0 + step)) } else { self.decay }
     }
 
     /// Begins with the weights as they are, in copies.
@@ -124,7 +121,8 @@ impl Ema {
     /// The averages by the parameters' names. They share storage with this.
     #[must_use]
     pub fn state(&self) -> BTreeMap<String, Tensor> {
-        let tensor = |(name, average): (&String, &Var)| (name.clone(), average.as_detached_tensor());
+        let tensor =
+            |(name, average): (&String, &Var)| (name.clone(), average.as_detached_tensor());
         self.averages.iter().map(tensor).collect()
     }
 
@@ -134,7 +132,7 @@ impl Ema {
     ///
     /// [`Error::Checkpoint`] when tensors are missing, not expected or of another shape.
     pub fn restore(&mut self, state: BTreeMap<String, Tensor>) -> Result<(), Error> {
-        state::restore("moving average", &self.averages, &state)
+        state::restore("moving average", &self.averages, state)
     }
 
     /// The settings.
@@ -176,7 +174,8 @@ mod tests {
 
     fn params() -> Params {
         let tensor = |numbers: &[f32]| Tensor::new(numbers, &Device::Cpu).unwrap();
-        let tensors = [("a", tensor(&[0.1, -2.0, 3.3])), ("b", tensor(&[7.7])), ("c", tensor(&[1.0]))];
+        let tensors =
+            [("a", tensor(&[0.1, -2.0, 3.3])), ("b", tensor(&[7.7])), ("c", tensor(&[1.0]))];
         Params::new(tensors).unwrap().freeze("c").unwrap().precision(Precision::Bf16).unwrap()
     }
 

@@ -77,7 +77,8 @@ fn run(rule: impl Rule + 'static, learning_rate: f64, dims: &[&[usize]]) -> Vec<
 
 /// The largest distance from the golden numbers.
 fn distance(weights: &[f32], golden: &str) -> f32 {
-    let golden: Vec<f32> = golden.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let golden: Vec<f32> =
+        golden.split_whitespace().map(|number| number.parse().unwrap()).collect();
     assert_eq!(weights.len(), golden.len());
     let distances = weights.iter().zip(golden).map(|(is, expected)| (is - expected).abs());
     distances.fold(0.0, f32::max)
@@ -150,7 +151,7 @@ fn lion() {
 }
 
 /// `O.Muon(p, lr=0.01)`, and
-/// `O.Muon(p, lr=0.05, momentum=0.8, nesterov=False, weight_decay=0.3, ns_steps=3, adjust_lr_fn="match_rms_adamw")`,
+/// `O.Muon(p, lr=0.02, momentum=0.8, nesterov=False, weight_decay=0.3, ns_steps=3, adjust_lr_fn="match_rms_adamw")`,
 /// with `dims=((5, 3), (3, 5))` and the iteration in 32 bits:
 ///
 /// ```python
@@ -165,7 +166,8 @@ fn lion() {
 /// torch.optim._muon._zeropower_via_newtonschulz = f32
 /// ```
 ///
-/// The third comparison is with PyTorch as it is, whose iteration has the 8 bits of bfloat16.
+/// The learning rates are small: where the momentum has one strong direction, the iteration magnifies what is left of it
+/// and its rounding, and at 0.05 the runs in 32 and in 64 bits are 0.01 apart. The last comparison of the first run is with PyTorch as it is, whose iteration has the 8 bits of bfloat16.
 #[test]
 fn muon() {
     let dims: Dims = [&[5, 3], &[3, 5]];
@@ -180,7 +182,7 @@ fn muon() {
         adjust: Adjust::MatchRmsAdamw,
         ..Muon::default()
     };
-    assert_near(&run(rule, 0.05, &dims), MUON_OPTIONS, 1e-5);
+    assert_near(&run(rule, 0.02, &dims), MUON_OPTIONS, 1e-5);
 }
 
 const SGD: &str = "\
@@ -255,7 +257,7 @@ const MUON: &str = "\
     -0.091431394 0.0045746653 -0.002504005";
 
 const MUON_OPTIONS: &str = "\
-    0.11928128 0.022531698 0.0017623117 0.016049119 0.023658812 0.015705993 -0.026770681 -0.005277961 \
-    0.0021412557 -0.018376974 -0.023958594 0.01779627 -0.0035513807 0.014007638 0.008953885 -0.042485833 \
-    -0.08704052 -0.11007487 -0.01709584 -0.032999557 0.014856382 -0.0074032242 -0.023248453 -0.01962401 \
-    -0.0137614515 -0.0047251633 -0.006672058 0.00891334 0.02453994 0.00842525";
+    0.26985815 -0.08884044 -0.16593601 -0.084947236 0.08256187 0.050942514 -0.020702237 0.002013894 \
+    -0.0017699955 -0.0056976844 -0.002864488 0.0022750495 -0.002373259 0.000960622 0.007059629 0.2379643 \
+    -0.11307656 -0.2523683 0.049476895 0.119481206 0.20197318 -0.16831377 -0.11179247 -0.022658138 \
+    -0.012784932 -0.004572197 -0.0016357311 -0.00050828693 0.008321466 0.007260372";

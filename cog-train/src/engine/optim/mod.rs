@@ -7,6 +7,8 @@ mod adafactor;
 mod adamw;
 mod clip;
 mod ema;
+#[cfg(test)]
+mod golden;
 mod group;
 mod lion;
 mod muon;
@@ -14,8 +16,6 @@ mod optimizer;
 mod rule;
 mod sgd;
 mod state;
-#[cfg(test)]
-mod golden;
 #[cfg(test)]
 mod tests;
 

@@ -112,11 +112,11 @@ impl Rule for Muon {
         let gradient = (gradient * at.gradient_scale)?;
         let moved = ((&gradient - buffer.as_tensor())? * (1.0 - self.momentum))?;
         buffer.set(&(buffer.as_tensor() + moved)?)?;
-        let direction = match self.nesterov {
+        let direction = if self.nesterov {
             // `gradient.lerp(buffer, momentum)`, from the end that is nearer.
-            true => (buffer.as_tensor()
-                - ((buffer.as_tensor() - &gradient)? * (1.0 - self.momentum))?)?,
-            false => buffer.as_detached_tensor(),
+            (buffer.as_tensor() - ((buffer.as_tensor() - &gradient)? * (1.0 - self.momentum))?)?
+        } else {
+            buffer.as_detached_tensor()
         };
         let matrix = direction.flatten_from(1)?;
         let (rows, columns) = matrix.dims2()?;

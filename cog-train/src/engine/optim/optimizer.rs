@@ -197,7 +197,7 @@ impl Optimizer {
     ///
     /// [`Error::Checkpoint`] when tensors are missing, not expected or of another shape.
     pub fn restore(&mut self, state: BTreeMap<String, Tensor>) -> Result<(), Error> {
-        state::restore("optimizer", &self.slots(), &state)
+        state::restore("optimizer", &self.slots(), state)
     }
 
     fn slots(&self) -> BTreeMap<String, Var> {

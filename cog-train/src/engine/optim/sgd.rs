@@ -33,10 +33,7 @@ impl Rule for Sgd {
     }
 
     fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
-        match self.momentum == 0.0 {
-            true => Vec::new(),
-            false => vec![("momentum_buffer", dims.to_vec())],
-        }
+        if self.momentum == 0.0 { Vec::new() } else { vec![("momentum_buffer", dims.to_vec())] }
     }
 
     fn update(

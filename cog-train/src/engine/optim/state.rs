@@ -19,7 +19,7 @@ const NAMED: usize = 5;
 pub(super) fn restore(
     what: &str,
     slots: &BTreeMap<String, Var>,
-    state: &BTreeMap<String, Tensor>,
+    mut state: BTreeMap<String, Tensor>,
 ) -> Result<(), Error> {
     let missing = slots.keys().filter(|name| !state.contains_key(*name));
     let unexpected = state.keys().filter(|name| !slots.contains_key(*name));
@@ -39,9 +39,10 @@ pub(super) fn restore(
         return Err(Error::Checkpoint { place: what.to_owned(), reason: problems.join("; ") });
     }
     for (name, slot) in slots {
-        let tensor = &state[name];
+        // Each is freed once it is written.
+        let Some(tensor) = state.remove(name) else { continue };
         // A state that was taken from here is here already.
-        if !same_storage(slot, tensor) {
+        if !same_storage(slot, &tensor) {
             slot.set(&tensor.to_device(slot.device())?.to_dtype(DType::F32)?)?;
         }
     }

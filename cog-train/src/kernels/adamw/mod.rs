@@ -60,9 +60,10 @@ impl From<&Numbers> for Constants {
     fn from(numbers: &Numbers) -> Self {
         let Numbers { beta1, beta2, learning_rate, weight_decay, .. } = *numbers;
         let step = numbers.step as f64;
-        let (shrink, coupled) = match numbers.decoupled {
-            true => (1.0 - learning_rate * weight_decay, 0.0),
-            false => (1.0, weight_decay),
+        let (shrink, coupled) = if numbers.decoupled {
+            (1.0 - learning_rate * weight_decay, 0.0)
+        } else {
+            (1.0, weight_decay)
         };
         Self {
             scale: numbers.gradient_scale,
@@ -109,9 +110,8 @@ mod tests {
     fn the_fast_form_is_the_plain_one() {
         for (decoupled, weight_decay) in [(true, 0.1), (false, 0.1), (true, 0.0)] {
             let mut stream = Rng::new(11, "test").at(0);
-            let mut normal = || {
-                stream.normal_tensor((33, 1001), 0.0, 1.0, DType::F32, &Device::Cpu).unwrap()
-            };
+            let mut normal =
+                || stream.normal_tensor((33, 1001), 0.0, 1.0, DType::F32, &Device::Cpu).unwrap();
             let start = [normal(), normal().zeros_like().unwrap(), normal().zeros_like().unwrap()];
             let [fast, plain] = [0, 1].map(|_| {
                 start.each_ref().map(|tensor| Var::from_tensor(&tensor.copy().unwrap()).unwrap())

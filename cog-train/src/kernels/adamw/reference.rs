@@ -20,10 +20,7 @@ pub(super) fn update(
     second.set(&((second.as_tensor() * constants.beta2)? + squared)?)?;
     let divisor = second.sqrt()?.affine(constants.correction, constants.epsilon)?;
     let change = ((first.as_tensor() / divisor)? * constants.rate)?;
-    let kept = match constants.shrink == 1.0 {
-        true => weight.as_detached_tensor(),
-        false => (weight.as_tensor() * constants.shrink)?,
-    };
+    let kept = (weight.as_tensor() * constants.shrink)?;
     weight.set(&(kept - change)?)?;
     Ok(())
 }
