@@ -42,7 +42,10 @@ pub(super) fn plan(process: &Process<'_>, mut run: Run, values: &mut Values) -> 
     }
 
     let setup = process.setup()?;
-    settings.insert("device".to_owned(), format!("{:?}", setup.device().location()).into());
+    settings.insert(
+        "device".to_owned(),
+        format!("{:?}", setup.device().location()).to_lowercase().into(),
+    );
     let mut actor = (role.setup)(&setup)?;
     process.cancel.check()?;
     let lines = Rc::default();
