@@ -31,6 +31,18 @@ pub(crate) struct Act {
     pub(crate) config: Option<PathBuf>,
     pub(crate) seed: Option<u64>,
     pub(crate) run_dir: Option<PathBuf>,
+    pub(crate) resume: Option<Resume>,
+    /// Say what would be done, and do nothing.
+    pub(crate) plan: bool,
+}
+
+/// How to go on with an earlier run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// With the same inputs; a changed one is refused.
+    Same,
+    /// Also with changed ones.
+    Force,
 }
 
 /// Why there is no command to carry out.
@@ -43,6 +55,7 @@ pub(crate) enum Stop {
 
 const TRAIN: &str = "train";
 const PREDICT: &str = "predict";
+const FORCE: &str = "force";
 
 /// Reads the arguments, the program's name first.
 pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
@@ -106,15 +119,6 @@ fn act(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, Stop> {
             "this binary has no {none}\nhint: write `{hint}` in its source"
         )));
     }
-    for later in ["resume", "plan"] {
-        if matches.try_contains_id(later).unwrap_or(false)
-            && matches.value_source(later).is_some_and(typed)
-        {
-            return Err(wrong(&format!(
-                "`--{later}` is not a part of this version; a run starts at its first step"
-            )));
-        }
-    }
     let texts = |id: &str| matches.get_many::<String>(id).into_iter().flatten().cloned().collect();
     let json = matches.get_one::<String>("json").cloned();
     let device: DeviceChoice = match matches.get_one::<String>("device") {
@@ -137,11 +141,13 @@ fn act(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, Stop> {
         config: matches.get_one::<PathBuf>("config").cloned(),
         seed: matches.try_get_one::<u64>("seed").ok().flatten().copied(),
         run_dir: matches.try_get_one::<PathBuf>("run-dir").ok().flatten().cloned(),
+        resume: matches
+            .try_get_one::<String>("resume")
+            .ok()
+            .flatten()
+            .map(|how| if how == FORCE { Resume::Force } else { Resume::Same }),
+        plan: matches.try_get_one::<bool>("plan").ok().flatten().is_some_and(|plan| *plan),
     })))
-}
-
-fn typed(source: clap::parser::ValueSource) -> bool {
-    source == clap::parser::ValueSource::CommandLine
 }
 
 fn command(app: &App, args: &[OsString]) -> Clap {
@@ -253,7 +259,6 @@ fn options(kind: Kind) -> Vec<Arg> {
             .help("auto [default], cpu, cuda or cuda:N"),
         config_option(),
     ];
-    options.extend(later());
     if kind == Kind::Train {
         options.extend([
             Arg::new("seed")
@@ -266,17 +271,22 @@ fn options(kind: Kind) -> Vec<Arg> {
                 .value_name("DIR")
                 .help("The run's folder [default: a new one in runs/]")
                 .value_parser(clap::value_parser!(PathBuf)),
+            Arg::new("resume")
+                .long("resume")
+                .value_name(FORCE)
+                .help("Go on with the run in --run-dir, or with the newest one; =force also with changed inputs")
+                .num_args(0..=1)
+                .require_equals(true)
+                .value_parser(["", FORCE])
+                .hide_possible_values(true)
+                .default_missing_value(""),
+            Arg::new("plan")
+                .long("plan")
+                .help("Say what would be done, and do nothing")
+                .action(ArgAction::SetTrue),
         ]);
     }
     options
-}
-
-/// Options that are known by name and answered with a sentence.
-fn later() -> [Arg; 2] {
-    [
-        Arg::new("resume").long("resume").num_args(0..=1).require_equals(true).hide(true),
-        Arg::new("plan").long("plan").action(ArgAction::SetTrue).hide(true),
-    ]
 }
 
 fn config_option() -> Arg {

@@ -108,7 +108,7 @@ impl<T: Trainer> Runner<T> {
         values: &mut Values,
         metrics: &mut Map<String, Value>,
     ) -> anyhow::Result<T::Output> {
-        run.bring(values, &self.cancel, &mut Silent)?;
+        run.bring(T::Inputs::TABLE, values, &self.cancel, &mut Silent)?;
         let inputs = T::Inputs::from_values(values).map_err(Error::from)?;
         let report = Box::new(Silent);
         let mut job =

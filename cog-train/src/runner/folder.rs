@@ -12,15 +12,26 @@ use super::outputs::publish::{staging_file, sync_dir};
 use crate::error::Error;
 
 /// Where runs go that name no folder.
-const RUNS: &str = "runs";
+pub(super) const RUNS: &str = "runs";
 /// The file by which a folder is known to hold a run.
-const RECORD: &str = "run.json";
+pub(super) const RECORD: &str = "run.json";
 
 /// A folder that this run alone writes.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     pub(crate) id: String,
     pub(crate) dir: PathBuf,
+}
+
+/// A folder as it may be typed: below the current one without it, quoted for a shell where that is needed.
+pub(crate) fn shown(dir: &Path) -> String {
+    let here = std::env::current_dir().and_then(fs::canonicalize).unwrap_or_default();
+    let text = match dir.strip_prefix(&here) {
+        Ok(inner) if !inner.as_os_str().is_empty() => inner.display().to_string(),
+        _ => dir.display().to_string(),
+    };
+    let plain = |c: char| c.is_alphanumeric() || "/._-".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 impl RunFolder {
@@ -40,11 +51,22 @@ impl RunFolder {
         Self::check(given)?;
         let Some(dir) = given else { return Self::fresh() };
         fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
-        let dir = dir.canonicalize().map_err(Error::file("open", dir))?;
-        let id = dir
-            .file_name()
-            .map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { id, dir })
+        Ok(Self::of(dir.canonicalize().map_err(Error::file("open", dir))?))
+    }
+
+    /// A folder that is there; its name is the run's.
+    pub(crate) fn of(dir: PathBuf) -> Self {
+        let name = dir.file_name();
+        let id = name.map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
+        Self { id, dir }
+    }
+
+    /// Refuses early what would fail late: a run's folder that cannot be made or written. Nothing is left there.
+    pub(crate) fn probe(given: Option<&Path>) -> Result<(), Error> {
+        let wanted = given.map_or_else(|| PathBuf::from(RUNS), Path::to_owned);
+        let wanted = std::path::absolute(&wanted).map_err(Error::file("open", &wanted))?;
+        let there = wanted.ancestors().find(|dir| dir.exists()).unwrap_or(&wanted);
+        tempfile::tempfile_in(there).map(drop).map_err(Error::file("write into", there))
     }
 
     fn fresh() -> Result<Self, Error> {
@@ -69,10 +91,10 @@ impl RunFolder {
 }
 
 fn taken(dir: &Path) -> Error {
-    let dir = dir.display();
+    let dir = shown(dir);
     Error::Arguments {
         reason: format!(
-            "`--run-dir {dir}` already holds a run\nhint: name another folder, or leave `--run-dir` out for a new one"
+            "`--run-dir {dir}` already holds a run\nhint: `--resume --run-dir {dir}` goes on with it; name another folder for a new one"
         ),
     }
 }
@@ -86,7 +108,37 @@ pub(crate) struct RunRecord {
 
 impl RunRecord {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), fields: Map::new() }
+        Self::from(dir, Map::new())
+    }
+
+    /// Reads the record of a run that is there.
+    pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(RECORD);
+        let text = fs::read(&path).map_err(Error::file("read", &path))?;
+        let fields = serde_json::from_slice(&text).map_err(|error| Error::Resume {
+            reason: format!(
+                "`{}` is not whole: {error}\nhint: start a new run in another folder",
+                shown(&path)
+            ),
+        })?;
+        Ok(Self::from(dir, fields))
+    }
+
+    pub(crate) fn into_fields(self) -> Map<String, Value> {
+        self.fields
+    }
+
+    /// The record of a run that is there.
+    pub(crate) fn from(dir: &Path, fields: Map<String, Value>) -> Self {
+        Self { dir: dir.to_owned(), fields }
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.fields.shift_remove(name);
+    }
+
+    pub(crate) fn get(&self, name: &str) -> &Value {
+        self.fields.get(name).unwrap_or(&Value::Null)
     }
 
     pub(crate) fn set(&mut self, name: &str, value: impl Into<Value>) {

@@ -3,19 +3,25 @@
 //! It knows inputs, files, processes and terminals, and no tensor.
 
 mod act;
+mod answer;
 mod app;
 mod args;
 mod bring;
 mod clock;
 mod cog_yaml;
+mod earlier;
 mod embed;
 mod env;
 mod folder;
 mod help;
+mod lock;
 mod outputs;
 #[doc(hidden)]
 pub mod pairs;
 mod panics;
+mod plan;
+mod process;
+mod returned;
 mod roles;
 mod run;
 mod signals;

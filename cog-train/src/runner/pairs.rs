@@ -127,6 +127,11 @@ impl Given {
         }
     }
 
+    /// Adds a problem that [`Given::check`] reports with its own.
+    pub(crate) fn refuse(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
     /// Checks everything against the table. Unknown names are problems.
     ///
     /// # Errors

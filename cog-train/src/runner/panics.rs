@@ -1,9 +1,10 @@
-//! A panic in the author's code becomes an error that says where it happened.
+//! A panic in the author's code becomes an error that says where it happened; the end of a loop for a plan is none.
 
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::{Mutex, Once, PoisonError};
 
 use crate::error::Error;
+use crate::job::PlanOnly;
 
 struct Caught {
     place: String,
@@ -35,6 +36,9 @@ pub(crate) fn guarded<T>(
     let seen = state.1.take();
     drop(state);
     ended.unwrap_or_else(|payload| {
+        if payload.is::<PlanOnly>() {
+            return Err(Error::Planned.into());
+        }
         let Caught { place, message } = seen.unwrap_or_else(|| Caught {
             place: "an unknown place".to_owned(),
             message: text_of(payload.as_ref()).to_owned(),
@@ -77,6 +81,14 @@ mod tests {
         };
         assert!(place.contains("panics.rs:"), "{place}");
         assert_eq!(message, "boom 7");
+    }
+
+    #[test]
+    fn an_end_for_a_plan_is_no_panic() {
+        let error =
+            guarded::<()>("train", || std::panic::resume_unwind(Box::new(PlanOnly))).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Error::Planned)), "{error}");
+        assert_eq!(error.downcast_ref::<Error>().unwrap().exit_code(), 0);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! [`Runner`](super::Runner) share.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
@@ -12,11 +12,15 @@ use tempfile::TempDir;
 
 use super::bring::{Digests, bring};
 use super::clock::Utc;
-use super::folder::{RunFolder, RunRecord};
+use super::earlier::{Earlier, changes};
+use super::folder::{RunFolder, RunRecord, shown};
+use super::lock::Lock;
+use super::returned;
 use crate::error::Error;
 use crate::fetch::{is_url, redact};
-use crate::input::{Entry, Mask, Values};
-use crate::job::{Job, Mode, Setup, Start};
+use crate::input::{Entry, Mask, Spec, Values};
+use crate::job::{Job, Marks, Mode, Setup, Start};
+use crate::output::Output;
 use crate::progress::{CancelToken, Report};
 
 /// How a run ended.
@@ -51,9 +55,17 @@ pub(crate) struct Run {
     folder: RunFolder,
     /// A training keeps `run.json`, `log.txt` and `metrics.jsonl`; a prediction's folder goes with it.
     record: Option<RunRecord>,
-    _temporary: Option<TempDir>,
+    temporary: Option<TempDir>,
+    lock: Option<Lock>,
+    /// What is gone on with, and whether changed inputs are taken.
+    earlier: Option<(Earlier, bool)>,
+    /// Whether `run.json` is this process's to write. A run that may not be gone on with stays as it was.
+    begun: bool,
+    open: OpenRun,
     mask: Mask,
     seed: u64,
+    seed_origin: String,
+    plan: bool,
     started: Instant,
 }
 
@@ -65,6 +77,27 @@ pub(crate) struct World<'a> {
     pub(crate) report: Box<dyn Report>,
 }
 
+/// The folder of the run under way, for the thread that ends the process.
+#[derive(Clone, Default)]
+pub(crate) struct OpenRun(Arc<Mutex<Option<PathBuf>>>);
+
+impl OpenRun {
+    fn set(&self, dir: Option<&Path>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = dir.map(Path::to_owned);
+    }
+
+    /// Writes into `run.json` that the run was stopped, if it is not at its end anyway.
+    pub(crate) fn cut_off(&self) {
+        let dir = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(dir) = dir.as_deref() else { return };
+        let Ok(mut record) = RunRecord::read(dir) else { return };
+        record.set("status", Status::Canceled.name());
+        record.set("completed_at", Utc::now().rfc3339());
+        // The process ends now: there is nobody to tell that it failed.
+        let _ = record.write();
+    }
+}
+
 impl Run {
     /// Opens the folder of a training: `run_dir` or a new one in `runs/`.
     pub(crate) fn train(
@@ -74,6 +107,11 @@ impl Run {
         seed: Option<u64>,
     ) -> Result<Self, Error> {
         let folder = RunFolder::create(run_dir)?;
+        let Some(lock) = Lock::take(&folder.dir)? else {
+            let dir = shown(&folder.dir);
+            let reason = format!("another process is training in `--run-dir {dir}`");
+            return Err(Error::Arguments { reason });
+        };
         let mut record = RunRecord::new(&folder.dir);
         let (seed, origin) = seed_of(values, seed);
         record.set("id", folder.id.as_str());
@@ -82,50 +120,192 @@ impl Run {
         record.set("started_at", Utc::now().rfc3339());
         record.set("seed", json!({"value": seed, "origin": origin}));
         record.set("versions", json!({"cog-train": env!("CARGO_PKG_VERSION")}));
+        // Without the files' digests yet: fetching them takes its time, and may be what is gone on with.
+        record.set("inputs", described(values));
         record.claim()?;
-        Ok(Self {
-            folder,
-            record: Some(record),
-            _temporary: None,
-            mask: Mask::new(values.secrets()),
-            seed,
-            started: Instant::now(),
-        })
+        let mut run = Self::new(folder, values, (seed, origin.to_owned()));
+        run.record = Some(record);
+        run.lock = Some(lock);
+        run.begun = true;
+        Ok(run)
+    }
+
+    /// Goes on with an earlier training. Its `run.json` is not touched before its inputs are known to be the same.
+    pub(crate) fn resume(
+        mut earlier: Earlier,
+        values: &Values,
+        seed: Option<u64>,
+        force: bool,
+    ) -> Self {
+        let seed = resumed_seed(&earlier, values, seed);
+        let mut run = Self::new(RunFolder::of(earlier.dir.clone()), values, seed);
+        run.record = Some(RunRecord::from(&earlier.dir, earlier.fields.clone()));
+        run.lock = earlier.take_lock();
+        run.earlier = Some((earlier, force));
+        run
+    }
+
+    /// Opens a folder that goes when the plan was told.
+    pub(crate) fn plan(
+        earlier: Option<Earlier>,
+        values: &Values,
+        seed: Option<u64>,
+        force: bool,
+    ) -> Result<Self, Error> {
+        let mut run = Self::predict(values, seed)?;
+        run.plan = true;
+        if let Some(earlier) = earlier {
+            (run.seed, run.seed_origin) = resumed_seed(&earlier, values, seed);
+            run.earlier = Some((earlier, force));
+        }
+        Ok(run)
     }
 
     /// Opens the folder of a prediction, which goes when the prediction is over.
     pub(crate) fn predict(values: &Values, seed: Option<u64>) -> Result<Self, Error> {
         let dir = tempfile::tempdir().map_err(Error::file("write into", &std::env::temp_dir()))?;
-        Ok(Self {
-            folder: RunFolder {
-                id: format!("predict-{}", Utc::now().compact()),
-                dir: dir.path().to_owned(),
-            },
+        let folder = RunFolder {
+            id: format!("predict-{}", Utc::now().compact()),
+            dir: dir.path().to_owned(),
+        };
+        let (seed, origin) = seed_of(values, seed);
+        let mut run = Self::new(folder, values, (seed, origin.to_owned()));
+        run.temporary = Some(dir);
+        Ok(run)
+    }
+
+    fn new(folder: RunFolder, values: &Values, (seed, seed_origin): (u64, String)) -> Self {
+        Self {
+            folder,
             record: None,
-            _temporary: Some(dir),
+            temporary: None,
+            lock: None,
+            earlier: None,
+            begun: false,
+            open: OpenRun::default(),
             mask: Mask::new(values.secrets()),
-            seed: seed_of(values, seed).0,
+            seed,
+            seed_origin,
+            plan: false,
             started: Instant::now(),
-        })
+        }
     }
 
     pub(crate) fn dir(&self) -> &Path {
         &self.folder.dir
     }
 
+    /// The seed and where it came from.
+    pub(crate) fn seed(&self) -> (u64, &str) {
+        (self.seed, &self.seed_origin)
+    }
+
+    /// Lets the thread that ends the process know of this run.
+    pub(crate) fn tell(&mut self, open: &OpenRun) {
+        self.open = open.clone();
+        if self.begun {
+            self.open.set(Some(&self.folder.dir));
+        }
+    }
+
     /// Fetches what inputs point at and writes all that is known of the inputs into `run.json`.
+    ///
+    /// A run that is gone on with must have the inputs that it had.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Resume`] with all that has changed.
     pub(crate) fn bring(
         &mut self,
+        table: &[Spec],
         values: &mut Values,
         cancel: &CancelToken,
         report: &mut dyn Report,
-    ) -> Result<(), Error> {
-        let given = described(values);
-        let digests = bring(values, &self.folder.dir, cancel, report)?;
-        if let Some(record) = &mut self.record {
-            record.set("inputs", inputs_with_files(given, digests));
+    ) -> Result<Map<String, Value>, Error> {
+        let mut inputs = described(values);
+        if let Some((earlier, _)) = &self.earlier {
+            earlier.fetched_before(values)?;
         }
-        self.write()
+        let digests = bring(values, &self.folder.dir, cancel, report)?;
+        add_files(&mut inputs, digests);
+        if self.earlier.is_some() {
+            self.begin_again(table, &mut inputs)?;
+        }
+        if let Some(record) = &mut self.record {
+            record.set("inputs", inputs.clone());
+        }
+        self.write()?;
+        Ok(inputs)
+    }
+
+    /// Compares the inputs with those of the earlier process, and takes its run over.
+    fn begin_again(
+        &mut self,
+        table: &[Spec],
+        inputs: &mut Map<String, Value>,
+    ) -> Result<(), Error> {
+        let Some((earlier, force)) = &self.earlier else { return Ok(()) };
+        let mut changed = earlier.inputs().map_or_else(Vec::new, |old| changes(table, old, inputs));
+        match earlier.seed() {
+            Some((old, _)) if old != self.seed && self.seed_origin != "input" => {
+                changed.push(format!("`--seed`: {old} before, {} now", self.seed));
+            }
+            _ => {}
+        }
+        if !changed.is_empty() && !force {
+            let changed = self.masked(&changed.join("\n  "));
+            return Err(Error::Resume {
+                reason: format!(
+                    "its inputs have changed\n  {changed}\nhint: `--resume=force` goes on all the same"
+                ),
+            });
+        }
+        // What was not given now has the origin that it had, or for a plan the place where it was found.
+        for (name, entry) in inputs.iter_mut().filter(|(name, _)| !earlier.given.contains(*name)) {
+            let Some(old) = earlier.inputs().and_then(|old| old.get(name)) else { continue };
+            if let (Value::Object(entry), Some(origin)) = (entry, old.get("origin")) {
+                let from_record = self.plan && origin != "absent";
+                let origin = if from_record { "run.json".into() } else { origin.clone() };
+                entry.insert("origin".to_owned(), origin);
+            }
+        }
+        if let Some(record) = &mut self.record
+            && !(earlier.finished() && changed.is_empty())
+        {
+            ["completed_at", "output", "error", "metrics", "returned"]
+                .iter()
+                .for_each(|name| record.remove(name));
+            record.set("status", "running");
+            record.set("seed", json!({"value": self.seed, "origin": self.seed_origin}));
+            let mut again =
+                json!({"at": Utc::now().rfc3339(), "version": env!("CARGO_PKG_VERSION")});
+            if !changed.is_empty() {
+                again["changed"] = changed.into();
+            }
+            let mut list = record.get("resumed").as_array().cloned().unwrap_or_default();
+            list.push(again);
+            record.set("resumed", list);
+            self.begun = true;
+            self.open.set(Some(&self.folder.dir));
+        }
+        Ok(())
+    }
+
+    /// What the run returned, and its numbers, when it has ended and nothing has changed since.
+    pub(crate) fn returned(&self) -> Result<Option<(Output, Map<String, Value>)>, Error> {
+        let Some((earlier, _)) = self.earlier.as_ref().filter(|(run, _)| run.finished()) else {
+            return Ok(None);
+        };
+        if self.begun {
+            return Ok(None);
+        }
+        let metrics = earlier.fields.get("metrics").and_then(Value::as_object);
+        Ok(Some((earlier.returned()?, metrics.cloned().unwrap_or_default())))
+    }
+
+    /// Whether `run.json` tells of this process.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// The job of the run.
@@ -135,7 +315,9 @@ impl Run {
             record.set("device", format!("{:?}", device.location()).to_lowercase());
         }
         self.write()?;
-        Job::start(Start {
+        let resume = self.earlier.as_ref().and_then(|(earlier, _)| earlier.checkpoints());
+        let starts_over = self.earlier.is_some() && resume.is_none();
+        let mut job = Job::start(Start {
             id: self.folder.id.clone(),
             dir: self.folder.dir.clone(),
             device,
@@ -145,8 +327,21 @@ impl Run {
             report: world.report,
             mask: self.mask.clone(),
             keep_files: self.record.is_some(),
-            mode: Mode::default(),
-        })
+            mode: Mode {
+                resume,
+                forced: self.earlier.as_ref().is_some_and(|(_, forced)| *forced),
+                plan: self.plan,
+            },
+        })?;
+        if starts_over {
+            job.rewind(&Marks::default())?;
+        }
+        Ok(job)
+    }
+
+    /// Whether an earlier process's run is gone on with.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.earlier.is_some()
     }
 
     /// The metrics of the answer: what the author recorded, and how long it took in seconds.
@@ -159,6 +354,17 @@ impl Run {
         metrics
     }
 
+    /// Keeps what was returned, so that a later `--resume` can write it again. An output with a secret in it is not
+    /// kept.
+    pub(crate) fn keep(&mut self, output: &Output) {
+        if let Some(record) = &mut self.record {
+            let kept = returned::keep(output, &self.folder.dir);
+            if self.mask.value(kept.clone()) == kept {
+                record.set("returned", kept);
+            }
+        }
+    }
+
     /// Writes how the run ended into `run.json`.
     pub(crate) fn end(
         &mut self,
@@ -167,6 +373,7 @@ impl Run {
         error: Option<&str>,
         metrics: &Map<String, Value>,
     ) -> Result<(), Error> {
+        self.open.set(None);
         if let Some(record) = &mut self.record {
             record.set("status", status.name());
             record.set("completed_at", Utc::now().rfc3339());
@@ -183,7 +390,7 @@ impl Run {
     }
 
     fn write(&self) -> Result<(), Error> {
-        self.record.as_ref().map_or(Ok(()), RunRecord::write)
+        self.record.as_ref().filter(|_| self.begun).map_or(Ok(()), RunRecord::write)
     }
 }
 
@@ -201,13 +408,21 @@ fn described(values: &Values) -> Map<String, Value> {
 }
 
 /// Adds the files behind the inputs.
-fn inputs_with_files(mut inputs: Map<String, Value>, digests: Digests) -> Value {
+fn add_files(inputs: &mut Map<String, Value>, digests: Digests) {
     for (name, files) in digests {
         if let Some(Value::Object(input)) = inputs.get_mut(&name) {
             input.insert("files".to_owned(), files);
         }
     }
-    Value::Object(inputs)
+}
+
+/// The seed of a run that is gone on with: an input, else `--seed`, else that of its `run.json`.
+fn resumed_seed(earlier: &Earlier, values: &Values, argument: Option<u64>) -> (u64, String) {
+    match (seed_of(values, argument), earlier.seed()) {
+        ((_, "drawn"), Some(old)) => old,
+        ((seed, "--seed"), Some(old)) if old.0 == seed => old,
+        ((seed, origin), _) => (seed, origin.to_owned()),
+    }
 }
 
 /// The run's seed and where it came from: an input named `seed`, else `--seed`, else drawn.

@@ -4,6 +4,7 @@
 //! `println!` must not mix with the result: [`Terminal::take_stdout`] keeps the real standard output aside and points
 //! the process's at standard error.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::OwnedFd;
@@ -11,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use crate::progress::{Report, json_number};
+use crate::progress::{Report, json_number, number_of};
 
 /// How to speak: lines for a person, or one JSON object a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,8 +32,18 @@ struct Inner {
     format: Format,
     bar: Option<Bar>,
     stdout: Option<File>,
-    /// When the last plain progress line was written, where there is no bar.
-    said: Option<Instant>,
+    /// Where there is no bar: the progress since the first that was told.
+    plain: Option<Plain>,
+    /// The last loss, for whoever watches.
+    loss: Option<f64>,
+}
+
+/// What lines of progress are made of.
+struct Plain {
+    what: String,
+    /// When it began, and how far it was then.
+    began: (Instant, u64),
+    said: Instant,
 }
 
 struct Bar {
@@ -42,10 +53,19 @@ struct Bar {
 
 /// Without a terminal, progress is a line now and then, not a stream.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// The number that stands beside the progress.
+const LOSS: &str = "loss";
+const STEPS: &str = "steps";
 
 impl Terminal {
     pub(crate) fn new(format: Format) -> Self {
-        Self(Arc::new(Mutex::new(Inner { format, bar: None, stdout: None, said: None })))
+        Self(Arc::new(Mutex::new(Inner {
+            format,
+            bar: None,
+            stdout: None,
+            plain: None,
+            loss: None,
+        })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -109,13 +129,35 @@ impl Report for Terminal {
         self.inner().line("line", text);
     }
 
+    fn note(&mut self, text: &str) {
+        self.inner().line("note", text);
+    }
+
     fn metric(&mut self, name: &str, step: u64, value: f64) {
-        let inner = self.inner();
+        let mut inner = self.inner();
+        if name == LOSS {
+            inner.loss = Some(value);
+        }
         if inner.format == Format::Json {
             inner.plain(
                 &json!({"type": "metric", "step": step, "name": name, "value": json_number(value)})
                     .to_string(),
             );
+        }
+    }
+
+    fn step(&mut self, step: u64, values: &Map<String, Value>) {
+        let mut inner = self.inner();
+        if let Some(loss) = values.get(LOSS).and_then(number_of) {
+            inner.loss = Some(loss);
+        }
+        if inner.format == Format::Json {
+            let mut line = Map::from_iter([
+                ("type".to_owned(), "step".into()),
+                ("step".to_owned(), step.into()),
+            ]);
+            line.extend(values.clone());
+            inner.plain(&Value::Object(line).to_string());
         }
     }
 
@@ -149,14 +191,30 @@ impl Inner {
             );
         } else if io::stderr().is_terminal() {
             self.draw(what, done, total);
-        } else if what == "bytes" && total > 0 && done < total {
-            // The first call only starts the clock: a short download says nothing. Steps have the author's own lines.
-            let said = self.said.get_or_insert_with(Instant::now);
-            if said.elapsed() >= PLAIN_PROGRESS_EVERY {
-                *said = Instant::now();
-                self.plain(&format!("{done} of {total} bytes"));
-            }
+        } else {
+            self.tell(what, done, total);
         }
+    }
+
+    /// A line now and then. The first call only starts the clock: what is short says nothing.
+    fn tell(&mut self, what: &str, done: u64, total: u64) {
+        let now = Instant::now();
+        if self.plain.as_ref().is_none_or(|plain| plain.what != what) {
+            self.plain = Some(Plain { what: what.to_owned(), began: (now, done), said: now });
+        }
+        let Some(plain) = &mut self.plain else { return };
+        if now.duration_since(plain.said) < PLAIN_PROGRESS_EVERY || (total > 0 && done >= total) {
+            return;
+        }
+        plain.said = now;
+        let (began, first) = plain.began;
+        let line = progress_line(
+            what,
+            (first, done, total),
+            now.duration_since(began),
+            self.loss.filter(|_| what == STEPS),
+        );
+        self.plain(&line);
     }
 
     fn draw(&mut self, what: &str, done: u64, total: u64) {
@@ -166,8 +224,12 @@ impl Inner {
         let bar = self.bar.get_or_insert_with(|| Bar {
             what: what.to_owned(),
             bar: ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
-                .with_style(style(what, total)),
+                .with_style(style(what, total))
+                .with_message(what.to_owned()),
         });
+        if let Some(loss) = self.loss.filter(|_| what == STEPS) {
+            bar.bar.set_message(format!("loss {}", short(loss)));
+        }
         bar.bar.set_length(total);
         bar.bar.set_position(done);
         if total > 0 && done >= total {
@@ -179,19 +241,65 @@ impl Inner {
         if let Some(bar) = self.bar.take() {
             bar.bar.finish_and_clear();
         }
-        self.said = None;
+        self.plain = None;
+    }
+}
+
+/// `step 120/400, loss 1.25, 3.1 steps/s, 90 s left`.
+fn progress_line(
+    what: &str,
+    (first, done, total): (u64, u64, u64),
+    elapsed: Duration,
+    loss: Option<f64>,
+) -> String {
+    let one = if what == STEPS { "step" } else { what };
+    let mut line = format!("{one} {done}");
+    if total > 0 {
+        let _ = write!(line, "/{total}");
+    }
+    if let Some(loss) = loss {
+        let _ = write!(line, ", loss {}", short(loss));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a speed for a person to read")]
+    let speed = done.saturating_sub(first) as f64 / elapsed.as_secs_f64();
+    if speed > 0.0 {
+        let _ = write!(line, ", {} {what}/s", short(speed));
+        if total > done {
+            #[expect(clippy::cast_precision_loss, reason = "a time for a person to read")]
+            let left = (total - done) as f64 / speed;
+            let _ = write!(line, ", {left:.0} s left");
+        }
+    }
+    line
+}
+
+/// Four digits that say something.
+fn short(number: f64) -> String {
+    match number.abs() {
+        size if number == 0.0 || (1e4..1e7).contains(&size) => format!("{number:.0}"),
+        size if (1e-2..1e4).contains(&size) => {
+            let decimals = if size >= 1e3 {
+                0
+            } else if size >= 10.0 {
+                2
+            } else {
+                4
+            };
+            format!("{number:.decimals$}")
+        }
+        size if size.is_finite() => format!("{number:.3e}"),
+        _ => number.to_string(),
     }
 }
 
 fn style(what: &str, total: u64) -> ProgressStyle {
-    let template = match (what, total) {
+    ProgressStyle::with_template(match (what, total) {
         ("bytes", 0) => "{spinner} {bytes} {bytes_per_sec}",
         ("bytes", _) => "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
         (_, 0) => "{spinner} {pos} {msg} {per_sec}",
         _ => "{bar:30} {pos}/{len} {msg} {per_sec} {eta}",
-    };
-    ProgressStyle::with_template(&template.replace("{msg}", what))
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
+    })
+    .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// Whether colours are wanted there: on a terminal that knows them, unless `NO_COLOR` says no.
@@ -202,4 +310,28 @@ pub(crate) fn colored(stream: &impl IsTerminal) -> bool {
 
 fn paint(code: &str, text: &str) -> String {
     if colored(&io::stderr()) { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_progress_says_what_is_known() {
+        let second = Duration::from_secs(10);
+        for (what, at, loss, expected) in [
+            (
+                "steps",
+                (20, 120, 400),
+                Some(1.23456),
+                "step 120/400, loss 1.2346, 10.00 steps/s, 28 s left",
+            ),
+            ("steps", (0, 0, 400), None, "step 0/400"),
+            ("steps", (0, 5, 0), Some(f64::NAN), "step 5, loss NaN, 0.5000 steps/s"),
+            ("steps", (0, 1, 2), Some(1e-5), "step 1/2, loss 1.000e-5, 0.1000 steps/s, 10 s left"),
+            ("bytes", (0, 50_000, 100_000), None, "bytes 50000/100000, 5000 bytes/s, 10 s left"),
+        ] {
+            assert_eq!(progress_line(what, at, second, loss), expected);
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! The command line of a trainer's binary, seen from outside.
 
 mod place;
+mod plan;
+mod resume;
 mod transcripts;
 
 use std::io::{BufRead, BufReader, Write};
@@ -24,7 +26,7 @@ fn bad_inputs_are_reported_all_at_once_and_nothing_is_left() {
         said.err,
         "error: 3 inputs are not valid
   `epochs`: 300 is greater than the maximum of 10
-  `mode`: \"dance\" is not one of [\"succeed\",\"fail\",\"panic\",\"panic_in_thread\",\"tensor\",\"missing_file\",\"wait\",\"deaf\",\"leak\"]
+  `mode`: \"dance\" is not one of [\"succeed\",\"fail\",\"panic\",\"panic_in_thread\",\"tensor\",\"missing_file\",\"wait\",\"deaf\",\"leak\",\"resume\"]
   `optimizr`: no such input
   hint: did you mean `optimizer`?
 "
@@ -302,7 +304,7 @@ fn signalled(here: &Place, mode: &str, signals: &[&str]) -> (Said, Duration) {
 
 #[test]
 fn a_signal_ends_a_run_cleanly_with_130() {
-    for signal in ["-INT", "-TERM"] {
+    for signal in ["-INT", "-TERM", "-HUP"] {
         let here = probe();
         here.run(&["--run-dir", "good"]).expect(0);
         let weights = here.read("weights/output.json");
@@ -322,6 +324,8 @@ fn a_second_signal_ends_a_run_that_does_not_listen() {
     let here = probe();
     let (said, took) = signalled(&here, "deaf", &["-INT", "-INT"]);
     said.expect(130);
+    let run: Value = serde_json::from_str(&here.read("deaf/run.json")).unwrap();
+    assert_eq!(run["status"], "canceled");
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
@@ -378,14 +382,7 @@ fn weights_that_cannot_be_opened_fail_before_setup() {
 #[test]
 fn what_comes_later_is_one_sentence_and_not_in_the_help() {
     let here = probe();
-    for call in [
-        &["serve"][..],
-        &["serve", "--port", "1"],
-        &["-m", "cog.server.http"],
-        &["--resume"],
-        &["--resume=force"],
-        &["--plan"],
-    ] {
+    for call in [&["serve"][..], &["serve", "--port", "1"], &["-m", "cog.server.http"]] {
         let said = here.run(call).expect(2);
         assert_eq!(said.err.lines().count(), 1, "{}", said.err);
         assert!(
@@ -395,7 +392,7 @@ fn what_comes_later_is_one_sentence_and_not_in_the_help() {
         );
     }
     let help = here.run(&["--help"]).expect(0).out;
-    for word in ["serve", "--resume", "--plan", "-m "] {
+    for word in ["serve", "-m "] {
         assert!(!help.contains(word), "{word}:\n{help}");
     }
     assert!(here.names().is_empty());
@@ -414,6 +411,8 @@ fn help_shows_the_inputs_with_types_defaults_and_rules() {
         "token=<SECRET>",
         "more=<FILE>...",
         "--run-dir",
+        "--resume",
+        "--plan",
         "predict",
         "schema",
         "check",

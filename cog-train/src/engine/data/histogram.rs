@@ -47,7 +47,7 @@ mod tests {
         assert!(lines.len() <= BINS);
         let counts = lines.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<usize>());
         assert_eq!(counts.map(Result::unwrap).sum::<usize>(), 1000);
-        assert!(lines[0].starts_with("  0-64 "), "{lines:?}");
+        assert!(lines[0].starts_with("  0-63  "), "{lines:?}");
     }
 
     #[test]

@@ -247,3 +247,6 @@ impl<B: Send + 'static> Loader<B> {
         sampler.lengths(lengths.collect::<Result<_, _>>()?)
     }
 }
+
+#[cfg(test)]
+mod tests;

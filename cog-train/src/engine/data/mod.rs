@@ -7,17 +7,27 @@
 
 mod adapt;
 mod batches;
+mod csv;
 mod dataset;
 mod hash;
+mod held;
 mod histogram;
+mod index;
+mod jsonl;
+mod lines;
 mod loader;
+mod problems;
 mod sampler;
 mod source;
+mod text;
 
 pub use adapt::{Mapped, Subset, WithTokens, split};
 pub use batches::{Batches, Part, Step};
+pub use csv::Csv;
 pub use dataset::{Dataset, Rows};
 pub use histogram::lines as histogram;
+pub use jsonl::Jsonl;
 pub use loader::Loader;
 pub use sampler::{Batching, Epoch, Position, Sampler};
 pub use source::Collate;
+pub use text::{TextLines, TextWindows};

@@ -1,0 +1,110 @@
+//! Where rows begin in a file, and on which lines.
+
+use std::io::BufReader;
+use std::ops::Range;
+
+use super::dataset::missing;
+use super::held::{Held, Pass};
+use super::problems::Problems;
+use crate::error::Error;
+
+/// 8 bytes a row, and 16 for each row whose line does not follow the one before.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    offsets: Vec<u64>,
+    /// (row, line): from this row on, lines are counted from there.
+    breaks: Vec<(usize, u64)>,
+}
+
+impl Index {
+    /// Adds a row that begins at byte `offset` on `line`, counted from 1.
+    pub(super) fn push(&mut self, offset: u64, line: u64) {
+        let row = self.offsets.len();
+        if row == 0 || self.line(row) != line {
+            self.breaks.push((row, line));
+        }
+        self.offsets.push(offset);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// The line of a row, counted from 1. For a row that is not there: where it would be.
+    pub(super) fn line(&self, row: usize) -> u64 {
+        let behind = self.breaks.partition_point(|(first, _)| *first <= row);
+        let Some((first, line)) = behind.checked_sub(1).and_then(|at| self.breaks.get(at)) else {
+            return row as u64 + 1;
+        };
+        line + (row - first) as u64
+    }
+
+    /// From the row's first byte to the next row's, in a file of `size` bytes.
+    pub(super) fn range(&self, row: usize, size: u64) -> Option<Range<u64>> {
+        let start = *self.offsets.get(row)?;
+        Some(start..self.offsets.get(row + 1).copied().unwrap_or(size))
+    }
+}
+
+/// An open file with the index of its rows.
+#[derive(Debug)]
+pub(super) struct Indexed {
+    pub(super) held: Held,
+    index: Index,
+}
+
+impl Indexed {
+    /// Ends the opening pass: with an error when there are bad rows or none.
+    pub(super) fn end(
+        reader: BufReader<Pass>,
+        index: Index,
+        problems: Problems,
+    ) -> Result<Self, Error> {
+        let held = reader.into_inner().end()?;
+        problems.end(held.name())?;
+        if index.len() == 0 {
+            let reason = "it has no rows".to_owned();
+            return Err(Error::Data { place: held.name().to_owned(), reason });
+        }
+        Ok(Self { held, index })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(super) fn place(&self, row: usize) -> String {
+        format!("{} line {}", self.held.name(), self.index.line(row))
+    }
+
+    /// From the row's first byte to the next row's.
+    pub(super) fn bytes(&self, row: usize) -> Result<Vec<u8>, Error> {
+        let range = self.index.range(row, self.held.size());
+        self.held.read(range.ok_or_else(|| missing(self.held.name(), row, self.len()))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lines_are_those_that_were_pushed(steps in prop::collection::vec(1u64..4, 1..60)) {
+            let mut index = Index::default();
+            let lines: Vec<u64> = steps.iter().scan(0, |line, step| { *line += step; Some(*line) }).collect();
+            lines.iter().for_each(|line| index.push(line * 10, *line));
+            for (row, line) in lines.iter().enumerate() {
+                prop_assert_eq!(index.line(row), *line);
+                let end = lines.get(row + 1).map_or(9999, |line| line * 10);
+                prop_assert_eq!(index.range(row, 9999), Some(line * 10..end));
+            }
+            prop_assert_eq!(index.range(lines.len(), 9999), None);
+            if steps[1..].iter().all(|step| *step == 1) {
+                prop_assert_eq!(index.breaks.len(), 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Bad rows of a file, told all at once.
+
+use crate::error::Error;
+
+/// How many bad rows are shown.
+const SHOWN: usize = 20;
+/// The most characters that are shown of what is wrong with one.
+const REASON: usize = 300;
+
+/// Bad rows found so far.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    count: usize,
+    shown: Vec<String>,
+}
+
+impl Problems {
+    /// Adds a row by its place in the file, such as `line 3`.
+    pub(super) fn add(&mut self, place: impl std::fmt::Display, reason: &str) {
+        self.count += 1;
+        if self.count <= SHOWN {
+            let mut line = format!("{place}: {reason}");
+            if let Some((cut, _)) = line.char_indices().nth(REASON) {
+                line.truncate(cut);
+                line.push_str("...");
+            }
+            self.shown.push(line);
+        }
+    }
+
+    /// What is wrong with the file `name`, if anything is.
+    pub(super) fn end(mut self, name: &str) -> Result<(), Error> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        if self.count > SHOWN {
+            self.shown.push(format!("and {} more", self.count - SHOWN));
+        }
+        let rows = if self.count == 1 { "row" } else { "rows" };
+        let reason = format!("{} {rows} cannot be used\n  {}", self.count, self.shown.join("\n  "));
+        Err(Error::Data { place: name.to_owned(), reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_told_up_to_a_limit() {
+        let of = |count| {
+            let mut problems = Problems::default();
+            (0..count).for_each(|at| problems.add(format!("line {}", at + 1), "bad"));
+            problems.end("a.jsonl")
+        };
+        assert!(of(0).is_ok());
+        let text = of(1).unwrap_err().to_string();
+        assert_eq!(text, "data `a.jsonl`: 1 row cannot be used\n  line 1: bad");
+        let text = of(25).unwrap_err().to_string();
+        assert!(text.starts_with("data `a.jsonl`: 25 rows cannot be used\n  line 1: bad\n"), "{text}");
+        assert!(text.ends_with("\n  line 20: bad\n  and 5 more"), "{text}");
+    }
+
+    #[test]
+    fn a_long_reason_is_cut() {
+        let mut problems = Problems::default();
+        problems.add("line 1", &"\u{e4}".repeat(1000));
+        assert!(problems.end("a").unwrap_err().to_string().len() < 700);
+    }
+}

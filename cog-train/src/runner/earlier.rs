@@ -1,0 +1,305 @@
+//! The run that `--resume` goes on with: which one it is, what its `run.json` says, and what has changed since.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::folder::{RECORD, RUNS, RunRecord, shown};
+use super::lock::Lock;
+use super::pairs::Given;
+use super::returned;
+use crate::error::Error;
+use crate::fetch::is_url;
+use crate::input::{self, Problem, Spec, Values};
+use crate::output::Output;
+
+/// A run that was begun by an earlier process.
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    pub(crate) dir: PathBuf,
+    pub(crate) fields: Map<String, Value>,
+    /// The inputs that were given now and not taken from `run.json`.
+    pub(crate) given: BTreeSet<String>,
+    /// Held from before the record is read until the process ends.
+    lock: Option<Lock>,
+}
+
+impl Earlier {
+    /// The run in `run_dir`, or the trainer's newest in `runs/`; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the folder is another trainer's, or its `run.json` cannot be read.
+    pub(crate) fn find(trainer: &str, run_dir: Option<&Path>) -> Result<Option<Self>, Error> {
+        let Some(dir) = run_dir else { return newest(trainer) };
+        if !dir.join(RECORD).exists() {
+            return Ok(None);
+        }
+        let earlier = Self::read(dir)?;
+        match earlier.fields.get("trainer").and_then(Value::as_str) {
+            Some(name) if name == trainer => Ok(Some(earlier)),
+            other => Err(Error::Resume {
+                reason: format!(
+                    "`{}` holds a run of {}, and this is `{trainer}`",
+                    dir.display(),
+                    other.map_or_else(|| "no trainer".to_owned(), |name| format!("`{name}`"))
+                ),
+            }),
+        }
+    }
+
+    fn read(dir: &Path) -> Result<Self, Error> {
+        let dir = dir.canonicalize().map_err(Error::file("open", dir))?;
+        let fields = RunRecord::read(&dir)?.into_fields();
+        Ok(Self { dir, fields, given: BTreeSet::new(), lock: None })
+    }
+
+    /// Keeps other processes out from here on. What the last of them wrote is read again.
+    pub(crate) fn lock(&mut self) -> Result<(), Error> {
+        self.lock = Lock::take(&self.dir)?;
+        if self.lock.is_none() {
+            let reason = format!("another process is training in `{}`", self.shown());
+            return Err(Error::Resume { reason });
+        }
+        self.fields = RunRecord::read(&self.dir)?.into_fields();
+        Ok(())
+    }
+
+    /// The lock, for the run that takes over.
+    pub(crate) fn take_lock(&mut self) -> Option<Lock> {
+        self.lock.take()
+    }
+
+    /// The folder as it may be typed.
+    pub(crate) fn shown(&self) -> String {
+        shown(&self.dir)
+    }
+
+    /// Whether there is nothing left to train.
+    pub(crate) fn finished(&self) -> bool {
+        self.fields.get("status").and_then(Value::as_str) == Some("succeeded")
+    }
+
+    /// The run's checkpoints, if it came to have any.
+    pub(crate) fn checkpoints(&self) -> Option<PathBuf> {
+        let dir = self.dir.join(crate::job::CHECKPOINTS);
+        dir.is_dir().then_some(dir)
+    }
+
+    /// What a finished run returned.
+    pub(crate) fn returned(&self) -> Result<Output, Error> {
+        returned::restore(self.fields.get("returned").unwrap_or(&Value::Null), &self.dir)
+    }
+
+    pub(crate) fn inputs(&self) -> Option<&Map<String, Value>> {
+        self.fields.get("inputs")?.as_object()
+    }
+
+    /// The seed and its origin.
+    pub(crate) fn seed(&self) -> Option<(u64, String)> {
+        let seed = self.fields.get("seed")?;
+        Some((seed.get("value")?.as_u64()?, seed.get("origin")?.as_str()?.to_owned()))
+    }
+
+    /// Takes inputs that were not given now from `run.json`. A secret that was given then must be given again.
+    pub(crate) fn fill(&mut self, table: &[Spec], given: &mut Given) {
+        let here = table.iter().filter(|spec| given.get(spec.name).is_some());
+        self.given = here.map(|spec| spec.name.to_owned()).collect();
+        let Some(inputs) = self.inputs() else { return };
+        let (mut values, mut problems) = (Map::new(), Vec::new());
+        for spec in table.iter().filter(|spec| !self.given.contains(spec.name)) {
+            let Some(entry) = inputs.get(spec.name) else { continue };
+            let value = entry.get("value").unwrap_or(&Value::Null);
+            if spec.ty.kind == input::Kind::Secret {
+                if !value.is_null() && *value != Value::Array(Vec::new()) {
+                    let text = "it was given to the run, and secrets are not kept";
+                    let hint = format!("give it again with `-i {}=VALUE`", spec.name);
+                    problems.push(Problem::new(spec.name, text).with_hint(hint));
+                }
+            } else if entry.get("origin").and_then(Value::as_str) != Some("absent") {
+                values.insert(spec.name.to_owned(), value.clone());
+            }
+        }
+        given.fill(values);
+        problems.into_iter().for_each(|problem| given.refuse(problem));
+    }
+
+    /// Puts what was fetched then in the place of addresses that were not given now: `run.json` holds them without
+    /// credentials and content.
+    pub(crate) fn fetched_before(&self, values: &mut Values) -> Result<(), Error> {
+        for (name, text) in values.paths_mut() {
+            let (input, index) = name.split_once('/').unwrap_or((&name, "0"));
+            if !is_url(text) || self.given.contains(input) {
+                continue;
+            }
+            let file = self.inputs().and_then(|inputs| {
+                inputs.get(input)?.get("files")?.get(index.parse::<usize>().ok()?)?.get("path")
+            });
+            match file.and_then(Value::as_str).and_then(|path| self.moved(path)) {
+                Some(path) => *text = path.display().to_string(),
+                None if text.starts_with("data:") => {
+                    let reason = format!(
+                        "the file of the input `{name}` has gone, and its address is not kept\n\
+                         hint: give it again with `-i {input}=ADDRESS`"
+                    );
+                    return Err(Error::Resume { reason });
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A fetched file, also when the run's folder is no longer where it was.
+    fn moved(&self, path: &str) -> Option<PathBuf> {
+        let inner = path.rfind("/inputs/").map(|at| self.dir.join(&path[at + 1..]));
+        [Some(PathBuf::from(path)), inner].into_iter().flatten().find(|path| path.is_file())
+    }
+}
+
+/// By `started_at`, whose text sorts like the time, and then by name.
+fn newest(trainer: &str) -> Result<Option<Earlier>, Error> {
+    let runs = Path::new(RUNS);
+    let entries = match fs::read_dir(runs) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("read", runs)(error)),
+    };
+    let key = |run: &Earlier| {
+        let started = run.fields.get("started_at").and_then(Value::as_str).map(str::to_owned);
+        (started, run.dir.clone())
+    };
+    Ok(entries
+        .flatten()
+        // What is not readable was not written by this program.
+        .filter_map(|entry| Earlier::read(&entry.path()).ok())
+        .filter(|run| run.fields.get("trainer").and_then(Value::as_str) == Some(trainer))
+        .max_by_key(key))
+}
+
+/// What differs between the inputs of `run.json` and those of now, a line each.
+///
+/// Files are the same when their content is. Secrets are not compared, for they are not kept.
+pub(crate) fn changes(
+    table: &[Spec],
+    old: &Map<String, Value>,
+    new: &Map<String, Value>,
+) -> Vec<String> {
+    let mut changes = Vec::new();
+    for spec in table.iter().filter(|spec| spec.ty.kind != input::Kind::Secret) {
+        let (Some(now), name) = (new.get(spec.name), spec.name) else { continue };
+        let Some(then) = old.get(name) else {
+            if now.get("origin").and_then(Value::as_str) == Some("given") {
+                changes.push(format!("`{name}`: not there before, {} now", text(now)));
+            }
+            continue;
+        };
+        if spec.ty.kind == input::Kind::Path {
+            changes.extend(files_changed(name, then, now));
+        } else if !same(value(then), value(now)) {
+            changes.push(format!("`{name}`: {} before, {} now", text(then), text(now)));
+        }
+    }
+    let gone = old.iter().filter(|(name, then)| {
+        table.iter().all(|spec| spec.name != *name)
+            && then.get("origin").and_then(Value::as_str) == Some("given")
+    });
+    changes.extend(
+        gone.map(|(name, then)| format!("`{name}`: {} before, no such input now", text(then))),
+    );
+    changes
+}
+
+fn value(entry: &Value) -> &Value {
+    entry.get("value").unwrap_or(&Value::Null)
+}
+
+fn text(entry: &Value) -> String {
+    match value(entry) {
+        Value::Null => "none".to_owned(),
+        value => value.to_string(),
+    }
+}
+
+/// `1` and `1.0` are one number.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(x), Value::Number(y)) if x.is_f64() != y.is_f64() => {
+            x.as_f64() == y.as_f64()
+        }
+        (Value::Array(x), Value::Array(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y))
+        }
+        _ => a == b,
+    }
+}
+
+fn files_changed(name: &str, then: &Value, now: &Value) -> Option<String> {
+    let list = |entry: &Value| entry.get("files").and_then(Value::as_array).cloned();
+    // A run that was killed while it read its files has none of their digests.
+    if list(then).is_none() && !value(then).is_null() && *value(then) != Value::Array(vec![]) {
+        return None;
+    }
+    let (then, now) = (list(then).unwrap_or_default(), list(now).unwrap_or_default());
+    if then.len() != now.len() {
+        return Some(format!("`{name}`: {} files before, {} now", then.len(), now.len()));
+    }
+    let describe = |file: &Value| {
+        let digest = file.get("sha256").and_then(Value::as_str).unwrap_or_default();
+        let bytes = file.get("bytes").and_then(Value::as_u64).unwrap_or_default();
+        format!("{bytes} bytes with SHA-256 {}", digest.get(..12).unwrap_or(digest))
+    };
+    let (then, now) = then.iter().zip(&now).find(|(a, b)| a.get("sha256") != b.get("sha256"))?;
+    let path = now.get("path").and_then(Value::as_str).unwrap_or_default();
+    Some(format!("`{name}`: `{path}` had {} before, {} now", describe(then), describe(now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::InputType;
+    use serde_json::json;
+
+    const TABLE: &[Spec] = &[
+        Spec::new("epochs", <u32 as InputType>::TYPE),
+        Spec::new("rate", <f64 as InputType>::TYPE),
+        Spec::new("data", <crate::Path as InputType>::TYPE),
+        Spec::new("token", <Option<crate::Secret> as InputType>::TYPE),
+    ];
+
+    fn entries(value: Value) -> Map<String, Value> {
+        let Value::Object(map) = value else { unreachable!() };
+        map
+    }
+
+    #[test]
+    fn every_change_is_named_with_both_values() {
+        let file =
+            |digest: &str, bytes: u64| json!([{"path": "d", "bytes": bytes, "sha256": digest}]);
+        let old = entries(json!({
+            "epochs": {"value": 3, "origin": "default"},
+            "rate": {"value": 1, "origin": "given"},
+            "data": {"value": "a.txt", "origin": "given", "files": file("aa", 5)},
+            "token": {"value": "**********", "origin": "given"},
+            "gone": {"value": "x", "origin": "given"},
+            "unset": {"value": null, "origin": "absent"},
+        }));
+        let mut new = old.clone();
+        new["rate"] = json!({"value": 1.0, "origin": "given"});
+        new["data"] = json!({"value": "b.txt", "origin": "given", "files": file("aa", 5)});
+        new["token"] = json!({"value": null, "origin": "absent"});
+        assert_eq!(changes(TABLE, &old, &new), ["`gone`: \"x\" before, no such input now"]);
+        new["epochs"] = json!({"value": 5, "origin": "given"});
+        new["data"]["files"] = file("bb", 6);
+        assert_eq!(
+            changes(TABLE, &old, &new),
+            [
+                "`epochs`: 3 before, 5 now",
+                "`data`: `d` had 5 bytes with SHA-256 aa before, 6 bytes with SHA-256 bb now",
+                "`gone`: \"x\" before, no such input now"
+            ]
+        );
+    }
+}
