@@ -76,7 +76,7 @@ impl Default for Plan {
             epochs: 1,
             max_steps: None,
             learning_rate: 1e-3,
-            schedule: Schedule::default(),
+            schedule: Schedule::Constant,
             micro_batch: None,
             clip: Clip::default(),
             ema: None,

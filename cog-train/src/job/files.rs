@@ -31,17 +31,28 @@ pub(super) struct Files {
     log: File,
     metrics: File,
     events: Events,
+    /// How long the log and the metrics were when this process opened them.
+    found: [u64; 2],
     lost: Option<Error>,
 }
 
 impl Files {
     /// Opens the files of a run's folder; what is there stays, and new lines come after it.
     pub(super) fn open(dir: &Path) -> Result<Self, Error> {
+        let open = |name: &str| {
+            let path = dir.join(name);
+            let file = append(&path)?;
+            let length = file.metadata().map_err(Error::file("read", &path))?.len();
+            Ok::<_, Error>((file, length))
+        };
+        let (log, log_length) = open(LOG)?;
+        let (metrics, metrics_length) = open(METRICS)?;
         Ok(Self {
             dir: dir.to_owned(),
-            log: append(&dir.join(LOG))?,
-            metrics: append(&dir.join(METRICS))?,
+            log,
+            metrics,
             events: Events::open(dir)?,
+            found: [log_length, metrics_length],
             lost: None,
         })
     }
@@ -112,6 +123,26 @@ impl Files {
         Ok(())
     }
 
+    /// Takes back what was there when the files were opened. What was written since stays, but for events.
+    pub(super) fn forget_earlier(&mut self) -> Result<(), Error> {
+        let files = [(LOG, &mut self.log), (METRICS, &mut self.metrics)];
+        for ((name, file), found) in files.into_iter().zip(std::mem::take(&mut self.found)) {
+            let path = self.dir.join(name);
+            let own = std::fs::read(&path).map_err(Error::file("read", &path))?;
+            let own = usize::try_from(found).ok().and_then(|found| own.get(found..));
+            // Appending: what is written comes after the cut.
+            file.set_len(0)
+                .and_then(|()| file.write_all(own.unwrap_or_default()))
+                .and_then(|()| file.sync_all())
+                .map_err(Error::file("cut back", &path))?;
+        }
+        if let Some(events) = self.events.file() {
+            let path = self.dir.join(self.events.name());
+            events.set_len(0).map_err(Error::file("cut back", &path))?;
+        }
+        Ok(())
+    }
+
     /// The first line or number that could not be kept.
     pub(super) fn take_lost(&mut self) -> Option<Error> {
         self.lost.take()
@@ -172,6 +203,21 @@ mod tests {
         assert_eq!(bytes(straight.path()), bytes(resumed.path()));
         let length = |dir: &Path| Files::open(dir).unwrap().marks().unwrap();
         assert_eq!(length(straight.path()), length(resumed.path()));
+    }
+
+    #[test]
+    fn a_run_that_starts_over_keeps_its_own_lines_alone() {
+        let (straight, resumed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut files = Files::open(straight.path()).unwrap();
+        (1..=3).for_each(|at| step(&mut files, at, 0.5));
+        let mut files = Files::open(resumed.path()).unwrap();
+        (1..=2).for_each(|at| step(&mut files, at, 0.25));
+        drop(files);
+        let mut files = Files::open(resumed.path()).unwrap();
+        step(&mut files, 1, 0.5);
+        files.forget_earlier().unwrap();
+        (2..=3).for_each(|at| step(&mut files, at, 0.5));
+        assert_eq!(bytes(straight.path()), bytes(resumed.path()));
     }
 
     #[test]

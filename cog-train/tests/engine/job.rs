@@ -14,23 +14,23 @@ use cog_train::engine::{
 use cog_train::prelude::*;
 use cog_train::rng::Rng;
 
-pub const STEPS: u64 = 30;
+pub(crate) const STEPS: u64 = 30;
 /// Three micro-batches of two rows to a batch, and a last batch of one row: 4 steps an epoch.
-pub const ROWS: usize = 19;
+pub(crate) const ROWS: usize = 19;
 const INPUTS: usize = 6;
 const HIDDEN: usize = 10;
 
 /// Numbers of a row: inputs, and the target. Rows have different numbers of targets, from 1 to 3.
-pub type Row = (Vec<f32>, f32, usize);
+pub(crate) type Row = (Vec<f32>, f32, usize);
 
-pub struct Batch {
-    pub x: Tensor,
-    pub y: Tensor,
-    pub weight: Tensor,
-    pub count: usize,
+pub(crate) struct Batch {
+    pub(crate) x: Tensor,
+    pub(crate) y: Tensor,
+    pub(crate) weight: Tensor,
+    pub(crate) count: usize,
 }
 
-pub fn rows(count: usize) -> Vec<Row> {
+pub(crate) fn rows(count: usize) -> Vec<Row> {
     let row = |at: usize| {
         let mut stream = Rng::new(3, "rows").at(at as u64);
         let x: Vec<f32> = (0..INPUTS).map(|_| stream.normal() as f32).collect();
@@ -40,7 +40,7 @@ pub fn rows(count: usize) -> Vec<Row> {
     (0..count).map(row).collect()
 }
 
-pub fn loader(rows: Vec<Row>, batching: Batching) -> Loader<Batch> {
+pub(crate) fn loader(rows: Vec<Row>, batching: Batching) -> Loader<Batch> {
     Loader::new(Rows::new(rows).named("rows"), |rows: Vec<Row>, batch| {
         let tensor = |numbers: Vec<f32>| Tensor::from_vec(numbers, rows.len(), batch.device());
         let x: Vec<f32> = rows.iter().flat_map(|row| row.0.clone()).collect();
@@ -54,7 +54,7 @@ pub fn loader(rows: Vec<Row>, batching: Batching) -> Loader<Batch> {
     .batch(batching)
 }
 
-pub fn params() -> Params {
+pub(crate) fn params() -> Params {
     let draw = |at: u64, shape: &[usize]| {
         Rng::new(1, "init").at(at).normal_tensor(shape, 0.0, 0.4, DType::F32, &Device::Cpu).unwrap()
     };
@@ -69,24 +69,24 @@ pub fn params() -> Params {
 
 /// What happens at a step, between its first and its second micro-batch.
 #[derive(Clone, Copy, PartialEq)]
-pub enum At {
+pub(crate) enum At {
     Nothing,
     Cancel(u64),
     Fail(u64),
     CancelEvaluation(u64),
 }
 
-pub struct Net<'a> {
-    pub params: &'a Params,
-    pub dropout: f64,
-    pub at: At,
-    pub token: cog_train::CancelToken,
+pub(crate) struct Net<'a> {
+    pub(crate) params: &'a Params,
+    pub(crate) dropout: f64,
+    pub(crate) at: At,
+    pub(crate) token: cog_train::CancelToken,
     /// Evaluations so far.
-    pub measured: Cell<u64>,
+    pub(crate) measured: Cell<u64>,
 }
 
 impl<'a> Net<'a> {
-    pub fn new(params: &'a Params, dropout: f64, at: At, job: &Job) -> Self {
+    pub(crate) fn new(params: &'a Params, dropout: f64, at: At, job: &Job) -> Self {
         Self { params, dropout, at, token: job.cancel_token(), measured: Cell::new(0) }
     }
 }
@@ -128,7 +128,7 @@ impl Objective<Batch> for Net<'_> {
     }
 }
 
-pub fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     Plan {
         epochs: 100,
         max_steps: Some(STEPS),
@@ -146,7 +146,7 @@ pub fn plan() -> Plan {
 }
 
 /// Trains in the job's folder.
-pub fn train(job: &mut Job, plan: Plan, at: At) -> Result<Fitted> {
+pub(crate) fn train(job: &mut Job, plan: Plan, at: At) -> Result<Fitted> {
     let params = params();
     let net = Net::new(&params, 0.3, at, job);
     job.line("a line before the training");
@@ -165,18 +165,18 @@ pub fn train(job: &mut Job, plan: Plan, at: At) -> Result<Fitted> {
 
 /// Everything that a run leaves, but for what the clock decides.
 #[derive(PartialEq)]
-pub struct Left {
-    pub weights: Vec<u8>,
-    pub metrics: String,
-    pub log: String,
-    pub checkpoints: Vec<(String, Vec<u8>)>,
-    pub states: Vec<serde_json::Value>,
+pub(crate) struct Left {
+    pub(crate) weights: Vec<u8>,
+    pub(crate) metrics: String,
+    pub(crate) log: String,
+    pub(crate) checkpoints: Vec<(String, Vec<u8>)>,
+    pub(crate) states: Vec<serde_json::Value>,
 }
 
 use cog_train::serde_json;
 
 impl Left {
-    pub fn of(dir: &Path) -> Self {
+    pub(crate) fn of(dir: &Path) -> Self {
         let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
         let text = |name: &str| String::from_utf8(read(name)).unwrap();
         let metrics = text("metrics.jsonl");
@@ -215,7 +215,7 @@ impl Left {
     }
 
     /// Fails with what differs.
-    pub fn assert_same(&self, other: &Self, what: &str) {
+    pub(crate) fn assert_same(&self, other: &Self, what: &str) {
         assert_eq!(self.log, other.log, "{what}");
         assert_eq!(self.metrics, other.metrics, "{what}");
         assert_eq!(self.states, other.states, "{what}");

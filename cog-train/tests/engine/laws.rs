@@ -125,7 +125,7 @@ fn half_precision_with_masters_follows_full_precision() {
         (fitted.loss, numbers(&params))
     };
     let (loss, full) = run(Precision::F32);
-    for (precision, most) in [(Precision::F16, 0.01), (Precision::Bf16, 0.05)] {
+    for (precision, most) in [(Precision::F16, 0.05), (Precision::Bf16, 0.1)] {
         let (half_loss, half) = run(precision);
         assert!((half_loss / loss - 1.0).abs() < most, "{half_loss} and {loss}");
         let far = furthest(&half, &full);
