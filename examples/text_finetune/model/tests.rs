@@ -1,3 +1,5 @@
+use candle_core::Var;
+
 use super::*;
 use crate::text::Example;
 use cog_train::rng::Rng;
