@@ -123,7 +123,9 @@ impl Earlier {
             }
         }
         given.fill(values);
-        problems.into_iter().for_each(|problem| given.refuse(problem));
+        for problem in problems {
+            given.refuse(problem);
+        }
     }
 
     /// Puts what was fetched then in the place of addresses that were not given now: `run.json` holds them without

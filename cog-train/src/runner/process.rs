@@ -39,9 +39,9 @@ impl Process<'_> {
         metrics: &mut Map<String, Value>,
     ) -> anyhow::Result<Written> {
         run.bring(self.role.table, values, self.cancel, &mut self.terminal.clone())?;
-        if let Some((output, earlier)) = run.returned()? {
-            *metrics = earlier;
-            let written = destination.write(&output)?;
+        if let Some(ended) = run.returned()? {
+            *metrics = ended.metrics;
+            let written = destination.write(&ended.output)?;
             self.terminal.note(OUTPUT_AGAIN);
             return Ok(written);
         }

@@ -1,27 +1,31 @@
 //! One run from checked values to its end: the folder, `run.json`, the files, the job. What the command line and
 //! [`Runner`](super::Runner) share.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::{Path, PathBuf};
+mod given;
+mod open;
+
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use super::bring::{Digests, bring};
+use self::given::{add_files, described, resumed_seed, seed_of};
+use super::bring::bring;
 use super::clock::Utc;
 use super::earlier::{Earlier, changes};
 use super::folder::{RunFolder, RunRecord, shown};
 use super::lock::Lock;
 use super::returned;
 use crate::error::Error;
-use crate::fetch::{is_url, redact};
-use crate::input::{Entry, Mask, Spec, Values};
+use crate::input::{Mask, Spec, Values};
 use crate::job::{Job, Marks, Mode, Setup, Start};
 use crate::output::Output;
 use crate::progress::{CancelToken, Report};
+
+pub(crate) use self::open::OpenRun;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,33 +73,18 @@ pub(crate) struct Run {
     started: Instant,
 }
 
+/// What a finished run left.
+pub(crate) struct Ended {
+    pub(crate) output: Output,
+    pub(crate) metrics: Map<String, Value>,
+}
+
 /// What a run needs from its process.
 pub(crate) struct World<'a> {
     pub(crate) setup: &'a Setup,
     pub(crate) cancel: &'a CancelToken,
     pub(crate) save: &'a Arc<AtomicBool>,
     pub(crate) report: Box<dyn Report>,
-}
-
-/// The folder of the run under way, for the thread that ends the process.
-#[derive(Clone, Default)]
-pub(crate) struct OpenRun(Arc<Mutex<Option<PathBuf>>>);
-
-impl OpenRun {
-    fn set(&self, dir: Option<&Path>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = dir.map(Path::to_owned);
-    }
-
-    /// Writes into `run.json` that the run was stopped, if it is not at its end anyway.
-    pub(crate) fn cut_off(&self) {
-        let dir = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(dir) = dir.as_deref() else { return };
-        let Ok(mut record) = RunRecord::read(dir) else { return };
-        record.set("status", Status::Canceled.name());
-        record.set("completed_at", Utc::now().rfc3339());
-        // The process ends now: there is nobody to tell that it failed.
-        let _ = record.write();
-    }
 }
 
 impl Run {
@@ -272,9 +261,9 @@ impl Run {
         if let Some(record) = &mut self.record
             && !(earlier.finished() && changed.is_empty())
         {
-            ["completed_at", "output", "error", "metrics", "returned"]
-                .iter()
-                .for_each(|name| record.remove(name));
+            for name in ["completed_at", "output", "error", "metrics", "returned"] {
+                record.remove(name);
+            }
             record.set("status", "running");
             record.set("seed", json!({"value": self.seed, "origin": self.seed_origin}));
             let mut again =
@@ -292,7 +281,7 @@ impl Run {
     }
 
     /// What the run returned, and its numbers, when it has ended and nothing has changed since.
-    pub(crate) fn returned(&self) -> Result<Option<(Output, Map<String, Value>)>, Error> {
+    pub(crate) fn returned(&self) -> Result<Option<Ended>, Error> {
         let Some((earlier, _)) = self.earlier.as_ref().filter(|(run, _)| run.finished()) else {
             return Ok(None);
         };
@@ -300,7 +289,8 @@ impl Run {
             return Ok(None);
         }
         let metrics = earlier.fields.get("metrics").and_then(Value::as_object);
-        Ok(Some((earlier.returned()?, metrics.cloned().unwrap_or_default())))
+        let metrics = metrics.cloned().unwrap_or_default();
+        Ok(Some(Ended { output: earlier.returned()?, metrics }))
     }
 
     /// Whether `run.json` tells of this process.
@@ -392,50 +382,4 @@ impl Run {
     fn write(&self) -> Result<(), Error> {
         self.record.as_ref().filter(|_| self.begun).map_or(Ok(()), RunRecord::write)
     }
-}
-
-/// Each input with its value and its origin; secrets are asterisks, and addresses are without credentials.
-fn described(values: &Values) -> Map<String, Value> {
-    let mut shown = values.clone();
-    for (_, path) in shown.paths_mut() {
-        if is_url(path) {
-            *path = redact(path);
-        }
-    }
-    let describe =
-        |entry: Entry<'_>| json!({"value": entry.value, "origin": entry.origin.as_str()});
-    shown.entries().map(|entry| (entry.name.to_owned(), describe(entry))).collect()
-}
-
-/// Adds the files behind the inputs.
-fn add_files(inputs: &mut Map<String, Value>, digests: Digests) {
-    for (name, files) in digests {
-        if let Some(Value::Object(input)) = inputs.get_mut(&name) {
-            input.insert("files".to_owned(), files);
-        }
-    }
-}
-
-/// The seed of a run that is gone on with: an input, else `--seed`, else that of its `run.json`.
-fn resumed_seed(earlier: &Earlier, values: &Values, argument: Option<u64>) -> (u64, String) {
-    match (seed_of(values, argument), earlier.seed()) {
-        ((_, "drawn"), Some(old)) => old,
-        ((seed, "--seed"), Some(old)) if old.0 == seed => old,
-        ((seed, origin), _) => (seed, origin.to_owned()),
-    }
-}
-
-/// The run's seed and where it came from: an input named `seed`, else `--seed`, else drawn.
-fn seed_of(values: &Values, argument: Option<u64>) -> (u64, &'static str) {
-    let input =
-        values.take::<u64>("seed").or_else(|_| values.take::<i64>("seed").map(i64::cast_unsigned));
-    if let Ok(seed) = input {
-        return (seed, "input");
-    }
-    if let Some(seed) = argument {
-        return (seed, "--seed");
-    }
-    // The standard library's own source of randomness. 32 bits: a seed that a person can type again.
-    let drawn = RandomState::new().build_hasher().finish();
-    (drawn >> 32, "drawn")
 }

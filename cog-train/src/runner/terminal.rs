@@ -4,7 +4,8 @@
 //! `println!` must not mix with the result: [`Terminal::take_stdout`] keeps the real standard output aside and points
 //! the process's at standard error.
 
-use std::fmt::Write as _;
+mod words;
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::OwnedFd;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
+use self::words::{progress_line, short};
 use crate::progress::{Report, json_number, number_of};
 
 /// How to speak: lines for a person, or one JSON object a line.
@@ -245,53 +247,6 @@ impl Inner {
     }
 }
 
-/// `step 120/400, loss 1.25, 3.1 steps/s, 90 s left`.
-fn progress_line(
-    what: &str,
-    (first, done, total): (u64, u64, u64),
-    elapsed: Duration,
-    loss: Option<f64>,
-) -> String {
-    let one = if what == STEPS { "step" } else { what };
-    let mut line = format!("{one} {done}");
-    if total > 0 {
-        let _ = write!(line, "/{total}");
-    }
-    if let Some(loss) = loss {
-        let _ = write!(line, ", loss {}", short(loss));
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a speed for a person to read")]
-    let speed = done.saturating_sub(first) as f64 / elapsed.as_secs_f64();
-    if speed > 0.0 {
-        let _ = write!(line, ", {} {what}/s", short(speed));
-        if total > done {
-            #[expect(clippy::cast_precision_loss, reason = "a time for a person to read")]
-            let left = (total - done) as f64 / speed;
-            let _ = write!(line, ", {left:.0} s left");
-        }
-    }
-    line
-}
-
-/// Four digits that say something.
-fn short(number: f64) -> String {
-    match number.abs() {
-        size if number == 0.0 || (1e4..1e7).contains(&size) => format!("{number:.0}"),
-        size if (1e-2..1e4).contains(&size) => {
-            let decimals = if size >= 1e3 {
-                0
-            } else if size >= 10.0 {
-                2
-            } else {
-                4
-            };
-            format!("{number:.decimals$}")
-        }
-        size if size.is_finite() => format!("{number:.3e}"),
-        _ => number.to_string(),
-    }
-}
-
 fn style(what: &str, total: u64) -> ProgressStyle {
     ProgressStyle::with_template(match (what, total) {
         ("bytes", 0) => "{spinner} {bytes} {bytes_per_sec}",
@@ -310,28 +265,4 @@ pub(crate) fn colored(stream: &impl IsTerminal) -> bool {
 
 fn paint(code: &str, text: &str) -> String {
     if colored(&io::stderr()) { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_progress_says_what_is_known() {
-        let second = Duration::from_secs(10);
-        for (what, at, loss, expected) in [
-            (
-                "steps",
-                (20, 120, 400),
-                Some(1.23456),
-                "step 120/400, loss 1.2346, 10.00 steps/s, 28 s left",
-            ),
-            ("steps", (0, 0, 400), None, "step 0/400"),
-            ("steps", (0, 5, 0), Some(f64::NAN), "step 5, loss NaN, 0.5000 steps/s"),
-            ("steps", (0, 1, 2), Some(1e-5), "step 1/2, loss 1.000e-5, 0.1000 steps/s, 10 s left"),
-            ("bytes", (0, 50_000, 100_000), None, "bytes 50000/100000, 5000 bytes/s, 10 s left"),
-        ] {
-            assert_eq!(progress_line(what, at, second, loss), expected);
-        }
-    }
 }

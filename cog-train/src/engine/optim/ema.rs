@@ -118,7 +118,8 @@ impl Ema {
         self.swapped
     }
 
-    /// The averages by the parameters' names. They share storage with this.
+    /// The averages by the parameters' names, or the weights while they are [swapped](Self::swap). They share storage with
+    /// this.
     #[must_use]
     pub fn state(&self) -> BTreeMap<String, Tensor> {
         let tensor =

@@ -166,8 +166,9 @@ fn lion() {
 /// torch.optim._muon._zeropower_via_newtonschulz = f32
 /// ```
 ///
-/// The learning rates are small: where the momentum has one strong direction, the iteration magnifies what is left of it
-/// and its rounding, and at 0.05 the runs in 32 and in 64 bits are 0.01 apart. The last comparison of the first run is with PyTorch as it is, whose iteration has the 8 bits of bfloat16.
+/// The learning rates are small: where the momentum has one strong direction, the iteration magnifies the rest of it and
+/// its rounding, and at 0.05 the runs in 32 and in 64 bits are 0.01 apart. The first run is also compared with PyTorch as
+/// it is, whose iteration has the 8 bits of bfloat16.
 #[test]
 fn muon() {
     let dims: Dims = [&[5, 3], &[3, 5]];

@@ -1,0 +1,60 @@
+//! What a run was given, as `run.json` keeps it: its inputs and its seed.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use serde_json::{Map, Value, json};
+
+use crate::fetch::{is_url, redact};
+use crate::input::{Entry, Values};
+use crate::runner::bring::Digests;
+use crate::runner::earlier::Earlier;
+
+/// Each input with its value and its origin; secrets are asterisks, and addresses are without credentials.
+pub(super) fn described(values: &Values) -> Map<String, Value> {
+    let mut shown = values.clone();
+    for (_, path) in shown.paths_mut() {
+        if is_url(path) {
+            *path = redact(path);
+        }
+    }
+    let describe =
+        |entry: Entry<'_>| json!({"value": entry.value, "origin": entry.origin.as_str()});
+    shown.entries().map(|entry| (entry.name.to_owned(), describe(entry))).collect()
+}
+
+/// Adds the files behind the inputs.
+pub(super) fn add_files(inputs: &mut Map<String, Value>, digests: Digests) {
+    for (name, files) in digests {
+        if let Some(Value::Object(input)) = inputs.get_mut(&name) {
+            input.insert("files".to_owned(), files);
+        }
+    }
+}
+
+/// The seed of a run that is gone on with: an input, else `--seed`, else that of its `run.json`.
+pub(super) fn resumed_seed(
+    earlier: &Earlier,
+    values: &Values,
+    argument: Option<u64>,
+) -> (u64, String) {
+    match (seed_of(values, argument), earlier.seed()) {
+        ((_, "drawn"), Some(old)) => old,
+        ((seed, "--seed"), Some(old)) if old.0 == seed => old,
+        ((seed, origin), _) => (seed, origin.to_owned()),
+    }
+}
+
+/// The run's seed and where it came from: an input named `seed`, else `--seed`, else drawn.
+pub(super) fn seed_of(values: &Values, argument: Option<u64>) -> (u64, &'static str) {
+    let input =
+        values.take::<u64>("seed").or_else(|_| values.take::<i64>("seed").map(i64::cast_unsigned));
+    if let Ok(seed) = input {
+        return (seed, "input");
+    }
+    if let Some(seed) = argument {
+        return (seed, "--seed");
+    }
+    // The standard library's own source of randomness. 32 bits: a seed that a person can type again.
+    let drawn = RandomState::new().build_hasher().finish();
+    (drawn >> 32, "drawn")
+}
