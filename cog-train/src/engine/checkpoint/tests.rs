@@ -1,5 +1,11 @@
 //! The laws of checkpoints: what comes back, what stays, and what a stop at any point leaves.
 
+mod damage;
+mod faults;
+mod faulty;
+mod model;
+mod power;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -93,20 +93,11 @@ impl Writer {
             match kind {
                 Kind::Whole => {}
                 Kind::Partial | Kind::Deleted => self.remove(kind, step)?,
+                // A name without a dot was given after all was on the disk and had been read back.
+                Kind::Old if there.contains(&(step, Kind::Whole)) => self.remove(kind, step)?,
                 Kind::Old => {
-                    let place = self.place(step);
-                    let replaced = there.contains(&(step, Kind::Whole));
-                    if replaced && verify(&*self.disk, &place).is_ok() {
-                        self.remove(Kind::Old, step)?;
-                        continue;
-                    }
-                    if replaced {
-                        self.remove(Kind::Deleted, step)?;
-                        self.rename(Kind::Whole, Kind::Deleted, step)?;
-                    }
                     self.rename(Kind::Old, Kind::Whole, step)?;
                     self.sync()?;
-                    self.remove(Kind::Deleted, step)?;
                 }
             }
         }
@@ -243,7 +234,10 @@ impl Writer {
 
     /// The error of a save, with what is still there.
     fn not_written(&self, step: u64, fault: &Fault) -> Error {
-        let older = self.there().ok().map(|there| there.into_iter().map(|(step, _)| step).max());
+        let others = |there: Vec<(u64, bool)>| {
+            there.into_iter().map(|(step, _)| step).filter(|&other| other != step).max()
+        };
+        let older = self.there().ok().map(others);
         let older = match older {
             Some(Some(older)) => format!("; the checkpoint of step {older} is still there"),
             Some(None) => "; there is no other checkpoint".to_owned(),
