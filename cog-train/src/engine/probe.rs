@@ -57,7 +57,7 @@ pub(super) fn tell<B: Send + 'static>(
     ));
 
     let state_of = |tensors: usize| 4 * tensors as u64;
-    let optimizer_state: usize = optimizer.state().values().map(|slot| slot.elem_count()).sum();
+    let optimizer_state: usize = optimizer.state().values().map(candle_core::Tensor::elem_count).sum();
     let averages = if ema.is_some() { trained } else { 0 };
     let snapshot = 4 * (trained + averages) + state_of(optimizer_state);
     let mut state = State::new(plan, params.computes_in());

@@ -40,14 +40,14 @@ pub(super) fn skipped<B: Send + 'static>(
     job: &mut Job,
     plan: &Plan,
     state: &State,
-    stats: &Stats,
+    done: &Stats,
     rows: &[u32],
     train: &Loader<B>,
 ) -> Result<(), Error> {
     /// The most rows that are named.
     const SHOWN: usize = 8;
     let step = state.step;
-    match stats.skipped {
+    match done.skipped {
         None => return Ok(()),
         Some(Skip::Empty) => {
             job.line(format_args!("step {step} is skipped: its rows have nothing to learn"));
@@ -60,10 +60,10 @@ pub(super) fn skipped<B: Send + 'static>(
         }
         Some(Skip::NotFinite) => {}
     }
-    let what = if stats.sum.is_finite() {
-        format!("the gradient is {}", stats.norm)
+    let what = if done.sum.is_finite() {
+        format!("the gradient is {}", done.norm)
     } else {
-        format!("the loss is {}", stats.sum)
+        format!("the loss is {}", done.sum)
     };
     let mut places: Vec<String> = rows.iter().take(SHOWN).map(|row| train.place(*row)).collect();
     if rows.len() > SHOWN {

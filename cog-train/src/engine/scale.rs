@@ -32,6 +32,11 @@ impl Scale {
         self.value
     }
 
+    /// Whether the loss is scaled at all.
+    pub(super) fn is_dynamic(self) -> bool {
+        self.dynamic
+    }
+
     /// What a sum over `weight` targets is multiplied with: the scale is for a mean, whose gradients are about as large
     /// whatever the size of the batch.
     pub(super) fn of_sum(self, weight: f64) -> f64 {

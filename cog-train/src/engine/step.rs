@@ -125,10 +125,10 @@ fn backward<B>(
     let loss = objective.loss(batch, pass)?;
     // One for all parts of the step, so that their gradients add up.
     let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
-    let mut store = if factor == 1.0 {
-        pass.backward(loss.tensor())?
-    } else {
+    let mut store = if scale.is_dynamic() {
         pass.backward(&(loss.tensor() * factor).map_err(Error::from)?)?
+    } else {
+        pass.backward(loss.tensor())?
     };
     let gradients = Gradients::take(params, &mut store)?;
     Ok((loss.value()?, loss.weight(), gradients))
