@@ -25,7 +25,7 @@ mod sampler;
 mod source;
 mod text;
 
-pub use adapt::{Mapped, Subset, WithTokens, split};
+pub use adapt::{Mapped, Split, Subset, WithTokens, split};
 pub use batches::{Batches, Part, Step};
 pub use csv::Csv;
 pub use dataset::{Dataset, Rows};
