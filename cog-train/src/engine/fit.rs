@@ -67,11 +67,11 @@ pub struct Fitted {
 /// # let dir = tempfile::tempdir()?;
 /// # let mut job = Job::for_test(dir.path());
 /// // A line through points of y = 3 x + 1.
-/// let rows: Vec<[f32; 2]> = (0..64u8).map(|i| f32::from(i) / 32.0 - 1.0).map(|x| [x, 3.0 * x + 1.0]).collect();
+/// let rows: Vec<Vec<f32>> = (0..64u8).map(|i| f32::from(i) / 32.0 - 1.0).map(|x| vec![x, 3.0 * x + 1.0]).collect();
 /// let params = Params::new([("line", Tensor::zeros(2, DType::F32, job.device())?)])?;
 /// let line = params.tensors()["line"].clone();
 ///
-/// let train = Loader::new(Rows::new(rows)?, |rows, batch| Ok(Tensor::new(rows, batch.device())?))
+/// let train = Loader::new(Rows::new(rows), |rows: Vec<Vec<f32>>, batch| Ok(Tensor::new(rows, batch.device())?))
 ///     .batch(Batching::Rows(8));
 /// let plan = Plan { epochs: 20, learning_rate: 0.1, ..Plan::default() };
 /// let optimizer = Optimizer::new(Sgd::default());
@@ -164,9 +164,12 @@ pub fn fit<B: Send + 'static>(
             train.start(job.seed(), state.position, state.micro, params.device())
         });
         let batch = match stream.next() {
-            Ok(batch) => batch.ok_or_else(|| Error::Plan { reason: "the data has ended".to_owned() })?,
+            Ok(batch) => {
+                batch.ok_or_else(|| Error::Plan { reason: "the data has ended".to_owned() })?
+            }
             Err(error) if memory::is_short(&error) => {
-                state.micro = Some(memory::smaller(state.micro.unwrap_or(train.most_rows()), error, job)?);
+                state.micro =
+                    Some(memory::smaller(state.micro.unwrap_or(train.most_rows()), error, job)?);
                 batches = None;
                 continue;
             }

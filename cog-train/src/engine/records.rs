@@ -26,14 +26,7 @@ pub(super) struct Records {
 impl Records {
     pub(super) fn new(first_step: u64) -> Self {
         let now = Instant::now();
-        Self {
-            started: now,
-            first_step,
-            told: now,
-            rows: 0,
-            tokens: 0,
-            waited: Duration::ZERO,
-        }
+        Self { started: now, first_step, told: now, rows: 0, tokens: 0, waited: Duration::ZERO }
     }
 
     /// Records step `step` (counted from 1) of `steps`.

@@ -81,12 +81,11 @@ pub(super) fn resume(
         job.forget_earlier()?;
         return Ok(None);
     };
-    let saved: Saved = serde_json::from_value(checkpoint.state().clone()).map_err(|error| {
-        Error::Checkpoint {
+    let saved: Saved =
+        serde_json::from_value(checkpoint.state().clone()).map_err(|error| Error::Checkpoint {
             place: checkpoint.path().display().to_string(),
             reason: format!("its state cannot be read: {error}"),
-        }
-    })?;
+        })?;
     let differences = differences(&saved.run, run);
     if !differences.is_empty() {
         let text = differences.join("\n  ");
@@ -102,7 +101,11 @@ pub(super) fn resume(
     }
     restore(&checkpoint, params, optimizer, ema)?;
     job.rewind(&saved.marks)?;
-    job.note(format_args!("going on from step {} (`{}`)", saved.state.step, checkpoint.path().display()));
+    job.note(format_args!(
+        "going on from step {} (`{}`)",
+        saved.state.step,
+        checkpoint.path().display()
+    ));
     Ok(Some(saved.state))
 }
 
@@ -123,11 +126,7 @@ fn restore(
 
 /// Writes the tensors of a checkpoint's file into the parameters of the same names. Frozen parameters are not in
 /// checkpoints.
-pub(super) fn put_back(
-    params: &Params,
-    checkpoint: &Checkpoint,
-    file: &str,
-) -> Result<(), Error> {
+pub(super) fn put_back(params: &Params, checkpoint: &Checkpoint, file: &str) -> Result<(), Error> {
     let tensors = checkpoint.tensors(file, params.device())?;
     for (name, param) in params.trainable() {
         let tensor = tensors.get(name).filter(|it| it.dims() == param.master().dims());

@@ -68,6 +68,8 @@ impl Scale {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::float_cmp, reason = "powers of two are exact")]
+
     use super::*;
 
     #[test]
@@ -82,7 +84,8 @@ mod tests {
     #[test]
     fn a_sum_is_scaled_by_less_than_a_mean() {
         let scale = Scale::new(Precision::F16);
-        for (weight, factor) in [(1.0, FIRST), (2.0, FIRST / 2.0), (3.0, FIRST / 4.0), (0.0, FIRST)] {
+        for (weight, factor) in [(1.0, FIRST), (2.0, FIRST / 2.0), (3.0, FIRST / 4.0), (0.0, FIRST)]
+        {
             assert_eq!(scale.of_sum(weight), factor);
         }
         assert_eq!(Scale::new(Precision::F32).of_sum(3.0), 1.0);

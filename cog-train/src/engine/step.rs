@@ -73,7 +73,13 @@ pub(super) fn run<B, O: Objective<B>>(
             return Ok(Outcome::Cancelled);
         }
         let pass = Pass::training(job.seed(), state.step, number);
-        match backward(parts.params, parts.objective, &part.batch, &pass, (state.scale, &mut factor)) {
+        match backward(
+            parts.params,
+            parts.objective,
+            &part.batch,
+            &pass,
+            (state.scale, &mut factor),
+        ) {
             Ok((part_sum, part_weight, part_gradients)) => {
                 sum += part_sum;
                 weight += part_weight;

@@ -158,7 +158,9 @@ fn a_gradient_that_stays_zero_is_named_and_one_that_begins_late_is_not() {
     };
     let error = run(&temp.path().join("dead"), &params, vec![1.0, 2.0], plan, loss).unwrap_err();
     assert!(
-        error.to_string().contains("1 of 2 trained parameters get a gradient of zero at every step: `dead`"),
+        error
+            .to_string()
+            .contains("1 of 2 trained parameters get a gradient of zero at every step: `dead`"),
         "{error}"
     );
 }
