@@ -19,8 +19,12 @@ pub(super) fn evaluation(job: &mut Job, step: u64, scores: &BTreeMap<String, f64
         .map(|(name, score)| (format!("held_out_{name}"), json_number(*score)))
         .collect();
     job.step(step, &values);
-    let text: Vec<String> =
-        scores.iter().map(|(name, score)| format!("{name} {}", short(*score))).collect();
+    let (loss, others): (Vec<_>, Vec<_>) = scores.iter().partition(|(name, _)| *name == "loss");
+    let text: Vec<String> = loss
+        .into_iter()
+        .chain(others)
+        .map(|(name, score)| format!("{name} {}", short(*score)))
+        .collect();
     let when = if step == 0 { "before the first step".to_owned() } else { format!("step {step}") };
     job.line(format_args!("{when}: held-out {}", text.join(", ")));
 }
