@@ -98,7 +98,7 @@ pub fn fit<B: Send + 'static>(
     job: &mut Job,
 ) -> anyhow::Result<Fitted> {
     let Training { plan, params, mut optimizer, train, held_out } = training;
-    let steps = steps(&plan, &train, job.seed())?;
+    let steps = steps(&plan, &train, held_out.is_some(), job.seed())?;
     optimizer.prepare(params)?;
     let mut ema = averages(&plan, params)?;
     if job.plan_only() {
@@ -223,8 +223,18 @@ pub fn fit<B: Send + 'static>(
 }
 
 /// Looks at the plan and the data; how many steps there will be.
-fn steps<B: Send + 'static>(plan: &Plan, train: &Loader<B>, seed: u64) -> Result<u64, Error> {
+fn steps<B: Send + 'static>(
+    plan: &Plan,
+    train: &Loader<B>,
+    measured: bool,
+    seed: u64,
+) -> Result<u64, Error> {
     plan.check()?;
+    if !measured && (plan.patience.is_some() || plan.restore_best) {
+        let reason =
+            "the plan's `patience` and `restore_best` need held-out rows, and there are none";
+        return Err(Error::Plan { reason: reason.to_owned() });
+    }
     train.check()?;
     Ok(plan.steps(|epoch| train.steps_in(seed, epoch)))
 }

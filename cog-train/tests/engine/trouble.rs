@@ -190,6 +190,8 @@ fn what_does_not_go_together_is_refused_before_the_first_step() {
         error.to_string()
     };
     assert_eq!(refused(vec![], Plan::default()), "the data has no rows");
+    let patient = Plan { patience: Some(1), ..Plan::default() };
+    assert!(refused(vec![1.0], patient).contains("need held-out rows"));
     assert!(refused(vec![1.0], Plan { epochs: 0, ..Plan::default() }).contains("`epochs`"));
     let error = Params::new(params.masters()).unwrap().freeze("nothing*").unwrap_err().to_string();
     assert_eq!(
