@@ -3,6 +3,7 @@
 mod place;
 mod plan;
 mod resume;
+mod soak;
 mod transcripts;
 
 use std::io::{BufRead, BufReader, Write};
