@@ -130,7 +130,7 @@ pub fn fit<B: Send + 'static>(
     // What is new since is saved: steps, or an evaluation.
     let mut saved_at = resumed.then_some((state.step, state.evaluated_at));
     let mut batches: Option<Batches<B>> = None;
-    let mut records = Records::new(state.step);
+    let mut records = Records::new(state.step, &device);
 
     loop {
         let last = state.step == steps || state.stopped_early;
