@@ -34,7 +34,8 @@ fn of_status(key: &str) -> Option<u64> {
 /// `CudnnError(CUDNN_STATUS_ALLOC_FAILED)` and `CurandError(CURAND_STATUS_ALLOCATION_FAILED)` from the libraries that
 /// make workspaces. The driver's second part is missing where it cannot be asked for its words. cuDNN's versions 9 and
 /// later name the parts: `CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED`.
-const SHORT: [&str; 4] = ["out of memory", "out_of_memory", "status_alloc_failed", "allocation_failed"];
+const SHORT: [&str; 4] =
+    ["out of memory", "out_of_memory", "status_alloc_failed", "allocation_failed"];
 
 /// Whether an error says that a device has no room.
 pub(super) fn is_short(error: &anyhow::Error) -> bool {
@@ -95,7 +96,8 @@ mod tests {
     #[test]
     fn a_device_without_room_is_known_by_its_text() {
         let wrapped = |text: &str| {
-            anyhow::Error::from(crate::Error::from(candle_core::Error::msg(text).bt())).context("step 3")
+            anyhow::Error::from(crate::Error::from(candle_core::Error::msg(text).bt()))
+                .context("step 3")
         };
         for text in [
             r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#,
