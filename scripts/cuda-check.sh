@@ -88,7 +88,7 @@ while IFS= read -r figure; do row "figure: ${figure%: *}" ok "${figure##*: }"; d
 numbers() { grep -o "\"$2\":[^,}]*" "$1/metrics.jsonl" 2> /dev/null | cut -d: -f2; }
 median() { sort -g | awk '{ a[NR] = $1 } END { if (NR) printf "%.0f", a[int((NR + 1) / 2)]; else printf "none" }'; }
 most() { sort -g | tail -n 1 | awk '{ printf "%.0f MiB", $1 / 1048576; seen = 1 } END { if (!seen) printf "not told" }'; }
-steps() { grep -c '"loss":' "$1/metrics.jsonl" 2> /dev/null || true; }
+steps() { cat "$1/metrics.jsonl" 2> /dev/null | grep -c '"loss":'; }
 output() { sed -n "s/.*\"$2\": *\([-0-9.e]*\).*/\1/p" "$1/weights/output.json" 2> /dev/null | head -n 1; }
 # Whether two numbers differ by less than 5 in 100.
 near() { awk -v a="$1" -v b="$2" 'BEGIN { d = a - b; if (d < 0) d = -d; exit !(a != "" && b != "" && d < 0.05 * (b < 0 ? -b : b)) }'; }
@@ -130,13 +130,13 @@ check_example() {
   mkdir -p "$work/$stopped"
   (cd "$work/$stopped" && exec "$folder/$example" --device "$device" --seed 7 --run-dir run "$@") > "$work/$stopped/said" 2>&1 &
   child=$!
-  while kill -0 "$child" 2> /dev/null && [ "$(steps "$work/$stopped/run")" -lt $((total / 3)) ] 2> /dev/null; do sleep 0.02; done
+  while kill -0 "$child" 2> /dev/null && [ "$(steps "$work/$stopped/run")" -lt $((total / 3)) ]; do sleep 0.02; done
   kill -TERM "$child" 2> /dev/null
   wait "$child"
   local code=$? at
   child=
   at=$(steps "$work/$stopped/run")
-  if [ $code -ne 130 ] || [ "$at" -ge "$total" ]; then
+  if [ $code -ne 130 ] || [ "$at" -eq 0 ] || [ "$at" -ge "$total" ]; then
     row "$example stops at SIGTERM" FAILED "exit code $code after $at of $total steps: $(last_word "$stopped")"
     return
   fi

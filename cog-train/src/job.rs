@@ -4,12 +4,13 @@ mod events;
 mod files;
 mod records;
 mod setup;
+mod wishes;
 
 use std::cell::Cell;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use serde_json::{Map, Value};
@@ -246,123 +247,6 @@ impl Job {
         self.files.as_mut().map_or(Ok(()), |files| files.rewind(marks))
     }
 
-    /// Whether the run was asked to stop: by Ctrl-C, SIGTERM or SIGHUP, or by whoever holds its token.
-    ///
-    /// A loop of one's own asks between steps. It saves what a later [`Job::resume_from`] is to find, and then ends by
-    /// [`Job::check_cancelled`]; a second Ctrl-C does not wait for it.
-    ///
-    /// ```
-    /// # use cog_train::{Job, prelude::*};
-    /// # let dir = tempfile::tempdir()?;
-    /// # let mut job = Job::for_test(dir.path());
-    /// # job.cancel_token().cancel();
-    /// # fn save(step: u64, dir: &std::path::Path) -> Result<()> { Ok(std::fs::write(dir.join("saved"), step.to_string())?) }
-    /// # let mut train = || -> Result<()> {
-    /// for step in 1..=100 {
-    ///     // ... one step ...
-    ///     if job.cancelled() || job.save_requested() {
-    ///         save(step, job.dir())?;
-    ///     }
-    ///     job.check_cancelled()?;
-    /// }
-    /// # Ok(())
-    /// # };
-    /// # assert_eq!(train().unwrap_err().to_string(), "cancelled");
-    /// # assert_eq!(std::fs::read_to_string(dir.path().join("saved"))?, "1");
-    /// # Ok::<(), cog_train::anyhow::Error>(())
-    /// ```
-    #[must_use]
-    pub fn cancelled(&self) -> bool {
-        self.cancel.is_cancelled()
-    }
-
-    /// For a loop of one's own: `job.check_cancelled()?` ends it when the run was asked to stop.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cancelled`].
-    pub fn check_cancelled(&self) -> Result<(), Error> {
-        self.cancel.check()
-    }
-
-    /// The flag behind [`Job::cancelled`], for threads.
-    #[must_use]
-    pub fn cancel_token(&self) -> CancelToken {
-        self.cancel.clone()
-    }
-
-    /// Whether a checkpoint was asked for since the last call, by SIGUSR1 or over HTTP. Reading clears it.
-    ///
-    /// A loop of one's own asks between steps, saves, and goes on; see the example of [`Job::cancelled`].
-    #[must_use]
-    pub fn save_requested(&self) -> bool {
-        self.save.swap(false, Ordering::SeqCst)
-    }
-
-    /// The run's `checkpoints` folder, when `--resume` found a run that has one.
-    ///
-    /// A loop of one's own writes what it needs to go on into `job.dir().join("checkpoints")`, and looks here before its
-    /// first step. A checkpoint should appear whole: written under another name, then renamed. What the run's earlier
-    /// steps wrote into `metrics.jsonl` stays. A trainer that does not ask is warned about: it started over.
-    ///
-    /// ```
-    /// # use cog_train::{Job, prelude::*};
-    /// use std::fs;
-    ///
-    /// fn count(job: &mut Job, steps: u64) -> Result<u64> {
-    ///     let (mut step, mut sum) = (0, 0);
-    ///     if let Some(checkpoints) = job.resume_from() {
-    ///         let text = fs::read_to_string(checkpoints.join("state.json"))?;
-    ///         (step, sum) = cog_train::serde_json::from_str(&text)?;
-    ///     }
-    ///     let checkpoints = job.dir().join("checkpoints");
-    ///     while step < steps {
-    ///         step += 1;
-    ///         sum += step;
-    ///         if job.cancelled() || step % 10 == 0 {
-    ///             fs::create_dir_all(&checkpoints)?;
-    ///             fs::write(checkpoints.join("state.new"), format!("[{step}, {sum}]"))?;
-    ///             fs::rename(checkpoints.join("state.new"), checkpoints.join("state.json"))?;
-    ///         }
-    ///         job.check_cancelled()?;
-    ///     }
-    ///     Ok(sum)
-    /// }
-    ///
-    /// # let dir = tempfile::tempdir()?;
-    /// let mut job = Job::for_test(dir.path());
-    /// job.cancel_token().cancel();
-    /// assert!(count(&mut job, 15).is_err());
-    /// # let mut job = Job::for_test_resumed(dir.path());
-    /// # assert_eq!(count(&mut job, 15)?, 120);
-    /// # Ok::<(), cog_train::anyhow::Error>(())
-    /// ```
-    #[must_use]
-    pub fn resume_from(&self) -> Option<&Path> {
-        self.resume_read.set(true);
-        self.mode.resume.as_deref()
-    }
-
-    /// Whether a plan that differs from that of the checkpoint is taken: `--resume=force`.
-    pub(crate) fn resume_forced(&self) -> bool {
-        self.mode.forced
-    }
-
-    /// Whether only a plan was asked for: `--plan`.
-    pub(crate) fn plan_only(&self) -> bool {
-        self.mode.plan
-    }
-
-    /// Whether anybody has called [`Job::resume_from`].
-    pub(crate) fn was_resume_read(&self) -> bool {
-        self.resume_read.get()
-    }
-
-    /// Whether the author's own loop was ended because only a plan was asked for.
-    pub(crate) fn was_cut(&self) -> bool {
-        self.was_cut
-    }
-
     /// Puts a value into the `metrics` of the answer. Dots in the name nest; null deletes.
     ///
     /// A name of more than 128 characters or 4 segments, or one that is reserved (`predict_time`, `cog.*`), is named in
@@ -385,60 +269,4 @@ impl Job {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn records_nest_add_append_and_delete() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut job = Job::for_test(dir.path());
-        job.record("loss", 1.5, Record::Replace);
-        job.record("loss", 0.5, Record::Replace);
-        job.record("tokens", 3, Record::Increment);
-        job.record("tokens", 4, Record::Increment);
-        job.record("eval.loss", 2.0, Record::Append);
-        job.record("eval.loss", 1.0, Record::Append);
-        job.record("gone", 1, Record::Replace);
-        job.record("gone", Value::Null, Record::Replace);
-        assert_eq!(
-            Value::Object(job.records().clone()),
-            json!({"loss": 0.5, "tokens": 7, "eval": {"loss": [2.0, 1.0]}})
-        );
-    }
-
-    #[test]
-    fn bad_records_are_named_and_left_out() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut job = Job::for_test(dir.path());
-        job.record("text", "a", Record::Replace);
-        for name in ["predict_time", "cog.x", "a.b.c.d.e", "a..b", "text.inner", &"x".repeat(129)] {
-            job.record(name, 1, Record::Replace);
-        }
-        job.record("text", 1, Record::Increment);
-        assert_eq!(Value::Object(job.records().clone()), json!({"text": "a"}));
-        let log = std::fs::read_to_string(dir.path().join("log.txt")).unwrap();
-        assert_eq!(log.lines().count(), 7, "{log}");
-        assert!(log.contains("the record `cog.x` is reserved"), "{log}");
-    }
-
-    #[test]
-    fn metrics_are_one_object_a_line_and_never_invalid_json() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut job = Job::for_test(dir.path());
-        job.metric("loss", 1, 2.5);
-        job.metric("loss", 2, f64::NAN);
-        job.metric("loss", 3, f64::NEG_INFINITY);
-        let text = std::fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
-        let lines: Vec<Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(
-            lines,
-            [
-                json!({"step": 1, "loss": 2.5}),
-                json!({"step": 2, "loss": "NaN"}),
-                json!({"step": 3, "loss": "-Infinity"})
-            ]
-        );
-    }
-}
+mod tests;

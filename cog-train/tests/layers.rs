@@ -51,7 +51,10 @@ const DOORS: &[&str] = &["lib", "prelude", "private"];
 
 /// Outside crates that only some modules may name.
 const KEPT: &[(&str, &[&str])] = &[
-    ("candle_core", &["error", "device", "rng", "job", "weights", "kernels", "engine", "lib", "private"]),
+    (
+        "candle_core",
+        &["error", "device", "rng", "job", "weights", "kernels", "engine", "lib", "private"],
+    ),
     ("candle_nn", &["weights", "engine", "lib"]),
     ("clap", &["runner"]),
     ("cudarc", &["kernels", "engine"]),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::checkpoint::{Checkpoint, Checkpoints, Snapshot, folder};
 use super::data::{Batches, Loader};
@@ -67,11 +67,11 @@ pub struct Fitted {
 /// # let dir = tempfile::tempdir()?;
 /// # let mut job = Job::for_test(dir.path());
 /// // A line through points of y = 3 x + 1.
-/// let rows: Vec<[f32; 2]> = (0..64u8).map(|i| f32::from(i) / 32.0 - 1.0).map(|x| [x, 3.0 * x + 1.0]).collect();
+/// let rows: Vec<Vec<f32>> = (0..64u8).map(|i| f32::from(i) / 32.0 - 1.0).map(|x| vec![x, 3.0 * x + 1.0]).collect();
 /// let params = Params::new([("line", Tensor::zeros(2, DType::F32, job.device())?)])?;
 /// let line = params.tensors()["line"].clone();
 ///
-/// let train = Loader::new(Rows::new(rows)?, |rows, batch| Ok(Tensor::new(rows, batch.device())?))
+/// let train = Loader::new(Rows::new(rows), |rows: Vec<Vec<f32>>, batch| Ok(Tensor::new(rows, batch.device())?))
 ///     .batch(Batching::Rows(8));
 /// let plan = Plan { epochs: 20, learning_rate: 0.1, ..Plan::default() };
 /// let optimizer = Optimizer::new(Sgd::default());
@@ -91,46 +91,28 @@ pub struct Fitted {
 ///
 /// [`Error::Cancelled`] when the run was asked to stop: its state is on disk then. [`Error::Plan`], [`Error::Resume`],
 /// [`Error::Diverged`], [`Error::Checkpoint`] and [`Error::Data`] as they say; else what the author's code fails with.
+#[expect(clippy::too_many_lines, reason = "the loop reads top to bottom, in one place")]
 pub fn fit<B: Send + 'static>(
     training: Training<'_, B>,
     objective: &impl Objective<B>,
     job: &mut Job,
 ) -> anyhow::Result<Fitted> {
     let Training { plan, params, mut optimizer, train, held_out } = training;
-    plan.check()?;
-    train.check()?;
-    let steps = plan.steps(|epoch| train.steps_in(job.seed(), epoch));
-    if steps == 0 {
-        return Err(Error::Plan { reason: "there are no rows to learn from".to_owned() }.into());
-    }
+    let steps = steps(&plan, &train, held_out.is_some(), job.seed())?;
     optimizer.prepare(params)?;
-    let mut ema = plan.ema.map(Ema::new);
-    if let Some(ema) = &mut ema {
-        ema.prepare(params)?;
-    }
+    let mut ema = averages(&plan, params)?;
     if job.plan_only() {
-        let training = probe::Planned { plan: &plan, params, train: &train, steps };
-        return Err(probe::tell(&training, &mut optimizer, ema.as_mut(), objective, job)?.into());
+        let planned = probe::Planned { plan: &plan, params, train: &train, steps };
+        return Err(probe::tell(&planned, &mut optimizer, ema.as_mut(), objective, job)?.into());
     }
-
-    let data = |loader: &Loader<B>| -> Result<Value, Error> {
-        Ok(json!({"digest": loader.digest()?, "settings": loader.describe()}))
-    };
-    let held_out_data = held_out.as_ref().map(data).transpose()?.unwrap_or(Value::Null);
-    let data = [("data", data(&train)?), ("held_out", held_out_data)];
-    let run = identity(plan.describe(), &optimizer, params, data);
-    let device = params.device().clone();
-    let dir = job.dir().join(CHECKPOINTS);
+    let run = identity(&plan, &optimizer, params, &train, held_out.as_ref())?;
     let resumed = resume(job, &run, params, &mut optimizer, ema.as_mut())?;
-    let (mut state, resumed) = match resumed {
-        Some(state) => (state, true),
-        None => (State::new(&plan, params.computes_in()), false),
-    };
-    let mut checkpoints = Checkpoints::open(&dir, plan.keep)?;
-    // What is new since is saved: steps, or an evaluation.
-    let mut saved_at = resumed.then_some((state.step, state.evaluated_at));
+    // A checkpoint is of its step and its last evaluation.
+    let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
+    let mut state = resumed.unwrap_or_else(|| State::new(&plan, params.computes_in()));
+    let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), plan.keep)?;
+    let mut records = Records::new(state.step, params.device());
     let mut batches: Option<Batches<B>> = None;
-    let mut records = Records::new(state.step, &device);
 
     loop {
         let last = state.step == steps || state.stopped_early;
@@ -144,7 +126,7 @@ pub fn fit<B: Send + 'static>(
             && state.evaluated_at != Some(state.step)
         {
             swap(ema.as_mut(), params)?;
-            let scores = evaluate(held_out, objective, &device, &mut state.micro, job);
+            let scores = evaluate(held_out, objective, params.device(), &mut state.micro, job);
             swap(ema.as_mut(), params)?;
             // `None`: asked to stop; what follows sees to it.
             if let Some(scores) = scores? {
@@ -159,16 +141,10 @@ pub fn fit<B: Send + 'static>(
         let asked = job.save_requested();
         let due = asked || last || cancelled || best || plan.save.is_due(state.step, epoch_ended);
         let now = Some((state.step, state.evaluated_at));
-        if due && saved_at != now {
-            let mut files = BTreeMap::from([
-                (WEIGHTS.to_owned(), trained(params)),
-                (OPTIMIZER.to_owned(), optimizer.state()),
-            ]);
-            files.extend(ema.as_ref().map(|ema| (EMA.to_owned(), ema.state())));
-            let saved = Saved { state: state.clone(), run: run.clone(), marks: job.marks()? };
-            let saved = serde_json::to_value(saved).map_err(anyhow::Error::from)?;
-            checkpoints.save(Snapshot { step: state.step, state: saved, files, best })?;
-            saved_at = now;
+        if due && saved != now {
+            let tensors = tensors(params, &optimizer, ema.as_ref());
+            checkpoints.save(snapshot(&state, &run, tensors, best, job)?)?;
+            saved = now;
         }
         if asked || last || cancelled {
             checkpoints.finish()?;
@@ -185,12 +161,15 @@ pub fn fit<B: Send + 'static>(
 
         // one step: micro-batches -> gradients -> finite? -> clip -> update
         let stream = batches.get_or_insert_with(|| {
-            train.start(job.seed(), state.position, state.micro, &device)
+            train.start(job.seed(), state.position, state.micro, params.device())
         });
         let batch = match stream.next() {
-            Ok(batch) => batch.ok_or_else(|| Error::Plan { reason: "the data has ended".to_owned() })?,
+            Ok(batch) => {
+                batch.ok_or_else(|| Error::Plan { reason: "the data has ended".to_owned() })?
+            }
             Err(error) if memory::is_short(&error) => {
-                state.micro = Some(memory::smaller(state.micro.unwrap_or(train.most_rows()), error, job)?);
+                state.micro =
+                    Some(memory::smaller(state.micro.unwrap_or(train.most_rows()), error, job)?);
                 batches = None;
                 continue;
             }
@@ -204,8 +183,8 @@ pub fn fit<B: Send + 'static>(
             optimizer: &mut optimizer,
             ema: ema.as_mut(),
         };
-        let stats = match step::run(&mut parts, &mut state, &batch, rate, job)? {
-            Outcome::Done(stats) => stats,
+        let done = match step::run(&mut parts, &mut state, &batch, rate, job)? {
+            Outcome::Done(done) => done,
             Outcome::Cancelled => continue,
             Outcome::OutOfMemory(error) => {
                 let largest = batch.parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
@@ -215,40 +194,56 @@ pub fn fit<B: Send + 'static>(
             }
         };
 
-        // once in a while: report
+        // report
         if batch.at.batch == 0 {
             state.epoch = Mean::default();
         }
-        if stats.skipped.is_none() {
-            state.epoch.add(stats.sum, stats.weight);
+        if done.skipped.is_none() {
+            state.epoch.add(done.sum, done.weight);
         }
         let rows = (batch.rows.len(), batch.tokens, batch.waited);
-        records.step(job, (state.step, steps), &stats, rate, rows);
-        report::skipped(job, &plan, &state, &stats, &batch.rows, &train)?;
+        records.step(job, (state.step, steps), &done, rate, rows);
+        report::skipped(job, &plan, &state, &done, &batch.rows, &train)?;
         state.position = batch.next;
         if state.position.batch == 0 {
             report::epoch(job, batch.at.epoch + 1, &plan, &state);
         }
     }
 
-    let fitted = Fitted {
-        steps: state.step,
-        loss: state.epoch.value().unwrap_or(f64::NAN),
-        before: state.before,
-        after: state.after,
-        best: state.best,
-        stopped_early: state.stopped_early,
-    };
     drop(batches);
     match state.best {
         Some(best) if plan.restore_best && best.step != state.step => {
+            let place = job.dir().join(CHECKPOINTS).join(folder(best.step));
             let file = if ema.is_some() { EMA } else { WEIGHTS };
-            let checkpoint = Checkpoint::open(&dir.join(folder(best.step)))?;
-            put_back(params, &checkpoint.tensors(file, &device)?, &checkpoint)?;
+            put_back(params, &Checkpoint::open(&place)?, file)?;
         }
         _ => swap(ema.as_mut(), params)?,
     }
-    Ok(fitted)
+    Ok(Fitted::of(state))
+}
+
+/// Looks at the plan and the data; how many steps there will be.
+fn steps<B: Send + 'static>(
+    plan: &Plan,
+    train: &Loader<B>,
+    measured: bool,
+    seed: u64,
+) -> Result<u64, Error> {
+    plan.check()?;
+    if !measured && (plan.patience.is_some() || plan.restore_best) {
+        let reason =
+            "the plan's `patience` and `restore_best` need held-out rows, and there are none";
+        return Err(Error::Plan { reason: reason.to_owned() });
+    }
+    train.check()?;
+    Ok(plan.steps(|epoch| train.steps_in(seed, epoch)))
+}
+
+fn averages(plan: &Plan, params: &Params) -> Result<Option<Ema>, Error> {
+    let Some(decay) = plan.ema else { return Ok(None) };
+    let mut ema = Ema::new(decay);
+    ema.prepare(params)?;
+    Ok(Some(ema))
 }
 
 /// Puts averages in the place of the weights, and back.
@@ -256,8 +251,40 @@ fn swap(ema: Option<&mut Ema>, params: &Params) -> Result<(), Error> {
     ema.map_or(Ok(()), |ema| ema.swap(params))
 }
 
-/// What a checkpoint holds of the parameters: frozen ones are the author's to bring.
-fn trained(params: &Params) -> BTreeMap<String, Tensor> {
-    let tensor = |(name, param): (&str, &Param)| (name.to_owned(), param.master().as_detached_tensor());
-    params.trainable().map(tensor).collect()
+/// The tensors of a checkpoint. Frozen parameters are not among them: they are the author's to bring.
+fn tensors(params: &Params, optimizer: &Optimizer, ema: Option<&Ema>) -> Files {
+    let tensor =
+        |(name, param): (&str, &Param)| (name.to_owned(), param.master().as_detached_tensor());
+    let mut files = BTreeMap::from([
+        (WEIGHTS.to_owned(), params.trainable().map(tensor).collect()),
+        (OPTIMIZER.to_owned(), optimizer.state()),
+    ]);
+    files.extend(ema.map(|ema| (EMA.to_owned(), ema.state())));
+    files
+}
+
+type Files = BTreeMap<String, BTreeMap<String, Tensor>>;
+
+fn snapshot(
+    state: &State,
+    run: &Map<String, Value>,
+    files: Files,
+    best: bool,
+    job: &mut Job,
+) -> anyhow::Result<Snapshot> {
+    let saved = Saved { state: state.clone(), run: run.clone(), marks: job.marks()? };
+    Ok(Snapshot { step: state.step, state: serde_json::to_value(saved)?, files, best })
+}
+
+impl Fitted {
+    fn of(state: State) -> Self {
+        Self {
+            steps: state.step,
+            loss: state.epoch.value().unwrap_or(f64::NAN),
+            before: state.before,
+            after: state.after,
+            best: state.best,
+            stopped_early: state.stopped_early,
+        }
+    }
 }

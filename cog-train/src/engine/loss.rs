@@ -31,8 +31,9 @@ impl Loss {
     ///
     /// [`Error::Plan`] when the tensor has more than one element.
     #[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^53 targets")]
+    #[expect(clippy::needless_pass_by_value, reason = "callers have it for this alone")]
     pub fn sum(sum: Tensor, weight: usize) -> Result<Self, Error> {
-        Self::weighted(sum, weight as f64)
+        Self::weighted(&sum, weight as f64)
     }
 
     /// From the mean over `weight` targets, a tensor with one element.
@@ -42,7 +43,7 @@ impl Loss {
     /// [`Error::Plan`] when the tensor has more than one element.
     #[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^53 targets")]
     pub fn mean(mean: &Tensor, weight: usize) -> Result<Self, Error> {
-        Self::weighted((mean.to_dtype(DType::F32)? * weight as f64)?, weight as f64)
+        Self::weighted(&(mean.to_dtype(DType::F32)? * weight as f64)?, weight as f64)
     }
 
     /// From a sum in which targets count by weights of their own that add up to `weight`.
@@ -50,7 +51,7 @@ impl Loss {
     /// # Errors
     ///
     /// [`Error::Plan`] when the tensor has more than one element.
-    pub fn weighted(sum: Tensor, weight: f64) -> Result<Self, Error> {
+    pub fn weighted(sum: &Tensor, weight: f64) -> Result<Self, Error> {
         if sum.elem_count() != 1 {
             return Err(Error::Plan {
                 reason: format!(

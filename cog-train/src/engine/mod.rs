@@ -4,12 +4,12 @@
 //! and no arguments. Everything periodic or countable is a pure function; what changes is in one state that a
 //! checkpoint holds whole, so that a resumed run is the same run, bit for bit.
 
+mod audit;
 pub mod checkpoint;
 pub mod data;
-mod gradients;
-mod audit;
 mod evaluate;
 mod fit;
+mod gradients;
 mod loss;
 mod memory;
 mod objective;

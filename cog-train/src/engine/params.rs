@@ -188,9 +188,9 @@ impl Params {
     /// computed for their gradients.
     #[must_use]
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
-        let tensor = |param: &Param| match param.trainable {
-            true => param.compute().as_tensor().clone(),
-            false => param.compute().as_detached_tensor(),
+        let tensor = |param: &Param| {
+            let tensor = param.compute().as_tensor();
+            if param.trainable { tensor.clone() } else { tensor.detach() }
         };
         self.params.iter().map(|(name, param)| (name.clone(), tensor(param))).collect()
     }

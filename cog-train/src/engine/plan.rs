@@ -121,6 +121,10 @@ impl Plan {
             ))
         } else if self.patience == Some(0) {
             wrong("the plan's `patience` is 0, and at least 1 evaluation is needed")
+        } else if self.restore_best && !self.keep.best {
+            wrong(
+                "the plan's `restore_best` needs the best checkpoint, and its `keep` has `best: false`",
+            )
         } else if self.most_skips == 0 {
             wrong("the plan's `most_skips` is 0, and at least 1 is needed")
         } else {
@@ -200,7 +204,7 @@ mod tests {
         let due = |every: Every| -> Vec<u64> {
             (0..9).filter(|step| every.is_due(*step, step % 4 == 0)).collect()
         };
-        assert_eq!(due(Every::End), []);
+        assert!(due(Every::End).is_empty());
         assert_eq!(due(Every::Steps(3)), [3, 6]);
         assert_eq!(due(Every::Steps(1)), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(due(Every::Epoch), [4, 8]);
@@ -218,6 +222,10 @@ mod tests {
             ("every 0 steps", Plan { save: Every::Steps(0), ..plan.clone() }),
             ("ema", Plan { ema: Some(1.0), ..plan.clone() }),
             ("patience", Plan { patience: Some(0), ..plan.clone() }),
+            (
+                "restore_best",
+                Plan { restore_best: true, keep: Keep { last: 1, best: false }, ..plan.clone() },
+            ),
             ("most_skips", Plan { most_skips: 0, ..plan.clone() }),
         ] {
             let error = plan.check().unwrap_err().to_string();

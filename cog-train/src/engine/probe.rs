@@ -57,7 +57,8 @@ pub(super) fn tell<B: Send + 'static>(
     ));
 
     let state_of = |tensors: usize| 4 * tensors as u64;
-    let optimizer_state: usize = optimizer.state().values().map(|slot| slot.elem_count()).sum();
+    let optimizer_state: usize =
+        optimizer.state().values().map(candle_core::Tensor::elem_count).sum();
     let averages = if ema.is_some() { trained } else { 0 };
     let snapshot = 4 * (trained + averages) + state_of(optimizer_state);
     let mut state = State::new(plan, params.computes_in());
@@ -72,13 +73,8 @@ pub(super) fn tell<B: Send + 'static>(
         base = memory::resident();
         memory::forget_peak();
         let start = Instant::now();
-        let mut parts = Parts {
-            params,
-            objective,
-            clip: plan.clip,
-            optimizer,
-            ema: ema.as_deref_mut(),
-        };
+        let mut parts =
+            Parts { params, objective, clip: plan.clip, optimizer, ema: ema.as_deref_mut() };
         match step::run(&mut parts, &mut state, &batch, 0.0, job)? {
             Outcome::Done(_) => *time = start.elapsed(),
             Outcome::Cancelled => return Ok(Error::Cancelled),
@@ -189,7 +185,11 @@ fn in_time(step: Duration, steps: u64, job: &mut Job) {
 
 /// `2 h 05 min`, `3 min 20 s`, `12 s`.
 fn duration(seconds: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole seconds, positive")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole seconds, positive"
+    )]
     let seconds = seconds.ceil() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),

@@ -95,12 +95,14 @@ mod tests {
     fn gradients(blocks: usize, kept: bool) -> (Vec<Vec<u8>>, f32) {
         let device = Device::Cpu;
         let draw = |at, shape: &[usize]| {
-            let tensor = Rng::new(1, "test").at(at).normal_tensor(shape, 0.0, 0.3, DType::F32, &device);
+            let tensor =
+                Rng::new(1, "test").at(at).normal_tensor(shape, 0.0, 0.3, DType::F32, &device);
             Var::from_tensor(&tensor.unwrap()).unwrap()
         };
         let (embedding, head) = (draw(0, &[11, 16]), draw(99, &[16, 11]));
-        let weights: Vec<(Var, Var)> =
-            (0..blocks as u64).map(|at| (draw(2 * at + 1, &[16, 32]), draw(2 * at + 2, &[32, 16]))).collect();
+        let weights: Vec<(Var, Var)> = (0..blocks as u64)
+            .map(|at| (draw(2 * at + 1, &[16, 32]), draw(2 * at + 2, &[32, 16])))
+            .collect();
         let tokens = Tensor::new(&[3u32, 1, 4, 1, 5, 9, 2, 6], &device).unwrap();
         let pass = Pass::training(7, 3, 0);
         let mut x = embedding.index_select(&tokens, 0).unwrap();

@@ -19,8 +19,12 @@ pub(super) fn evaluation(job: &mut Job, step: u64, scores: &BTreeMap<String, f64
         .map(|(name, score)| (format!("held_out_{name}"), json_number(*score)))
         .collect();
     job.step(step, &values);
-    let text: Vec<String> =
-        scores.iter().map(|(name, score)| format!("{name} {}", short(*score))).collect();
+    let (loss, others): (Vec<_>, Vec<_>) = scores.iter().partition(|(name, _)| *name == "loss");
+    let text: Vec<String> = loss
+        .into_iter()
+        .chain(others)
+        .map(|(name, score)| format!("{name} {}", short(*score)))
+        .collect();
     let when = if step == 0 { "before the first step".to_owned() } else { format!("step {step}") };
     job.line(format_args!("{when}: held-out {}", text.join(", ")));
 }
@@ -40,14 +44,14 @@ pub(super) fn skipped<B: Send + 'static>(
     job: &mut Job,
     plan: &Plan,
     state: &State,
-    stats: &Stats,
+    done: &Stats,
     rows: &[u32],
     train: &Loader<B>,
 ) -> Result<(), Error> {
     /// The most rows that are named.
     const SHOWN: usize = 8;
     let step = state.step;
-    match stats.skipped {
+    match done.skipped {
         None => return Ok(()),
         Some(Skip::Empty) => {
             job.line(format_args!("step {step} is skipped: its rows have nothing to learn"));
@@ -60,10 +64,10 @@ pub(super) fn skipped<B: Send + 'static>(
         }
         Some(Skip::NotFinite) => {}
     }
-    let what = if stats.sum.is_finite() {
-        format!("the gradient is {}", stats.norm)
+    let what = if done.sum.is_finite() {
+        format!("the gradient is {}", done.norm)
     } else {
-        format!("the loss is {}", stats.sum)
+        format!("the loss is {}", done.sum)
     };
     let mut places: Vec<String> = rows.iter().take(SHOWN).map(|row| train.place(*row)).collect();
     if rows.len() > SHOWN {

@@ -1,13 +1,13 @@
 //! Going on with a run: the newest checkpoint that verifies, and whether it is a checkpoint of the same run.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::checkpoint::{Checkpoint, Found, newest};
+use super::data::Loader;
 use super::optim::{Ema, Optimizer};
 use super::params::Params;
+use super::plan::Plan;
 use super::state::State;
 use crate::error::Error;
 use crate::job::{Job, Marks};
@@ -28,12 +28,20 @@ pub(super) struct Saved {
 }
 
 /// What makes a run this run: plan, optimizer, data, the parameters' names and shapes.
-pub(super) fn identity(
-    plan: Value,
+///
+/// # Errors
+///
+/// What reading the data fails with.
+pub(super) fn identity<B: Send + 'static>(
+    plan: &Plan,
     optimizer: &Optimizer,
     params: &Params,
-    data: [(&str, Value); 2],
-) -> Map<String, Value> {
+    train: &Loader<B>,
+    held_out: Option<&Loader<B>>,
+) -> Result<Map<String, Value>, Error> {
+    let data = |loader: &Loader<B>| -> Result<Value, Error> {
+        Ok(json!({"digest": loader.digest()?, "settings": loader.describe()}))
+    };
     let shapes: Map<String, Value> = params
         .iter()
         .map(|(name, param)| {
@@ -42,12 +50,13 @@ pub(super) fn identity(
         })
         .collect();
     let mut run = Map::new();
-    run.insert("plan".to_owned(), plan);
+    run.insert("plan".to_owned(), plan.describe());
     run.insert("optimizer".to_owned(), optimizer.describe());
     run.insert("precision".to_owned(), params.computes_in().name().into());
     run.insert("parameters".to_owned(), shapes.into());
-    run.extend(data.map(|(name, value)| (name.to_owned(), value)));
-    run
+    run.insert("data".to_owned(), data(train)?);
+    run.insert("held_out".to_owned(), held_out.map(data).transpose()?.unwrap_or(Value::Null));
+    Ok(run)
 }
 
 /// The state to go on from, when the run is resumed and there is a checkpoint of it; tensors and files are put back.
@@ -72,12 +81,11 @@ pub(super) fn resume(
         job.forget_earlier()?;
         return Ok(None);
     };
-    let saved: Saved = serde_json::from_value(checkpoint.state().clone()).map_err(|error| {
-        Error::Checkpoint {
+    let saved: Saved =
+        serde_json::from_value(checkpoint.state().clone()).map_err(|error| Error::Checkpoint {
             place: checkpoint.path().display().to_string(),
             reason: format!("its state cannot be read: {error}"),
-        }
-    })?;
+        })?;
     let differences = differences(&saved.run, run);
     if !differences.is_empty() {
         let text = differences.join("\n  ");
@@ -93,7 +101,11 @@ pub(super) fn resume(
     }
     restore(&checkpoint, params, optimizer, ema)?;
     job.rewind(&saved.marks)?;
-    job.note(format_args!("going on from step {} (`{}`)", saved.state.step, checkpoint.path().display()));
+    job.note(format_args!(
+        "going on from step {} (`{}`)",
+        saved.state.step,
+        checkpoint.path().display()
+    ));
     Ok(Some(saved.state))
 }
 
@@ -104,7 +116,7 @@ fn restore(
     ema: Option<&mut Ema>,
 ) -> Result<(), Error> {
     let device = params.device();
-    put_back(params, &checkpoint.tensors(WEIGHTS, device)?, checkpoint)?;
+    put_back(params, checkpoint, WEIGHTS)?;
     optimizer.restore(checkpoint.tensors(OPTIMIZER, device)?)?;
     if let Some(ema) = ema {
         ema.restore(checkpoint.tensors(EMA, device)?)?;
@@ -112,12 +124,10 @@ fn restore(
     Ok(())
 }
 
-/// Writes a checkpoint's tensors into the parameters of the same names. Frozen parameters are not in checkpoints.
-pub(super) fn put_back(
-    params: &Params,
-    tensors: &BTreeMap<String, candle_core::Tensor>,
-    checkpoint: &Checkpoint,
-) -> Result<(), Error> {
+/// Writes the tensors of a checkpoint's file into the parameters of the same names. Frozen parameters are not in
+/// checkpoints.
+pub(super) fn put_back(params: &Params, checkpoint: &Checkpoint, file: &str) -> Result<(), Error> {
+    let tensors = checkpoint.tensors(file, params.device())?;
     for (name, param) in params.trainable() {
         let tensor = tensors.get(name).filter(|it| it.dims() == param.master().dims());
         let Some(tensor) = tensor else {

@@ -32,6 +32,11 @@ impl Scale {
         self.value
     }
 
+    /// Whether the loss is scaled at all.
+    pub(super) fn is_dynamic(self) -> bool {
+        self.dynamic
+    }
+
     /// What a sum over `weight` targets is multiplied with: the scale is for a mean, whose gradients are about as large
     /// whatever the size of the batch.
     pub(super) fn of_sum(self, weight: f64) -> f64 {
@@ -63,6 +68,8 @@ impl Scale {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::float_cmp, reason = "powers of two are exact")]
+
     use super::*;
 
     #[test]
@@ -77,7 +84,8 @@ mod tests {
     #[test]
     fn a_sum_is_scaled_by_less_than_a_mean() {
         let scale = Scale::new(Precision::F16);
-        for (weight, factor) in [(1.0, FIRST), (2.0, FIRST / 2.0), (3.0, FIRST / 4.0), (0.0, FIRST)] {
+        for (weight, factor) in [(1.0, FIRST), (2.0, FIRST / 2.0), (3.0, FIRST / 4.0), (0.0, FIRST)]
+        {
             assert_eq!(scale.of_sum(weight), factor);
         }
         assert_eq!(Scale::new(Precision::F32).of_sum(3.0), 1.0);

@@ -124,7 +124,14 @@ mod tests {
         }
         assert_eq!(
             seen,
-            [(true, false), (true, false), (false, false), (true, false), (false, false), (false, true)]
+            [
+                (true, false),
+                (true, false),
+                (false, false),
+                (true, false),
+                (false, false),
+                (false, true)
+            ]
         );
         assert_eq!(state.best, Some(Best { step: 3, loss: 1.8 }));
         assert_eq!((state.before["loss"], state.after["loss"]), (3.0, 1.75));

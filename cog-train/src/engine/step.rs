@@ -73,7 +73,13 @@ pub(super) fn run<B, O: Objective<B>>(
             return Ok(Outcome::Cancelled);
         }
         let pass = Pass::training(job.seed(), state.step, number);
-        match backward(parts.params, parts.objective, &part.batch, &pass, (state.scale, &mut factor)) {
+        match backward(
+            parts.params,
+            parts.objective,
+            &part.batch,
+            &pass,
+            (state.scale, &mut factor),
+        ) {
             Ok((part_sum, part_weight, part_gradients)) => {
                 sum += part_sum;
                 weight += part_weight;
@@ -125,10 +131,10 @@ fn backward<B>(
     let loss = objective.loss(batch, pass)?;
     // One for all parts of the step, so that their gradients add up.
     let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
-    let mut store = if factor == 1.0 {
-        pass.backward(loss.tensor())?
-    } else {
+    let mut store = if scale.is_dynamic() {
         pass.backward(&(loss.tensor() * factor).map_err(Error::from)?)?
+    } else {
+        pass.backward(loss.tensor())?
     };
     let gradients = Gradients::take(params, &mut store)?;
     Ok((loss.value()?, loss.weight(), gradients))

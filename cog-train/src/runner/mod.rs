@@ -7,6 +7,7 @@ mod answer;
 mod app;
 mod args;
 mod bring;
+mod changes;
 mod clock;
 mod cog_yaml;
 mod earlier;

@@ -180,8 +180,7 @@ impl Left {
         let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
         let text = |name: &str| String::from_utf8(read(name)).unwrap();
         let metrics = text("metrics.jsonl");
-        let metrics: Vec<&str> =
-            metrics.lines().filter(|line| !line.contains("\"time/")).collect();
+        let metrics: Vec<&str> = metrics.lines().filter(|line| !line.contains("\"time/")).collect();
         let mut checkpoints = Vec::new();
         let mut states = Vec::new();
         let mut folders: Vec<_> = std::fs::read_dir(dir.join("checkpoints"))

@@ -1,5 +1,12 @@
 //! What a training promises, on a network that is small enough to be stopped at every step.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    reason = "small numbers, and equality that is meant"
+)]
+
 mod job;
 mod laws;
 mod resume;

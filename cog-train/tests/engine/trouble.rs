@@ -117,7 +117,7 @@ fn parameters_without_a_gradient_are_named() {
         let x = candle_nn::ops::softmax_last_dim(&x)?.matmul(&tensors["behind"])?;
         Ok(Loss::sum(x.sqr()?.sum_all()?, 2)?)
     };
-    let error = run(temp.path(), &params, vec![1.0, 2.0], Plan::default(), &loss).unwrap_err();
+    let error = run(temp.path(), &params, vec![1.0, 2.0], Plan::default(), loss).unwrap_err();
     let text = error.to_string();
     assert!(
         text.starts_with("step 1: 1 of 2 trained parameters get no gradient: `before`\nhint: "),
@@ -132,7 +132,7 @@ fn parameters_without_a_gradient_are_named() {
         let x = candle_nn::ops::softmax_last_dim(&x)?.matmul(&tensors["behind"])?;
         Ok(Loss::sum(x.sqr()?.sum_all()?, 2)?)
     };
-    run(&temp.path().join("frozen"), &params, vec![1.0, 2.0], Plan::default(), &loss).unwrap();
+    run(&temp.path().join("frozen"), &params, vec![1.0, 2.0], Plan::default(), loss).unwrap();
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_gradient_that_stays_zero_is_named_and_one_that_begins_late_is_not() {
         Ok(Loss::sum(product.sqr()?.sum_all()?, 2)?)
     };
     let plan = Plan { epochs: 10, learning_rate: 0.1, ..Plan::default() };
-    run(temp.path(), &params, vec![1.0, 2.0], plan.clone(), &loss).unwrap();
+    run(temp.path(), &params, vec![1.0, 2.0], plan.clone(), loss).unwrap();
 
     let params = Params::new([("a", ones()), ("dead", ones())]).unwrap();
     let tensors = params.tensors();
@@ -156,9 +156,11 @@ fn a_gradient_that_stays_zero_is_named_and_one_that_begins_late_is_not() {
         let dead = (&tensors["dead"] - 100.0)?.relu()?;
         Ok(Loss::sum(((&tensors["a"] - rows)?.sqr()? + dead)?.sum_all()?, 2)?)
     };
-    let error = run(&temp.path().join("dead"), &params, vec![1.0, 2.0], plan, &loss).unwrap_err();
+    let error = run(&temp.path().join("dead"), &params, vec![1.0, 2.0], plan, loss).unwrap_err();
     assert!(
-        error.to_string().contains("1 of 2 trained parameters get a gradient of zero at every step: `dead`"),
+        error
+            .to_string()
+            .contains("1 of 2 trained parameters get a gradient of zero at every step: `dead`"),
         "{error}"
     );
 }
@@ -188,6 +190,8 @@ fn what_does_not_go_together_is_refused_before_the_first_step() {
         error.to_string()
     };
     assert_eq!(refused(vec![], Plan::default()), "the data has no rows");
+    let patient = Plan { patience: Some(1), ..Plan::default() };
+    assert!(refused(vec![1.0], patient).contains("need held-out rows"));
     assert!(refused(vec![1.0], Plan { epochs: 0, ..Plan::default() }).contains("`epochs`"));
     let error = Params::new(params.masters()).unwrap().freeze("nothing*").unwrap_err().to_string();
     assert_eq!(

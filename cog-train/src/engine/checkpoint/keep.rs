@@ -36,10 +36,7 @@ impl Keep {
     pub fn stays(self, there: impl IntoIterator<Item = (u64, bool)>, saved: u64) -> BTreeSet<u64> {
         let (mut mine, mut stays, mut best) = (BTreeSet::from([saved]), BTreeSet::new(), None);
         for (step, was_best) in there {
-            match step <= saved {
-                true => mine.insert(step),
-                false => stays.insert(step),
-            };
+            if step <= saved { &mut mine } else { &mut stays }.insert(step);
             if was_best && step <= saved {
                 best = best.max(Some(step));
             }

@@ -187,10 +187,10 @@ fn check(disk: &dyn Disk, path: &Path, name: &str, part: &Part) -> Result<(), St
             Err(error) => return Err(failed()(error)),
         }
     }
-    match hex(digest.finalize()) == part.sha256 {
-        true => Ok(()),
-        false => Err(format!("`{name}` is damaged: its digest is not the manifest's")),
+    if hex(digest.finalize()) != part.sha256 {
+        return Err(format!("`{name}` is damaged: its digest is not the manifest's"));
     }
+    Ok(())
 }
 
 fn cannot_read(name: &str) -> impl FnOnce(io::Error) -> String {

@@ -127,12 +127,11 @@ fn a_snapshot_is_a_copy() {
     // The second save goes into the memory of the first, the third finds it too small.
     for (step, values) in [(1, vec![1_f32, 2.0]), (2, vec![3.0, 4.0]), (3, vec![5.0, 6.0, 7.0])] {
         let value = Tensor::new(&*values, &Device::Cpu).unwrap();
-        let tensor = match step {
-            3 => value.copy().unwrap(),
-            _ => {
-                var.set(&value).unwrap();
-                var.as_tensor().clone()
-            }
+        let tensor = if step == 3 {
+            value.copy().unwrap()
+        } else {
+            var.set(&value).unwrap();
+            var.as_tensor().clone()
         };
         let files =
             Files::from([("weights".to_owned(), BTreeMap::from([("w".to_owned(), tensor)]))]);

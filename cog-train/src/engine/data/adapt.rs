@@ -156,6 +156,9 @@ impl<D: Dataset> Dataset for WithTokens<D> {
     }
 }
 
+/// Train, held out.
+pub type Split<D> = (Subset<Arc<D>>, Subset<Arc<D>>);
+
 /// Puts a `share` of the rows aside to measure on, and gives (train, held out), each in the order of the data. At least
 /// one row is on each side. Which ones is a function of their number, the share and the `seed` alone: pass a fixed seed,
 /// not the run's, so that runs with different seeds measure on the same rows.
@@ -177,11 +180,7 @@ impl<D: Dataset> Dataset for WithTokens<D> {
     clippy::cast_sign_loss,
     reason = "a share of a number of rows"
 )]
-pub fn split<D: Dataset>(
-    dataset: D,
-    share: f64,
-    seed: u64,
-) -> Result<(Subset<Arc<D>>, Subset<Arc<D>>), Error> {
+pub fn split<D: Dataset>(dataset: D, share: f64, seed: u64) -> Result<Split<D>, Error> {
     let count = dataset.len();
     if !(share > 0.0 && share < 1.0) {
         return Err(Error::Plan {

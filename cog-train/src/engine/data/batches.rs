@@ -246,14 +246,11 @@ fn work<B>(shared: &Shared<B>, source: &dyn Source<B>, making: &Making) {
         let (number, task) = lock(&shared.cursor).take();
         let step = task.map(|task| make(source, making, task, &shared.stop));
         let mut state = lock(&shared.state);
-        match step {
-            Some(step) => {
-                state.done.insert(number, step);
-            }
-            None => {
-                state.end = Some(number);
-                shared.room.notify_all();
-            }
+        if let Some(step) = step {
+            state.done.insert(number, step);
+        } else {
+            state.end = Some(number);
+            shared.room.notify_all();
         }
         shared.ready.notify_all();
     }

@@ -302,7 +302,9 @@ mod tests {
             let rows: Vec<Row> = (7..).zip(&names).map(|(age, name)| Row { name: name.clone(), age }).collect();
             let end = if crlf { ::csv::Terminator::CRLF } else { ::csv::Terminator::Any(b'\n') };
             let mut writer = ::csv::WriterBuilder::new().terminator(end).from_writer(Vec::new());
-            rows.iter().for_each(|row| writer.serialize(row).unwrap());
+            for row in &rows {
+                writer.serialize(row).unwrap();
+            }
             let bytes = writer.into_inner().unwrap();
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("a.csv");

@@ -134,7 +134,7 @@ type Write<T> = Box<dyn Fn(&T) -> Result<Vec<u8>, String> + Send + Sync>;
 
 /// Rows in memory.
 pub struct Rows<T> {
-    rows: Vec<T>,
+    items: Vec<T>,
     name: String,
     write: Write<T>,
 }
@@ -159,7 +159,7 @@ impl<T: Clone + Send + Sync + 'static> Rows<T> {
         rows: Vec<T>,
         write: impl Fn(&T) -> Result<Vec<u8>, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { rows, name: "memory".to_owned(), write: Box::new(write) }
+        Self { items: rows, name: "memory".to_owned(), write: Box::new(write) }
     }
 
     /// With a name for errors, where `memory` is not enough.
@@ -173,12 +173,12 @@ impl<T: Clone + Send + Sync + 'static> Dataset for Rows<T> {
     type Item = T;
 
     fn len(&self) -> usize {
-        self.rows.len()
+        self.items.len()
     }
 
     fn item(&self, index: usize) -> Result<T, Error> {
-        let row = self.rows.get(index).cloned();
-        row.ok_or_else(|| missing(&self.name, index, self.rows.len()))
+        let row = self.items.get(index).cloned();
+        row.ok_or_else(|| missing(&self.name, index, self.items.len()))
     }
 
     fn place(&self, index: usize) -> String {
@@ -187,7 +187,7 @@ impl<T: Clone + Send + Sync + 'static> Dataset for Rows<T> {
 
     fn digest(&self) -> Result<String, Error> {
         let mut hash = Hash::default();
-        for (index, row) in self.rows.iter().enumerate() {
+        for (index, row) in self.items.iter().enumerate() {
             let written = (self.write)(row)
                 .map_err(|reason| Error::Data { place: self.place(index), reason })?;
             hash.piece(&written);

@@ -56,7 +56,9 @@ mod tests {
         assert_eq!(hash.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         let of = |pieces: [&[u8]; 2]| {
             let mut hash = Hash::default();
-            pieces.into_iter().for_each(|piece| hash.piece(piece));
+            for piece in pieces {
+                hash.piece(piece);
+            }
             hash.hex()
         };
         assert_ne!(of([b"ab", b"c"]), of([b"a", b"bc"]));

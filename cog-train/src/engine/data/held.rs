@@ -142,7 +142,11 @@ impl Held {
         if now.len() != self.size {
             return Err(Error::Data {
                 place: self.name.clone(),
-                reason: format!("it has {} bytes, and had {} when it was opened", now.len(), self.size),
+                reason: format!(
+                    "it has {} bytes, and had {} when it was opened",
+                    now.len(),
+                    self.size
+                ),
             });
         }
         let mut known = self.modified.lock().unwrap_or_else(PoisonError::into_inner);

@@ -95,7 +95,9 @@ mod tests {
         fn lines_are_those_that_were_pushed(steps in prop::collection::vec(1u64..4, 1..60)) {
             let mut index = Index::default();
             let lines: Vec<u64> = steps.iter().scan(0, |line, step| { *line += step; Some(*line) }).collect();
-            lines.iter().for_each(|line| index.push(line * 10, *line));
+            for line in &lines {
+                index.push(line * 10, *line);
+            }
             for (row, line) in lines.iter().enumerate() {
                 prop_assert_eq!(index.line(row), *line);
                 let end = lines.get(row + 1).map_or(9999, |line| line * 10);

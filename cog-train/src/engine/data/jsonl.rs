@@ -112,7 +112,9 @@ mod tests {
         let path = dir.path().join("train.jsonl");
         std::fs::write(&path, bytes).unwrap();
         let folder = format!("{}/", dir.path().display());
-        let check = |row: &Text| if row.text.is_empty() { Err("`text` is empty".to_owned()) } else { Ok(()) };
+        let check = |row: &Text| {
+            if row.text.is_empty() { Err("`text` is empty".to_owned()) } else { Ok(()) }
+        };
         Jsonl::open_checked(&path, &CancelToken::new(), check)
             .map_err(|error| error.to_string().replace(&folder, ""))
     }
@@ -125,10 +127,12 @@ mod tests {
 
     #[test]
     fn marks_blanks_and_line_ends_are_no_content() {
-        let bytes = "\u{feff}{\"text\": \"a\"}\r\n\r\n \n{\"text\": \"\u{e4}\"}\n\n{\"text\": \"c\"}";
+        let bytes =
+            "\u{feff}{\"text\": \"a\"}\r\n\r\n \n{\"text\": \"\u{e4}\"}\n\n{\"text\": \"c\"}";
         let rows = texts(bytes.as_bytes());
         let expected = [("a", 1), ("\u{e4}", 4), ("c", 6)];
-        let expected = expected.map(|(text, line)| (text.to_owned(), format!("train.jsonl line {line}")));
+        let expected =
+            expected.map(|(text, line)| (text.to_owned(), format!("train.jsonl line {line}")));
         assert_eq!(rows, expected);
         assert_eq!(texts(b"\n\n{\"text\": \"a\"}\n")[0].1, "train.jsonl line 3");
     }
@@ -163,9 +167,14 @@ mod tests {
     fn a_long_line_is_told_and_not_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("long.txt");
-        std::fs::write(&path, format!("short\n{}\nshort\n1234567890\n", "x".repeat(200_000))).unwrap();
-        let error = Lines::open(&path, 10, &CancelToken::new(), |_| Ok(())).unwrap_err().to_string();
-        assert!(error.ends_with("1 row cannot be used\n  line 2: it is longer than 10 bytes"), "{error}");
+        std::fs::write(&path, format!("short\n{}\nshort\n1234567890\n", "x".repeat(200_000)))
+            .unwrap();
+        let error =
+            Lines::open(&path, 10, &CancelToken::new(), |_| Ok(())).unwrap_err().to_string();
+        assert!(
+            error.ends_with("1 row cannot be used\n  line 2: it is longer than 10 bytes"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -176,9 +185,16 @@ mod tests {
         let rows = Jsonl::<Text>::open(&path).unwrap();
         let digest = rows.digest().unwrap();
         assert_eq!(digest.len(), 64);
-        assert!(rows.item(2).unwrap_err().to_string().ends_with("row 3 was asked for, and there are 2"));
+        assert!(
+            rows.item(2).unwrap_err().to_string().ends_with("row 3 was asked for, and there are 2")
+        );
         std::fs::File::options().write(true).open(&path).unwrap().set_len(20).unwrap();
-        assert!(rows.item(1).unwrap_err().to_string().ends_with("it has 20 bytes, and had 28 when it was opened"));
+        assert!(
+            rows.item(1)
+                .unwrap_err()
+                .to_string()
+                .ends_with("it has 20 bytes, and had 28 when it was opened")
+        );
     }
 
     #[test]

@@ -141,7 +141,8 @@ impl<B: Send + 'static> Loader<B> {
             rows.len() * longest.unwrap_or(0)
         };
         let sizes = sampler.epoch(0);
-        let heaviest = (0..).zip(sizes.iter()).max_by_key(|(at, rows)| (size(rows), std::cmp::Reverse(*at)));
+        let heaviest =
+            (0..).zip(sizes.iter()).max_by_key(|(at, rows)| (size(rows), std::cmp::Reverse(*at)));
         heaviest.map_or(0, |(at, _)| at)
     }
 

@@ -9,6 +9,7 @@ mod adapt;
 mod batches;
 mod csv;
 mod dataset;
+mod folder;
 mod hash;
 mod held;
 mod histogram;
@@ -16,18 +17,25 @@ mod index;
 mod jsonl;
 mod lines;
 mod loader;
+mod packed;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod problems;
 mod sampler;
 mod source;
 mod text;
 
-pub use adapt::{Mapped, Subset, WithTokens, split};
+pub use adapt::{Mapped, Split, Subset, WithTokens, split};
 pub use batches::{Batches, Part, Step};
 pub use csv::Csv;
 pub use dataset::{Dataset, Rows};
+pub use folder::{Image, ImageFolder};
 pub use histogram::lines as histogram;
 pub use jsonl::Jsonl;
 pub use loader::Loader;
+pub use packed::{only_file, unpacked};
+#[cfg(feature = "parquet")]
+pub use parquet::Parquet;
 pub use sampler::{Batching, Epoch, Position, Sampler};
 pub use source::Collate;
 pub use text::{TextLines, TextWindows};

@@ -57,7 +57,10 @@ mod tests {
         let text = of(1).unwrap_err().to_string();
         assert_eq!(text, "data `a.jsonl`: 1 row cannot be used\n  line 1: bad");
         let text = of(25).unwrap_err().to_string();
-        assert!(text.starts_with("data `a.jsonl`: 25 rows cannot be used\n  line 1: bad\n"), "{text}");
+        assert!(
+            text.starts_with("data `a.jsonl`: 25 rows cannot be used\n  line 1: bad\n"),
+            "{text}"
+        );
         assert!(text.ends_with("\n  line 20: bad\n  and 5 more"), "{text}");
     }
 

@@ -208,9 +208,9 @@ impl Sampler {
             // Stable: rows of one length stay in the epoch's order.
             pool.sort_by_key(|row| self.length(*row));
             let mut first = 0;
-            for at in 0..pool.len() {
+            for (at, row) in pool.iter().enumerate() {
                 // Sorted upwards, so this row is the longest so far.
-                if at > first && (at + 1 - first).saturating_mul(self.length(pool[at])) > most {
+                if at > first && (at + 1 - first).saturating_mul(self.length(*row)) > most {
                     batches.push(start + first..start + at);
                     first = at;
                 }

@@ -184,7 +184,7 @@ fn checked(pass: &mut Pass) -> Result<usize, Error> {
 }
 
 fn breaks(text: &[u8]) -> usize {
-    text.iter().filter(|byte| **byte == b'\n').count()
+    text.split(|byte| *byte == b'\n').count() - 1
 }
 
 #[cfg(test)]

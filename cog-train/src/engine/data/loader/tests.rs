@@ -129,8 +129,7 @@ fn ranks_take_parts_of_one_batch() {
     let whole = steps(&loader(30, false), Position::default(), 8);
     let parts: Vec<_> = (0..3).map(of).collect();
     for (at, whole) in whole.iter().enumerate() {
-        let mut rows: Vec<u32> =
-            parts.iter().flat_map(|steps| steps[at].rows.clone()).collect();
+        let mut rows: Vec<u32> = parts.iter().flat_map(|steps| steps[at].rows.clone()).collect();
         let mut expected = whole.rows.clone();
         rows.sort_unstable();
         expected.sort_unstable();
@@ -182,10 +181,11 @@ fn a_bad_row_comes_out_at_its_step_by_its_place_and_the_next_call_goes_on() {
 fn memory_is_bounded_and_dropping_ends_the_threads() {
     let made = Arc::new(AtomicUsize::new(0));
     let count = made.clone();
-    let loader = Loader::new(Rows::new((0..1000).collect::<Vec<i32>>()), move |items: Vec<i32>, _| {
-        count.fetch_add(1, Ordering::SeqCst);
-        Ok(items)
-    });
+    let loader =
+        Loader::new(Rows::new((0..1000).collect::<Vec<i32>>()), move |items: Vec<i32>, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(items)
+        });
     let loader = loader.batch(Batching::Rows(1)).threads(3).ahead(4);
     for taken in [0, 1, 20] {
         made.store(0, Ordering::SeqCst);
@@ -209,7 +209,10 @@ fn settings_that_do_not_go_together_are_told_before_the_first_step() {
     assert!(batches.next().unwrap().is_none());
     let long = loader(7, false).batch(Batching::tokens(6));
     let error = long.check().unwrap_err().to_string();
-    assert!(error.starts_with("data `numbers row 7`: 7 tokens are more than the 6 of a batch\nhint: "), "{error}");
+    assert!(
+        error.starts_with("data `numbers row 7`: 7 tokens are more than the 6 of a batch\nhint: "),
+        "{error}"
+    );
     assert_eq!((long.steps_in(0, 0), empty.steps_in(0, 0)), (0, 0));
 }
 
