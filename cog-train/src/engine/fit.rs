@@ -111,7 +111,7 @@ pub fn fit<B: Send + 'static>(
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
     let mut state = resumed.unwrap_or_else(|| State::new(&plan, params.computes_in()));
     let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), plan.keep)?;
-    let mut records = Records::new(state.step);
+    let mut records = Records::new(state.step, params.device());
     let mut batches: Option<Batches<B>> = None;
 
     loop {

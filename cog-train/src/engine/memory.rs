@@ -27,11 +27,21 @@ fn of_status(key: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Whether an error says that a device has no room. candle passes the driver's error on as text.
+/// What the libraries under candle write, in small letters, when memory cannot be had.
+///
+/// candle passes the errors of cudarc on as their `Debug` text, so that there is no type to ask:
+/// `DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")` from the driver, `CublasError(CUBLAS_STATUS_ALLOC_FAILED)`,
+/// `CudnnError(CUDNN_STATUS_ALLOC_FAILED)` and `CurandError(CURAND_STATUS_ALLOCATION_FAILED)` from the libraries that
+/// make workspaces. The driver's second part is missing where it cannot be asked for its words. cuDNN's versions 9 and
+/// later name the parts: `CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED`.
+const SHORT: [&str; 4] =
+    ["out of memory", "out_of_memory", "status_alloc_failed", "allocation_failed"];
+
+/// Whether an error says that a device has no room.
 pub(super) fn is_short(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let text = cause.to_string().to_lowercase();
-        text.contains("out of memory") || text.contains("out_of_memory")
+        SHORT.iter().any(|short| text.contains(short))
     })
 }
 
@@ -80,6 +90,32 @@ mod tests {
         assert!(resident() >= before + (48 << 20), "{before} and {}", resident());
         assert!(peak() >= before + (48 << 20));
         drop(held);
+    }
+
+    /// The texts are those that candle 0.11 and cudarc 0.19 write.
+    #[test]
+    fn a_device_without_room_is_known_by_its_text() {
+        let wrapped = |text: &str| {
+            anyhow::Error::from(crate::Error::from(candle_core::Error::msg(text).bt()))
+                .context("step 3")
+        };
+        for text in [
+            r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#,
+            r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "<Failure when calling cuGetErrorString()>")"#,
+            "CublasError(CUBLAS_STATUS_ALLOC_FAILED)",
+            "CudnnError(CUDNN_STATUS_ALLOC_FAILED)",
+            "CudnnError(CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)",
+            "CurandError(CURAND_STATUS_ALLOCATION_FAILED)",
+        ] {
+            assert!(is_short(&wrapped(text)), "{text}");
+        }
+        for text in [
+            r#"DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access was encountered")"#,
+            r#"DriverError(CUDA_ERROR_NO_DEVICE, "no CUDA-capable device is detected")"#,
+            "CublasError(CUBLAS_STATUS_NOT_INITIALIZED)",
+        ] {
+            assert!(!is_short(&wrapped(text)), "{text}");
+        }
     }
 
     #[test]

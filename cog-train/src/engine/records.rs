@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use candle_core::Device;
 use serde_json::{Map, Value};
 
 use super::memory;
 use super::step::{Skip, Stats};
 use crate::job::Job;
+use crate::kernels::device_memory;
 use crate::progress::json_number;
 
 /// How often the machine's numbers are told.
@@ -17,6 +19,8 @@ pub(super) struct Records {
     started: Instant,
     /// Steps taken before this process.
     first_step: u64,
+    /// Whose memory is told.
+    device: Device,
     told: Instant,
     rows: usize,
     tokens: usize,
@@ -24,9 +28,17 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(first_step: u64) -> Self {
+    pub(super) fn new(first_step: u64, device: &Device) -> Self {
         let now = Instant::now();
-        Self { started: now, first_step, told: now, rows: 0, tokens: 0, waited: Duration::ZERO }
+        Self {
+            started: now,
+            first_step,
+            device: device.clone(),
+            told: now,
+            rows: 0,
+            tokens: 0,
+            waited: Duration::ZERO,
+        }
     }
 
     /// Records step `step` (counted from 1) of `steps`.
@@ -77,6 +89,10 @@ impl Records {
             ("time/memory_bytes", memory::resident() as f64),
             ("time/eta_seconds", per_step * (steps - step) as f64),
         ];
-        numbers.into_iter().map(|(name, number)| (name.to_owned(), number.into())).collect()
+        // A GPU's memory is that of the moment after a step, taken by all processes together.
+        let on_device = device_memory::used(&self.device)
+            .map(|bytes| ("time/device_memory_bytes", bytes as f64));
+        let numbers = numbers.into_iter().chain(on_device);
+        numbers.map(|(name, number)| (name.to_owned(), number.into())).collect()
     }
 }
