@@ -121,6 +121,23 @@ fn any_number_of_threads_gives_the_same_bytes() {
     }
 }
 
+#[test]
+fn convolutions_under_any_number_of_threads_give_the_same_bytes() {
+    let here = Place::new("image_classifier");
+    let run = |threads: &str| {
+        let mut command = here.command(&["--run-dir", threads, "-o", "out/", "-i", "epochs=1"]);
+        let said = command.env("RAYON_NUM_THREADS", threads).output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        left_weights(&here.path(threads))
+    };
+    let one = run("1");
+    assert!(run("2") == one && run("4") == one);
+}
+
+fn left_weights(dir: &Path) -> Vec<u8> {
+    fs::read(dir.join("weights.safetensors")).unwrap()
+}
+
 /// Starts a training, sends it a signal once `file` is there, and gives the exit code and the time that it took to end.
 fn signalled(here: &Place, args: &[&str], signal: &str, file: &str) -> (Option<i32>, Duration) {
     let mut command = here.command(args);
