@@ -1,5 +1,7 @@
 //! A process that is killed at random moments, again and again, ends with the bytes of one that was not.
 
+#![expect(clippy::print_stderr, reason = "what was counted and measured, under `--nocapture`")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -23,7 +25,8 @@ struct Left {
 }
 
 fn left(dir: &Path) -> Left {
-    let read = |path: &Path| fs::read(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let read =
+        |path: &Path| fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut files = BTreeMap::new();
     for name in ["weights.safetensors", "log.txt"] {
         files.insert(name.to_owned(), read(&dir.join(name)));
