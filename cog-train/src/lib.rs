@@ -11,6 +11,7 @@ pub mod error;
 pub mod fetch;
 pub mod input;
 pub mod kernels;
+pub mod nn;
 pub mod output;
 pub mod prelude;
 pub mod progress;

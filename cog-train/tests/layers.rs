@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kernels", &["device", "error", "rng"]),
     ("trainer", &["error", "input", "job", "output", "weights"]),
     ("predictor", &["error", "input", "job", "output", "weights"]),
+    ("nn", &["device", "error", "kernels", "rng"]),
     // What trains.
     (
         "engine",
@@ -53,7 +54,7 @@ const DOORS: &[&str] = &["lib", "prelude", "private"];
 const KEPT: &[(&str, &[&str])] = &[
     (
         "candle_core",
-        &["error", "device", "rng", "job", "weights", "kernels", "engine", "lib", "private"],
+        &["error", "device", "rng", "job", "weights", "kernels", "nn", "engine", "lib", "private"],
     ),
     ("candle_nn", &["weights", "engine", "lib"]),
     ("clap", &["runner"]),

@@ -3,6 +3,15 @@
 pub(crate) mod adamw;
 pub(crate) mod device_memory;
 pub(crate) mod fused;
+pub(crate) mod host;
+pub(crate) mod layer_norm;
 pub(crate) mod lion;
+pub(crate) mod matmul;
 pub(crate) mod norm;
+#[cfg(test)]
+pub(crate) mod parity;
+pub(crate) mod reference;
 pub(crate) mod sgd;
+pub(crate) mod simd;
+pub(crate) mod sum;
+pub(crate) mod tape;

@@ -1,0 +1,12 @@
+//! The plain form.
+
+use candle_core::{D, Tensor};
+
+use crate::error::Error;
+
+pub(super) fn forward([x, weight, bias]: [&Tensor; 3], epsilon: f64) -> Result<Tensor, Error> {
+    let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
+    let normal = centered.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
+    Ok(normal.broadcast_mul(weight)?.broadcast_add(bias)?)
+}

@@ -1,0 +1,49 @@
+use super::super::parity;
+use super::*;
+use crate::kernels::tape::trace;
+
+fn fast([x, weight, bias]: [&Tensor; 3]) -> Result<Tensor, Error> {
+    trace([x], |[x]| forward(&x, weight, bias, 1e-5))
+}
+
+/// One row and many, one number in a row and many, lengths around the lanes'.
+#[test]
+fn the_fast_form_is_the_plain_one() {
+    for (rows, n) in
+        [(vec![1], 1), (vec![3], 5), (vec![2, 33], 31), (vec![65], 33), (vec![2, 3, 4], 384)]
+    {
+        let shape: Vec<usize> = rows.iter().copied().chain([n]).collect();
+        let operands = [parity::draw(&shape, 0), parity::draw(&[n], 1), parity::draw(&[n], 2)];
+        parity::check(operands.each_ref(), fast, |operands| reference::forward(operands, 1e-5));
+    }
+}
+
+#[test]
+fn the_same_bits_under_any_number_of_threads() {
+    let operands = [parity::draw(&[301, 97], 0), parity::draw(&[97], 1), parity::draw(&[97], 2)];
+    parity::threads(operands.each_ref(), fast);
+}
+
+/// A number that is undefined or infinite spoils its own row and no other.
+#[test]
+fn what_is_not_finite_stays_in_its_row() {
+    let device = &candle_core::Device::Cpu;
+    let (one, zero) = (
+        Tensor::ones(2, candle_core::DType::F32, device).unwrap(),
+        Tensor::zeros(2, candle_core::DType::F32, device).unwrap(),
+    );
+    for bad in [f32::NAN, f32::INFINITY] {
+        let x = Tensor::new(&[[1f32, 2.0], [bad, 2.0]], device).unwrap();
+        let y = fast([&x, &one, &zero]).unwrap().to_vec2::<f32>().unwrap();
+        assert!(y[0][0].is_finite() && y[1].iter().all(|y| y.is_nan()), "{y:?}");
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_named() {
+    let error = fast([&parity::draw(&[2, 4], 0), &parity::draw(&[3], 0), &parity::draw(&[4], 0)]);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "layer_norm: rows of 4, a weight [3] and a bias [4]"
+    );
+}

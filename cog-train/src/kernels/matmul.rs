@@ -1,0 +1,218 @@
+//! Products of matrices of 32-bit floats on the CPU, by the `gemm` crate with AVX-512 where the processor has it.
+//!
+//! The threads share rows and columns of the result and never a sum, so the bits do not depend on their number.
+#![expect(unsafe_code, reason = "the crate takes pointers and strides; `Matrix` has checked them")]
+
+use gemm::Parallelism;
+
+/// A matrix in a slice: the number at row `r` and column `c` is at `r * stride.0 + c * stride.1`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    numbers: &'a [f32],
+    rows: usize,
+    columns: usize,
+    stride: (usize, usize),
+}
+
+impl<'a> Matrix<'a> {
+    /// Row after row without gaps.
+    ///
+    /// # Panics
+    ///
+    /// When the slice is too short.
+    pub(crate) fn new(numbers: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self::strided(numbers, rows, columns, columns)
+    }
+
+    /// Rows that begin `stride` numbers apart.
+    ///
+    /// # Panics
+    ///
+    /// When the slice is too short.
+    pub(crate) fn strided(numbers: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        assert!(
+            numbers.len() >= extent(rows, columns, stride),
+            "a matrix is longer than its slice"
+        );
+        Self { numbers, rows, columns, stride: (stride, 1) }
+    }
+
+    /// Rows and columns exchanged.
+    pub(crate) fn t(self) -> Self {
+        let Self { numbers, rows, columns, stride } = self;
+        Self { numbers, rows: columns, columns: rows, stride: (stride.1, stride.0) }
+    }
+}
+
+/// How many numbers a matrix reaches over.
+fn extent(rows: usize, columns: usize, stride: usize) -> usize {
+    if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns }
+}
+
+/// Whether a product may use the threads of the pool, or runs within one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    One,
+    All,
+}
+
+/// Where a product goes.
+#[derive(Debug)]
+pub(crate) struct Target<'a> {
+    numbers: &'a mut [f32],
+    stride: usize,
+    /// Whether the product is added to what is there.
+    adds: bool,
+}
+
+impl<'a> Target<'a> {
+    /// Over what is there, row after row without gaps for a product of `columns`.
+    pub(crate) fn set(numbers: &'a mut [f32], columns: usize) -> Self {
+        Self { numbers, stride: columns, adds: false }
+    }
+
+    /// Added to what is there.
+    pub(crate) fn add(numbers: &'a mut [f32], columns: usize) -> Self {
+        Self { numbers, stride: columns, adds: true }
+    }
+
+    /// Added to what is there, if `adds`.
+    pub(crate) fn to(numbers: &'a mut [f32], columns: usize, adds: bool) -> Self {
+        Self { numbers, stride: columns, adds }
+    }
+}
+
+/// `target = left right * scale`, or that much more.
+///
+/// # Panics
+///
+/// When the matrices do not fit together or the target is too short.
+pub(crate) fn matmul(
+    target: Target<'_>,
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    scale: f32,
+    threads: Threads,
+) {
+    let (rows, columns, inner) = (left.rows, right.columns, left.columns);
+    assert_eq!(inner, right.rows, "the inner sizes of a product differ");
+    let Target { numbers, stride, adds } = target;
+    assert!(stride >= columns && numbers.len() >= extent(rows, columns, stride));
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    if inner == 0 {
+        if !adds {
+            numbers.chunks_mut(stride).take(rows).for_each(|row| row[..columns].fill(0.0));
+        }
+        return;
+    }
+    let parallelism = match threads {
+        Threads::One => Parallelism::None,
+        Threads::All => Parallelism::Rayon(0),
+    };
+    // SAFETY: 1. each matrix reaches no further than its slice, which `Matrix` and the lines above have looked at;
+    // 2. the target is borrowed mutably, so it overlaps neither; 3. it is read only where it is added to.
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            inner,
+            numbers.as_mut_ptr(),
+            1,
+            stride.cast_signed(),
+            adds,
+            left.numbers.as_ptr(),
+            left.stride.1.cast_signed(),
+            left.stride.0.cast_signed(),
+            right.numbers.as_ptr(),
+            right.stride.1.cast_signed(),
+            right.stride.0.cast_signed(),
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn draw(count: usize, at: u64) -> Vec<f32> {
+        let mut stream = Rng::new(5, "test").at(at);
+        #[expect(clippy::cast_possible_truncation, reason = "a number for a test")]
+        (0..count).map(|_| stream.normal() as f32).collect()
+    }
+
+    /// Every way to store the operands, with gaps, against sums that are written out.
+    #[test]
+    fn products_are_sums_of_products() {
+        for (rows, columns, inner) in [(1, 1, 1), (3, 5, 7), (17, 33, 65), (4, 1, 300), (2, 3, 0)] {
+            let (left, right) = (draw(rows * (inner + 2), 0), draw(inner * (columns + 1), 1));
+            let turned: Vec<f32> = (0..columns * inner)
+                .map(|at| right[at % inner.max(1) * (columns + 1) + at / inner.max(1)])
+                .collect();
+            let start = draw(rows * (columns + 3), 2);
+            for adds in [false, true] {
+                let expected = |row: usize, column: usize| {
+                    let sum: f64 = (0..inner)
+                        .map(|at| {
+                            f64::from(left[row * (inner + 2) + at])
+                                * f64::from(right[at * (columns + 1) + column])
+                        })
+                        .sum();
+                    let before = if adds { start[row * (columns + 3) + column] } else { 0.0 };
+                    0.5 * sum + f64::from(before)
+                };
+                let a = Matrix::strided(&left, rows, inner, inner + 2);
+                for b in [
+                    Matrix::strided(&right, inner, columns, columns + 1),
+                    Matrix::new(&turned, columns, inner).t(),
+                ] {
+                    let mut found = start.clone();
+                    let target = Target { numbers: &mut found, stride: columns + 3, adds };
+                    matmul(target, a, b, 0.5, Threads::All);
+                    for row in 0..rows {
+                        for column in 0..columns + 3 {
+                            let at = row * (columns + 3) + column;
+                            if column < columns {
+                                let wrong = f64::from(found[at]) - expected(row, column);
+                                assert!(wrong.abs() < 1e-4, "{rows}x{columns}x{inner}: {wrong}");
+                            } else {
+                                assert_eq!(found[at].to_bits(), start[at].to_bits(), "the gap");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_bits_under_any_number_of_threads() {
+        for (rows, columns, inner) in
+            [(300, 500, 700), (33, 1000, 129), (1024, 8, 384), (8, 384, 1024)]
+        {
+            let (left, right) = (draw(rows * inner, 3), draw(inner * columns, 4));
+            let under = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let mut found = vec![0.0; rows * columns];
+                pool.install(|| {
+                    let (left, right) =
+                        (Matrix::new(&left, rows, inner), Matrix::new(&right, inner, columns));
+                    matmul(Target::set(&mut found, columns), left, right, 1.0, Threads::All);
+                });
+                found.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            let one = under(1);
+            for threads in [2, 3, 4, 7] {
+                assert!(one == under(threads), "{rows}x{columns}x{inner}, {threads} threads");
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Inner loops for the machine at hand: each body is compiled for AVX-512, for AVX2 with FMA and for the plain target,
+//! and the widest that the processor has is taken at run time.
+//!
+//! Sums run in [`LANES`] lanes in every version and a fused multiplication is fused in every version, so that all three
+//! round alike.
+#![expect(
+    unsafe_code,
+    reason = "a version for a wider processor may be called on that processor only"
+)]
+
+use std::sync::OnceLock;
+
+/// What the processor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Plain,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+}
+
+/// The widest level of this processor.
+#[inline]
+pub(crate) fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(detect)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detect() -> Level {
+    let avx512 = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl");
+    match (avx512, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+        (true, true) => Level::Avx512,
+        (false, true) => Level::Avx2,
+        (_, false) => Level::Plain,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detect() -> Level {
+    Level::Plain
+}
+
+/// Writes a function three times and calls the widest version that the processor has.
+///
+/// The body sees plain slices and loops; the compiler makes vectors of them.
+macro_rules! simd {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block)*) => {$(
+        $(#[$meta])*
+        #[allow(unsafe_code, clippy::too_many_arguments, clippy::inline_always)]
+        $vis fn $name($($arg: $type),*) $(-> $out)? {
+            #[inline(always)]
+            fn body($($arg: $type),*) $(-> $out)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            fn avx512($($arg: $type),*) $(-> $out)? { body($($arg),*) }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $type),*) $(-> $out)? { body($($arg),*) }
+            match $crate::kernels::simd::level() {
+                // SAFETY: the processor has what the version asks for; `level` has looked.
+                #[cfg(target_arch = "x86_64")]
+                $crate::kernels::simd::Level::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::kernels::simd::Level::Avx2 => unsafe { avx2($($arg),*) },
+                _ => body($($arg),*),
+            }
+        }
+    )*};
+}
+pub(crate) use simd;
+
+/// Sums side by side: two registers of AVX-512. Fixed, for it decides the rounding.
+pub(crate) const LANES: usize = 32;
+
+/// e to the power of `x`, to about 2e-7 of its value; without a branch, so that a loop of it becomes vectors.
+///
+/// NaN stays NaN, what is under -87.3 becomes 0 and what is over 88.7 infinite.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    /// 1.5 * 2^23: added to a small number it leaves the nearest integer in the low bits.
+    const MAGIC: f32 = 12_582_912.0;
+    const LOW: f32 = -87.336_54;
+    const HIGH: f32 = 88.722_83;
+    // Comparisons, not `min` and `max`: those would lose a NaN.
+    let bounded = if x < LOW { LOW } else { x };
+    let bounded = if bounded > HIGH { HIGH } else { bounded };
+    let shifted = bounded.mul_add(std::f32::consts::LOG2_E, MAGIC);
+    let shifted = if shifted > MAGIC + 127.0 { MAGIC + 127.0 } else { shifted };
+    let whole = shifted - MAGIC;
+    // ln 2 in two parts, the first with few bits, so that the difference is exact.
+    let rest = whole.mul_add(-0.693_359_4, bounded);
+    let rest = whole.mul_add(2.121_944_4e-4, rest);
+    let series = 1.987_569_1e-4f32;
+    let series = series.mul_add(rest, 1.398_199_9e-3);
+    let series = series.mul_add(rest, 8.333_452e-3);
+    let series = series.mul_add(rest, 4.166_579_6e-2);
+    let series = series.mul_add(rest, 1.666_666_5e-1);
+    let series = series.mul_add(rest, 0.5);
+    let power = (series * rest).mul_add(rest, rest + 1.0);
+    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
+    let value = power * scale;
+    let value = if x < LOW { 0.0 } else { value };
+    if x > HIGH { f32::INFINITY } else { value }
+}
+
+/// Folds elements into lanes by `fold`, and the lanes into one number by `join`.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+pub(crate) fn lanes(
+    numbers: &[f32],
+    start: f32,
+    fold: impl Fn(f32, f32) -> f32,
+    join: impl Fn(f32, f32) -> f32,
+) -> f32 {
+    let mut sums = [start; LANES];
+    let mut groups = numbers.chunks_exact(LANES);
+    for group in &mut groups {
+        for lane in 0..LANES {
+            sums[lane] = fold(sums[lane], group[lane]);
+        }
+    }
+    for (sum, number) in sums.iter_mut().zip(groups.remainder()) {
+        *sum = fold(*sum, *number);
+    }
+    halves(sums, join)
+}
+
+/// Joins lanes pair by pair, so that the last steps are short.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn halves(mut sums: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] = join(sums[lane], sums[lane + width]);
+        }
+        width /= 2;
+    }
+    sums[0]
+}
+
+/// The sum of the numbers.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+pub(crate) fn sum(numbers: &[f32]) -> f32 {
+    lanes(numbers, 0.0, |sum, number| sum + number, |one, other| one + other)
+}
+
+/// The greatest of the numbers; NaN if one is NaN, minus infinity if there are none.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+pub(crate) fn max(numbers: &[f32]) -> f32 {
+    // `!(a >= b)` takes b when it is greater and when it is NaN; a NaN that is there stays.
+    let greater = |one: f32, other: f32| if one >= other || one.is_nan() { one } else { other };
+    lanes(numbers, f32::NEG_INFINITY, greater, greater)
+}
+
+/// The sum of the products of the pairs.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+pub(crate) fn dot(one: &[f32], other: &[f32]) -> f32 {
+    let mut sums = [0f32; LANES];
+    let (mut ones, mut others) = (one.chunks_exact(LANES), other.chunks_exact(LANES));
+    for (one, other) in (&mut ones).zip(&mut others) {
+        for lane in 0..LANES {
+            sums[lane] = one[lane].mul_add(other[lane], sums[lane]);
+        }
+    }
+    for ((sum, one), other) in sums.iter_mut().zip(ones.remainder()).zip(others.remainder()) {
+        *sum = one.mul_add(*other, *sum);
+    }
+    halves(sums, |one, other| one + other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    simd! {
+        fn exp_of(numbers: &[f32], powers: &mut [f32]) {
+            for (number, power) in numbers.iter().zip(powers) {
+                *power = exp(*number);
+            }
+        }
+        fn sum_of(numbers: &[f32]) -> f32 { sum(numbers) }
+        fn max_of(numbers: &[f32]) -> f32 { max(numbers) }
+        fn dot_of(one: &[f32], other: &[f32]) -> f32 { dot(one, other) }
+    }
+
+    #[test]
+    fn exp_is_close_over_its_range_and_plain_outside() {
+        let numbers: Vec<f32> = (-8730..8872i16).map(|at| f32::from(at) / 100.0 + 0.003).collect();
+        let mut powers = vec![0.0; numbers.len()];
+        exp_of(&numbers, &mut powers);
+        for (number, power) in numbers.iter().zip(&powers) {
+            let exact = f64::from(*number).exp();
+            let wrong = (f64::from(*power) / exact - 1.0).abs();
+            assert!(
+                wrong < 3e-7 || exact > f64::from(f32::MAX),
+                "e^{number} is {exact}, not {power}"
+            );
+        }
+        let edges = [f32::NEG_INFINITY, -1e4, -88.0, 0.0, -0.0, 89.0, f32::INFINITY, f32::NAN];
+        let mut powers = [0.0; 8];
+        exp_of(&edges, &mut powers);
+        assert_eq!(powers[..7], [0.0, 0.0, 0.0, 1.0, 1.0, f32::INFINITY, f32::INFINITY]);
+        assert!(powers[7].is_nan());
+    }
+
+    /// The wide version, which the processor chooses, rounds as the plain one, which is written out here.
+    #[test]
+    fn every_version_rounds_alike() {
+        for length in [0, 1, 31, 32, 33, 1000] {
+            let numbers: Vec<f32> =
+                (0..length).map(|at| (f64::from(at) * 0.7).sin() as f32 * 3.1).collect();
+            let others: Vec<f32> = numbers.iter().map(|x| x * 0.3 - 1.0).collect();
+            assert_eq!(sum_of(&numbers).to_bits(), sum(&numbers).to_bits());
+            assert_eq!(dot_of(&numbers, &others).to_bits(), dot(&numbers, &others).to_bits());
+            assert_eq!(max_of(&numbers).to_bits(), max(&numbers).to_bits());
+            let mut powers = vec![0.0; numbers.len()];
+            exp_of(&numbers, &mut powers);
+            assert!(numbers.iter().zip(&powers).all(|(x, y)| exp(*x).to_bits() == y.to_bits()));
+        }
+    }
+
+    #[test]
+    fn a_greatest_number_is_found_wherever_it_stands_and_nan_is_kept() {
+        for at in [0, 5, 31, 32, 63, 70] {
+            let mut numbers = vec![-1.0; 71];
+            numbers[at] = 2.0;
+            assert_eq!(max(&numbers).to_bits(), 2f32.to_bits());
+            numbers[at] = f32::NAN;
+            assert!(max(&numbers).is_nan());
+        }
+        assert_eq!(max(&[]).to_bits(), f32::NEG_INFINITY.to_bits());
+    }
+}

@@ -1,0 +1,130 @@
+//! The gradients of a backward pass while they are on their way.
+
+use candle_core::Tensor;
+
+use super::{Handle, Slot, buffers};
+use crate::error::Error;
+use crate::kernels::{host, sum};
+
+/// The gradients that wait for their nodes' turns.
+pub(crate) struct Adjoints {
+    nodes: Vec<Slot>,
+    waiting: Vec<Waiting>,
+}
+
+/// What has arrived for a node.
+#[derive(Default)]
+enum Waiting {
+    #[default]
+    Nothing,
+    /// Others may be looking at the same storage.
+    Shared(Tensor),
+    /// Nobody else has it, so that it can be added to in place.
+    Own(Tensor),
+}
+
+impl Adjoints {
+    pub(super) fn new(nodes: Vec<Slot>) -> Self {
+        let waiting = nodes.iter().map(|_| Waiting::Nothing).collect();
+        Self { nodes, waiting }
+    }
+
+    /// Whether a gradient for it is of use.
+    #[expect(clippy::unused_self, reason = "a question about a pass")]
+    pub(crate) fn is_wanted(&self, node: Handle) -> bool {
+        node.is_some()
+    }
+
+    /// A gradient in a storage that nobody else has. It has as many elements as the node.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    pub(crate) fn give(&mut self, to: Handle, gradient: Tensor) -> Result<(), Error> {
+        let Some(id) = to else { return Ok(()) };
+        let gradient = self.shaped(id, gradient)?;
+        if let Some(buffer) = self.buffered(id) {
+            return buffer.give(gradient);
+        }
+        self.waiting[id] = match std::mem::take(&mut self.waiting[id]) {
+            Waiting::Nothing => Waiting::Own(gradient),
+            Waiting::Own(sum) => Waiting::Own(added(sum, &gradient)?),
+            Waiting::Shared(sum) => Waiting::Own(added(gradient, &sum)?),
+        };
+        Ok(())
+    }
+
+    /// A gradient that goes elsewhere too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    pub(crate) fn share(&mut self, to: Handle, gradient: &Tensor) -> Result<(), Error> {
+        let Some(id) = to else { return Ok(()) };
+        let gradient = self.shaped(id, gradient.clone())?;
+        if let Some(buffer) = self.buffered(id) {
+            return buffer.share(&gradient);
+        }
+        self.waiting[id] = match std::mem::take(&mut self.waiting[id]) {
+            Waiting::Nothing => Waiting::Shared(gradient),
+            Waiting::Own(sum) => Waiting::Own(added(sum, &gradient)?),
+            Waiting::Shared(sum) => Waiting::Own((sum + gradient)?),
+        };
+        Ok(())
+    }
+
+    /// Lets `work` write the gradient of a node of the CPU where it stays: `work(target, adds)` adds to the target's
+    /// numbers if `adds`, and else writes over them, all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when there is no room.
+    pub(crate) fn write(
+        &mut self,
+        to: Handle,
+        work: impl FnOnce(&mut [f32], bool),
+    ) -> Result<(), Error> {
+        let Some(id) = to else { return Ok(()) };
+        if let Some(buffer) = self.buffered(id) {
+            return buffer.write(work);
+        }
+        let (target, adds) = match std::mem::take(&mut self.waiting[id]) {
+            Waiting::Own(sum) if host::is_plain(&sum) => (sum, true),
+            Waiting::Own(sum) | Waiting::Shared(sum) => (host::plain(&sum)?.copy()?, true),
+            Waiting::Nothing => (host::make(self.nodes[id].shape.clone(), |_| ())?, false),
+        };
+        host::write(&target, |target| work(target, adds))?;
+        self.waiting[id] = Waiting::Own(target);
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, id: usize) -> Option<Tensor> {
+        match std::mem::take(&mut self.waiting[id]) {
+            Waiting::Nothing => None,
+            Waiting::Own(gradient) | Waiting::Shared(gradient) => Some(gradient),
+        }
+    }
+
+    /// What has arrived for a leaf, in its own type.
+    pub(super) fn of_leaf(&mut self, leaf: &Tensor, id: usize) -> Result<Option<Tensor>, Error> {
+        self.take(id).map(|gradient| Ok(gradient.to_dtype(leaf.dtype())?)).transpose()
+    }
+
+    fn buffered(&self, id: usize) -> Option<buffers::Place> {
+        self.nodes[id].leaf.and_then(buffers::place)
+    }
+
+    fn shaped(&self, id: usize, gradient: Tensor) -> Result<Tensor, Error> {
+        let shape = &self.nodes[id].shape;
+        Ok(if gradient.shape() == shape { gradient } else { gradient.reshape(shape)? })
+    }
+}
+
+/// The sum, in the place of the first where that is possible.
+pub(super) fn added(own: Tensor, other: &Tensor) -> Result<Tensor, Error> {
+    if !host::is_plain(&own) || !host::is_plain(other) {
+        return Ok((own + other)?);
+    }
+    host::read([other], |[other]| host::write(&own, |own| sum::add(own, other)))??;
+    Ok(own)
+}

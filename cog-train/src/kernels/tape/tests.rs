@@ -1,0 +1,166 @@
+use candle_core::{DType, Device, Var};
+
+use super::super::sum;
+use super::*;
+
+fn var(numbers: &[f32]) -> Var {
+    Var::new(numbers, &Device::Cpu).unwrap()
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// y = x * factor, with a gradient for both.
+fn times(x: &Node, factor: &Tensor) -> Result<Node, Error> {
+    let factor = x.outside(factor);
+    let y = (x.tensor() * factor.tensor())?;
+    let to = [x.handle(), factor.handle()];
+    let (x_, f) = (x.tensor().clone(), factor.tensor().clone());
+    Ok(x.tape().result(y, to, move |gradient, adjoints| {
+        adjoints.give(to[0], (&gradient * f)?)?;
+        let of_factor = (gradient * x_)?;
+        if !adjoints.is_wanted(to[1]) {
+            return Ok(());
+        }
+        host::read([&of_factor], |[from]| {
+            adjoints.write(to[1], |target, adds| sum::add_or_copy(target, from, adds))
+        })?
+    }))
+}
+
+/// Candle's own gradients of the same expression.
+fn candle(x: &Tensor, factors: &[Var]) -> Tensor {
+    let mut y = x.clone();
+    for factor in factors {
+        y = ((&y * factor.as_tensor()).unwrap() + &y).unwrap();
+    }
+    y
+}
+
+fn traced(x: &Tensor, factors: &[Var]) -> Result<Tensor, Error> {
+    trace([x], |[x]| factors.iter().try_fold(x, |y, factor| sum::forward(&times(&y, factor)?, &y)))
+}
+
+/// A result that goes two ways, parameters used once and twice, fewer and more leaves than candle has operands.
+#[test]
+fn gradients_are_candles() {
+    for count in [1, 2, 3, 4, 9, 10, 11] {
+        let x = var(&[0.5, -1.5, 2.0]);
+        let mut factors: Vec<Var> =
+            (0..count - 1).map(|at| var(&[0.1 * at as f32, 0.7, -0.3])).collect();
+        if let Some(first) = factors.first().cloned() {
+            factors.push(first);
+        }
+        // The input has a graph of its own, and goes on in candle afterwards.
+        let input = || (x.as_tensor() * 2.0).unwrap();
+        let mut expected = candle(&input(), &factors).sqr().unwrap().backward().unwrap();
+        let y = traced(&input(), &factors).unwrap();
+        let mut found = y.sqr().unwrap().backward().unwrap();
+        for var in factors.iter().chain([&x]) {
+            let pair = [&mut found, &mut expected].map(|store| store.get(var).map(numbers));
+            for (found, expected) in pair[0].as_ref().unwrap().iter().zip(pair[1].as_ref().unwrap())
+            {
+                assert!(
+                    (found - expected).abs() <= 1e-4 * expected.abs(),
+                    "{count} leaves: {pair:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Buffers gather over passes, and give the same bits as candle's sums.
+#[test]
+fn buffers_gather_and_begin_anew() {
+    let (x, factor) = (var(&[1.0, 2.0]), var(&[3.0, 5.0]));
+    let mut buffers = Buffers::new([factor.as_tensor()]);
+    for _step in 0..2 {
+        buffers.clear();
+        assert!(buffers.get(&factor).is_none());
+        for pass in 1..=3u8 {
+            let y = traced(&x, std::slice::from_ref(&factor)).unwrap();
+            let store = collect(&mut buffers, || y.sum_all().unwrap().backward().unwrap());
+            assert!(store.get(&factor).is_none(), "what is in a buffer is not in the store");
+            assert_eq!(numbers(store.get(&x).unwrap()), [4.0, 6.0]);
+            let sum = f32::from(pass);
+            assert_eq!(numbers(buffers.get(&factor).unwrap()), [sum, 2.0 * sum]);
+        }
+    }
+    let y = traced(&x, std::slice::from_ref(&factor)).unwrap();
+    assert!(y.backward().unwrap().get(&factor).is_some(), "without buffers the store has it");
+}
+
+/// What stays when the work panics are the buffers.
+#[test]
+fn buffers_come_back_after_a_panic() {
+    let factor = var(&[1.0]);
+    let mut buffers = Buffers::new([factor.as_tensor()]);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        collect(&mut buffers, || panic!("in the backward pass"));
+    }));
+    assert!(panicked.is_err() && buffers::place(factor.id()).is_none());
+    let y = traced(&var(&[2.0]), std::slice::from_ref(&factor)).unwrap();
+    collect(&mut buffers, || y.backward().unwrap());
+    assert_eq!(numbers(buffers.get(&factor).unwrap()), [2.0]);
+}
+
+#[test]
+fn recomputing_changes_no_bit() {
+    let x = var(&[0.3, -0.7, 1.1]);
+    let factors = [var(&[0.5, 0.6, 0.7]), var(&[-0.2, 0.4, 0.9])];
+    let gradients = |again: bool| {
+        let owned = factors.clone();
+        let block = move |x: &Node| {
+            owned.iter().try_fold(x.clone(), |y, factor| sum::forward(&times(&y, factor)?, &y))
+        };
+        let y = trace([x.as_tensor()], |[x]| {
+            let y = if again { recompute(&x, block)? } else { block(&x)? };
+            times(&y, &factors[0])
+        });
+        let store = y.unwrap().sqr().unwrap().backward().unwrap();
+        let gradient = |var: &Var| numbers(store.get(var).unwrap());
+        factors.iter().chain([&x]).map(gradient).collect::<Vec<_>>()
+    };
+    assert_eq!(gradients(false), gradients(true));
+}
+
+#[test]
+fn nothing_is_kept_where_nothing_is_learned() {
+    let factor = var(&[2.0]);
+    let x = Tensor::new(&[3f32], &Device::Cpu).unwrap();
+    let y = without_gradients(|| traced(&x, std::slice::from_ref(&factor))).unwrap();
+    assert!(!y.track_op());
+    let frozen = trace([&x], |[x]| times(&x, &factor.as_detached_tensor())).unwrap();
+    assert!(!frozen.track_op());
+    assert_eq!(numbers(&frozen), [6.0]);
+}
+
+#[test]
+fn a_second_way_back_is_refused() {
+    let factor = var(&[2.0]);
+    let y = traced(&Tensor::new(&[3f32], &Device::Cpu).unwrap(), &[factor]).unwrap();
+    y.backward().unwrap();
+    assert!(y.backward().unwrap_err().to_string().contains("goes back once"));
+}
+
+/// Values of any float type and layout become candle's.
+#[test]
+fn a_value_keeps_its_type_and_its_place() {
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        let x = Var::ones((3, 2), dtype, &Device::Cpu).unwrap();
+        let y = trace([x.as_tensor()], |[x]| {
+            let part = x.tensor().narrow(0, 1, 2)?.t()?;
+            let to = x.handle();
+            Ok(x.tape().result(part, [to], move |gradient, adjoints| {
+                adjoints.give(to, gradient.t()?.contiguous()?.pad_with_zeros(0, 1, 0)?)
+            }))
+        });
+        let y = y.unwrap();
+        assert_eq!((y.dtype(), y.dims()), (dtype, &[2, 2][..]));
+        let gradient = y.sum_all().unwrap().backward().unwrap().remove(&x).unwrap();
+        assert_eq!(gradient.dtype(), dtype);
+        let gradient = gradient.to_dtype(DType::F32).unwrap();
+        assert_eq!(gradient.to_vec2::<f32>().unwrap(), [[0.0; 2], [1.0; 2], [1.0; 2]]);
+    }
+}

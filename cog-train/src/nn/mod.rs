@@ -1,0 +1,10 @@
+//! Blocks of neural networks over fused, differentiable [kernels](crate::kernels).
+//!
+//! Each block takes candle tensors, or [`Node`]s within a [`trace`], and gives the same. A model that computes its loss
+//! in one trace trains at the speed of the kernels; a block among plain candle operations works as any other of them.
+
+mod norm;
+
+pub use norm::LayerNorm;
+
+pub use crate::kernels::tape::{Node, Operand, recompute, trace};
