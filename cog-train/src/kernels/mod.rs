@@ -1,10 +1,14 @@
 //! Fused operations: one folder each, with what it computes, the plain form and the fast one.
 
 pub(crate) mod adamw;
+pub(crate) mod cross_entropy;
 pub(crate) mod device_memory;
+pub(crate) mod embedding;
 pub(crate) mod fused;
 pub(crate) mod host;
 pub(crate) mod layer_norm;
+pub(crate) mod linear;
+pub(crate) mod linear_cross_entropy;
 pub(crate) mod lion;
 pub(crate) mod matmul;
 pub(crate) mod norm;

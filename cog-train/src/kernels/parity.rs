@@ -15,9 +15,11 @@ pub(crate) fn draw(shape: &[usize], at: u64) -> Tensor {
 const TYPES: [(DType, f64); 4] =
     [(DType::F64, 1e-12), (DType::F32, 1e-5), (DType::F16, 4e-3), (DType::BF16, 3e-2)];
 
-/// The value and the gradients of `operands`, where the result's gradient is drawn by chance.
+/// The value and the gradients of `operands`, where the result's gradient is drawn by chance and rounded to
+/// `rounding`.
 pub(crate) fn run<const N: usize>(
     operands: [&Tensor; N],
+    rounding: DType,
     compute: impl Fn([&Tensor; N]) -> Result<Tensor, Error>,
 ) -> (Tensor, [Tensor; N]) {
     let inputs = operands.map(|operand| {
@@ -26,7 +28,7 @@ pub(crate) fn run<const N: usize>(
         (laid_out_as(var.as_tensor(), operand), var)
     });
     let y = compute(inputs.each_ref().map(|(input, _)| input)).unwrap();
-    let seed = draw(y.dims(), 1000).to_dtype(y.dtype()).unwrap();
+    let seed = draw(y.dims(), 1000).to_dtype(rounding).unwrap().to_dtype(y.dtype()).unwrap();
     let mut gradients = (&y * seed).unwrap().sum_all().unwrap().backward().unwrap();
     let gradient = |(_, var): &(Tensor, Var)| {
         gradients.remove(var).unwrap_or_else(|| var.zeros_like().unwrap())
@@ -67,8 +69,8 @@ pub(crate) fn check<const N: usize>(
                 rounded[0] = turned.transpose(last - 1, last).unwrap();
             }
             let truth = rounded.each_ref().map(|operand| operand.to_dtype(DType::F64).unwrap());
-            let (y, found) = run(rounded.each_ref(), &fast);
-            let (expected, wanted) = run(truth.each_ref(), &plain);
+            let (y, found) = run(rounded.each_ref(), dtype, &fast);
+            let (expected, wanted) = run(truth.each_ref(), dtype, &plain);
             assert_eq!((y.dtype(), y.dims()), (dtype, expected.dims()));
             let what = format!("{dtype:?}, gaps {gaps}, {:?}", operands.map(|o| o.dims().to_vec()));
             close(&y, &expected, tolerance, &format!("value, {what}"));
@@ -101,7 +103,7 @@ pub(crate) fn threads<const N: usize>(
     let operands = operands.map(|operand| operand.to_dtype(DType::F32).unwrap());
     let under = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let (y, gradients) = pool.install(|| run(operands.each_ref(), &compute));
+        let (y, gradients) = pool.install(|| run(operands.each_ref(), DType::F32, &compute));
         let bits = |tensor: &Tensor| -> Vec<u32> {
             let numbers: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
             numbers.into_iter().map(f32::to_bits).collect()

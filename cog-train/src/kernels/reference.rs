@@ -6,6 +6,11 @@ use super::host;
 use super::tape::Node;
 use crate::error::Error;
 
+/// Whether the fast forms take a tensor: floats of 32 bits, and of 16, on the CPU.
+pub(crate) fn fits(tensor: &Tensor) -> bool {
+    host::on_cpu(tensor) && matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16)
+}
+
 /// Runs `fast` on the CPU, for floats of 32 bits and of 16, which are widened on the way in and rounded on the way out;
 /// else `plain`: every device and every float type.
 ///
@@ -20,19 +25,28 @@ pub(crate) fn dispatch<const N: usize>(
     fast: impl FnOnce([Node; N]) -> Result<Node, Error>,
     plain: impl Fn([&Tensor; N]) -> Result<Tensor, Error> + Send + 'static,
 ) -> Result<Node, Error> {
-    let fits = |node: &&Node| {
-        host::on_cpu(node.tensor())
-            && matches!(node.tensor().dtype(), DType::F32 | DType::F16 | DType::BF16)
-    };
-    if !operands.iter().all(fits) {
+    let dtype = operands[0].tensor().dtype();
+    dispatch_wide(operands, fast, plain)?.map(|y| Ok(y.to_dtype(dtype)?))
+}
+
+/// As [`dispatch`], but a result of `fast` stays in 32 bits: that of a sum over many numbers, which 16 may not hold.
+///
+/// # Errors
+///
+/// What the two fail with.
+pub(crate) fn dispatch_wide<const N: usize>(
+    operands: [&Node; N],
+    fast: impl FnOnce([Node; N]) -> Result<Node, Error>,
+    plain: impl Fn([&Tensor; N]) -> Result<Tensor, Error> + Send + 'static,
+) -> Result<Node, Error> {
+    if !operands.iter().all(|node| fits(node.tensor())) {
         return apply(operands, plain);
     }
-    let dtype = operands[0].tensor().dtype();
     let mut widened = operands.map(Node::clone);
     for node in &mut widened {
         *node = node.map(host::plain)?;
     }
-    fast(widened)?.map(|y| Ok(y.to_dtype(dtype)?))
+    fast(widened)
 }
 
 /// Computes in candle's own operations. Nothing is kept for the backward pass but the operands: it computes once more.

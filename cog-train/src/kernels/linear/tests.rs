@@ -1,0 +1,74 @@
+use super::super::parity;
+use super::*;
+use crate::kernels::tape::trace;
+
+/// Everything at once: a scaled product, a bias and what it is added to.
+fn whole([x, weight, bias, to]: [&Tensor; 4]) -> Result<Tensor, Error> {
+    trace([x, to], |[x, to]| {
+        forward(&x, &Operands { weight, bias: Some(bias), to: Some(&to), scale: 0.5 })
+    })
+}
+
+fn plain([x, weight, bias, to]: [&Tensor; 4]) -> Result<Tensor, Error> {
+    Ok(((x.broadcast_matmul(&weight.t()?)? * 0.5)?.broadcast_add(bias)? + to)?)
+}
+
+fn only([x, weight]: [&Tensor; 2]) -> Result<Tensor, Error> {
+    trace([x], |[x]| forward(&x, &Operands { weight, bias: None, to: None, scale: 1.0 }))
+}
+
+#[test]
+fn the_fast_form_is_the_plain_one() {
+    for (rows, inputs, outputs) in [(1, 1, 1), (3, 5, 7), (65, 33, 17), (130, 64, 96)] {
+        let (x, weight) =
+            (parity::draw(&[2, rows, inputs], 0), parity::draw(&[outputs, inputs], 1));
+        let (bias, to) = (parity::draw(&[outputs], 2), parity::draw(&[2, rows, outputs], 3));
+        parity::check([&x, &weight, &bias, &to], whole, plain);
+        parity::check([&x, &weight], only, |[x, w]| Ok(x.broadcast_matmul(&w.t()?)?));
+    }
+}
+
+#[test]
+fn the_same_bits_under_any_number_of_threads() {
+    let (x, weight) = (parity::draw(&[301, 97], 0), parity::draw(&[203, 97], 1));
+    let (bias, to) = (parity::draw(&[203], 2), parity::draw(&[301, 203], 3));
+    parity::threads([&x, &weight, &bias, &to], whole);
+}
+
+/// A weight that is not trained gets no gradient, and neither does an input that has no graph.
+#[test]
+fn what_is_frozen_costs_nothing() {
+    let var = |shape: &[usize]| candle_core::Var::from_tensor(&parity::draw(shape, 0)).unwrap();
+    let (x, weight) = (var(&[4, 3]), var(&[2, 3]));
+    for (x_is_free, weight_is_free) in [(true, false), (false, true)] {
+        let free = |var: &candle_core::Var, free: bool| {
+            if free { var.as_tensor().clone() } else { var.as_detached_tensor() }
+        };
+        let y = only([&free(&x, x_is_free), &free(&weight, weight_is_free)]).unwrap();
+        let store = y.sum_all().unwrap().backward().unwrap();
+        assert_eq!(store.get(&x).is_some(), x_is_free);
+        assert_eq!(store.get(&weight).is_some(), weight_is_free);
+    }
+}
+
+/// Products of bfloat16 are summed in 32 bits: 1 and 256 times 2^-9 is 1.5, which sums in bfloat16 never reach.
+#[test]
+fn halves_are_summed_in_32_bits() {
+    for dtype in [candle_core::DType::BF16, candle_core::DType::F16] {
+        let mut numbers = vec![2f32.powi(-9); 257];
+        numbers[0] = 1.0;
+        let device = &candle_core::Device::Cpu;
+        let x =
+            Tensor::new(numbers, device).unwrap().unsqueeze(0).unwrap().to_dtype(dtype).unwrap();
+        let y = only([&x, &x.ones_like().unwrap()]).unwrap();
+        assert_eq!(y.dtype(), dtype);
+        assert_eq!(y.to_dtype(candle_core::DType::F32).unwrap().to_vec2::<f32>().unwrap(), [[1.5]]);
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_named() {
+    let (x, weight) = (parity::draw(&[2, 4], 0), parity::draw(&[3, 5], 1));
+    let error = only([&x, &weight]).unwrap_err().to_string();
+    assert!(error.starts_with("linear: an input [2, 4], a weight [3, 5], a bias none"), "{error}");
+}

@@ -1,0 +1,94 @@
+//! The cross-entropy of a linear layer's scores without the scores: `sum(cross_entropy(h W^T, targets))`.
+//!
+//! `h` `[.., d]` and `weight` `[classes, d]` of one float type, `targets` with one entry a row of `h`; the loss is one
+//! number, as in [`cross_entropy`](super::cross_entropy). The scores of some rows at a time are made, become their own
+//! gradient, and are multiplied into the gradients of `h` and of the weight, all in the forward pass; the backward pass
+//! has only to scale them. `[n, classes]` is never stored. Source: the idea is Liger Kernel's (Hsu et al., 2024).
+
+mod cpu;
+mod reference;
+
+use candle_core::Tensor;
+
+use super::cross_entropy::checked;
+use super::host;
+use super::reference::fits;
+use super::tape::Node;
+use crate::error::Error;
+
+/// The sum of the losses of the rows.
+///
+/// # Errors
+///
+/// [`Error::Tensor`] when the shapes do not fit, a target is no class, or the device fails.
+pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Node, Error> {
+    let d = h.dims().last().copied().unwrap_or(0);
+    let &[classes, columns] = weight.dims() else { return Err(unfit(h, weight)) };
+    if columns != d || d == 0 {
+        return Err(unfit(h, weight));
+    }
+    let targets = checked(targets, h.tensor().elem_count() / d, classes)?;
+    let weight = h.outside(weight);
+    if fits(h.tensor()) && fits(weight.tensor()) {
+        cpu::forward(&h.map(host::plain)?, &weight.map(host::plain)?, &targets)
+    } else {
+        reference::forward(h, &weight, &targets)
+    }
+}
+
+/// Rows of scores that are made at once: 16 MiB of them, and enough for products at full speed.
+fn rows_at_once(classes: usize) -> usize {
+    ((4 << 20) / classes.max(1)).clamp(64, 512)
+}
+
+fn unfit(h: &Node, weight: &Tensor) -> Error {
+    let reason =
+        format!("linear_cross_entropy: an input {:?} and a weight {:?}", h.dims(), weight.dims());
+    candle_core::Error::msg(reason).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::super::cross_entropy::IGNORED;
+    use super::super::parity;
+    use super::*;
+    use crate::kernels::{cross_entropy, tape::trace};
+
+    /// More rows than are made at once, and targets that do not count.
+    #[test]
+    fn the_scores_need_not_be_stored() {
+        for (n, d, classes) in [(1, 1, 1), (7, 5, 3), (600, 9, 33)] {
+            let mut targets: Vec<u32> = (0..n).map(|at| at * 11 % classes).collect();
+            targets[0] = if n > 1 { IGNORED } else { 0 };
+            let tensor = Tensor::new(targets.as_slice(), &Device::Cpu).unwrap();
+            let h = parity::draw(&[1, n as usize, d], 0);
+            let weight = parity::draw(&[classes as usize, d], 1);
+            let fast = |[h, weight]: [&Tensor; 2]| {
+                Ok(trace([h], |[h]| forward(&h, weight, &tensor))?.to_dtype(h.dtype())?)
+            };
+            parity::check([&h, &weight], fast, |[h, weight]| {
+                let scores = h.flatten_to(1)?.matmul(&weight.t()?)?;
+                trace([&scores], |[scores]| cross_entropy::forward(&scores, &tensor))
+            });
+            parity::threads([&h, &weight], fast);
+        }
+    }
+
+    /// The loss's own gradient is not always one: it is scaled against underflow.
+    #[test]
+    fn a_scaled_loss_has_scaled_gradients() {
+        let (h, weight) = (parity::draw(&[3, 4], 0), parity::draw(&[5, 4], 1));
+        let targets = Tensor::new(&[1u32, 4, 0], &Device::Cpu).unwrap();
+        let scaled = |factor: f64| {
+            parity::run([&h, &weight], candle_core::DType::F64, |[h, weight]| {
+                Ok((trace([h], |[h]| forward(&h, weight, &targets))? * factor)?)
+            })
+        };
+        let ((_, one), (_, eight)) = (scaled(1.0), scaled(8.0));
+        for (one, eight) in one.iter().zip(&eight) {
+            parity::close(eight, &(one * 8.0).unwrap(), 1e-12, "gradients");
+        }
+    }
+}
