@@ -35,7 +35,9 @@ pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
         let y = cpu::forward(flat, &table.map(host::plain)?, &shape)?;
         return y.map(|y| Ok(y.to_dtype(dtype)?));
     }
-    apply([&table], move |[table]| Ok(table.index_select(&flat, 0)?.reshape(shape.as_slice())?))
+    apply([&table], move |[table]| {
+        Ok(table.contiguous()?.index_select(&flat, 0)?.reshape(shape.as_slice())?)
+    })
 }
 
 #[cfg(test)]
@@ -60,7 +62,7 @@ mod tests {
                 [&table],
                 |[table]| look_up(&ids, table),
                 |[table]| {
-                    let flat = table.index_select(&ids.flatten_all()?, 0)?;
+                    let flat = table.contiguous()?.index_select(&ids.flatten_all()?, 0)?;
                     Ok(flat.reshape((1, ids.elem_count(), d))?)
                 },
             );
