@@ -129,6 +129,21 @@ impl Job {
         Self::in_test(dir, Mode { resume: Some(dir.join(CHECKPOINTS)), ..Mode::default() })
     }
 
+    /// The same as by `--resume=force`.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be made.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_test_forced(dir: impl AsRef<Path>) -> Self {
+        let dir = dir.as_ref();
+        Self::in_test(
+            dir,
+            Mode { resume: Some(dir.join(CHECKPOINTS)), forced: true, ..Mode::default() },
+        )
+    }
+
     fn in_test(dir: &Path, mode: Mode) -> Self {
         std::fs::create_dir_all(dir).expect("the test's run folder can be made");
         Self::start(Start {

@@ -98,7 +98,7 @@ pub fn fit<B: Send + 'static>(
     job: &mut Job,
 ) -> anyhow::Result<Fitted> {
     let Training { plan, params, mut optimizer, train, held_out } = training;
-    let steps = steps(&plan, &train, held_out.is_some(), job.seed())?;
+    let steps = steps(&plan, &train, held_out.as_ref(), job.seed())?;
     optimizer.prepare(params)?;
     let mut ema = averages(&plan, params)?;
     if job.plan_only() {
@@ -106,7 +106,7 @@ pub fn fit<B: Send + 'static>(
         return Err(probe::tell(&planned, &mut optimizer, ema.as_mut(), objective, job)?.into());
     }
     let run = identity(&plan, &optimizer, params, &train, held_out.as_ref())?;
-    let resumed = resume(job, &run, params, &mut optimizer, ema.as_mut())?;
+    let resumed = resume(job, &plan, &run, params, &mut optimizer, ema.as_mut())?;
     // A checkpoint is of its step and its last evaluation.
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
     let mut state = resumed.unwrap_or_else(|| State::new(&plan, params.computes_in()));
@@ -115,11 +115,11 @@ pub fn fit<B: Send + 'static>(
     let mut batches: Option<Batches<B>> = None;
 
     loop {
-        let last = state.step == steps || state.stopped_early;
+        let last = state.step >= steps || state.stopped_early;
         let epoch_ended = state.position.batch == 0;
 
         // once in a while: evaluate
-        let mut best = false;
+        let (mut best, mut cut) = (false, false);
         let due = state.step == 0 || last || plan.evaluate.is_due(state.step, epoch_ended);
         if let Some(held_out) = &held_out
             && due
@@ -128,10 +128,13 @@ pub fn fit<B: Send + 'static>(
             swap(ema.as_mut(), params)?;
             let scores = evaluate(held_out, objective, params.device(), &mut state.micro, job);
             swap(ema.as_mut(), params)?;
-            // `None`: asked to stop; what follows sees to it.
-            if let Some(scores) = scores? {
-                report::evaluation(job, state.step, &scores);
-                best = state.evaluated(&plan, scores) && state.step > 0;
+            match scores? {
+                Some(scores) => {
+                    report::evaluation(job, state.step, &scores);
+                    // The first weights are saved only where they may be what is returned.
+                    best = state.evaluated(&plan, scores) && (state.step > 0 || plan.restore_best);
+                }
+                None => cut = true, // asked to stop; what follows sees to it
             }
         }
 
@@ -152,10 +155,10 @@ pub fn fit<B: Send + 'static>(
         if asked {
             job.note(format_args!("step {}: saved, as asked", state.step));
         }
-        if last {
+        if last && !cut {
             break; // one extra turn, so that the end is evaluated and saved
         }
-        if cancelled {
+        if cancelled || cut {
             return Err(Error::Cancelled.into());
         }
 
@@ -226,14 +229,25 @@ pub fn fit<B: Send + 'static>(
 fn steps<B: Send + 'static>(
     plan: &Plan,
     train: &Loader<B>,
-    measured: bool,
+    held_out: Option<&Loader<B>>,
     seed: u64,
 ) -> Result<u64, Error> {
     plan.check()?;
-    if !measured && (plan.patience.is_some() || plan.restore_best) {
+    if held_out.is_none() && (plan.patience.is_some() || plan.restore_best) {
         let reason =
             "the plan's `patience` and `restore_best` need held-out rows, and there are none";
         return Err(Error::Plan { reason: reason.to_owned() });
+    }
+    let loaders = [Some(train), held_out];
+    if let Some((rank, world)) =
+        loaders.into_iter().flatten().map(Loader::rank_of).find(|(_, world)| *world > 1)
+    {
+        return Err(Error::Plan {
+            reason: format!(
+                "the loader is for rank {rank} of {world}, and `fit` trains on one device: nothing would add up the \
+                 gradients\nhint: leave `Loader::ranks` out"
+            ),
+        });
     }
     train.check()?;
     Ok(plan.steps(|epoch| train.steps_in(seed, epoch)))

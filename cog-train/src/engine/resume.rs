@@ -66,6 +66,7 @@ pub(super) fn identity<B: Send + 'static>(
 /// [`Error::Resume`] when the run has changed, with each difference; what reading fails with.
 pub(super) fn resume(
     job: &mut Job,
+    plan: &Plan,
     run: &Map<String, Value>,
     params: &Params,
     optimizer: &mut Optimizer,
@@ -81,7 +82,7 @@ pub(super) fn resume(
         job.forget_earlier()?;
         return Ok(None);
     };
-    let saved: Saved =
+    let mut saved: Saved =
         serde_json::from_value(checkpoint.state().clone()).map_err(|error| Error::Checkpoint {
             place: checkpoint.path().display().to_string(),
             reason: format!("its state cannot be read: {error}"),
@@ -98,6 +99,7 @@ pub(super) fn resume(
             });
         }
         job.note(format_args!("going on with a run that has changed:\n  {text}"));
+        saved.state.adopt(plan, params.computes_in());
     }
     restore(&checkpoint, params, optimizer, ema)?;
     job.rewind(&saved.marks)?;

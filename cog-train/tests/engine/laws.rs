@@ -201,3 +201,37 @@ fn early_stopping_ends_the_run_and_the_best_weights_come_back() {
     let again = fit(training(again), &net, &mut job).unwrap();
     assert_eq!(again.before["loss"].to_bits(), best.loss.to_bits());
 }
+
+/// What is learned is the opposite of what is measured: what is best is what the run began with.
+#[test]
+fn where_nothing_was_better_than_the_first_weights_they_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong: Vec<_> = rows(19).into_iter().map(|(x, y, weight)| (x, -5.0 * y, weight)).collect();
+    for ema in [None, Some(0.9)] {
+        let params = params();
+        let mut job = Job::for_test(dir.path().join(format!("{}", ema.is_some())));
+        let net = Net::new(&params, 0.0, At::Nothing, &job);
+        let training = Training {
+            plan: Plan {
+                max_steps: Some(12),
+                epochs: 100,
+                learning_rate: 0.01,
+                ema,
+                evaluate: Every::Steps(3),
+                save: Every::Steps(2),
+                restore_best: true,
+                ..Plan::default()
+            },
+            params: &params,
+            optimizer: Optimizer::new(Sgd::default()),
+            train: loader(wrong.clone(), Batching::Rows(6)),
+            held_out: Some(loader(rows(19), Batching::Rows(6))),
+        };
+        let fitted = fit(training, &net, &mut job).unwrap();
+        let best = fitted.best.unwrap();
+        assert_eq!((best.step, fitted.steps), (0, 12), "{fitted:?}");
+        assert_eq!(best.loss, fitted.before["loss"]);
+        assert!(fitted.after.get("loss").is_none_or(|loss| *loss > best.loss), "{fitted:?}");
+        assert_eq!(numbers(&params), numbers(&super::job::params()));
+    }
+}

@@ -98,10 +98,17 @@ impl<B: Send + 'static> Loader<B> {
         self.batching
     }
 
-    /// Takes the part of each batch that is for one of `world` processes.
+    /// Takes the part of each batch that is for one of `world` processes. [`fit`](crate::engine::fit) refuses it: it adds
+    /// up no gradients over processes, which a loop of one's own has to do.
     #[must_use]
     pub fn ranks(self, rank: usize, world: usize) -> Self {
         Self { rank, world, ..self }
+    }
+
+    /// Which process of how many this is for, as [`Loader::ranks`] has it: (0, 1) unless told.
+    #[must_use]
+    pub fn rank_of(&self) -> (usize, usize) {
+        (self.rank, self.world)
     }
 
     /// How many rows there are.
@@ -178,6 +185,8 @@ impl<B: Send + 'static> Loader<B> {
             "batching": self.batching,
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
+            "rank": self.rank,
+            "world": self.world,
         })
     }
 
