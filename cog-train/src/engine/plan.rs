@@ -66,7 +66,8 @@ pub struct Plan {
     pub restore_best: bool,
     /// Stops after so many steps in a row whose loss or gradient is not finite. Each of them is skipped.
     pub most_skips: u32,
-    /// Refuses to go on when a parameter that is trained gets no gradient.
+    /// Refuses to go on when a parameter that is trained gets no gradient at the first update, or gradients of zero alone
+    /// at the first six.
     pub audit: bool,
 }
 

@@ -11,4 +11,5 @@ mod changed;
 mod job;
 mod laws;
 mod resume;
+mod short;
 mod trouble;
