@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde_json::{Map, Value};
 
+use super::aside::aside;
 use super::checkpoint::{Checkpoint, Checkpoints, Snapshot, folder};
 use super::data::{Batches, Loader};
-use super::evaluate::evaluate;
+use super::evaluate::{evaluate, was_cancelled};
 use super::objective::Objective;
 use super::optim::{Ema, Optimizer};
 use super::params::{Param, Params};
@@ -98,14 +99,15 @@ pub fn fit<B: Send + 'static>(
     job: &mut Job,
 ) -> anyhow::Result<Fitted> {
     let Training { plan, params, mut optimizer, train, held_out } = training;
-    let steps = steps(&plan, &train, held_out.as_ref(), job.seed())?;
+    let cancel = job.cancel_token();
+    let steps = steps(&plan, &train, held_out.as_ref(), job)?;
     optimizer.prepare(params)?;
     let mut ema = averages(&plan, params)?;
     if job.plan_only() {
         let planned = probe::Planned { plan: &plan, params, train: &train, steps };
         return Err(probe::tell(&planned, &mut optimizer, ema.as_mut(), objective, job)?.into());
     }
-    let run = identity(&plan, &optimizer, params, &train, held_out.as_ref())?;
+    let run = identity(&cancel, &plan, &optimizer, params, &train, held_out.as_ref())?;
     let resumed = resume(job, &plan, &run, params, &mut optimizer, ema.as_mut())?;
     // A checkpoint is of its step and its last evaluation.
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
@@ -159,6 +161,9 @@ pub fn fit<B: Send + 'static>(
             break; // one extra turn, so that the end is evaluated and saved
         }
         if cancelled || cut {
+            if let Some(batches) = batches {
+                batches.leave(); // a batch that is made for the next step is waited for by nobody
+            }
             return Err(Error::Cancelled.into());
         }
 
@@ -166,10 +171,11 @@ pub fn fit<B: Send + 'static>(
         let stream = batches.get_or_insert_with(|| {
             train.start(job.seed(), state.position, state.micro, params.device())
         });
-        let batch = match stream.next() {
+        let batch = match stream.next_until(&cancel) {
             Ok(batch) => {
                 batch.ok_or_else(|| Error::Plan { reason: "the data has ended".to_owned() })?
             }
+            Err(error) if was_cancelled(&error, job) => continue,
             Err(error) if memory::is_short(&error) => {
                 state.micro =
                     Some(memory::smaller(state.micro.unwrap_or(train.most_rows()), error, job)?);
@@ -186,10 +192,12 @@ pub fn fit<B: Send + 'static>(
             optimizer: &mut optimizer,
             ema: ema.as_mut(),
         };
-        let done = match step::run(&mut parts, &mut state, &batch, rate, job)? {
-            Outcome::Done(done) => done,
-            Outcome::Cancelled => continue,
-            Outcome::OutOfMemory(error) => {
+        let done = match step::run(&mut parts, &mut state, &batch, rate, job) {
+            Ok(Outcome::Done(done)) => done,
+            Ok(Outcome::Cancelled) => continue,
+            Err(error) if was_cancelled(&error, job) => continue,
+            Err(error) => return Err(error),
+            Ok(Outcome::OutOfMemory(error)) => {
                 let largest = batch.parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
                 state.micro = Some(memory::smaller(largest, error, job)?);
                 batches = None;
@@ -213,7 +221,9 @@ pub fn fit<B: Send + 'static>(
         }
     }
 
-    drop(batches);
+    if let Some(batches) = batches {
+        batches.leave();
+    }
     match state.best {
         Some(best) if plan.restore_best && best.step != state.step => {
             let place = job.dir().join(CHECKPOINTS).join(folder(best.step));
@@ -230,7 +240,7 @@ fn steps<B: Send + 'static>(
     plan: &Plan,
     train: &Loader<B>,
     held_out: Option<&Loader<B>>,
-    seed: u64,
+    job: &Job,
 ) -> Result<u64, Error> {
     plan.check()?;
     if held_out.is_none() && (plan.patience.is_some() || plan.restore_best) {
@@ -249,8 +259,14 @@ fn steps<B: Send + 'static>(
             ),
         });
     }
-    train.check()?;
-    Ok(plan.steps(|epoch| train.steps_in(seed, epoch)))
+    // Where batches are by tokens, each epoch's rows are put in order to be counted.
+    let (plan, train, cancel, seed) = (plan.clone(), train.clone(), job.cancel_token(), job.seed());
+    aside(&job.cancel_token(), move || {
+        let sampler = train.sampler(seed)?;
+        let steps_in =
+            |epoch| if cancel.is_cancelled() { u64::MAX } else { sampler.steps_in(epoch) };
+        Ok(plan.steps(steps_in))
+    })?
 }
 
 fn averages(plan: &Plan, params: &Params) -> Result<Option<Ema>, Error> {

@@ -4,6 +4,7 @@ mod place;
 mod plan;
 mod resume;
 mod soak;
+mod stop;
 mod transcripts;
 
 use std::io::{BufRead, BufReader, Write};

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::adapt::{Mapped, Subset, WithTokens};
 use super::hash::Hash;
 use crate::error::Error;
+use crate::progress::CancelToken;
 
 /// Rows that can be read in any order, from any thread.
 ///
@@ -87,7 +88,23 @@ pub trait Dataset: Send + Sync {
     where
         Self: Sized,
     {
-        WithTokens::new(self, count)
+        self.with_tokens_until(&CancelToken::new(), count)
+    }
+
+    /// [`Dataset::with_tokens`], which ends when the token is cancelled: after the row that it is at.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Dataset::with_tokens`]; [`Error::Cancelled`].
+    fn with_tokens_until(
+        self,
+        cancel: &CancelToken,
+        count: impl Fn(&Self::Item) -> usize,
+    ) -> Result<WithTokens<Self>, Error>
+    where
+        Self: Sized,
+    {
+        WithTokens::new(self, cancel, count)
     }
 }
 
