@@ -103,17 +103,18 @@ pub fn fit<B: Send + 'static>(
     let steps = steps(&plan, &train, held_out.as_ref(), job)?;
     optimizer.prepare(params)?;
     let mut ema = averages(&plan, params)?;
-    if job.plan_only() {
-        let planned = probe::Planned { plan: &plan, params, train: &train, steps };
-        return Err(probe::tell(&planned, &mut optimizer, ema.as_mut(), objective, job)?.into());
-    }
     let run = identity(&cancel, &plan, &optimizer, params, &train, held_out.as_ref())?;
     let resumed = resume(job, &plan, &run, params, &mut optimizer, ema.as_mut())?;
+    if job.plan_only() {
+        let taken = resumed.map_or(0, |state| state.step);
+        let planned = probe::Planned { plan: &plan, params, train: &train, steps, taken };
+        return Err(probe::tell(&planned, &mut optimizer, ema.as_mut(), objective, job)?.into());
+    }
     // A checkpoint is of its step and its last evaluation.
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
     let mut state = resumed.unwrap_or_else(|| State::new(&plan, params.computes_in()));
     let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), plan.keep)?;
-    let mut records = Records::new(state.step, params.device());
+    let mut records = Records::new(state.step, train.has_lengths(), params.device());
     let mut batches: Option<Batches<B>> = None;
 
     loop {

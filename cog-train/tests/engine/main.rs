@@ -10,6 +10,8 @@
 mod changed;
 mod job;
 mod laws;
+mod planned;
+mod records;
 mod resume;
 mod short;
 mod trouble;

@@ -35,7 +35,8 @@ pub trait Dataset: Send + Sync {
     /// [`Error::Data`] with the row's place when it cannot be used or is not there.
     fn item(&self, index: usize) -> Result<Self::Item, Error>;
 
-    /// How much the row counts for in a batch by tokens, and what rows are sorted by there. 1 unless told.
+    /// How much the row counts for in a batch by tokens, and what rows are sorted by there. 1 unless told; where it is 1 of
+    /// every row, the lengths of rows count as unknown, and no rate and no plan speaks of tokens.
     fn tokens(&self, _index: usize) -> usize {
         1
     }

@@ -40,6 +40,7 @@ pub struct Loader<B> {
     drop_last: bool,
     threads: usize,
     ahead: Option<usize>,
+    cut: Option<usize>,
     rank: usize,
     world: usize,
 }
@@ -67,6 +68,7 @@ impl<B: Send + 'static> Loader<B> {
             drop_last: false,
             threads: 1,
             ahead: None,
+            cut: None,
             rank: 0,
             world: 1,
         }
@@ -100,6 +102,29 @@ impl<B: Send + 'static> Loader<B> {
     #[must_use]
     pub fn ahead(self, steps: usize) -> Self {
         Self { ahead: Some(steps), ..self }
+    }
+
+    /// Tells how many of the rows have lost a part because they were longer than the model can take: `--plan` says it.
+    /// The loader cannot know, for rows come to it cut.
+    ///
+    /// ```
+    /// use cog_train::engine::data::{Dataset, Loader, Rows};
+    ///
+    /// let texts = ["a short one", "one that is longer than twenty bytes"];
+    /// let cut = texts.iter().filter(|text| text.len() > 20).count();
+    /// let rows = Rows::new(texts.to_vec()).map(|text| Ok(text.bytes().take(20).collect::<Vec<u8>>()));
+    /// let loader = Loader::new(rows, |items, _| Ok(items)).cut(cut);
+    /// assert_eq!(loader.cut_rows(), Some(1));
+    /// ```
+    #[must_use]
+    pub fn cut(self, rows: usize) -> Self {
+        Self { cut: Some(rows), ..self }
+    }
+
+    /// How many of the rows were cut, where [`Loader::cut`] has told it.
+    #[must_use]
+    pub fn cut_rows(&self) -> Option<usize> {
+        self.cut
     }
 
     /// How many rows make a batch.
