@@ -2,6 +2,7 @@
 
 mod place;
 mod plan;
+mod planned;
 mod resume;
 mod soak;
 mod stop;

@@ -15,7 +15,7 @@ use crate::place::{Place, Said};
 /// The second that is promised, and another for a machine that does ten other things. What is waited for takes a minute.
 const MOST: Duration = Duration::from_secs(2);
 
-/// Starts a run in the folder `run`, sends it a signal once `reached` says so, and gives what it said and how long it
+/// Starts a run, sends it a signal once `reached` says so, and gives what it said and how long it
 /// took to end.
 fn stopped(
     here: &Place,
@@ -23,12 +23,8 @@ fn stopped(
     signal: &str,
     reached: impl Fn() -> bool,
 ) -> (Said, Duration) {
-    let mut child = here
-        .command(&[&["--run-dir", "run"], args].concat())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        here.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begin = Instant::now();
     while !reached() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it was there");
@@ -47,7 +43,7 @@ fn slow_at(at: &str, signal: &str, more: &[&str]) -> Place {
     let here = Place::new("slow");
     here.file("rows.jsonl", "1\n".repeat(3000));
     let input = format!("at={at}");
-    let args = [&["-i", &input], more].concat();
+    let args = [&["--run-dir", "run", "-i", &input], more].concat();
     let (said, took) = stopped(&here, &args, signal, || here.path("run/reached").exists());
     let said = said.expect(130);
     eprintln!("{at}, {signal}: {} ms", took.as_millis());
@@ -103,6 +99,35 @@ fn a_run_that_is_over_waits_for_no_batch() {
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
+/// A book of 60 MB is read, cut into tokens and counted, which takes far longer than this test waits.
+#[test]
+fn while_an_example_prepares_its_data() {
+    let here = Place::new("text_finetune");
+    here.file(
+        "book.txt",
+        "Anna went to the market and bought a red apple for her brother.\n".repeat(940_000),
+    );
+    here.file("rows.jsonl", "{\"text\": \"Anna went to the market.\"}\n".repeat(1_000_000));
+    for (file, signal) in [("book.txt", "-TERM"), ("rows.jsonl", "-INT")] {
+        // Its log is opened when the author's code is called.
+        let dir = here.path(&format!("run-{file}"));
+        let called = std::cell::Cell::new(None);
+        let reached = || {
+            if called.get().is_none() && dir.join("log.txt").exists() {
+                called.set(Some(Instant::now()));
+            }
+            called.get().is_some_and(|at: Instant| at.elapsed() > Duration::from_millis(700))
+        };
+        let data = format!("train_data={file}");
+        let args = ["--run-dir", dir.to_str().unwrap(), "-i", &data];
+        let (said, took) = stopped(&here, &args, signal, reached);
+        eprintln!("{file}, {signal}: {} ms", took.as_millis());
+        let said = said.expect(130);
+        assert!(took < MOST, "{file}: {took:?}");
+        assert!(!said.err.contains("examples to train on"), "it was still at it: {}", said.err);
+    }
+}
+
 /// A server that promises more than it sends.
 #[test]
 fn while_it_downloads() {
@@ -123,7 +148,7 @@ fn while_it_downloads() {
             while stream.read(&mut asked).is_ok_and(|count| count > 0) {}
         });
         let sent = || sent.load(std::sync::atomic::Ordering::SeqCst);
-        let (said, took) = stopped(&here, &["-i", &data], signal, sent);
+        let (said, took) = stopped(&here, &["--run-dir", "run", "-i", &data], signal, sent);
         eprintln!("download, {signal}: {} ms", took.as_millis());
         let said = said.expect(130);
         assert!(took < MOST, "{signal}: {took:?}");
