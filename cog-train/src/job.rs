@@ -64,7 +64,16 @@ pub(crate) struct Mode {
     /// `--resume=force`: a plan that differs from the checkpoint's is taken.
     pub(crate) forced: bool,
     /// `--plan`: say what would be done, and do nothing.
-    pub(crate) plan: bool,
+    pub(crate) plan: Option<Places>,
+}
+
+/// Where a run that is only planned would write: folders that are there.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// On the disk of the run's folder.
+    pub(crate) run: PathBuf,
+    /// On the disk of the output.
+    pub(crate) output: PathBuf,
 }
 
 /// The payload that ends an author's own loop when only a plan was asked for. It is thrown without a panic's message.
@@ -127,6 +136,33 @@ impl Job {
     pub fn for_test_resumed(dir: impl AsRef<Path>) -> Self {
         let dir = dir.as_ref();
         Self::in_test(dir, Mode { resume: Some(dir.join(CHECKPOINTS)), ..Mode::default() })
+    }
+
+    /// The same as by `--resume=force`.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be made.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_test_forced(dir: impl AsRef<Path>) -> Self {
+        let dir = dir.as_ref();
+        Self::in_test(
+            dir,
+            Mode { resume: Some(dir.join(CHECKPOINTS)), forced: true, ..Mode::default() },
+        )
+    }
+
+    /// A job that only tells a plan, into `log.txt`, for a run that would write into `dir` and its output into `output`.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be made.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_test_planned(dir: impl AsRef<Path>, output: impl AsRef<Path>) -> Self {
+        let (run, output) = (dir.as_ref().to_owned(), output.as_ref().to_owned());
+        Self::in_test(dir.as_ref(), Mode { plan: Some(Places { run, output }), ..Mode::default() })
     }
 
     fn in_test(dir: &Path, mode: Mode) -> Self {
@@ -222,7 +258,7 @@ impl Job {
 
     /// Ends a loop of the author's own when only a plan was asked for: it would train.
     fn stop_for_plan(&mut self) {
-        if self.mode.plan {
+        if self.mode.plan.is_some() {
             self.was_cut = true;
             std::panic::resume_unwind(Box::new(PlanOnly));
         }

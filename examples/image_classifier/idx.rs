@@ -1,8 +1,10 @@
 //! Images in the format of MNIST: IDX files, plain or under gzip. So MNIST's own files can be trained on.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use cog_train::CancelToken;
 use cog_train::prelude::*;
 use flate2::read::MultiGzDecoder;
 
@@ -20,19 +22,26 @@ pub struct Images {
 }
 
 impl Images {
-    pub fn read(images: &Path, labels: &Path) -> Result<Self> {
+    /// Reads two files, and ends on the way when the token is cancelled.
+    pub fn read(images: &Path, labels: &Path, cancel: &CancelToken) -> Result<Self> {
         let read = |path: &Path| {
-            std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
+            let file = File::open(path).map_err(anyhow::Error::from);
+            let bytes = file.and_then(|file| whole(file, cancel));
+            bytes.with_context(|| format!("cannot read `{}`", path.display()))
         };
-        Self::parse(&read(images)?, &read(labels)?).with_context(|| {
+        Self::parsed(&read(images)?, &read(labels)?, cancel).with_context(|| {
             format!("`{}` and `{}` are no data set", images.display(), labels.display())
         })
     }
 
     /// From the bytes of two IDX files.
     pub fn parse(images: &[u8], labels: &[u8]) -> Result<Self> {
-        let (sizes, pixels) = unpack(images, IMAGES).context("images")?;
-        let (_, labels) = unpack(labels, LABELS).context("labels")?;
+        Self::parsed(images, labels, &CancelToken::new())
+    }
+
+    fn parsed(images: &[u8], labels: &[u8], cancel: &CancelToken) -> Result<Self> {
+        let (sizes, pixels) = unpack(images, IMAGES, cancel).context("images")?;
+        let (_, labels) = unpack(labels, LABELS, cancel).context("labels")?;
         ensure!(
             sizes[1..] == [SIDE, SIDE],
             "images are {} by {}, not {SIDE} by {SIDE}",
@@ -67,14 +76,25 @@ impl Images {
     }
 }
 
-/// The sizes of the dimensions and the bytes after them.
-fn unpack(file: &[u8], magic: [u8; 4]) -> Result<(Vec<usize>, Vec<u8>)> {
+/// All that can be read. A wish to stop is looked at between two pieces: a disk may be slow, and an archive large.
+fn whole(mut from: impl Read, cancel: &CancelToken) -> Result<Vec<u8>> {
+    const PIECE: u64 = 1 << 20;
     let mut bytes = Vec::new();
-    if file.starts_with(&[0x1f, 0x8b]) {
-        MultiGzDecoder::new(file).read_to_end(&mut bytes).context("the gzip is broken")?;
-    } else {
-        bytes.extend_from_slice(file);
+    loop {
+        cancel.check()?;
+        if from.by_ref().take(PIECE).read_to_end(&mut bytes)? == 0 {
+            return Ok(bytes);
+        }
     }
+}
+
+/// The sizes of the dimensions and the bytes after them.
+fn unpack(file: &[u8], magic: [u8; 4], cancel: &CancelToken) -> Result<(Vec<usize>, Vec<u8>)> {
+    let mut bytes = if file.starts_with(&[0x1f, 0x8b]) {
+        whole(MultiGzDecoder::new(file), cancel).context("the gzip is broken")?
+    } else {
+        file.to_vec()
+    };
     ensure!(
         bytes.starts_with(&magic),
         "it does not begin as an IDX file of {}-dimensional bytes",
@@ -123,6 +143,22 @@ mod tests {
     fn plain_files_are_read() {
         let read = Images::parse(&file(IMAGES, &[2, 28, 28], 1568), &file(LABELS, &[2], 2));
         assert_eq!(read.unwrap(), Images { pixels: vec![7; 1568], labels: vec![7, 7] });
+    }
+
+    #[test]
+    fn reading_can_be_cancelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let (images, labels) = (dir.path().join("images"), dir.path().join("labels"));
+        std::fs::write(&images, file(IMAGES, &[2, 28, 28], 1568)).unwrap();
+        std::fs::write(&labels, file(LABELS, &[2], 2)).unwrap();
+        let cancel = CancelToken::new();
+        assert_eq!(Images::read(&images, &labels, &cancel).unwrap().len(), 2);
+        cancel.cancel();
+        let error = Images::read(&images, &labels, &cancel).unwrap_err();
+        let found = error
+            .chain()
+            .any(|cause| matches!(cause.downcast_ref(), Some(cog_train::Error::Cancelled)));
+        assert!(found, "{error:#}");
     }
 
     #[test]

@@ -69,7 +69,9 @@ impl Trainer for ImageClassifier {
 
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
         let (train, held_out) = match (&inputs.images, &inputs.labels) {
-            (Some(images), Some(labels)) => Images::read(images, labels)?.hold_out()?,
+            (Some(images), Some(labels)) => {
+                Images::read(images, labels, &job.cancel_token())?.hold_out()?
+            }
             (None, None) => drawn_digits()?,
             _ => bail!("`images` and `labels` go together, and one of them is missing"),
         };

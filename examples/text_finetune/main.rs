@@ -14,11 +14,12 @@ mod model;
 mod optim;
 mod text;
 
-use cog_train::engine::data::{Batching, Loader, Rows};
+use cog_train::engine::data::{Batching, Dataset, Loader, Rows, split};
 use cog_train::engine::{Every, Params, Pass, Plan, Schedule, Training, Warmup, fit};
 use cog_train::prelude::*;
 
 use base::Base;
+use data::{File, Row};
 use generate::{Sampling, generate};
 use model::Llama;
 use optim::Method;
@@ -74,11 +75,10 @@ impl Trainer for TextFinetune {
     }
 
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
-        let (train, held_out) = self.examples(inputs.train_data.as_deref())?;
+        let (train, held_out) = self.examples(inputs.train_data.as_deref(), job)?;
         job.line(format_args!("{} examples to train on, {} held out", train.len(), held_out.len()));
         let params = Params::new(self.base.tensors().clone())?;
         let model = Llama::new(&self.base.config, &params.tensors())?;
-        self.show(&model, &held_out, job)?;
 
         let plan = Plan {
             epochs: inputs.epochs.into(),
@@ -88,20 +88,27 @@ impl Trainer for TextFinetune {
             evaluate: Every::Epoch,
             ..Plan::default()
         };
-        let batches = |examples: &[Example], size| {
-            let rows = Rows::new(examples.to_vec()).named("examples");
-            Loader::new(rows, |examples, batch| Batch::new(&examples, batch.device()))
-                .batch(Batching::Rows(size))
+        let shown = (0..held_out.len().min(2)).map(|at| held_out.item(at));
+        let shown = shown.collect::<Result<Vec<_>, _>>()?;
+        self.show(&model, &shown, job)?;
+
+        let cut = |at: &usize| train.item(*at).is_ok_and(|example| example.cut);
+        let cut = (0..train.len()).filter(cut).count();
+        let batches = |examples: Examples, size| {
+            Loader::new(examples, |examples: Vec<Example>, batch| {
+                Batch::new(&examples, batch.device())
+            })
+            .batch(Batching::Rows(size))
         };
         let training = Training {
             plan,
             params: &params,
             optimizer: inputs.optimizer.optimizer(),
-            train: batches(&train, inputs.batch_size),
-            held_out: Some(batches(&held_out, 16)),
+            train: batches(train, inputs.batch_size).cut(cut),
+            held_out: Some(batches(held_out, 16)),
         };
         let fitted = fit(training, &|batch: &Batch, _: &Pass| model.loss(batch), job)?;
-        self.show(&model, &held_out, job)?;
+        self.show(&model, &shown, job)?;
 
         let file = job.dir().join("weights.safetensors");
         Weights::save(params.masters(), &file)?;
@@ -115,21 +122,58 @@ impl Trainer for TextFinetune {
     }
 }
 
+/// Tokens, in any order, with their lengths.
+type Examples = Box<dyn Dataset<Item = Example>>;
+
 impl TextFinetune {
-    /// Examples to train on and examples to measure on.
-    fn examples(&self, file: Option<&std::path::Path>) -> Result<(Vec<Example>, Vec<Example>)> {
-        let examples = |rows: &[data::Row]| -> Result<Vec<Example>> {
-            let context = self.base.config.max_position_embeddings;
-            let examples = rows.iter().map(|row| self.base.text.examples(row, context));
-            Ok(examples.collect::<Result<Vec<_>>>()?.concat())
+    /// Examples to train on and examples to measure on. Of a file a tenth is measured on, and at most 200.
+    fn examples(&self, file: Option<&std::path::Path>, job: &Job) -> Result<(Examples, Examples)> {
+        let cancel = job.cancel_token();
+        let counted = |examples: Vec<Example>| {
+            let rows = Rows::new(examples).named("examples");
+            rows.with_tokens_until(&cancel, |example| example.tokens.len() - 1)
         };
-        match file {
-            Some(file) => data::hold_out(examples(&data::read(file)?)?),
-            None => Ok((
-                examples(&data::parse(include_str!("data/train.jsonl"))?)?,
-                examples(&data::parse(include_str!("data/held_out.jsonl"))?)?,
-            )),
+        let Some(file) = file else {
+            let own = |text| -> Result<Examples> {
+                let rows = data::parse(text)?.into_iter().map(Ok);
+                Ok(Box::new(counted(self.tokens(rows, job)?)?))
+            };
+            let held_out = include_str!("data/held_out.jsonl");
+            return Ok((own(include_str!("data/train.jsonl"))?, own(held_out)?));
+        };
+        let examples = match File::open(file, &cancel)? {
+            File::Rows(rows) => {
+                let row = |at| data::row(&rows.item(at)?).map_err(anyhow::Error::msg);
+                self.tokens((0..rows.len()).map(row), job)?
+            }
+            File::Text(text) => {
+                let piece = |at| {
+                    job.check_cancelled()?;
+                    Ok(text.item(at)?)
+                };
+                let tokens = self.base.text.encode_pieces((0..text.len()).map(piece))?;
+                self.base.text.windows(tokens, self.context())
+            }
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a share of a number of examples")]
+        let share = (200.0 / examples.len() as f64).min(0.1);
+        let (train, held_out) = split(counted(examples)?, share, 0)?;
+        Ok((Box::new(train), Box::new(held_out)))
+    }
+
+    /// What is learned from rows. A wish to stop is looked at between two.
+    fn tokens(&self, rows: impl Iterator<Item = Result<Row>>, job: &Job) -> Result<Vec<Example>> {
+        let mut examples = Vec::new();
+        for row in rows {
+            job.check_cancelled()?;
+            examples.extend(self.base.text.examples(&row?, self.context())?);
         }
+        Ok(examples)
+    }
+
+    /// The most tokens that the model sees.
+    fn context(&self) -> usize {
+        self.base.config.max_position_embeddings
     }
 
     /// How the model goes on from the beginnings of two examples.

@@ -24,6 +24,8 @@ pub struct Text {
 pub struct Example {
     pub tokens: Vec<u32>,
     pub learn_from: usize,
+    /// Whether a part of the row had no room in it and is lost.
+    pub cut: bool,
 }
 
 impl Text {
@@ -68,34 +70,48 @@ impl Text {
     /// the end of the completion.
     pub fn examples(&self, row: &Row, context: usize) -> Result<Vec<Example>> {
         match row {
-            Row::Text(text) => {
-                let tokens = [vec![self.end], self.encode(text)?, vec![self.end]].concat();
-                Ok(windows(&tokens, context))
-            }
+            Row::Text(text) => Ok(self.windows(self.encode(text)?, context)),
             Row::Pair { prompt, completion } => {
                 let mut prompt = self.encode(prompt)?;
                 let mut completion = self.encode(completion)?;
                 completion.push(self.end);
+                let cut = prompt.len() + completion.len() > context;
                 let kept = context.saturating_sub(completion.len()).max(context / 2);
                 prompt.drain(..prompt.len().saturating_sub(kept));
                 completion.truncate(context - prompt.len());
                 let learn_from = 1 + prompt.len();
                 let tokens = [vec![self.end], prompt, completion].concat();
-                Ok(vec![Example { tokens, learn_from }])
+                Ok(vec![Example { tokens, learn_from, cut }])
             }
         }
     }
-}
 
-/// Cuts a text so that each token but the first is learned exactly once: windows share one token.
-fn windows(tokens: &[u32], context: usize) -> Vec<Example> {
-    (0..tokens.len() - 1)
-        .step_by(context)
-        .map(|start| Example {
-            tokens: tokens[start..tokens.len().min(start + context + 1)].to_vec(),
-            learn_from: 1,
-        })
-        .collect()
+    /// The tokens of a text that comes in pieces: those of the whole.
+    pub fn encode_pieces(&self, pieces: impl Iterator<Item = Result<String>>) -> Result<Vec<u32>> {
+        let (mut tokens, mut line) = (Vec::new(), String::new());
+        for piece in pieces {
+            line.push_str(&piece?);
+            // What comes after the last line break may be half of a word.
+            let whole = line.rfind('\n').map_or(0, |at| at + 1);
+            tokens.extend(self.encode(&line[..whole])?);
+            line.drain(..whole);
+        }
+        tokens.extend(self.encode(&line)?);
+        Ok(tokens)
+    }
+
+    /// Cuts a text, its end included, so that each token is learned exactly once: windows share one token.
+    pub fn windows(&self, text: Vec<u32>, context: usize) -> Vec<Example> {
+        let tokens = [vec![self.end], text, vec![self.end]].concat();
+        (0..tokens.len() - 1)
+            .step_by(context)
+            .map(|start| Example {
+                tokens: tokens[start..tokens.len().min(start + context + 1)].to_vec(),
+                learn_from: 1,
+                cut: false,
+            })
+            .collect()
+    }
 }
 
 /// Examples side by side, padded at the right to the longest.
@@ -153,6 +169,18 @@ mod tests {
     }
 
     #[test]
+    fn in_whatever_pieces_a_text_comes_its_tokens_are_the_same() {
+        let text = text();
+        let written = "one two\nthree four\n\nfive six seven eight nine\nten";
+        let whole = text.encode(written).unwrap();
+        for size in [1, 3, 8, 20, 100] {
+            let characters: Vec<char> = written.chars().collect();
+            let pieces = characters.chunks(size).map(|piece| Ok(piece.iter().collect()));
+            assert_eq!(text.encode_pieces(pieces).unwrap(), whole, "{size}");
+        }
+    }
+
+    #[test]
     fn of_a_text_each_token_and_its_end_are_learned_once() {
         let text = text();
         let written = "one two three four five six seven";
@@ -197,6 +225,7 @@ mod tests {
             };
             let (given, learned) = example.tokens.split_at(example.learn_from);
             assert!(example.tokens.len() <= 11 && !learned.is_empty());
+            assert_eq!(example.cut, count("a", prompt) + count("b", completion) + 1 > 10);
             assert!(given.len() > count("a", prompt).min(5), "half of the room is the prompt's");
             assert_eq!(learned.len(), (count("b", completion) + 1).min(11 - given.len()));
         }
@@ -205,8 +234,8 @@ mod tests {
     #[test]
     fn a_batch_points_at_targets_and_pads_at_the_right() {
         let examples = [
-            Example { tokens: vec![9, 1, 2], learn_from: 1 },
-            Example { tokens: vec![9, 3, 4, 5, 6], learn_from: 3 },
+            Example { tokens: vec![9, 1, 2], learn_from: 1, cut: false },
+            Example { tokens: vec![9, 3, 4, 5, 6], learn_from: 3, cut: false },
         ];
         let batch = Batch::new(&examples, &Device::Cpu).unwrap();
         assert_eq!(batch.tokens.to_vec2::<u32>().unwrap(), [[9, 1, 0, 0], [9, 3, 4, 5]]);

@@ -1,5 +1,11 @@
 //! Whether every parameter that is trained gets a gradient. candle has fast operations without a backward pass, which cut
 //! the graph in silence: what lies before them is never trained.
+//!
+//! Which of these operations it was cannot be told: a tensor that one of them made is, to candle, one that nothing made,
+//! without a name or an origin. So the error names the parameters, and all the operations that are known to do it.
+//!
+//! A parameter without any gradient is refused at the first update. One whose gradient is zero is borne for
+//! [`PATIENCE`] updates, for a zero is also what a sound model may begin with.
 
 use candle_core::Tensor;
 
@@ -8,8 +14,8 @@ use super::params::Params;
 use super::state::State;
 use crate::error::Error;
 
-/// LoRA's first matrix has a gradient of zero as long as the second is zero, which one update ends. A few more updates
-/// leave room for paths that open later.
+/// The updates for which a gradient of zero is borne. LoRA's first matrix has a gradient of zero as long as the second is
+/// zero, which one update ends; a few more leave room for paths that open later.
 const PATIENCE: u64 = 5;
 /// How many names an error shows.
 const SHOWN: usize = 10;

@@ -7,6 +7,7 @@ use candle_core::Device;
 use super::data::Loader;
 use super::memory;
 use super::objective::{Objective, Pass, Scores};
+use crate::error::{self, Error};
 use crate::job::Job;
 
 /// The means over all rows of `held_out`, in their order. `None` when the run was asked to stop. Where memory is short,
@@ -33,6 +34,11 @@ pub(super) fn evaluate<B: Send + 'static>(
     }
 }
 
+/// Whether an error is the answer to a wish to stop: the author's code may look at the token too.
+pub(super) fn was_cancelled(error: &anyhow::Error, job: &Job) -> bool {
+    job.cancelled() && matches!(error::find(error), Some(Error::Cancelled))
+}
+
 fn once<B: Send + 'static>(
     held_out: &Loader<B>,
     objective: &impl Objective<B>,
@@ -42,12 +48,27 @@ fn once<B: Send + 'static>(
 ) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
     let mut scores = Scores::default();
     let mut batches = held_out.once(device, micro);
-    while let Some(batch) = batches.next()? {
+    let cancel = job.cancel_token();
+    loop {
+        let batch = match batches.next_until(&cancel) {
+            Ok(Some(batch)) => batch,
+            Ok(None) => break,
+            Err(error) if was_cancelled(&error, job) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         for part in batch.parts {
             if job.cancelled() {
+                batches.leave();
                 return Ok(None);
             }
-            scores.add(objective.evaluate(&part.batch, &Pass::evaluation(job.seed()))?);
+            match objective.evaluate(&part.batch, &Pass::evaluation(job.seed())) {
+                Ok(more) => scores.add(more),
+                Err(error) if was_cancelled(&error, job) => {
+                    batches.leave();
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(Some(scores.means().map(|(name, mean)| (name.to_owned(), mean)).collect()))

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde_json::{Map, Value};
 
+use super::aside::aside;
 use super::checkpoint::{Checkpoint, Checkpoints, Snapshot, folder};
 use super::data::{Batches, Loader};
-use super::evaluate::evaluate;
+use super::evaluate::{evaluate, was_cancelled};
 use super::objective::Objective;
 use super::optim::{Ema, Optimizer};
 use super::params::{Param, Params};
@@ -98,28 +99,30 @@ pub fn fit<B: Send + 'static>(
     job: &mut Job,
 ) -> anyhow::Result<Fitted> {
     let Training { plan, params, mut optimizer, train, held_out } = training;
-    let steps = steps(&plan, &train, held_out.is_some(), job.seed())?;
+    let cancel = job.cancel_token();
+    let steps = steps(&plan, &train, held_out.as_ref(), job)?;
     optimizer.prepare(params)?;
     let mut ema = averages(&plan, params)?;
+    let run = identity(&cancel, &plan, &optimizer, params, &train, held_out.as_ref())?;
+    let resumed = resume(job, &plan, &run, params, &mut optimizer, ema.as_mut())?;
     if job.plan_only() {
-        let planned = probe::Planned { plan: &plan, params, train: &train, steps };
+        let taken = resumed.map_or(0, |state| state.step);
+        let planned = probe::Planned { plan: &plan, params, train: &train, steps, taken };
         return Err(probe::tell(&planned, &mut optimizer, ema.as_mut(), objective, job)?.into());
     }
-    let run = identity(&plan, &optimizer, params, &train, held_out.as_ref())?;
-    let resumed = resume(job, &run, params, &mut optimizer, ema.as_mut())?;
     // A checkpoint is of its step and its last evaluation.
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
     let mut state = resumed.unwrap_or_else(|| State::new(&plan, params.computes_in()));
     let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), plan.keep)?;
-    let mut records = Records::new(state.step, params.device());
+    let mut records = Records::new(state.step, train.has_lengths(), params.device());
     let mut batches: Option<Batches<B>> = None;
 
     loop {
-        let last = state.step == steps || state.stopped_early;
+        let last = state.step >= steps || state.stopped_early;
         let epoch_ended = state.position.batch == 0;
 
         // once in a while: evaluate
-        let mut best = false;
+        let (mut best, mut cut) = (false, false);
         let due = state.step == 0 || last || plan.evaluate.is_due(state.step, epoch_ended);
         if let Some(held_out) = &held_out
             && due
@@ -128,10 +131,13 @@ pub fn fit<B: Send + 'static>(
             swap(ema.as_mut(), params)?;
             let scores = evaluate(held_out, objective, params.device(), &mut state.micro, job);
             swap(ema.as_mut(), params)?;
-            // `None`: asked to stop; what follows sees to it.
-            if let Some(scores) = scores? {
-                report::evaluation(job, state.step, &scores);
-                best = state.evaluated(&plan, scores) && state.step > 0;
+            match scores? {
+                Some(scores) => {
+                    report::evaluation(job, state.step, &scores);
+                    // The first weights are saved only where they may be what is returned.
+                    best = state.evaluated(&plan, scores) && (state.step > 0 || plan.restore_best);
+                }
+                None => cut = true, // asked to stop; what follows sees to it
             }
         }
 
@@ -152,10 +158,13 @@ pub fn fit<B: Send + 'static>(
         if asked {
             job.note(format_args!("step {}: saved, as asked", state.step));
         }
-        if last {
+        if last && !cut {
             break; // one extra turn, so that the end is evaluated and saved
         }
-        if cancelled {
+        if cancelled || cut {
+            if let Some(batches) = batches {
+                batches.leave(); // a batch that is made for the next step is waited for by nobody
+            }
             return Err(Error::Cancelled.into());
         }
 
@@ -163,10 +172,11 @@ pub fn fit<B: Send + 'static>(
         let stream = batches.get_or_insert_with(|| {
             train.start(job.seed(), state.position, state.micro, params.device())
         });
-        let batch = match stream.next() {
+        let batch = match stream.next_until(&cancel) {
             Ok(batch) => {
                 batch.ok_or_else(|| Error::Plan { reason: "the data has ended".to_owned() })?
             }
+            Err(error) if was_cancelled(&error, job) => continue,
             Err(error) if memory::is_short(&error) => {
                 state.micro =
                     Some(memory::smaller(state.micro.unwrap_or(train.most_rows()), error, job)?);
@@ -183,10 +193,12 @@ pub fn fit<B: Send + 'static>(
             optimizer: &mut optimizer,
             ema: ema.as_mut(),
         };
-        let done = match step::run(&mut parts, &mut state, &batch, rate, job)? {
-            Outcome::Done(done) => done,
-            Outcome::Cancelled => continue,
-            Outcome::OutOfMemory(error) => {
+        let done = match step::run(&mut parts, &mut state, &batch, rate, job) {
+            Ok(Outcome::Done(done)) => done,
+            Ok(Outcome::Cancelled) => continue,
+            Err(error) if was_cancelled(&error, job) => continue,
+            Err(error) => return Err(error),
+            Ok(Outcome::OutOfMemory(error)) => {
                 let largest = batch.parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
                 state.micro = Some(memory::smaller(largest, error, job)?);
                 batches = None;
@@ -210,7 +222,9 @@ pub fn fit<B: Send + 'static>(
         }
     }
 
-    drop(batches);
+    if let Some(batches) = batches {
+        batches.leave();
+    }
     match state.best {
         Some(best) if plan.restore_best && best.step != state.step => {
             let place = job.dir().join(CHECKPOINTS).join(folder(best.step));
@@ -226,17 +240,34 @@ pub fn fit<B: Send + 'static>(
 fn steps<B: Send + 'static>(
     plan: &Plan,
     train: &Loader<B>,
-    measured: bool,
-    seed: u64,
+    held_out: Option<&Loader<B>>,
+    job: &Job,
 ) -> Result<u64, Error> {
     plan.check()?;
-    if !measured && (plan.patience.is_some() || plan.restore_best) {
+    if held_out.is_none() && (plan.patience.is_some() || plan.restore_best) {
         let reason =
             "the plan's `patience` and `restore_best` need held-out rows, and there are none";
         return Err(Error::Plan { reason: reason.to_owned() });
     }
-    train.check()?;
-    Ok(plan.steps(|epoch| train.steps_in(seed, epoch)))
+    let loaders = [Some(train), held_out];
+    if let Some((rank, world)) =
+        loaders.into_iter().flatten().map(Loader::rank_of).find(|(_, world)| *world > 1)
+    {
+        return Err(Error::Plan {
+            reason: format!(
+                "the loader is for rank {rank} of {world}, and `fit` trains on one device: nothing would add up the \
+                 gradients\nhint: leave `Loader::ranks` out"
+            ),
+        });
+    }
+    // Where batches are by tokens, each epoch's rows are put in order to be counted.
+    let (plan, train, cancel, seed) = (plan.clone(), train.clone(), job.cancel_token(), job.seed());
+    aside(&job.cancel_token(), move || {
+        let sampler = train.sampler(seed)?;
+        let steps_in =
+            |epoch| if cancel.is_cancelled() { u64::MAX } else { sampler.steps_in(epoch) };
+        Ok(plan.steps(steps_in))
+    })?
 }
 
 fn averages(plan: &Plan, params: &Params) -> Result<Option<Ema>, Error> {

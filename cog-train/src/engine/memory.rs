@@ -1,21 +1,103 @@
 //! How much memory is in use, and what is done where it is short.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use candle_core::Device;
 
 use crate::job::Job;
+use crate::kernels::device_memory;
 
 /// The bytes that this process holds (resident set size); 0 where the system does not tell.
 pub(super) fn resident() -> u64 {
-    of_status("VmRSS:").unwrap_or(0)
+    // Told in proc(5): the second number counts pages. A tenth of the time that `status` takes, for this is asked at
+    // every step.
+    let pages = || fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok();
+    pages().map_or(0, |pages: u64| pages * rustix::param::page_size() as u64)
 }
 
-/// The most bytes that it has held since [`forget_peak`].
-pub(super) fn peak() -> u64 {
+/// Measures the most memory that is held from its start on: that of the process, or of a GPU where the tensors are
+/// there.
+///
+/// A GPU's own count has no peak, so it is looked at all the time: what is freed sooner than it is looked at is not seen.
+/// What the driver's pool keeps for the next allocation is, which makes up for most of it.
+pub(super) struct Gauge {
+    base: u64,
+    device: Option<Watch>,
+}
+
+struct Watch {
+    most: Arc<AtomicU64>,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How often a GPU is looked at.
+const WATCH: Duration = Duration::from_millis(1);
+
+impl Gauge {
+    pub(super) fn start(device: &Device) -> Self {
+        let Some(base) = device_memory::used(device) else {
+            let base = resident();
+            forget_peak();
+            return Self { base, device: None };
+        };
+        let device = device.clone();
+        Self { base, device: Some(Watch::start(base, move || device_memory::used(&device))) }
+    }
+
+    /// What was held at the start.
+    pub(super) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The most that was held since.
+    pub(super) fn peak(&self) -> u64 {
+        self.device.as_ref().map_or_else(peak, |watch| watch.most.load(Ordering::Relaxed))
+    }
+
+    /// Whether it is a GPU's memory.
+    pub(super) fn is_of_device(&self) -> bool {
+        self.device.is_some()
+    }
+}
+
+impl Watch {
+    fn start(base: u64, used: impl Fn() -> Option<u64> + Send + 'static) -> Self {
+        let (most, ended) = (Arc::new(AtomicU64::new(base)), Arc::<AtomicBool>::default());
+        let (seen, end) = (Arc::clone(&most), Arc::clone(&ended));
+        let watch = move || {
+            while !end.load(Ordering::Relaxed) {
+                seen.fetch_max(used().unwrap_or(0), Ordering::Relaxed);
+                std::thread::sleep(WATCH);
+            }
+        };
+        // Without a thread the peak is what was held at the start.
+        let thread = std::thread::Builder::new().name("memory".to_owned()).spawn(watch).ok();
+        Self { most, ended, thread }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It does nothing that panics.
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// The most bytes that the process has held since [`forget_peak`].
+fn peak() -> u64 {
     of_status("VmHWM:").unwrap_or(0)
 }
 
 /// Lets the peak start again from what is held now. Where the system does not allow it, the peak is that of the process.
-pub(super) fn forget_peak() {
+fn forget_peak() {
     // Told in proc(5): 5 resets the peak of the resident set.
     drop(fs::write("/proc/self/clear_refs", "5"));
 }
@@ -90,6 +172,34 @@ mod tests {
         assert!(resident() >= before + (48 << 20), "{before} and {}", resident());
         assert!(peak() >= before + (48 << 20));
         drop(held);
+    }
+
+    #[test]
+    fn a_gauge_of_the_process_has_its_peak() {
+        let gauge = Gauge::start(&Device::Cpu);
+        let before = gauge.base();
+        drop(std::hint::black_box(vec![1_u8; 64 << 20]));
+        assert!(!gauge.is_of_device());
+        assert!(gauge.peak() >= before + (48 << 20), "{before} and {}", gauge.peak());
+    }
+
+    /// A device whose memory goes up and down: the most of it stays.
+    #[test]
+    fn a_watch_keeps_the_most() {
+        let looks = AtomicU64::new(0);
+        let levels = [5, 90, 7];
+        let used = move || {
+            let at = looks.fetch_add(1, Ordering::Relaxed).min(2);
+            Some(levels[usize::try_from(at).unwrap()])
+        };
+        let watch = Watch::start(20, used);
+        let most = Arc::clone(&watch.most);
+        while most.load(Ordering::Relaxed) < 90 {
+            std::thread::sleep(WATCH);
+        }
+        std::thread::sleep(4 * WATCH);
+        drop(watch);
+        assert_eq!(most.load(Ordering::Relaxed), 90);
     }
 
     /// The texts are those that candle 0.11 and cudarc 0.19 write.

@@ -4,6 +4,7 @@
 //! and no arguments. Everything periodic or countable is a pure function; what changes is in one state that a
 //! checkpoint holds whole, so that a resumed run is the same run, bit for bit.
 
+mod aside;
 mod audit;
 pub mod checkpoint;
 pub mod data;

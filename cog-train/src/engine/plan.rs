@@ -66,7 +66,8 @@ pub struct Plan {
     pub restore_best: bool,
     /// Stops after so many steps in a row whose loss or gradient is not finite. Each of them is skipped.
     pub most_skips: u32,
-    /// Refuses to go on when a parameter that is trained gets no gradient.
+    /// Refuses to go on when a parameter that is trained gets no gradient at the first update, or gradients of zero alone
+    /// at the first six.
     pub audit: bool,
 }
 
@@ -146,7 +147,8 @@ impl Plan {
         steps
     }
 
-    /// What a resumed run must have in common with the run it goes on with.
+    /// What a resumed run must have in common with the run it goes on with: all but when checkpoints are written and
+    /// which of them stay, for those change nothing of the result.
     #[must_use]
     pub fn describe(&self) -> Value {
         json!({
@@ -159,6 +161,9 @@ impl Plan {
             "evaluate": self.evaluate.describe(),
             "patience": self.patience,
             "min_improvement": self.min_improvement,
+            "restore_best": self.restore_best,
+            "most_skips": self.most_skips,
+            "audit": self.audit,
             "micro_batch": self.micro_batch,
         })
     }
@@ -197,6 +202,31 @@ mod tests {
             assert_eq!(plan(3, Some(most)).steps(|epoch| 10 + epoch), steps);
         }
         assert_eq!(plan(u64::MAX, Some(5)).steps(|_| 1), 5);
+    }
+
+    #[test]
+    fn what_decides_the_result_is_described_and_nothing_else() {
+        let plan = Plan::default();
+        let same = |other: &Plan| other.describe() == plan.describe();
+        for other in [
+            Plan { epochs: 2, ..plan.clone() },
+            Plan { max_steps: Some(3), ..plan.clone() },
+            Plan { learning_rate: 0.5, ..plan.clone() },
+            Plan { schedule: Schedule::cosine(), ..plan.clone() },
+            Plan { micro_batch: Some(2), ..plan.clone() },
+            Plan { clip: Clip::Value(1.0), ..plan.clone() },
+            Plan { ema: Some(0.5), ..plan.clone() },
+            Plan { evaluate: Every::End, ..plan.clone() },
+            Plan { patience: Some(1), ..plan.clone() },
+            Plan { min_improvement: 0.5, ..plan.clone() },
+            Plan { restore_best: true, ..plan.clone() },
+            Plan { most_skips: 6, ..plan.clone() },
+            Plan { audit: false, ..plan.clone() },
+        ] {
+            assert!(!same(&other), "{other:?}");
+        }
+        assert!(same(&Plan { save: Every::Steps(3), ..plan.clone() }));
+        assert!(same(&Plan { keep: Keep { last: 9, best: false }, ..plan.clone() }));
     }
 
     #[test]

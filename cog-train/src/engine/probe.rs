@@ -1,10 +1,13 @@
 //! `--plan`: what a training will take, from two steps on its heaviest batch. Nothing is kept of them.
 
+mod room;
+
 use std::time::{Duration, Instant};
 
-use super::checkpoint::Keep;
-use super::data::{Batching, Loader, Position, histogram};
-use super::memory::{self, human};
+use self::room::Room;
+use super::aside::aside;
+use super::data::{Batching, Loader, Position, Step, histogram};
+use super::memory::{self, Gauge, human};
 use super::objective::Objective;
 use super::optim::{Ema, Optimizer};
 use super::params::Params;
@@ -19,17 +22,22 @@ pub(super) struct Planned<'a, B> {
     pub(super) plan: &'a Plan,
     pub(super) params: &'a Params,
     pub(super) train: &'a Loader<B>,
+    /// All steps of the run.
     pub(super) steps: u64,
+    /// Those that are taken already, when the run is resumed.
+    pub(super) taken: u64,
 }
 
 /// The bytes of a training by what they are for.
 struct Memory {
-    /// The process before the probe: the program, the data, the model.
+    /// What was held before the probe: on a CPU by the process, on a GPU by all processes.
     base: u64,
     gradients: u64,
+    optimizer: u64,
+    averages: u64,
     /// What the peak has beside: activations, and gradients on their way.
     activations: u64,
-    /// The copy that a checkpoint is written from.
+    /// The copy that a checkpoint is written from, which is the host's.
     snapshot: u64,
     peak: u64,
 }
@@ -47,8 +55,8 @@ pub(super) fn tell<B: Send + 'static>(
     objective: &impl Objective<B>,
     job: &mut Job,
 ) -> anyhow::Result<Error> {
-    let Planned { plan, params, train, steps } = *planned;
-    rows(plan, train, steps, job);
+    let Planned { plan, params, train, .. } = *planned;
+    rows(planned, job);
     let (all, trained) = (params.count() as u64, params.trainable_count() as u64);
     job.line(format_args!(
         "parameters: {all}, of which {trained} are trained ({:.3} %), computed in {}",
@@ -56,27 +64,29 @@ pub(super) fn tell<B: Send + 'static>(
         params.computes_in().name()
     ));
 
-    let state_of = |tensors: usize| 4 * tensors as u64;
-    let optimizer_state: usize =
-        optimizer.state().values().map(candle_core::Tensor::elem_count).sum();
-    let averages = if ema.is_some() { trained } else { 0 };
-    let snapshot = 4 * (trained + averages) + state_of(optimizer_state);
+    let slots: usize = optimizer.state().values().map(candle_core::Tensor::elem_count).sum();
+    let (held, averages) = (4 * slots as u64, if ema.is_some() { 4 * trained } else { 0 });
+    let snapshot = 4 * trained + averages + held;
     let mut state = State::new(plan, params.computes_in());
-    let heaviest = Position { epoch: 0, batch: train.heaviest(job.seed()) };
-    let mut times = [Duration::ZERO; 2];
-    let mut base = 0;
-    for time in &mut times {
-        let mut batches = train.start(job.seed(), heaviest, state.micro, params.device());
-        let Some(batch) = batches.next()? else { break };
-        drop(batches);
-        // The first step makes what stays: moments, buffers, worker threads. The second shows what a step takes.
-        base = memory::resident();
-        memory::forget_peak();
+    let (mut time, mut done) = (Duration::ZERO, 0);
+    let mut gauge = Gauge::start(params.device());
+    // The first step makes what stays: moments, buffers, worker threads. The second shows what a step takes.
+    while done < 2 {
+        let batch = match heaviest(train, state.micro, params, job) {
+            Ok(batch) => batch,
+            Err(error) if memory::is_short(&error) => {
+                let rows = state.micro.unwrap_or(train.most_rows());
+                state.micro = Some(memory::smaller(rows, error, job)?);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        gauge = Gauge::start(params.device());
         let start = Instant::now();
         let mut parts =
             Parts { params, objective, clip: plan.clip, optimizer, ema: ema.as_deref_mut() };
         match step::run(&mut parts, &mut state, &batch, 0.0, job)? {
-            Outcome::Done(_) => *time = start.elapsed(),
+            Outcome::Done(_) => (time, done) = (start.elapsed(), done + 1),
             Outcome::Cancelled => return Ok(Error::Cancelled),
             Outcome::OutOfMemory(error) => {
                 let rows = batch.parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
@@ -84,101 +94,118 @@ pub(super) fn tell<B: Send + 'static>(
             }
         }
     }
+    let (base, peak) = (gauge.base(), gauge.peak());
     let gradients = 4 * trained;
-    let peak = memory::peak();
     let found = Memory {
         base,
         gradients,
+        optimizer: held,
+        averages,
         activations: peak.saturating_sub(base).saturating_sub(gradients),
         snapshot,
-        peak: peak + snapshot,
+        peak,
     };
-    in_memory(&found, params, optimizer_state, averages, job);
-    on_disk(snapshot, plan.keep, job)?;
-    in_time(times[1], steps, job);
+    in_memory(&found, params, gauge.is_of_device(), job);
+    Room { checkpoint: snapshot, keep: plan.keep, weights: 4 * all }.tell(job)?;
+    in_time(time, planned, job);
     Ok(Error::Planned)
 }
 
-/// Rows, steps and a histogram of lengths.
-fn rows<B: Send + 'static>(plan: &Plan, train: &Loader<B>, steps: u64, job: &mut Job) {
+/// The batch of the first epoch that is the largest, made alone: none is made ahead while the probe measures.
+fn heaviest<B: Send + 'static>(
+    train: &Loader<B>,
+    micro: Option<usize>,
+    params: &Params,
+    job: &Job,
+) -> anyhow::Result<Step<B>> {
+    let (train, device, seed) = (train.clone().threads(0), params.device().clone(), job.seed());
+    let made = aside(&job.cancel_token(), move || {
+        let from = Position { epoch: 0, batch: train.heaviest(seed) };
+        train.start(seed, from, micro, &device).next()
+    })?;
+    Ok(made?.ok_or_else(|| Error::Plan { reason: "the data has no batches".to_owned() })?)
+}
+
+/// Rows, steps, and where they are known the lengths of rows and how many of them are cut.
+fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
+    let Planned { plan, train, steps, taken, .. } = *planned;
     let batch = match train.batching() {
         Batching::Rows(rows) => format!("{rows} rows"),
         Batching::Tokens { most, .. } => format!("up to {most} tokens"),
     };
-    let epochs = if plan.epochs == 1 { "epoch" } else { "epochs" };
-    job.line(format_args!(
-        "data: {} rows; {steps} steps of {batch} in {} {epochs}",
-        train.len(),
-        plan.epochs
-    ));
-    if let Some(lengths) = train.lengths() {
-        for line in histogram(&lengths) {
-            job.line(format_args!("  {line}"));
+    let until = match plan.epochs {
+        _ if plan.max_steps == Some(steps) => "the most of the plan".to_owned(),
+        1 => "in 1 epoch".to_owned(),
+        epochs => format!("in {epochs} epochs"),
+    };
+    let taken = if taken > 0 { format!(", of which {taken} are taken") } else { String::new() };
+    let count = train.len();
+    job.line(format_args!("data: {count} rows; {steps} steps of {batch}, {until}{taken}"));
+    match train.lengths() {
+        Some(lengths) => {
+            job.line("  tokens of a row, and how many rows have so many:");
+            for line in histogram(&lengths) {
+                job.line(format_args!("  {line}"));
+            }
         }
+        None => job.line("  the lengths of rows are not told"),
+    }
+    match train.cut_rows() {
+        Some(0) => job.line("  no row is cut"),
+        Some(cut) => {
+            job.line(format_args!("  {cut} of {count} rows are cut to the most that fits"))
+        }
+        None => {}
     }
 }
 
-fn in_memory(
-    found: &Memory,
-    params: &Params,
-    optimizer_state: usize,
-    averages: u64,
-    job: &mut Job,
-) {
-    let compute = params.count() as u64
-        * (4 + match params.computes_in().dtype().size_in_bytes() {
-            4 => 0,
-            bytes => bytes as u64,
-        });
-    job.line(format_args!(
-        "memory: about {} at most, of which weights {}, optimizer {}, averages {}, gradients {}, activations {}, a checkpoint on its way {}",
-        human(found.peak),
-        human(compute),
-        human(4 * optimizer_state as u64),
-        human(4 * averages),
+fn in_memory(found: &Memory, params: &Params, of_device: bool, job: &mut Job) {
+    let compute = match params.computes_in().dtype().size_in_bytes() {
+        4 => 0,
+        bytes => bytes as u64,
+    };
+    let weights = human(params.count() as u64 * (4 + compute));
+    let parts = format!(
+        "weights {weights}, optimizer {}, averages {}, gradients {}, activations {}",
+        human(found.optimizer),
+        human(found.averages),
         human(found.gradients),
         human(found.activations),
-        human(found.snapshot),
-    ));
-    job.line(format_args!("  the program, its data and the model hold {} now", human(found.base)));
-}
-
-/// The room that checkpoints take, and whether it is there.
-///
-/// # Errors
-///
-/// [`Error::Plan`] when it is not.
-fn on_disk(checkpoint: u64, keep: Keep, job: &mut Job) -> Result<(), Error> {
-    // A new one is written before an old one goes.
-    let count = keep.last as u64 + u64::from(keep.best) + 1;
-    let needed = checkpoint * count;
-    let free = rustix::fs::statvfs(job.dir())
-        .map(|disk| disk.f_bavail * disk.f_frsize)
-        .map_err(|error| Error::file("look at the disk of", job.dir())(error.into()))?;
-    if free < needed {
-        return Err(Error::Plan {
-            reason: format!(
-                "checkpoints need {} and the disk has {} left\nhint: keep fewer, or put `--run-dir` on another disk",
-                human(needed),
-                human(free)
-            ),
-        });
+    );
+    let snapshot = human(found.snapshot);
+    if of_device {
+        job.line(format_args!(
+            "memory of the device: about {} at most, of which {parts}",
+            human(found.peak)
+        ));
+        job.line(format_args!("  all that runs on it holds {} now", human(found.base)));
+        job.line(format_args!(
+            "memory beside it: the program, its data and the model hold {} now, and a checkpoint on its way takes {snapshot}",
+            human(memory::resident()),
+        ));
+    } else {
+        job.line(format_args!(
+            "memory: about {} at most, of which {parts}, a checkpoint on its way {snapshot}",
+            human(found.peak + found.snapshot)
+        ));
+        job.line(format_args!(
+            "  the program, its data and the model hold {} now",
+            human(found.base)
+        ));
     }
-    job.line(format_args!(
-        "disk: {} for a checkpoint, {} for all of them; {} are free",
-        human(checkpoint),
-        human(needed),
-        human(free)
-    ));
-    Ok(())
 }
 
-fn in_time(step: Duration, steps: u64, job: &mut Job) {
+fn in_time<B: Send + 'static>(step: Duration, planned: &Planned<'_, B>, job: &mut Job) {
+    let left = planned.steps.saturating_sub(planned.taken);
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let all = step.as_secs_f64() * steps as f64;
+    let all = step.as_secs_f64() * left as f64;
+    let seconds = step.as_secs_f64();
+    let (which, most) =
+        if planned.train.has_lengths() { (" of the longest rows", "at most ") } else { ("", "") };
+    let those =
+        if planned.taken > 0 { format!("the {left} that are left") } else { "all".to_owned() };
     job.line(format_args!(
-        "time: {:.3} s for a step of the longest rows, so at most about {} for all, evaluations aside",
-        step.as_secs_f64(),
+        "time: {seconds:.3} s for a step{which}, so {most}about {} for {those}, evaluations aside",
         duration(all)
     ));
 }

@@ -1,4 +1,4 @@
-//! What a step leaves behind: a line of numbers that the run decides, now and then a line of those that the machine does.
+//! What a step leaves behind: a line of numbers that the run decides, and a line of those that the machine does.
 
 use std::time::{Duration, Instant};
 
@@ -11,34 +11,23 @@ use crate::job::Job;
 use crate::kernels::device_memory;
 use crate::progress::json_number;
 
-/// How often the machine's numbers are told.
-const SPEED_EVERY: Duration = Duration::from_secs(1);
-
 /// Measures time between steps.
 pub(super) struct Records {
     started: Instant,
     /// Steps taken before this process.
     first_step: u64,
+    /// Whether rows say how many tokens they have.
+    has_lengths: bool,
     /// Whose memory is told.
     device: Device,
+    /// The end of the step before.
     told: Instant,
-    rows: usize,
-    tokens: usize,
-    waited: Duration,
 }
 
 impl Records {
-    pub(super) fn new(first_step: u64, device: &Device) -> Self {
+    pub(super) fn new(first_step: u64, has_lengths: bool, device: &Device) -> Self {
         let now = Instant::now();
-        Self {
-            started: now,
-            first_step,
-            device: device.clone(),
-            told: now,
-            rows: 0,
-            tokens: 0,
-            waited: Duration::ZERO,
-        }
+        Self { started: now, first_step, has_lengths, device: device.clone(), told: now }
     }
 
     /// Records step `step` (counted from 1) of `steps`.
@@ -66,33 +55,34 @@ impl Records {
         job.step(step, &values);
         job.progress(step, steps);
 
-        let (rows, tokens, waited) = batch;
-        self.rows += rows;
-        self.tokens += tokens;
-        self.waited += waited;
-        let since = self.told.elapsed();
-        if since >= SPEED_EVERY || step == steps {
-            job.step(step, &self.speed(since, step, steps));
-            (self.rows, self.tokens, self.waited) = (0, 0, Duration::ZERO);
-            self.told = Instant::now();
-        }
+        // A line of its own: what the clock decides is no part of what a resumed run repeats.
+        let now = Instant::now();
+        let speed = self.speed(now.duration_since(self.told), batch, step, steps);
+        job.step(step, &speed);
+        self.told = now;
     }
 
     #[expect(clippy::cast_precision_loss, reason = "rates are rounded anyway")]
-    fn speed(&self, since: Duration, step: u64, steps: u64) -> Map<String, Value> {
+    fn speed(
+        &self,
+        since: Duration,
+        (rows, tokens, waited): (usize, usize, Duration),
+        step: u64,
+        steps: u64,
+    ) -> Map<String, Value> {
         let seconds = since.as_secs_f64().max(1e-9);
         let per_step = self.started.elapsed().as_secs_f64() / (step - self.first_step) as f64;
+        let tokens = self.has_lengths.then(|| ("time/tokens_per_second", tokens as f64 / seconds));
         let numbers = [
-            ("time/rows_per_second", self.rows as f64 / seconds),
-            ("time/tokens_per_second", self.tokens as f64 / seconds),
-            ("time/data_wait", (self.waited.as_secs_f64() / seconds).min(1.0)),
+            ("time/rows_per_second", rows as f64 / seconds),
+            ("time/data_wait", (waited.as_secs_f64() / seconds).min(1.0)),
             ("time/memory_bytes", memory::resident() as f64),
             ("time/eta_seconds", per_step * (steps - step) as f64),
         ];
         // A GPU's memory is that of the moment after a step, taken by all processes together.
         let on_device = device_memory::used(&self.device)
             .map(|bytes| ("time/device_memory_bytes", bytes as f64));
-        let numbers = numbers.into_iter().chain(on_device);
+        let numbers = numbers.into_iter().chain(tokens).chain(on_device);
         numbers.map(|(name, number)| (name.to_owned(), number.into())).collect()
     }
 }

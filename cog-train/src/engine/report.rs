@@ -35,11 +35,11 @@ pub(super) fn epoch(job: &mut Job, epoch: u64, plan: &Plan, state: &State) {
     job.line(format_args!("epoch {epoch}/{}, step {}: loss {loss}", plan.epochs, state.step));
 }
 
-/// Tells of a step that was skipped, with its rows.
+/// Tells of a step that was skipped, with its first rows.
 ///
 /// # Errors
 ///
-/// [`Error::Diverged`] after too many in a row.
+/// [`Error::Diverged`] after too many in a row, with every row of the last.
 pub(super) fn skipped<B: Send + 'static>(
     job: &mut Job,
     plan: &Plan,
@@ -48,7 +48,7 @@ pub(super) fn skipped<B: Send + 'static>(
     rows: &[u32],
     train: &Loader<B>,
 ) -> Result<(), Error> {
-    /// The most rows that are named.
+    /// The most rows that are named in a line of the log.
     const SHOWN: usize = 8;
     let step = state.step;
     match done.skipped {
@@ -69,15 +69,20 @@ pub(super) fn skipped<B: Send + 'static>(
     } else {
         format!("the loss is {}", done.sum)
     };
-    let mut places: Vec<String> = rows.iter().take(SHOWN).map(|row| train.place(*row)).collect();
-    if rows.len() > SHOWN {
-        places.push(format!("{} more", rows.len() - SHOWN));
-    }
-    let places = places.join(", ");
+    let places = |most: usize| {
+        let mut places: Vec<String> = rows.iter().take(most).map(|row| train.place(*row)).collect();
+        if rows.len() > most {
+            places.push(format!("{} more", rows.len() - most));
+        }
+        places.join(", ")
+    };
     if state.skips < plan.most_skips {
+        let places = places(SHOWN);
         job.line(format_args!("step {step} is skipped: {what} (rows: {places})"));
         return Ok(());
     }
+    // The end of the run: whoever looks for the row that does it needs all of them.
+    let places = places(usize::MAX);
     Err(Error::Diverged {
         step,
         reason: format!(

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::aside::aside;
 use super::checkpoint::{Checkpoint, Found, newest};
 use super::data::Loader;
 use super::optim::{Ema, Optimizer};
@@ -11,6 +12,7 @@ use super::plan::Plan;
 use super::state::State;
 use crate::error::Error;
 use crate::job::{Job, Marks};
+use crate::progress::CancelToken;
 
 /// The tensor files of a checkpoint.
 pub(super) const WEIGHTS: &str = "weights";
@@ -31,8 +33,9 @@ pub(super) struct Saved {
 ///
 /// # Errors
 ///
-/// What reading the data fails with.
+/// What reading the data fails with; [`Error::Cancelled`].
 pub(super) fn identity<B: Send + 'static>(
+    cancel: &CancelToken,
     plan: &Plan,
     optimizer: &Optimizer,
     params: &Params,
@@ -40,7 +43,9 @@ pub(super) fn identity<B: Send + 'static>(
     held_out: Option<&Loader<B>>,
 ) -> Result<Map<String, Value>, Error> {
     let data = |loader: &Loader<B>| -> Result<Value, Error> {
-        Ok(json!({"digest": loader.digest()?, "settings": loader.describe()}))
+        let read = loader.clone();
+        let digest = aside(cancel, move || read.digest())??;
+        Ok(json!({"digest": digest, "settings": loader.describe()}))
     };
     let shapes: Map<String, Value> = params
         .iter()
@@ -66,6 +71,7 @@ pub(super) fn identity<B: Send + 'static>(
 /// [`Error::Resume`] when the run has changed, with each difference; what reading fails with.
 pub(super) fn resume(
     job: &mut Job,
+    plan: &Plan,
     run: &Map<String, Value>,
     params: &Params,
     optimizer: &mut Optimizer,
@@ -81,7 +87,7 @@ pub(super) fn resume(
         job.forget_earlier()?;
         return Ok(None);
     };
-    let saved: Saved =
+    let mut saved: Saved =
         serde_json::from_value(checkpoint.state().clone()).map_err(|error| Error::Checkpoint {
             place: checkpoint.path().display().to_string(),
             reason: format!("its state cannot be read: {error}"),
@@ -98,6 +104,7 @@ pub(super) fn resume(
             });
         }
         job.note(format_args!("going on with a run that has changed:\n  {text}"));
+        saved.state.adopt(plan, params.computes_in());
     }
     restore(&checkpoint, params, optimizer, ema)?;
     job.rewind(&saved.marks)?;

@@ -84,6 +84,22 @@ impl State {
         }
     }
 
+    /// Goes on under a plan or a precision that has changed: what was decided by the old one is decided anew.
+    pub(super) fn adopt(&mut self, plan: &Plan, precision: Precision) {
+        let fresh = Self::new(plan, precision);
+        if self.scale.is_dynamic() != fresh.scale.is_dynamic() {
+            self.scale = fresh.scale;
+        }
+        if !plan.audit {
+            self.silent = None;
+        }
+        self.stopped_early = self.is_stale(plan);
+    }
+
+    fn is_stale(&self, plan: &Plan) -> bool {
+        plan.patience.is_some_and(|patience| self.stale >= patience)
+    }
+
     /// Takes note of an evaluation. Whether it is the best so far.
     pub(super) fn evaluated(&mut self, plan: &Plan, mut scores: BTreeMap<String, f64>) -> bool {
         let loss = scores.get("loss").copied().unwrap_or(f64::NAN);
@@ -103,7 +119,7 @@ impl State {
         } else {
             self.stale += 1;
         }
-        self.stopped_early = plan.patience.is_some_and(|patience| self.stale >= patience);
+        self.stopped_early = self.is_stale(plan);
         lower
     }
 }
@@ -135,6 +151,22 @@ mod tests {
         );
         assert_eq!(state.best, Some(Best { step: 3, loss: 1.8 }));
         assert_eq!((state.before["loss"], state.after["loss"]), (3.0, 1.75));
+    }
+
+    #[test]
+    fn a_changed_plan_decides_anew() {
+        let plan = Plan { patience: Some(1), ..Plan::default() };
+        let mut state = State::new(&plan, Precision::F32);
+        state.evaluated(&plan, BTreeMap::from([("loss".to_owned(), f64::NAN)]));
+        assert!(state.stopped_early && state.silent.is_some() && !state.scale.is_dynamic());
+        let patient = Plan { patience: Some(2), audit: false, ..plan };
+        state.adopt(&patient, Precision::F16);
+        assert!(!state.stopped_early && state.silent.is_none() && state.scale.is_dynamic());
+        // What is scaled already keeps its scale.
+        assert!(state.scale.after(false));
+        let halved = state.scale;
+        state.adopt(&patient, Precision::F16);
+        assert_eq!(state.scale, halved);
     }
 
     #[test]

@@ -73,20 +73,19 @@ pub(super) fn run<B, O: Objective<B>>(
             return Ok(Outcome::Cancelled);
         }
         let pass = Pass::training(job.seed(), state.step, number);
-        match backward(
-            parts.params,
-            parts.objective,
-            &part.batch,
-            &pass,
-            (state.scale, &mut factor),
-        ) {
-            Ok((part_sum, part_weight, part_gradients)) => {
+        let done =
+            backward(parts.params, parts.objective, &part.batch, &pass, (state.scale, &mut factor));
+        let added = done.and_then(|(part_sum, part_weight, part_gradients)| {
+            match &mut gradients {
+                Some(gradients) => gradients.add(part_gradients)?,
+                None => gradients = Some(part_gradients),
+            }
+            Ok((part_sum, part_weight))
+        });
+        match added {
+            Ok((part_sum, part_weight)) => {
                 sum += part_sum;
                 weight += part_weight;
-                match &mut gradients {
-                    Some(gradients) => gradients.add(part_gradients)?,
-                    None => gradients = Some(part_gradients),
-                }
             }
             Err(error) if memory::is_short(&error) => return Ok(Outcome::OutOfMemory(error)),
             Err(error) => return Err(error),
@@ -96,7 +95,12 @@ pub(super) fn run<B, O: Objective<B>>(
 
     // The one division: by all targets of the step, and by what the loss was multiplied with.
     let divisor = weight * factor.unwrap_or(1.0);
-    let norm = if weight == 0.0 { 0.0 } else { norm(&gradients)? / divisor };
+    let norm = match norm(&gradients).map_err(anyhow::Error::from) {
+        _ if weight == 0.0 => 0.0,
+        Ok(norm) => norm / divisor,
+        Err(error) if memory::is_short(&error) => return Ok(Outcome::OutOfMemory(error)),
+        Err(error) => return Err(error),
+    };
     let finite = sum.is_finite() && norm.is_finite();
     let blamed = state.scale.after(finite);
     let skipped = match (weight == 0.0, finite) {

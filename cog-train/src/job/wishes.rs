@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::Job;
+use super::{Job, Places};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
@@ -112,7 +112,12 @@ impl Job {
 
     /// Whether only a plan was asked for: `--plan`.
     pub(crate) fn plan_only(&self) -> bool {
-        self.mode.plan
+        self.mode.plan.is_some()
+    }
+
+    /// Where the run would write, when only a plan was asked for.
+    pub(crate) fn places(&self) -> Option<&Places> {
+        self.mode.plan.as_ref()
     }
 
     /// Whether anybody has called [`Job::resume_from`].

@@ -20,7 +20,7 @@ use super::terminal::{Format, Terminal};
 use super::{bring, cog_yaml, env, plan, signals};
 use crate::error::Error;
 use crate::input::{self, Spec, Values};
-use crate::job::CHECKPOINTS;
+use crate::job::{CHECKPOINTS, Places};
 use crate::progress::CancelToken;
 
 /// Carries out a training or a prediction and answers; the exit code.
@@ -68,9 +68,8 @@ fn attempt(
     if earlier.is_none() {
         RunFolder::check(act.run_dir.as_deref())?;
     }
-    if act.plan {
-        RunFolder::probe(earlier.as_ref().map(|run| run.dir.as_path()).or(act.run_dir.as_deref()))?;
-    }
+    let run_dir = earlier.as_ref().map(|run| run.dir.as_path()).or(act.run_dir.as_deref());
+    let planned = act.plan.then(|| RunFolder::probe(run_dir)).transpose()?;
     destination.prepare(&(role.output)())?;
 
     // Variables first: from here on there are threads.
@@ -83,8 +82,9 @@ fn attempt(
 
     let process = Process { role, act, config: &config, cancel: &cancel, save: &save, terminal };
     let force = act.resume == Some(Resume::Force);
-    if act.plan {
-        let run = Run::plan(earlier, &values, act.seed, force)?;
+    if let Some(run) = planned {
+        let places = Places { run, output: destination.parent() };
+        let run = Run::plan(earlier, &values, act.seed, force, places)?;
         plan::plan(&process, run, &mut values)?;
         return Ok(None);
     }

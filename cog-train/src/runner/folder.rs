@@ -61,12 +61,14 @@ impl RunFolder {
         Self { id, dir }
     }
 
-    /// Refuses early what would fail late: a run's folder that cannot be made or written. Nothing is left there.
-    pub(crate) fn probe(given: Option<&Path>) -> Result<(), Error> {
+    /// Refuses early what would fail late: a run's folder that cannot be made or written. Nothing is left there. Gives the
+    /// folder that it would be made in, or itself where it is there.
+    pub(crate) fn probe(given: Option<&Path>) -> Result<PathBuf, Error> {
         let wanted = given.map_or_else(|| PathBuf::from(RUNS), Path::to_owned);
         let wanted = std::path::absolute(&wanted).map_err(Error::file("open", &wanted))?;
         let there = wanted.ancestors().find(|dir| dir.exists()).unwrap_or(&wanted);
-        tempfile::tempfile_in(there).map(drop).map_err(Error::file("write into", there))
+        tempfile::tempfile_in(there).map_err(Error::file("write into", there))?;
+        Ok(there.to_owned())
     }
 
     fn fresh() -> Result<Self, Error> {

@@ -76,7 +76,7 @@ impl Destination {
                 _ => {}
             }
         }
-        let parent = if self.is_folder() { path } else { parent_of(&path) };
+        let parent = self.parent();
         fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
         tempfile::tempfile_in(&parent).map(drop).map_err(Error::file("write into", &parent))
     }
@@ -95,6 +95,12 @@ impl Destination {
             other if has_file(other) => self.write_folder(other),
             value => self.write_value(&plain(value)),
         }
+    }
+
+    /// The folder that is written into.
+    pub(crate) fn parent(&self) -> PathBuf {
+        let path = self.path();
+        if self.is_folder() { path } else { parent_of(&path) }
     }
 
     /// `-o DIR/`, and what can be nothing but a folder: `.`, `..`, `/`.

@@ -22,7 +22,7 @@ use super::lock::Lock;
 use super::returned;
 use crate::error::Error;
 use crate::input::{Mask, Spec, Values};
-use crate::job::{Job, Marks, Mode, Setup, Start};
+use crate::job::{Job, Marks, Mode, Places, Setup, Start};
 use crate::output::Output;
 use crate::progress::{CancelToken, Report};
 
@@ -70,7 +70,7 @@ pub(crate) struct Run {
     mask: Mask,
     seed: u64,
     seed_origin: String,
-    plan: bool,
+    plan: Option<Places>,
     started: Instant,
 }
 
@@ -114,15 +114,16 @@ impl Run {
         Ok(run)
     }
 
-    /// Opens a folder that goes when the plan was told.
+    /// Opens a folder that goes when the plan was told. `places` are where the run itself would write.
     pub(crate) fn plan(
         earlier: Option<Earlier>,
         values: &Values,
         seed: Option<u64>,
         force: bool,
+        places: Places,
     ) -> Result<Self, Error> {
         let mut run = Self::predict(values, seed)?;
-        run.plan = true;
+        run.plan = Some(places);
         if let Some(earlier) = earlier {
             (run.seed, run.seed_origin) = resumed_seed(&earlier, values, seed);
             run.earlier = Some((earlier, force));
@@ -155,7 +156,7 @@ impl Run {
             mask: Mask::new(values.secrets()),
             seed,
             seed_origin,
-            plan: false,
+            plan: None,
             started: Instant::now(),
         }
     }
@@ -234,7 +235,7 @@ impl Run {
             mode: Mode {
                 resume,
                 forced: self.earlier.as_ref().is_some_and(|(_, forced)| *forced),
-                plan: self.plan,
+                plan: self.plan.clone(),
             },
         })?;
         if starts_over {

@@ -2,8 +2,10 @@
 
 mod place;
 mod plan;
+mod planned;
 mod resume;
 mod soak;
+mod stop;
 mod transcripts;
 
 use std::io::{BufRead, BufReader, Write};

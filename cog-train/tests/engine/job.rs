@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cog_train::candle_core::{D, DType, Device, Tensor};
 use cog_train::engine::checkpoint::Keep;
-use cog_train::engine::data::{Batching, Loader, Rows};
+use cog_train::engine::data::{Batching, Collate, Loader, Rows};
 use cog_train::engine::optim::{AdamW, Clip, Optimizer};
 use cog_train::engine::{
     Every, Fitted, Loss, Objective, Params, Pass, Plan, Schedule, Scores, Training, Warmup, fit,
@@ -41,17 +41,19 @@ pub(crate) fn rows(count: usize) -> Vec<Row> {
 }
 
 pub(crate) fn loader(rows: Vec<Row>, batching: Batching) -> Loader<Batch> {
-    Loader::new(Rows::new(rows).named("rows"), |rows: Vec<Row>, batch| {
-        let tensor = |numbers: Vec<f32>| Tensor::from_vec(numbers, rows.len(), batch.device());
-        let x: Vec<f32> = rows.iter().flat_map(|row| row.0.clone()).collect();
-        Ok(Batch {
-            x: Tensor::from_vec(x, (rows.len(), INPUTS), batch.device())?,
-            y: tensor(rows.iter().map(|row| row.1).collect())?,
-            weight: tensor(rows.iter().map(|row| row.2 as f32).collect())?,
-            count: rows.iter().map(|row| row.2).sum(),
-        })
+    let collate = |rows: Vec<Row>, batch: &Collate<'_>| collate(&rows, batch.device());
+    Loader::new(Rows::new(rows).named("rows"), collate).batch(batching)
+}
+
+pub(crate) fn collate(rows: &[Row], device: &Device) -> Result<Batch> {
+    let tensor = |numbers: Vec<f32>| Tensor::from_vec(numbers, rows.len(), device);
+    let x: Vec<f32> = rows.iter().flat_map(|row| row.0.clone()).collect();
+    Ok(Batch {
+        x: Tensor::from_vec(x, (rows.len(), INPUTS), device)?,
+        y: tensor(rows.iter().map(|row| row.1).collect())?,
+        weight: tensor(rows.iter().map(|row| row.2 as f32).collect())?,
+        count: rows.iter().map(|row| row.2).sum(),
     })
-    .batch(batching)
 }
 
 pub(crate) fn params() -> Params {

@@ -1,6 +1,4 @@
-//! What does not change the result: how a batch is cut, in which precision it computes, where memory is short.
-
-use std::cell::Cell;
+//! What does not change the result: how a batch is cut, in which precision it computes.
 
 use cog_train::candle_core::{DType, Tensor};
 use cog_train::engine::data::Batching;
@@ -10,19 +8,19 @@ use cog_train::prelude::*;
 
 use super::job::{At, Batch, Net, loader, params, rows};
 
-fn numbers(params: &Params) -> Vec<f32> {
+pub(crate) fn numbers(params: &Params) -> Vec<f32> {
     let tensors = params.masters();
     let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     tensors.values().flat_map(flat).collect()
 }
 
-fn furthest(one: &[f32], two: &[f32]) -> f32 {
+pub(crate) fn furthest(one: &[f32], two: &[f32]) -> f32 {
     assert_eq!(one.len(), two.len());
     one.iter().zip(two).map(|(one, two)| (one - two).abs()).fold(0.0, f32::max)
 }
 
 /// Trains 3 epochs of 19 rows in batches of 6, whose rows have 1 to 3 targets each, in parts of `micro`.
-fn trained(micro: Option<usize>) -> Vec<f32> {
+pub(crate) fn trained(micro: Option<usize>) -> Vec<f32> {
     let dir = tempfile::tempdir().unwrap();
     let params = params();
     let mut job = Job::for_test(dir.path());
@@ -50,52 +48,6 @@ fn micro_batches_are_one_batch() {
         assert!(far < 1e-6, "in parts of {micro}: {far}");
     }
     assert_eq!(trained(Some(6)), whole);
-}
-
-/// A device with room for so many rows.
-struct Narrow<'a> {
-    net: Net<'a>,
-    room: usize,
-    refused: Cell<usize>,
-}
-
-impl Objective<Batch> for Narrow<'_> {
-    fn loss(&self, batch: &Batch, pass: &Pass) -> Result<Loss> {
-        if batch.x.dim(0)? > self.room {
-            self.refused.set(self.refused.get() + 1);
-            bail!("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
-        }
-        self.net.loss(batch, pass)
-    }
-}
-
-#[test]
-fn where_memory_is_short_the_same_batch_is_done_in_smaller_parts() {
-    let whole = trained(None);
-    let dir = tempfile::tempdir().unwrap();
-    let params = params();
-    let mut job = Job::for_test(dir.path());
-    let net = Net::new(&params, 0.0, At::Nothing, &job);
-    let narrow = Narrow { net, room: 2, refused: Cell::new(0) };
-    let plan = Plan { epochs: 3, learning_rate: 0.05, ..Plan::default() };
-    let training = || Training {
-        plan: plan.clone(),
-        params: &params,
-        optimizer: Optimizer::new(Sgd { momentum: 0.9, ..Sgd::default() }),
-        train: loader(rows(19), Batching::Rows(6)),
-        held_out: Some(loader(rows(10), Batching::Rows(4))),
-    };
-    let fitted = fit(training(), &narrow, &mut job).unwrap();
-    assert_eq!(fitted.steps, 12);
-    assert!(furthest(&numbers(&params), &whole) < 1e-6);
-    // 4 -> 2 while it measures, and never again.
-    assert_eq!(narrow.refused.get(), 1);
-    let log = std::fs::read_to_string(dir.path().join("log.txt")).unwrap();
-    assert!(log.contains("out of memory with 4 rows at once: going on with 2"), "{log}");
-
-    let none = Narrow { room: 0, ..narrow };
-    let error = fit(training(), &none, &mut Job::for_test(dir.path().join("none"))).unwrap_err();
-    assert!(format!("{error:#}").contains("one row alone is too large"), "{error:#}");
 }
 
 #[test]
@@ -200,4 +152,38 @@ fn early_stopping_ends_the_run_and_the_best_weights_come_back() {
     let mut job = Job::for_test(dir.path().join("again"));
     let again = fit(training(again), &net, &mut job).unwrap();
     assert_eq!(again.before["loss"].to_bits(), best.loss.to_bits());
+}
+
+/// What is learned is the opposite of what is measured: what is best is what the run began with.
+#[test]
+fn where_nothing_was_better_than_the_first_weights_they_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong: Vec<_> = rows(19).into_iter().map(|(x, y, weight)| (x, -5.0 * y, weight)).collect();
+    for ema in [None, Some(0.9)] {
+        let params = params();
+        let mut job = Job::for_test(dir.path().join(format!("{}", ema.is_some())));
+        let net = Net::new(&params, 0.0, At::Nothing, &job);
+        let training = Training {
+            plan: Plan {
+                max_steps: Some(12),
+                epochs: 100,
+                learning_rate: 0.01,
+                ema,
+                evaluate: Every::Steps(3),
+                save: Every::Steps(2),
+                restore_best: true,
+                ..Plan::default()
+            },
+            params: &params,
+            optimizer: Optimizer::new(Sgd::default()),
+            train: loader(wrong.clone(), Batching::Rows(6)),
+            held_out: Some(loader(rows(19), Batching::Rows(6))),
+        };
+        let fitted = fit(training, &net, &mut job).unwrap();
+        let best = fitted.best.unwrap();
+        assert_eq!((best.step, fitted.steps), (0, 12), "{fitted:?}");
+        assert_eq!(best.loss, fitted.before["loss"]);
+        assert!(fitted.after.get("loss").is_none_or(|loss| *loss > best.loss), "{fitted:?}");
+        assert_eq!(numbers(&params), numbers(&super::job::params()));
+    }
 }

@@ -7,7 +7,11 @@
     reason = "small numbers, and equality that is meant"
 )]
 
+mod changed;
 mod job;
 mod laws;
+mod planned;
+mod records;
 mod resume;
+mod short;
 mod trouble;

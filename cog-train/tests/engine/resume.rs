@@ -52,18 +52,28 @@ fn failed_at_every_step_and_resumed_it_is_the_same_run() {
 fn stopped_in_every_evaluation_and_resumed_it_is_the_same_run() {
     let temp = tempfile::tempdir().unwrap();
     let straight = straight(&temp.path().join("straight"));
+    // Before the first step and after each five: 7 evaluations of 21 rows, in batches of 8 that are cut into parts of 2.
+    let parts = 7 * (4 + 4 + 3);
     let mut stopped = 0;
-    // 3 batches in 7 evaluations.
-    for number in 0..21 {
+    for number in 0..parts {
         let dir = temp.path().join(format!("evaluation-{number}"));
-        let at = At::CancelEvaluation(number);
-        let error = train(&mut Job::for_test(&dir), plan(), at).unwrap_err();
-        assert!(is_cancelled(&error), "{error:?}");
-        stopped += 1;
+        let mut job = Job::for_test(&dir);
+        let token = job.cancel_token();
+        match train(&mut job, plan(), At::CancelEvaluation(number)) {
+            Err(error) => assert!(is_cancelled(&error), "{number}: {error:?}"),
+            // The wish comes with the last part of all: nothing is left to be stopped.
+            Ok(_) => assert_eq!(number + 1, parts, "a run that was cut short is no success"),
+        }
+        stopped += u64::from(token.is_cancelled());
         train(&mut Job::for_test_resumed(&dir), plan(), At::Nothing).unwrap();
         Left::of(&dir).assert_same(&straight, &format!("stopped in evaluation {number}"));
     }
-    assert_eq!(stopped, 21);
+    assert_eq!(stopped, parts, "each part was reached");
+    // There is no part beyond.
+    let mut job = Job::for_test(temp.path().join("beyond"));
+    let token = job.cancel_token();
+    train(&mut job, plan(), At::CancelEvaluation(parts)).unwrap();
+    assert!(!token.is_cancelled());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use cog_train::candle_core::{DType, Device, Tensor};
 use cog_train::engine::data::{Batching, Loader, Rows};
-use cog_train::engine::optim::{Optimizer, Sgd};
+use cog_train::engine::optim::{AdamW, Clip, Optimizer, Sgd};
 use cog_train::engine::{Loss, Params, Pass, Plan, Precision, Training, fit};
 use cog_train::prelude::*;
 use cog_train::{Error, anyhow, candle_nn, serde_json};
@@ -82,6 +82,27 @@ fn too_many_in_a_row_end_the_run_and_name_the_rows() {
         "step 4: the loss is NaN, and so it was at 3 steps in a row\n  rows of the last: numbers row 7, numbers row 8\n\
          hint: try a lower learning rate, or look at these rows"
     );
+}
+
+/// 12 rows: more than a line of the log names.
+#[test]
+fn the_error_that_ends_a_run_names_every_row_of_the_last_batch() {
+    let temp = tempfile::tempdir().unwrap();
+    let params = weight();
+    let train = numbers(vec![f32::NAN; 24]).batch(Batching::Rows(12));
+    let training = Training {
+        plan: Plan { most_skips: 2, ..Plan::default() },
+        params: &params,
+        optimizer: Optimizer::new(Sgd::default()),
+        train,
+        held_out: None,
+    };
+    let error = fit(training, &product(&params), &mut Job::for_test(temp.path())).unwrap_err();
+    let named: Vec<String> = (13..=24).map(|row| format!("numbers row {row}")).collect();
+    let text = error.to_string();
+    assert!(text.contains(&format!("\n  rows of the last: {}\n", named.join(", "))), "{text}");
+    let log = std::fs::read_to_string(temp.path().join("log.txt")).unwrap();
+    assert!(log.contains("numbers row 8, 4 more)") && !log.contains("numbers row 9,"), "{log}");
 }
 
 #[test]
@@ -200,4 +221,67 @@ fn what_does_not_go_together_is_refused_before_the_first_step() {
     );
     let error = Loss::sum(Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap(), 2).unwrap_err();
     assert!(error.to_string().contains("the shape [2]"), "{error}");
+}
+
+/// Gradients are clipped as means over the whole batch, each element by itself: not those of a micro-batch.
+#[test]
+fn a_limit_on_values_holds_for_the_mean_gradient_of_a_batch() {
+    let temp = tempfile::tempdir().unwrap();
+    let start = Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap();
+    for (micro, name) in [(None, "whole"), (Some(1), "parts")] {
+        let params = Params::new([("weight", start.clone())]).unwrap();
+        let weight = params.tensors()["weight"].clone();
+        // The gradient of a row is (row, row / 8).
+        let loss = |rows: &Tensor, _: &Pass| {
+            let sum = rows.sum_all()?;
+            let product = ((weight.get(0)? * &sum)? + (weight.get(1)? * (sum / 8.0)?)?)?;
+            Ok(Loss::sum(product, rows.dim(0)?)?)
+        };
+        let plan = Plan {
+            learning_rate: 1.0,
+            micro_batch: micro,
+            clip: Clip::Value(0.5),
+            ..Plan::default()
+        };
+        // Means of 2 and -3: (2, 0.25) and (-3, -0.375) are clipped to (0.5, 0.25) and (-0.5, -0.375). Row by row, the
+        // first elements of 5 and -1 would have cancelled each other.
+        let rows = vec![5.0, -1.0, -4.0, -2.0];
+        run(&temp.path().join(name), &params, rows, plan, loss).unwrap();
+        assert_eq!(params.masters()["weight"].to_vec1::<f32>().unwrap(), [0.0, 0.125], "{name}");
+    }
+}
+
+/// A step that is skipped is no update: not of the weights, and not of their average.
+#[test]
+fn a_skipped_step_is_as_if_it_had_not_been() {
+    let temp = tempfile::tempdir().unwrap();
+    let nan = f32::NAN;
+    let trained = |name: &str, ema, rows: Vec<f32>| {
+        let params = weight();
+        let weight = params.tensors()["weight"].clone();
+        let loss = |rows: &Tensor, _: &Pass| {
+            let errors = rows.broadcast_sub(&weight)?.sqr()?;
+            Ok(Loss::sum(errors.sum_all()?, rows.dim(0)?)?)
+        };
+        let plan = Plan { learning_rate: 0.1, ema, ..Plan::default() };
+        let dir = temp.path().join(format!("{name} {}", ema.is_some()));
+        let training = Training {
+            plan,
+            params: &params,
+            // It counts its updates.
+            optimizer: Optimizer::new(AdamW::default()),
+            train: numbers(rows),
+            held_out: None,
+        };
+        fit(training, &loss, &mut Job::for_test(dir)).unwrap();
+        params.masters()["weight"].to_vec1::<f32>().unwrap()
+    };
+    for ema in [None, Some(0.5)] {
+        let whole = trained("whole", ema, vec![3.0, 4.0, 5.0, 6.0, -1.0, 2.0]);
+        let skipped = vec![nan, 1.0, 3.0, 4.0, 5.0, 6.0, 1.0, nan, -1.0, 2.0, nan, nan];
+        assert_eq!(trained("skipped", ema, skipped), whole, "{ema:?}");
+        assert!(whole[0] > 1.0);
+    }
+    let rows = vec![3.0, 4.0, 5.0, 6.0];
+    assert_ne!(trained("with", Some(0.5), rows.clone()), trained("without", None, rows));
 }

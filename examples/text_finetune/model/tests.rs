@@ -34,7 +34,11 @@ fn variables(config: &Config) -> BTreeMap<String, Var> {
 fn batch(rows: &[(&[u32], usize)]) -> Batch {
     let examples: Vec<Example> = rows
         .iter()
-        .map(|(tokens, learn_from)| Example { tokens: tokens.to_vec(), learn_from: *learn_from })
+        .map(|(tokens, learn_from)| Example {
+            tokens: tokens.to_vec(),
+            learn_from: *learn_from,
+            cut: false,
+        })
         .collect();
     Batch::new(&examples, &Device::Cpu).unwrap()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::dataset::{Dataset, missing};
 use super::hash::Hash;
 use crate::error::{self, Error};
+use crate::progress::CancelToken;
 use crate::rng::Rng;
 
 /// Rows passed through a function: [`Dataset::map`].
@@ -115,9 +116,14 @@ pub struct WithTokens<D> {
 }
 
 impl<D: Dataset> WithTokens<D> {
-    pub(super) fn new(inner: D, count: impl Fn(&D::Item) -> usize) -> Result<Self, Error> {
+    pub(super) fn new(
+        inner: D,
+        cancel: &CancelToken,
+        count: impl Fn(&D::Item) -> usize,
+    ) -> Result<Self, Error> {
         let tokens = (0..inner.len())
             .map(|index| {
+                cancel.check()?;
                 let tokens = count(&inner.item(index)?);
                 u32::try_from(tokens).map_err(|_| Error::Data {
                     place: inner.place(index),
@@ -243,6 +249,20 @@ mod tests {
         };
         assert_eq!(with(1), with(1));
         assert_ne!(with(1), with(2));
+    }
+
+    #[test]
+    fn counting_tokens_can_be_cancelled_half_way() {
+        let (cancel, seen) = (CancelToken::new(), std::cell::Cell::new(0));
+        let counted = Rows::new(vec![1; 100]).with_tokens_until(&cancel, |_| {
+            seen.set(seen.get() + 1);
+            if seen.get() == 7 {
+                cancel.cancel();
+            }
+            1
+        });
+        assert!(matches!(counted, Err(Error::Cancelled)));
+        assert_eq!(seen.get(), 7);
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::sampler::{Epoch, Position, Sampler};
 use super::source::{Making, Source, Task, make};
+use crate::engine::aside::POLL;
 use crate::error::Error;
+use crate::progress::CancelToken;
 
 /// All that one step trains on.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,7 +111,8 @@ struct State<B> {
 
 /// The steps of a run in their order, over all epochs: [`Loader::start`](super::Loader::start).
 ///
-/// Dropping it ends its threads; it waits for the row or the collate call that each is at.
+/// Dropping it ends its threads; it waits for the row or the collate call that each is at, where [`Batches::leave`] does
+/// not.
 pub struct Batches<B>(Kind<B>);
 
 enum Kind<B> {
@@ -172,14 +175,35 @@ impl<B: Send + 'static> Batches<B> {
     /// call: [`Error::Plan`] for settings that do not go together; there are no steps then.
     #[expect(clippy::should_implement_trait, reason = "a for loop would hide the errors")]
     pub fn next(&mut self) -> anyhow::Result<Option<Step<B>>> {
+        self.take(None)
+    }
+
+    /// [`Batches::next`], which waits only until the token is cancelled, whatever the threads are at; there are no steps
+    /// after that. Without threads, the row or the collate call under way is waited for.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Batches::next`]; [`Error::Cancelled`].
+    pub fn next_until(&mut self, cancel: &CancelToken) -> anyhow::Result<Option<Step<B>>> {
+        let step = cancel.check().map_err(Into::into).and_then(|()| self.take(Some(cancel)));
+        if step.is_err() && cancel.is_cancelled() {
+            std::mem::replace(self, Self(Kind::Broken(None))).leave();
+        }
+        step
+    }
+
+    fn take(&mut self, cancel: Option<&CancelToken>) -> anyhow::Result<Option<Step<B>>> {
         let begin = Instant::now();
         let step = match &mut self.0 {
             Kind::Broken(error) => return error.take().map_or(Ok(None), |error| Err(error.into())),
             Kind::Here { cursor, source, making } => match cursor.take().1 {
                 None => return Ok(None),
-                Some(task) => make(&**source, making, task, &AtomicBool::new(false)),
+                Some(task) => {
+                    let stop = || cancel.is_some_and(CancelToken::is_cancelled);
+                    make(&**source, making, task, &stop)
+                }
             },
-            Kind::Ahead { shared, taken, .. } => match shared.take(*taken) {
+            Kind::Ahead { shared, taken, .. } => match shared.take(*taken, cancel)? {
                 None => return Ok(None),
                 Some(step) => {
                     *taken += 1;
@@ -191,15 +215,20 @@ impl<B: Send + 'static> Batches<B> {
     }
 }
 
+impl<B> Batches<B> {
+    /// Ends without waiting: each thread ends by itself after the row or the collate call that it is at.
+    pub fn leave(mut self) {
+        if let Kind::Ahead { shared, threads, .. } = &mut self.0 {
+            shared.end();
+            threads.clear();
+        }
+    }
+}
+
 impl<B> Drop for Batches<B> {
     fn drop(&mut self) {
         let Kind::Ahead { shared, threads, .. } = &mut self.0 else { return };
-        {
-            // Under the lock, so that no thread goes to sleep between its look at the flag and the call.
-            let _state = lock(&shared.state);
-            shared.stop.store(true, Ordering::Relaxed);
-            shared.room.notify_all();
-        }
+        shared.end();
         for thread in threads.drain(..) {
             // A panic of the author's code has been caught before.
             let _ended = thread.join();
@@ -208,19 +237,38 @@ impl<B> Drop for Batches<B> {
 }
 
 impl<B> Shared<B> {
-    fn take(&self, number: u64) -> Option<anyhow::Result<Step<B>>> {
+    /// The step of this number, `None` when the steps have ended before it.
+    fn take(
+        &self,
+        number: u64,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Option<anyhow::Result<Step<B>>>, Error> {
         let mut state = lock(&self.state);
         loop {
             if let Some(step) = state.done.remove(&number) {
                 state.open -= 1;
                 self.room.notify_one();
-                return Some(step);
+                return Ok(Some(step));
             }
             if state.end == Some(number) {
-                return None;
+                return Ok(None);
             }
-            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = if let Some(cancel) = cancel {
+                cancel.check()?;
+                let waited = self.ready.wait_timeout(state, POLL);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                self.ready.wait(state).unwrap_or_else(PoisonError::into_inner)
+            };
         }
+    }
+
+    /// Tells the threads to end.
+    fn end(&self) {
+        // Under the lock, so that no thread goes to sleep between its look at the flag and the call.
+        let _state = lock(&self.state);
+        self.stop.store(true, Ordering::Relaxed);
+        self.room.notify_all();
     }
 
     /// Waits for room; false at the end.
@@ -244,7 +292,8 @@ impl<B> Shared<B> {
 fn work<B>(shared: &Shared<B>, source: &dyn Source<B>, making: &Making) {
     while shared.enter() {
         let (number, task) = lock(&shared.cursor).take();
-        let step = task.map(|task| make(source, making, task, &shared.stop));
+        let stop = || shared.stop.load(Ordering::Relaxed);
+        let step = task.map(|task| make(source, making, task, &stop));
         let mut state = lock(&shared.state);
         if let Some(step) = step {
             state.done.insert(number, step);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::adapt::{Mapped, Subset, WithTokens};
 use super::hash::Hash;
 use crate::error::Error;
+use crate::progress::CancelToken;
 
 /// Rows that can be read in any order, from any thread.
 ///
@@ -34,7 +35,8 @@ pub trait Dataset: Send + Sync {
     /// [`Error::Data`] with the row's place when it cannot be used or is not there.
     fn item(&self, index: usize) -> Result<Self::Item, Error>;
 
-    /// How much the row counts for in a batch by tokens, and what rows are sorted by there. 1 unless told.
+    /// How much the row counts for in a batch by tokens, and what rows are sorted by there. 1 unless told; where it is 1 of
+    /// every row, the lengths of rows count as unknown, and no rate and no plan speaks of tokens.
     fn tokens(&self, _index: usize) -> usize {
         1
     }
@@ -87,7 +89,23 @@ pub trait Dataset: Send + Sync {
     where
         Self: Sized,
     {
-        WithTokens::new(self, count)
+        self.with_tokens_until(&CancelToken::new(), count)
+    }
+
+    /// [`Dataset::with_tokens`], which ends when the token is cancelled: after the row that it is at.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Dataset::with_tokens`]; [`Error::Cancelled`].
+    fn with_tokens_until(
+        self,
+        cancel: &CancelToken,
+        count: impl Fn(&Self::Item) -> usize,
+    ) -> Result<WithTokens<Self>, Error>
+    where
+        Self: Sized,
+    {
+        WithTokens::new(self, cancel, count)
     }
 }
 

@@ -48,6 +48,11 @@ impl Pass {
         &self.name
     }
 
+    /// [`Error::Cancelled`] when the end was asked for.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.cancel.check()
+    }
+
     pub(super) fn buffered(self) -> BufReader<Self> {
         BufReader::with_capacity(CHUNK, self)
     }

@@ -74,6 +74,8 @@ pub(super) fn next_line(
     most: usize,
     line: &mut Vec<u8>,
 ) -> Result<Option<u64>, Error> {
+    // At each line and not at each read alone: what looks at a row may take its time.
+    reader.get_ref().check()?;
     let limit = most as u64 + 3 + BOM.len() as u64;
     let mut read = || {
         let bytes = reader.by_ref().take(limit).read_until(b'\n', line)? as u64;

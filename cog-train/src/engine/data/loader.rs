@@ -1,6 +1,6 @@
 //! A dataset, a collate function and the settings of a sampler, joined: [`Loader`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::Device;
 use serde_json::{Value, json};
@@ -33,13 +33,23 @@ use crate::error::Error;
 /// ```
 pub struct Loader<B> {
     source: Arc<dyn Source<B>>,
+    /// Of each row, once they have been asked for.
+    tokens: Arc<OnceLock<Vec<u32>>>,
     batching: Batching,
     shuffle: bool,
     drop_last: bool,
     threads: usize,
     ahead: Option<usize>,
+    cut: Option<usize>,
     rank: usize,
     world: usize,
+}
+
+impl<B> Clone for Loader<B> {
+    /// A loader of the same dataset, which is not copied.
+    fn clone(&self) -> Self {
+        Self { source: Arc::clone(&self.source), tokens: Arc::clone(&self.tokens), ..*self }
+    }
 }
 
 impl<B: Send + 'static> Loader<B> {
@@ -52,11 +62,13 @@ impl<B: Send + 'static> Loader<B> {
     {
         Self {
             source: Arc::new(Pair { dataset, collate }),
+            tokens: Arc::default(),
             batching: Batching::Rows(8),
             shuffle: true,
             drop_last: false,
             threads: 1,
             ahead: None,
+            cut: None,
             rank: 0,
             world: 1,
         }
@@ -92,16 +104,46 @@ impl<B: Send + 'static> Loader<B> {
         Self { ahead: Some(steps), ..self }
     }
 
+    /// Tells how many of the rows have lost a part because they were longer than the model can take: `--plan` says it.
+    /// The loader cannot know, for rows come to it cut.
+    ///
+    /// ```
+    /// use cog_train::engine::data::{Dataset, Loader, Rows};
+    ///
+    /// let texts = ["a short one", "one that is longer than twenty bytes"];
+    /// let cut = texts.iter().filter(|text| text.len() > 20).count();
+    /// let rows = Rows::new(texts.to_vec()).map(|text| Ok(text.bytes().take(20).collect::<Vec<u8>>()));
+    /// let loader = Loader::new(rows, |items, _| Ok(items)).cut(cut);
+    /// assert_eq!(loader.cut_rows(), Some(1));
+    /// ```
+    #[must_use]
+    pub fn cut(self, rows: usize) -> Self {
+        Self { cut: Some(rows), ..self }
+    }
+
+    /// How many of the rows were cut, where [`Loader::cut`] has told it.
+    #[must_use]
+    pub fn cut_rows(&self) -> Option<usize> {
+        self.cut
+    }
+
     /// How many rows make a batch.
     #[must_use]
     pub fn batching(&self) -> Batching {
         self.batching
     }
 
-    /// Takes the part of each batch that is for one of `world` processes.
+    /// Takes the part of each batch that is for one of `world` processes. [`fit`](crate::engine::fit) refuses it: it adds
+    /// up no gradients over processes, which a loop of one's own has to do.
     #[must_use]
     pub fn ranks(self, rank: usize, world: usize) -> Self {
         Self { rank, world, ..self }
+    }
+
+    /// Which process of how many this is for, as [`Loader::ranks`] has it: (0, 1) unless told.
+    #[must_use]
+    pub fn rank_of(&self) -> (usize, usize) {
+        (self.rank, self.world)
     }
 
     /// How many rows there are.
@@ -136,9 +178,10 @@ impl<B: Send + 'static> Loader<B> {
     #[must_use]
     pub fn heaviest(&self, seed: u64) -> u64 {
         let Ok(sampler) = self.sampler(seed) else { return 0 };
+        let tokens = self.tokens();
         let size = |rows: &[u32]| {
-            let longest = rows.iter().map(|row| self.source.tokens(*row as usize)).max();
-            rows.len() * longest.unwrap_or(0)
+            let longest = rows.iter().filter_map(|row| tokens.get(*row as usize)).max();
+            rows.len() * longest.map_or(0, |tokens| *tokens as usize)
         };
         let sizes = sampler.epoch(0);
         let heaviest =
@@ -178,14 +221,29 @@ impl<B: Send + 'static> Loader<B> {
             "batching": self.batching,
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
+            "rank": self.rank,
+            "world": self.world,
         })
     }
 
     /// The tokens of each row, for a [histogram](super::histogram); none where every row counts 1.
     #[must_use]
     pub fn lengths(&self) -> Option<Vec<usize>> {
-        let lengths: Vec<usize> = (0..self.len()).map(|row| self.source.tokens(row)).collect();
-        lengths.iter().any(|length| *length != 1).then_some(lengths)
+        self.has_lengths().then(|| self.tokens().iter().map(|tokens| *tokens as usize).collect())
+    }
+
+    /// Whether rows count by their tokens: whether there is one that does not count 1.
+    #[must_use]
+    pub fn has_lengths(&self) -> bool {
+        self.tokens().iter().any(|tokens| *tokens != 1)
+    }
+
+    /// The tokens of each row, read once; `u32::MAX` where there are more.
+    fn tokens(&self) -> &[u32] {
+        self.tokens.get_or_init(|| {
+            let tokens = (0..self.len()).map(|row| self.source.tokens(row));
+            tokens.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX)).collect()
+        })
     }
 
     /// The steps from a position on, over epochs without end. `micro` is the most rows of a micro-batch: it changes how
@@ -226,7 +284,7 @@ impl<B: Send + 'static> Loader<B> {
         Batches::new(cursor, self.source.clone(), making, self.threads, ahead)
     }
 
-    fn sampler(&self, seed: u64) -> Result<Sampler, Error> {
+    pub(in crate::engine) fn sampler(&self, seed: u64) -> Result<Sampler, Error> {
         self.made(seed, self.shuffle, self.drop_last)
     }
 
@@ -235,17 +293,18 @@ impl<B: Send + 'static> Loader<B> {
             .drop_last(drop_last)?
             .ranks(self.rank, self.world)?;
         let Batching::Tokens { most, .. } = self.batching else { return Ok(sampler) };
-        let lengths = (0..self.len()).map(|row| {
-            let tokens = self.source.tokens(row);
-            u32::try_from(tokens).ok().filter(|_| tokens <= most).ok_or_else(|| Error::Data {
+        let tokens = self.tokens();
+        let long = |tokens: &u32| *tokens == u32::MAX || *tokens as usize > most;
+        if let Some(row) = tokens.iter().position(long) {
+            return Err(Error::Data {
                 place: self.source.place(row),
                 reason: format!(
-                    "{tokens} tokens are more than the {most} of a batch\nhint: cut long rows, or allow more tokens in \
-                     a batch"
+                    "{} tokens are more than the {most} of a batch\nhint: cut long rows, or allow more tokens in a batch",
+                    self.source.tokens(row)
                 ),
-            })
-        });
-        sampler.lengths(lengths.collect::<Result<_, _>>()?)
+            });
+        }
+        sampler.lengths(tokens.to_vec())
     }
 }
 

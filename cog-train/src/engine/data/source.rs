@@ -1,7 +1,6 @@
 //! What makes a batch: rows of a dataset and the author's collate function, with the types of both out of sight.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
 
@@ -68,13 +67,16 @@ pub(super) struct Making {
     pub(super) micro: Option<usize>,
 }
 
+/// Whether the batch is no longer wanted: asked between rows.
+pub(super) type Stop<'a> = dyn Fn() -> bool + 'a;
+
 /// A dataset and its collate function.
 pub(super) trait Source<B>: Send + Sync {
     fn len(&self) -> usize;
     fn tokens(&self, row: usize) -> usize;
     fn place(&self, row: usize) -> String;
     fn digest(&self) -> Result<String, Error>;
-    fn part(&self, collate: &Collate<'_>, stop: &AtomicBool) -> anyhow::Result<B>;
+    fn part(&self, collate: &Collate<'_>, stop: &Stop<'_>) -> anyhow::Result<B>;
 }
 
 /// The one [`Source`].
@@ -104,10 +106,10 @@ where
         self.dataset.digest()
     }
 
-    fn part(&self, collate: &Collate<'_>, stop: &AtomicBool) -> anyhow::Result<B> {
+    fn part(&self, collate: &Collate<'_>, stop: &Stop<'_>) -> anyhow::Result<B> {
         let mut items = Vec::with_capacity(collate.rows.len());
         for row in collate.rows {
-            if stop.load(Ordering::Relaxed) {
+            if stop() {
                 return Err(Error::Cancelled.into());
             }
             let row = *row as usize;
@@ -146,7 +148,7 @@ pub(super) fn make<B>(
     source: &dyn Source<B>,
     making: &Making,
     task: Task,
-    stop: &AtomicBool,
+    stop: &Stop<'_>,
 ) -> anyhow::Result<Step<B>> {
     let Task { at, next, rows, total } = task;
     let size = making.micro.unwrap_or(usize::MAX).max(1);

@@ -221,7 +221,7 @@ fn a_loader_describes_itself() {
     let plain = loader(30, false);
     assert_eq!(
         plain.describe().to_string(),
-        r#"{"rows":30,"batching":{"rows":8},"shuffle":true,"drop_last":false}"#
+        r#"{"rows":30,"batching":{"rows":8},"shuffle":true,"drop_last":false,"rank":0,"world":1}"#
     );
     let tokens = loader(30, false).batch(Batching::tokens(64)).describe();
     assert_eq!(tokens["batching"]["tokens"]["most"], 64);

@@ -1,0 +1,250 @@
+//! A run that is not what it was when its checkpoint was written is refused, each difference by its name; by force it
+//! goes on.
+
+use std::path::Path;
+
+use cog_train::candle_core::{DType, Device, Tensor};
+use cog_train::engine::data::{Batching, Loader, Rows};
+use cog_train::engine::optim::{AdamW, Lion, Optimizer};
+use cog_train::engine::{Every, Fitted, Loss, Params, Pass, Plan, Precision, Training, fit};
+use cog_train::prelude::*;
+use cog_train::{Error, anyhow};
+
+/// All that a run can be told otherwise when it is resumed.
+#[derive(Clone)]
+struct Run {
+    plan: Plan,
+    rows: Vec<f32>,
+    held_out: Vec<f32>,
+    shuffle: bool,
+    batching: Batching,
+    optimizer: fn() -> Optimizer,
+    weight: (&'static str, usize),
+    frozen: bool,
+    precision: Precision,
+}
+
+fn numbers(count: u8) -> Vec<f32> {
+    (0..count).map(|at| f32::from(at) / 8.0 - 1.0).collect()
+}
+
+fn run() -> Run {
+    Run {
+        plan: Plan {
+            epochs: 100,
+            max_steps: Some(12),
+            learning_rate: 0.05,
+            evaluate: Every::Steps(4),
+            save: Every::Steps(5),
+            ..Plan::default()
+        },
+        rows: numbers(20),
+        held_out: numbers(5),
+        shuffle: true,
+        batching: Batching::Rows(3),
+        optimizer: || Optimizer::new(AdamW::default()),
+        weight: ("weight", 2),
+        frozen: false,
+        precision: Precision::F32,
+    }
+}
+
+/// Trains a polynomial through the sine of the rows, and gives its weights too. `stop` ends it after so many steps.
+fn train(mut job: Job, run: Run, stop: Option<u64>) -> anyhow::Result<(Fitted, Vec<f32>)> {
+    let ones = |count| Tensor::ones(count, DType::F32, &Device::Cpu);
+    let (name, width) = run.weight;
+    let mut params =
+        Params::new([(name, ones(width)?), ("bias", ones(1)?)])?.precision(run.precision)?;
+    if run.frozen {
+        params = params.freeze("bias")?;
+    }
+    let tensors = params.tensors();
+    let token = job.cancel_token();
+    let loss = |rows: &Tensor, pass: &Pass| {
+        if pass.is_training() && Some(pass.step() + 1) == stop {
+            token.cancel();
+        }
+        let weights = tensors[name].to_dtype(DType::F32)?;
+        let bias = tensors["bias"].to_dtype(DType::F32)?;
+        let mut guess = rows.zeros_like()?.broadcast_add(&bias)?;
+        for power in 0..width {
+            let weight = weights.get(power)?;
+            guess = (guess + rows.powf(power as f64 + 1.0)?.broadcast_mul(&weight)?)?;
+        }
+        Ok(Loss::sum((guess - rows.sin()?)?.sqr()?.sum_all()?, rows.dim(0)?)?)
+    };
+    let loader = |rows| {
+        Loader::new(Rows::new(rows).named("numbers"), |rows: Vec<f32>, batch| {
+            Ok(Tensor::new(rows, batch.device())?)
+        })
+        .batch(run.batching)
+        .shuffle(run.shuffle)
+    };
+    let training = Training {
+        plan: run.plan,
+        params: &params,
+        optimizer: (run.optimizer)(),
+        train: loader(run.rows),
+        held_out: Some(loader(run.held_out)),
+    };
+    let fitted = fit(training, &loss, &mut job)?;
+    let weights = params.masters()[name].to_vec1()?;
+    Ok((fitted, weights))
+}
+
+/// A run that was stopped at step 9.
+fn stopped(dir: &Path) {
+    let error = train(Job::for_test(dir), run(), Some(9)).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Error::Cancelled)), "{error:?}");
+}
+
+#[test]
+fn what_has_changed_is_refused_by_its_name() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("run");
+    stopped(&dir);
+    let mut other_number = numbers(20);
+    other_number[7] += 0.5;
+    let plan = run().plan;
+    let cases: Vec<(Run, &[&str])> = vec![
+        (Run { rows: other_number, ..run() }, &["`data.digest`: \""]),
+        (
+            Run { rows: numbers(21), ..run() },
+            &["`data.digest`: \"", "`data.settings.rows`: 20 then, 21 now"],
+        ),
+        (Run { held_out: numbers(6), ..run() }, &["`held_out.settings.rows`: 5 then, 6 now"]),
+        (Run { shuffle: false, ..run() }, &["`data.settings.shuffle`: true then, false now"]),
+        (
+            Run { batching: Batching::Rows(4), ..run() },
+            &["`data.settings.batching.rows`: 3 then, 4 now"],
+        ),
+        (
+            Run { optimizer: || Optimizer::new(AdamW { beta2: 0.5, ..AdamW::default() }), ..run() },
+            &["`optimizer.rule", "0.999 then, 0.5 now"],
+        ),
+        (Run { optimizer: || Optimizer::new(Lion::default()), ..run() }, &["`optimizer.rule"]),
+        (
+            Run { weight: ("scale", 2), ..run() },
+            &["`parameters.weight`: {", "gone now", "`parameters.scale`: not there then"],
+        ),
+        (Run { weight: ("weight", 3), ..run() }, &["`parameters.weight.shape`: [2] then, [3] now"]),
+        (Run { frozen: true, ..run() }, &["`parameters.bias.trained`: true then, false now"]),
+        (Run { precision: Precision::F16, ..run() }, &["`precision`: \"f32\" then, \"f16\" now"]),
+        (
+            Run { plan: Plan { restore_best: true, ..plan.clone() }, ..run() },
+            &["`plan.restore_best`: false then, true now"],
+        ),
+        (
+            Run { plan: Plan { most_skips: 7, ..plan.clone() }, ..run() },
+            &["`plan.most_skips`: 5 then, 7 now"],
+        ),
+        (
+            Run { plan: Plan { audit: false, ..plan.clone() }, ..run() },
+            &["`plan.audit`: true then, false now"],
+        ),
+    ];
+    for (changed, names) in cases {
+        let error = train(Job::for_test_resumed(&dir), changed, None).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error.downcast_ref(), Some(Error::Resume { .. })), "{text}");
+        assert!(
+            text.starts_with(
+                "the run cannot be resumed: it has changed since its checkpoint at step 9\n"
+            ),
+            "{text}"
+        );
+        assert!(text.ends_with("\nhint: `--resume=force` goes on all the same"), "{text}");
+        for name in names {
+            assert!(text.contains(name), "{name}: {text}");
+        }
+    }
+    // When checkpoints are written changes nothing of the result. And what was refused has touched nothing.
+    let often = Plan { save: Every::Steps(1), ..plan };
+    let resumed = train(Job::for_test_resumed(&dir), Run { plan: often, ..run() }, None).unwrap();
+    assert_eq!(resumed, train(Job::for_test(temp.path().join("straight")), run(), None).unwrap());
+}
+
+#[test]
+fn by_force_a_longer_run_goes_on_as_if_it_had_always_been_longer() {
+    let temp = tempfile::tempdir().unwrap();
+    let longer = || Run { plan: Plan { max_steps: Some(20), ..run().plan }, ..run() };
+    let straight = train(Job::for_test(temp.path().join("straight")), longer(), None).unwrap();
+    assert_eq!(straight.0.steps, 20);
+    let dir = temp.path().join("run");
+    stopped(&dir);
+    let forced = train(Job::for_test_forced(&dir), longer(), None).unwrap();
+    assert_eq!(forced, straight);
+    // Its next checkpoint is of the longer run: nothing is left to be forced.
+    let again = train(Job::for_test_resumed(&dir), longer(), None).unwrap();
+    assert_eq!(again, straight);
+}
+
+#[test]
+fn by_force_a_run_that_is_past_its_new_end_ends() {
+    let temp = tempfile::tempdir().unwrap();
+    stopped(temp.path());
+    let shorter = Run { plan: Plan { max_steps: Some(4), ..run().plan }, ..run() };
+    let (fitted, _) = train(Job::for_test_forced(temp.path()), shorter, None).unwrap();
+    assert_eq!(fitted.steps, 9);
+    assert!(fitted.after["loss"].is_finite(), "the state that it has is measured");
+}
+
+#[test]
+fn by_force_more_patience_goes_on_with_a_run_that_had_stopped_early() {
+    let temp = tempfile::tempdir().unwrap();
+    let with = |patience| {
+        let plan = Plan { learning_rate: 0.0, patience: Some(patience), ..run().plan };
+        Run { plan, ..run() }
+    };
+    let (fitted, _) = train(Job::for_test(temp.path()), with(1), None).unwrap();
+    assert!(fitted.stopped_early && fitted.steps == 4, "{fitted:?}");
+    let (fitted, _) = train(Job::for_test_forced(temp.path()), with(2), None).unwrap();
+    assert!(fitted.stopped_early && fitted.steps == 8, "{fitted:?}");
+}
+
+#[test]
+fn what_no_force_can_put_back_is_an_error_with_its_name() {
+    let temp = tempfile::tempdir().unwrap();
+    stopped(temp.path());
+    for (changed, words) in [
+        (Run { weight: ("weight", 3), ..run() }, "it has no `weight` of shape [3]"),
+        (Run { weight: ("scale", 2), ..run() }, "it has no `scale` of shape [2]"),
+        (Run { optimizer: || Optimizer::new(Lion::default()), ..run() }, "optimizer"),
+    ] {
+        let error = train(Job::for_test_forced(temp.path()), changed, None).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Error::Checkpoint { .. })), "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_loader_for_one_of_many_processes_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let ones = Tensor::ones(1, DType::F32, &Device::Cpu).unwrap();
+    let params = Params::new([("weight", ones)]).unwrap();
+    let weight = params.tensors()["weight"].clone();
+    let loader = || {
+        Loader::new(Rows::new(numbers(8)), |rows: Vec<f32>, batch| {
+            Ok(Tensor::new(rows, batch.device())?)
+        })
+    };
+    let loss = |rows: &Tensor, _: &Pass| Ok(Loss::sum(rows.broadcast_mul(&weight)?.sum_all()?, 1)?);
+    for (train, held_out) in [(loader().ranks(1, 4), None), (loader(), Some(loader().ranks(1, 4)))]
+    {
+        let optimizer = Optimizer::new(AdamW::default());
+        let training =
+            Training { plan: Plan::default(), params: &params, optimizer, train, held_out };
+        let error = fit(training, &loss, &mut Job::for_test(temp.path())).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Error::Plan { .. })), "{error:?}");
+        assert!(error.to_string().starts_with("the loader is for rank 1 of 4, and "), "{error}");
+    }
+    // A world of one is a world.
+    let training = Training {
+        plan: Plan::default(),
+        params: &params,
+        optimizer: Optimizer::new(AdamW::default()),
+        train: loader().ranks(0, 1),
+        held_out: None,
+    };
+    assert_eq!(fit(training, &loss, &mut Job::for_test(temp.path())).unwrap().steps, 1);
+}

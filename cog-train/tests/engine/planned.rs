@@ -1,0 +1,217 @@
+//! What is told of a training that is only planned, and that nothing of it is done.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::time::Duration;
+
+use cog_train::candle_core::Tensor;
+use cog_train::engine::checkpoint::Keep;
+use cog_train::engine::data::{Batching, Dataset, Loader, Rows};
+use cog_train::engine::optim::{AdamW, Optimizer};
+use cog_train::engine::{Every, Loss, Params, Pass, Plan, Training, fit};
+use cog_train::prelude::*;
+use cog_train::{Error, anyhow};
+
+use super::job::{self, Batch, loader, params, rows};
+use super::laws::numbers;
+
+/// The network of [`job`] without a surprise in it, slow enough for a time of its own.
+fn loss(params: &Params) -> impl Fn(&Batch, &Pass) -> Result<Loss> {
+    let tensors = params.tensors();
+    move |batch, _| {
+        std::thread::sleep(Duration::from_millis(3));
+        let inner = batch.x.matmul(&tensors["in.weight"].t()?)?;
+        let inner = inner.broadcast_add(&tensors["in.bias"])?.tanh()?;
+        let y = inner.matmul(&tensors["out.weight"].t()?)?.broadcast_add(&tensors["out.bias"])?;
+        let errors = (y.squeeze(1)? - &batch.y)?.sqr()?;
+        Ok(Loss::sum((errors * &batch.weight)?.sum_all()?, batch.count)?)
+    }
+}
+
+/// What is told in `dir`, which must be new.
+fn told(
+    dir: &Path,
+    plan: Plan,
+    train: Loader<Batch>,
+    params: &Params,
+    loss: impl Fn(&Batch, &Pass) -> Result<Loss>,
+) -> anyhow::Result<Vec<String>> {
+    let training = Training {
+        plan,
+        params,
+        optimizer: Optimizer::new(AdamW::default()),
+        train,
+        held_out: None,
+    };
+    let mut job = Job::for_test_planned(dir, dir);
+    let error = fit(training, &loss, &mut job).unwrap_err();
+    if !matches!(error.downcast_ref(), Some(Error::Planned)) {
+        return Err(error);
+    }
+    let names: Vec<_> = std::fs::read_dir(dir)?.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name == "checkpoints"), "{names:?}");
+    assert_eq!(std::fs::read_to_string(dir.join("metrics.jsonl"))?, "");
+    Ok(std::fs::read_to_string(dir.join("log.txt"))?.lines().map(str::to_owned).collect())
+}
+
+fn plan() -> Plan {
+    Plan { epochs: 3, learning_rate: 0.5, ema: Some(0.9), ..Plan::default() }
+}
+
+/// The number before a word.
+fn number(line: &str, before: &str) -> f64 {
+    let head = line.split(before).next().unwrap();
+    head.rsplit(|c: char| c.is_whitespace() || c == '(')
+        .find(|word| !word.is_empty())
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_plan_tells_data_parameters_memory_disk_and_time_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = params().freeze("out.bias").unwrap();
+    let train = loader(rows(19), Batching::Rows(6));
+    let lines = told(dir.path(), plan(), train, &params, loss(&params)).unwrap();
+    assert_eq!(lines[0], "data: 19 rows; 12 steps of 6 rows, in 3 epochs");
+    assert_eq!(lines[1], "  the lengths of rows are not told");
+    // 6 inputs, 10 within, 1 output: 60 + 10 + 10 + 1 numbers, of which the last is frozen.
+    assert_eq!(lines[2], "parameters: 81, of which 80 are trained (98.765 %), computed in f32");
+    // 4 bytes a number: 81 weights, two moments of 80, 80 averages, 80 gradients; a checkpoint has all but gradients,
+    // and no frozen weights.
+    for words in [
+        "memory: about ",
+        "of which weights 324 B, optimizer 640 B, averages 320 B, gradients 320 B, activations ",
+        ", a checkpoint on its way 1.2 KiB",
+    ] {
+        assert!(lines[3].contains(words), "{words}: {}", lines[3]);
+    }
+    assert!(lines[4].starts_with("  the program, its data and the model hold "), "{}", lines[4]);
+    // Two that stay, the best, and one that is being written.
+    assert!(
+        lines[5].starts_with(
+            "disk: 1.2 KiB for a checkpoint, 5.0 KiB for all of them, up to 324 B for the weights at the end and as much \
+             for the output; "
+        ),
+        "{}",
+        lines[5]
+    );
+    assert!(lines[6].starts_with("time: ") && lines[6].ends_with(" for all, evaluations aside"));
+    assert!(lines[6].contains(" s for a step, so about "), "no length is known: {}", lines[6]);
+    let seconds = number(&lines[6], " s for a step");
+    assert!((0.003..1.0).contains(&seconds), "{}", lines[6]);
+    assert_eq!(lines.len(), 7);
+    assert_eq!(numbers(&params), numbers(&job::params()));
+}
+
+#[test]
+fn the_lengths_of_rows_and_how_many_are_cut_are_told_where_they_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = params();
+    let with = |cut: Option<usize>| {
+        let rows = Rows::new(rows(19)).with_tokens(|row| 10 * row.2).unwrap();
+        let train = Loader::new(rows, |rows, batch| job::collate(&rows, batch.device()))
+            .batch(Batching::tokens(60));
+        let train = match cut {
+            Some(cut) => train.cut(cut),
+            None => train,
+        };
+        let dir = dir.path().join(format!("{cut:?}"));
+        told(&dir, Plan { max_steps: Some(4), ..plan() }, train, &params, loss(&params)).unwrap()
+    };
+    let lines = with(Some(5));
+    assert_eq!(lines[0], "data: 19 rows; 4 steps of up to 60 tokens, the most of the plan");
+    assert_eq!(lines[1], "  tokens of a row, and how many rows have so many:");
+    let counts: f64 = lines[2..9].iter().map(|line| number(line, "\n")).sum();
+    assert_eq!(counts, 19.0, "{lines:#?}");
+    assert_eq!(lines[9], "  5 of 19 rows are cut to the most that fits");
+    let time = lines.last().unwrap();
+    assert!(time.contains(" s for a step of the longest rows, so at most about "), "{time}");
+    assert!(with(Some(0)).contains(&"  no row is cut".to_owned()));
+    assert!(!with(None).iter().any(|line| line.contains("cut")));
+}
+
+/// The batch is that with the most of rows times their greatest length, not the first one.
+#[test]
+fn the_probe_takes_the_heaviest_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = params();
+    let rows = Rows::new(rows(40)).with_tokens(|row| if row.0[0] > 1.5 { 90 } else { 3 }).unwrap();
+    let longest: Vec<u32> = (0..40).filter(|row| rows.tokens(*row as usize) == 90).collect();
+    assert!(!longest.is_empty() && longest.len() < 10);
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let made = std::sync::Arc::clone(&seen);
+    let train = Loader::new(rows, move |rows, batch| {
+        made.lock().unwrap().push(batch.rows().to_vec());
+        job::collate(&rows, batch.device())
+    })
+    .batch(Batching::Rows(4));
+    told(dir.path(), plan(), train, &params, loss(&params)).unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2, "two steps, and no batch ahead");
+    assert!(seen.iter().all(|batch| batch.iter().any(|row| longest.contains(row))), "{seen:?}");
+}
+
+#[test]
+fn without_room_in_any_of_its_steps_the_probe_goes_on_with_smaller_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = params();
+    // The first pass, the first of the second step, the second of the second step.
+    for failing in [0, 1, 2] {
+        let passes = Cell::new(0);
+        let plain = loss(&params);
+        let short = |batch: &Batch, pass: &Pass| {
+            let number = passes.replace(passes.get() + 1);
+            // From the second failing pass on all is well.
+            anyhow::ensure!(number != failing, "CublasError(CUBLAS_STATUS_ALLOC_FAILED)");
+            plain(batch, pass)
+        };
+        let train = loader(rows(19), Batching::Rows(6));
+        let dir = dir.path().join(failing.to_string());
+        let micro = if failing == 2 { Some(3) } else { None };
+        let plan = Plan { micro_batch: micro, ..plan() };
+        let lines = told(&dir, plan, train, &params, short).unwrap();
+        let first = if failing == 2 {
+            "with 3 rows at once: going on with 2"
+        } else {
+            "with 6 rows at once: going on with 3"
+        };
+        assert!(lines.iter().any(|line| line.contains(first)), "{lines:#?}");
+        // Two parts of three rows, or three of two: each takes 3 ms.
+        let least = if failing == 2 { 0.009 } else { 0.006 };
+        let seconds = number(lines.last().unwrap(), " s for a step");
+        assert!(seconds >= least, "{failing}: {lines:#?}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = params();
+    let many = Plan { keep: Keep { last: 1 << 50, best: true }, ..plan() };
+    let train = loader(rows(19), Batching::Rows(6));
+    let error = told(dir.path(), many, train, &params, loss(&params)).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error.downcast_ref(), Some(Error::Plan { .. })), "{text}");
+    assert!(
+        text.starts_with("the run needs ") && text.contains(" left\nhint: keep fewer"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("on the disk of `{}`", dir.path().display())), "{text}");
+}
+
+/// The audit looks at the gradients of the probe.
+#[test]
+fn what_the_first_step_would_refuse_is_refused_by_the_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = params();
+    let cut = |batch: &Batch, _: &Pass| -> Result<Loss> {
+        let zeros = Tensor::zeros_like(&batch.y)?;
+        Ok(Loss::sum(zeros.sum_all()?, batch.count)?)
+    };
+    let plan = Plan { evaluate: Every::End, ..plan() };
+    let train = loader(rows(19), Batching::Rows(6));
+    let error = told(dir.path(), plan, train, &params, cut).unwrap_err().to_string();
+    assert!(error.contains("4 of 4 trained parameters get no gradient"), "{error}");
+}

@@ -1,0 +1,160 @@
+//! Where memory is short the same batch is done in smaller parts, wherever it was that there was no room.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cog_train::candle_core::Tensor;
+use cog_train::engine::data::{Batching, Collate, Loader, Rows};
+use cog_train::engine::optim::{Optimizer, Sgd};
+use cog_train::engine::{Loss, Objective, Pass, Plan, Training, fit};
+use cog_train::prelude::*;
+
+use super::job::{At, Batch, Net, Row, loader, params, rows};
+use super::laws::{furthest, numbers, trained};
+
+/// What candle's error says on a GPU without room.
+const SHORT: &str = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
+
+/// A device that has no room for some forward passes.
+struct Narrow<'a, F> {
+    net: Net<'a>,
+    /// Whether a pass over so many rows fails, by its number.
+    fails: F,
+    passes: Cell<usize>,
+    refused: Cell<usize>,
+}
+
+impl<F: Fn(usize, usize) -> bool> Objective<Batch> for Narrow<'_, F> {
+    fn loss(&self, batch: &Batch, pass: &Pass) -> Result<Loss> {
+        let number = self.passes.replace(self.passes.get() + 1);
+        if (self.fails)(number, batch.x.dim(0)?) {
+            self.refused.set(self.refused.get() + 1);
+            bail!(SHORT);
+        }
+        self.net.loss(batch, pass)
+    }
+}
+
+/// What is left of the training of [`trained`] on such a device.
+struct Left {
+    weights: Vec<f32>,
+    refused: usize,
+    log: String,
+}
+
+fn narrow(
+    micro: Option<usize>,
+    measured: bool,
+    train: Loader<Batch>,
+    fails: impl Fn(usize, usize) -> bool,
+) -> Result<Left> {
+    let dir = tempfile::tempdir()?;
+    let params = params();
+    let mut job = Job::for_test(dir.path());
+    let net = Net::new(&params, 0.0, At::Nothing, &job);
+    let narrow = Narrow { net, fails, passes: Cell::new(0), refused: Cell::new(0) };
+    let training = Training {
+        plan: Plan { epochs: 3, learning_rate: 0.05, micro_batch: micro, ..Plan::default() },
+        params: &params,
+        optimizer: Optimizer::new(Sgd { momentum: 0.9, ..Sgd::default() }),
+        train,
+        held_out: measured.then(|| loader(rows(10), Batching::Rows(4))),
+    };
+    let fitted = fit(training, &narrow, &mut job)?;
+    assert_eq!(fitted.steps, 12);
+    let log = std::fs::read_to_string(dir.path().join("log.txt"))?;
+    Ok(Left { weights: numbers(&params), refused: narrow.refused.get(), log })
+}
+
+fn train() -> Loader<Batch> {
+    loader(rows(19), Batching::Rows(6))
+}
+
+#[test]
+fn in_a_step_it_goes_down_until_it_fits_and_stays_there() {
+    let left = narrow(None, false, train(), |_, rows| rows > 2).unwrap();
+    // 6 -> 3 -> 2, and never again.
+    assert_eq!(left.refused, 2);
+    for words in ["with 6 rows at once: going on with 3", "with 3 rows at once: going on with 2"] {
+        assert!(left.log.contains(&format!("out of memory {words}")), "{}", left.log);
+    }
+    assert_eq!(left.weights, trained(Some(2)));
+    assert!(furthest(&left.weights, &trained(None)) < 1e-6);
+}
+
+/// Gradients of the parts before it are there by then: none of them may be counted twice.
+#[test]
+fn midway_through_a_batch_the_step_is_done_again_from_its_start() {
+    // The parts of the first batch are 2, 2 and 2; the numbers are those of the passes.
+    for failing in [1, 2, 4, 5] {
+        let left = narrow(Some(2), false, train(), |number, _| number == failing).unwrap();
+        assert_eq!(left.refused, 1);
+        assert!(left.log.contains("with 2 rows at once: going on with 1"), "{}", left.log);
+        let far = furthest(&left.weights, &trained(None));
+        assert!(far < 1e-6, "pass {failing}: {far}");
+    }
+    // Where it fails before anything has changed, it is the training that had smaller parts from the start.
+    let left = narrow(Some(2), false, train(), |number, _| number == 2).unwrap();
+    assert_eq!(left.weights, trained(Some(1)));
+}
+
+#[test]
+fn while_it_measures_the_parts_of_steps_become_smaller_too() {
+    let left = narrow(None, true, train(), |_, rows| rows > 2).unwrap();
+    // 4 -> 2.
+    assert_eq!(left.refused, 1);
+    assert!(left.log.contains("out of memory with 4 rows at once: going on with 2"));
+    assert_eq!(left.weights, trained(Some(2)));
+}
+
+/// A collate function puts its batch on the device: there may be no room for that.
+#[test]
+fn while_a_batch_is_made_it_is_made_again_in_smaller_parts() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&refused);
+    let collate = move |rows: Vec<Row>, batch: &Collate<'_>| {
+        if rows.len() > 3 {
+            counter.fetch_add(1, Ordering::Relaxed);
+            bail!(SHORT);
+        }
+        super::job::collate(&rows, batch.device())
+    };
+    let made = Loader::new(Rows::new(rows(19)).named("rows"), collate).batch(Batching::Rows(6));
+    // One batch at a time, so that none is made ahead before the first is refused.
+    let left = narrow(None, false, made.threads(0), |_, _| false).unwrap();
+    assert_eq!(refused.load(Ordering::Relaxed), 1);
+    assert!(left.log.contains("out of memory with 6 rows at once: going on with 3"));
+    assert_eq!(left.weights, trained(Some(3)));
+}
+
+#[test]
+fn one_row_that_has_no_room_is_the_end() {
+    for measured in [true, false] {
+        let error = narrow(None, measured, train(), |_, _| true).err().unwrap();
+        assert!(format!("{error:#}").starts_with("one row alone is too large"), "{error:#}");
+    }
+}
+
+/// Any other failure ends the run at once.
+#[test]
+fn what_is_no_lack_of_memory_is_not_tried_again() {
+    let params = params();
+    let dir = tempfile::tempdir().unwrap();
+    let calls = Cell::new(0);
+    let loss = |_: &Batch, _: &Pass| -> Result<Loss> {
+        calls.set(calls.get() + 1);
+        let a = Tensor::zeros((2, 3), cog_train::candle_core::DType::F32, params.device())?;
+        a.matmul(&a)?;
+        unreachable!("the shapes do not go together")
+    };
+    let training = Training {
+        plan: Plan::default(),
+        params: &params,
+        optimizer: Optimizer::new(Sgd::default()),
+        train: train(),
+        held_out: None,
+    };
+    fit(training, &loss, &mut Job::for_test(dir.path())).unwrap_err();
+    assert_eq!(calls.get(), 1);
+}
