@@ -153,7 +153,7 @@ fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
     match train.cut_rows() {
         Some(0) => job.line("  no row is cut"),
         Some(cut) => {
-            job.line(format_args!("  {cut} of {count} rows are cut to the most that fits"))
+            job.line(format_args!("  {cut} of {count} rows are cut to the most that fits"));
         }
         None => {}
     }

@@ -160,12 +160,12 @@ fn without_room_in_any_of_its_steps_the_probe_goes_on_with_smaller_parts() {
     // The first pass, the first of the second step, the second of the second step.
     for failing in [0, 1, 2] {
         let passes = Cell::new(0);
-        let plain = loss(&params);
+        let usual = loss(&params);
         let short = |batch: &Batch, pass: &Pass| {
             let number = passes.replace(passes.get() + 1);
             // From the second failing pass on all is well.
             anyhow::ensure!(number != failing, "CublasError(CUBLAS_STATUS_ALLOC_FAILED)");
-            plain(batch, pass)
+            usual(batch, pass)
         };
         let train = loader(rows(19), Batching::Rows(6));
         let dir = dir.path().join(failing.to_string());

@@ -292,8 +292,8 @@ impl<B> Shared<B> {
 fn work<B>(shared: &Shared<B>, source: &dyn Source<B>, making: &Making) {
     while shared.enter() {
         let (number, task) = lock(&shared.cursor).take();
-        let stop = || shared.stop.load(Ordering::Relaxed);
-        let step = task.map(|task| make(source, making, task, &stop));
+        let unwanted = || shared.stop.load(Ordering::Relaxed);
+        let step = task.map(|task| make(source, making, task, &unwanted));
         let mut state = lock(&shared.state);
         if let Some(step) = step {
             state.done.insert(number, step);
