@@ -11,6 +11,7 @@ pub(crate) mod norm;
 #[cfg(test)]
 pub(crate) mod parity;
 pub(crate) mod reference;
+pub(crate) mod rms_norm;
 pub(crate) mod sgd;
 pub(crate) mod simd;
 pub(crate) mod sum;

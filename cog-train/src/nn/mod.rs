@@ -5,6 +5,6 @@
 
 mod norm;
 
-pub use norm::LayerNorm;
+pub use norm::{LayerNorm, RmsNorm};
 
 pub use crate::kernels::tape::{Node, Operand, recompute, trace};
