@@ -1,5 +1,6 @@
 //! Fused operations: one folder each, with what it computes, the plain form and the fast one.
 
+pub(crate) mod activation;
 pub(crate) mod adamw;
 pub(crate) mod device_memory;
 pub(crate) mod fused;
@@ -15,4 +16,5 @@ pub(crate) mod rms_norm;
 pub(crate) mod sgd;
 pub(crate) mod simd;
 pub(crate) mod sum;
+pub(crate) mod swiglu;
 pub(crate) mod tape;

@@ -3,8 +3,10 @@
 //! Each block takes candle tensors, or [`Node`]s within a [`trace`], and gives the same. A model that computes its loss
 //! in one trace trains at the speed of the kernels; a block among plain candle operations works as any other of them.
 
+mod activation;
 mod norm;
 
+pub use activation::{gelu, gelu_erf, relu, sigmoid, silu, swiglu, swiglu_packed, tanh};
 pub use norm::{LayerNorm, RmsNorm};
 
 pub use crate::kernels::tape::{Node, Operand, recompute, trace};
