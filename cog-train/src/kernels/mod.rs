@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod adamw;
+pub(crate) mod conv2d;
 pub(crate) mod device_memory;
 pub(crate) mod fused;
 pub(crate) mod host;
@@ -13,8 +14,10 @@ pub(crate) mod norm;
 pub(crate) mod parity;
 pub(crate) mod reference;
 pub(crate) mod rms_norm;
+pub(crate) mod scratch;
 pub(crate) mod sgd;
 pub(crate) mod simd;
 pub(crate) mod sum;
 pub(crate) mod swiglu;
 pub(crate) mod tape;
+pub(crate) mod window;

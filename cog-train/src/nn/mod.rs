@@ -4,9 +4,11 @@
 //! in one trace trains at the speed of the kernels; a block among plain candle operations works as any other of them.
 
 mod activation;
+mod conv;
 mod norm;
 
 pub use activation::{gelu, gelu_erf, relu, sigmoid, silu, swiglu, swiglu_packed, tanh};
+pub use conv::Conv2d;
 pub use norm::{LayerNorm, RmsNorm};
 
 pub use crate::kernels::tape::{Node, Operand, recompute, trace};

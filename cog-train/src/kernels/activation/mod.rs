@@ -4,7 +4,7 @@
 
 mod cpu;
 mod curves;
-mod reference;
+pub(crate) mod reference;
 
 use super::reference::dispatch;
 use super::tape::Node;

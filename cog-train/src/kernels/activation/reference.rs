@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use super::Activation;
 use crate::error::Error;
 
-pub(super) fn forward(x: &Tensor, activation: Activation) -> Result<Tensor, Error> {
+pub(crate) fn forward(x: &Tensor, activation: Activation) -> Result<Tensor, Error> {
     Ok(match activation {
         Activation::Gelu => {
             let inner = ((x + (x.sqr()? * x)?.affine(0.044_715, 0.0)?)? * FRAC_2_PI.sqrt())?;
