@@ -4,6 +4,7 @@ pub(crate) mod activation;
 pub(crate) mod adamw;
 pub(crate) mod conv2d;
 pub(crate) mod device_memory;
+pub(crate) mod dropout;
 pub(crate) mod fused;
 pub(crate) mod host;
 pub(crate) mod layer_norm;
@@ -12,6 +13,7 @@ pub(crate) mod matmul;
 pub(crate) mod norm;
 #[cfg(test)]
 pub(crate) mod parity;
+pub(crate) mod pool2d;
 pub(crate) mod reference;
 pub(crate) mod rms_norm;
 pub(crate) mod scratch;

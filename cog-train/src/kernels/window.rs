@@ -1,5 +1,7 @@
 //! How the window of a convolution or of a pooling moves over a plane.
 
+use std::ops::Range;
+
 /// A window of `kernel` (height and width) numbers, `dilation` apart, that moves by `stride` over a plane with
 /// `padding` around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,13 @@ impl Window {
             (dilation > 0).then_some(room.checked_div(stride)? + 1)
         };
         Some([along(plane[0], kernel[0])?, along(plane[1], kernel[1])?])
+    }
+
+    /// What is under the window along one axis (0 is down), without the padding. For a dilation of 1.
+    pub(crate) fn span(&self, axis: usize, place: usize, size: usize) -> Range<usize> {
+        let start = place * self.stride;
+        let end = (start + self.kernel[axis]).saturating_sub(self.padding).min(size);
+        start.saturating_sub(self.padding)..end
     }
 
     /// For each place and each number under it, row by row: where that number is in the plane, `None` in the padding.
@@ -67,6 +76,13 @@ mod tests {
         ] {
             assert_eq!(window.places(plane), places, "{window:?}");
         }
+    }
+
+    #[test]
+    fn a_span_ends_where_the_plane_does() {
+        let window = Window { kernel: [3, 2], stride: 2, padding: 1, dilation: 1 };
+        let spans = [0, 1, 2].map(|place| window.span(0, place, 5));
+        assert_eq!((spans, window.span(1, 1, 4)), ([0..2, 1..4, 3..5], 1..3));
     }
 
     #[test]

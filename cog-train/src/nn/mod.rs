@@ -5,10 +5,14 @@
 
 mod activation;
 mod conv;
+mod dropout;
 mod norm;
+mod pool;
 
 pub use activation::{gelu, gelu_erf, relu, sigmoid, silu, swiglu, swiglu_packed, tanh};
 pub use conv::Conv2d;
+pub use dropout::dropout;
 pub use norm::{LayerNorm, RmsNorm};
+pub use pool::{avg_pool2d, max_pool2d};
 
 pub use crate::kernels::tape::{Node, Operand, recompute, trace};

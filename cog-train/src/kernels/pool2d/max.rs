@@ -1,0 +1,138 @@
+//! The greatest number, fast: windows of 2 x 2 side by side, which most networks have, and any other.
+
+use rayon::prelude::*;
+
+use super::Planes;
+use crate::error::Error;
+use crate::kernels::host;
+use crate::kernels::simd::simd;
+use crate::kernels::tape::Node;
+use crate::kernels::window::Window;
+
+pub(super) fn forward(x: &Node, planes: Planes) -> Result<Node, Error> {
+    let beside = Window { kernel: [2, 2], stride: 2, padding: 0, dilation: 1 };
+    if planes.window == beside {
+        run(x, planes, 0u8, |planes, x, y, at| pairs(x, planes.from[1], y, at), back_pairs)
+    } else {
+        run(x, planes, 0u32, any, back_any)
+    }
+}
+
+/// Pools by `pool(x, y, at)`, which writes a result's place to `at`; goes back by `back(dy, at, dx)`.
+fn run<A: Copy + Send + Sync + 'static>(
+    x: &Node,
+    planes: Planes,
+    nowhere: A,
+    pool: fn(&Planes, &[f32], &mut [f32], &mut [A]),
+    back: fn(&Planes, &[f32], &[A], &mut [f32]),
+) -> Result<Node, Error> {
+    let [from, to] = planes.sizes();
+    let (shape, count) = (x.tensor().shape().clone(), x.tensor().elem_count() / from);
+    let mut kept = vec![nowhere; count * to];
+    let (long, short) = (planes.together() * from, planes.together() * to);
+    let dims = (shape.dims()[0], shape.dims()[1], planes.to[0], planes.to[1]);
+    let y = host::read([x.tensor()], |[x]| {
+        host::make(dims, |y| {
+            let groups = y.par_chunks_mut(short).zip(kept.par_chunks_mut(short));
+            groups.zip(x.par_chunks(long)).for_each(|((y, kept), x)| {
+                let each = y.chunks_exact_mut(to).zip(kept.chunks_exact_mut(to));
+                each.zip(x.chunks_exact(from)).for_each(|((y, at), x)| pool(&planes, x, y, at));
+            });
+        })
+    })??;
+    let handle = x.handle();
+    Ok(x.tape().result(y, [handle], move |gradient, adjoints| {
+        let dx = host::read([&gradient], |[dy]| {
+            host::make(shape, |dx| {
+                let groups = dx.par_chunks_mut(long).zip(kept.par_chunks(short));
+                groups.zip(dy.par_chunks(short)).for_each(|((dx, kept), dy)| {
+                    let each = dx.chunks_exact_mut(from).zip(kept.chunks_exact(to));
+                    each.zip(dy.chunks_exact(to))
+                        .for_each(|((dx, at), dy)| back(&planes, dy, at, dx));
+                });
+            })
+        })??;
+        adjoints.give(handle, dx)
+    }))
+}
+
+simd! {
+    /// Two rows make one; which of the four it was goes to `at`.
+    fn pairs(x: &[f32], width: usize, y: &mut [f32], at: &mut [u8]) {
+        let half = width / 2;
+        let rows = y.chunks_exact_mut(half).zip(at.chunks_exact_mut(half));
+        for ((y, at), x) in rows.zip(x.chunks_exact(2 * width)) {
+            let (above, below) = x.split_at(width);
+            let fours = above.chunks_exact(2).zip(below.chunks_exact(2));
+            for ((y, at), (above, below)) in y.iter_mut().zip(at).zip(fours) {
+                let (best, place) = later((above[0], 0), (above[1], 1));
+                let (best, place) = later((best, place), (below[0], 2));
+                let (best, place) = later((best, place), (below[1], 3));
+                *y = best;
+                *at = place;
+            }
+        }
+    }
+
+    fn unpair(dy: &[f32], at: &[u8], width: usize, dx: &mut [f32]) {
+        let half = width / 2;
+        let rows = dy.chunks_exact(half).zip(at.chunks_exact(half));
+        for ((dy, at), dx) in rows.zip(dx.chunks_exact_mut(2 * width)) {
+            let (above, below) = dx.split_at_mut(width);
+            let fours = above.chunks_exact_mut(2).zip(below.chunks_exact_mut(2));
+            for ((dy, at), (above, below)) in dy.iter().zip(at).zip(fours) {
+                above[0] = if *at == 0 { *dy } else { 0.0 };
+                above[1] = if *at == 1 { *dy } else { 0.0 };
+                below[0] = if *at == 2 { *dy } else { 0.0 };
+                below[1] = if *at == 3 { *dy } else { 0.0 };
+            }
+            if width % 2 == 1 {
+                above[width - 1] = 0.0;
+                below[width - 1] = 0.0;
+            }
+        }
+    }
+}
+
+/// The second if it is greater or undefined.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn later(one: (f32, u8), other: (f32, u8)) -> (f32, u8) {
+    if other.0 > one.0 || other.0.is_nan() { other } else { one }
+}
+
+fn back_pairs(planes: &Planes, dy: &[f32], at: &[u8], dx: &mut [f32]) {
+    let [height, width] = planes.from;
+    unpair(dy, at, width, dx);
+    // A last row alone is under no window.
+    dx[height / 2 * 2 * width..].fill(0.0);
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "no plane has 2^32 numbers")]
+fn any(planes: &Planes, x: &[f32], y: &mut [f32], at: &mut [u32]) {
+    let ([height, width], window) = (planes.from, planes.window);
+    let rows = y.chunks_exact_mut(planes.to[1]).zip(at.chunks_exact_mut(planes.to[1]));
+    for (row, (y, at)) in rows.enumerate() {
+        let down = window.span(0, row, height);
+        for (column, (y, at)) in y.iter_mut().zip(at).enumerate() {
+            let right = window.span(1, column, width);
+            let (mut best, mut place) = (f32::NEG_INFINITY, down.start * width + right.start);
+            for row in down.clone() {
+                for column in right.clone() {
+                    let number = x[row * width + column];
+                    if number > best || number.is_nan() {
+                        (best, place) = (number, row * width + column);
+                    }
+                }
+            }
+            (*y, *at) = (best, place as u32);
+        }
+    }
+}
+
+fn back_any(_: &Planes, dy: &[f32], at: &[u32], dx: &mut [f32]) {
+    dx.fill(0.0);
+    for (dy, at) in dy.iter().zip(at) {
+        dx[*at as usize] += *dy;
+    }
+}
