@@ -81,9 +81,10 @@ impl Stream {
         }
         let mut key = halves(self.seed);
         for _ in 0..10 {
+            let [a, b, c, d] = &mut counter;
             for lane in 0..N {
-                let words = round(counter.map(|words| words[lane]), key);
-                (0..4).for_each(|word| counter[word][lane] = words[word]);
+                [a[lane], b[lane], c[lane], d[lane]] =
+                    round([a[lane], b[lane], c[lane], d[lane]], key);
             }
             key = next_key(key);
         }
@@ -195,6 +196,7 @@ fn round(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     [high_b ^ counter[1] ^ key[0], low_b, high_a ^ counter[3] ^ key[1], low_a]
 }
 
+#[inline]
 fn next_key(key: [u32; 2]) -> [u32; 2] {
     [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)]
 }

@@ -4,7 +4,7 @@
 use crate::kernels::simd::exp;
 
 /// Twice sqrt(2 / pi): `(1 + tanh(u)) / 2` is the sigmoid of `2 u`.
-const GELU: f32 = 1.595_769_1;
+const GELU: f32 = 1.595_769;
 const CUBE: f32 = 0.044_715;
 
 #[inline(always)]
@@ -65,9 +65,9 @@ pub(super) fn tanh(x: f32) -> f32 {
     // Near 0 the difference from 1 would lose what matters: there an odd polynomial, of least relative error on
     // [0, 0.625] by weighted least squares.
     let square = x * x;
-    let series = -5.704_933_6e-3f32;
+    let series = -5.704_934e-3f32;
     let series = series.mul_add(square, 2.063_904_1e-2);
-    let series = series.mul_add(square, -5.373_970_2e-2);
+    let series = series.mul_add(square, -5.373_97e-2);
     let series = series.mul_add(square, 0.133_314_42);
     let series = series.mul_add(square, -0.333_332_8);
     let near = (series * square).mul_add(x, x);
@@ -113,7 +113,7 @@ fn normal(x: f32) -> (f32, f32) {
     let series = series.mul_add(t, 0.105_508_32);
     let series = series.mul_add(t, 0.119_832_82);
     let series = series.mul_add(t, 0.139_861_88);
-    let series = series.mul_add(t, 0.139_621_41);
+    let series = series.mul_add(t, 0.139_621_4);
     let above = bell * (series * t);
     (if x < 0.0 { above } else { 1.0 - above }, bell)
 }

@@ -45,27 +45,37 @@ pub(super) fn forward(
     };
     Ok(x.tape().result(y, to, move |dy, adjoints| {
         let [of_x, of_weight, of_bias] = to.map(|to| adjoints.is_wanted(to));
-        let Gradients { dx, parts, size } = kept.backward(&dy, of_x, of_weight || of_bias)?;
+        let Gradients { dx, mut parts, size } = kept.backward(&dy, of_x, of_weight || of_bias)?;
         if let Some(dx) = dx {
             adjoints.give(to[0], dx)?;
         }
         let weights = kept.weight.elem_count();
-        for (to, start) in [(to[1], 0), (to[2], weights)] {
-            adjoints.write(to, |target, adds| {
-                let chunks = target.par_chunks_mut(CHUNK).enumerate();
-                chunks.for_each(|(at, target)| {
-                    if !adds {
-                        target.fill(0.0);
-                    }
-                    let start = start + at * CHUNK;
-                    for part in parts.chunks_exact(size) {
-                        sum::add_chunk(target, &part[start..start + target.len()]);
-                    }
-                });
-            })?;
+        let mut parts = parts.chunks_exact_mut(size);
+        let Some(total) = parts.next() else { return Ok(()) };
+        let parts: Vec<&[f32]> = parts.map(|part| &*part).collect();
+        total.par_chunks_mut(CHUNK).enumerate().for_each(|(at, total)| {
+            let range = at * CHUNK..at * CHUNK + total.len();
+            for part in &parts {
+                sum::add_chunk(total, &part[range.clone()]);
+            }
+        });
+        let (of_weight, of_bias) = total.split_at(weights);
+        let of_weight = turned(of_weight, geometry.inner(), geometry.outputs);
+        for (to, from) in [(to[1], of_weight.as_slice()), (to[2], of_bias)] {
+            adjoints.write(to, |target, adds| sum::add_or_copy(target, from, adds))?;
         }
         Ok(())
     }))
+}
+
+/// Matrices one after the other, with rows and columns exchanged.
+fn turned(matrices: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut turned = Vec::with_capacity(matrices.len());
+    for matrix in matrices.chunks_exact(rows * columns) {
+        let at = |column: usize| matrix[column..].iter().step_by(columns);
+        (0..columns).for_each(|column| turned.extend(at(column)));
+    }
+    turned
 }
 
 /// What the backward pass needs.
@@ -93,12 +103,13 @@ impl Kept {
         // Images of a piece and of a part.
         let each = geometry.together();
         let part = pieces.div_ceil(parts).max(1) * each;
-        let count = geometry.images.div_ceil(part);
+        let count = geometry.images.div_ceil(part).max(1);
         let mut gathered = vec![0.0; if of_weight { count * size } else { 0 }];
         let mut dx = of_x.then(|| host::uninit(self.x.elem_count()));
         host::read([&self.x, &self.weight, &self.y, dy], |[x, weight, y, dy]| {
+            let turned = turned(weight, geometry.outputs, geometry.inner());
             let (into, out) = (geometry.image_in(), geometry.image_out());
-            let work: Vec<(Option<&mut [f32]>, Option<&mut [f32]>)> = {
+            let work: Vec<_> = {
                 let mut dx = dx.as_mut().map(|dx| dx.chunks_mut(part * into));
                 let mut gathered = of_weight.then(|| gathered.chunks_mut(size));
                 let next = |_| {
@@ -118,7 +129,7 @@ impl Kept {
                     let start = nth * each * into;
                     let dx = dx.as_mut().map(|dx| &mut dx[start..start + read.len()]);
                     let piece = Piece::new(geometry, &x[read], weight);
-                    piece.backward(y, &dy[write], dx, gathered.as_deref_mut());
+                    piece.backward(&turned, y, &dy[write], dx, gathered.as_deref_mut());
                 }
             });
         })?;

@@ -82,9 +82,19 @@ impl Geometry {
         self.groups * self.outputs * self.places[0] * self.places[1]
     }
 
-    /// Height and width with the padding.
+    /// Height with the padding, and how far apart rows are: with stride 1 a row of blocks that begins anywhere in a row
+    /// does not reach into the next, which it would have to wait for.
     pub(super) fn padded(&self) -> [usize; 2] {
-        self.plane.map(|size| size + 2 * self.window.padding)
+        let Window { kernel, stride, padding, dilation } = self.window;
+        let [tall, wide] = self.plane.map(|size| size + 2 * padding);
+        let blocks = (kernel[1] - 1) * dilation + self.places[1].next_multiple_of(BLOCK);
+        [tall, if stride == 1 { blocks } else { wide }]
+    }
+
+    /// How far apart in the padded planes two images are, and what two rows of the result see.
+    pub(super) fn strides(&self) -> [usize; 2] {
+        let [tall, wide] = self.padded();
+        [self.groups * self.channels * tall * wide, self.window.stride * wide]
     }
 
     /// Whether every number of the result sees one place of each channel, the same: then nothing needs to be moved.
@@ -94,7 +104,7 @@ impl Geometry {
 
     /// Columns to multiply at once: enough for a product at full speed, and few enough for the cache of a core.
     fn columns(&self) -> usize {
-        (256 * 1024 / self.inner().max(1)).clamp(128, 400)
+        (256 * 1024 / self.inner().max(1)).clamp(128, 800)
     }
 
     /// Images that one thread takes at once.

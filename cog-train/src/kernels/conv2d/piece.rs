@@ -42,10 +42,12 @@ impl<'a> Piece<'a> {
         });
     }
 
-    /// Writes the gradient of the images to `dx`, and adds those of weight and bias to `gathered`. `y` is there with
-    /// ReLU.
+    /// Writes the gradient of the images to `dx`, and adds those of weight and bias to `gathered`: the weight's with rows
+    /// and columns exchanged, group after group, which is the faster product. `turned` is the weight in that form, `y`
+    /// is there with ReLU.
     pub(super) fn backward(
         &self,
+        turned: &[f32],
         y: Option<&[f32]>,
         dy: &[f32],
         mut dx: Option<&mut [f32]>,
@@ -76,11 +78,11 @@ impl<'a> Piece<'a> {
                     if let Some(gathered) = &mut gathered {
                         let seen = self.seen(band, group, padded, matrix);
                         let start = group * outputs * inner;
-                        let target = Target::add(&mut gathered[start..], inner);
-                        matmul(target, gradient, seen.t(), 1.0, geometry.threads());
+                        let target = Target::add(&mut gathered[start..], outputs);
+                        matmul(target, seen, gradient.t(), 1.0, geometry.threads());
                     }
                     let Some(dx) = &mut dx else { continue };
-                    let weight = self.weight(group).t();
+                    let weight = Matrix::new(&turned[group * outputs * inner..], inner, outputs);
                     if self.is_in_place() {
                         let (start, stride) = self.in_place(band, group);
                         let target = Target::set(&mut dx[start..], stride);

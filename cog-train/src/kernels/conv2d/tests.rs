@@ -135,14 +135,14 @@ fn what_is_not_finite_goes_where_it_is_seen() {
 fn only_wanted_gradients_are_computed_and_they_are_the_same() {
     let operands = draw(&[9, 2, 6, 6], &[3, 2, 3, 3]).map(|o| o.to_dtype(DType::F32).unwrap());
     let [x, weight, bias] = operands.each_ref();
-    let bits = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let (_, [dx, dweight, dbias]) = parity::run([x, weight, bias], |all| fast(all, SAME));
     let (_, [alone]) = parity::run([x], |[x]| fast([x, weight, bias], SAME));
-    assert_eq!(bits(&dx), bits(&alone));
+    assert_eq!(numbers(&dx), numbers(&alone));
     let (_, [alone]) = parity::run([weight], |[weight]| fast([x, weight, bias], SAME));
-    assert_eq!(bits(&dweight), bits(&alone));
+    assert_eq!(numbers(&dweight), numbers(&alone));
     let (_, [alone]) = parity::run([bias], |[bias]| fast([x, weight, bias], SAME));
-    assert_eq!(bits(&dbias), bits(&alone));
+    assert_eq!(numbers(&dbias), numbers(&alone));
 }
 
 #[test]

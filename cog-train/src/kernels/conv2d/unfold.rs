@@ -2,7 +2,7 @@
 //!
 //! Planes are first copied with their padding, so that no window needs to look for the edge. With stride 1 a row of
 //! places is a row of the plane; it is moved in [`BLOCK`]s, the last of which reaches over the row's end. What it writes
-//! there is written again by the next row, so the slices have [`BLOCK`] numbers more than they need.
+//! there is written again by the next row, so the matrix has [`BLOCK`] numbers more than it needs.
 
 use super::geometry::{Band, Geometry};
 use crate::kernels::simd::simd;
@@ -16,9 +16,7 @@ pub(super) fn pad(geometry: &Geometry, x: &[f32], padded: &mut [f32]) {
     let padding = geometry.window.padding;
     let planes = x.chunks_exact(height * width).zip(padded.chunks_exact_mut(tall * wide));
     for (plane, padded) in planes {
-        if padding > 0 {
-            padded.fill(0.0);
-        }
+        padded.fill(0.0);
         let rows = padded.chunks_exact_mut(wide).skip(padding).zip(plane.chunks_exact(width));
         rows.for_each(|(padded, row)| padded[padding..padding + width].copy_from_slice(row));
     }
@@ -41,23 +39,27 @@ simd! {
         geometry: &Geometry, band: Band, group: usize, padded: &[f32], matrix: &mut [f32],
     ) {
         let (stride, width) = (geometry.window.stride, geometry.places[1]);
-        let wide = geometry.padded()[1];
+        let [image, below] = geometry.strides();
         let mut at = 0;
-        visit(geometry, band, group, |start| {
-            for row in 0..band.rows {
-                let start = start + row * stride * wide;
-                if stride == 1 {
-                    for block in (0..width).step_by(BLOCK) {
-                        let from = &padded[start + block..start + block + BLOCK];
-                        matrix[at + block..at + block + BLOCK].copy_from_slice(from);
+        for seen in 0..geometry.inner() {
+            let first = first(geometry, band, group, seen);
+            for start in (0..band.images).map(|at| first + at * image) {
+                for start in (0..band.rows).map(|row| start + row * below) {
+                    if stride == 1 {
+                        for block in (0..width).step_by(BLOCK) {
+                            let from = &padded[start + block..start + block + BLOCK];
+                            matrix[at + block..at + block + BLOCK].copy_from_slice(from);
+                        }
+                    } else {
+                        let from = padded[start..].iter().step_by(stride);
+                        for (to, from) in matrix[at..at + width].iter_mut().zip(from) {
+                            *to = *from;
+                        }
                     }
-                } else {
-                    let from = padded[start..].iter().step_by(stride);
-                    matrix[at..at + width].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                    at += width;
                 }
-                at += width;
             }
-        });
+        }
     }
 
     /// Adds the matrix to the planes that it was unfolded from.
@@ -65,46 +67,43 @@ simd! {
         geometry: &Geometry, band: Band, group: usize, matrix: &[f32], padded: &mut [f32],
     ) {
         let (stride, width) = (geometry.window.stride, geometry.places[1]);
-        let wide = geometry.padded()[1];
+        let [image, below] = geometry.strides();
         let mut at = 0;
-        visit(geometry, band, group, |start| {
-            for row in 0..band.rows {
-                let start = start + row * stride * wide;
-                if stride == 1 {
-                    for block in (0..width).step_by(BLOCK) {
-                        let live = width - block;
-                        let to = &mut padded[start + block..start + block + BLOCK];
-                        let from = &matrix[at + block..at + block + BLOCK];
-                        for lane in 0..BLOCK {
-                            // Over the row's end there is nothing to add.
-                            to[lane] += if lane < live { from[lane] } else { 0.0 };
+        for seen in 0..geometry.inner() {
+            let first = first(geometry, band, group, seen);
+            for start in (0..band.images).map(|at| first + at * image) {
+                for start in (0..band.rows).map(|row| start + row * below) {
+                    if stride == 1 {
+                        for block in (0..width).step_by(BLOCK) {
+                            let live = width - block;
+                            let to = &mut padded[start + block..start + block + BLOCK];
+                            let from = &matrix[at + block..at + block + BLOCK];
+                            for lane in 0..BLOCK {
+                                // Over the row's end there is nothing to add.
+                                to[lane] += if lane < live { from[lane] } else { 0.0 };
+                            }
+                        }
+                    } else {
+                        let to = padded[start..].iter_mut().step_by(stride);
+                        for (to, from) in to.zip(&matrix[at..at + width]) {
+                            *to += *from;
                         }
                     }
-                } else {
-                    let to = padded[start..].iter_mut().step_by(stride);
-                    to.zip(&matrix[at..at + width]).for_each(|(to, from)| *to += *from);
+                    at += width;
                 }
-                at += width;
-            }
-        });
-    }
-}
-
-/// Calls `each` with the first number in the padded planes of every channel, number under the window and image, in the
-/// order of the matrix.
-#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
-#[inline(always)]
-fn visit(geometry: &Geometry, band: Band, group: usize, mut each: impl FnMut(usize)) {
-    let [tall, wide] = geometry.padded();
-    let window = geometry.window;
-    let image = geometry.groups * geometry.channels * tall * wide;
-    for channel in group * geometry.channels..(group + 1) * geometry.channels {
-        for down in 0..window.kernel[0] {
-            for right in 0..window.kernel[1] {
-                let row = band.first * window.stride + down * window.dilation;
-                let start = (channel * tall + row) * wide + right * window.dilation;
-                (0..band.images).for_each(|at| each(start + at * image));
             }
         }
     }
+}
+
+/// Where in the padded planes of the first image the row `seen` of a group's matrix begins: a channel, and a number under
+/// the window.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn first(geometry: &Geometry, band: Band, group: usize, seen: usize) -> usize {
+    let ([tall, wide], window) = (geometry.padded(), geometry.window);
+    let (channel, tap) = (seen / window.taps(), seen % window.taps());
+    let (down, right) = (tap / window.kernel[1], tap % window.kernel[1]);
+    let row = band.first * window.stride + down * window.dilation;
+    ((group * geometry.channels + channel) * tall + row) * wide + right * window.dilation
 }

@@ -1,3 +1,5 @@
+#![expect(clippy::cast_precision_loss, reason = "small counts")]
+
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::super::parity;

@@ -1,4 +1,5 @@
 //! The mean, fast.
+#![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use rayon::prelude::*;
 

@@ -63,13 +63,13 @@ simd! {
         let rows = y.chunks_exact_mut(half).zip(at.chunks_exact_mut(half));
         for ((y, at), x) in rows.zip(x.chunks_exact(2 * width)) {
             let (above, below) = x.split_at(width);
-            let fours = above.chunks_exact(2).zip(below.chunks_exact(2));
-            for ((y, at), (above, below)) in y.iter_mut().zip(at).zip(fours) {
-                let (best, place) = later((above[0], 0), (above[1], 1));
-                let (best, place) = later((best, place), (below[0], 2));
-                let (best, place) = later((best, place), (below[1], 3));
-                *y = best;
-                *at = place;
+            let size = block(half);
+            for from in (0..half).step_by(size).map(|from| from.min(half - size)) {
+                match size {
+                    16 => pair::<16>(from, above, below, y, at),
+                    4 => pair::<4>(from, above, below, y, at),
+                    _ => pair::<1>(from, above, below, y, at),
+                }
             }
         }
     }
@@ -79,12 +79,13 @@ simd! {
         let rows = dy.chunks_exact(half).zip(at.chunks_exact(half));
         for ((dy, at), dx) in rows.zip(dx.chunks_exact_mut(2 * width)) {
             let (above, below) = dx.split_at_mut(width);
-            let fours = above.chunks_exact_mut(2).zip(below.chunks_exact_mut(2));
-            for ((dy, at), (above, below)) in dy.iter().zip(at).zip(fours) {
-                above[0] = if *at == 0 { *dy } else { 0.0 };
-                above[1] = if *at == 1 { *dy } else { 0.0 };
-                below[0] = if *at == 2 { *dy } else { 0.0 };
-                below[1] = if *at == 3 { *dy } else { 0.0 };
+            let size = block(half);
+            for from in (0..half).step_by(size).map(|from| from.min(half - size)) {
+                match size {
+                    16 => spread::<16>(from, dy, at, above, below),
+                    4 => spread::<4>(from, dy, at, above, below),
+                    _ => spread::<1>(from, dy, at, above, below),
+                }
             }
             if width % 2 == 1 {
                 above[width - 1] = 0.0;
@@ -94,11 +95,54 @@ simd! {
     }
 }
 
+/// The size of the blocks that a row is cut into. The last may lie over the one before: the same is then written twice.
+fn block(length: usize) -> usize {
+    match length {
+        16.. => 16,
+        4.. => 4,
+        _ => 1,
+    }
+}
+
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn pair<const N: usize>(from: usize, above: &[f32], below: &[f32], y: &mut [f32], at: &mut [u8]) {
+    let (above, below) = (&above[2 * from..2 * (from + N)], &below[2 * from..2 * (from + N)]);
+    let (y, at) = (&mut y[from..from + N], &mut at[from..from + N]);
+    for lane in 0..N {
+        let best = later((above[2 * lane], 0), (above[2 * lane + 1], 1));
+        let best = later(best, (below[2 * lane], 2));
+        let (best, place) = later(best, (below[2 * lane + 1], 3));
+        y[lane] = best;
+        at[lane] = place;
+    }
+}
+
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn spread<const N: usize>(
+    from: usize,
+    dy: &[f32],
+    at: &[u8],
+    above: &mut [f32],
+    below: &mut [f32],
+) {
+    let (dy, at) = (&dy[from..from + N], &at[from..from + N]);
+    let above = &mut above[2 * from..2 * (from + N)];
+    let below = &mut below[2 * from..2 * (from + N)];
+    for lane in 0..2 * N {
+        let (dy, at, side) = (dy[lane / 2], at[lane / 2], u8::from(lane % 2 == 1));
+        above[lane] = if at == side { dy } else { 0.0 };
+        below[lane] = if at == side + 2 { dy } else { 0.0 };
+    }
+}
+
 /// The second if it is greater or undefined.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn later(one: (f32, u8), other: (f32, u8)) -> (f32, u8) {
-    if other.0 > one.0 || other.0.is_nan() { other } else { one }
+    let takes = other.0 > one.0 || other.0.is_nan();
+    (if takes { other.0 } else { one.0 }, if takes { other.1 } else { one.1 })
 }
 
 fn back_pairs(planes: &Planes, dy: &[f32], at: &[u8], dx: &mut [f32]) {
@@ -112,20 +156,22 @@ fn back_pairs(planes: &Planes, dy: &[f32], at: &[u8], dx: &mut [f32]) {
 fn any(planes: &Planes, x: &[f32], y: &mut [f32], at: &mut [u32]) {
     let ([height, width], window) = (planes.from, planes.window);
     let rows = y.chunks_exact_mut(planes.to[1]).zip(at.chunks_exact_mut(planes.to[1]));
-    for (row, (y, at)) in rows.enumerate() {
-        let down = window.span(0, row, height);
-        for (column, (y, at)) in y.iter_mut().zip(at).enumerate() {
-            let right = window.span(1, column, width);
-            let (mut best, mut place) = (f32::NEG_INFINITY, down.start * width + right.start);
-            for row in down.clone() {
-                for column in right.clone() {
-                    let number = x[row * width + column];
-                    if number > best || number.is_nan() {
-                        (best, place) = (number, row * width + column);
-                    }
+    for (place, (y, at)) in rows.enumerate() {
+        let down = window.span(0, place, height);
+        for row in down.clone() {
+            let start = row * width;
+            let numbers = &x[start..start + width];
+            for (column, (y, at)) in y.iter_mut().zip(at.iter_mut()).enumerate() {
+                let right = window.span(1, column, width);
+                if row == down.start {
+                    (*y, *at) = (f32::NEG_INFINITY, (start + right.start) as u32);
+                }
+                for (number, column) in numbers[right.clone()].iter().zip(right) {
+                    let takes = *number > *y || number.is_nan();
+                    *y = if takes { *number } else { *y };
+                    *at = if takes { (start + column) as u32 } else { *at };
                 }
             }
-            (*y, *at) = (best, place as u32);
         }
     }
 }

@@ -1,4 +1,5 @@
 //! The plain form: what the window sees at each place is gathered, and one of it chosen.
+#![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use candle_core::{DType, Tensor};
 
@@ -7,15 +8,14 @@ use crate::error::Error;
 
 pub(super) fn forward(x: &Tensor, pool: Pool, planes: &Planes) -> Result<Tensor, Error> {
     let (images, channels, height, width) = x.dims4()?;
-    let (count, [places, taps]) =
-        (images * channels, [planes.to[0] * planes.to[1], planes.window.taps()]);
+    let (count, [results, taps]) = (images * channels, [planes.sizes()[1], planes.window.taps()]);
     let table = planes.window.table(planes.from, planes.to);
     let from: Vec<u32> = table.iter().map(|at| at.unwrap_or(0)).collect();
     let inside: Vec<u8> = table.iter().map(|at| u8::from(at.is_some())).collect();
-    let from = Tensor::from_vec(from, places * taps, x.device())?;
-    let inside = Tensor::from_vec(inside, (1, places, taps), x.device())?;
+    let from = Tensor::from_vec(from, results * taps, x.device())?;
+    let inside = Tensor::from_vec(inside, (1, results, taps), x.device())?;
     let seen = x.reshape((count, height * width))?.contiguous()?.index_select(&from, 1)?;
-    let seen = seen.reshape((count, places, taps))?;
+    let seen = seen.reshape((count, results, taps))?;
     let inside = inside.broadcast_as(seen.shape())?.contiguous()?;
     let padding = match pool {
         Pool::Max => f64::NEG_INFINITY,

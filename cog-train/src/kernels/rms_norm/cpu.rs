@@ -1,5 +1,6 @@
 //! One pass over memory each way. Rows are shared between threads in groups of a fixed size, and the parts of the
 //! weight's gradient are added up in the groups' order, so the bits do not depend on the number of threads.
+#![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use rayon::prelude::*;
 
