@@ -36,6 +36,17 @@ impl Window {
         start.saturating_sub(self.padding)..end
     }
 
+    /// The places in a row of `places` for which the number `tap` under the window lies within the `size` numbers of the
+    /// plane, and where it lies for the first of them. For a dilation of 1.
+    pub(crate) fn row(&self, tap: usize, size: usize, places: usize) -> (Range<usize>, usize) {
+        let first = self.padding.saturating_sub(tap).div_ceil(self.stride).min(places);
+        let end = (size + self.padding).saturating_sub(tap).div_ceil(self.stride).min(places);
+        if first >= end {
+            return (0..0, 0);
+        }
+        (first..end, first * self.stride + tap - self.padding)
+    }
+
     /// For each place and each number under it, row by row: where that number is in the plane, `None` in the padding.
     pub(crate) fn table(&self, plane: [usize; 2], places: [usize; 2]) -> Vec<Option<u32>> {
         let &Self { kernel, stride, padding, dilation } = self;
@@ -83,6 +94,26 @@ mod tests {
         let window = Window { kernel: [3, 2], stride: 2, padding: 1, dilation: 1 };
         let spans = [0, 1, 2].map(|place| window.span(0, place, 5));
         assert_eq!((spans, window.span(1, 1, 4)), ([0..2, 1..4, 3..5], 1..3));
+    }
+
+    #[test]
+    fn the_places_of_a_tap_are_those_of_the_table() {
+        for (kernel, stride, padding, size) in
+            [(3, 2, 1, 7), (2, 3, 1, 8), (5, 1, 2, 4), (2, 2, 0, 9)]
+        {
+            let window = Window { kernel: [1, kernel], stride, padding, dilation: 1 };
+            let places = window.places([1, size]).map_or(0, |places| places[1]);
+            for tap in 0..kernel {
+                let (range, first) = window.row(tap, size, places);
+                for place in 0..places {
+                    let at = (place * stride + tap).checked_sub(padding).filter(|at| *at < size);
+                    assert_eq!(at.is_some(), range.contains(&place), "{window:?} {tap} {place}");
+                    if let Some(at) = at {
+                        assert_eq!(at, first + (place - range.start) * stride);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::Planes;
 use crate::error::Error;
 use crate::kernels::host;
+use crate::kernels::simd::simd;
 use crate::kernels::tape::Node;
 
 pub(super) fn forward(x: &Node, planes: Planes) -> Result<Node, Error> {
@@ -38,12 +39,16 @@ pub(super) fn forward(x: &Node, planes: Planes) -> Result<Node, Error> {
 fn means(planes: &Planes, x: &[f32], y: &mut [f32]) {
     let ([height, width], window) = (planes.from, planes.window);
     let share = 1.0 / window.taps() as f32;
-    for (row, y) in y.chunks_exact_mut(planes.to[1]).enumerate() {
-        let down = window.span(0, row, height);
-        for (column, y) in y.iter_mut().enumerate() {
-            let right = window.span(1, column, width);
-            let rows = x[down.start * width..down.end * width].chunks_exact(width);
-            *y = rows.map(|row| row[right.clone()].iter().sum::<f32>()).sum::<f32>() * share;
+    for (line, y) in y.chunks_exact_mut(planes.to[1]).enumerate() {
+        y.fill(0.0);
+        for row in window.span(0, line, height) {
+            for tap in 0..window.kernel[1] {
+                let (range, first) = window.row(tap, width, planes.to[1]);
+                gather(&x[row * width + first..], window.stride, &mut y[range]);
+            }
+        }
+        for y in y {
+            *y *= share;
         }
     }
 }
@@ -52,13 +57,28 @@ fn back(planes: &Planes, dy: &[f32], dx: &mut [f32]) {
     let ([height, width], window) = (planes.from, planes.window);
     let share = 1.0 / window.taps() as f32;
     dx.fill(0.0);
-    for (row, dy) in dy.chunks_exact(planes.to[1]).enumerate() {
-        let down = window.span(0, row, height);
-        for (column, dy) in dy.iter().enumerate() {
-            let right = window.span(1, column, width);
-            for row in dx[down.start * width..down.end * width].chunks_exact_mut(width) {
-                row[right.clone()].iter_mut().for_each(|dx| *dx += *dy * share);
+    for (line, dy) in dy.chunks_exact(planes.to[1]).enumerate() {
+        for row in window.span(0, line, height) {
+            for tap in 0..window.kernel[1] {
+                let (range, first) = window.row(tap, width, planes.to[1]);
+                spread(&dy[range], share, window.stride, &mut dx[row * width + first..]);
             }
+        }
+    }
+}
+
+simd! {
+    /// Adds every `stride`-th number.
+    fn gather(numbers: &[f32], stride: usize, y: &mut [f32]) {
+        for (y, number) in y.iter_mut().zip(numbers.iter().step_by(stride)) {
+            *y += *number;
+        }
+    }
+
+    /// Adds shares to every `stride`-th number.
+    fn spread(dy: &[f32], share: f32, stride: usize, dx: &mut [f32]) {
+        for (dy, dx) in dy.iter().zip(dx.iter_mut().step_by(stride)) {
+            *dx = dy.mul_add(share, *dx);
         }
     }
 }

@@ -156,22 +156,33 @@ fn back_pairs(planes: &Planes, dy: &[f32], at: &[u8], dx: &mut [f32]) {
 fn any(planes: &Planes, x: &[f32], y: &mut [f32], at: &mut [u32]) {
     let ([height, width], window) = (planes.from, planes.window);
     let rows = y.chunks_exact_mut(planes.to[1]).zip(at.chunks_exact_mut(planes.to[1]));
-    for (place, (y, at)) in rows.enumerate() {
-        let down = window.span(0, place, height);
-        for row in down.clone() {
-            let start = row * width;
-            let numbers = &x[start..start + width];
-            for (column, (y, at)) in y.iter_mut().zip(at.iter_mut()).enumerate() {
-                let right = window.span(1, column, width);
-                if row == down.start {
-                    (*y, *at) = (f32::NEG_INFINITY, (start + right.start) as u32);
-                }
-                for (number, column) in numbers[right.clone()].iter().zip(right) {
-                    let takes = *number > *y || number.is_nan();
-                    *y = if takes { *number } else { *y };
-                    *at = if takes { (start + column) as u32 } else { *at };
-                }
+    for (line, (y, at)) in rows.enumerate() {
+        let down = window.span(0, line, height);
+        y.fill(f32::NEG_INFINITY);
+        for (column, at) in at.iter_mut().enumerate() {
+            *at = (down.start * width + window.span(1, column, width).start) as u32;
+        }
+        for row in down {
+            for tap in 0..window.kernel[1] {
+                let (range, first) = window.row(tap, width, planes.to[1]);
+                let from = row * width + first;
+                let (y, at) = (&mut y[range.clone()], &mut at[range]);
+                take(&x[from..], from as u32, window.stride, y, at);
             }
+        }
+    }
+}
+
+simd! {
+    /// Takes every `stride`-th number that is greater than what is there. `from` is where the first of them is.
+    fn take(numbers: &[f32], from: u32, stride: usize, y: &mut [f32], at: &mut [u32]) {
+        let from = (from..).step_by(stride);
+        for (((y, at), number), place) in
+            y.iter_mut().zip(at).zip(numbers.iter().step_by(stride)).zip(from)
+        {
+            let takes = *number > *y || number.is_nan();
+            *y = if takes { *number } else { *y };
+            *at = if takes { place } else { *at };
         }
     }
 }

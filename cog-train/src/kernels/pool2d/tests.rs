@@ -24,6 +24,7 @@ fn the_fast_form_is_the_plain_one() {
         ([2, 3, 7, 9], window([3, 2], 1, 1)),
         ([2, 3, 7, 9], window([3, 3], 2, 1)),
         ([3, 2, 8, 7], window([1, 2], 3, 0)),
+        ([2, 1, 4, 1], window([5, 5], 1, 2)),
         ([0, 2, 8, 7], window([2, 2], 2, 0)),
     ] {
         let planes = Planes {
