@@ -30,6 +30,7 @@ impl Window {
     }
 
     /// What is under the window along one axis (0 is down), without the padding. For a dilation of 1.
+    #[inline]
     pub(crate) fn span(&self, axis: usize, place: usize, size: usize) -> Range<usize> {
         let start = place * self.stride;
         let end = (start + self.kernel[axis]).saturating_sub(self.padding).min(size);
@@ -38,6 +39,7 @@ impl Window {
 
     /// The places in a row of `places` for which the number `tap` under the window lies within the `size` numbers of the
     /// plane, and where it lies for the first of them. For a dilation of 1.
+    #[inline]
     pub(crate) fn row(&self, tap: usize, size: usize, places: usize) -> (Range<usize>, usize) {
         let first = self.padding.saturating_sub(tap).div_ceil(self.stride).min(places);
         let end = (size + self.padding).saturating_sub(tap).div_ceil(self.stride).min(places);

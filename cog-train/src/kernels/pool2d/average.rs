@@ -36,49 +36,41 @@ pub(super) fn forward(x: &Node, planes: Planes) -> Result<Node, Error> {
     }))
 }
 
-fn means(planes: &Planes, x: &[f32], y: &mut [f32]) {
-    let ([height, width], window) = (planes.from, planes.window);
-    let share = 1.0 / window.taps() as f32;
-    for (line, y) in y.chunks_exact_mut(planes.to[1]).enumerate() {
-        y.fill(0.0);
-        for row in window.span(0, line, height) {
-            for tap in 0..window.kernel[1] {
-                let (range, first) = window.row(tap, width, planes.to[1]);
-                gather(&x[row * width + first..], window.stride, &mut y[range]);
-            }
-        }
-        for y in y {
-            *y *= share;
-        }
-    }
-}
-
-fn back(planes: &Planes, dy: &[f32], dx: &mut [f32]) {
-    let ([height, width], window) = (planes.from, planes.window);
-    let share = 1.0 / window.taps() as f32;
-    dx.fill(0.0);
-    for (line, dy) in dy.chunks_exact(planes.to[1]).enumerate() {
-        for row in window.span(0, line, height) {
-            for tap in 0..window.kernel[1] {
-                let (range, first) = window.row(tap, width, planes.to[1]);
-                spread(&dy[range], share, window.stride, &mut dx[row * width + first..]);
-            }
-        }
-    }
-}
-
 simd! {
-    /// Adds every `stride`-th number.
-    fn gather(numbers: &[f32], stride: usize, y: &mut [f32]) {
-        for (y, number) in y.iter_mut().zip(numbers.iter().step_by(stride)) {
-            *y += *number;
+    fn means(planes: &Planes, x: &[f32], y: &mut [f32]) {
+        let ([height, width], window) = (planes.from, planes.window);
+        let share = 1.0 / window.taps() as f32;
+        for (line, y) in y.chunks_exact_mut(planes.to[1]).enumerate() {
+            y.fill(0.0);
+            for row in window.span(0, line, height) {
+                for tap in 0..window.kernel[1] {
+                    let (range, first) = window.row(tap, width, planes.to[1]);
+                    let numbers = &x[row * width + first..];
+                    for (nth, y) in y[range].iter_mut().enumerate() {
+                        *y += numbers[nth * window.stride];
+                    }
+                }
+            }
+            for y in y {
+                *y *= share;
+            }
         }
     }
 
-    /// Adds shares to every `stride`-th number.
-    fn spread(dy: &[f32], share: f32, stride: usize, dx: &mut [f32]) {
-        for (dy, dx) in dy.iter().zip(dx.iter_mut().step_by(stride)) {
-            *dx = dy.mul_add(share, *dx);
+    fn back(planes: &Planes, dy: &[f32], dx: &mut [f32]) {
+        let ([height, width], window) = (planes.from, planes.window);
+        let share = 1.0 / window.taps() as f32;
+        dx.fill(0.0);
+        for (line, dy) in dy.chunks_exact(planes.to[1]).enumerate() {
+            for row in window.span(0, line, height) {
+                for tap in 0..window.kernel[1] {
+                    let (range, first) = window.row(tap, width, planes.to[1]);
+                    let dx = &mut dx[row * width + first..];
+                    for (nth, dy) in dy[range].iter().enumerate() {
+                        dx[nth * window.stride] += *dy * share;
+                    }
+                }
+            }
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::kernels::simd::simd;
 use crate::kernels::tape::Node;
 use crate::kernels::window::Window;
 
+/// Results of a row that are compared at once.
+const BLOCK: usize = 64;
+
 pub(super) fn forward(x: &Node, planes: Planes) -> Result<Node, Error> {
     let beside = Window { kernel: [2, 2], stride: 2, padding: 0, dilation: 1 };
     if planes.window == beside {
@@ -152,39 +155,48 @@ fn back_pairs(planes: &Planes, dy: &[f32], at: &[u8], dx: &mut [f32]) {
     dx[height / 2 * 2 * width..].fill(0.0);
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "no plane has 2^32 numbers")]
-fn any(planes: &Planes, x: &[f32], y: &mut [f32], at: &mut [u32]) {
-    let ([height, width], window) = (planes.from, planes.window);
-    let rows = y.chunks_exact_mut(planes.to[1]).zip(at.chunks_exact_mut(planes.to[1]));
-    for (line, (y, at)) in rows.enumerate() {
-        let down = window.span(0, line, height);
-        y.fill(f32::NEG_INFINITY);
-        for (column, at) in at.iter_mut().enumerate() {
-            *at = (down.start * width + window.span(1, column, width).start) as u32;
-        }
-        for row in down {
-            for tap in 0..window.kernel[1] {
-                let (range, first) = window.row(tap, width, planes.to[1]);
-                let from = row * width + first;
-                let (y, at) = (&mut y[range.clone()], &mut at[range]);
-                take(&x[from..], from as u32, window.stride, y, at);
+simd! {
+    fn any(planes: &Planes, x: &[f32], y: &mut [f32], at: &mut [u32]) {
+        let ([height, width], window) = (planes.from, planes.window);
+        let rows = y.chunks_exact_mut(planes.to[1]).zip(at.chunks_exact_mut(planes.to[1]));
+        for (line, (y, at)) in rows.enumerate() {
+            let down = window.span(0, line, height);
+            y.fill(f32::NEG_INFINITY);
+            for (column, at) in at.iter_mut().enumerate() {
+                *at = flat(down.start * width + window.span(1, column, width).start);
+            }
+            for row in down {
+                for tap in 0..window.kernel[1] {
+                    let (range, first) = window.row(tap, width, planes.to[1]);
+                    let from = row * width + first;
+                    let (y, at) = (&mut y[range.clone()], &mut at[range]);
+                    let blocks = y.chunks_mut(BLOCK).zip(at.chunks_mut(BLOCK));
+                    for (block, (y, at)) in blocks.enumerate() {
+                        let from = from + block * BLOCK * window.stride;
+                        // Side by side first: only then the comparisons become vectors, and not branches.
+                        let mut numbers = [0.0; BLOCK];
+                        let strided = x[from..].iter().step_by(window.stride);
+                        for (number, x) in numbers[..y.len()].iter_mut().zip(strided) {
+                            *number = *x;
+                        }
+                        for (nth, ((y, at), number)) in y.iter_mut().zip(at).zip(numbers).enumerate() {
+                            let takes = number > *y || number.is_nan();
+                            *y = if takes { number } else { *y };
+                            *at = if takes { flat(from + nth * window.stride) } else { *at };
+                        }
+                    }
+                }
             }
         }
     }
 }
 
-simd! {
-    /// Takes every `stride`-th number that is greater than what is there. `from` is where the first of them is.
-    fn take(numbers: &[f32], from: u32, stride: usize, y: &mut [f32], at: &mut [u32]) {
-        let from = (from..).step_by(stride);
-        for (((y, at), number), place) in
-            y.iter_mut().zip(at).zip(numbers.iter().step_by(stride)).zip(from)
-        {
-            let takes = *number > *y || number.is_nan();
-            *y = if takes { *number } else { *y };
-            *at = if takes { place } else { *at };
-        }
-    }
+/// A place in a plane.
+#[expect(clippy::cast_possible_truncation, reason = "no plane has 2^32 numbers")]
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn flat(at: usize) -> u32 {
+    at as u32
 }
 
 fn back_any(_: &Planes, dy: &[f32], at: &[u32], dx: &mut [f32]) {
