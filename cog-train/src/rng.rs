@@ -68,6 +68,29 @@ impl Stream {
         self.words[3 - self.left]
     }
 
+    /// The words of `N` blocks of four, beginning `skip` blocks after the present one: the first words of all blocks,
+    /// then the second ones, and so on. [`next_u32`](Self::next_u32) gives the same words, block after block. `N` of
+    /// them are computed side by side; the loop around decides by which instructions.
+    #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+    #[inline(always)]
+    pub(crate) fn blocks<const N: usize>(&self, skip: u32) -> [[u32; N]; 4] {
+        let [low, high] = halves(self.index);
+        let mut counter = [[0; N], [low; N], [high; N], [self.purpose; N]];
+        for (block, skip) in counter[0].iter_mut().zip(skip..) {
+            *block = self.block.wrapping_add(skip);
+        }
+        let mut key = halves(self.seed);
+        for _ in 0..10 {
+            let [a, b, c, d] = &mut counter;
+            for lane in 0..N {
+                [a[lane], b[lane], c[lane], d[lane]] =
+                    round([a[lane], b[lane], c[lane], d[lane]], key);
+            }
+            key = next_key(key);
+        }
+        counter
+    }
+
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         let low = self.next_u32();
@@ -159,12 +182,23 @@ fn halves(number: u64) -> [u32; 2] {
 
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {
-        let [low_a, high_a] = halves(u64::from(counter[0]) * 0xD251_1F53);
-        let [low_b, high_b] = halves(u64::from(counter[2]) * 0xCD9E_8D57);
-        counter = [high_b ^ counter[1] ^ key[0], low_b, high_a ^ counter[3] ^ key[1], low_a];
-        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+        counter = round(counter, key);
+        key = next_key(key);
     }
     counter
+}
+
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn round(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    let [low_a, high_a] = halves(u64::from(counter[0]) * 0xD251_1F53);
+    let [low_b, high_b] = halves(u64::from(counter[2]) * 0xCD9E_8D57);
+    [high_b ^ counter[1] ^ key[0], low_b, high_a ^ counter[3] ^ key[1], low_a]
+}
+
+#[inline]
+fn next_key(key: [u32; 2]) -> [u32; 2] {
+    [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)]
 }
 
 #[cfg(test)]
@@ -186,6 +220,18 @@ mod tests {
             ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
+    }
+
+    #[test]
+    fn blocks_are_the_words_of_the_stream() {
+        let stream = Rng::new(3, "test").at(1 << 40);
+        let mut words = stream.clone();
+        for skip in [0, 5, 10] {
+            let blocks = stream.blocks::<5>(skip);
+            for block in 0..5 {
+                assert_eq!(blocks.map(|words| words[block]), [(); 4].map(|()| words.next_u32()));
+            }
+        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Fused operations: one folder each, with what it computes, the plain form and the fast one.
 
+pub(crate) mod activation;
 pub(crate) mod adamw;
+pub(crate) mod conv2d;
 pub(crate) mod cross_entropy;
 pub(crate) mod device_memory;
+pub(crate) mod dropout;
 pub(crate) mod embedding;
 pub(crate) mod fused;
 pub(crate) mod host;
@@ -14,8 +17,13 @@ pub(crate) mod matmul;
 pub(crate) mod norm;
 #[cfg(test)]
 pub(crate) mod parity;
+pub(crate) mod pool2d;
 pub(crate) mod reference;
+pub(crate) mod rms_norm;
+pub(crate) mod scratch;
 pub(crate) mod sgd;
 pub(crate) mod simd;
 pub(crate) mod sum;
+pub(crate) mod swiglu;
 pub(crate) mod tape;
+pub(crate) mod window;

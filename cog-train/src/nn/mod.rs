@@ -3,8 +3,16 @@
 //! Each block takes candle tensors, or [`Node`]s within a [`trace`], and gives the same. A model that computes its loss
 //! in one trace trains at the speed of the kernels; a block among plain candle operations works as any other of them.
 
+mod activation;
+mod conv;
+mod dropout;
 mod norm;
+mod pool;
 
-pub use norm::LayerNorm;
+pub use activation::{gelu, gelu_erf, relu, sigmoid, silu, swiglu, swiglu_packed, tanh};
+pub use conv::Conv2d;
+pub use dropout::dropout;
+pub use norm::{LayerNorm, RmsNorm};
+pub use pool::{avg_pool2d, max_pool2d};
 
 pub use crate::kernels::tape::{Node, Operand, recompute, trace};

@@ -1,0 +1,10 @@
+//! The plain form.
+
+use candle_core::{D, Tensor};
+
+use crate::error::Error;
+
+pub(super) fn forward([x, weight]: [&Tensor; 2], epsilon: f64) -> Result<Tensor, Error> {
+    let square = x.sqr()?.mean_keepdim(D::Minus1)?;
+    Ok(x.broadcast_div(&(square + epsilon)?.sqrt()?)?.broadcast_mul(weight)?)
+}

@@ -1,0 +1,110 @@
+use candle_core::{Device, Var};
+
+use super::super::parity;
+use super::*;
+use crate::kernels::tape::trace;
+
+fn fast([x, weight]: [&Tensor; 2]) -> Result<Tensor, Error> {
+    trace([x], |[x]| forward(&x, weight, 1e-5))
+}
+
+/// One row and many, one number in a row and many, lengths around the lanes', no rows at all.
+#[test]
+fn the_fast_form_is_the_plain_one() {
+    for (rows, n) in [
+        (vec![1], 1),
+        (vec![3], 5),
+        (vec![2, 33], 31),
+        (vec![65], 33),
+        (vec![2, 3, 4], 384),
+        (vec![0], 3),
+    ] {
+        let shape: Vec<usize> = rows.iter().copied().chain([n]).collect();
+        let operands = [parity::draw(&shape, 0), parity::draw(&[n], 1)];
+        parity::check(operands.each_ref(), fast, |operands| reference::forward(operands, 1e-5));
+    }
+}
+
+/// ```python
+/// x = torch.tensor([[0.5, -1., 2., 3.], [0.1, 0.2, -0.3, 0.4]], requires_grad=True)
+/// w = torch.tensor([1., 0.5, -2., 0.25], requires_grad=True)
+/// y = torch.nn.functional.rms_norm(x, (4,), w, 1e-5); (y * y).sum().backward()
+/// print(y, x.grad, w.grad)
+/// ```
+#[test]
+fn pytorch_has_the_same_numbers() {
+    let device = &Device::Cpu;
+    let x = Var::new(&[[0.5f32, -1.0, 2.0, 3.0], [0.1, 0.2, -0.3, 0.4]], device).unwrap();
+    let weight = Var::new(&[1f32, 0.5, -2.0, 0.25], device).unwrap();
+    let y = fast([&x, &weight]).unwrap();
+    let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    let near = |found: &Tensor, expected: &[f64]| {
+        let expected = Tensor::new(expected, device).unwrap().reshape(found.shape()).unwrap();
+        parity::close(found, &expected, 1e-6, "PyTorch's");
+    };
+    near(
+        &y,
+        &[
+            0.264_906_08,
+            -0.264_906_08,
+            -2.119_248_6,
+            0.397_359_13, //
+            0.365_124_05,
+            0.365_124_05,
+            2.190_744_4,
+            0.365_124_05,
+        ],
+    );
+    near(
+        gradients.get(&x).unwrap(),
+        &[
+            -0.055_400_49,
+            0.531_852_36,
+            3.146_809_1,
+            -1.911_345_6, //
+            -0.799_431_56,
+            -5.598_33,
+            -21.598_507,
+            -13.196_394,
+        ],
+    );
+    near(
+        gradients.get(&weight).unwrap(),
+        &[0.406_981_59, 0.813_963_17, -9.290_575_98, 2.329_678_77],
+    );
+}
+
+#[test]
+fn the_same_bits_under_any_number_of_threads() {
+    let operands = [parity::draw(&[301, 97], 0), parity::draw(&[97], 1)];
+    parity::threads(operands.each_ref(), fast);
+}
+
+/// A number that is undefined or infinite spoils its own row and no other; next to an infinite one the rest is zero.
+#[test]
+fn what_is_not_finite_stays_in_its_row() {
+    let device = &Device::Cpu;
+    let one = Tensor::ones(2, candle_core::DType::F32, device).unwrap();
+    let of = |bad: f32| {
+        let x = Tensor::new(&[[1f32, 2.0], [bad, 2.0]], device).unwrap();
+        fast([&x, &one]).unwrap().to_vec2::<f32>().unwrap()
+    };
+    let (undefined, infinite) = (of(f32::NAN), of(f32::INFINITY));
+    assert!(undefined[0][0].is_finite() && undefined[1].iter().all(|y| y.is_nan()));
+    assert!(infinite[0][0].is_finite() && infinite[1][0].is_nan() && infinite[1][1].abs() < 1e-30);
+}
+
+#[test]
+fn a_frozen_weight_changes_no_gradient_of_the_rows() {
+    let (x, weight) = (parity::draw(&[40, 7], 0), parity::draw(&[7], 1));
+    let [x, weight] = [x, weight].map(|tensor| tensor.to_dtype(candle_core::DType::F32).unwrap());
+    let (_, [dx, _]) = parity::run([&x, &weight], fast);
+    let (_, [frozen]) = parity::run([&x], |[x]| fast([x, &weight]));
+    assert_eq!(dx.to_vec2::<f32>().unwrap(), frozen.to_vec2::<f32>().unwrap());
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_named() {
+    let error = fast([&parity::draw(&[2, 4], 0), &parity::draw(&[3], 0)]).unwrap_err().to_string();
+    assert!(error.starts_with("rms_norm: rows of 4 and a weight [3]"), "{error}");
+}
