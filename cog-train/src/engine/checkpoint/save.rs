@@ -63,7 +63,7 @@ pub struct Checkpoints {
 
 impl Checkpoints {
     /// Takes a folder for checkpoints, makes it if it is not there, and settles what an earlier process left half-done.
-    /// [`newest`](super::newest) comes after it, for a folder may get another name here.
+    /// What [`newest`](super::newest) found before is to be read before: its folder may get another name here.
     ///
     /// # Errors
     ///
