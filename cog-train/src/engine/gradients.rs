@@ -8,7 +8,28 @@ use candle_core::{DType, Tensor};
 use super::params::Params;
 use crate::error::Error;
 
-/// The sum of the gradients of the parameters that are trained, in 32 bits, by name.
+/// The sum of the gradients of the parameters that are trained, by name: `f32`, each of its parameter's shape, on its
+/// device.
+///
+/// ```
+/// use cog_train::candle_core::{DType, Device, Tensor};
+/// use cog_train::engine::optim::norm;
+/// use cog_train::engine::{Gradients, Params};
+///
+/// let params = Params::new([
+///     ("used", Tensor::ones((2, 2), DType::F32, &Device::Cpu)?),
+///     ("unused", Tensor::ones(3, DType::F32, &Device::Cpu)?),
+/// ])?;
+/// let used = params.tensors()["used"].clone();
+/// let backward = || -> cog_train::candle_core::Result<_> { used.sqr()?.sum_all()?.backward() };
+///
+/// let mut gradients = Gradients::take(&params, &mut backward()?)?;
+/// gradients.add(Gradients::take(&params, &mut backward()?)?)?; // a second micro-batch
+/// assert_eq!(gradients.get("used").unwrap().to_vec2::<f32>()?, [[4.0; 2]; 2]);
+/// assert!(gradients.get("unused").is_none());
+/// assert_eq!(norm(&gradients)?, 8.0);
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Gradients(BTreeMap<String, Tensor>);
 

@@ -17,6 +17,8 @@ use super::writer::Writer;
 use crate::error::Error;
 
 /// All that a checkpoint is to hold.
+///
+/// The example of [`Checkpoints`] saves one.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The step, which names the checkpoint.

@@ -12,6 +12,8 @@ use super::source::{Making, Source, Task, make};
 use crate::error::Error;
 
 /// All that one step trains on.
+///
+/// The example of [`Batches`] looks into one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step<B> {
     /// Where this batch stands.
@@ -32,6 +34,8 @@ pub struct Step<B> {
 }
 
 /// A micro-batch.
+///
+/// [`Step::parts`] are such.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part<B> {
     /// Which of [`Step::rows`] it has.
@@ -110,6 +114,23 @@ struct State<B> {
 /// The steps of a run in their order, over all epochs: [`Loader::start`](super::Loader::start).
 ///
 /// Dropping it ends its threads; it waits for the row or the collate call that each is at.
+///
+/// ```
+/// use cog_train::candle_core::Device;
+/// use cog_train::engine::data::{Batching, Loader, Position, Rows};
+///
+/// let loader = Loader::new(Rows::new((0..10).collect::<Vec<u32>>()), |rows, _| Ok(rows))
+///     .batch(Batching::Rows(4))
+///     .shuffle(false)
+///     .threads(2);
+/// let micro = Some(3); // the most rows of a part
+/// let mut batches = loader.start(42, Position { epoch: 0, batch: 1 }, micro, &Device::Cpu);
+/// let step = batches.next()?.expect("there is no end");
+/// assert_eq!(step.rows, [4, 5, 6, 7]);
+/// assert_eq!((&step.parts[0].batch, &step.parts[1].batch), (&vec![4, 5, 6], &vec![7]));
+/// assert_eq!(step.next, Position { epoch: 0, batch: 2 });
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 pub struct Batches<B>(Kind<B>);
 
 enum Kind<B> {
