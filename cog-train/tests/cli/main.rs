@@ -1,9 +1,11 @@
 //! The command line of a trainer's binary, seen from outside.
 
+mod full;
 mod place;
 mod plan;
 mod resume;
 mod soak;
+mod terminal;
 mod transcripts;
 
 use std::io::{BufRead, BufReader, Write};

@@ -72,6 +72,11 @@ impl Place {
         Self { dir: tempfile::tempdir().unwrap(), program: program(name) }
     }
 
+    /// The binary.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -18,13 +18,13 @@ const KILLS: u64 = 20;
 
 /// All that a run leaves, but for what the clock decides.
 #[derive(PartialEq)]
-struct Left {
+pub(crate) struct Left {
     files: BTreeMap<String, Vec<u8>>,
     metrics: String,
     state: Value,
 }
 
-fn left(dir: &Path) -> Left {
+pub(crate) fn left(dir: &Path) -> Left {
     let read =
         |path: &Path| fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut files = BTreeMap::new();
@@ -49,7 +49,7 @@ fn left(dir: &Path) -> Left {
 }
 
 #[track_caller]
-fn assert_same(one: &Left, two: &Left, what: &str) {
+pub(crate) fn assert_same(one: &Left, two: &Left, what: &str) {
     assert_eq!(one.metrics, two.metrics, "{what}");
     assert_eq!(one.state, two.state, "{what}");
     for (name, bytes) in &one.files {
