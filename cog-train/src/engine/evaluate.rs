@@ -23,7 +23,7 @@ pub(super) fn evaluate<B: Send + 'static>(
     job: &mut Job,
 ) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
     loop {
-        match once(held_out, objective, device, *micro, job) {
+        match over(held_out, objective, device, *micro, usize::MAX, job) {
             Err(error) if memory::is_short(&error) => {
                 let rows = micro.unwrap_or(held_out.most_rows());
                 *micro = Some(memory::smaller(rows, error, job)?);
@@ -33,16 +33,34 @@ pub(super) fn evaluate<B: Send + 'static>(
     }
 }
 
-fn once<B: Send + 'static>(
+/// The first batch alone: what memory an evaluation takes.
+///
+/// # Errors
+///
+/// As [`evaluate`].
+pub(super) fn try_out<B: Send + 'static>(
     held_out: &Loader<B>,
     objective: &impl Objective<B>,
     device: &Device,
     micro: Option<usize>,
     job: &Job,
+) -> anyhow::Result<()> {
+    over(held_out, objective, device, micro, 1, job).map(drop)
+}
+
+/// Over at most so many batches.
+fn over<B: Send + 'static>(
+    held_out: &Loader<B>,
+    objective: &impl Objective<B>,
+    device: &Device,
+    micro: Option<usize>,
+    most: usize,
+    job: &Job,
 ) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
     let mut scores = Scores::default();
     let mut batches = held_out.once(device, micro);
-    while let Some(batch) = batches.next()? {
+    for _ in 0..most {
+        let Some(batch) = batches.next()? else { break };
         for part in batch.parts {
             if job.cancelled() {
                 return Ok(None);

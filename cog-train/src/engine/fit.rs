@@ -124,7 +124,8 @@ pub fn fit<B: Send + 'static>(
     optimizer.prepare(params)?;
     let mut ema = averages(&plan, params)?;
     if job.plan_only() {
-        let planned = probe::Planned { plan: &plan, params, train: &train, steps };
+        let held_out = held_out.as_ref();
+        let planned = probe::Planned { plan: &plan, params, train: &train, held_out, steps };
         return Err(probe::tell(&planned, &mut optimizer, ema.as_mut(), objective, job)?.into());
     }
     let run = identity(&plan, &optimizer, params, &train, held_out.as_ref())?;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::Keep;
 use super::data::{Batching, Loader, Position, histogram};
+use super::evaluate;
 use super::memory::{self, human};
 use super::objective::Objective;
 use super::optim::{Ema, Optimizer};
@@ -19,6 +20,7 @@ pub(super) struct Planned<'a, B> {
     pub(super) plan: &'a Plan,
     pub(super) params: &'a Params,
     pub(super) train: &'a Loader<B>,
+    pub(super) held_out: Option<&'a Loader<B>>,
     pub(super) steps: u64,
 }
 
@@ -47,7 +49,7 @@ pub(super) fn tell<B: Send + 'static>(
     objective: &impl Objective<B>,
     job: &mut Job,
 ) -> anyhow::Result<Error> {
-    let Planned { plan, params, train, steps } = *planned;
+    let Planned { plan, params, train, held_out, steps } = *planned;
     rows(plan, train, steps, job);
     let (all, trained) = (params.count() as u64, params.trainable_count() as u64);
     job.line(format_args!(
@@ -64,14 +66,14 @@ pub(super) fn tell<B: Send + 'static>(
     let mut state = State::new(plan, params.computes_in());
     let heaviest = Position { epoch: 0, batch: train.heaviest(job.seed()) };
     let mut times = [Duration::ZERO; 2];
-    let mut base = 0;
+    // Before anything is computed: what the allocator keeps of a step would count as held.
+    let base = memory::resident();
+    memory::forget_peak();
     for time in &mut times {
         let mut batches = train.start(job.seed(), heaviest, state.micro, params.device());
         let Some(batch) = batches.next()? else { break };
         drop(batches);
-        // The first step makes what stays: moments, buffers, worker threads. The second shows what a step takes.
-        base = memory::resident();
-        memory::forget_peak();
+        // The first step makes what stays: moments, buffers, worker threads. The second shows how long a step takes.
         let start = Instant::now();
         let mut parts =
             Parts { params, objective, clip: plan.clip, optimizer, ema: ema.as_deref_mut() };
@@ -84,12 +86,17 @@ pub(super) fn tell<B: Send + 'static>(
             }
         }
     }
+    if let Some(held_out) = held_out {
+        evaluate::try_out(held_out, objective, params.device(), state.micro, job)?;
+    }
     let gradients = 4 * trained;
     let peak = memory::peak();
+    // The optimizer's state was zeros that the system had given no pages to yet.
+    let stays = state_of(optimizer_state);
     let found = Memory {
         base,
         gradients,
-        activations: peak.saturating_sub(base).saturating_sub(gradients),
+        activations: peak.saturating_sub(base + stays + gradients),
         snapshot,
         peak: peak + snapshot,
     };

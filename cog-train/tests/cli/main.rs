@@ -1,6 +1,8 @@
 //! The command line of a trainer's binary, seen from outside.
 
 mod full;
+#[cfg(target_os = "linux")]
+mod memory;
 mod place;
 mod plan;
 mod resume;
