@@ -33,7 +33,7 @@ pub(super) fn evaluate<B: Send + 'static>(
     }
 }
 
-/// The first batch alone: what memory an evaluation takes.
+/// Over the first batches alone: what memory an evaluation takes.
 ///
 /// # Errors
 ///
@@ -45,7 +45,8 @@ pub(super) fn try_out<B: Send + 'static>(
     micro: Option<usize>,
     job: &Job,
 ) -> anyhow::Result<()> {
-    over(held_out, objective, device, micro, 1, job).map(drop)
+    // While one is computed, the next is there.
+    over(held_out, objective, device, micro, 2, job).map(drop)
 }
 
 /// Over at most so many batches.

@@ -69,6 +69,12 @@ pub(super) fn tell<B: Send + 'static>(
     // Before anything is computed: what the allocator keeps of a step would count as held.
     let base = memory::resident();
     memory::forget_peak();
+    // As a run does: what it measures with before the first step is not given back whole.
+    let measure = |micro, job: &Job| match held_out {
+        Some(held_out) => evaluate::try_out(held_out, objective, params.device(), micro, job),
+        None => Ok(()),
+    };
+    measure(state.micro, job)?;
     for time in &mut times {
         let mut batches = train.start(job.seed(), heaviest, state.micro, params.device());
         let Some(batch) = batches.next()? else { break };
@@ -86,9 +92,7 @@ pub(super) fn tell<B: Send + 'static>(
             }
         }
     }
-    if let Some(held_out) = held_out {
-        evaluate::try_out(held_out, objective, params.device(), state.micro, job)?;
-    }
+    measure(state.micro, job)?;
     let gradients = 4 * trained;
     let peak = memory::peak();
     // The optimizer's state was zeros that the system had given no pages to yet.
