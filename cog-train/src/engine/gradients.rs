@@ -43,7 +43,8 @@ impl Gradients {
         let mut gradients = BTreeMap::new();
         for (name, param) in params.trainable() {
             if let Some(gradient) = store.remove(param.compute()) {
-                gradients.insert(name.to_owned(), gradient.to_dtype(DType::F32)?);
+                // A gradient of candle's remembers the activations that it was computed from, and would keep them.
+                gradients.insert(name.to_owned(), gradient.detach().to_dtype(DType::F32)?);
             }
         }
         Ok(Self(gradients))
@@ -79,5 +80,32 @@ impl Gradients {
 impl FromIterator<(String, Tensor)> for Gradients {
     fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(gradients: I) -> Self {
         Self(gradients.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// Else all micro-batches of a step would keep their activations until its end.
+    #[test]
+    fn gradients_hold_nothing_but_themselves() {
+        let tensor = Tensor::ones((3, 3), DType::F32, &Device::Cpu).unwrap();
+        let params = Params::new([("weight", tensor.clone())]).unwrap();
+        let weight = params.tensors()["weight"].clone();
+        let mut take = || {
+            let inner = tensor.matmul(&weight).unwrap();
+            let loss = inner.matmul(&weight).unwrap().sqr().unwrap().sum_all().unwrap();
+            let mut store = loss.backward().unwrap();
+            assert!(store.get(&weight).unwrap().track_op(), "candle has come to cut it by itself");
+            Gradients::take(&params, &mut store).unwrap()
+        };
+        let (mut sum, other) = (take(), take());
+        sum.add(other).unwrap();
+        let gradient = sum.get("weight").unwrap();
+        assert!(!gradient.track_op());
+        assert_eq!(gradient.to_vec2::<f32>().unwrap(), [[648.0; 3]; 3]);
     }
 }

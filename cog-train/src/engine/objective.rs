@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
 use super::loss::Loss;
-use super::recompute::Segment;
+use super::recompute::{self, Segment};
 use crate::error::Error;
 use crate::rng::{Rng, Stream};
 
@@ -243,7 +243,7 @@ impl Pass {
     ///
     /// What the blocks or the device fail with.
     pub fn backward(&self, loss: &Tensor) -> anyhow::Result<GradStore> {
-        let mut gradients = loss.backward()?;
+        let mut gradients = recompute::backward(loss)?;
         for segment in self.segments.take().into_iter().rev() {
             segment.backward(&mut gradients)?;
         }
