@@ -95,7 +95,7 @@ mod tests {
         let tensor = Tensor::ones((3, 3), DType::F32, &Device::Cpu).unwrap();
         let params = Params::new([("weight", tensor.clone())]).unwrap();
         let weight = params.tensors()["weight"].clone();
-        let mut take = || {
+        let take = || {
             let inner = tensor.matmul(&weight).unwrap();
             let loss = inner.matmul(&weight).unwrap().sqr().unwrap().sum_all().unwrap();
             let mut store = loss.backward().unwrap();
