@@ -79,15 +79,30 @@ fn main() -> anyhow::Result<()> {
         length as f64 / 1e6,
         rayon::current_num_threads()
     );
-    for (name, times) in ["fused update", "op by op", "plain pass"].iter().zip(&mut times) {
+    // Ratios are taken round by round: what disturbs a round disturbs both.
+    let ratio = |over: &[f64], under: &[f64]| {
+        let ratios = over.iter().zip(under).map(|(over, under)| over / under);
+        let mut ratios: Vec<f64> = ratios.collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        ratios[ROUNDS / 2]
+    };
+    let against: Vec<(f64, f64)> =
+        times.iter().map(|each| (ratio(&times[1], each), ratio(&times[2], each))).collect();
+    println!(
+        "what          | median, ms [least, most] | GB/s | times as fast as op by op | share of memory's speed"
+    );
+    for ((name, times), (faster, share)) in
+        ["fused update", "op by op", "plain pass"].iter().zip(&mut times).zip(against)
+    {
         times.sort_unstable_by(f64::total_cmp);
         let median = times[ROUNDS / 2];
         println!(
-            "{name:<14}{:8.1} ms [{:.1}-{:.1}]  {:6.1} GB/s",
+            "{name:<13} | {:.1} [{:.1}, {:.1}] | {:.1} | {faster:.2} | {:.0} %",
             median * 1e3,
             times[0] * 1e3,
             times[ROUNDS - 1] * 1e3,
-            BYTES / median / 1e9
+            BYTES / median / 1e9,
+            100.0 * share
         );
     }
     Ok(())

@@ -1,9 +1,14 @@
 //! What a step of `fit` takes beside its arithmetic, and whether a long training holds its memory.
 //!
-//! A loop by hand and `fit` train the same network on the same batches, block by block in turn, so that a busy machine is
-//! busy for both. Each step of either is: forward, backward, the loss read, the norm of the gradients, the fused AdamW.
-//! `fit` also brings batches from its thread, looks whether to evaluate, save or stop, and writes a line of
-//! `metrics.jsonl` and an event for `TensorBoard`.
+//! Three loops train the same network on the same batches, block by block in turn, so that a busy machine is busy for all:
+//!
+//! - bare candle: forward, backward, the loss read, candle's own AdamW, and nothing else;
+//! - by hand: what `fit` computes, by this crate's parts and without `fit`: forward, backward, the loss read, the norm of
+//!   the gradients, the fused AdamW;
+//! - `fit`, which also brings batches from its thread, looks whether to evaluate, save or stop, and writes a line of
+//!   `metrics.jsonl` and an event for `TensorBoard`.
+//!
+//! Overhead is `fit` less the loop by hand. Against bare candle stands what a user's loop would take.
 
 #![expect(clippy::print_stdout, reason = "a bench prints")]
 #![expect(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -12,7 +17,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cog_train::candle_core::{DType, Device, Tensor};
+use cog_train::candle_core::{DType, Device, Tensor, Var};
+use cog_train::candle_nn::optim::{AdamW as CandleAdamW, Optimizer as _, ParamsAdamW};
 use cog_train::engine::data::{Batching, Loader, Rows};
 use cog_train::engine::optim::{AdamW, Clip, Optimizer, norm};
 use cog_train::engine::{Gradients, Loss, Params, Pass, Plan, Training, fit};
@@ -60,28 +66,36 @@ fn main() -> anyhow::Result<()> {
 /// Prints what a step takes by hand and in `fit`.
 fn overhead(shape: Shape) -> anyhow::Result<()> {
     let batches = batches(shape)?;
-    let (mut by_hand, mut in_fit, mut more) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut in_candle, mut by_hand) = (Vec::new(), Vec::new());
+    let (mut in_fit, mut more) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
+        let bare = median(bare(shape, &batches)?);
         let hand = median(hand(shape, &batches)?);
         let fitted = median(fitted(shape, &batches)?);
         // The first round brings the pages and the threads.
         if round > 0 {
+            in_candle.push(bare);
             by_hand.push(hand);
             in_fit.push(fitted);
             more.push(fitted - hand);
         }
     }
-    let mut shares: Vec<f64> =
-        more.iter().zip(&by_hand).map(|(more, hand)| 100.0 * more / hand).collect();
+    let ratios = |over: &[f64], under: &[f64], unit: f64| -> Vec<f64> {
+        over.iter().zip(under).map(|(over, under)| unit * over / under).collect()
+    };
+    let mut shares = ratios(&more, &by_hand, 100.0);
+    let mut against_candle = ratios(&in_fit, &in_candle, 1.0);
     let numbers = shape.layers * (shape.width * (shape.width + 1)) as u64;
     println!(
         "{}: {numbers} parameters, batches of {}, blocks of {} steps",
         shape.name, shape.rows, shape.steps
     );
+    tell("bare candle", &mut in_candle, "us");
     tell("by hand", &mut by_hand, "us");
     tell("fit", &mut in_fit, "us");
-    tell("overhead", &mut more, "us");
-    tell("overhead", &mut shares, "%");
+    tell("overhead", &mut more, "us (goal: under 50)");
+    tell("overhead", &mut shares, "% (goal: under 1 at 10 ms)");
+    tell("fit / candle", &mut against_candle, "times");
     Ok(())
 }
 
@@ -129,6 +143,34 @@ impl Network {
         }
         (x - batch)?.sqr()?.sum_all()
     }
+}
+
+/// The microseconds of each step of a loop of candle's alone.
+fn bare(shape: Shape, batches: &[Batch]) -> anyhow::Result<Vec<f64>> {
+    let mut variables = Vec::new();
+    let mut layers = Vec::new();
+    let first = params(shape)?.masters();
+    for layer in 0..shape.layers {
+        let mut variable = |what| -> candle_core::Result<Tensor> {
+            let variable = Var::from_tensor(&first[&format!("layer{layer}.{what}")])?;
+            variables.push(variable.clone());
+            Ok(variable.as_tensor().clone())
+        };
+        layers.push((variable("weight")?, variable("bias")?));
+    }
+    let network = Network(layers);
+    let mut optimizer =
+        CandleAdamW::new(variables, ParamsAdamW { lr: RATE, ..ParamsAdamW::default() })?;
+    let mut begun = Vec::new();
+    let mut losses = 0.0;
+    for (_, batch) in (0..shape.steps).zip(batches.iter().cycle()) {
+        begun.push(Instant::now());
+        let loss = (network.loss(batch)? / batch.dim(0)? as f64)?;
+        optimizer.step(&loss.backward()?)?;
+        losses += f64::from(loss.to_scalar::<f32>()?);
+    }
+    anyhow::ensure!(losses.is_finite(), "the losses add up to {losses}");
+    Ok(between(&begun))
 }
 
 /// The microseconds of each step of a loop by hand.
@@ -211,9 +253,10 @@ fn memory() -> anyhow::Result<()> {
     let of = |at: Option<&(f64, f64)>| at.map_or(f64::NAN, |(_, bytes)| bytes / 1024.0);
     println!("memory of {LONG} tiny steps, read every {READ_EVERY}:");
     println!(
-        "  {:.0} KiB at step {READ_EVERY}, {:.0} KiB at step {LONG}; slope {:.3} bytes a step",
+        "  {:.0} KiB at step {READ_EVERY}, {:.0} KiB at step {LONG}: {:.4} times; slope {:.3} bytes a step",
         of(held.first()),
         of(held.last()),
+        of(held.last()) / of(held.first()),
         covariance / variance
     );
     Ok(())
@@ -241,5 +284,6 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 fn tell(name: &str, numbers: &mut [f64], unit: &str) {
     numbers.sort_unstable_by(f64::total_cmp);
     let (least, most) = (numbers[0], numbers[numbers.len() - 1]);
-    println!("  {name:<10}{:9.1} {unit} [{least:.1}, {most:.1}]", numbers[numbers.len() / 2]);
+    let middle = numbers[numbers.len() / 2];
+    println!("  {name:<13}{middle:9.2} [{least:.2}, {most:.2}] {unit}");
 }

@@ -1,4 +1,5 @@
-//! Where to compute: `--device auto|cpu|cuda[:N]`, and one line that says what came of it.
+//! Where to compute: `--device auto|cpu|cuda[:N]`, and one line that says what came of it. Apple's GPUs are not among
+//! them: nothing here has been run on one, and they have no 64-bit floats, in which the engine adds up losses.
 
 use std::str::FromStr;
 

@@ -1,4 +1,8 @@
-//! Random numbers by name: a stream is a pure function of (seed, purpose, index), on every machine and device.
+//! Random numbers by name: a stream is a pure function of (seed, purpose, index).
+//!
+//! Its bits, whole numbers, uniform numbers and shuffles are the same on every machine. Normal numbers go through the
+//! platform's `ln` and `cos`, whose last bit may differ between systems; on one machine they are always the same. Tensors
+//! are drawn on the CPU and copied, so that every device has the same numbers.
 //!
 //! There is no generator to save or to share between threads: the 7th shuffle of seed 42 is
 //! `Rng::new(42, "shuffle").at(7)`, whoever asks and whenever. The bits come from Philox4x32-10 (Salmon et al.,

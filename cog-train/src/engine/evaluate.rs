@@ -24,7 +24,7 @@ pub(super) fn evaluate<B: Send + 'static>(
     job: &mut Job,
 ) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
     loop {
-        match once(held_out, objective, device, *micro, job) {
+        match over(held_out, objective, device, *micro, usize::MAX, job) {
             Err(error) if memory::is_short(&error) => {
                 let rows = micro.unwrap_or(held_out.most_rows());
                 *micro = Some(memory::smaller(rows, error, job)?);
@@ -39,17 +39,35 @@ pub(super) fn was_cancelled(error: &anyhow::Error, job: &Job) -> bool {
     job.cancelled() && matches!(error::find(error), Some(Error::Cancelled))
 }
 
-fn once<B: Send + 'static>(
+/// Over the first batches alone: what memory an evaluation takes.
+///
+/// # Errors
+///
+/// As [`evaluate`].
+pub(super) fn try_out<B: Send + 'static>(
     held_out: &Loader<B>,
     objective: &impl Objective<B>,
     device: &Device,
     micro: Option<usize>,
     job: &Job,
+) -> anyhow::Result<()> {
+    // While one is computed, the next is there.
+    over(held_out, objective, device, micro, 2, job).map(drop)
+}
+
+/// Over at most so many batches.
+fn over<B: Send + 'static>(
+    held_out: &Loader<B>,
+    objective: &impl Objective<B>,
+    device: &Device,
+    micro: Option<usize>,
+    most: usize,
+    job: &Job,
 ) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
     let mut scores = Scores::default();
     let mut batches = held_out.once(device, micro);
     let cancel = job.cancel_token();
-    loop {
+    for _ in 0..most {
         let batch = match batches.next_until(&cancel) {
             Ok(Some(batch)) => batch,
             Ok(None) => break,

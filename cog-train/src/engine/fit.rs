@@ -22,6 +22,8 @@ use crate::error::Error;
 use crate::job::{CHECKPOINTS, Job};
 
 /// What a training is made of, beside the loss.
+///
+/// The example of [`fit`] has one.
 pub struct Training<'a, B> {
     /// The numbers.
     pub plan: Plan,
@@ -36,6 +38,26 @@ pub struct Training<'a, B> {
 }
 
 /// What came of a training. The weights are in the [`Params`] that were given.
+///
+/// ```
+/// use cog_train::engine::{Fitted, Training, fit};
+/// use cog_train::prelude::*;
+///
+/// /// Trains, and says what came of it.
+/// fn tell(
+///     training: Training<'_, Vec<f32>>,
+///     objective: &impl cog_train::engine::Objective<Vec<f32>>,
+///     job: &mut Job,
+/// ) -> Result<()> {
+///     let fitted: Fitted = fit(training, objective, job)?;
+///     let (before, after) = (fitted.before["loss"], fitted.after["loss"]); // with held-out rows
+///     job.line(format_args!("{} steps, loss {before:.3} to {after:.3}", fitted.steps));
+///     if let Some(best) = fitted.best {
+///         job.line(format_args!("it was best after {} steps: {:.3}", best.step, best.loss));
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Fitted {
@@ -107,7 +129,8 @@ pub fn fit<B: Send + 'static>(
     let resumed = resume(job, &plan, &run, params, &mut optimizer, ema.as_mut())?;
     if job.plan_only() {
         let taken = resumed.map_or(0, |state| state.step);
-        let planned = probe::Planned { plan: &plan, params, train: &train, steps, taken };
+        let held_out = held_out.as_ref();
+        let planned = probe::Planned { plan: &plan, params, train: &train, held_out, steps, taken };
         return Err(probe::tell(&planned, &mut optimizer, ema.as_mut(), objective, job)?.into());
     }
     // A checkpoint is of its step and its last evaluation.

@@ -25,7 +25,8 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// From the sum over `weight` targets, a tensor with one element.
+    /// From the sum over `weight` targets: a tensor with one element of any shape, `f32`, `f16`, `bf16` or `f64`. In 16
+    /// bits a sum over many targets loses digits: add up in `f32`.
     ///
     /// # Errors
     ///
@@ -36,7 +37,17 @@ impl Loss {
         Self::weighted(&sum, weight as f64)
     }
 
-    /// From the mean over `weight` targets, a tensor with one element.
+    /// From the mean over `weight` targets: a tensor with one element of any shape and any float type, which is
+    /// multiplied out in `f32`.
+    ///
+    /// ```
+    /// use cog_train::candle_core::{Device, Tensor};
+    /// use cog_train::engine::Loss;
+    ///
+    /// let mean = Tensor::new(&[0.5f32, 1.5, 4.0], &Device::Cpu)?.mean_all()?;
+    /// assert_eq!(Loss::mean(&mean, 3)?.value()?, 6.0);
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -46,7 +57,19 @@ impl Loss {
         Self::weighted(&(mean.to_dtype(DType::F32)? * weight as f64)?, weight as f64)
     }
 
-    /// From a sum in which targets count by weights of their own that add up to `weight`.
+    /// From a sum in which targets count by weights of their own that add up to `weight`: a tensor with one element of
+    /// any shape and any float type.
+    ///
+    /// ```
+    /// use cog_train::candle_core::{Device, Tensor};
+    /// use cog_train::engine::Loss;
+    ///
+    /// let errors = Tensor::new(&[0.5f32, 1.5, 4.0], &Device::Cpu)?;
+    /// let weights = Tensor::new(&[1f32, 1.0, 0.5], &Device::Cpu)?;
+    /// let loss = Loss::weighted(&(errors * weights)?.sum_all()?, 2.5)?;
+    /// assert_eq!(loss.value()? / loss.weight(), 1.6);
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -63,7 +86,8 @@ impl Loss {
         Ok(Self { sum: sum.flatten_all()?.squeeze(0)?, weight })
     }
 
-    /// The sum, a tensor without dimensions. Gradients start here.
+    /// The sum, a tensor without dimensions, of the type that it was given in, or `f32` from [`mean`](Self::mean).
+    /// Gradients start here.
     #[must_use]
     pub fn tensor(&self) -> &Tensor {
         &self.sum

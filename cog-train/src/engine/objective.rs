@@ -6,11 +6,68 @@ use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
 use super::loss::Loss;
-use super::recompute::Segment;
+use super::recompute::{self, Segment};
 use crate::error::Error;
 use crate::rng::{Rng, Stream};
 
 /// The loss of a model over batches of type `B`. A closure `|batch: &B, pass: &Pass| -> Result<Loss>` is one.
+///
+/// A type of one's own can tell more of the held-out rows than their loss:
+///
+/// ```
+/// use cog_train::candle_core::{DType, Tensor};
+/// use cog_train::engine::{Loss, Objective, Pass, Scores};
+/// use cog_train::prelude::*;
+/// # use cog_train::engine::data::{Batching, Loader, Rows};
+/// # use cog_train::engine::optim::{AdamW, Optimizer};
+/// # use cog_train::engine::{Params, Plan, Training, fit};
+///
+/// /// On which side of a line a point lies: 1 or -1.
+/// struct Side {
+///     weight: Tensor,
+/// }
+///
+/// /// Points, `f32` of the shape (rows, 2), and their sides, `f32` of the shape (rows,).
+/// type Batch = (Tensor, Tensor);
+///
+/// impl Objective<Batch> for Side {
+///     fn loss(&self, (points, sides): &Batch, _pass: &Pass) -> Result<Loss> {
+///         let errors = (points.matmul(&self.weight)?.squeeze(1)? - sides)?;
+///         Ok(Loss::sum(errors.sqr()?.sum_all()?, sides.dim(0)?)?)
+///     }
+///
+///     fn evaluate(&self, batch: &Batch, pass: &Pass) -> Result<Scores> {
+///         let (points, sides) = batch;
+///         let right = (points.matmul(&self.weight)?.squeeze(1)? * sides)?.gt(0.0)?;
+///         let right = right.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+///         Ok(Scores::new(&self.loss(batch, pass)?)?.with("accuracy", right, sides.dim(0)? as f64))
+///     }
+/// }
+/// # let dir = tempfile::tempdir()?;
+/// # let mut job = Job::for_test(dir.path());
+/// # let params = Params::new([("weight", Tensor::new(&[[0.1f32], [0.3]], job.device())?)])?;
+/// # let batches = || {
+/// #     let rows = (0..40u8).map(|i| (f32::from(i % 7) - 3.0, f32::from(i % 5) - 2.5)).collect();
+/// #     Loader::new(Rows::new(rows), |rows: Vec<(f32, f32)>, batch| {
+/// #         let sides: Vec<f32> = rows.iter().map(|(x, y)| (x + y).signum()).collect();
+/// #         let points: Vec<Vec<f32>> = rows.iter().map(|(x, y)| vec![*x, *y]).collect();
+/// #         Ok((Tensor::new(points, batch.device())?, Tensor::new(sides, batch.device())?))
+/// #     })
+/// #     .batch(Batching::Rows(8))
+/// # };
+/// # let training = Training {
+/// #     plan: Plan { epochs: 20, learning_rate: 0.02, ..Plan::default() },
+/// #     params: &params,
+/// #     optimizer: Optimizer::new(AdamW::default()),
+/// #     train: batches(),
+/// #     held_out: Some(batches()),
+/// # };
+///
+/// let side = Side { weight: params.tensors()["weight"].clone() };
+/// let fitted = fit(training, &side, &mut job)?;
+/// assert!(fitted.after["accuracy"] > 0.9); // also `held_out_accuracy` in metrics.jsonl
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 pub trait Objective<B> {
     /// The loss of a batch, over plain candle tensors that depend on [`Params::tensors`](super::Params::tensors).
     ///
@@ -36,6 +93,18 @@ impl<B, F: Fn(&B, &Pass) -> anyhow::Result<Loss>> Objective<B> for F {
 }
 
 /// Numbers over held-out rows: each a sum and a weight, `loss` first.
+///
+/// ```
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::engine::{Loss, Scores};
+///
+/// let loss = Loss::sum(Tensor::new(12f32, &Device::Cpu)?, 4)?;
+/// let scores = Scores::new(&loss)?.with("accuracy", 3.0, 4.0); // 3 of 4; batches add up before the quotient
+/// # let _ = scores;
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+///
+/// The example of [`Objective`] returns one.
 #[derive(Debug, Clone, Default)]
 pub struct Scores(Vec<(&'static str, f64, f64)>);
 
@@ -76,6 +145,18 @@ impl Scores {
 }
 
 /// One forward pass over one micro-batch: whether it trains, and where its randomness comes from.
+///
+/// ```
+/// use cog_train::candle_core::{DType, Device};
+/// use cog_train::engine::Pass;
+///
+/// let pass = Pass::training(42, 7, 0); // `fit` makes them
+/// let mask = |pass: &Pass| pass.stream("dropout", 2).uniform_tensor(4, 0.0, 1.0, DType::F32, &Device::Cpu);
+/// let again = Pass::training(42, 7, 0);
+/// assert_eq!(mask(&pass)?.to_vec1::<f32>()?, mask(&again)?.to_vec1::<f32>()?);
+/// assert!(pass.is_training() && !Pass::evaluation(42).is_training());
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Pass {
     training: bool,
@@ -162,7 +243,7 @@ impl Pass {
     ///
     /// What the blocks or the device fail with.
     pub fn backward(&self, loss: &Tensor) -> anyhow::Result<GradStore> {
-        let mut gradients = loss.backward()?;
+        let mut gradients = recompute::backward(loss)?;
         for segment in self.segments.take().into_iter().rev() {
             segment.backward(&mut gradients)?;
         }

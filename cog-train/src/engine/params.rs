@@ -8,6 +8,17 @@ use super::pattern::Pattern;
 use crate::error::Error;
 
 /// The type that a model computes in. The values that are trained and saved are 32-bit floats in every case.
+///
+/// ```
+/// use cog_train::candle_core::{DType, Device, Tensor};
+/// use cog_train::engine::{Params, Precision};
+///
+/// let weight = Tensor::new(&[1.0f32, 0.001], &Device::Cpu)?;
+/// let params = Params::new([("weight", weight)])?.precision(Precision::Bf16)?;
+/// assert_eq!(params.tensors()["weight"].dtype(), DType::BF16); // what the model computes with
+/// assert_eq!(params.masters()["weight"].to_vec1::<f32>()?, [1.0, 0.001]); // what is trained and saved
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// 32 bits.
@@ -43,6 +54,19 @@ impl Precision {
 }
 
 /// One tensor of a model.
+///
+/// ```
+/// use cog_train::candle_core::{DType, Device, Tensor};
+/// use cog_train::engine::{Params, Precision};
+///
+/// let tensors = [("weight", Tensor::ones(2, DType::F32, &Device::Cpu)?)];
+/// let params = Params::new(tensors)?.precision(Precision::F16)?;
+/// let weight = params.get("weight").unwrap();
+/// weight.master().set(&Tensor::new(&[3f32, 4.0], &Device::Cpu)?)?;
+/// params.refresh()?; // the half follows
+/// assert_eq!(weight.compute().to_dtype(DType::F32)?.to_vec1::<f32>()?, [3.0, 4.0]);
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Param {
     /// The values that are kept, in 32 bits.

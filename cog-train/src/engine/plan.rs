@@ -8,6 +8,14 @@ use super::schedule::Schedule;
 use crate::error::Error;
 
 /// How often something is done, beside the end of the run.
+///
+/// ```
+/// use cog_train::engine::Every;
+///
+/// assert!(Every::Steps(500).is_due(1000, false) && !Every::Steps(500).is_due(1001, false));
+/// assert!(Every::Epoch.is_due(37, true) && !Every::Epoch.is_due(37, false));
+/// assert!(!Every::End.is_due(1000, true)); // the end of the run is due whatever is chosen
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Every {
     /// Only at the end.
@@ -41,9 +49,10 @@ pub struct Plan {
     pub epochs: u64,
     /// The most steps, where that is less than `epochs` take.
     pub max_steps: Option<u64>,
-    /// The peak learning rate.
+    /// The peak learning rate: how far a step goes, in units of the weights for each unit of the gradient (SGD), or for
+    /// each step (Adam and its like). No decay or schedule is in it.
     pub learning_rate: f64,
-    /// The share of it at each step.
+    /// The share of it at each step, from 0 to 1.
     pub schedule: Schedule,
     /// The most rows in a forward pass. A batch of more rows is computed in parts whose gradients add up (gradient
     /// accumulation). `None`: the whole batch. Either way it becomes smaller when the device runs out of memory.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use self::room::Room;
 use super::aside::aside;
 use super::data::{Batching, Loader, Position, Step, histogram};
+use super::evaluate;
 use super::memory::{self, Gauge, human};
 use super::objective::Objective;
 use super::optim::{Ema, Optimizer};
@@ -22,6 +23,7 @@ pub(super) struct Planned<'a, B> {
     pub(super) plan: &'a Plan,
     pub(super) params: &'a Params,
     pub(super) train: &'a Loader<B>,
+    pub(super) held_out: Option<&'a Loader<B>>,
     /// All steps of the run.
     pub(super) steps: u64,
     /// Those that are taken already, when the run is resumed.
@@ -55,7 +57,7 @@ pub(super) fn tell<B: Send + 'static>(
     objective: &impl Objective<B>,
     job: &mut Job,
 ) -> anyhow::Result<Error> {
-    let Planned { plan, params, train, .. } = *planned;
+    let Planned { plan, params, train, held_out, .. } = *planned;
     rows(planned, job);
     let (all, trained) = (params.count() as u64, params.trainable_count() as u64);
     job.line(format_args!(
@@ -69,8 +71,15 @@ pub(super) fn tell<B: Send + 'static>(
     let snapshot = 4 * trained + averages + held;
     let mut state = State::new(plan, params.computes_in());
     let (mut time, mut done) = (Duration::ZERO, 0);
-    let mut gauge = Gauge::start(params.device());
-    // The first step makes what stays: moments, buffers, worker threads. The second shows what a step takes.
+    // Before anything is computed: what the allocator keeps of a step would count as held.
+    let gauge = Gauge::start(params.device());
+    // As a run does: what it measures with before the first step is not given back whole.
+    let measure = |micro, job: &Job| match held_out {
+        Some(held_out) => evaluate::try_out(held_out, objective, params.device(), micro, job),
+        None => Ok(()),
+    };
+    measure(state.micro, job)?;
+    // The first step makes what stays: moments, buffers, worker threads. The second shows how long a step takes.
     while done < 2 {
         let batch = match heaviest(train, state.micro, params, job) {
             Ok(batch) => batch,
@@ -81,7 +90,6 @@ pub(super) fn tell<B: Send + 'static>(
             }
             Err(error) => return Err(error),
         };
-        gauge = Gauge::start(params.device());
         let start = Instant::now();
         let mut parts =
             Parts { params, objective, clip: plan.clip, optimizer, ema: ema.as_deref_mut() };
@@ -94,6 +102,7 @@ pub(super) fn tell<B: Send + 'static>(
             }
         }
     }
+    measure(state.micro, job)?;
     let (base, peak) = (gauge.base(), gauge.peak());
     let gradients = 4 * trained;
     let found = Memory {
@@ -101,7 +110,8 @@ pub(super) fn tell<B: Send + 'static>(
         gradients,
         optimizer: held,
         averages,
-        activations: peak.saturating_sub(base).saturating_sub(gradients),
+        // The optimizer's state was zeros that the system had given no pages to yet.
+        activations: peak.saturating_sub(base + held + gradients),
         snapshot,
         peak,
     };

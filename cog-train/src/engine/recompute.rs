@@ -54,7 +54,21 @@ impl Segment {
 /// The backward pass from a tensor whose gradient is known. The gradient of a sum is one everywhere, and one times a
 /// number is that number, bit for bit.
 fn seeded(output: &Tensor, gradient: &Tensor) -> Result<GradStore, Error> {
-    Ok((output * gradient)?.sum_all()?.backward()?)
+    backward(&(output * gradient)?.sum_all()?)
+}
+
+/// The backward pass from `root`, with gradients that hold nothing but themselves.
+///
+/// candle's gradient of a weight remembers what it was computed from, which is the activations: as long as one gradient
+/// is kept, none of them is given back.
+pub(super) fn backward(root: &Tensor) -> Result<GradStore, Error> {
+    let mut gradients = root.backward()?;
+    for leaf in root.sorted_nodes().into_iter().filter(|node| node.is_variable()) {
+        if let Some(gradient) = gradients.remove(leaf) {
+            gradients.insert(leaf, gradient.detach());
+        }
+    }
+    Ok(gradients)
 }
 
 /// Moves the gradients of the leaves under `root`. Those of what lies between would keep its memory.
@@ -128,7 +142,9 @@ mod tests {
         let store = pass.backward(&loss).unwrap();
         let vars = weights.iter().flat_map(|(up, down)| [up, down]).chain([&embedding, &head]);
         let bytes = vars.map(|var| {
-            let numbers = store.get(var).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let gradient = store.get(var).unwrap();
+            assert!(!gradient.track_op(), "it would keep what it was computed from");
+            let numbers = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
         });
         (bytes.collect(), loss.to_scalar().unwrap())

@@ -90,6 +90,16 @@ pub enum Schedule {
 }
 
 /// How [`Schedule::WarmupStableDecay`] goes down.
+///
+/// ```
+/// use cog_train::engine::{Decay, Schedule};
+///
+/// // The last 40 of 100 steps go down; half way, at step 80:
+/// let share = |shape| Schedule::WarmupStableDecay { decay: 0.4, shape, floor: 0.0 }.at(80, 100);
+/// assert!((share(Decay::Linear) - 0.5).abs() < 1e-9);
+/// assert!((share(Decay::Cosine) - 0.5).abs() < 1e-9);
+/// assert!((share(Decay::OneMinusSqrt) - 0.292_893).abs() < 1e-6);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
@@ -107,6 +117,15 @@ pub enum Decay {
 ///
 /// The step `s`, counted from 0, of a warm-up over `n` steps has the share `(s + 1) / (n + 1)`, so that no step is lost
 /// to a learning rate of 0 and the peak is at step `n`. It is multiplied by what the schedule that follows begins with.
+///
+/// ```
+/// use cog_train::engine::{Schedule, Warmup};
+///
+/// let schedule = Schedule::Constant.warmup(Warmup::Steps(3));
+/// let shares: Vec<f64> = (0..5).map(|step| schedule.at(step, 100)).collect();
+/// assert_eq!(shares, [0.25, 0.5, 0.75, 1.0, 1.0]);
+/// assert_eq!(Schedule::linear().warmup(Warmup::Share(0.1)).at(10, 100), 1.0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Warmup {
@@ -117,6 +136,8 @@ pub enum Warmup {
 }
 
 /// A part of [`Schedule::Joined`].
+///
+/// The example of [`Schedule::joined`] has two.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Part {
     /// The step, counted from 0, at which the next part begins.

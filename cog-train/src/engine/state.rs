@@ -37,6 +37,8 @@ pub(super) struct State {
 }
 
 /// The evaluation with the lowest loss.
+///
+/// [`Fitted`](super::Fitted) tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// After so many steps.

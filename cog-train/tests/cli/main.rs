@@ -1,11 +1,15 @@
 //! The command line of a trainer's binary, seen from outside.
 
+mod full;
+#[cfg(target_os = "linux")]
+mod memory;
 mod place;
 mod plan;
 mod planned;
 mod resume;
 mod soak;
 mod stop;
+mod terminal;
 mod transcripts;
 
 use std::io::{BufRead, BufReader, Write};

@@ -18,13 +18,13 @@ const KILLS: u64 = 20;
 
 /// All that a run leaves, but for what the clock decides.
 #[derive(PartialEq)]
-struct Left {
+pub(crate) struct Left {
     files: BTreeMap<String, Vec<u8>>,
     metrics: String,
     state: Value,
 }
 
-fn left(dir: &Path) -> Left {
+pub(crate) fn left(dir: &Path) -> Left {
     let read =
         |path: &Path| fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut files = BTreeMap::new();
@@ -49,11 +49,37 @@ fn left(dir: &Path) -> Left {
 }
 
 #[track_caller]
-fn assert_same(one: &Left, two: &Left, what: &str) {
+pub(crate) fn assert_same(one: &Left, two: &Left, what: &str) {
     assert_eq!(one.metrics, two.metrics, "{what}");
     assert_eq!(one.state, two.state, "{what}");
     for (name, bytes) in &one.files {
         assert!(*bytes == two.files[name], "{what}: `{name}` differs");
+    }
+}
+
+/// What a run was doing when it was killed, by what it left among its checkpoints.
+#[derive(Default)]
+struct Met {
+    before: u64,
+    during: u64,
+    between: u64,
+}
+
+impl Met {
+    fn count(&mut self, dir: &Path) {
+        let names: Vec<String> = fs::read_dir(dir.join("checkpoints"))
+            .map(|entries| {
+                entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect()
+            })
+            .unwrap_or_default();
+        // Hidden names are those of a checkpoint that is staged, replaced or deleted at the moment.
+        if names.iter().any(|name| name.starts_with('.')) {
+            self.during += 1;
+        } else if names.is_empty() {
+            self.before += 1;
+        } else {
+            self.between += 1;
+        }
     }
 }
 
@@ -70,7 +96,8 @@ fn killed_at_random_moments_a_run_ends_with_the_same_bytes() {
     let here = Place::new("tiny_fit");
     let (straight, whole) = straight(&here);
     let mut moments = Rng::new(kills, "kills").at(0);
-    let (mut killed, mut before, mut during, mut runs) = (0, 0, 0, 0);
+    let mut met = Met::default();
+    let (mut killed, mut runs) = (0, 0);
     while killed < kills {
         let name = format!("run-{runs}");
         let dir = here.path(&name);
@@ -85,13 +112,7 @@ fn killed_at_random_moments_a_run_ends_with_the_same_bytes() {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 killed += 1;
-                let names: Vec<String> = fs::read_dir(dir.join("checkpoints"))
-                    .map(|entries| {
-                        entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect()
-                    })
-                    .unwrap_or_default();
-                before += u64::from(!names.iter().any(|name| name.starts_with("step-")));
-                during += u64::from(names.iter().any(|name| name.starts_with('.')));
+                met.count(&dir);
                 continue;
             }
             let output = child.wait_with_output().unwrap();
@@ -102,8 +123,13 @@ fn killed_at_random_moments_a_run_ends_with_the_same_bytes() {
         assert_same(&left(&dir), &straight, &format!("{name}, after {killed} kills"));
         runs += 1;
     }
+    assert_eq!(met.before + met.during + met.between, kills);
     eprintln!(
-        "{killed} kills: {before} before the first checkpoint, {during} while one was written; {runs} runs ended"
+        "killed before the first checkpoint        {:>4}\n\
+         killed while a checkpoint was written     {:>4}\n\
+         killed between two, or behind the last    {:>4}\n\
+         runs that ended with the straight bytes   {runs:>4}",
+        met.before, met.during, met.between
     );
 }
 

@@ -7,6 +7,7 @@
     reason = "small numbers, and equality that is meant"
 )]
 
+mod archives;
 mod changed;
 mod job;
 mod laws;

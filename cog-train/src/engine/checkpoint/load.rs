@@ -21,6 +21,8 @@ const PIECE: usize = 1 << 20;
 pub(super) const EXTENSION: &str = ".safetensors";
 
 /// What [`newest`] found.
+///
+/// The example of [`newest`] has one.
 #[derive(Debug)]
 pub struct Found {
     /// The newest checkpoint that is whole.
@@ -32,6 +34,32 @@ pub struct Found {
 /// Finds the newest checkpoint in a folder whose files all have the sizes and digests of its manifest.
 ///
 /// A folder that is not there has no checkpoint. Nothing is changed.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::engine::checkpoint::{Checkpoints, Keep, Snapshot, newest};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let dir = folder.path().join("checkpoints");
+/// let mut checkpoints = Checkpoints::open(&dir, Keep::default())?;
+/// for step in [10, 20] {
+///     let scale = Tensor::new(&[step as f32], &Device::Cpu)?;
+///     let files = BTreeMap::from([("weights".to_owned(), BTreeMap::from([("scale".to_owned(), scale)]))]);
+///     checkpoints.save(Snapshot { step, state: serde_json::json!({}), files, best: false })?;
+/// }
+/// checkpoints.finish()?;
+/// std::fs::write(dir.join("step-000020/weights.safetensors"), "damaged")?;
+///
+/// let found = newest(&dir)?;
+/// let checkpoint = found.checkpoint.expect("one of the two is whole");
+/// assert_eq!(checkpoint.step(), 10);
+/// assert_eq!(checkpoint.tensors("weights", &Device::Cpu)?["scale"].to_vec1::<f32>()?, [10.0]);
+/// let (place, reason) = &found.passed_over[0];
+/// assert!(place.ends_with("step-000020") && reason.contains("`weights.safetensors` has 7 bytes"));
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 ///
 /// # Errors
 ///

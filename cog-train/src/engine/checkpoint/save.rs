@@ -17,6 +17,8 @@ use super::writer::Writer;
 use crate::error::Error;
 
 /// All that a checkpoint is to hold.
+///
+/// The example of [`Checkpoints`] saves one.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The step, which names the checkpoint.
@@ -63,7 +65,7 @@ pub struct Checkpoints {
 
 impl Checkpoints {
     /// Takes a folder for checkpoints, makes it if it is not there, and settles what an earlier process left half-done.
-    /// [`newest`](super::newest) comes after it, for a folder may get another name here.
+    /// What [`newest`](super::newest) found before is to be read before: its folder may get another name here.
     ///
     /// # Errors
     ///

@@ -9,6 +9,16 @@ use crate::progress::CancelToken;
 use crate::rng::Rng;
 
 /// Rows passed through a function: [`Dataset::map`].
+///
+/// ```
+/// use cog_train::engine::data::{Dataset, Rows};
+///
+/// let rows = Rows::new(vec!["1", "two"]).named("numbers").map(|text| Ok(text.parse::<i32>()?));
+/// assert_eq!(rows.item(0)?, 1);
+/// let error = rows.item(1).unwrap_err().to_string();
+/// assert_eq!(error, "data `numbers row 2`: invalid digit found in string");
+/// # Ok::<(), cog_train::Error>(())
+/// ```
 pub struct Mapped<D, F> {
     inner: D,
     change: F,
@@ -53,6 +63,14 @@ where
 }
 
 /// Some of the rows: [`Dataset::subset`].
+///
+/// ```
+/// use cog_train::engine::data::{Dataset, Rows};
+///
+/// let odd = Rows::new(vec!["a", "b", "c", "d"]).subset([1, 3])?;
+/// assert_eq!((odd.len(), odd.item(1)?, odd.place(1)), (2, "d", "memory row 4".to_owned()));
+/// # Ok::<(), cog_train::Error>(())
+/// ```
 pub struct Subset<D> {
     inner: D,
     indices: Vec<usize>,
@@ -110,6 +128,14 @@ impl<D: Dataset> Dataset for Subset<D> {
 }
 
 /// Rows with their lengths: [`Dataset::with_tokens`].
+///
+/// ```
+/// use cog_train::engine::data::{Dataset, Rows};
+///
+/// let rows = Rows::new(vec!["to be", "or not to be"]).with_tokens(|row| row.split(' ').count())?;
+/// assert_eq!((rows.tokens(0), rows.tokens(1)), (2, 4));
+/// # Ok::<(), cog_train::Error>(())
+/// ```
 pub struct WithTokens<D> {
     inner: D,
     tokens: Vec<u32>,
@@ -163,6 +189,8 @@ impl<D: Dataset> Dataset for WithTokens<D> {
 }
 
 /// Train, held out.
+///
+/// What [`split`] gives.
 pub type Split<D> = (Subset<Arc<D>>, Subset<Arc<D>>);
 
 /// Puts a `share` of the rows aside to measure on, and gives (train, held out), each in the order of the data. At least

@@ -14,6 +14,8 @@ use crate::error::Error;
 use crate::progress::CancelToken;
 
 /// All that one step trains on.
+///
+/// The example of [`Batches`] looks into one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step<B> {
     /// Where this batch stands.
@@ -34,6 +36,8 @@ pub struct Step<B> {
 }
 
 /// A micro-batch.
+///
+/// [`Step::parts`] are such.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part<B> {
     /// Which of [`Step::rows`] it has.
@@ -113,6 +117,23 @@ struct State<B> {
 ///
 /// Dropping it ends its threads; it waits for the row or the collate call that each is at, where [`Batches::leave`] does
 /// not.
+///
+/// ```
+/// use cog_train::candle_core::Device;
+/// use cog_train::engine::data::{Batching, Loader, Position, Rows};
+///
+/// let loader = Loader::new(Rows::new((0..10).collect::<Vec<u32>>()), |rows, _| Ok(rows))
+///     .batch(Batching::Rows(4))
+///     .shuffle(false)
+///     .threads(2);
+/// let micro = Some(3); // the most rows of a part
+/// let mut batches = loader.start(42, Position { epoch: 0, batch: 1 }, micro, &Device::Cpu);
+/// let step = batches.next()?.expect("there is no end");
+/// assert_eq!(step.rows, [4, 5, 6, 7]);
+/// assert_eq!((&step.parts[0].batch, &step.parts[1].batch), (&vec![4, 5, 6], &vec![7]));
+/// assert_eq!(step.next, Position { epoch: 0, batch: 2 });
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 pub struct Batches<B>(Kind<B>);
 
 enum Kind<B> {

@@ -151,6 +151,8 @@ pub(super) fn missing(name: &str, index: usize, count: usize) -> Error {
 type Write<T> = Box<dyn Fn(&T) -> Result<Vec<u8>, String> + Send + Sync>;
 
 /// Rows in memory.
+///
+/// The example of [`Dataset`] makes some.
 pub struct Rows<T> {
     items: Vec<T>,
     name: String,

@@ -14,6 +14,8 @@ use crate::error::{Error, plain_io};
 use crate::progress::CancelToken;
 
 /// A picture: 8 bits a channel.
+///
+/// [`ImageFolder`] gives such.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// In pixels.

@@ -54,6 +54,18 @@ pub fn unpacked(path: &Path, into: &Path, cancel: &CancelToken) -> Result<PathBu
 /// The one file in `folder` or below that ends in one of `endings`, such as `["jsonl", "csv"]`. Case does not count, and
 /// names that begin with a dot are left out.
 ///
+/// ```
+/// use cog_train::engine::data::only_file;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// std::fs::create_dir(folder.join("set"))?;
+/// std::fs::write(folder.join("set/train.JSONL"), "{}\n")?;
+/// std::fs::write(folder.join("README.md"), "")?;
+/// assert_eq!(only_file(folder, &["jsonl", "csv"])?, folder.join("set/train.JSONL"));
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`Error::Data`] when there is none or more than one, with their names; [`Error::File`] when a folder cannot be read.

@@ -8,6 +8,19 @@ use crate::error::Error;
 use crate::rng::Rng;
 
 /// How many rows make a batch.
+///
+/// ```
+/// use cog_train::engine::data::{Batching, Sampler};
+///
+/// let lengths = vec![3, 9, 3, 8];
+/// let sampler = Sampler::new(0, 4, Batching::tokens(20), false)?.lengths(lengths)?;
+/// let epoch = sampler.epoch(0);
+/// let mut batches: Vec<Vec<u32>> = epoch.iter().map(<[u32]>::to_vec).collect();
+/// batches.iter_mut().for_each(|batch| batch.sort());
+/// batches.sort();
+/// assert_eq!(batches, [[0, 2], [1, 3]]); // like lengths together: 2 * 3 and 2 * 9 tokens once padded
+/// # Ok::<(), cog_train::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Batching {
@@ -32,6 +45,8 @@ impl Batching {
 }
 
 /// Where a run stands in its data: all that a checkpoint has to keep of it.
+///
+/// The example of [`Loader`](super::Loader) has two.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -223,6 +238,8 @@ impl Sampler {
 }
 
 /// The batches of one epoch.
+///
+/// [`Sampler::epoch`] gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Epoch {
     order: Vec<u32>,

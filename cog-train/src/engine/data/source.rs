@@ -11,6 +11,24 @@ use crate::error::Error;
 use crate::rng::{Rng, Stream};
 
 /// What a collate function may know of the batch it makes.
+///
+/// ```
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::engine::data::{Batching, Loader, Position, Rows};
+///
+/// // Rows turned by a random number of places: the same for the same seed, epoch and row.
+/// let loader = Loader::new(Rows::new(vec![vec![1f32, 2.0, 3.0], vec![4.0, 5.0, 6.0]]), |mut rows, collate| {
+///     for (at, row) in rows.iter_mut().enumerate() {
+///         row.rotate_left(collate.rng("shift", at).below(3) as usize);
+///     }
+///     Ok(Tensor::new(rows, collate.device())?)
+/// })
+/// .batch(Batching::Rows(2));
+/// let first = || loader.start(7, Position::default(), None, &Device::Cpu).next();
+/// let (one, two) = (first()?.unwrap(), first()?.unwrap());
+/// assert_eq!(one.parts[0].batch.to_vec2::<f32>()?, two.parts[0].batch.to_vec2::<f32>()?);
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Collate<'a> {
     device: &'a Device,

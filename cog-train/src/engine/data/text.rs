@@ -10,6 +10,18 @@ use crate::error::Error;
 use crate::progress::CancelToken;
 
 /// The lines of a text file that are not blank. The memory that it takes is 8 bytes a line.
+///
+/// ```
+/// use cog_train::engine::data::{Dataset, TextLines};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("poem.txt");
+/// std::fs::write(&path, "Tyger Tyger,\n\nburning bright\n")?;
+/// let lines = TextLines::open(&path)?;
+/// assert_eq!((lines.len(), lines.item(1)?), (2, "burning bright".to_owned()));
+/// assert!(lines.place(1).ends_with("poem.txt line 3"));
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 pub struct TextLines(Lines);
 
 impl TextLines {
@@ -56,6 +68,18 @@ impl Dataset for TextLines {
 /// Windows over a text file: each begins `stride` bytes behind the one before and has `size` bytes, the last one what is
 /// left. A window never cuts a character: a cut within one is moved before it. With `stride` equal to `size` the windows
 /// together are the text.
+///
+/// ```
+/// use cog_train::engine::data::{Dataset, TextWindows};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("text.txt");
+/// std::fs::write(&path, "0123456789")?;
+/// let windows = TextWindows::open(&path, 6, 4)?; // each two bytes into the one before
+/// let all: Vec<String> = (0..windows.len()).map(|at| windows.item(at)).collect::<Result<_, _>>()?;
+/// assert_eq!(all, ["012345", "456789"]);
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct TextWindows {
     held: Held,

@@ -11,6 +11,13 @@ use crate::error::Error;
 ///
 /// The step is relative to the size of the weights, and its learning rate never above `1 / sqrt(step)`. Parameters of
 /// more than two dimensions are factored along the last two.
+///
+/// ```
+/// use cog_train::engine::optim::{Adafactor, Optimizer};
+///
+/// let optimizer = Optimizer::new(Adafactor { weight_decay: 0.01, ..Adafactor::default() });
+/// assert_eq!(optimizer.describe()["rule"]["clip"], 1.0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Adafactor {
     /// The means of step `t` move by the share `t ^ beta2_decay`.

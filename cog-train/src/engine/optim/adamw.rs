@@ -9,6 +9,13 @@ use crate::kernels::adamw;
 
 /// Adam whose weight decay shrinks the weights themselves: `torch.optim.AdamW` (Loshchilov and Hutter, "Decoupled Weight
 /// Decay Regularization", 2019).
+///
+/// ```
+/// use cog_train::engine::optim::{AdamW, Optimizer};
+///
+/// let optimizer = Optimizer::new(AdamW { beta2: 0.95, weight_decay: 0.1, ..AdamW::default() });
+/// assert_eq!(optimizer.describe()["rule"]["beta2"], 0.95);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct AdamW {
     /// How slowly the mean of the gradients moves.
@@ -28,6 +35,13 @@ impl Default for AdamW {
 }
 
 /// Adam with the weight decay in the gradient: `torch.optim.Adam` (Kingma and Ba, "Adam", 2015).
+///
+/// ```
+/// use cog_train::engine::optim::{Adam, Optimizer};
+///
+/// let optimizer = Optimizer::new(Adam { epsilon: 1e-6, ..Adam::default() });
+/// assert_eq!(optimizer.describe()["rule"]["epsilon"], 1e-6);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Adam {
     /// How slowly the mean of the gradients moves.

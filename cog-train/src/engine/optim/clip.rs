@@ -63,6 +63,19 @@ impl Clip {
 ///
 /// The bits are the same under any number of threads.
 ///
+/// ```
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::engine::Gradients;
+/// use cog_train::engine::optim::{Clip, norm};
+///
+/// let tensor = |number: f32| Tensor::new(&[number], &Device::Cpu);
+/// let gradients: Gradients =
+///     [("a".to_owned(), tensor(3.0)?), ("b".to_owned(), tensor(4.0)?)].into_iter().collect();
+/// assert_eq!(norm(&gradients)?, 5.0);
+/// assert!((Clip::Norm(1.0).factor(5.0) - 0.2).abs() < 1e-6);
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`Error::Tensor`] when the device fails.

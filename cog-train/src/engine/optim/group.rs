@@ -27,14 +27,15 @@ impl Group {
         Self::default()
     }
 
-    /// A weight decay of its own, also for norms and biases.
+    /// A weight decay of its own, also for norms and biases: the share of a weight that a step takes, per unit of
+    /// learning rate (AdamW, Lion, Muon), or that is added to its gradient (SGD, Adam).
     #[must_use]
     pub fn weight_decay(mut self, weight_decay: f64) -> Self {
         self.weight_decay = Some(weight_decay);
         self
     }
 
-    /// Multiplies the learning rate by `factor`.
+    /// Multiplies the learning rate by `factor`, which has no unit: 0.1 is a tenth of the plan's, at each of its steps.
     #[must_use]
     pub fn learning_rate(mut self, factor: f64) -> Self {
         self.learning_rate = Some(factor);

@@ -11,6 +11,13 @@ use crate::kernels::lion;
 /// of Optimization Algorithms", 2023).
 ///
 /// The paper takes a learning rate 3 to 10 times smaller than for AdamW, and a weight decay larger by as much.
+///
+/// ```
+/// use cog_train::engine::optim::{Lion, Optimizer};
+///
+/// let optimizer = Optimizer::new(Lion { weight_decay: 0.1, ..Lion::default() });
+/// assert_eq!(optimizer.describe()["rule"]["weight_decay"], 0.1);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Lion {
     /// How much of the momentum goes into the direction.

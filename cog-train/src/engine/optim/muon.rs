@@ -7,6 +7,8 @@ use super::rule::{Rule, Update, exactly, settings};
 use crate::error::Error;
 
 /// How the learning rate depends on a matrix of `rows` by `columns`.
+///
+/// The example of [`Muon`] chooses one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Adjust {
@@ -24,6 +26,14 @@ pub enum Adjust {
 /// It takes parameters of two dimensions or more; of those with more, the first is the rows and the others together the
 /// columns. Embeddings, heads, norms and biases belong to another rule: [`Optimizer::muon`](super::Optimizer::muon).
 /// The iteration is in 32 bits, where PyTorch's is in bfloat16.
+///
+/// ```
+/// use cog_train::engine::optim::{Adjust, AdamW, Muon, Optimizer};
+///
+/// let muon = Muon { adjust: Adjust::MatchRmsAdamw, ..Muon::default() };
+/// let optimizer = Optimizer::muon(muon, AdamW::default()); // AdamW for embeddings, norms, biases and the head
+/// assert_eq!(optimizer.describe()["other"]["name"], "adamw");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Muon {
     /// How slowly the momentum moves.

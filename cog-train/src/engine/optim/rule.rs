@@ -4,7 +4,8 @@ use candle_core::{Tensor, Var};
 
 use crate::error::Error;
 
-/// How one parameter is updated. Its state ("slots") is named tensors, written in place.
+/// How one parameter is updated. Its state ("slots") is named tensors, written in place. Weights, gradients and slots are
+/// `f32`; weight and gradient have one shape, and all are on one device.
 ///
 /// ```
 /// use cog_train::candle_core::{Tensor, Var};
@@ -74,6 +75,8 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
 }
 
 /// The numbers of one update of one parameter.
+///
+/// The example of [`Rule`] uses one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Update {
     /// Counted from 1.
@@ -82,7 +85,7 @@ pub struct Update {
     pub learning_rate: f64,
     /// As the parameter's group has it.
     pub weight_decay: f64,
-    /// The gradient is multiplied by it: clipping, the division by the batch's weight, a loss scale.
+    /// Without a unit; the gradient is multiplied by it: clipping, the division by the batch's weight, a loss scale.
     pub gradient_scale: f64,
 }
 

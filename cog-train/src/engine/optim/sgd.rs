@@ -11,6 +11,13 @@ use crate::kernels::sgd;
 ///
 /// The first step takes the gradient itself as momentum; a parameter whose first gradient comes later has its momentum
 /// dampened then too, where PyTorch does not.
+///
+/// ```
+/// use cog_train::engine::optim::{Sgd, Optimizer};
+///
+/// let optimizer = Optimizer::new(Sgd { momentum: 0.9, nesterov: true, ..Sgd::default() });
+/// assert_eq!(optimizer.describe()["rule"]["momentum"], 0.9);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Sgd {
     /// How much of the last change is kept: 0 for none, usually 0.9.

@@ -1,0 +1,75 @@
+//! What `--plan` says of a training's memory, held against what the training takes.
+
+#![expect(clippy::print_stderr, reason = "the table, under `--nocapture`")]
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::place::Place;
+
+/// Trainings whose memory goes into attention, into convolutions, into weights and moments. They are large enough for what
+/// the allocator happens to keep to be a small part: some MiB, more or fewer from run to run.
+const SHAPES: [(&str, &[&str]); 3] = [
+    ("text_finetune", &["batch_size=24", "max_steps=6"]),
+    ("image_classifier", &["epochs=2", "batch_size=1024"]),
+    ("tiny_fit", &["width=2048", "steps=7", "pause=0"]),
+];
+
+/// MiB that the plan tells, for what stands behind `word`.
+fn told(plan: &str, word: &str) -> f64 {
+    let line = plan.lines().find(|line| line.starts_with("memory: ")).unwrap();
+    let mut words = line.split(word).nth(1).unwrap().split_whitespace();
+    let number: f64 = words.next().unwrap().parse().unwrap();
+    let unit = match words.next().unwrap().trim_end_matches(',') {
+        "B" => 2_f64.powi(-20),
+        "KiB" => 2_f64.powi(-10),
+        "MiB" => 1.0,
+        "GiB" => 1024.0,
+        other => panic!("`{other}` in {line}"),
+    };
+    number * unit
+}
+
+/// The most memory that a program takes from its start to its end, in MiB: its high-water mark, read while it runs.
+fn taken(here: &Place, args: &[&str]) -> f64 {
+    let mut command = here.command(args);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let place = format!("/proc/{}/status", child.id());
+    let mut most = 0.0;
+    let ended = loop {
+        // Of a process that has ended nothing is told any more.
+        let status = fs::read_to_string(&place).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        if let Some(line) = line {
+            most = line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0;
+        }
+        if let Some(ended) = child.try_wait().unwrap() {
+            break ended;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert!(ended.success(), "{args:?}");
+    most
+}
+
+#[test]
+fn the_memory_of_a_plan_is_within_a_tenth_of_what_a_run_takes() {
+    eprintln!("shape | planned | weights | optimizer | activations | taken | planned / taken");
+    for (name, inputs) in SHAPES {
+        let here = Place::new(name);
+        let inputs: Vec<&str> = inputs.iter().flat_map(|input| ["-i", *input]).collect();
+        let plan = here.run(&[&["--plan"], &inputs[..]].concat()).expect(0).out;
+        let planned = told(&plan, "about ");
+        let taken = taken(&here, &[&["--run-dir", "run", "-o", "out"], &inputs[..]].concat());
+        let share = planned / taken;
+        eprintln!(
+            "{name} {} | {planned:.0} MiB | {:.1} MiB | {:.1} MiB | {:.1} MiB | {taken:.0} MiB | {share:.2}",
+            inputs.join(" "),
+            told(&plan, "weights "),
+            told(&plan, "optimizer "),
+            told(&plan, "activations "),
+        );
+        assert!((0.9..=1.1).contains(&share), "{name}: {planned} MiB planned, {taken} taken");
+    }
+}

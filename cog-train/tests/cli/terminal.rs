@@ -1,0 +1,183 @@
+//! What a training shows on a terminal, in a pseudo-terminal: a bar while it works, and no trace of it afterwards.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+use serde_json::Value;
+
+use crate::place::Place;
+
+const COLUMNS: u16 = 100;
+
+/// Both ends of a pseudo-terminal.
+struct Pty {
+    ours: OwnedFd,
+    theirs: File,
+}
+
+impl Pty {
+    fn new() -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let size = Winsize { ws_row: 40, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&ours, size).unwrap();
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        let theirs = OpenOptions::new().read(true).write(true).open(path).unwrap();
+        Self { ours, theirs }
+    }
+
+    /// Runs a program whose standard error it is: the exit code, what was written, and whether the terminal's settings
+    /// are what they were.
+    fn run(self, mut command: Command) -> (Option<i32>, String, bool) {
+        let settings = |file: &File| format!("{:?}", tcgetattr(file).unwrap());
+        let before = settings(&self.theirs);
+        command.env("TERM", "xterm").env_remove("NO_COLOR").stdout(Stdio::null());
+        let mut child = command.stderr(self.theirs.try_clone().unwrap()).spawn().unwrap();
+        drop(command);
+        let mut ours = File::from(self.ours);
+        let theirs = self.theirs;
+        let reader = std::thread::spawn(move || {
+            let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+            // Linux answers the end with an error: nobody has the other side open.
+            while let Ok(count @ 1..) = ours.read(&mut buffer) {
+                all.extend(&buffer[..count]);
+            }
+            String::from_utf8(all).unwrap()
+        });
+        let code = child.wait().unwrap().code();
+        let same = settings(&theirs) == before;
+        drop(theirs);
+        (code, reader.join().unwrap(), same)
+    }
+}
+
+/// What a terminal shows after such bytes: the lines that are not empty.
+fn screen(bytes: &str) -> Vec<String> {
+    let (mut lines, mut row, mut column) = (vec![Vec::new()], 0_usize, 0_usize);
+    let mut rest = bytes.chars();
+    while let Some(next) = rest.next() {
+        match next {
+            '\r' => column = 0,
+            '\n' => row += 1,
+            '\u{1b}' => {
+                assert_eq!(rest.next(), Some('['), "an escape that is not known");
+                let mut number = String::new();
+                let end = rest.by_ref().find(|it| {
+                    let ends = it.is_ascii_alphabetic();
+                    if !ends {
+                        number.push(*it);
+                    }
+                    ends
+                });
+                let count = number.parse().unwrap_or(1);
+                match (end.unwrap(), number.as_str()) {
+                    ('A', _) => row = row.saturating_sub(count),
+                    ('B', _) => row += count,
+                    ('C', _) => column += count,
+                    ('D', _) => column = column.saturating_sub(count),
+                    ('K', "2") => lines[row].clear(),
+                    ('K', "" | "0") => lines[row].truncate(column),
+                    ('J', "" | "0") => {
+                        lines[row].truncate(column);
+                        lines.truncate(row + 1);
+                    }
+                    ('m' | 'h' | 'l', _) => {}
+                    other => panic!("an escape that is not known: {other:?}"),
+                }
+            }
+            letter => {
+                let line: &mut Vec<char> = &mut lines[row];
+                line.resize(line.len().max(column + 1), ' ');
+                line[column] = letter;
+                column += 1;
+            }
+        }
+        lines.resize(lines.len().max(row + 1), Vec::new());
+    }
+    let text = |line: Vec<char>| line.into_iter().collect::<String>().trim_end().to_owned();
+    lines.into_iter().map(text).filter(|line| !line.is_empty()).collect()
+}
+
+const TRAIN: [&str; 6] = ["-o", "out.safetensors", "-i", "steps=30", "-i", "pause=10"];
+
+#[test]
+fn on_a_terminal_there_is_a_bar_and_then_what_a_file_gets() {
+    let here = Place::new("tiny_fit");
+    let command = here.command(&[&["--run-dir", "run"], &TRAIN[..]].concat());
+    let (code, bytes, same) = Pty::new().run(command);
+    assert_eq!(code, Some(0), "{bytes}");
+    assert!(same, "the terminal's settings have changed");
+    assert!(bytes.contains("/30 loss ") && bytes.contains('\u{2588}'), "a bar: {bytes:?}");
+    let shown = bytes.rfind("\u{1b}[?25h").unwrap_or(usize::MAX);
+    assert!(bytes.rfind("\u{1b}[?25l").is_none_or(|hidden| hidden < shown), "{bytes:?}");
+
+    let plain = here.run(&[&["--run-dir", "again"], &TRAIN[..]].concat()).expect(0).err;
+    let plain: Vec<&str> = plain.lines().collect();
+    assert!(plain.len() > 5, "{plain:?}");
+    assert!(plain.iter().all(|line| line.chars().count() < COLUMNS.into()), "no line is broken");
+    assert_eq!(screen(&bytes), plain);
+}
+
+#[test]
+fn after_a_panic_in_the_loop_the_terminal_is_clean_and_the_log_is_there() {
+    let here = Place::new("tiny_fit");
+    let args = [&["--run-dir", "run", "-i", "panic_at=17"], &TRAIN[..]].concat();
+    let (code, bytes, same) = Pty::new().run(here.command(&args));
+    assert_eq!(code, Some(1), "{bytes}");
+    assert!(same, "the terminal's settings have changed");
+    assert!(bytes.contains("/30 loss "), "a bar was there: {bytes:?}");
+    let lines = screen(&bytes);
+    let of_bar = |line: &String| line.contains("/30") || line.contains('\u{2588}');
+    assert!(!lines.iter().any(of_bar), "{lines:?}");
+    let error = lines.iter().find(|line| line.starts_with("error: ")).unwrap();
+    assert!(error.contains("tiny_fit.rs:"), "its place: {error}");
+    assert!(lines.iter().any(|line| line.contains("told to panic")), "{lines:?}");
+    assert!(bytes.ends_with('\n'), "the shell goes on on a line of its own: {bytes:?}");
+
+    let log = here.read("run/log.txt");
+    for line in ["a line before the training", "before the first step: ", "step 10: held-out "] {
+        assert!(log.contains(line), "`{line}` in {log}");
+    }
+    let metrics = here.read("run/metrics.jsonl");
+    let steps: Vec<u64> = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line.get("loss").is_some())
+        .map(|line| line["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, (1..=17).collect::<Vec<_>>());
+    let run: Value = serde_json::from_str(&here.read("run/run.json")).unwrap();
+    assert_eq!(run["status"], "failed");
+    // What was saved before is gone on from.
+    let again = ["--resume", "--run-dir", "run", "-o", "out.safetensors"];
+    let said = here.run(&[&again[..], &["-i", "panic_at=17"]].concat()).expect(1);
+    assert!(said.err.contains("told to panic"), "{}", said.err);
+}
+
+#[test]
+fn as_json_each_step_is_an_object_on_standard_error() {
+    let here = Place::new("tiny_fit");
+    let args = [&["--run-dir", "run", "--format", "json"], &TRAIN[..]].concat();
+    let said = here.run(&args).expect(0);
+    let mut steps = Vec::new();
+    for line in said.err.lines() {
+        let line: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let kind = line["type"].as_str().unwrap();
+        assert!(["line", "note", "step", "progress"].contains(&kind), "{line}");
+        if kind == "step" && line.get("loss").is_some() {
+            assert!(line["loss"].is_f64() && line["learning_rate"].is_f64(), "{line}");
+            assert!(line["grad_norm"].is_f64(), "{line}");
+            steps.push(line["step"].as_u64().unwrap());
+        }
+    }
+    assert_eq!(steps, (1..=30).collect::<Vec<_>>());
+    assert_eq!(said.json()["status"], "succeeded");
+}
