@@ -9,6 +9,7 @@ use super::memory;
 use super::objective::{Objective, Pass, Scores};
 use crate::error::{self, Error};
 use crate::job::Job;
+use crate::kernels::tape::without_gradients;
 
 /// The means over all rows of `held_out`, in their order. `None` when the run was asked to stop. Where memory is short,
 /// `micro` becomes smaller.
@@ -79,7 +80,8 @@ fn over<B: Send + 'static>(
                 batches.leave();
                 return Ok(None);
             }
-            match objective.evaluate(&part.batch, &Pass::evaluation(job.seed())) {
+            let pass = Pass::evaluation(job.seed());
+            match without_gradients(|| objective.evaluate(&part.batch, &pass)) {
                 Ok(more) => scores.add(more),
                 Err(error) if was_cancelled(&error, job) => {
                     batches.leave();

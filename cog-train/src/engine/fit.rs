@@ -20,6 +20,7 @@ use super::step::{self, Outcome, Parts};
 use super::{memory, probe, report};
 use crate::error::Error;
 use crate::job::{CHECKPOINTS, Job};
+use crate::kernels::tape::Buffers;
 
 /// What a training is made of, beside the loss.
 ///
@@ -139,6 +140,7 @@ pub fn fit<B: Send + 'static>(
     let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), plan.keep)?;
     let mut records = Records::new(state.step, train.has_lengths(), params.device());
     let mut batches: Option<Batches<B>> = None;
+    let mut buffers = buffers(params);
 
     loop {
         let last = state.step >= steps || state.stopped_early;
@@ -215,6 +217,7 @@ pub fn fit<B: Send + 'static>(
             clip: plan.clip,
             optimizer: &mut optimizer,
             ema: ema.as_mut(),
+            buffers: &mut buffers,
         };
         let done = match step::run(&mut parts, &mut state, &batch, rate, job) {
             Ok(Outcome::Done(done)) => done,
@@ -298,6 +301,11 @@ fn averages(plan: &Plan, params: &Params) -> Result<Option<Ema>, Error> {
     let mut ema = Ema::new(decay);
     ema.prepare(params)?;
     Ok(Some(ema))
+}
+
+/// Memory for the gradients of what is trained.
+pub(super) fn buffers(params: &Params) -> Buffers {
+    Buffers::new(params.trainable().map(|(_, param)| param.compute().as_tensor()))
 }
 
 /// Puts averages in the place of the weights, and back.

@@ -7,6 +7,7 @@ use candle_core::{DType, Tensor};
 
 use super::params::Params;
 use crate::error::Error;
+use crate::kernels::tape::Buffers;
 
 /// The sum of the gradients of the parameters that are trained, by name: `f32`, each of its parameter's shape, on its
 /// device.
@@ -48,6 +49,23 @@ impl Gradients {
             }
         }
         Ok(Self(gradients))
+    }
+
+    /// Adds what operations of [`nn`](crate::nn) have written into buffers of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    pub(super) fn gather(&mut self, params: &Params, buffers: &Buffers) -> Result<(), Error> {
+        for (name, param) in params.trainable() {
+            let Some(gradient) = buffers.get(param.compute()) else { continue };
+            let sum = match self.0.remove(name) {
+                Some(sum) => (sum + gradient)?,
+                None => gradient.clone(),
+            };
+            self.0.insert(name.to_owned(), sum);
+        }
+        Ok(())
     }
 
     /// Adds those of another micro-batch.

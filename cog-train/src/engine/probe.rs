@@ -8,6 +8,7 @@ use self::room::Room;
 use super::aside::aside;
 use super::data::{Batching, Loader, Position, Step, histogram};
 use super::evaluate;
+use super::fit::buffers;
 use super::memory::{self, Gauge, human};
 use super::objective::Objective;
 use super::optim::{Ema, Optimizer};
@@ -70,6 +71,7 @@ pub(super) fn tell<B: Send + 'static>(
     let (held, averages) = (4 * slots as u64, if ema.is_some() { 4 * trained } else { 0 });
     let snapshot = 4 * trained + averages + held;
     let mut state = State::new(plan, params.computes_in());
+    let mut buffers = buffers(params);
     let (mut time, mut done) = (Duration::ZERO, 0);
     // Before anything is computed: what the allocator keeps of a step would count as held.
     let gauge = Gauge::start(params.device());
@@ -91,8 +93,14 @@ pub(super) fn tell<B: Send + 'static>(
             Err(error) => return Err(error),
         };
         let start = Instant::now();
-        let mut parts =
-            Parts { params, objective, clip: plan.clip, optimizer, ema: ema.as_deref_mut() };
+        let mut parts = Parts {
+            params,
+            objective,
+            clip: plan.clip,
+            optimizer,
+            ema: ema.as_deref_mut(),
+            buffers: &mut buffers,
+        };
         match step::run(&mut parts, &mut state, &batch, 0.0, job)? {
             Outcome::Done(_) => (time, done) = (start.elapsed(), done + 1),
             Outcome::Cancelled => return Ok(Error::Cancelled),

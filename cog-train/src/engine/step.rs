@@ -11,6 +11,7 @@ use super::scale::Scale;
 use super::state::State;
 use crate::error::Error;
 use crate::job::Job;
+use crate::kernels::tape::{Buffers, collect};
 
 /// What a step works on.
 pub(super) struct Parts<'a, O> {
@@ -19,6 +20,8 @@ pub(super) struct Parts<'a, O> {
     pub(super) clip: Clip,
     pub(super) optimizer: &'a mut Optimizer,
     pub(super) ema: Option<&'a mut Ema>,
+    /// Memory for gradients, which stays from step to step.
+    pub(super) buffers: &'a mut Buffers,
 }
 
 /// What came of a step.
@@ -68,13 +71,13 @@ pub(super) fn run<B, O: Objective<B>>(
     let mut factor = None;
     let mut gradients: Option<Gradients> = None;
     let (mut sum, mut weight) = (0.0, 0.0);
+    parts.buffers.clear();
     for (number, part) in (0..).zip(&batch.parts) {
         if job.cancelled() {
             return Ok(Outcome::Cancelled);
         }
         let pass = Pass::training(job.seed(), state.step, number);
-        let done =
-            backward(parts.params, parts.objective, &part.batch, &pass, (state.scale, &mut factor));
+        let done = backward(parts, &part.batch, &pass, (state.scale, &mut factor));
         let added = done.and_then(|(part_sum, part_weight, part_gradients)| {
             match &mut gradients {
                 Some(gradients) => gradients.add(part_gradients)?,
@@ -91,7 +94,8 @@ pub(super) fn run<B, O: Objective<B>>(
             Err(error) => return Err(error),
         }
     }
-    let gradients = gradients.unwrap_or_default();
+    let mut gradients = gradients.unwrap_or_default();
+    gradients.gather(parts.params, parts.buffers)?;
 
     // The one division: by all targets of the step, and by what the loss was multiplied with.
     let divisor = weight * factor.unwrap_or(1.0);
@@ -124,22 +128,23 @@ pub(super) fn run<B, O: Objective<B>>(
     Ok(Outcome::Done(Stats { sum, weight, norm, skipped }))
 }
 
-/// Sum, weight and gradients of one micro-batch; the gradients are those of the sum times `factor`. The graph and its activations go when it returns.
-fn backward<B>(
-    params: &Params,
-    objective: &impl Objective<B>,
+/// Sum, weight and gradients of one micro-batch, but for those that go into buffers; the gradients are those of the sum
+/// times `factor`. The graph and its activations go when it returns.
+fn backward<B, O: Objective<B>>(
+    parts: &mut Parts<'_, O>,
     batch: &B,
     pass: &Pass,
     (scale, factor): (Scale, &mut Option<f64>),
 ) -> anyhow::Result<(f64, f64, Gradients)> {
-    let loss = objective.loss(batch, pass)?;
+    let loss = parts.objective.loss(batch, pass)?;
     // One for all parts of the step, so that their gradients add up.
     let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
-    let mut store = if scale.is_dynamic() {
-        pass.backward(&(loss.tensor() * factor).map_err(Error::from)?)?
+    let scaled = if scale.is_dynamic() {
+        (loss.tensor() * factor).map_err(Error::from)?
     } else {
-        pass.backward(loss.tensor())?
+        loss.tensor().clone()
     };
-    let gradients = Gradients::take(params, &mut store)?;
+    let mut store = collect(parts.buffers, || pass.backward(&scaled))?;
+    let gradients = Gradients::take(parts.params, &mut store)?;
     Ok((loss.value()?, loss.weight(), gradients))
 }

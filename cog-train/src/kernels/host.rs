@@ -108,11 +108,11 @@ pub(crate) fn tensor(numbers: Vec<f32>, shape: impl Into<Shape>) -> Result<Tenso
 
 /// Memory for `count` numbers that are all to be written before one is read. Setting it to zero first would take a
 /// tenth of a training step.
+#[expect(clippy::uninit_vec, reason = "that is what this function is for")]
 pub(crate) fn uninit(count: usize) -> Vec<f32> {
     let mut numbers = Vec::with_capacity(count);
     // SAFETY: 1. the capacity is there; 2. every bit pattern is an f32, and nothing is dropped; 3. the callers are
     // kernels of this crate that write each element before anything reads it, which their parity tests look at.
-    #[expect(clippy::uninit_vec, reason = "that is what this function is for")]
     unsafe {
         numbers.set_len(count);
     }

@@ -6,13 +6,20 @@
 mod activation;
 mod conv;
 mod dropout;
+mod embedding;
+mod linear;
+mod loss;
 mod norm;
 mod pool;
 
 pub use activation::{gelu, gelu_erf, relu, sigmoid, silu, swiglu, swiglu_packed, tanh};
 pub use conv::Conv2d;
 pub use dropout::dropout;
+pub use embedding::Embedding;
+pub use linear::{Linear, add};
+pub use loss::{cross_entropy, linear_cross_entropy};
 pub use norm::{LayerNorm, RmsNorm};
 pub use pool::{avg_pool2d, max_pool2d};
 
+pub use crate::kernels::cross_entropy::IGNORED;
 pub use crate::kernels::tape::{Node, Operand, recompute, trace};

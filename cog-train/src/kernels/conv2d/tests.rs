@@ -136,12 +136,16 @@ fn only_wanted_gradients_are_computed_and_they_are_the_same() {
     let operands = draw(&[9, 2, 6, 6], &[3, 2, 3, 3]).map(|o| o.to_dtype(DType::F32).unwrap());
     let [x, weight, bias] = operands.each_ref();
     let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let (_, [dx, dweight, dbias]) = parity::run([x, weight, bias], |all| fast(all, SAME));
-    let (_, [alone]) = parity::run([x], |[x]| fast([x, weight, bias], SAME));
+    let (_, [dx, dweight, dbias]) =
+        parity::run([x, weight, bias], candle_core::DType::F64, |all| fast(all, SAME));
+    let (_, [alone]) =
+        parity::run([x], candle_core::DType::F64, |[x]| fast([x, weight, bias], SAME));
     assert_eq!(numbers(&dx), numbers(&alone));
-    let (_, [alone]) = parity::run([weight], |[weight]| fast([x, weight, bias], SAME));
+    let (_, [alone]) =
+        parity::run([weight], candle_core::DType::F64, |[weight]| fast([x, weight, bias], SAME));
     assert_eq!(numbers(&dweight), numbers(&alone));
-    let (_, [alone]) = parity::run([bias], |[bias]| fast([x, weight, bias], SAME));
+    let (_, [alone]) =
+        parity::run([bias], candle_core::DType::F64, |[bias]| fast([x, weight, bias], SAME));
     assert_eq!(numbers(&dbias), numbers(&alone));
 }
 

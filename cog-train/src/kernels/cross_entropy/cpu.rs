@@ -8,11 +8,11 @@ use crate::kernels::host;
 use crate::kernels::simd::{self, simd};
 use crate::kernels::tape::Node;
 
-pub(super) fn forward(logits: &Node, targets: Vec<u32>) -> Result<Node, Error> {
+pub(super) fn forward(logits: &Node, targets: &[u32]) -> Result<Node, Error> {
     let classes = logits.dims()[1];
     let mut gradient = logits.handle().map(|_| host::uninit(logits.tensor().elem_count()));
     let losses: Vec<f64> = host::read([logits.tensor()], |[logits]| {
-        let rows = logits.par_chunks(classes.max(1)).zip(&targets);
+        let rows = logits.par_chunks(classes.max(1)).zip(targets);
         match &mut gradient {
             Some(gradient) => {
                 let rows = rows.zip(gradient.par_chunks_mut(classes.max(1)));

@@ -36,7 +36,7 @@ pub(crate) fn forward(logits: &Node, targets: &Tensor) -> Result<Node, Error> {
     let again = targets.clone();
     dispatch_wide(
         [logits],
-        move |[logits]| cpu::forward(&logits, targets),
+        move |[logits]| cpu::forward(&logits, &targets),
         move |[logits]| reference::forward(logits, &again),
     )
 }

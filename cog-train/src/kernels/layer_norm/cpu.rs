@@ -41,7 +41,9 @@ pub(super) fn forward([x, weight, bias]: [Node; 3], epsilon: f64) -> Result<Node
                 if !adds {
                     target.fill(0.0);
                 }
-                parts.chunks(2 * n).for_each(|part| sum::add_chunk(target, &part[at..at + n]));
+                for part in parts.chunks(2 * n) {
+                    sum::add_chunk(target, &part[at..at + n]);
+                }
             })?;
         }
         Ok(())
@@ -60,6 +62,7 @@ simd! {
     }
 
     /// `part` gathers the gradients of weight and bias of these rows.
+    #[expect(clippy::cast_precision_loss, reason = "a row has far fewer than 2^24 numbers")]
     fn back(x: &[f32], weight: &[f32], dy: &[f32], epsilon: f32, dx: &mut [f32], part: &mut [f32]) {
         let n = weight.len();
         let (dweight, dbias) = part.split_at_mut(n);
@@ -82,6 +85,7 @@ simd! {
 }
 
 /// The mean of a row and one over its standard deviation.
+#[expect(clippy::cast_precision_loss, reason = "a row has far fewer than 2^24 numbers")]
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {

@@ -84,7 +84,9 @@ pub(crate) fn column_sums(rows: &[f32], columns: usize, target: &mut [f32], adds
     if !adds {
         target.fill(0.0);
     }
-    parts.iter().for_each(|part| sum::add_chunk(target, part));
+    for part in &parts {
+        sum::add_chunk(target, part);
+    }
 }
 
 simd! {

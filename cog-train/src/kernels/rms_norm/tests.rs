@@ -98,8 +98,8 @@ fn what_is_not_finite_stays_in_its_row() {
 fn a_frozen_weight_changes_no_gradient_of_the_rows() {
     let (x, weight) = (parity::draw(&[40, 7], 0), parity::draw(&[7], 1));
     let [x, weight] = [x, weight].map(|tensor| tensor.to_dtype(candle_core::DType::F32).unwrap());
-    let (_, [dx, _]) = parity::run([&x, &weight], fast);
-    let (_, [frozen]) = parity::run([&x], |[x]| fast([x, &weight]));
+    let (_, [dx, _]) = parity::run([&x, &weight], candle_core::DType::F64, fast);
+    let (_, [frozen]) = parity::run([&x], candle_core::DType::F64, |[x]| fast([x, &weight]));
     assert_eq!(dx.to_vec2::<f32>().unwrap(), frozen.to_vec2::<f32>().unwrap());
 }
 

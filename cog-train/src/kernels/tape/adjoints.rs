@@ -44,7 +44,7 @@ impl Adjoints {
         let Some(id) = to else { return Ok(()) };
         let gradient = self.shaped(id, gradient)?;
         if let Some(buffer) = self.buffered(id) {
-            return buffer.give(gradient);
+            return buffer.give(&gradient);
         }
         self.waiting[id] = match std::mem::take(&mut self.waiting[id]) {
             Waiting::Nothing => Waiting::Own(gradient),

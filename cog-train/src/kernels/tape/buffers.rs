@@ -99,11 +99,11 @@ pub(super) fn place(parameter: TensorId) -> Option<Place> {
 
 impl Place {
     /// Adds a gradient whose storage nobody else has.
-    pub(super) fn give(self, gradient: Tensor) -> Result<(), Error> {
+    pub(super) fn give(self, gradient: &Tensor) -> Result<(), Error> {
         self.with(|buffer| {
             let gradient = match &buffer.tensor {
-                Some(sum) if buffer.filled => added(sum.clone(), &host::plain(&gradient)?)?,
-                _ => host::plain(&gradient)?,
+                Some(sum) if buffer.filled => added(sum.clone(), &host::plain(gradient)?)?,
+                _ => host::plain(gradient)?,
             };
             buffer.tensor = Some(gradient);
             buffer.filled = true;
@@ -119,7 +119,7 @@ impl Place {
                 self.write(|target, adds| crate::kernels::sum::add_or_copy(target, from, adds))
             })?;
         }
-        self.give(gradient.copy()?)
+        self.give(&gradient.copy()?)
     }
 
     /// Lets `work(target, adds)` add to the buffer's numbers, or write over them.

@@ -115,13 +115,13 @@ impl Tape {
         let wanted = tensor.track_op() && !buffers::gradients_are_off();
         let handle = wanted.then(|| {
             let mut record = self.record_mut();
-            match record.leaves.iter().find(|(known, _)| known.id() == tensor.id()) {
-                Some((_, id)) => *id,
-                None => {
-                    let id = record.node(tensor, Some(tensor.id()));
-                    record.leaves.push((tensor.clone(), id));
-                    id
-                }
+            if let Some((_, id)) = record.leaves.iter().find(|(known, _)| known.id() == tensor.id())
+            {
+                *id
+            } else {
+                let id = record.node(tensor, Some(tensor.id()));
+                record.leaves.push((tensor.clone(), id));
+                id
             }
         });
         Node { tensor: tensor.detach(), tape: self.clone(), handle }

@@ -48,7 +48,7 @@ fn gradients_are_candles() {
     for count in [1, 2, 3, 4, 9, 10, 11] {
         let x = var(&[0.5, -1.5, 2.0]);
         let mut factors: Vec<Var> =
-            (0..count - 1).map(|at| var(&[0.1 * at as f32, 0.7, -0.3])).collect();
+            (0..count - 1).map(|at: u8| var(&[0.1 * f32::from(at), 0.7, -0.3])).collect();
         if let Some(first) = factors.first().cloned() {
             factors.push(first);
         }
