@@ -13,8 +13,10 @@ the number of threads.
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -52,14 +54,27 @@ def environment(threads, folder, extra=None):
     }
 
 
+def busy_seconds():
+    """Processor time of the whole machine, taken or stolen from it."""
+    with open("/proc/stat") as f:
+        user, nice, system, _idle, _wait, irq, softirq, steal = map(int, f.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def record(command, env):
-    """Runs a command to its end and reads its last line."""
-    load = os.getloadavg()[0]
+    """Runs a command to its end and reads its last line. `others` is how many cores other work kept busy meanwhile."""
+    start, busy, own = time.monotonic(), busy_seconds(), own_seconds()
     done = subprocess.run([str(c) for c in command], env=env, capture_output=True, text=True)
+    others = (busy_seconds() - busy - (own_seconds() - own)) / (time.monotonic() - start)
     try:
         if done.returncode != 0:
             raise ValueError
-        return {**json.loads(done.stdout.splitlines()[-1]), "load": load}
+        return {**json.loads(done.stdout.splitlines()[-1]), "others": round(max(others, 0.0), 3)}
     except (ValueError, IndexError):
         words = " ".join(str(c) for c in command)
         raise Failed(f"`{words}` ended with {done.returncode}\n{done.stderr[-2000:]}") from None
@@ -80,7 +95,6 @@ def machine(python):
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
         "commit": said("git", "describe", "--always", "--dirty"),
         "rustc": said("rustc", "--version"),
         "torch": said(python, "-c", "import torch; print(torch.__version__)"),
@@ -88,5 +102,11 @@ def machine(python):
 
 
 def warn_if_busy():
-    if (load := os.getloadavg()[0]) > 0.5:
-        print(f"other work loads this machine ({load:.1f} processes): figures will not hold", file=sys.stderr)
+    busy = busy_seconds()
+    time.sleep(1)
+    if (cores := busy_seconds() - busy) > 0.1:
+        print(
+            f"other work keeps {cores:.1f} cores of this machine busy: the figures will not hold, and PyTorch's least"
+            " of all, for its threads wait for each other without sleeping",
+            file=sys.stderr,
+        )

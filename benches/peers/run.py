@@ -18,7 +18,7 @@ import sys
 import process
 from jobs import RATES, WARM
 from process import HERE, TARGET, Failed
-from table import RIVALS, table
+from table import RIVALS, spread, table
 
 # Heap pages go back to the kernel by default, and every step faults them in again.
 KEPT_PAGES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "67108864"}
@@ -79,7 +79,7 @@ def main():
     make_data(args.python, args.data)
     binary = None if args.torch_only else args.binary or process.build()
     process.warn_if_busy()
-    failures = 0
+    failures, others = 0, []
     out = open(args.out, "a")
 
     def keep(kind, **record):
@@ -90,14 +90,14 @@ def main():
     keep("machine", time=now, threads=args.threads, steps=args.steps, **host)
     print(f"{host['cpu']}, {host['cores']} cores; commit {host['commit']}; {host['rustc']}; torch {host['torch']}")
 
-    peaks = {"torch": [args.python, HERE / "peak.py", args.threads]} if not args.ours_only else {}
+    peaks = {"torch's products": [args.python, HERE / "peak.py", args.threads]} if not args.ours_only else {}
     if binary:
-        peaks["ours"] = [binary, "peak"]
+        peaks["our products"] = [binary, "peak"]
     gflops = {}
     for job in args.jobs:
         runs = {}
         for at in range(args.rounds):
-            work = [(f"{impl} peak", command, None) for impl, command in peaks.items()]
+            work = [(name, command, None) for name, command in peaks.items()]
             work += [(m, [*first, job, args.steps, *rest], extra) for m, first, rest, extra in modes(args, binary)]
             for name, command, extra in work:
                 print(f"{job}, round {at + 1} of {args.rounds}: {name}", file=sys.stderr)
@@ -107,15 +107,19 @@ def main():
                     print(failed, file=sys.stderr)
                     failures += 1
                     continue
-                if name.endswith(" peak"):
-                    keep("peak", impl=name.split()[0], round=at, **record)
+                others.append(record["others"])
+                if name in peaks:
+                    keep("peak", impl=name, round=at, **record)
                     gflops[name] = max(gflops.get(name, 0.0), record["gflops"])
                 else:
                     keep("run", round=at, **{**record, "impl": name})
                     runs.setdefault(name, {})[at] = record
-        print(f"\n{table(job, runs, max(gflops.values(), default=None))}", flush=True)
-    best = "; ".join(f"{name} {value:.0f} GFLOP/s" for name, value in gflops.items())
-    print(f"\n{args.threads} threads, {args.rounds} rounds of {args.steps} steps. Matrix products, best of all rounds: {best}.")
+        if runs:
+            print(f"\n{table(job, runs, max(gflops.values(), default=None))}", flush=True)
+    if others:
+        print(f"\n{args.threads} threads, {args.rounds} rounds of {args.steps} steps, in turn.", end=" ")
+        print(f"The best of all rounds: {', '.join(f'{k} {v:.0f} GFLOP/s' for k, v in gflops.items())}.")
+        print(f"Cores that other work kept busy during a run: {spread(others)}.")
     print(f"Every record: {args.out}", file=sys.stderr)
     sys.exit(1 if failures else 0)
 
