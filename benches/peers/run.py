@@ -93,9 +93,8 @@ def main():
     peaks = {"torch's products": [args.python, HERE / "peak.py", args.threads]} if not args.ours_only else {}
     if binary:
         peaks["our products"] = [binary, "peak"]
-    gflops = {}
+    gflops, runs = {}, {job: {} for job in args.jobs}
     for job in args.jobs:
-        runs = {}
         for at in range(args.rounds):
             work = [(name, command, None) for name, command in peaks.items()]
             work += [(m, [*first, job, args.steps, *rest], extra) for m, first, rest, extra in modes(args, binary)]
@@ -113,9 +112,10 @@ def main():
                     gflops[name] = max(gflops.get(name, 0.0), record["gflops"])
                 else:
                     keep("run", round=at, **{**record, "impl": name})
-                    runs.setdefault(name, {})[at] = record
-        if runs:
-            print(f"\n{table(job, runs, max(gflops.values(), default=None))}", flush=True)
+                    runs[job].setdefault(name, {})[at] = record
+    # Not before all rounds of all jobs, for the peak is the best of them.
+    for job in filter(runs.get, args.jobs):
+        print(f"\n{table(job, runs[job], max(gflops.values(), default=None))}")
     if others:
         print(f"\n{args.threads} threads, {args.rounds} rounds of {args.steps} steps, in turn.", end=" ")
         print(f"The best of all rounds: {', '.join(f'{k} {v:.0f} GFLOP/s' for k, v in gflops.items())}.")
