@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod adamw;
+pub(crate) mod attention;
 pub(crate) mod conv2d;
 pub(crate) mod cross_entropy;
 pub(crate) mod device_memory;
@@ -20,6 +21,7 @@ pub(crate) mod parity;
 pub(crate) mod pool2d;
 pub(crate) mod reference;
 pub(crate) mod rms_norm;
+pub(crate) mod rope;
 pub(crate) mod scratch;
 pub(crate) mod sgd;
 pub(crate) mod simd;

@@ -4,6 +4,7 @@
 //! in one trace trains at the speed of the kernels; a block among plain candle operations works as any other of them.
 
 mod activation;
+mod attention;
 mod conv;
 mod dropout;
 mod embedding;
@@ -11,8 +12,10 @@ mod linear;
 mod loss;
 mod norm;
 mod pool;
+mod rope;
 
 pub use activation::{gelu, gelu_erf, relu, sigmoid, silu, swiglu, swiglu_packed, tanh};
+pub use attention::{attention, attention_packed};
 pub use conv::Conv2d;
 pub use dropout::dropout;
 pub use embedding::Embedding;
@@ -20,6 +23,8 @@ pub use linear::{Linear, add};
 pub use loss::{cross_entropy, linear_cross_entropy};
 pub use norm::{LayerNorm, RmsNorm};
 pub use pool::{avg_pool2d, max_pool2d};
+pub use rope::Rope;
 
+pub use crate::kernels::attention::Mask;
 pub use crate::kernels::cross_entropy::IGNORED;
 pub use crate::kernels::tape::{Node, Operand, recompute, trace};

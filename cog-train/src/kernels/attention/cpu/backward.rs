@@ -1,0 +1,307 @@
+//! The gradients. The scores are computed again, block by block.
+//!
+//! The gradient of a query is a sum over keys, those of a key and a value are sums over queries. Either a task has a
+//! head of keys to itself and computes all three, or, where there are too few such heads to keep the threads busy, one
+//! set of tasks sums over queries and another over keys, and the scores are computed twice. Both add the same numbers in
+//! the same order, so that the choice, which depends on the number of threads, changes no bit.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::super::Geometry;
+use super::super::mask::Sight;
+use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, turn};
+use super::forward::parts;
+use super::piece::{Piece, split_columns};
+use super::product::{Left, NOWHERE, multiply};
+use crate::kernels::scratch::scratch;
+
+/// Where the gradients of queries, keys and values go.
+pub(super) enum Targets<'a> {
+    /// To three places of their operands' shapes.
+    Apart([&'a mut [f32]; 3]),
+    /// To one, as the packed operand.
+    Packed(&'a mut [f32]),
+}
+
+/// A block of queries of one head.
+struct Unit<'a> {
+    head: usize,
+    queries: Range<usize>,
+    /// If it is wanted.
+    dq: Option<Piece<'a>>,
+}
+
+/// What one thread takes at once: blocks of queries that look at keys of one head.
+struct Task<'a> {
+    row: usize,
+    kv_head: usize,
+    units: Vec<Unit<'a>>,
+    keys: Range<usize>,
+    /// If they are wanted.
+    dkv: Option<[Piece<'a>; 2]>,
+}
+
+/// What the tasks read.
+struct Inputs<'a> {
+    geometry: &'a Geometry,
+    sight: &'a Sight,
+    qkv: [Heads<'a>; 3],
+    y: Heads<'a>,
+    dy: Heads<'a>,
+    lse: &'a [f32],
+}
+
+/// Writes the gradients. `y` is the result and `dy` its gradient, both `[B, T, H, hd]`.
+pub(super) fn run(
+    geometry: &Geometry,
+    sight: &Sight,
+    qkv: [Heads<'_>; 3],
+    results: [&[f32]; 2],
+    lse: &[f32],
+    mut targets: Targets<'_>,
+) {
+    if geometry.is_empty() {
+        return targets.clear();
+    }
+    let Geometry { queries, heads, width, .. } = *geometry;
+    let [y, dy] = results.map(|numbers| Heads::new(numbers, heads * width, queries, width));
+    let inputs = Inputs { geometry, sight, qkv, y, dy, lse };
+    let run = |tasks: Vec<Task<'_>>| {
+        tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(&inputs));
+    };
+    if heads_suffice(geometry) {
+        run(whole(geometry, &mut targets));
+    } else {
+        run(over_queries(geometry, &mut targets));
+        run(over_keys(geometry, &mut targets));
+    }
+}
+
+/// Whether heads alone keep the threads busy: five products for each pair of blocks, the last threads idle at the end,
+/// against seven.
+fn heads_suffice(geometry: &Geometry) -> bool {
+    let (heads, threads) = (geometry.batch * geometry.kv_heads, rayon::current_num_threads());
+    5 * heads.next_multiple_of(threads) <= 7 * heads
+}
+
+/// One task for each head of keys.
+fn whole<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>> {
+    let tasks = targets.heads(geometry).into_iter().map(|Head { row, kv_head, dq, dkv }| Task {
+        row,
+        kv_head,
+        units: dq.into_iter().flat_map(|(head, dq)| units(geometry, head, dq)).collect(),
+        keys: 0..geometry.keys,
+        dkv: Some(dkv),
+    });
+    tasks.collect()
+}
+
+/// Tasks for the gradients of keys and values.
+fn over_queries<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>> {
+    let task = |Head { row, kv_head, dq, dkv: [dk, dv] }: Head<'a>| {
+        let of_all: Vec<usize> = dq.into_iter().map(|(head, _)| head).collect();
+        let pieces = dk.split_rows(KEYS).zip(dv.split_rows(KEYS));
+        let starts = (0..geometry.keys).step_by(KEYS);
+        starts.zip(pieces).map(move |(from, (dk, dv))| {
+            let ranges =
+                || (0..geometry.queries).step_by(QUERIES).map(|from| block(geometry, from));
+            let unit = |head| ranges().map(move |queries| Unit { head, queries, dq: None });
+            Task {
+                row,
+                kv_head,
+                units: of_all.iter().copied().flat_map(unit).collect(),
+                keys: from..geometry.keys.min(from + KEYS),
+                dkv: Some([dk, dv]),
+            }
+        })
+    };
+    targets.heads(geometry).into_iter().flat_map(task).collect()
+}
+
+/// Tasks for the gradients of queries.
+fn over_keys<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>> {
+    let parts = parts(geometry);
+    let mut tasks = Vec::new();
+    for Head { row, kv_head, dq, .. } in targets.heads(geometry) {
+        let first = tasks.len();
+        let empty = |_| Task { row, kv_head, units: Vec::new(), keys: 0..geometry.keys, dkv: None };
+        tasks.extend((0..parts).map(empty));
+        let units = dq.into_iter().flat_map(|(head, dq)| units(geometry, head, dq));
+        for (at, unit) in units.enumerate() {
+            tasks[first + at % parts].units.push(unit);
+        }
+    }
+    tasks
+}
+
+fn units<'a>(
+    geometry: &Geometry,
+    head: usize,
+    dq: Piece<'a>,
+) -> impl Iterator<Item = Unit<'a>> + use<'a> {
+    let geometry = *geometry;
+    (0..).step_by(QUERIES).zip(dq.split_rows(QUERIES)).map(move |(from, dq)| Unit {
+        head,
+        queries: block(&geometry, from),
+        dq: Some(dq),
+    })
+}
+
+fn block(geometry: &Geometry, from: usize) -> Range<usize> {
+    from..geometry.queries.min(from + QUERIES)
+}
+
+/// The targets at one head of keys.
+struct Head<'a> {
+    row: usize,
+    kv_head: usize,
+    /// By head of queries.
+    dq: Vec<(usize, Piece<'a>)>,
+    dkv: [Piece<'a>; 2],
+}
+
+impl Targets<'_> {
+    fn clear(self) {
+        match self {
+            Self::Apart(all) => all.into_iter().for_each(|target| target.fill(0.0)),
+            Self::Packed(target) => target.fill(0.0),
+        }
+    }
+
+    fn heads(&mut self, geometry: &Geometry) -> Vec<Head<'_>> {
+        let Geometry { batch, queries, keys, heads, kv_heads, width } = *geometry;
+        let (of_q, of_kv) = (heads * width, kv_heads * width);
+        let rows: Vec<Vec<Piece<'_>>> = match self {
+            Self::Apart([q, k, v]) => {
+                let kv = k.chunks_mut(keys * of_kv).zip(v.chunks_mut(keys * of_kv));
+                let all = q.chunks_mut(queries * of_q).zip(kv).map(|(q, (k, v))| {
+                    let parts = [(q, of_q), (k, of_kv), (v, of_kv)];
+                    parts
+                        .into_iter()
+                        .flat_map(|(part, row)| split_columns(part, row, width))
+                        .collect()
+                });
+                all.collect()
+            }
+            Self::Packed(x) => {
+                let row = of_q + 2 * of_kv;
+                x.chunks_mut(queries * row).map(|x| split_columns(x, row, width)).collect()
+            }
+        };
+        let mut found = Vec::with_capacity(batch * kv_heads);
+        for (row, mut pieces) in rows.into_iter().enumerate() {
+            let values = pieces.split_off(heads + kv_heads);
+            let keys = pieces.split_off(heads);
+            let mut queries = pieces.into_iter().enumerate();
+            for (kv_head, dkv) in keys.into_iter().zip(values).enumerate() {
+                let dq = queries.by_ref().take(geometry.group()).collect();
+                found.push(Head { row, kv_head, dq, dkv: dkv.into() });
+            }
+        }
+        found
+    }
+}
+
+/// What a task needs for keys and values and their gradients, for queries and gradients of the result as rows and as
+/// columns, for the gradients of the queries, and for scores and their gradients.
+pub(super) fn room(geometry: &Geometry, keys: usize, sums: bool) -> [usize; 11] {
+    let columns = columns(geometry.width);
+    let (all, block, square) = (keys * columns, QUERIES * columns, KEYS * QUERIES);
+    let sums = if sums { all } else { 0 };
+    [all, all, sums, sums, block, block, block, block, block, square, square]
+}
+
+impl Task<'_> {
+    #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
+    fn run(self, inputs: &Inputs<'_>) {
+        let Self { row, kv_head, units, keys: range, dkv } = self;
+        let Inputs { geometry, sight, qkv: [q, k, v], dy, .. } = inputs;
+        let (columns, scale) = (columns(geometry.width), geometry.scale() as f32);
+        let room = room(geometry, range.len(), dkv.is_some());
+        scratch(
+            room,
+            |[keys, values, dk, dv, rows, drows, turned, dturned, dq, scores, slopes]| {
+                k.copy(row, kv_head, range.clone(), keys);
+                v.copy(row, kv_head, range.clone(), values);
+                dk.fill(0.0);
+                dv.fill(0.0);
+                for Unit { head, queries, dq: target } in units {
+                    let mut ranges = blocks(geometry, sight, row, &queries, &range).peekable();
+                    if ranges.peek().is_some() {
+                        q.copy(row, head, queries.clone(), rows);
+                        turn(rows, scale, turned);
+                        dy.copy(row, head, queries.clone(), drows);
+                        turn(drows, 1.0, dturned);
+                    }
+                    let [lse, along] = inputs.of_queries(row, head, &queries);
+                    dq.fill(0.0);
+                    for found in ranges {
+                        let part = (found.start - range.start) * columns
+                            ..(found.end - range.start) * columns;
+                        let (scores, slopes) = (
+                            &mut scores[..found.len() * QUERIES],
+                            &mut slopes[..found.len() * QUERIES],
+                        );
+                        let both = [&keys[part.clone()], &*turned];
+                        let diagonal =
+                            score(geometry, sight, row, [&queries, &found], both, scores);
+                        let left = Left::Rows {
+                            numbers: &values[part.clone()],
+                            stride: columns,
+                            diagonal: NOWHERE,
+                        };
+                        multiply(slopes, left, dturned, QUERIES, false);
+                        slope(scores, slopes, &lse, &along, scale);
+                        let of_block = queries.len() * columns;
+                        if dkv.is_some() {
+                            for (target, numbers, right) in
+                                [(&mut *dv, &*scores, &*drows), (&mut *dk, &*slopes, &*rows)]
+                            {
+                                let left = Left::Rows { numbers, stride: QUERIES, diagonal };
+                                multiply(
+                                    &mut target[part.clone()],
+                                    left,
+                                    &right[..of_block],
+                                    columns,
+                                    true,
+                                );
+                            }
+                        }
+                        if target.is_some() {
+                            let left = Left::Columns { numbers: slopes, stride: QUERIES, diagonal };
+                            multiply(&mut dq[..of_block], left, &keys[part], columns, true);
+                        }
+                    }
+                    if let Some(target) = target {
+                        write(target, dq, columns);
+                    }
+                }
+                if let Some([of_k, of_v]) = dkv {
+                    write(of_k, dk, columns);
+                    write(of_v, dv, columns);
+                }
+            },
+        );
+    }
+}
+
+impl Inputs<'_> {
+    /// The logarithm of the softmax's denominator, and the product of the result and its gradient, of each query.
+    fn of_queries(&self, row: usize, head: usize, queries: &Range<usize>) -> [Each; 2] {
+        let from = (row * self.geometry.heads + head) * self.geometry.queries;
+        let [mut lse, mut along] = [[0.0; QUERIES]; 2];
+        for (at, query) in queries.clone().enumerate() {
+            lse[at] = self.lse[from + query];
+            along[at] = dot(self.y.at(row, query, head), self.dy.at(row, query, head));
+        }
+        [lse, along]
+    }
+}
+
+fn write(mut target: Piece<'_>, numbers: &[f32], columns: usize) {
+    for (target, numbers) in target.rows().zip(numbers.chunks_exact(columns)) {
+        target.copy_from_slice(&numbers[..target.len()]);
+    }
+}

@@ -1,0 +1,189 @@
+//! What the passes share: where heads lie in memory, blocks of them, and the scores of a block.
+
+use std::ops::Range;
+
+use super::super::Geometry;
+use super::super::mask::{Sight, ends};
+use super::product::{COLUMNS, Left, NOWHERE, multiply};
+use crate::kernels::simd::{self, simd};
+
+/// Queries of a block. All products with scores have so many columns or rows, the last block's too.
+pub(super) const QUERIES: usize = 64;
+
+/// Keys of a block: scores of 32 KiB, which a core's nearest cache holds.
+pub(super) const KEYS: usize = 128;
+
+/// One number for each query of a block.
+pub(super) type Each = [f32; QUERIES];
+
+/// Heads of queries, keys or values: rows of one head are `row` numbers apart.
+#[derive(Clone, Copy)]
+pub(super) struct Heads<'a> {
+    numbers: &'a [f32],
+    row: usize,
+    /// Of each row of the batch.
+    positions: usize,
+    width: usize,
+}
+
+impl<'a> Heads<'a> {
+    pub(super) fn new(numbers: &'a [f32], row: usize, positions: usize, width: usize) -> Self {
+        Self { numbers, row, positions, width }
+    }
+
+    /// One query, key or value.
+    pub(super) fn at(&self, row: usize, position: usize, head: usize) -> &'a [f32] {
+        let from = (row * self.positions + position) * self.row + head * self.width;
+        &self.numbers[from..from + self.width]
+    }
+
+    /// Copies positions of one head to the rows of `target`, which are wider if the [columns](columns) are, and sets the
+    /// rest to zero.
+    pub(super) fn copy(
+        &self,
+        row: usize,
+        head: usize,
+        positions: Range<usize>,
+        target: &mut [f32],
+    ) {
+        let columns = columns(self.width);
+        let (rows, rest) = target.split_at_mut(positions.len() * columns);
+        for (position, target) in positions.zip(rows.chunks_exact_mut(columns)) {
+            target[..self.width].copy_from_slice(self.at(row, position, head));
+            target[self.width..].fill(0.0);
+        }
+        rest.fill(0.0);
+    }
+}
+
+/// The columns of a head in products.
+pub(super) fn columns(width: usize) -> usize {
+    width.next_multiple_of(COLUMNS)
+}
+
+/// The blocks of keys among `keys`, from a multiple of [`KEYS`], that a block of queries may see.
+pub(super) fn blocks<'a>(
+    geometry: &'a Geometry,
+    sight: &'a Sight,
+    row: usize,
+    queries: &'a Range<usize>,
+    keys: &Range<usize>,
+) -> impl Iterator<Item = Range<usize>> + 'a {
+    let end = keys.end.min(sight.reach(geometry, row, queries));
+    (keys.start..end)
+        .step_by(KEYS)
+        .map(move |from| from..end.min(from + KEYS))
+        .filter(move |keys| sight.meets(geometry, row, queries, keys))
+}
+
+/// The scores of a block, with minus infinity for what is hidden. `turned` are the queries as columns, times the scale.
+/// Returns the diagonal for products with what comes of the scores.
+pub(super) fn score(
+    geometry: &Geometry,
+    sight: &Sight,
+    row: usize,
+    [queries, keys]: [&Range<usize>; 2],
+    [k, turned]: [&[f32]; 2],
+    scores: &mut [f32],
+) -> isize {
+    let stride = columns(geometry.width);
+    let left = Left::Rows { numbers: k, stride, diagonal: NOWHERE };
+    multiply(scores, left, turned, QUERIES, false);
+    let diagonal = sight.diagonal(geometry, queries, keys);
+    if let Some(diagonal) = diagonal {
+        for (key, scores) in (0isize..).zip(scores.chunks_exact_mut(QUERIES)) {
+            let before = usize::try_from(key - diagonal).unwrap_or(0).min(QUERIES);
+            scores[..before].fill(f32::NEG_INFINITY);
+        }
+    }
+    if let Some((queries, keys)) = sight.ids(geometry, row, queries, keys) {
+        let ([first, last], [least, most]) = (ends(queries), ends(keys));
+        if first != last || least != most || first != least {
+            for (key, scores) in keys.iter().zip(scores.chunks_exact_mut(QUERIES)) {
+                hide_others(scores, queries, *key);
+            }
+        }
+    }
+    diagonal.unwrap_or(NOWHERE)
+}
+
+simd! {
+    /// Columns of `target` from rows, times `scale`.
+    pub(super) fn turn(rows: &[f32], scale: f32, target: &mut [f32]) {
+        let columns = rows.len() / QUERIES;
+        for (column, target) in target.chunks_exact_mut(QUERIES).enumerate() {
+            for (row, target) in target.iter_mut().enumerate() {
+                *target = rows[row * columns + column] * scale;
+            }
+        }
+    }
+
+    fn hide_others(scores: &mut [f32], ids: &[u32], id: u32) {
+        for (score, other) in scores.iter_mut().zip(ids) {
+            *score = if *other == id { *score } else { f32::NEG_INFINITY };
+        }
+    }
+
+    /// Scores to powers of e by the greatest score so far, `most`. `sum` gathers the powers; what was gathered under the
+    /// greatest score before is to be multiplied with `rescale`.
+    pub(super) fn soften(
+        scores: &mut [f32],
+        most: &mut Each,
+        sum: &mut Each,
+        rescale: &mut Each,
+    ) {
+        let mut greatest = *most;
+        for scores in scores.chunks_exact(QUERIES) {
+            for at in 0..QUERIES {
+                // A score that is NaN is passed over here and spoils the sum below.
+                greatest[at] = if scores[at] > greatest[at] { scores[at] } else { greatest[at] };
+            }
+        }
+        let (mut from, mut added) = ([0.0; QUERIES], [0.0; QUERIES]);
+        for at in 0..QUERIES {
+            // As long as nothing is seen, the difference of two infinities is none.
+            from[at] = if greatest[at] > f32::NEG_INFINITY { greatest[at] } else { 0.0 };
+            rescale[at] = simd::exp(most[at] - from[at]);
+        }
+        for scores in scores.chunks_exact_mut(QUERIES) {
+            for at in 0..QUERIES {
+                scores[at] = simd::exp(scores[at] - from[at]);
+                added[at] += scores[at];
+            }
+        }
+        for at in 0..QUERIES {
+            sum[at] = sum[at].mul_add(rescale[at], added[at]);
+        }
+        *most = greatest;
+    }
+
+    /// Scores to the softmax's results, and `slopes`, their gradients, to those of the products of queries and keys.
+    pub(super) fn slope(
+        scores: &mut [f32],
+        slopes: &mut [f32],
+        lse: &Each,
+        along: &Each,
+        scale: f32,
+    ) {
+        let pairs = scores.chunks_exact_mut(QUERIES).zip(slopes.chunks_exact_mut(QUERIES));
+        for (scores, slopes) in pairs {
+            for at in 0..QUERIES {
+                scores[at] = simd::exp(scores[at] - lse[at]);
+                slopes[at] = scores[at] * (slopes[at] - along[at]) * scale;
+            }
+        }
+    }
+
+    /// Multiplies rows.
+    pub(super) fn rescale(rows: &mut [f32], columns: usize, by: &Each) {
+        for (row, by) in rows.chunks_exact_mut(columns).zip(by) {
+            for number in row {
+                *number *= *by;
+            }
+        }
+    }
+
+    pub(super) fn dot(one: &[f32], other: &[f32]) -> f32 {
+        simd::dot(one, other)
+    }
+}

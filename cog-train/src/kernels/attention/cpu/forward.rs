@@ -1,0 +1,132 @@
+//! The result, one block of queries after the other: the softmax's greatest score and sum are kept up to date while the
+//! blocks of keys go by.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::super::Geometry;
+use super::super::mask::Sight;
+use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, rescale, score, soften, turn};
+use super::piece::{Piece, split_columns};
+use super::product::{Left, multiply};
+use crate::kernels::scratch::scratch;
+
+/// A block of queries of one head.
+struct Unit<'a> {
+    head: usize,
+    queries: Range<usize>,
+    y: Piece<'a>,
+    lse: &'a mut [f32],
+}
+
+/// What one thread takes at once: blocks of queries that look at the same keys.
+struct Task<'a> {
+    row: usize,
+    kv_head: usize,
+    units: Vec<Unit<'a>>,
+}
+
+/// Writes the result, `[B, T, H, hd]`, and the logarithm of the softmax's denominator, `[B, H, T]`.
+pub(super) fn run(
+    geometry: &Geometry,
+    sight: &Sight,
+    qkv: [Heads<'_>; 3],
+    y: &mut [f32],
+    lse: &mut [f32],
+) {
+    if geometry.is_empty() {
+        y.fill(0.0);
+        return;
+    }
+    let tasks = tasks(geometry, y, lse);
+    tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(geometry, sight, qkv));
+}
+
+/// Every block of queries. How they are shared out matters to the time and not to the result.
+fn tasks<'a>(geometry: &Geometry, y: &'a mut [f32], lse: &'a mut [f32]) -> Vec<Task<'a>> {
+    let Geometry { batch, queries, heads, width, .. } = *geometry;
+    let parts = parts(geometry);
+    let mut tasks = Vec::new();
+    let rows = y.chunks_mut(queries * heads * width).zip(lse.chunks_mut(heads * queries));
+    for (row, (y, lse)) in (0..batch).zip(rows) {
+        let mut heads =
+            (0..heads).zip(split_columns(y, heads * width, width)).zip(lse.chunks_mut(queries));
+        for kv_head in 0..geometry.kv_heads {
+            let first = tasks.len();
+            tasks.extend((0..parts).map(|_| Task { row, kv_head, units: Vec::new() }));
+            let units = heads.by_ref().take(geometry.group()).flat_map(|((head, y), lse)| {
+                let blocks = y.split_rows(QUERIES).zip(lse.chunks_mut(QUERIES));
+                (0..).step_by(QUERIES).zip(blocks).map(move |(from, (y, lse))| {
+                    let queries = from..from + lse.len();
+                    Unit { head, queries, y, lse }
+                })
+            });
+            for (at, unit) in units.enumerate() {
+                tasks[first + at % parts].units.push(unit);
+            }
+        }
+    }
+    tasks
+}
+
+/// Tasks that the blocks of queries at one head of keys are dealt out to, so that there are some for each thread.
+pub(super) fn parts(geometry: &Geometry) -> usize {
+    let blocks = geometry.group() * geometry.queries.div_ceil(QUERIES);
+    let wanted = 4 * rayon::current_num_threads();
+    wanted.div_ceil(geometry.batch * geometry.kv_heads).min(blocks)
+}
+
+/// What a task needs for keys and values, for queries as rows and as columns, for sums and for scores.
+pub(super) fn room(geometry: &Geometry) -> [usize; 6] {
+    let columns = columns(geometry.width);
+    let (all, block) = (geometry.keys * columns, QUERIES * columns);
+    [all, all, block, block, block, KEYS * QUERIES]
+}
+
+impl Task<'_> {
+    #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
+    fn run(self, geometry: &Geometry, sight: &Sight, [q, k, v]: [Heads<'_>; 3]) {
+        let Self { row, kv_head, units } = self;
+        let columns = columns(geometry.width);
+        scratch(room(geometry), |[keys, values, rows, turned, sums, scores]| {
+            k.copy(row, kv_head, 0..geometry.keys, keys);
+            v.copy(row, kv_head, 0..geometry.keys, values);
+            for Unit { head, queries, mut y, lse } in units {
+                q.copy(row, head, queries.clone(), rows);
+                turn(rows, geometry.scale() as f32, turned);
+                sums.fill(0.0);
+                let (mut most, mut sum) = ([f32::NEG_INFINITY; QUERIES], [0.0; QUERIES]);
+                let mut factor: Each = [0.0; QUERIES];
+                for range in blocks(geometry, sight, row, &queries, &(0..geometry.keys)) {
+                    let part = range.start * columns..range.end * columns;
+                    let scores = &mut scores[..range.len() * QUERIES];
+                    let both = [&keys[part.clone()], &*turned];
+                    let diagonal = score(geometry, sight, row, [&queries, &range], both, scores);
+                    soften(scores, &mut most, &mut sum, &mut factor);
+                    rescale(sums, columns, &factor);
+                    let left = Left::Columns { numbers: scores, stride: QUERIES, diagonal };
+                    let target = &mut sums[..queries.len() * columns];
+                    multiply(target, left, &values[part], columns, true);
+                }
+                for (at, (y, sums)) in y.rows().zip(sums.chunks_exact(columns)).enumerate() {
+                    lse[at] = finish(y, sums, most[at], sum[at]);
+                }
+            }
+        });
+    }
+}
+
+/// Divides a row by the softmax's denominator, of which it returns the logarithm.
+fn finish(y: &mut [f32], sums: &[f32], most: f32, sum: f32) -> f32 {
+    if sum == 0.0 {
+        // Nothing was seen. The power of e of anything less infinity is zero.
+        y.fill(0.0);
+        return f32::INFINITY;
+    }
+    let factor = 1.0 / sum;
+    for (y, sum) in y.iter_mut().zip(sums) {
+        *y = sum * factor;
+    }
+    most + sum.ln()
+}

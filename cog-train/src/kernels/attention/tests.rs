@@ -1,0 +1,367 @@
+use candle_core::{DType, Device, Var};
+
+use super::super::parity;
+use super::*;
+use crate::kernels::tape::trace;
+
+fn fast([q, k, v]: [&Tensor; 3], mask: &Mask) -> Result<Tensor, Error> {
+    trace([q, k, v], |[q, k, v]| forward(&q, &k, &v, mask))
+}
+
+fn fast_packed(qkv: &Tensor, heads: [usize; 2], mask: &Mask) -> Result<Tensor, Error> {
+    trace([qkv], |[qkv]| packed(&qkv, heads[0], heads[1], mask))
+}
+
+fn plain(operands: [&Tensor; 3], mask: &Mask) -> Result<Tensor, Error> {
+    let (q, k) = (operands[0].dims(), operands[1].dims());
+    let geometry = Geometry {
+        batch: q[0],
+        queries: q[1],
+        keys: k[1],
+        heads: q[2],
+        kv_heads: k[2],
+        width: q[3],
+    };
+    reference::forward(operands, &geometry, &Sight::new(mask, &geometry)?)
+}
+
+fn integers(shape: &[usize], number: impl Fn(usize) -> usize) -> Tensor {
+    let numbers = (0..shape.iter().product()).map(|at| u32::try_from(number(at)).unwrap());
+    Tensor::from_iter(numbers, &Device::Cpu).unwrap().reshape(shape).unwrap()
+}
+
+fn padding(lengths: &[u32], causal: bool) -> Mask {
+    Mask::Padding { lengths: Tensor::new(lengths, &Device::Cpu).unwrap(), causal }
+}
+
+fn segments(ids: Tensor, causal: bool) -> Mask {
+    Mask::Segments { ids, causal }
+}
+
+/// Queries, keys and values of two rows.
+fn draw(queries: usize, keys: usize, [heads, kv_heads]: [usize; 2], width: usize) -> [Tensor; 3] {
+    [(0, queries, heads), (1, keys, kv_heads), (2, keys, kv_heads)]
+        .map(|(at, positions, heads)| parity::draw(&[2, positions, heads, width], at))
+}
+
+/// The value and the gradients of a sum in which each number of the result has its weight in `dy`.
+fn gradients<const N: usize>(
+    operands: [&Tensor; N],
+    dy: &Tensor,
+    compute: impl Fn([&Tensor; N]) -> Result<Tensor, Error>,
+) -> Vec<Tensor> {
+    let vars = operands.map(|operand| Var::from_tensor(&operand.contiguous().unwrap()).unwrap());
+    let y = compute(vars.each_ref().map(Var::as_tensor)).unwrap();
+    let store = (&y * dy).unwrap().sum_all().unwrap().backward().unwrap();
+    std::iter::once(y.detach())
+        .chain(vars.iter().map(|var| store.get(var).unwrap().clone()))
+        .collect()
+}
+
+fn narrow(tensors: &[Tensor], from: usize, count: usize) -> Vec<Tensor> {
+    tensors.iter().map(|tensor| tensor.narrow(1, from, count).unwrap()).collect()
+}
+
+fn all_close(found: &[Tensor], expected: &[Tensor], what: &str) {
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        parity::close(found, expected, 1e-5, &format!("{at}, {what}"));
+    }
+}
+
+/// Lengths around the blocks', shared heads and others, every mask.
+#[test]
+fn the_fast_form_is_the_plain_one() {
+    for (length, heads, width) in [
+        (7, [3, 3], 5),
+        (7, [6, 2], 64),
+        (64, [2, 2], 64),
+        (65, [6, 2], 8),
+        (130, [6, 2], 64),
+        (130, [2, 1], 48),
+    ] {
+        let operands = draw(length, length, heads, width);
+        let masks = [
+            Mask::Full,
+            Mask::Causal,
+            padding(&[u32::try_from(length).unwrap(), 1], length % 2 == 0),
+            segments(integers(&[2, length], |at| at % length * 3 / length + at / length), true),
+            segments(integers(&[2, length], |at| at % 3), false),
+        ];
+        for mask in masks {
+            parity::check(operands.each_ref(), |all| fast(all, &mask), |all| plain(all, &mask));
+        }
+    }
+}
+
+/// A softmax of one number is one, and stays so.
+#[test]
+fn one_position_gives_its_value() {
+    let operands = draw(1, 1, [6, 2], 8).map(|x| x.to_dtype(DType::F32).unwrap());
+    let dy = Tensor::ones((2, 1, 6, 8), DType::F32, &Device::Cpu).unwrap();
+    let found = gradients(operands.each_ref(), &dy, |all| fast(all, &Mask::Causal));
+    let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let values = operands[2].unsqueeze(3).unwrap().broadcast_as((2, 1, 2, 3, 8)).unwrap();
+    assert_eq!(numbers(&found[0]), numbers(&values));
+    assert!([1, 2].iter().all(|at| numbers(&found[*at]).iter().all(|number| number.abs() < 1e-6)));
+    assert!(numbers(&found[3]).iter().all(|number| *number == 3.0));
+}
+
+/// More keys than queries, and fewer.
+#[test]
+fn queries_and_keys_may_differ_in_number() {
+    for (queries, keys) in [(1, 130), (70, 200), (130, 64), (3, 2)] {
+        let operands = draw(queries, keys, [4, 2], 8);
+        let least = u32::try_from(keys).unwrap().min(2);
+        let mut masks = vec![Mask::Full, padding(&[least, 0], false)];
+        if queries <= keys {
+            masks.extend([Mask::Causal, padding(&[least, 1], true)]);
+        }
+        for mask in masks {
+            parity::check(operands.each_ref(), |all| fast(all, &mask), |all| plain(all, &mask));
+        }
+    }
+}
+
+/// The same bits, in values and in gradients.
+#[test]
+fn a_packed_operand_is_three() {
+    let (length, heads, width) = (70, [6, 2], 8);
+    let operands =
+        draw(length, length, heads, width).map(|operand| operand.to_dtype(DType::F32).unwrap());
+    let packed = Tensor::cat(&operands, 2).unwrap().reshape((2, length, 10 * width)).unwrap();
+    let dy = parity::draw(&[2, length, 6, width], 7).to_dtype(DType::F32).unwrap();
+    let expected = gradients(operands.each_ref(), &dy, |all| fast(all, &Mask::Causal));
+    let found = gradients([&packed], &dy, |[qkv]| {
+        Ok(fast_packed(qkv, heads, &Mask::Causal)?.reshape(dy.shape())?)
+    });
+    let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(numbers(&found[0]), numbers(&expected[0]));
+    let expected = Tensor::cat(&expected[1..], 2).unwrap();
+    assert_eq!(numbers(&found[1]), numbers(&expected));
+    // And in the plain form, which other types and devices take.
+    let packed = packed.to_dtype(DType::F64).unwrap();
+    parity::check(
+        [&packed],
+        |[x]| fast_packed(x, heads, &Mask::Causal),
+        |[x]| fast_packed(x, heads, &Mask::Causal),
+    );
+}
+
+/// Few heads and many threads, and the other way round: the two ways to share out the work.
+#[test]
+fn the_same_bits_under_any_number_of_threads() {
+    for heads in [[1, 1], [4, 1], [6, 6]] {
+        let all = draw(300, 300, heads, 8);
+        let mask = segments(integers(&[2, 300], |at| at % 300 / 140), true);
+        for mask in [Mask::Full, Mask::Causal, mask] {
+            parity::threads(all.each_ref(), |operands| fast(operands, &mask));
+        }
+    }
+}
+
+/// Three texts in one row give what each gives alone.
+#[test]
+fn a_packed_row_is_its_parts() {
+    let parts = [(0, 90), (90, 1), (91, 109)];
+    let operands = draw(200, 200, [4, 2], 8);
+    let dy = parity::draw(&[2, 200, 4, 8], 9).to_dtype(DType::F32).unwrap();
+    let operands = operands.map(|operand| operand.to_dtype(DType::F32).unwrap());
+    let ids = || integers(&[2, 200], |at| parts.iter().filter(|part| at % 200 >= part.0).count());
+    for (causal, alone) in [(true, Mask::Causal), (false, Mask::Full)] {
+        let whole = gradients(operands.each_ref(), &dy, |all| fast(all, &segments(ids(), causal)));
+        for (from, count) in parts {
+            let inputs = narrow(&operands, from, count);
+            let dy = dy.narrow(1, from, count).unwrap();
+            let inputs = [&inputs[0], &inputs[1], &inputs[2]];
+            let part = gradients(inputs, &dy, |all| fast(all, &alone));
+            all_close(&narrow(&whole, from, count), &part, &format!("from {from}"));
+        }
+    }
+}
+
+/// What is beyond the length of a row has no say and no gradient.
+#[test]
+fn a_padded_row_is_the_shorter_one() {
+    let operands = draw(130, 130, [4, 2], 8).map(|x| x.to_dtype(DType::F32).unwrap());
+    let dy = parity::draw(&[2, 70, 4, 8], 9).to_dtype(DType::F32).unwrap();
+    let weights = dy.pad_with_zeros(1, 0, 60).unwrap();
+    for (causal, alone) in [(true, Mask::Causal), (false, Mask::Full)] {
+        let mask = padding(&[70, 70], causal);
+        let whole = gradients(operands.each_ref(), &weights, |all| fast(all, &mask));
+        let short = narrow(&operands, 0, 70);
+        let short = gradients([&short[0], &short[1], &short[2]], &dy, |all| fast(all, &alone));
+        all_close(&narrow(&whole, 0, 70), &short, "within the length");
+        for gradient in narrow(&whole[1..], 70, 60) {
+            assert_eq!(gradient.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
+        }
+    }
+}
+
+/// Zeros, as PyTorch's, though a softmax of nothing is no number.
+#[test]
+fn a_query_that_sees_nothing_gives_zeros() {
+    let operands = draw(5, 5, [2, 1], 4).map(|x| x.to_dtype(DType::F32).unwrap());
+    let dy = Tensor::ones((2, 5, 2, 4), DType::F32, &Device::Cpu).unwrap();
+    for tensor in gradients(operands.each_ref(), &dy, |all| fast(all, &padding(&[0, 5], true))) {
+        let rows = tensor.abs().unwrap().flatten_from(1).unwrap().sum(1).unwrap();
+        let rows = rows.to_vec1::<f32>().unwrap();
+        assert!(rows[0] == 0.0 && rows[1] > 0.0, "{rows:?}");
+    }
+}
+
+/// ```python
+/// import torch, torch.nn.functional as F
+/// wave = lambda n, f: torch.sin(f * torch.arange(n, dtype=torch.float64))
+/// def show(mask, causal):
+///     q = (2 * wave(12, 0.7)).reshape(1, 3, 2, 2).requires_grad_()
+///     k = (2 * wave(6, 0.9)).reshape(1, 3, 1, 2).requires_grad_()
+///     v = wave(6, 1.1).reshape(1, 3, 1, 2).requires_grad_()
+///     heads = [x.transpose(1, 2) for x in (q, k, v)]
+///     y = F.scaled_dot_product_attention(*heads, attn_mask=mask, is_causal=causal, enable_gqa=True).transpose(1, 2)
+///     for x in (y, *torch.autograd.grad(y, (q, k, v), wave(12, 1.3).reshape(1, 3, 2, 2))):
+///         print([round(v, 6) for v in x.flatten().tolist()])
+/// show(None, True)
+/// show(torch.tensor([[1, 0, 0], [0, 1, 1], [0, 1, 1]]).bool(), False)
+/// ```
+#[test]
+fn values_and_gradients_are_those_of_pytorch() {
+    let wave = |factor: f64, by: f64, shape: &[usize]| {
+        let numbers = (0..shape.iter().product()).map(|at: usize| (factor * at as f64).sin() * by);
+        Tensor::from_iter(numbers, &Device::Cpu).unwrap().reshape(shape).unwrap()
+    };
+    let operands = [
+        wave(0.7, 2.0, &[1, 3, 2, 2]),
+        wave(0.9, 2.0, &[1, 3, 1, 2]),
+        wave(1.1, 1.0, &[1, 3, 1, 2]),
+    ];
+    let dy = wave(1.3, 1.0, &[1, 3, 2, 2]);
+    let causal: [&[f64]; 4] = [
+        &[
+            0.0, 0.891207, 0.0, 0.891207, 0.632039, 0.071193, 0.158449, 0.685634, -0.559119,
+            -0.176882, 0.558907, 0.163295,
+        ],
+        &[
+            0.0, 0.0, 0.0, 0.0, -0.220864, 0.080727, 0.10256, -0.037486, -0.373777, -1.116762,
+            -0.201187, 0.077518,
+        ],
+        &[0.661718, 0.221544, -0.248822, -0.230458, -0.412896, 0.008914],
+        &[0.995601, 0.643657, -0.248705, 0.872843, -0.523965, -0.481701],
+    ];
+    let blocks: [&[f64]; 4] = [
+        &[
+            0.0, 0.891207, 0.0, 0.891207, -0.094389, -0.43875, -0.950522, -0.705204, -0.813332,
+            -0.662507, 0.806004, -0.158521,
+        ],
+        &[
+            0.0, 0.0, 0.0, 0.0, -0.719173, -0.713355, 0.002373, 0.002354, -0.271787, -0.269588,
+            0.003625, 0.003596,
+        ],
+        &[0.0, 0.0, -0.048738, 0.17577, 0.048738, -0.17577],
+        &[0.515501, 0.275792, -0.075113, 1.03048, -0.217458, -0.271473],
+    ];
+    let mask = segments(Tensor::new(&[[0u32, 1, 1]], &Device::Cpu).unwrap(), false);
+    for (mask, expected) in [(Mask::Causal, causal), (mask, blocks)] {
+        for dtype in [DType::F64, DType::F32] {
+            let [q, k, v, dy] = [&operands[0], &operands[1], &operands[2], &dy]
+                .map(|tensor| tensor.to_dtype(dtype).unwrap());
+            let found = gradients([&q, &k, &v], &dy, |all| fast(all, &mask));
+            for (found, expected) in found.iter().zip(expected) {
+                let expected = Tensor::new(expected, &Device::Cpu).unwrap();
+                parity::close(&found.flatten_all().unwrap(), &expected, 5e-6, "PyTorch's");
+            }
+        }
+    }
+}
+
+/// What is undefined reaches all that see it. A score of infinity has no softmax; a row with nothing but minus infinity
+/// counts as one that sees nothing, as PyTorch's.
+#[test]
+fn what_is_not_finite_flows_as_in_pytorch() {
+    let operands = draw(70, 70, [2, 2], 8).map(|x| x.to_dtype(DType::F32).unwrap());
+    let spoiled = |which: usize, number: f32| -> Vec<Vec<bool>> {
+        // Position 40 of head 1.
+        let position = integers(&[1, 70, 1, 1], |at| usize::from(at == 40));
+        let head = integers(&[1, 1, 2, 1], |at| at);
+        let place = position.broadcast_mul(&head).unwrap().broadcast_as((2, 70, 2, 8)).unwrap();
+        let bad = Tensor::full(number, (2, 70, 2, 8), &Device::Cpu).unwrap();
+        let mut operands = operands.clone();
+        if number.is_infinite() {
+            operands[1] = operands[1].abs().unwrap();
+        }
+        operands[which] = place.where_cond(&bad, &operands[which]).unwrap();
+        let y = fast(operands.each_ref(), &Mask::Causal).unwrap();
+        let sums = y.get(1).unwrap().sum(2).unwrap().t().unwrap().to_vec2::<f32>().unwrap();
+        sums.iter().map(|head| head.iter().map(|sum| sum.is_nan()).collect()).collect()
+    };
+    let only = |bad: &dyn Fn(usize) -> bool| vec![vec![false; 70], (0..70).map(bad).collect()];
+    assert_eq!(spoiled(0, f32::NAN), only(&|query| query == 40));
+    assert_eq!(spoiled(1, f32::NAN), only(&|query| query >= 40));
+    let of_values = spoiled(2, f32::NAN);
+    assert!(!of_values[0].contains(&true) && of_values[1][40..].iter().all(|nan| *nan));
+    assert_eq!(spoiled(0, f32::INFINITY), only(&|query| query == 40));
+    assert_eq!(spoiled(0, f32::NEG_INFINITY), only(&|_| false));
+}
+
+/// Room for blocks and for one head, whatever the number of pairs.
+#[test]
+fn a_long_row_needs_no_matrix_of_its_pairs() {
+    let room = |keys| {
+        let geometry = Geometry { batch: 1, queries: keys, keys, heads: 1, kv_heads: 1, width: 64 };
+        cpu::room(&geometry)
+    };
+    assert!(room(4096) < 2 * room(2048) && room(4096) < 4096 * 4096 / 10);
+    // The values are one everywhere, and so is their mean.
+    let x = Tensor::ones((1, 4096, 1, 8), DType::F32, &Device::Cpu).unwrap();
+    let found = gradients([&x, &x, &x], &x, |all| fast(all, &Mask::Causal));
+    let worst = (&found[0] - 1.0).unwrap().abs().unwrap().max_all().unwrap();
+    assert!(worst.to_scalar::<f32>().unwrap() < 1e-5);
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let message = |q: &[usize], k: &[usize], mask: &Mask| {
+        let (q, k) = (zeros(q), zeros(k));
+        fast([&q, &k, &k], mask).unwrap_err().to_string()
+    };
+    let of_packed = |shape: &[usize], heads| {
+        fast_packed(&zeros(shape), heads, &Mask::Full).unwrap_err().to_string()
+    };
+    let q = [2, 3, 4, 5];
+    let ids = segments(integers(&[2, 4], |at| at), false);
+    let floats = Mask::Padding { lengths: zeros(&[2]), causal: false };
+    for (found, expected) in [
+        (
+            message(&q, &[2, 3, 4, 6], &Mask::Full),
+            "attention: the shapes do not fit together: \
+             q [2, 3, 4, 5], k [2, 3, 4, 6], v [2, 3, 4, 6]",
+        ),
+        (
+            message(&q[1..], &q, &Mask::Full),
+            "attention: not `[B, T, H, hd]`: q [3, 4, 5], k [2, 3, 4, 5], v [2, 3, 4, 5]",
+        ),
+        (
+            message(&q, &[2, 3, 3, 5], &Mask::Full),
+            "attention: 3 heads of keys do not divide 4 of queries",
+        ),
+        (
+            message(&q, &[2, 1, 2, 5], &Mask::Causal),
+            "attention: a causal mask asks for a key for each query, not 3 queries and 1 keys",
+        ),
+        (
+            message(&q, &q, &padding(&[3, 4], false)),
+            "attention: row 1 has a length of 4, and 3 keys",
+        ),
+        (message(&q, &q, &floats), "attention: `lengths` is [2] of F32, not [2] of U32"),
+        (message(&q, &q, &ids), "attention: `ids` is [2, 4] of U32, not [2, 3] of U32"),
+        (
+            message(&q, &[2, 4, 4, 5], &ids),
+            "attention: segments ask for as many keys as queries, not 3 queries and 4 keys",
+        ),
+        (of_packed(&[2, 3], [1, 1]), "attention: not `[B, T, (H + 2 KV) hd]`: [2, 3]"),
+        (of_packed(&[2, 3, 10], [2, 1]), "attention: 2 + 2 * 1 heads do not divide a row of 10"),
+        (of_packed(&[2, 3, 10], [1, 2]), "attention: 2 heads of keys do not divide 1 of queries"),
+    ] {
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
