@@ -40,19 +40,19 @@ pub(super) fn multiply(
 }
 
 simd! {
-    /// 24 of 32 registers gather, so that each row of the right factor that is read serves six of the left.
+    /// 16 of 32 registers gather: enough that each waits for its sum no longer than the others take.
     fn wide(target: &mut [f32], left: Left<'_>, right: &[f32], columns: usize, adds: bool) {
         let mut at = 0;
         while at + 64 <= columns {
-            panel::<6, 64>(target, left, right, columns, at, adds);
+            panel::<4, 64>(target, left, right, columns, at, adds);
             at += 64;
         }
         if at + 32 <= columns {
-            panel::<6, 32>(target, left, right, columns, at, adds);
+            panel::<4, 32>(target, left, right, columns, at, adds);
             at += 32;
         }
         if at < columns {
-            panel::<6, COLUMNS>(target, left, right, columns, at, adds);
+            panel::<4, COLUMNS>(target, left, right, columns, at, adds);
         }
     }
 
@@ -75,65 +75,90 @@ fn panel<const M: usize, const N: usize>(
     at: usize,
     adds: bool,
 ) {
-    let (rows, inner) = (target.len() / columns, right.len() / columns);
-    for first in (0..rows).step_by(M) {
-        let count = M.min(rows - first);
+    let rows = target.len() / columns;
+    let whole = rows - rows % M;
+    for first in (0..whole).step_by(M) {
         let target = &mut target[first * columns + at..];
-        match left {
-            Left::Rows { numbers, stride, diagonal } => {
-                let from = first.saturating_add_signed(-diagonal).min(inner);
-                // A last tile with too few rows computes some twice.
-                let rows: [&[f32]; M] = std::array::from_fn(|row| {
-                    &numbers[(first + row.min(count - 1)) * stride..][from..inner]
-                });
-                let number = |at| std::array::from_fn(|row: usize| rows[row][at]);
-                let right = right.get(from * columns + at..).unwrap_or_default();
-                tile::<M, N>(target, count, number, right, inner - from, columns, adds);
-            }
-            Left::Columns { numbers, stride, diagonal } => {
-                let inner = (first + M).saturating_add_signed(diagonal).min(inner);
-                // So do rows beyond the last, whose numbers are those of another key.
-                let number = |at: usize| {
-                    let row = &numbers[at * stride + first..];
-                    row.first_chunk().copied().unwrap_or_else(|| {
-                        std::array::from_fn(|at| row.get(at).copied().unwrap_or(0.0))
-                    })
-                };
-                tile::<M, N>(target, count, number, &right[at..], inner, columns, adds);
-            }
-        }
+        tile::<M, N>(target, left, first, right, columns, at, adds);
+    }
+    // The last rows, which make no tile.
+    for first in whole..rows {
+        let target = &mut target[first * columns + at..];
+        tile::<1, N>(target, left, first, right, columns, at, adds);
     }
 }
 
-/// `M` rows and `N` columns of the product, of which `count` rows are kept.
+/// `N` columns of the product from `at`, and `M` rows from `first`, which `target` begins with.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn tile<const M: usize, const N: usize>(
     target: &mut [f32],
-    count: usize,
-    number: impl Fn(usize) -> [f32; M],
+    left: Left<'_>,
+    first: usize,
     right: &[f32],
-    inner: usize,
+    columns: usize,
+    at: usize,
+    adds: bool,
+) {
+    let inner = right.len() / columns;
+    match left {
+        Left::Rows { numbers, stride, diagonal } => {
+            let from = first.saturating_add_signed(-diagonal).min(inner);
+            let mut rows: [&[f32]; M] = [&[]; M];
+            for (row, numbers) in rows.iter_mut().zip(numbers[first * stride..].chunks(stride)) {
+                *row = &numbers[from..inner];
+            }
+            let right = right[from * columns..].chunks_exact(columns);
+            // Iterators that run together: the loop over them checks no bounds.
+            if M == 4 {
+                let (low, high) = (rows[0].iter().zip(rows[1]), rows[2].iter().zip(rows[3]));
+                let numbers = low.zip(high).map(|((a, b), (c, d))| {
+                    let mut all = [0.0; M];
+                    all.copy_from_slice(&[*a, *b, *c, *d]);
+                    all
+                });
+                sums::<M, N>(target, numbers.zip(right), at, columns, adds);
+            } else {
+                let numbers = rows[0].iter().map(|number| [*number; M]);
+                sums::<M, N>(target, numbers.zip(right), at, columns, adds);
+            }
+        }
+        Left::Columns { numbers, stride, diagonal } => {
+            let inner = (first + M).saturating_add_signed(diagonal).min(inner);
+            let numbers = numbers[..inner * stride].chunks_exact(stride);
+            let numbers = numbers.map(|row| *row[first..].first_chunk().expect("M rows"));
+            let right = right.chunks_exact(columns);
+            sums::<M, N>(target, numbers.zip(right), at, columns, adds);
+        }
+    }
+}
+
+/// The sums of a tile, of pairs of `M` numbers and a row.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn sums<'a, const M: usize, const N: usize>(
+    target: &mut [f32],
+    pairs: impl Iterator<Item = ([f32; M], &'a [f32])>,
+    from: usize,
     stride: usize,
     adds: bool,
 ) {
     let mut sums = [[0f32; N]; M];
     if adds {
-        for (sums, row) in sums.iter_mut().zip(target.chunks(stride)).take(count) {
-            sums.copy_from_slice(&row[..N]);
+        for row in 0..M {
+            sums[row] = *target[row * stride..].first_chunk().expect("N columns");
         }
     }
-    for at in 0..inner {
-        let right: &[f32; N] = right[at * stride..].first_chunk().expect("a row has its columns");
-        let left = number(at);
+    for (left, right) in pairs {
+        let right: &[f32; N] = right[from..].first_chunk().expect("N columns");
         for row in 0..M {
             for column in 0..N {
                 sums[row][column] = left[row].mul_add(right[column], sums[row][column]);
             }
         }
     }
-    for (sums, row) in sums.iter().zip(target.chunks_mut(stride)).take(count) {
-        row[..N].copy_from_slice(sums);
+    for row in 0..M {
+        *target[row * stride..].first_chunk_mut().expect("N columns") = sums[row];
     }
 }
 
