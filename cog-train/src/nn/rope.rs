@@ -34,7 +34,11 @@ impl Rope {
     /// # Errors
     ///
     /// [`Error::Tensor`] when the device fails.
-    #[expect(clippy::cast_possible_truncation, reason = "rounded as the models were trained")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "rounded as the models were trained"
+    )]
     pub fn new(
         head_dim: usize,
         max_positions: usize,

@@ -76,7 +76,7 @@ impl Sight {
                 let lengths = numbers(lengths, "lengths", &[batch])?;
                 if let Some(row) = lengths.iter().position(|length| *length as usize > keys) {
                     let length = lengths[row];
-                    return Err(refused(format!(
+                    return Err(refused(&format!(
                         "row {row} has a length of {length}, and {keys} keys"
                     )));
                 }
@@ -85,7 +85,7 @@ impl Sight {
             Mask::Segments { ids, causal } => {
                 if queries != keys {
                     let both = format!("{queries} queries and {keys} keys");
-                    return Err(refused(format!(
+                    return Err(refused(&format!(
                         "segments ask for as many keys as queries, not {both}"
                     )));
                 }
@@ -95,7 +95,7 @@ impl Sight {
         };
         if sight.causal && queries > keys {
             let both = format!("{queries} queries and {keys} keys");
-            return Err(refused(format!(
+            return Err(refused(&format!(
                 "a causal mask asks for a key for each query, not {both}"
             )));
         }
@@ -130,8 +130,8 @@ impl Sight {
         keys: &Range<usize>,
     ) -> bool {
         self.ids(geometry, row, queries, keys).is_none_or(|(queries, keys)| {
-            let ([least, most], [first, last]) = (ends(queries), ends(keys));
-            least <= last && first <= most
+            let (queries, keys) = (ends(queries), ends(keys));
+            queries[0] <= keys[1] && keys[0] <= queries[1]
         })
     }
 
@@ -167,11 +167,11 @@ pub(super) fn ends(ids: &[u32]) -> [u32; 2] {
 fn numbers(tensor: &Tensor, name: &str, dims: &[usize]) -> Result<Vec<u32>, Error> {
     if tensor.dims() != dims || tensor.dtype() != DType::U32 {
         let (found, dtype) = (tensor.dims(), tensor.dtype());
-        return Err(refused(format!("`{name}` is {found:?} of {dtype:?}, not {dims:?} of U32")));
+        return Err(refused(&format!("`{name}` is {found:?} of {dtype:?}, not {dims:?} of U32")));
     }
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
-pub(super) fn refused(reason: String) -> Error {
+pub(super) fn refused(reason: &str) -> Error {
     candle_core::Error::msg(format!("attention: {reason}")).into()
 }

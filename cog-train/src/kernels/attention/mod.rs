@@ -21,8 +21,6 @@ mod cpu;
 mod mask;
 mod reference;
 
-use candle_core::Tensor;
-
 use super::reference::dispatch;
 use super::tape::Node;
 use crate::error::Error;
@@ -58,6 +56,7 @@ impl Geometry {
     }
 
     /// What the products of queries and keys are multiplied with.
+    #[expect(clippy::cast_precision_loss, reason = "heads are far narrower than 2^53")]
     fn scale(&self) -> f64 {
         1.0 / (self.width as f64).sqrt()
     }
@@ -72,10 +71,10 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, mask: &Mask) -> Result<Node,
     let shapes = || format!("q {:?}, k {:?}, v {:?}", q.dims(), k.dims(), v.dims());
     let (&[batch, queries, heads, width], &[rows, keys, kv_heads, other]) = (q.dims(), k.dims())
     else {
-        return Err(refused(format!("not `[B, T, H, hd]`: {}", shapes())));
+        return Err(refused(&format!("not `[B, T, H, hd]`: {}", shapes())));
     };
     if k.dims() != v.dims() || (batch, width) != (rows, other) {
-        return Err(refused(format!("the shapes do not fit together: {}", shapes())));
+        return Err(refused(&format!("the shapes do not fit together: {}", shapes())));
     }
     check_heads(heads, kv_heads, width)?;
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width };
@@ -101,11 +100,11 @@ pub(crate) fn packed(
     mask: &Mask,
 ) -> Result<Node, Error> {
     let &[batch, queries, row] = qkv.dims() else {
-        return Err(refused(format!("not `[B, T, (H + 2 KV) hd]`: {:?}", qkv.dims())));
+        return Err(refused(&format!("not `[B, T, (H + 2 KV) hd]`: {:?}", qkv.dims())));
     };
     let all = heads + 2 * kv_heads;
     if all == 0 || row % all != 0 {
-        return Err(refused(format!(
+        return Err(refused(&format!(
             "{heads} + 2 * {kv_heads} heads do not divide a row of {row}"
         )));
     }
@@ -120,20 +119,19 @@ pub(crate) fn packed(
         move |[qkv]| {
             let x = qkv.reshape((batch, queries, all, width))?;
             let part = |from, count| x.narrow(2, from, count);
-            let [q, k, v] =
-                [part(0, heads)?, part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?];
-            let y = reference::forward([&q, &k, &v], &geometry, &plain)?;
+            let (keys, values) = (part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?);
+            let y = reference::forward([&part(0, heads)?, &keys, &values], &geometry, &plain)?;
             Ok(y.reshape((batch, queries, heads * width))?)
         },
     )
 }
 
 fn check_heads(heads: usize, kv_heads: usize, width: usize) -> Result<(), Error> {
-    if kv_heads == 0 || heads == 0 || heads % kv_heads != 0 {
-        return Err(refused(format!("{kv_heads} heads of keys do not divide {heads} of queries")));
+    if kv_heads == 0 || heads == 0 || !heads.is_multiple_of(kv_heads) {
+        return Err(refused(&format!("{kv_heads} heads of keys do not divide {heads} of queries")));
     }
     if width == 0 {
-        return Err(refused("a head of no numbers".into()));
+        return Err(refused("a head of no numbers"));
     }
     Ok(())
 }

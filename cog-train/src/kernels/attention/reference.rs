@@ -11,7 +11,7 @@ pub(super) fn forward(
     geometry: &Geometry,
     sight: &Sight,
 ) -> Result<Tensor, Error> {
-    let Geometry { batch, queries, keys, heads, kv_heads, width } = *geometry;
+    let Geometry { batch, keys, heads, kv_heads, width, .. } = *geometry;
     let shared = |x: &Tensor| -> Result<Tensor, Error> {
         let x = x.transpose(1, 2)?.unsqueeze(2)?;
         let x = x.broadcast_as((batch, kv_heads, geometry.group(), keys, width))?;

@@ -1,4 +1,4 @@
-use candle_core::{DType, Device, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
 use super::super::parity;
 use super::*;
@@ -103,7 +103,7 @@ fn one_position_gives_its_value() {
     let values = operands[2].unsqueeze(3).unwrap().broadcast_as((2, 1, 2, 3, 8)).unwrap();
     assert_eq!(numbers(&found[0]), numbers(&values));
     assert!([1, 2].iter().all(|at| numbers(&found[*at]).iter().all(|number| number.abs() < 1e-6)));
-    assert!(numbers(&found[3]).iter().all(|number| *number == 3.0));
+    assert!(numbers(&found[3]).iter().all(|number| number.to_bits() == 3f32.to_bits()));
 }
 
 /// More keys than queries, and fewer.
@@ -192,7 +192,8 @@ fn a_padded_row_is_the_shorter_one() {
         let short = gradients([&short[0], &short[1], &short[2]], &dy, |all| fast(all, &alone));
         all_close(&narrow(&whole, 0, 70), &short, "within the length");
         for gradient in narrow(&whole[1..], 70, 60) {
-            assert_eq!(gradient.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
+            let sum = gradient.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+            assert_eq!(sum.to_bits(), 0);
         }
     }
 }
@@ -225,6 +226,7 @@ fn a_query_that_sees_nothing_gives_zeros() {
 /// ```
 #[test]
 fn values_and_gradients_are_those_of_pytorch() {
+    #[expect(clippy::cast_precision_loss, reason = "a dozen")]
     let wave = |factor: f64, by: f64, shape: &[usize]| {
         let numbers = (0..shape.iter().product()).map(|at: usize| (factor * at as f64).sin() * by);
         Tensor::from_iter(numbers, &Device::Cpu).unwrap().reshape(shape).unwrap()
@@ -237,27 +239,27 @@ fn values_and_gradients_are_those_of_pytorch() {
     let dy = wave(1.3, 1.0, &[1, 3, 2, 2]);
     let causal: [&[f64]; 4] = [
         &[
-            0.0, 0.891207, 0.0, 0.891207, 0.632039, 0.071193, 0.158449, 0.685634, -0.559119,
-            -0.176882, 0.558907, 0.163295,
+            0.0, 0.891_207, 0.0, 0.891_207, 0.632_039, 0.071_193, 0.158_449, 0.685_634, -0.559_119,
+            -0.176_882, 0.558_907, 0.163_295,
         ],
         &[
-            0.0, 0.0, 0.0, 0.0, -0.220864, 0.080727, 0.10256, -0.037486, -0.373777, -1.116762,
-            -0.201187, 0.077518,
+            0.0, 0.0, 0.0, 0.0, -0.220_864, 0.080_727, 0.102_56, -0.037_486, -0.373_777,
+            -1.116_762, -0.201_187, 0.077_518,
         ],
-        &[0.661718, 0.221544, -0.248822, -0.230458, -0.412896, 0.008914],
-        &[0.995601, 0.643657, -0.248705, 0.872843, -0.523965, -0.481701],
+        &[0.661_718, 0.221_544, -0.248_822, -0.230_458, -0.412_896, 0.008_914],
+        &[0.995_601, 0.643_657, -0.248_705, 0.872_843, -0.523_965, -0.481_701],
     ];
     let blocks: [&[f64]; 4] = [
         &[
-            0.0, 0.891207, 0.0, 0.891207, -0.094389, -0.43875, -0.950522, -0.705204, -0.813332,
-            -0.662507, 0.806004, -0.158521,
+            0.0, 0.891_207, 0.0, 0.891_207, -0.094_389, -0.438_75, -0.950_522, -0.705_204,
+            -0.813_332, -0.662_507, 0.806_004, -0.158_521,
         ],
         &[
-            0.0, 0.0, 0.0, 0.0, -0.719173, -0.713355, 0.002373, 0.002354, -0.271787, -0.269588,
-            0.003625, 0.003596,
+            0.0, 0.0, 0.0, 0.0, -0.719_173, -0.713_355, 0.002_373, 0.002_354, -0.271_787,
+            -0.269_588, 0.003_625, 0.003_596,
         ],
-        &[0.0, 0.0, -0.048738, 0.17577, 0.048738, -0.17577],
-        &[0.515501, 0.275792, -0.075113, 1.03048, -0.217458, -0.271473],
+        &[0.0, 0.0, -0.048_738, 0.175_77, 0.048_738, -0.175_77],
+        &[0.515_501, 0.275_792, -0.075_113, 1.030_48, -0.217_458, -0.271_473],
     ];
     let mask = segments(Tensor::new(&[[0u32, 1, 1]], &Device::Cpu).unwrap(), false);
     for (mask, expected) in [(Mask::Causal, causal), (mask, blocks)] {

@@ -29,16 +29,17 @@ pub(super) fn forward([x, cos, sin]: [Node; 3], rotation: Rotation) -> Result<No
 
 impl Rotation {
     /// By the angles, or by minus the angles.
-    fn run(&self, x: &[f32], tables: [&[f32]; 2], sign: f32, y: &mut [f32]) {
-        let (row, half) = (self.heads * self.width, self.width / 2);
-        let rows = (CHUNK / row.max(1)).max(1);
-        let chunks = y.par_chunks_mut((rows * row).max(1)).zip(x.par_chunks((rows * row).max(1)));
+    fn run(&self, x: &[f32], tables: [&[f32]; 2], direction: f32, y: &mut [f32]) {
+        let (full, half) = (self.heads * self.width, self.width / 2);
+        let rows = (CHUNK / full.max(1)).max(1);
+        let size = (rows * full).max(1);
+        let chunks = y.par_chunks_mut(size).zip(x.par_chunks(size));
         chunks.enumerate().for_each(|(chunk, (y, x))| {
-            for (at, (y, x)) in y.chunks_exact_mut(row).zip(x.chunks_exact(row)).enumerate() {
+            for (at, (y, x)) in y.chunks_exact_mut(full).zip(x.chunks_exact(full)).enumerate() {
                 let position = self.positions[(chunk * rows + at) % self.positions.len()];
                 let [cos, sin] = tables.map(|table| &table[position as usize * half..][..half]);
                 let (turned, rest) = y.split_at_mut(self.turned * self.width);
-                turn(&x[..turned.len()], cos, sin, sign, turned);
+                turn(&x[..turned.len()], cos, sin, direction, turned);
                 rest.copy_from_slice(&x[turned.len()..]);
             }
         });
@@ -46,12 +47,12 @@ impl Rotation {
 }
 
 simd! {
-    fn turn(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
+    fn turn(x: &[f32], cos: &[f32], sin: &[f32], direction: f32, y: &mut [f32]) {
         let half = cos.len();
         for (x, y) in x.chunks_exact(2 * half).zip(y.chunks_exact_mut(2 * half)) {
             let ((one, other), (low, high)) = (x.split_at(half), y.split_at_mut(half));
             for at in 0..half {
-                let sin = sign * sin[at];
+                let sin = direction * sin[at];
                 low[at] = one[at].mul_add(cos[at], -(other[at] * sin));
                 high[at] = other[at].mul_add(cos[at], one[at] * sin);
             }

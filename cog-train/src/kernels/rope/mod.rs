@@ -47,7 +47,7 @@ pub(crate) fn forward(
     positions: Option<&Tensor>,
 ) -> Result<Node, Error> {
     let &[batch, length, heads, width] = x.dims() else {
-        return Err(refused(format!("not `[B, T, H, hd]`: {:?}", x.dims())));
+        return Err(refused(&format!("not `[B, T, H, hd]`: {:?}", x.dims())));
     };
     let positions = positions_of(positions, batch, length)?;
     turn(x, cos, sin, Rotation { batch, length, heads, turned: heads, width, positions })
@@ -67,10 +67,10 @@ pub(crate) fn packed(
 ) -> Result<Node, Error> {
     let width = 2 * cos.dims().last().copied().unwrap_or(0);
     let &[batch, length, row] = x.dims() else {
-        return Err(refused(format!("not `[B, T, n hd]`: {:?}", x.dims())));
+        return Err(refused(&format!("not `[B, T, n hd]`: {:?}", x.dims())));
     };
     if width == 0 || row % width != 0 || turned * width > row {
-        return Err(refused(format!("{turned} heads of {width} are not in a row of {row}")));
+        return Err(refused(&format!("{turned} heads of {width} are not in a row of {row}")));
     }
     let positions = positions_of(positions, batch, length)?;
     turn(x, cos, sin, Rotation { batch, length, heads: row / width, turned, width, positions })
@@ -79,12 +79,12 @@ pub(crate) fn packed(
 fn turn(x: &Node, cos: &Tensor, sin: &Tensor, rotation: Rotation) -> Result<Node, Error> {
     let count = cos.dims().first().copied().unwrap_or(0);
     let width = rotation.width;
-    if width % 2 != 0 || cos.dims() != [count, width / 2] || sin.dims() != cos.dims() {
+    if !width.is_multiple_of(2) || cos.dims() != [count, width / 2] || sin.dims() != cos.dims() {
         let (cos, sin) = (cos.dims(), sin.dims());
-        return Err(refused(format!("heads of {width}, cosines {cos:?} and sines {sin:?}")));
+        return Err(refused(&format!("heads of {width}, cosines {cos:?} and sines {sin:?}")));
     }
     if let Some(position) = rotation.positions.iter().find(|at| **at as usize >= count) {
-        return Err(refused(format!("position {position}, and tables of {count}")));
+        return Err(refused(&format!("position {position}, and tables of {count}")));
     }
     let plain = rotation.clone();
     dispatch(
@@ -108,12 +108,12 @@ fn positions_of(
         let reason = format!(
             "`positions` is {dims:?} of {dtype:?}, not [{length}] or [{batch}, {length}] of U32"
         );
-        return Err(refused(reason));
+        return Err(refused(&reason));
     }
     Ok(positions.flatten_all()?.to_vec1()?)
 }
 
-fn refused(reason: String) -> Error {
+fn refused(reason: &str) -> Error {
     candle_core::Error::msg(format!("rope: {reason}")).into()
 }
 

@@ -28,9 +28,8 @@ fn written_out(
     let all = x.reshape((batch, length, heads, 2 * half))?;
     let mut numbers = Vec::new();
     for row in 0..batch {
-        for at in 0..length {
-            let position = positions[row % positions.len()][at] as usize;
-            let (cos, sin) = (cos.get(position)?, sin.get(position)?);
+        for (at, position) in positions[row % positions.len()].iter().enumerate() {
+            let (cos, sin) = (cos.get(*position as usize)?, sin.get(*position as usize)?);
             for head in 0..heads {
                 let x = all.get(row)?.get(at)?.get(head)?;
                 let (one, other) = (x.narrow(0, 0, half)?, x.narrow(0, half, half)?);
@@ -124,8 +123,9 @@ fn values_are_those_of_transformers() {
     let rope = crate::nn::Rope::new(4, 128, 10_000.0, &Device::Cpu).unwrap();
     let positions = Tensor::new(&[3u32, 100], &Device::Cpu).unwrap();
     let y = rope.forward_at(&x, &positions).unwrap().flatten_all().unwrap();
-    let expected =
-        [-0.139067, 0.618035, -0.975588, 0.882145, -0.152469, 0.637176, -0.921203, -0.825995];
+    let expected = [
+        -0.139_067, 0.618_035, -0.975_588, 0.882_145, -0.152_469, 0.637_176, -0.921_203, -0.825_995,
+    ];
     parity::close(&y, &Tensor::new(&expected, &Device::Cpu).unwrap(), 2e-6, "transformers'");
 }
 

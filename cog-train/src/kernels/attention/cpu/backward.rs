@@ -13,17 +13,10 @@ use super::super::Geometry;
 use super::super::mask::Sight;
 use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, turn};
 use super::forward::parts;
-use super::piece::{Piece, split_columns};
+use super::piece::Piece;
 use super::product::{Left, NOWHERE, multiply};
+use super::targets::{Head, Targets};
 use crate::kernels::scratch::scratch;
-
-/// Where the gradients of queries, keys and values go.
-pub(super) enum Targets<'a> {
-    /// To three places of their operands' shapes.
-    Apart([&'a mut [f32]; 3]),
-    /// To one, as the packed operand.
-    Packed(&'a mut [f32]),
-}
 
 /// A block of queries of one head.
 struct Unit<'a> {
@@ -88,9 +81,9 @@ fn heads_suffice(geometry: &Geometry) -> bool {
 
 /// One task for each head of keys.
 fn whole<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>> {
-    let tasks = targets.heads(geometry).into_iter().map(|Head { row, kv_head, dq, dkv }| Task {
+    let tasks = targets.heads(geometry).into_iter().map(|Head { row, kv, dq, dkv }| Task {
         row,
-        kv_head,
+        kv_head: kv,
         units: dq.into_iter().flat_map(|(head, dq)| units(geometry, head, dq)).collect(),
         keys: 0..geometry.keys,
         dkv: Some(dkv),
@@ -100,7 +93,7 @@ fn whole<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>>
 
 /// Tasks for the gradients of keys and values.
 fn over_queries<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>> {
-    let task = |Head { row, kv_head, dq, dkv: [dk, dv] }: Head<'a>| {
+    let task = |Head { row, kv, dq, dkv: [dk, dv] }: Head<'a>| {
         let of_all: Vec<usize> = dq.into_iter().map(|(head, _)| head).collect();
         let pieces = dk.split_rows(KEYS).zip(dv.split_rows(KEYS));
         let starts = (0..geometry.keys).step_by(KEYS);
@@ -110,7 +103,7 @@ fn over_queries<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Ta
             let unit = |head| ranges().map(move |queries| Unit { head, queries, dq: None });
             Task {
                 row,
-                kv_head,
+                kv_head: kv,
                 units: of_all.iter().copied().flat_map(unit).collect(),
                 keys: from..geometry.keys.min(from + KEYS),
                 dkv: Some([dk, dv]),
@@ -124,9 +117,10 @@ fn over_queries<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Ta
 fn over_keys<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>> {
     let parts = parts(geometry);
     let mut tasks = Vec::new();
-    for Head { row, kv_head, dq, .. } in targets.heads(geometry) {
+    for Head { row, kv, dq, .. } in targets.heads(geometry) {
         let first = tasks.len();
-        let empty = |_| Task { row, kv_head, units: Vec::new(), keys: 0..geometry.keys, dkv: None };
+        let empty =
+            |_| Task { row, kv_head: kv, units: Vec::new(), keys: 0..geometry.keys, dkv: None };
         tasks.extend((0..parts).map(empty));
         let units = dq.into_iter().flat_map(|(head, dq)| units(geometry, head, dq));
         for (at, unit) in units.enumerate() {
@@ -151,57 +145,6 @@ fn units<'a>(
 
 fn block(geometry: &Geometry, from: usize) -> Range<usize> {
     from..geometry.queries.min(from + QUERIES)
-}
-
-/// The targets at one head of keys.
-struct Head<'a> {
-    row: usize,
-    kv_head: usize,
-    /// By head of queries.
-    dq: Vec<(usize, Piece<'a>)>,
-    dkv: [Piece<'a>; 2],
-}
-
-impl Targets<'_> {
-    fn clear(self) {
-        match self {
-            Self::Apart(all) => all.into_iter().for_each(|target| target.fill(0.0)),
-            Self::Packed(target) => target.fill(0.0),
-        }
-    }
-
-    fn heads(&mut self, geometry: &Geometry) -> Vec<Head<'_>> {
-        let Geometry { batch, queries, keys, heads, kv_heads, width } = *geometry;
-        let (of_q, of_kv) = (heads * width, kv_heads * width);
-        let rows: Vec<Vec<Piece<'_>>> = match self {
-            Self::Apart([q, k, v]) => {
-                let kv = k.chunks_mut(keys * of_kv).zip(v.chunks_mut(keys * of_kv));
-                let all = q.chunks_mut(queries * of_q).zip(kv).map(|(q, (k, v))| {
-                    let parts = [(q, of_q), (k, of_kv), (v, of_kv)];
-                    parts
-                        .into_iter()
-                        .flat_map(|(part, row)| split_columns(part, row, width))
-                        .collect()
-                });
-                all.collect()
-            }
-            Self::Packed(x) => {
-                let row = of_q + 2 * of_kv;
-                x.chunks_mut(queries * row).map(|x| split_columns(x, row, width)).collect()
-            }
-        };
-        let mut found = Vec::with_capacity(batch * kv_heads);
-        for (row, mut pieces) in rows.into_iter().enumerate() {
-            let values = pieces.split_off(heads + kv_heads);
-            let keys = pieces.split_off(heads);
-            let mut queries = pieces.into_iter().enumerate();
-            for (kv_head, dkv) in keys.into_iter().zip(values).enumerate() {
-                let dq = queries.by_ref().take(geometry.group()).collect();
-                found.push(Head { row, kv_head, dq, dkv: dkv.into() });
-            }
-        }
-        found
-    }
 }
 
 /// What a task needs for keys and values and their gradients, for queries and gradients of the result as rows and as

@@ -96,11 +96,11 @@ pub(super) fn score(
             scores[..before].fill(f32::NEG_INFINITY);
         }
     }
-    if let Some((queries, keys)) = sight.ids(geometry, row, queries, keys) {
-        let ([first, last], [least, most]) = (ends(queries), ends(keys));
-        if first != last || least != most || first != least {
-            for (key, scores) in keys.iter().zip(scores.chunks_exact_mut(QUERIES)) {
-                hide_others(scores, queries, *key);
+    if let Some((of_queries, of_keys)) = sight.ids(geometry, row, queries, keys) {
+        let [id, other] = ends(of_queries);
+        if id != other || ends(of_keys) != [id; 2] {
+            for (id, scores) in of_keys.iter().zip(scores.chunks_exact_mut(QUERIES)) {
+                hide_others(scores, of_queries, *id);
             }
         }
     }

@@ -8,6 +8,7 @@ mod block;
 mod forward;
 mod piece;
 mod product;
+mod targets;
 
 use candle_core::Tensor;
 
@@ -16,8 +17,8 @@ use super::mask::Sight;
 use crate::error::Error;
 use crate::kernels::host;
 use crate::kernels::tape::Node;
-use backward::Targets;
 use block::Heads;
+use targets::Targets;
 
 /// Attention of three operands.
 pub(super) fn apart(operands: [Node; 3], geometry: Geometry, sight: Sight) -> Result<Node, Error> {
@@ -25,7 +26,8 @@ pub(super) fn apart(operands: [Node; 3], geometry: Geometry, sight: Sight) -> Re
     let (y, lse) =
         host::read([&q, &k, &v], |qkv| result(&geometry, &sight, geometry.apart(qkv), q.dims()))??;
     let (to, kept) = (operands.each_ref().map(Node::handle), y.clone());
-    Ok(operands[0].tape().result(y, to, move |dy, adjoints| {
+    let [operand, ..] = operands;
+    Ok(operand.tape().result(y, to, move |dy, adjoints| {
         let mut gradients = [&q, &k, &v].map(|operand| host::uninit(operand.elem_count()));
         host::read([&q, &k, &v, &kept, &dy], |[q, k, v, y, dy]| {
             let targets = Targets::Apart(gradients.each_mut().map(Vec::as_mut_slice));
