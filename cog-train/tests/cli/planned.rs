@@ -40,26 +40,26 @@ fn a_plan_tells_all_that_is_known_and_leaves_nothing() {
     let said = here.run(&["--plan"]).expect(0);
     let lines: Vec<&str> = said.out.lines().collect();
     for (at, line) in [
-        (0, "steps  120  default"),
-        (4, "a line before the training"),
-        (5, DATA),
-        (6, "  the lengths of rows are not told"),
-        (7, "parameters: 38592, of which 38592 are trained (100.000 %), computed in f32"),
+        (0, "steps     120  default"),
+        (6, "a line before the training"),
+        (7, DATA),
+        (8, "  the lengths of rows are not told"),
+        (9, "parameters: 38592, of which 38592 are trained (100.000 %), computed in f32"),
     ] {
         assert_eq!(lines[at], line, "{}", said.out);
     }
     // 151 KiB of weights, twice that of moments, and averages.
     for (at, words) in [
-        (8, "of which weights 151 KiB, optimizer 302 KiB, averages 151 KiB, gradients 151 KiB,"),
+        (10, "of which weights 151 KiB, optimizer 302 KiB, averages 151 KiB, gradients 151 KiB,"),
         (
-            10,
+            12,
             "disk: 603 KiB for a checkpoint, 2.4 MiB for all of them, up to 151 KiB for the weights",
         ),
-        (11, " s for a step, so about "),
+        (13, " s for a step, so about "),
     ] {
         assert!(lines[at].contains(words), "{words}: {}", said.out);
     }
-    assert_eq!(lines.len(), 12, "{}", said.out);
+    assert_eq!(lines.len(), 14, "{}", said.out);
     assert!(here.names().is_empty(), "{:?}", here.names());
     let json = here.run(&["--plan", "--format", "json"]).expect(0).json();
     assert!(json["plan"].as_array().unwrap().iter().any(|line| line == DATA), "{json}");
