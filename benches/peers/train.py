@@ -9,7 +9,7 @@
     losses         of every step, before its update
 
 The modes: the model as it is, with AdamW as PyTorch picks it; the same with its fused AdamW; torch.compile of the loss
-with the fused AdamW, which is the faster of the two with it.
+with the fused AdamW.
 """
 
 import argparse
