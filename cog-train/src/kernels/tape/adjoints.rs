@@ -29,20 +29,15 @@ impl Adjoints {
         Self { nodes, waiting }
     }
 
-    /// Whether a gradient for it is of use.
-    #[expect(clippy::unused_self, reason = "a question about a pass")]
-    pub(crate) fn is_wanted(&self, node: Handle) -> bool {
-        node.is_some()
-    }
-
     /// A gradient in a storage that nobody else has. It has as many elements as the node.
     ///
     /// # Errors
     ///
     /// [`Error::Tensor`] when the device fails.
+    #[expect(clippy::needless_pass_by_value, reason = "so that nobody else has it")]
     pub(crate) fn give(&mut self, to: Handle, gradient: Tensor) -> Result<(), Error> {
         let Some(id) = to else { return Ok(()) };
-        let gradient = self.shaped(id, gradient)?;
+        let gradient = self.shaped(id, &gradient)?;
         if let Some(buffer) = self.buffered(id) {
             return buffer.give(&gradient);
         }
@@ -61,7 +56,7 @@ impl Adjoints {
     /// [`Error::Tensor`] when the device fails.
     pub(crate) fn share(&mut self, to: Handle, gradient: &Tensor) -> Result<(), Error> {
         let Some(id) = to else { return Ok(()) };
-        let gradient = self.shaped(id, gradient.clone())?;
+        let gradient = self.shaped(id, gradient)?;
         if let Some(buffer) = self.buffered(id) {
             return buffer.share(&gradient);
         }
@@ -114,8 +109,9 @@ impl Adjoints {
         self.nodes[id].leaf.and_then(buffers::place)
     }
 
-    fn shaped(&self, id: usize, gradient: Tensor) -> Result<Tensor, Error> {
-        let shape = &self.nodes[id].shape;
+    /// In the node's shape, and without what it was computed from: one that candle computed would keep that in memory.
+    fn shaped(&self, id: usize, gradient: &Tensor) -> Result<Tensor, Error> {
+        let (shape, gradient) = (&self.nodes[id].shape, gradient.detach());
         Ok(if gradient.shape() == shape { gradient } else { gradient.reshape(shape)? })
     }
 }
