@@ -57,15 +57,10 @@ impl Gradients {
     ///
     /// [`Error::Tensor`] when the device fails.
     pub(super) fn gather(&mut self, params: &Params, buffers: &Buffers) -> Result<(), Error> {
-        for (name, param) in params.trainable() {
-            let Some(gradient) = buffers.get(param.compute()) else { continue };
-            let sum = match self.0.remove(name) {
-                Some(sum) => (sum + gradient)?,
-                None => gradient.clone(),
-            };
-            self.0.insert(name.to_owned(), sum);
-        }
-        Ok(())
+        let found = params.trainable().filter_map(|(name, param)| {
+            Some((name.to_owned(), buffers.get(param.compute())?.clone()))
+        });
+        self.add(found.collect())
     }
 
     /// Adds those of another micro-batch.

@@ -95,12 +95,13 @@ pub(super) fn run<B, O: Objective<B>>(
         }
     }
     let mut gradients = gradients.unwrap_or_default();
-    gradients.gather(parts.params, parts.buffers)?;
+    let gathered = gradients.gather(parts.params, parts.buffers);
 
     // The one division: by all targets of the step, and by what the loss was multiplied with.
     let divisor = weight * factor.unwrap_or(1.0);
-    let norm = match norm(&gradients).map_err(anyhow::Error::from) {
-        _ if weight == 0.0 => 0.0,
+    let norm = gathered.and_then(|()| norm(&gradients)).map_err(anyhow::Error::from);
+    let norm = match norm {
+        Ok(_) if weight == 0.0 => 0.0,
         Ok(norm) => norm / divisor,
         Err(error) if memory::is_short(&error) => return Ok(Outcome::OutOfMemory(error)),
         Err(error) => return Err(error),

@@ -45,6 +45,20 @@ pub(crate) fn add_or_copy(target: &mut [f32], from: &[f32], adds: bool) {
     }
 }
 
+/// The sum of parts of one length, in their order, or that much more.
+pub(crate) fn of_parts<'a>(
+    target: &mut [f32],
+    parts: impl IntoIterator<Item = &'a [f32]>,
+    adds: bool,
+) {
+    if !adds {
+        target.fill(0.0);
+    }
+    for part in parts {
+        add_chunk(target, part);
+    }
+}
+
 fn both(y: &mut [f32], a: &[f32], b: &[f32]) {
     let pairs = y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK));
     pairs.for_each(|((y, a), b)| add_chunks(y, a, b));

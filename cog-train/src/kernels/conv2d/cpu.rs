@@ -44,7 +44,7 @@ pub(super) fn forward(
         y: if geometry.relu { y.clone() } else { nothing },
     };
     Ok(x.tape().result(y, to, move |dy, adjoints| {
-        let [of_x, of_weight, of_bias] = to.map(|to| adjoints.is_wanted(to));
+        let [of_x, of_weight, of_bias] = to.map(|to| to.is_some());
         let Gradients { dx, mut parts, size } = kept.backward(&dy, of_x, of_weight || of_bias)?;
         if let Some(dx) = dx {
             adjoints.give(to[0], dx)?;

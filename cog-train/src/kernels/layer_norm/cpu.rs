@@ -37,14 +37,8 @@ pub(super) fn forward([x, weight, bias]: [Node; 3], epsilon: f64) -> Result<Node
         })??;
         adjoints.give(to[0], dx)?;
         for (to, at) in [(to[1], 0), (to[2], n)] {
-            adjoints.write(to, |target, adds| {
-                if !adds {
-                    target.fill(0.0);
-                }
-                for part in parts.chunks(2 * n) {
-                    sum::add_chunk(target, &part[at..at + n]);
-                }
-            })?;
+            let parts = parts.chunks(2 * n).map(|part| &part[at..at + n]);
+            adjoints.write(to, |target, adds| sum::of_parts(target, parts, adds))?;
         }
         Ok(())
     }))

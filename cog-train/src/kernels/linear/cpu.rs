@@ -72,7 +72,7 @@ fn start(y: &mut [f32], bias: Option<&Node>, to: Option<&Node>) -> Result<bool, 
 }
 
 /// The sum of the rows, in groups of a fixed size whose sums are added in order.
-pub(crate) fn column_sums(rows: &[f32], columns: usize, target: &mut [f32], adds: bool) {
+fn column_sums(rows: &[f32], columns: usize, target: &mut [f32], adds: bool) {
     let parts: Vec<Vec<f32>> = rows
         .par_chunks(ROWS * columns)
         .map(|rows| {
@@ -81,12 +81,7 @@ pub(crate) fn column_sums(rows: &[f32], columns: usize, target: &mut [f32], adds
             part
         })
         .collect();
-    if !adds {
-        target.fill(0.0);
-    }
-    for part in &parts {
-        sum::add_chunk(target, part);
-    }
+    sum::of_parts(target, parts.iter().map(Vec::as_slice), adds);
 }
 
 simd! {

@@ -28,7 +28,7 @@ pub(super) fn forward([x, weight]: [Node; 2], epsilon: f64) -> Result<Node, Erro
     let (input, scale) = (x.tensor().clone(), weight.tensor().clone());
     Ok(x.tape().result(y, to, move |gradient, adjoints| {
         // The weight of a frozen model gathers nothing.
-        let wanted = adjoints.is_wanted(to[1]);
+        let wanted = to[1].is_some();
         let groups = input.elem_count().div_ceil(ROWS * n);
         let mut parts = vec![0.0; if wanted { groups * n } else { 0 }];
         let dx = host::read([&input, &scale, &gradient], |[x, weight, dy]| {
@@ -46,12 +46,7 @@ pub(super) fn forward([x, weight]: [Node; 2], epsilon: f64) -> Result<Node, Erro
             })
         })??;
         adjoints.give(to[0], dx)?;
-        adjoints.write(to[1], |target, adds| {
-            if !adds {
-                target.fill(0.0);
-            }
-            parts.chunks(n).for_each(|part| sum::add_chunk(target, part));
-        })
+        adjoints.write(to[1], |target, adds| sum::of_parts(target, parts.chunks(n), adds))
     }))
 }
 
