@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use self::room::Room;
 use super::aside::aside;
-use super::data::{Batching, Loader, Position, Step, histogram};
+use super::data::{Batches, Batching, Loader, Position, Step, histogram};
 use super::evaluate;
 use super::fit::buffers;
 use super::memory::{self, Gauge, human};
@@ -83,8 +83,8 @@ pub(super) fn tell<B: Send + 'static>(
     measure(state.micro, job)?;
     // The first step makes what stays: moments, buffers, worker threads. The second shows how long a step takes.
     while done < 2 {
-        let batch = match heaviest(train, state.micro, params, job) {
-            Ok(batch) => batch,
+        let (batches, batch) = match heaviest(train, state.micro, params, job) {
+            Ok(made) => made,
             Err(error) if memory::is_short(&error) => {
                 let rows = state.micro.unwrap_or(train.most_rows());
                 state.micro = Some(memory::smaller(rows, error, job)?);
@@ -103,7 +103,10 @@ pub(super) fn tell<B: Send + 'static>(
         };
         match step::run(&mut parts, &mut state, &batch, 0.0, job)? {
             Outcome::Done(_) => (time, done) = (start.elapsed(), done + 1),
-            Outcome::Cancelled => return Ok(Error::Cancelled),
+            Outcome::Cancelled => {
+                batches.leave();
+                return Ok(Error::Cancelled);
+            }
             Outcome::OutOfMemory(error) => {
                 let rows = batch.parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
                 state.micro = Some(memory::smaller(rows, error, job)?);
@@ -129,19 +132,21 @@ pub(super) fn tell<B: Send + 'static>(
     Ok(Error::Planned)
 }
 
-/// The batch of the first epoch that is the largest, made alone: none is made ahead while the probe measures.
+/// The batch of the first epoch that is the largest, and what makes those after it: they are made ahead while the probe
+/// measures, as they are in a run, and take memory too.
 fn heaviest<B: Send + 'static>(
     train: &Loader<B>,
     micro: Option<usize>,
     params: &Params,
     job: &Job,
-) -> anyhow::Result<Step<B>> {
-    let (train, device, seed) = (train.clone().threads(0), params.device().clone(), job.seed());
-    let made = aside(&job.cancel_token(), move || {
-        let from = Position { epoch: 0, batch: train.heaviest(seed) };
-        train.start(seed, from, micro, &device).next()
-    })?;
-    Ok(made?.ok_or_else(|| Error::Plan { reason: "the data has no batches".to_owned() })?)
+) -> anyhow::Result<(Batches<B>, Step<B>)> {
+    let (cancel, seed) = (job.cancel_token(), job.seed());
+    let lengths = train.clone();
+    let batch = aside(&cancel, move || lengths.heaviest(seed))?;
+    let mut batches = train.start(seed, Position { epoch: 0, batch }, micro, params.device());
+    let step = batches.next_until(&cancel)?;
+    let none = || Error::Plan { reason: "the data has no batches".to_owned() };
+    Ok((batches, step.ok_or_else(none)?))
 }
 
 /// Rows, steps, and where they are known the lengths of rows and how many of them are cut.

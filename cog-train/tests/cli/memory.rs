@@ -9,9 +9,10 @@ use std::time::Duration;
 use crate::place::Place;
 
 /// Trainings whose memory goes into attention, into convolutions, into weights and moments. They are large enough for what
-/// the allocator happens to keep to be a small part: some MiB, more or fewer from run to run.
+/// the allocator happens to keep to be a small part: some MiB, more or fewer from run to run. Each meets every batch of an
+/// epoch, for a plan tells of the heaviest.
 const SHAPES: [(&str, &[&str]); 3] = [
-    ("text_finetune", &["batch_size=24", "max_steps=6"]),
+    ("text_finetune", &["batch_size=24", "epochs=1"]),
     ("image_classifier", &["epochs=2", "batch_size=1024"]),
     ("tiny_fit", &["width=2048", "steps=7", "pause=0"]),
 ];

@@ -146,7 +146,8 @@ fn the_probe_takes_the_heaviest_batch() {
         made.lock().unwrap().push(batch.rows().to_vec());
         job::collate(&rows, batch.device())
     })
-    .batch(Batching::Rows(4));
+    .batch(Batching::Rows(4))
+    .threads(0); // so that what is made is what is computed
     told(dir.path(), plan(), train, &params, loss(&params)).unwrap();
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 2, "two steps, and no batch ahead");
