@@ -13,6 +13,7 @@ mod loss;
 mod norm;
 mod pool;
 mod rope;
+mod shape;
 
 pub use activation::{gelu, gelu_erf, relu, sigmoid, silu, swiglu, swiglu_packed, tanh};
 pub use attention::{attention, attention_packed};
@@ -24,6 +25,7 @@ pub use loss::{cross_entropy, linear_cross_entropy};
 pub use norm::{LayerNorm, RmsNorm};
 pub use pool::{avg_pool2d, max_pool2d};
 pub use rope::Rope;
+pub use shape::reshape;
 
 pub use crate::kernels::attention::Mask;
 pub use crate::kernels::cross_entropy::IGNORED;
