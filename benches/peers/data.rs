@@ -63,7 +63,9 @@ impl Batches {
             batch.insert(name.clone(), all.get(at)?);
         }
         // Tokens alone: each is to be told from those before it.
-        if batch.len() == 1 && let Some(ids) = batch.remove("ids") {
+        if batch.len() == 1
+            && let Some(ids) = batch.remove("ids")
+        {
             for (name, from) in [("inputs", 0), ("targets", 1)] {
                 let part = ids.narrow(1, from, ids.dim(1)? - 1)?.contiguous()?;
                 batch.insert(name.to_owned(), part);

@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 
 thread_local! {
-    static KEPT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// One for each depth of nested uses, the outermost last.
+    static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Numbers in a cache line. A register that is loaded across two of them costs twice.
@@ -17,7 +18,7 @@ pub(crate) fn scratch<const N: usize, R>(
     work: impl FnOnce([&mut [f32]; N]) -> R,
 ) -> R {
     // Taken and not borrowed: while it waits for others the thread may begin another piece of work.
-    let mut kept = KEPT.take();
+    let mut kept = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
     let length = lengths.iter().sum::<usize>() + LINE;
     if kept.len() < length {
         kept = vec![0.0; length];
@@ -30,11 +31,7 @@ pub(crate) fn scratch<const N: usize, R>(
         slice
     });
     let result = work(slices);
-    KEPT.with_borrow_mut(|other| {
-        if other.len() < kept.len() {
-            *other = kept;
-        }
-    });
+    KEPT.with_borrow_mut(|others| others.push(kept));
     result
 }
 

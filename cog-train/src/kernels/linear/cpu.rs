@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::Product;
 use crate::error::Error;
-use crate::kernels::matmul::{Matrix, Target, Threads, matmul};
+use crate::kernels::matmul::{After, Matrix, Target, Threads, matmul};
 use crate::kernels::simd::simd;
 use crate::kernels::tape::Node;
 use crate::kernels::{host, sum};
@@ -15,15 +15,15 @@ const ROWS: usize = 64;
 pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> {
     let Product { x, weight, bias, to, scale, rows, inputs, outputs } = product;
     let (flat, w) = (x.tensor().clone(), weight.tensor().clone());
-    let multiply = |y: &mut [f32], adds: bool| {
-        host::read([&flat, &w], |[x, w]| {
-            let (x, w) = (Matrix::new(x, rows, inputs), Matrix::new(w, outputs, inputs));
-            matmul(Target::to(y, outputs, adds), x, w.t(), scale, Threads::All);
-        })
-    };
     let mut done = Ok(());
     let y = host::make(shape, |y| {
-        done = start(y, bias.as_ref(), to.as_ref()).and_then(|adds| multiply(y, adds));
+        done = read(bias.as_ref(), to.as_ref(), |after| {
+            host::read([&flat, &w], |[x, w]| {
+                let (x, w) = (Matrix::new(x, rows, inputs), Matrix::new(w, outputs, inputs));
+                let target = Target::set(y, outputs).after(after);
+                matmul(target, x, w.t(), scale, Threads::All);
+            })
+        });
     })?;
     done?;
     let handle = |node: &Option<Node>| node.as_ref().and_then(Node::handle);
@@ -51,24 +51,23 @@ pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> 
     }))
 }
 
-/// Writes what the product is added to. Says whether there is anything.
-fn start(y: &mut [f32], bias: Option<&Node>, to: Option<&Node>) -> Result<bool, Error> {
-    if let Some(to) = to {
-        host::read([to.tensor()], |[to]| sum::add_or_copy(y, to, false))?;
+/// Lets `work` read what is added to a product.
+fn read<R>(
+    bias: Option<&Node>,
+    to: Option<&Node>,
+    work: impl FnOnce(After<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let [bias, to] = [bias, to].map(|node| node.map(Node::tensor));
+    match (bias, to) {
+        (None, None) => work(After::NOTHING),
+        (Some(bias), None) => {
+            host::read([bias], |[bias]| work(After { bias: Some(bias), to: None }))?
+        }
+        (None, Some(to)) => host::read([to], |[to]| work(After { bias: None, to: Some(to) }))?,
+        (Some(bias), Some(to)) => {
+            host::read([bias, to], |[bias, to]| work(After { bias: Some(bias), to: Some(to) }))?
+        }
     }
-    if let Some(bias) = bias {
-        host::read([bias.tensor()], |[bias]| {
-            y.par_chunks_mut(ROWS * bias.len()).for_each(|rows| {
-                for row in rows.chunks_exact_mut(bias.len()) {
-                    match to {
-                        Some(_) => sum::add_chunk(row, bias),
-                        None => row.copy_from_slice(bias),
-                    }
-                }
-            });
-        })?;
-    }
-    Ok(to.is_some() || bias.is_some())
 }
 
 /// The sum of the rows, in groups of a fixed size whose sums are added in order.

@@ -1,9 +1,16 @@
-//! Products of matrices of 32-bit floats on the CPU, by the `gemm` crate with AVX-512 where the processor has it.
+//! Products of matrices of 32-bit floats on the CPU: large ones [block by block](blocked), the others by the `gemm` crate.
+//! Both have the innermost loops of that crate, with AVX-512 where the processor has it.
 //!
 //! The threads share rows and columns of the result and never a sum, so the bits do not depend on their number.
-#![expect(unsafe_code, reason = "the crate takes pointers and strides; `Matrix` has checked them")]
+#![expect(unsafe_code, reason = "the loops take pointers and strides; `Matrix` has checked them")]
+
+mod blocked;
+mod kernel;
+mod pack;
 
 use gemm::Parallelism;
+
+use super::sum;
 
 /// A matrix in a slice: the number at row `r` and column `c` is at `r * stride.0 + c * stride.1`.
 #[derive(Debug, Clone, Copy)]
@@ -63,22 +70,57 @@ pub(crate) struct Target<'a> {
     stride: usize,
     /// Whether the product is added to what is there.
     adds: bool,
+    after: After<'a>,
+}
+
+/// What is added to a product once its sums are complete.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct After<'a> {
+    /// One number for each column.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// As long as the target, without gaps.
+    pub(crate) to: Option<&'a [f32]>,
+}
+
+impl After<'_> {
+    pub(crate) const NOTHING: Self = Self { bias: None, to: None };
+
+    fn is_nothing(&self) -> bool {
+        self.bias.is_none() && self.to.is_none()
+    }
+
+    /// To numbers of a row of the target.
+    fn add(&self, numbers: &mut [f32], start: usize, column: usize) {
+        if let Some(to) = self.to {
+            sum::add_chunk(numbers, &to[start..][..numbers.len()]);
+        }
+        if let Some(bias) = self.bias {
+            sum::add_chunk(numbers, &bias[column..][..numbers.len()]);
+        }
+    }
 }
 
 impl<'a> Target<'a> {
     /// Over what is there, row after row without gaps for a product of `columns`.
     pub(crate) fn set(numbers: &'a mut [f32], columns: usize) -> Self {
-        Self { numbers, stride: columns, adds: false }
+        Self { numbers, stride: columns, adds: false, after: After::NOTHING }
     }
 
     /// Added to what is there.
     pub(crate) fn add(numbers: &'a mut [f32], columns: usize) -> Self {
-        Self { numbers, stride: columns, adds: true }
+        Self { numbers, stride: columns, adds: true, after: After::NOTHING }
     }
 
     /// Added to what is there, if `adds`.
     pub(crate) fn to(numbers: &'a mut [f32], columns: usize, adds: bool) -> Self {
-        Self { numbers, stride: columns, adds }
+        Self { numbers, stride: columns, adds, after: After::NOTHING }
+    }
+
+    /// With something that is added afterwards. Its lengths are those of a row, and of the target.
+    pub(crate) fn after(self, after: After<'a>) -> Self {
+        assert!(after.bias.is_none_or(|bias| bias.len() == self.stride));
+        assert!(after.to.is_none_or(|to| to.len() == self.numbers.len()));
+        Self { after, ..self }
     }
 }
 
@@ -88,22 +130,45 @@ impl<'a> Target<'a> {
 ///
 /// When the matrices do not fit together or the target is too short.
 pub(crate) fn matmul(
-    target: Target<'_>,
+    mut target: Target<'_>,
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    scale: f32,
+    threads: Threads,
+) {
+    let (rows, columns) = (left.rows, right.columns);
+    assert_eq!(left.columns, right.rows, "the inner sizes of a product differ");
+    assert!(
+        target.stride >= columns && target.numbers.len() >= extent(rows, columns, target.stride)
+    );
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    if blocked::fits(&left, &right) {
+        blocked::multiply(&mut target, left, right, scale, threads);
+    } else {
+        small(&mut target, left, right, scale, threads);
+        if !target.after.is_nothing() {
+            let (stride, after) = (target.stride, target.after);
+            let rows = target.numbers.chunks_mut(stride).take(rows).enumerate();
+            rows.for_each(|(row, numbers)| after.add(&mut numbers[..columns], row * stride, 0));
+        }
+    }
+}
+
+/// By the `gemm` crate, which has ways for vectors and thin matrices.
+fn small(
+    target: &mut Target<'_>,
     left: Matrix<'_>,
     right: Matrix<'_>,
     scale: f32,
     threads: Threads,
 ) {
     let (rows, columns, inner) = (left.rows, right.columns, left.columns);
-    assert_eq!(inner, right.rows, "the inner sizes of a product differ");
-    let Target { numbers, stride, adds } = target;
-    assert!(stride >= columns && numbers.len() >= extent(rows, columns, stride));
-    if rows == 0 || columns == 0 {
-        return;
-    }
+    let Target { numbers, stride, adds, .. } = target;
     if inner == 0 {
-        if !adds {
-            numbers.chunks_mut(stride).take(rows).for_each(|row| row[..columns].fill(0.0));
+        if !*adds {
+            numbers.chunks_mut(*stride).take(rows).for_each(|row| row[..columns].fill(0.0));
         }
         return;
     }
@@ -111,7 +176,7 @@ pub(crate) fn matmul(
         Threads::One => Parallelism::None,
         Threads::All => Parallelism::Rayon(0),
     };
-    // SAFETY: 1. each matrix reaches no further than its slice, which `Matrix` and the lines above have looked at;
+    // SAFETY: 1. each matrix reaches no further than its slice, which `Matrix` and `matmul` have looked at;
     // 2. the target is borrowed mutably, so it overlaps neither; 3. it is read only where it is added to.
     unsafe {
         gemm::gemm(
@@ -121,7 +186,7 @@ pub(crate) fn matmul(
             numbers.as_mut_ptr(),
             1,
             stride.cast_signed(),
-            adds,
+            *adds,
             left.numbers.as_ptr(),
             left.stride.1.cast_signed(),
             left.stride.0.cast_signed(),
@@ -152,7 +217,9 @@ mod tests {
     /// Every way to store the operands, with gaps, against sums that are written out.
     #[test]
     fn products_are_sums_of_products() {
-        for (rows, columns, inner) in [(1, 1, 1), (3, 5, 7), (17, 33, 65), (4, 1, 300), (2, 3, 0)] {
+        let small = [(1, 1, 1), (3, 5, 7), (17, 33, 65), (4, 1, 300), (2, 3, 0)];
+        let blocks = [(13, 100, 1100), (97, 600, 30), (2100, 31, 5), (31, 2100, 5), (200, 70, 513)];
+        for (rows, columns, inner) in small.into_iter().chain(blocks) {
             let (left, right) = (draw(rows * (inner + 2), 0), draw(inner * (columns + 1), 1));
             let turned: Vec<f32> = (0..columns * inner)
                 .map(|at| right[at % inner.max(1) * (columns + 1) + at / inner.max(1)])
@@ -175,7 +242,8 @@ mod tests {
                     Matrix::new(&turned, columns, inner).t(),
                 ] {
                     let mut found = start.clone();
-                    let target = Target { numbers: &mut found, stride: columns + 3, adds };
+                    let target =
+                        Target { stride: columns + 3, ..Target::to(&mut found, columns, adds) };
                     matmul(target, a, b, 0.5, Threads::All);
                     for row in 0..rows {
                         for column in 0..columns + 3 {

@@ -1,0 +1,65 @@
+//! The innermost loops: products of a panel of columns and a panel of rows, summed in registers. They are those of the
+//! `gemm-f32` crate, the widest that the processor has.
+
+use std::sync::OnceLock;
+
+use gemm_common::microkernel::MicroKernelFn;
+use gemm_f32::microkernel;
+
+use crate::kernels::simd;
+
+/// The innermost loops of one kind of processor, by the vectors and the rows that they take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kernel {
+    functions: &'static [MicroKernelFn<f32>],
+    /// Numbers in a vector.
+    lanes: usize,
+    /// The most rows that it takes at once.
+    pub(super) rows: usize,
+    /// The most columns that it takes at once: some vectors.
+    pub(super) columns: usize,
+}
+
+impl Kernel {
+    /// That of this processor.
+    pub(super) fn new() -> Self {
+        static KERNEL: OnceLock<Kernel> = OnceLock::new();
+        *KERNEL.get_or_init(Self::detect)
+    }
+
+    fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use microkernel::{avx512f, fma};
+            static AVX512: [[MicroKernelFn<f32>; avx512f::f32::NR]; avx512f::f32::MR_DIV_N] =
+                avx512f::f32::UKR;
+            static AVX2: [[MicroKernelFn<f32>; fma::f32::NR]; fma::f32::MR_DIV_N] = fma::f32::UKR;
+            match simd::level() {
+                simd::Level::Avx512 => return Self::of(&AVX512, 16),
+                simd::Level::Avx2 => return Self::of(&AVX2, 8),
+                simd::Level::Plain => {}
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            use microkernel::neon::f32::{MR_DIV_N, NR, UKR};
+            static NEON: [[MicroKernelFn<f32>; NR]; MR_DIV_N] = UKR;
+            return Self::of(&NEON, 4);
+        }
+        use microkernel::scalar::f32::{MR_DIV_N, NR, UKR};
+        static SCALAR: [[MicroKernelFn<f32>; NR]; MR_DIV_N] = UKR;
+        Self::of(&SCALAR, 1)
+    }
+
+    fn of<const ROWS: usize, const VECTORS: usize>(
+        functions: &'static [[MicroKernelFn<f32>; ROWS]; VECTORS],
+        lanes: usize,
+    ) -> Self {
+        Self { functions: functions.as_flattened(), lanes, rows: ROWS, columns: VECTORS * lanes }
+    }
+
+    /// For so many columns and rows, of each at least one and at most as many as it takes.
+    pub(super) fn function(&self, columns: usize, rows: usize) -> MicroKernelFn<f32> {
+        self.functions[(columns.div_ceil(self.lanes) - 1) * self.rows + rows - 1]
+    }
+}

@@ -1,0 +1,160 @@
+//! Panels: parts of a matrix in the order in which the innermost loops read them.
+
+use super::Matrix;
+
+/// Numbers that are turned at once, each way.
+const SQUARE: usize = 16;
+
+/// Writes `lines` lines of numbers side by side: the number `at` of line `line` goes to `at * width + line`. There are at
+/// most `width` lines; zeros stand for those that are missing. A panel is as deep as it is long over its width.
+///
+/// The numbers are at `line_step * line + depth_step * at`, and one of the steps is 1.
+pub(super) fn panel(
+    panel: &mut [f32],
+    width: usize,
+    from: &[f32],
+    (lines, line_step): (usize, usize),
+    depth_step: usize,
+) {
+    if lines < width {
+        panel.fill(0.0);
+    }
+    if line_step == 1 {
+        copied(panel, width, from, lines, depth_step);
+    } else {
+        turned(panel, width, from, lines, line_step);
+    }
+}
+
+fn copied(panel: &mut [f32], width: usize, from: &[f32], lines: usize, step: usize) {
+    // A length that the compiler knows is a move or two, and no call.
+    match (width, lines) {
+        (4, 4) => whole::<4>(panel, from, step),
+        (6, 6) => whole::<6>(panel, from, step),
+        _ => {
+            for (at, to) in panel.chunks_exact_mut(width).enumerate() {
+                to[..lines].copy_from_slice(&from[at * step..][..lines]);
+            }
+        }
+    }
+}
+
+fn whole<const WIDTH: usize>(panel: &mut [f32], from: &[f32], step: usize) {
+    for (to, from) in panel.as_chunks_mut::<WIDTH>().0.iter_mut().zip(from.chunks(step)) {
+        to.copy_from_slice(&from[..WIDTH]);
+    }
+}
+
+fn turned(panel: &mut [f32], width: usize, from: &[f32], lines: usize, step: usize) {
+    let depth = panel.len() / width;
+    let squares = if square::is_known() { lines / SQUARE * SQUARE } else { 0 };
+    let deep = depth / SQUARE * SQUARE;
+    for at in (0..deep).step_by(SQUARE) {
+        for line in (0..squares).step_by(SQUARE) {
+            square::turn(&mut panel[at * width + line..], width, &from[line * step + at..], step);
+        }
+    }
+    let mut one_by_one = |lines: std::ops::Range<usize>, depth: std::ops::Range<usize>| {
+        for line in lines {
+            let numbers = &from[line * step + depth.start..][..depth.len()];
+            let panel = panel.get_mut(depth.start * width + line..).unwrap_or_default();
+            for (to, number) in panel.iter_mut().step_by(width).zip(numbers) {
+                *to = *number;
+            }
+        }
+    };
+    one_by_one(0..squares, deep..depth);
+    for at in (0..depth).step_by(SQUARE) {
+        one_by_one(squares..lines, at..depth.min(at + SQUARE));
+    }
+}
+
+/// 16 rows of 16 numbers become 16 columns, in registers.
+#[cfg(target_arch = "x86_64")]
+mod square {
+    use std::arch::x86_64::{
+        __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps,
+        _mm512_shuffle_f32x4, _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
+        _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    };
+
+    use super::SQUARE;
+    use crate::kernels::simd::{Level, level};
+
+    pub(super) fn is_known() -> bool {
+        level() == Level::Avx512
+    }
+
+    /// Where it [`is_known`]. Rows are `from_step` apart, columns `to_step`.
+    pub(super) fn turn(to: &mut [f32], to_step: usize, from: &[f32], from_step: usize) {
+        assert!(is_known());
+        assert!(to.len() >= (SQUARE - 1) * to_step + SQUARE);
+        assert!(from.len() >= (SQUARE - 1) * from_step + SQUARE);
+        // SAFETY: 1. the processor has AVX-512; 2. 16 numbers from each of 16 places, `step` apart, are in the slices.
+        unsafe { avx512(to, to_step, from, from_step) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn avx512(to: &mut [f32], to_step: usize, from: &[f32], from_step: usize) {
+        let mut rows = [_mm512_setzero_ps(); SQUARE];
+        for (at, row) in rows.iter_mut().enumerate() {
+            // SAFETY: the caller has looked at the lengths.
+            *row = unsafe { _mm512_loadu_ps(from.as_ptr().add(at * from_step)) };
+        }
+        // In each quarter of the registers, 4 rows of 4 numbers become 4 columns.
+        let mut fours = [_mm512_setzero_ps(); SQUARE];
+        for group in 0..4 {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|at| rows[4 * group + at]);
+            let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+            fours[4 * group] = low(ab, cd);
+            fours[4 * group + 1] = high(ab, cd);
+            let (ab, cd) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+            fours[4 * group + 2] = low(ab, cd);
+            fours[4 * group + 3] = high(ab, cd);
+        }
+        // The quarters change places: number `at` of quarter `quarter` is column `4 * quarter + at`.
+        for at in 0..4 {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|group| fours[4 * group + at]);
+            let (ab, cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
+            let first = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+            let second = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
+            let (ab, cd) = (_mm512_shuffle_f32x4::<0xee>(a, b), _mm512_shuffle_f32x4::<0xee>(c, d));
+            let third = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+            let fourth = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
+            for (quarter, column) in [first, second, third, fourth].into_iter().enumerate() {
+                // SAFETY: as above.
+                unsafe {
+                    _mm512_storeu_ps(to.as_mut_ptr().add((4 * quarter + at) * to_step), column)
+                };
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn low(a: __m512, b: __m512) -> __m512 {
+        _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn high(a: __m512, b: __m512) -> __m512 {
+        _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod square {
+    pub(super) fn is_known() -> bool {
+        false
+    }
+
+    pub(super) fn turn(_: &mut [f32], _: usize, _: &[f32], _: usize) {
+        unreachable!("it is not known")
+    }
+}
+
+impl<'a> Matrix<'a> {
+    /// The numbers from a place on.
+    pub(super) fn from(&self, row: usize, column: usize) -> &'a [f32] {
+        &self.numbers[row * self.stride.0 + column * self.stride.1..]
+    }
+}
