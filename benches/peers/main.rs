@@ -24,6 +24,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use cog_train::anyhow::Result;
 use cog_train::candle_core::{DType, Device};
 use cog_train::rng::Rng;
+use cog_train::runner::compute;
 use cog_train::serde_json::json;
 
 use crate::data::Batches;
@@ -41,6 +42,7 @@ const RATE: f64 = 3e-4;
 const BATCHES: usize = 8;
 
 fn main() -> Result<()> {
+    compute::prepare();
     let matches = arguments().get_matches();
     match matches.subcommand() {
         Some(("peak", _)) => peak(),

@@ -17,7 +17,7 @@ use super::process::Process;
 use super::roles::{Kind, Role};
 use super::run::{OpenRun, Run, Status};
 use super::terminal::{Format, Terminal};
-use super::{bring, cog_yaml, env, plan, signals};
+use super::{bring, cog_yaml, compute, env, plan, signals};
 use crate::error::Error;
 use crate::input::{self, Spec, Values};
 use crate::job::{CHECKPOINTS, Places};
@@ -74,6 +74,7 @@ fn attempt(
 
     // Variables first: from here on there are threads.
     env::apply(config.environment(), &variables);
+    compute::prepare();
     let (cancel, save) = (CancelToken::new(), Arc::<AtomicBool>::default());
     let open = OpenRun::default();
     signals::listen(cancel.clone(), Arc::clone(&save), terminal.clone(), open.clone())

@@ -10,6 +10,8 @@ mod bring;
 mod changes;
 mod clock;
 mod cog_yaml;
+#[doc(hidden)]
+pub mod compute;
 mod earlier;
 mod embed;
 mod env;

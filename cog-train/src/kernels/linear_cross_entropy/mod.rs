@@ -37,8 +37,9 @@ pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Nod
 }
 
 /// Rows of scores that are made at once: 16 MiB of them, and enough for products at full speed.
+/// Enough that making panels of the weight costs little beside them: some 32 MiB of scores.
 fn rows_at_once(classes: usize) -> usize {
-    ((4 << 20) / classes.max(1)).clamp(64, 512)
+    ((8 << 20) / classes.max(1)).clamp(64, 512)
 }
 
 fn unfit(h: &Node, weight: &Tensor) -> Error {
