@@ -137,15 +137,19 @@ fn backward<B, O: Objective<B>>(
     pass: &Pass,
     (scale, factor): (Scale, &mut Option<f64>),
 ) -> anyhow::Result<(f64, f64, Gradients)> {
-    let loss = parts.objective.loss(batch, pass)?;
-    // One for all parts of the step, so that their gradients add up.
-    let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
-    let scaled = if scale.is_dynamic() {
-        (loss.tensor() * factor).map_err(Error::from)?
-    } else {
-        loss.tensor().clone()
-    };
-    let mut store = collect(parts.buffers, || pass.backward(&scaled))?;
-    let gradients = Gradients::take(parts.params, &mut store)?;
+    let Parts { params, objective, buffers, .. } = parts;
+    let (loss, mut store) = collect(buffers, || {
+        let loss = objective.loss(batch, pass)?;
+        // One for all parts of the step, so that their gradients add up.
+        let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
+        let scaled = if scale.is_dynamic() {
+            (loss.tensor() * factor).map_err(Error::from)?
+        } else {
+            loss.tensor().clone()
+        };
+        let store = pass.backward(&scaled)?;
+        anyhow::Ok((loss, store))
+    })?;
+    let gradients = Gradients::take(params, &mut store)?;
     Ok((loss.value()?, loss.weight(), gradients))
 }

@@ -1,5 +1,6 @@
 //! One pass over memory each way, without a branch, so that the loops become vectors.
 
+use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::Activation;
@@ -17,16 +18,12 @@ type Slope = fn(&[f32], &[f32], &mut [f32]);
 
 pub(super) fn forward(x: &Node, activation: Activation) -> Result<Node, Error> {
     let (value, slope) = loops(activation);
-    let input = x.tensor();
-    let y = host::read([input], |[x]| {
-        host::make(input.shape(), |y| {
-            let chunks = y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
-            chunks.for_each(|(y, x)| value(x, y));
-        })
-    })??;
-    let kept = if activation == Activation::Relu { y.clone() } else { input.clone() };
+    let y = mapped(x.tensor(), value)?;
+    let input = x.tensor().clone();
+    let keeps_result = activation == Activation::Relu;
+    let kept = if keeps_result { y.clone() } else { input.clone() };
     let to = x.handle();
-    Ok(x.tape().result(y, [to], move |gradient, adjoints| {
+    let y = x.tape().result(y, [to], move |gradient, adjoints| {
         let dx = host::read([&kept, &gradient], |[x, dy]| {
             host::make(kept.shape(), |dx| {
                 let chunks = dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
@@ -35,7 +32,18 @@ pub(super) fn forward(x: &Node, activation: Activation) -> Result<Node, Error> {
             })
         })??;
         adjoints.give(to, dx)
-    }))
+    });
+    // Whoever needs the result on the way back need not keep it beside the input.
+    Ok(if keeps_result { y } else { y.computed_again(move || mapped(&input, value)) })
+}
+
+fn mapped(x: &Tensor, value: Value) -> Result<Tensor, Error> {
+    host::read([x], |[numbers]| {
+        host::make(x.shape(), |y| {
+            let chunks = y.par_chunks_mut(CHUNK).zip(numbers.par_chunks(CHUNK));
+            chunks.for_each(|(y, x)| value(x, y));
+        })
+    })?
 }
 
 fn loops(activation: Activation) -> (Value, Slope) {

@@ -29,21 +29,31 @@ pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> 
     let handle = |node: &Option<Node>| node.as_ref().and_then(Node::handle);
     let handles = [x.handle(), weight.handle(), handle(&bias), handle(&to)];
     let tape = x.tape().clone();
+    // A frozen weight needs no input on the way back, and an input without a gradient no weight.
+    let kept = weight.handle().map(|_| x.kept());
+    drop((flat, x));
     Ok(tape.result(y, handles, move |dy, adjoints| {
         let [of_x, of_weight, of_bias, of_to] = handles;
         adjoints.share(of_to, &dy)?;
-        host::read([&dy, &flat, &w], |[dy, x, w]| {
+        host::read([&dy], |[dy]| {
             adjoints.write(of_bias, |target, adds| column_sums(dy, outputs, target, adds))?;
             let dy = Matrix::new(dy, rows, outputs);
-            adjoints.write(of_weight, |target, adds| {
-                let x = Matrix::new(x, rows, inputs);
-                matmul(Target::to(target, inputs, adds), dy.t(), x, scale, Threads::All);
-            })?;
+            if let Some(kept) = &kept {
+                host::read([&kept.numbers()?], |[x]| {
+                    adjoints.write(of_weight, |target, adds| {
+                        let x = Matrix::new(x, rows, inputs);
+                        matmul(Target::to(target, inputs, adds), dy.t(), x, scale, Threads::All);
+                    })
+                })??;
+            }
+            drop(kept);
             if of_x.is_some() {
-                let w = Matrix::new(w, outputs, inputs);
-                let dx = host::make((rows, inputs), |dx| {
-                    matmul(Target::set(dx, inputs), dy, w, scale, Threads::All);
-                })?;
+                let dx = host::read([&w], |[w]| {
+                    let w = Matrix::new(w, outputs, inputs);
+                    host::make((rows, inputs), |dx| {
+                        matmul(Target::set(dx, inputs), dy, w, scale, Threads::All);
+                    })
+                })??;
                 adjoints.give(of_x, dx)?;
             }
             Ok(())

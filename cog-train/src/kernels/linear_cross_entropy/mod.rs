@@ -28,11 +28,11 @@ pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Nod
         return Err(unfit(h, weight));
     }
     let targets = checked(targets, h.tensor().elem_count() / d, classes)?;
-    let weight = h.outside(weight);
-    if fits(h.tensor()) && fits(weight.tensor()) {
-        cpu::forward(&h.map(host::plain)?, &weight.map(host::plain)?, &targets)
+    let node = h.outside(weight);
+    if fits(h.tensor()) && fits(weight) {
+        cpu::forward(&h.map(host::plain)?, (weight, &node.map(host::plain)?), &targets)
     } else {
-        reference::forward(h, &weight, &targets)
+        reference::forward(h, &node, &targets)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One pass over memory each way.
 
+use candle_core::Tensor;
 use rayon::prelude::*;
 
 use crate::error::Error;
@@ -11,16 +12,11 @@ use crate::kernels::tape::Node;
 const CHUNK: usize = 16 * 1024;
 
 pub(super) fn forward([gate, up]: &[Node; 2]) -> Result<Node, Error> {
-    let operands = [gate.tensor(), up.tensor()];
-    let y = host::read(operands, |[gate, up]| {
-        host::make(operands[0].shape(), |y| {
-            let chunks = y.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK));
-            chunks.zip(up.par_chunks(CHUNK)).for_each(|((y, gate), up)| value(gate, up, y));
-        })
-    })??;
+    let operands = [gate.tensor(), up.tensor()].map(Clone::clone);
+    let y = product(&operands)?;
+    let [kept_gate, kept_up] = operands.clone();
     let to = [gate.handle(), up.handle()];
-    let [kept_gate, kept_up] = operands.map(Clone::clone);
-    Ok(gate.tape().result(y, to, move |gradient, adjoints| {
+    let y = gate.tape().result(y, to, move |gradient, adjoints| {
         let shape = kept_gate.shape();
         let mut of_up = host::uninit(shape.elem_count());
         let of_gate = host::read([&kept_gate, &kept_up, &gradient], |[gate, up, dy]| {
@@ -35,7 +31,18 @@ pub(super) fn forward([gate, up]: &[Node; 2]) -> Result<Node, Error> {
         })??;
         adjoints.give(to[0], of_gate)?;
         adjoints.give(to[1], host::tensor(of_up, shape.clone())?)
-    }))
+    });
+    Ok(y.computed_again(move || product(&operands)))
+}
+
+fn product(operands: &[Tensor; 2]) -> Result<Tensor, Error> {
+    let [gate, up] = operands;
+    host::read([gate, up], |[gate_numbers, up]| {
+        host::make(gate.shape(), |y| {
+            let chunks = y.par_chunks_mut(CHUNK).zip(gate_numbers.par_chunks(CHUNK));
+            chunks.zip(up.par_chunks(CHUNK)).for_each(|((y, gate), up)| value(gate, up, y));
+        })
+    })?
 }
 
 pub(super) fn packed(x: &Node) -> Result<Node, Error> {

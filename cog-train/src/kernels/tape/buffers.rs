@@ -52,8 +52,9 @@ thread_local! {
     static OFF: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `backward` such that the gradients of parameters within [traces](super::trace) are added to `buffers`.
-pub(crate) fn collect<R>(buffers: &mut Buffers, backward: impl FnOnce() -> R) -> R {
+/// Runs `work`, a loss and its backward pass, such that the gradients of parameters within [traces](super::trace) are added
+/// to `buffers`.
+pub(crate) fn collect<R>(buffers: &mut Buffers, work: impl FnOnce() -> R) -> R {
     /// Gives the buffers back, after a panic too.
     struct Open<'a> {
         owner: &'a mut Buffers,
@@ -68,7 +69,7 @@ pub(crate) fn collect<R>(buffers: &mut Buffers, backward: impl FnOnce() -> R) ->
     }
     let before = OPEN.replace(Some(std::mem::take(buffers)));
     let _open = Open { owner: buffers, before };
-    backward()
+    work()
 }
 
 /// Runs `work` such that traces keep nothing for a backward pass.
@@ -85,6 +86,19 @@ pub(crate) fn without_gradients<R>(work: impl FnOnce() -> R) -> R {
 
 pub(super) fn gradients_are_off() -> bool {
     OFF.get()
+}
+
+/// Memory for a gradient that will be given to this parameter: that of its buffer, if its numbers are of no more use.
+/// The numbers in it are anything.
+pub(crate) fn memory_for(parameter: &Tensor, shape: &Shape) -> Result<Tensor, Error> {
+    let spare = OPEN.with_borrow_mut(|open| {
+        let buffer = open.as_mut()?.0.get_mut(&parameter.id())?;
+        if buffer.filled { None } else { buffer.tensor.take() }
+    });
+    match spare {
+        Some(spare) if host::is_plain(&spare) && spare.shape() == shape => Ok(spare),
+        _ => host::make(shape, |_| ()),
+    }
 }
 
 /// A parameter that has a buffer in the pass that runs.

@@ -23,11 +23,14 @@ use crate::kernels::host;
 
 pub(crate) use adjoints::Adjoints;
 pub use bridge::{Operand, trace};
-pub(crate) use buffers::{Buffers, collect, without_gradients};
+pub(crate) use buffers::{Buffers, collect, memory_for, without_gradients};
 pub use recompute::recompute;
 
 /// What an operation does backward: takes the gradient of its result and gives gradients to its operands.
 type Backward = Box<dyn FnOnce(Tensor, &mut Adjoints) -> Result<(), Error> + Send>;
+
+/// Computes a node's numbers anew from what its operation keeps for its own way back.
+type Again = Arc<dyn Fn() -> Result<Tensor, Error> + Send + Sync>;
 
 /// Where the gradient of a node goes; `None` for a node that needs none.
 pub(crate) type Handle = Option<usize>;
@@ -61,6 +64,24 @@ pub struct Node {
     tensor: Tensor,
     tape: Tape,
     handle: Handle,
+    again: Option<Again>,
+}
+
+/// Numbers that an operation needs on its way back.
+#[derive(Clone)]
+pub(crate) enum Kept {
+    Numbers(Tensor),
+    /// They are cheap to compute and large to keep.
+    Again(Again),
+}
+
+impl Kept {
+    pub(crate) fn numbers(&self) -> Result<Tensor, Error> {
+        match self {
+            Self::Numbers(tensor) => Ok(tensor.clone()),
+            Self::Again(again) => again(),
+        }
+    }
 }
 
 impl Node {
@@ -87,7 +108,28 @@ impl Node {
         &self,
         change: impl FnOnce(&Tensor) -> Result<Tensor, Error>,
     ) -> Result<Self, Error> {
-        Ok(Self { tensor: change(&self.tensor)?, tape: self.tape.clone(), handle: self.handle })
+        let tensor = change(&self.tensor)?;
+        // In another type they are other numbers.
+        let again = self.again.clone().filter(|_| tensor.dtype() == self.tensor.dtype());
+        Ok(Self { tensor, tape: self.tape.clone(), handle: self.handle, again })
+    }
+
+    /// Lets operations on this node keep the way to its numbers in their place: `again` gives the same ones.
+    pub(crate) fn computed_again(
+        mut self,
+        again: impl Fn() -> Result<Tensor, Error> + Send + Sync + 'static,
+    ) -> Self {
+        // Without a way back its operation keeps nothing.
+        self.again = self.handle.map(|_| -> Again { Arc::new(again) });
+        self
+    }
+
+    /// What an operation keeps of it.
+    pub(crate) fn kept(&self) -> Kept {
+        match &self.again {
+            Some(again) => Kept::Again(again.clone()),
+            None => Kept::Numbers(self.tensor.clone()),
+        }
     }
 
     pub(crate) fn handle(&self) -> Handle {
@@ -105,7 +147,7 @@ impl Node {
 
     /// Something that needs no gradient.
     pub(crate) fn constant(&self, tensor: Tensor) -> Self {
-        Self { tensor, tape: self.tape.clone(), handle: None }
+        Self { tensor, tape: self.tape.clone(), handle: None, again: None }
     }
 }
 
@@ -124,7 +166,7 @@ impl Tape {
                 id
             }
         });
-        Node { tensor: tensor.detach(), tape: self.clone(), handle }
+        Node { tensor: tensor.detach(), tape: self.clone(), handle, again: None }
     }
 
     /// The result of an operation on `operands`. `backward` is kept only if one of them needs a gradient.
@@ -141,13 +183,13 @@ impl Tape {
             record.steps.push((id, Box::new(backward)));
             id
         });
-        Node { tensor, tape: self.clone(), handle }
+        Node { tensor, tape: self.clone(), handle, again: None }
     }
 
     /// A node to begin with that is no leaf: its gradient is asked for by its handle.
     fn start(&self, tensor: &Tensor, needs_gradient: bool) -> Node {
         let handle = needs_gradient.then(|| self.record_mut().node(tensor, None));
-        Node { tensor: tensor.clone(), tape: self.clone(), handle }
+        Node { tensor: tensor.clone(), tape: self.clone(), handle, again: None }
     }
 
     fn record_mut(&self) -> MutexGuard<'_, Record> {
