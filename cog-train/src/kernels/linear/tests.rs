@@ -1,6 +1,8 @@
 use super::super::parity;
 use super::*;
+use crate::kernels::activation::{self, Activation};
 use crate::kernels::tape::trace;
+use crate::kernels::{sum, swiglu};
 
 /// Everything at once: a scaled product, a bias and what it is added to.
 fn whole([x, weight, bias, to]: [&Tensor; 4]) -> Result<Tensor, Error> {
@@ -33,6 +35,27 @@ fn the_same_bits_under_any_number_of_threads() {
     let (x, weight) = (parity::draw(&[301, 97], 0), parity::draw(&[203, 97], 1));
     let (bias, to) = (parity::draw(&[203], 2), parity::draw(&[301, 203], 3));
     parity::threads([&x, &weight, &bias, &to], whole);
+}
+
+/// The weight's gradient needs the activation's result, which is computed again.
+#[test]
+fn what_is_not_kept_is_the_same() {
+    let (x, weight) = (parity::draw(&[2, 65, 33], 0), parity::draw(&[17, 33], 1));
+    let fast = |[x, weight]: [&Tensor; 2]| {
+        trace([x], |[x]| {
+            let hidden = activation::forward(&x, Activation::Silu)?;
+            let gated = swiglu::forward(&hidden, &x)?;
+            let operands = Operands { weight, bias: None, to: None, scale: 1.0 };
+            sum::forward(&forward(&gated, &operands)?, &forward(&hidden, &operands)?)
+        })
+    };
+    parity::check([&x, &weight], fast, |[x, weight]| {
+        let hidden = x.silu()?;
+        let gated = (hidden.silu()? * x)?;
+        let product = |x: &Tensor| x.broadcast_matmul(&weight.t()?);
+        Ok((product(&gated)? + product(&hidden)?)?)
+    });
+    parity::threads([&x, &weight], fast);
 }
 
 /// A weight that is not trained gets no gradient, and neither does an input that has no graph.

@@ -50,12 +50,13 @@ fn unfit(h: &Node, weight: &Tensor) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::super::cross_entropy::IGNORED;
     use super::super::parity;
     use super::*;
-    use crate::kernels::{cross_entropy, tape::trace};
+    use crate::kernels::cross_entropy;
+    use crate::kernels::tape::{Buffers, collect, trace};
 
     /// More rows than are made at once, and targets that do not count.
     #[test]
@@ -78,12 +79,37 @@ mod tests {
     }
 
     /// The loss's own gradient is not always one: it is scaled against underflow.
+    /// The memory of the step before is written over, and a second micro-batch is added.
+    #[test]
+    fn gradients_in_buffers_are_those_of_their_step() {
+        let weight =
+            candle_core::Var::from_tensor(&parity::draw(&[5, 4], 1).to_dtype(DType::F32).unwrap())
+                .unwrap();
+        let targets = Tensor::new(&[1u32, 4, 0], &Device::Cpu).unwrap();
+        let loss = |part: u64| {
+            let h = parity::draw(&[3, 4], part).to_dtype(DType::F32)?;
+            trace([&h], |[h]| forward(&h, &weight, &targets))
+        };
+        let numbers = |gradient: &Tensor| gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let alone = |part| numbers(loss(part).unwrap().backward().unwrap().get(&weight).unwrap());
+        let mut buffers = Buffers::new([weight.as_tensor()]);
+        for step in 0..3 {
+            buffers.clear();
+            let mut expected = vec![0.0; 20];
+            for part in [2 * step, 2 * step + 1] {
+                collect(&mut buffers, || loss(part).unwrap().backward().unwrap());
+                expected.iter_mut().zip(alone(part)).for_each(|(sum, number)| *sum += number);
+                assert_eq!(numbers(buffers.get(&weight).unwrap()), expected, "part {part}");
+            }
+        }
+    }
+
     #[test]
     fn a_scaled_loss_has_scaled_gradients() {
         let (h, weight) = (parity::draw(&[3, 4], 0), parity::draw(&[5, 4], 1));
         let targets = Tensor::new(&[1u32, 4, 0], &Device::Cpu).unwrap();
         let scaled = |factor: f64| {
-            parity::run([&h, &weight], candle_core::DType::F64, |[h, weight]| {
+            parity::run([&h, &weight], DType::F64, |[h, weight]| {
                 Ok((trace([h], |[h]| forward(&h, weight, &targets))? * factor)?)
             })
         };

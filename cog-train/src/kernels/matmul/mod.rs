@@ -214,6 +214,13 @@ mod tests {
         (0..count).map(|_| stream.normal() as f32).collect()
     }
 
+    /// Columns one after the other.
+    fn turned(numbers: &[f32], (rows, columns): (usize, usize), stride: usize) -> Vec<f32> {
+        (0..rows * columns)
+            .map(|at| numbers[at % rows.max(1) * stride + at / rows.max(1)])
+            .collect()
+    }
+
     /// Every way to store the operands, with gaps, against sums that are written out.
     #[test]
     fn products_are_sums_of_products() {
@@ -221,9 +228,8 @@ mod tests {
         let blocks = [(13, 100, 1100), (97, 600, 30), (2100, 31, 5), (31, 2100, 5), (200, 70, 513)];
         for (rows, columns, inner) in small.into_iter().chain(blocks) {
             let (left, right) = (draw(rows * (inner + 2), 0), draw(inner * (columns + 1), 1));
-            let turned: Vec<f32> = (0..columns * inner)
-                .map(|at| right[at % inner.max(1) * (columns + 1) + at / inner.max(1)])
-                .collect();
+            let turned_left = turned(&left, (rows, inner), inner + 2);
+            let turned_right = turned(&right, (inner, columns), columns + 1);
             let start = draw(rows * (columns + 3), 2);
             for adds in [false, true] {
                 let expected = |row: usize, column: usize| {
@@ -237,10 +243,10 @@ mod tests {
                     0.5 * sum + f64::from(before)
                 };
                 let a = Matrix::strided(&left, rows, inner, inner + 2);
-                for b in [
-                    Matrix::strided(&right, inner, columns, columns + 1),
-                    Matrix::new(&turned, columns, inner).t(),
-                ] {
+                let b = Matrix::strided(&right, inner, columns, columns + 1);
+                let turned_a = Matrix::new(&turned_left, inner, rows).t();
+                let turned_b = Matrix::new(&turned_right, columns, inner).t();
+                for (a, b) in [(a, b), (turned_a, b), (a, turned_b), (turned_a, turned_b)] {
                     let mut found = start.clone();
                     let target =
                         Target { stride: columns + 3, ..Target::to(&mut found, columns, adds) };
@@ -280,6 +286,47 @@ mod tests {
             let one = under(1);
             for threads in [2, 3, 4, 7] {
                 assert!(one == under(threads), "{rows}x{columns}x{inner}, {threads} threads");
+            }
+        }
+    }
+
+    /// A batch of 300 rows gives the bits that its parts give: a sum is cut by its length alone.
+    #[test]
+    fn the_same_bits_in_any_company() {
+        let (rows, columns, inner) = (300, 200, 1100);
+        let (left, right) = (draw(rows * inner, 5), draw(inner * columns, 6));
+        let product = |left: &[f32]| {
+            let mut found = vec![0.0; left.len() / inner * columns];
+            let left = Matrix::new(left, left.len() / inner, inner);
+            let right = Matrix::new(&right, columns, inner).t();
+            matmul(Target::set(&mut found, columns), left, right, 1.0, Threads::All);
+            found.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let parts: Vec<u32> = left.chunks(13 * inner).flat_map(product).collect();
+        assert!(left.len().is_multiple_of(inner) && parts.len() == rows * columns);
+        // The last part is of one row, which goes another way.
+        let whole = product(&left);
+        assert!(parts[..299 * columns] == whole[..299 * columns]);
+    }
+
+    #[test]
+    fn what_comes_after_is_added_once() {
+        for (rows, columns, inner) in [(3, 5, 7), (30, 70, 1300)] {
+            let (left, right) = (draw(rows * inner, 7), draw(inner * columns, 8));
+            let (bias, to) = (draw(columns, 9), draw(rows * columns, 10));
+            let product = |after| {
+                let mut found = vec![0.0; rows * columns];
+                let (left, right) =
+                    (Matrix::new(&left, rows, inner), Matrix::new(&right, inner, columns));
+                let target = Target::set(&mut found, columns).after(after);
+                matmul(target, left, right, 1.0, Threads::All);
+                found
+            };
+            let alone = product(After::NOTHING);
+            let with = product(After { bias: Some(&bias), to: Some(&to) });
+            for (at, (with, alone)) in with.into_iter().zip(alone).enumerate() {
+                let expected = alone + to[at] + bias[at % columns];
+                assert_eq!(with.to_bits(), expected.to_bits(), "{rows}x{columns}x{inner}, {at}");
             }
         }
     }
