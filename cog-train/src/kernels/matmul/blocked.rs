@@ -21,7 +21,7 @@ const COLUMNS: usize = 512;
 /// The most rows of a tile.
 const ROWS: usize = 1024;
 /// What it takes to put a number into a panel, in multiplications.
-const MAKE: usize = 8;
+const MAKE: usize = 16;
 /// With fewer rows than these, columns without gaps are read where they are.
 const FEW_ROWS: usize = 96;
 /// Products of fewer multiplications are for the plain way.
@@ -105,7 +105,7 @@ impl Product<'_> {
             let one = down * across + MAKE * across + left * down;
             let turns = (rows.div_ceil(down) * columns.div_ceil(across)).div_ceil(threads);
             // A thread that is held up holds up the others for a part of the last turn.
-            one * (8 * turns + 1)
+            one * (16 * turns + 1)
         };
         tiles.min_by_key(time).unwrap_or((rows, columns))
     }

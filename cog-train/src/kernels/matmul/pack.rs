@@ -1,6 +1,7 @@
 //! Panels: parts of a matrix in the order in which the innermost loops read them.
 
 use super::Matrix;
+use crate::kernels::simd::simd;
 
 /// Numbers that are turned at once, each way.
 const SQUARE: usize = 16;
@@ -31,6 +32,7 @@ fn copied(panel: &mut [f32], width: usize, from: &[f32], lines: usize, step: usi
     match (width, lines) {
         (4, 4) => whole::<4>(panel, from, step),
         (6, 6) => whole::<6>(panel, from, step),
+        (64, 64) => wide(panel, from, step),
         _ => {
             for (at, to) in panel.chunks_exact_mut(width).enumerate() {
                 to[..lines].copy_from_slice(&from[at * step..][..lines]);
@@ -39,6 +41,14 @@ fn copied(panel: &mut [f32], width: usize, from: &[f32], lines: usize, step: usi
     }
 }
 
+simd! {
+    fn wide(panel: &mut [f32], from: &[f32], step: usize) {
+        whole::<64>(panel, from, step);
+    }
+}
+
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
 fn whole<const WIDTH: usize>(panel: &mut [f32], from: &[f32], step: usize) {
     for (to, from) in panel.as_chunks_mut::<WIDTH>().0.iter_mut().zip(from.chunks(step)) {
         to.copy_from_slice(&from[..WIDTH]);
