@@ -49,10 +49,10 @@ impl Batches {
 
     /// A batch for each step, from the first on and again from the first. Where there is nothing but `ids`,
     /// `inputs` and `targets` take their place.
-    pub fn loader(self, steps: u64) -> Result<Loader<Batch>> {
+    pub fn loader(self, steps: u64) -> Loader<Batch> {
         let rows = Rows::new((0..steps).collect::<Vec<_>>());
         let loader = Loader::new(rows, move |rows: Vec<u64>, _| Ok(self.at(rows[0])?));
-        Ok(loader.batch(Batching::Rows(1)).shuffle(false))
+        loader.batch(Batching::Rows(1)).shuffle(false)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "below the count of batches")]

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 use cog_train::anyhow::{Result, bail, ensure};
-use cog_train::engine::data::Loader;
 use cog_train::engine::optim::{AdamW, Group, Optimizer};
 use cog_train::engine::{Params, Pass, Plan, Training, fit};
 use cog_train::serde_json::{Map, Value, json};
@@ -19,6 +18,7 @@ const WARM: usize = 3;
 /// Of every trainable tensor, biases and norms too.
 const WEIGHT_DECAY: f64 = 0.01;
 
+#[derive(Clone, Copy)]
 pub struct Settings {
     pub steps: u64,
     pub learning_rate: f64,
@@ -50,7 +50,7 @@ pub fn train(
 ) -> Result<Trained> {
     let dir = tempfile::tempdir()?;
     let mut job = Job::for_test(dir.path());
-    let train: Loader<Batch> = batches.loader(settings.steps + 1)?;
+    let train = batches.loader(settings.steps + 1);
     let optimizer = Optimizer::new(AdamW { weight_decay: WEIGHT_DECAY, ..AdamW::default() });
     let training = Training {
         plan: Plan { learning_rate: settings.learning_rate, ..Plan::default() },
@@ -94,7 +94,7 @@ impl Trained {
             .collect();
         times.sort_unstable_by(f64::total_cmp);
         let middle = times.len() / 2;
-        let median = (times[middle] + times[(times.len() - 1) / 2]) / 2.0;
+        let median = f64::midpoint(times[middle], times[(times.len() - 1) / 2]);
         [
             ("step_ms", json!(median)),
             ("min_ms", json!(times[0])),

@@ -108,8 +108,8 @@ impl Shape {
                 matrix(format!("blocks.{at}.{name}.weight"), outputs * width, inputs * width)?;
             }
         }
-        let mut vector = |name: String, count: usize, value: f64| -> Result<()> {
-            tensors.push((name, Tensor::full(value as f32, count, &Device::Cpu)?));
+        let mut vector = |name: String, count: usize, value: f32| -> Result<()> {
+            tensors.push((name, Tensor::full(value, count, &Device::Cpu)?));
             Ok(())
         };
         for at in 0..self.layers {

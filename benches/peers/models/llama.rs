@@ -101,14 +101,14 @@ impl Block {
         let &Shape { width, heads, kv_heads, .. } = &self.shape;
         let (rows, length) = (x.dims()[0], x.dims()[1]);
         let split = |x: &Node, heads| nn::reshape(x, (rows, length, heads, ()));
-        let n = self.ln1.forward(x)?;
-        let q = rope.forward(&split(&self.q.forward(&n)?, heads)?)?;
-        let k = rope.forward(&split(&self.k.forward(&n)?, kv_heads)?)?;
-        let v = split(&self.v.forward(&n)?, kv_heads)?;
+        let normal = self.ln1.forward(x)?;
+        let q = rope.forward(&split(&self.q.forward(&normal)?, heads)?)?;
+        let k = rope.forward(&split(&self.k.forward(&normal)?, kv_heads)?)?;
+        let v = split(&self.v.forward(&normal)?, kv_heads)?;
         let seen = nn::attention(&q, &k, &v, &Mask::Causal)?;
         let x = self.o.add_to(x, &nn::reshape(&seen, (rows, length, width))?, 1.0)?;
-        let n = self.ln2.forward(&x)?;
-        let hidden = swiglu(&self.gate.forward(&n)?, &self.up.forward(&n)?)?;
+        let normal = self.ln2.forward(&x)?;
+        let hidden = swiglu(&self.gate.forward(&normal)?, &self.up.forward(&normal)?)?;
         self.down.add_to(&x, &hidden, 1.0)
     }
 }

@@ -24,14 +24,13 @@ pub(super) fn forward(
     let mut losses = vec![0.0; n];
     host::read([h.tensor(), weight.tensor()], |[h, weight]| {
         let rows = Rows { h, weight, targets, classes, d };
-        match &of_weight {
-            Some(of_weight) => host::write(of_weight, |of_weight| {
+        if let Some(of_weight) = &of_weight {
+            host::write(of_weight, |of_weight| {
                 rows.all(&mut losses, of_h.as_deref_mut(), Some(of_weight));
-            }),
-            None => {
-                rows.all(&mut losses, of_h.as_deref_mut(), None);
-                Ok(())
-            }
+            })
+        } else {
+            rows.all(&mut losses, of_h.as_deref_mut(), None);
+            Ok(())
         }
     })??;
     let of_h = of_h.map(|of_h| host::tensor(of_h, h.tensor().shape())).transpose()?;

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use gemm_common::microkernel::MicroKernelFn;
-use gemm_f32::microkernel;
+use gemm_f32::microkernel::{self, scalar::f32 as scalar};
 
 use crate::kernels::simd;
 
@@ -20,6 +20,8 @@ pub(super) struct Kernel {
     pub(super) columns: usize,
 }
 
+static SCALAR: [[MicroKernelFn<f32>; scalar::NR]; scalar::MR_DIV_N] = scalar::UKR;
+
 impl Kernel {
     /// That of this processor.
     pub(super) fn new() -> Self {
@@ -30,10 +32,9 @@ impl Kernel {
     fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            use microkernel::{avx512f, fma};
-            static AVX512: [[MicroKernelFn<f32>; avx512f::f32::NR]; avx512f::f32::MR_DIV_N] =
-                avx512f::f32::UKR;
-            static AVX2: [[MicroKernelFn<f32>; fma::f32::NR]; fma::f32::MR_DIV_N] = fma::f32::UKR;
+            use microkernel::{avx512f::f32 as avx512, fma::f32 as fma};
+            static AVX512: [[MicroKernelFn<f32>; avx512::NR]; avx512::MR_DIV_N] = avx512::UKR;
+            static AVX2: [[MicroKernelFn<f32>; fma::NR]; fma::MR_DIV_N] = fma::UKR;
             match simd::level() {
                 simd::Level::Avx512 => return Self::of(&AVX512, 16),
                 simd::Level::Avx2 => return Self::of(&AVX2, 8),
@@ -46,8 +47,6 @@ impl Kernel {
             static NEON: [[MicroKernelFn<f32>; NR]; MR_DIV_N] = UKR;
             return Self::of(&NEON, 4);
         }
-        use microkernel::scalar::f32::{MR_DIV_N, NR, UKR};
-        static SCALAR: [[MicroKernelFn<f32>; NR]; MR_DIV_N] = UKR;
         Self::of(&SCALAR, 1)
     }
 

@@ -134,7 +134,7 @@ mod square {
             for (quarter, column) in [first, second, third, fourth].into_iter().enumerate() {
                 // SAFETY: as above.
                 unsafe {
-                    _mm512_storeu_ps(to.as_mut_ptr().add((4 * quarter + at) * to_step), column)
+                    _mm512_storeu_ps(to.as_mut_ptr().add((4 * quarter + at) * to_step), column);
                 };
             }
         }
