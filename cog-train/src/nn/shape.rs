@@ -7,7 +7,7 @@ use super::Operand;
 use crate::error::Error;
 
 /// The same numbers in another shape, as [`Tensor::reshape`], for tensors and for nodes. One dimension may be `()`: it is
-/// what is left. Nothing is copied.
+/// what is left. Within a [`trace`](super::trace), and without gaps, nothing is copied.
 ///
 /// ```
 /// use cog_train::candle_core::{DType, Device, Tensor};

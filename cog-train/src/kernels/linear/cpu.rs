@@ -1,4 +1,4 @@
-//! Products by `gemm`; the gradient of the weight is added where it stays.
+//! Products with what is added to them; the gradient of the weight is added where it stays.
 
 use rayon::prelude::*;
 
@@ -15,21 +15,21 @@ const ROWS: usize = 64;
 pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> {
     let Product { x, weight, bias, to, scale, rows, inputs, outputs } = product;
     let (flat, w) = (x.tensor().clone(), weight.tensor().clone());
-    let mut done = Ok(());
-    let y = host::make(shape, |y| {
-        done = read(bias.as_ref(), to.as_ref(), |after| {
-            host::read([&flat, &w], |[x, w]| {
-                let (x, w) = (Matrix::new(x, rows, inputs), Matrix::new(w, outputs, inputs));
-                let target = Target::set(y, outputs).after(after);
-                matmul(target, x, w.t(), scale, Threads::All);
-            })
-        });
-    })?;
-    done?;
+    // A product that nothing is added to has its input in the places of what it lacks.
+    let added = [&bias, &to].map(|node| node.as_ref().map(Node::tensor));
+    let [bias_or, to_or] = added.map(|tensor| tensor.unwrap_or(&flat));
+    let y = host::read([&flat, &w, bias_or, to_or], |[x, w, bias_or, to_or]| {
+        let (x, w) = (Matrix::new(x, rows, inputs), Matrix::new(w, outputs, inputs));
+        let after = After { bias: added[0].map(|_| bias_or), to: added[1].map(|_| to_or) };
+        host::make(shape, |y| {
+            let target = Target::set(y, outputs).after(after);
+            matmul(target, x, w.t(), scale, Threads::All);
+        })
+    })??;
     let handle = |node: &Option<Node>| node.as_ref().and_then(Node::handle);
     let handles = [x.handle(), weight.handle(), handle(&bias), handle(&to)];
     let tape = x.tape().clone();
-    // A frozen weight needs no input on the way back, and an input without a gradient no weight.
+    // A frozen weight needs no input on the way back.
     let kept = weight.handle().map(|_| x.kept());
     drop((flat, x));
     Ok(tape.result(y, handles, move |dy, adjoints| {
@@ -38,7 +38,7 @@ pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> 
         host::read([&dy], |[dy]| {
             adjoints.write(of_bias, |target, adds| column_sums(dy, outputs, target, adds))?;
             let dy = Matrix::new(dy, rows, outputs);
-            if let Some(kept) = &kept {
+            if let Some(kept) = kept {
                 host::read([&kept.numbers()?], |[x]| {
                     adjoints.write(of_weight, |target, adds| {
                         let x = Matrix::new(x, rows, inputs);
@@ -46,7 +46,6 @@ pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> 
                     })
                 })??;
             }
-            drop(kept);
             if of_x.is_some() {
                 let dx = host::read([&w], |[w]| {
                     let w = Matrix::new(w, outputs, inputs);
@@ -59,25 +58,6 @@ pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> 
             Ok(())
         })?
     }))
-}
-
-/// Lets `work` read what is added to a product.
-fn read<R>(
-    bias: Option<&Node>,
-    to: Option<&Node>,
-    work: impl FnOnce(After<'_>) -> Result<R, Error>,
-) -> Result<R, Error> {
-    let [bias, to] = [bias, to].map(|node| node.map(Node::tensor));
-    match (bias, to) {
-        (None, None) => work(After::NOTHING),
-        (Some(bias), None) => {
-            host::read([bias], |[bias]| work(After { bias: Some(bias), to: None }))?
-        }
-        (None, Some(to)) => host::read([to], |[to]| work(After { bias: None, to: Some(to) }))?,
-        (Some(bias), Some(to)) => {
-            host::read([bias, to], |[bias, to]| work(After { bias: Some(bias), to: Some(to) }))?
-        }
-    }
 }
 
 /// The sum of the rows, in groups of a fixed size whose sums are added in order.

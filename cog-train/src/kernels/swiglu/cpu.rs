@@ -55,18 +55,22 @@ pub(super) fn packed(x: &Node) -> Result<Node, Error> {
     // Whole rows, some of them to a thread.
     let rows = (CHUNK / n.max(1)).max(1);
     let (long, short) = (rows * 2 * n.max(1), rows * n.max(1));
-    let y = host::read([&input], |[x]| {
-        host::make(shape, |y| {
-            y.par_chunks_mut(short).zip(x.par_chunks(long)).for_each(|(y, x)| {
-                for (y, x) in y.chunks_exact_mut(n).zip(x.chunks_exact(2 * n)) {
-                    let (gate, up) = x.split_at(n);
-                    value(gate, up, y);
-                }
-            });
-        })
-    })??;
+    let made = input.clone();
+    let product = move || {
+        host::read([&made], |[x]| {
+            host::make(shape.as_slice(), |y| {
+                y.par_chunks_mut(short).zip(x.par_chunks(long)).for_each(|(y, x)| {
+                    for (y, x) in y.chunks_exact_mut(n).zip(x.chunks_exact(2 * n)) {
+                        let (gate, up) = x.split_at(n);
+                        value(gate, up, y);
+                    }
+                });
+            })
+        })?
+    };
+    let y = product()?;
     let to = x.handle();
-    Ok(x.tape().result(y, [to], move |gradient, adjoints| {
+    let y = x.tape().result(y, [to], move |gradient, adjoints| {
         let dx = host::read([&input, &gradient], |[x, dy]| {
             host::make(input.shape(), |dx| {
                 let groups = dx.par_chunks_mut(long).zip(x.par_chunks(long));
@@ -80,7 +84,8 @@ pub(super) fn packed(x: &Node) -> Result<Node, Error> {
             })
         })??;
         adjoints.give(to, dx)
-    }))
+    });
+    Ok(y.computed_again(product))
 }
 
 simd! {

@@ -68,7 +68,6 @@ pub struct Node {
 }
 
 /// Numbers that an operation needs on its way back.
-#[derive(Clone)]
 pub(crate) enum Kept {
     Numbers(Tensor),
     /// They are cheap to compute and large to keep.
@@ -76,9 +75,9 @@ pub(crate) enum Kept {
 }
 
 impl Kept {
-    pub(crate) fn numbers(&self) -> Result<Tensor, Error> {
+    pub(crate) fn numbers(self) -> Result<Tensor, Error> {
         match self {
-            Self::Numbers(tensor) => Ok(tensor.clone()),
+            Self::Numbers(tensor) => Ok(tensor),
             Self::Again(again) => again(),
         }
     }
