@@ -3,16 +3,15 @@
 
 use std::cell::RefCell;
 
+use super::simd::LINE;
+
 thread_local! {
     /// One for each depth of nested uses, the outermost last.
     static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Numbers in a cache line. A register that is loaded across two of them costs twice.
-const LINE: usize = 16;
-
 /// Calls `work` with slices of these lengths, whose numbers are anything. The first begins with a cache line, and so do
-/// the others if the lengths are multiples of 16.
+/// the others if the lengths are multiples of 16: a register that is loaded across two lines costs twice.
 pub(crate) fn scratch<const N: usize, R>(
     lengths: [usize; N],
     work: impl FnOnce([&mut [f32]; N]) -> R,

@@ -71,6 +71,23 @@ macro_rules! simd {
 }
 pub(crate) use simd;
 
+/// Numbers in a cache line.
+pub(crate) const LINE: usize = 16;
+
+/// Asks for the cache line of a number that will be read, if the slice has it.
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "processors' own ways are unsafe"))]
+#[expect(clippy::inline_always, reason = "a call would cost more than what it saves")]
+#[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "it is a hint"))]
+pub(crate) fn prefetch(numbers: &[f32], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(number) = numbers.get(at) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: it reads nothing, and the place is in the slice.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(number).cast()) };
+    }
+}
+
 /// Sums side by side: two registers of AVX-512. Fixed, for it decides the rounding.
 pub(crate) const LANES: usize = 32;
 

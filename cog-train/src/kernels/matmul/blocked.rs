@@ -10,7 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::kernel::Kernel;
-use super::pack::panel;
+use super::pack::panels;
 use super::{After, Matrix, Target, Threads};
 use crate::kernels::scratch::scratch;
 
@@ -170,7 +170,7 @@ impl Product<'_> {
             return Lines { numbers, panel: line, steps: (1, line), full: usize::MAX, last: &[] };
         }
         let width = self.kernel.rows;
-        put(room, width, numbers, (rows.len(), line), (depth.len(), step));
+        panels(room, width, numbers, (rows.len(), line), (depth.len(), step));
         Lines { numbers: room, panel: depth.len(), steps: (width, 1), full: usize::MAX, last: &[] }
     }
 
@@ -190,7 +190,7 @@ impl Product<'_> {
             let full = columns.len() / width * width;
             let room = &mut room[..width * depth.len()];
             if full < columns.len() {
-                put(
+                panels(
                     room,
                     width,
                     &numbers[full..],
@@ -200,7 +200,7 @@ impl Product<'_> {
             }
             return Lines { numbers, panel: 1, steps: (step, 1), full, last: room };
         }
-        put(room, width, numbers, (columns.len(), line), (depth.len(), step));
+        panels(room, width, numbers, (columns.len(), line), (depth.len(), step));
         Lines { numbers: room, panel: depth.len(), steps: (width, 1), full: usize::MAX, last: &[] }
     }
 
@@ -275,20 +275,5 @@ impl<'a> Lines<'a> {
         } else {
             (self.last, (Kernel::new().columns, 1))
         }
-    }
-}
-
-/// Puts lines into panels of `width`.
-fn put(
-    room: &mut [f32],
-    width: usize,
-    numbers: &[f32],
-    (count, line_step): (usize, usize),
-    (depth, depth_step): (usize, usize),
-) {
-    let panels = room.chunks_exact_mut(width * depth).zip((0..count).step_by(width));
-    for (room, line) in panels {
-        let lines = width.min(count - line);
-        panel(room, width, &numbers[line * line_step..], (lines, line_step), depth_step);
     }
 }

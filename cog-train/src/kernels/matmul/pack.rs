@@ -1,16 +1,68 @@
 //! Panels: parts of a matrix in the order in which the innermost loops read them.
 
 use super::Matrix;
-use crate::kernels::simd::simd;
+use crate::kernels::simd::{self, LINE, simd};
 
 /// Numbers that are turned at once, each way.
 const SQUARE: usize = 16;
 
-/// Writes `lines` lines of numbers side by side: the number `at` of line `line` goes to `at * width + line`. There are at
-/// most `width` lines; zeros stand for those that are missing. A panel is as deep as it is long over its width.
+/// Panels that are filled side by side.
+const BESIDE: usize = 8;
+/// How many rows before they are read they are asked for: those of a narrow panel are too far apart for the processor
+/// to foresee.
+const AHEAD: usize = 12;
+
+/// Puts lines of `depth` numbers into panels of `width`, one panel behind the other.
 ///
 /// The numbers are at `line_step * line + depth_step * at`, and one of the steps is 1.
-pub(super) fn panel(
+pub(super) fn panels(
+    room: &mut [f32],
+    width: usize,
+    from: &[f32],
+    (count, line_step): (usize, usize),
+    (depth, depth_step): (usize, usize),
+) {
+    let done = match (line_step, width) {
+        (1, 4) => beside::<4>(room, from, count, (depth, depth_step)),
+        (1, 6) => beside::<6>(room, from, count, (depth, depth_step)),
+        _ => 0,
+    };
+    let rooms = room[done * depth..].chunks_exact_mut(width * depth);
+    for (room, line) in rooms.zip((done..count).step_by(width)) {
+        let lines = width.min(count - line);
+        panel(room, width, &from[line * line_step..], (lines, line_step), depth_step);
+    }
+}
+
+/// Fills narrow panels with lines that are side by side, [`BESIDE`] panels at a time, so that each cache line of the
+/// matrix is read once. Gives how many lines are done: those of full panels.
+fn beside<const WIDTH: usize>(
+    room: &mut [f32],
+    from: &[f32],
+    count: usize,
+    (depth, step): (usize, usize),
+) -> usize {
+    let done = count / WIDTH * WIDTH;
+    let rooms = room[..done * depth].chunks_mut(BESIDE * WIDTH * depth);
+    for (room, from) in rooms.zip((0..done).step_by(BESIDE * WIDTH).map(|line| &from[line..])) {
+        let (room, _) = room.as_chunks_mut::<WIDTH>();
+        let lines = room.len() / depth * WIDTH;
+        for at in 0..depth {
+            for number in (0..lines + LINE).step_by(LINE) {
+                simd::prefetch(from, (at + AHEAD) * step + number);
+            }
+            let (row, _) = from[at * step..][..lines].as_chunks::<WIDTH>();
+            for (to, numbers) in room[at..].iter_mut().step_by(depth).zip(row) {
+                *to = *numbers;
+            }
+        }
+    }
+    done
+}
+
+/// Writes `lines` lines of numbers side by side: the number `at` of line `line` goes to `at * width + line`. There are at
+/// most `width` lines; zeros stand for those that are missing. A panel is as deep as it is long over its width.
+fn panel(
     panel: &mut [f32],
     width: usize,
     from: &[f32],
@@ -30,8 +82,6 @@ pub(super) fn panel(
 fn copied(panel: &mut [f32], width: usize, from: &[f32], lines: usize, step: usize) {
     // A length that the compiler knows is a move or two, and no call.
     match (width, lines) {
-        (4, 4) => whole::<4>(panel, from, step),
-        (6, 6) => whole::<6>(panel, from, step),
         (64, 64) => wide(panel, from, step),
         _ => {
             for (at, to) in panel.chunks_exact_mut(width).enumerate() {
