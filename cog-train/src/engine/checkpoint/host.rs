@@ -21,6 +21,8 @@ pub(super) struct Host {
     pub(super) step: u64,
     pub(super) best: bool,
     pub(super) state: Value,
+    /// Whether all tensors are this machine's, so that its processors are what computes.
+    pub(super) computes_here: bool,
     pub(super) files: BTreeMap<String, BTreeMap<String, HostTensor>>,
 }
 
@@ -42,6 +44,7 @@ impl Host {
                 jobs.push((file, name, tensor, old.map(|old| old.values)));
             }
         }
+        let computes_here = jobs.iter().all(|(_, _, tensor, _)| tensor.device().is_cpu());
         // What nothing takes up is given back before more is taken.
         drop(spare);
         let copied = jobs
@@ -53,7 +56,8 @@ impl Host {
         for (file, name, tensor) in copied {
             files.entry(file.clone()).or_default().insert(name.clone(), tensor);
         }
-        Ok(Self { step: snapshot.step, best: snapshot.best, state: snapshot.state, files })
+        let Snapshot { step, state, best, .. } = snapshot;
+        Ok(Self { step, best, state, computes_here, files })
     }
 }
 

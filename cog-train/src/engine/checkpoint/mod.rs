@@ -19,6 +19,7 @@ mod host;
 mod keep;
 mod load;
 mod manifest;
+mod pace;
 mod save;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, available_parallelism};
 
 use candle_core::Tensor;
 use serde_json::Value;
@@ -13,6 +13,7 @@ use super::Keep;
 use super::disk::{Disk, Real};
 use super::host::Host;
 use super::load::bad;
+use super::pace::{Pace, Paced};
 use super::writer::Writer;
 use crate::error::Error;
 
@@ -57,6 +58,7 @@ pub struct Snapshot {
 /// ```
 pub struct Checkpoints {
     writer: Arc<Writer>,
+    pace: Arc<Pace>,
     /// The save that is being written, or whose result nobody has asked for.
     running: Option<JoinHandle<(Host, Result<(), Error>)>>,
     /// Memory of the last save.
@@ -80,15 +82,20 @@ impl Checkpoints {
             let reason = "0 checkpoints are to be kept, and at least 1 must be".to_owned();
             return Err(Error::Plan { reason });
         }
+        let pace = Arc::new(Pace::default());
+        let disk = Arc::new(Paced { disk, pace: Arc::clone(&pace) });
         let writer = Arc::new(Writer { disk, dir: dir.to_owned(), keep });
         writer.open()?;
-        Ok(Self { writer, running: None, spare: None })
+        Ok(Self { writer, pace, running: None, spare: None })
     }
 
     /// Copies a snapshot and begins to write it on another thread.
     ///
     /// The copy is the snapshot's own: the tensors may change as soon as this returns. An earlier save that is still
     /// being written is waited for. When this returns without an error, the earlier save is on the disk.
+    ///
+    /// Where the tensors are on the CPU and every processor computes, the writing rests for most of the time, so that steps
+    /// take about as long as without it and the checkpoint takes 13 times as long as by itself, until it is waited for.
     ///
     /// # Errors
     ///
@@ -103,6 +110,7 @@ impl Checkpoints {
             }
         }
         let host = Host::copy(snapshot, self.spare.take())?;
+        self.pace.begin(host.computes_here && all_compute());
         let writer = Arc::clone(&self.writer);
         let thread = thread::Builder::new().name("checkpoint".to_owned());
         let running = thread.spawn(move || {
@@ -122,6 +130,7 @@ impl Checkpoints {
     /// [`Error::Checkpoint`] when it could not be written; the checkpoints before it are still there.
     pub fn finish(&mut self) -> Result<(), Error> {
         let Some(running) = self.running.take() else { return Ok(()) };
+        self.pace.hurry();
         let Ok((host, result)) = running.join() else {
             let reason = "the thread that wrote it panicked".to_owned();
             return Err(bad(&self.writer.dir, reason));
@@ -137,10 +146,16 @@ impl Checkpoints {
     }
 }
 
+/// Whether the threads that compute take every processor of this process.
+fn all_compute() -> bool {
+    available_parallelism().is_ok_and(|processors| rayon::current_num_threads() >= processors.get())
+}
+
 impl Drop for Checkpoints {
     /// Waits for the writing: nothing goes on in a folder that nobody holds.
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
+            self.pace.hurry();
             let _result = running.join();
         }
     }
