@@ -23,9 +23,10 @@ use cog_train::engine::data::{Batching, Loader, Rows};
 use cog_train::engine::optim::{AdamW, Clip, Optimizer, norm};
 use cog_train::engine::{Gradients, Loss, Params, Pass, Plan, Training, fit};
 use cog_train::rng::Rng;
+use cog_train::runner::compute;
 use cog_train::{Job, anyhow, candle_core};
 
-/// As `run!` sets it.
+/// As `run!` sets it, and its threads by `compute::prepare`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -56,6 +57,7 @@ const SMALL: Shape = Shape { name: "10 ms", layers: 2, width: 512, rows: 96, ste
 type Batch = Tensor;
 
 fn main() -> anyhow::Result<()> {
+    compute::prepare();
     println!("medians of {ROUNDS} blocks of each kind, {} threads", rayon::current_num_threads());
     for shape in [TINY, SMALL] {
         overhead(shape)?;

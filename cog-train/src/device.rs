@@ -2,8 +2,10 @@
 //! them: nothing here has been run on one, and they have no 64-bit floats, in which the engine adds up losses.
 
 use std::str::FromStr;
+use std::thread::available_parallelism;
 
 use candle_core::Device;
+use candle_core::utils::get_num_threads;
 
 use crate::error::Error;
 
@@ -17,6 +19,12 @@ pub enum DeviceChoice {
     Cpu,
     /// The GPU of this number.
     Cuda(usize),
+}
+
+/// How many threads compute on the CPU: one for each core, unless this process may use fewer, or `RAYON_NUM_THREADS`.
+pub(crate) fn processors() -> usize {
+    let cores = get_num_threads();
+    available_parallelism().map_or(cores, |most| cores.min(most.get()))
 }
 
 impl FromStr for DeviceChoice {

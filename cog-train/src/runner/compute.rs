@@ -1,12 +1,30 @@
 //! What a process is told before it computes.
-#![expect(unsafe_code, reason = "the allocator's settings are behind a C interface")]
+#![expect(
+    unsafe_code,
+    reason = "a variable of one's own process; the allocator's settings, behind a C interface"
+)]
 
 use std::ffi::c_int;
 
-/// Makes the calling thread one of those that compute, and has memory stay with the process. Once is enough.
+use crate::device::processors;
+
+/// Says how many threads compute, makes the calling one of them, and has memory stay with the process. Once is enough.
+///
+/// Must be called before any thread starts.
 pub fn prepare() {
+    count_threads();
     join_pool();
     keep_pages();
+}
+
+/// Candle asks for the number of threads at every product. Unless this variable tells, it counts the processors each time
+/// by what the system says of them, which takes longer than a small product.
+fn count_threads() {
+    const NAME: &str = "RAYON_NUM_THREADS";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: the process has one thread yet, so no other thread reads the environment meanwhile.
+        unsafe { std::env::set_var(NAME, processors().to_string()) };
+    }
 }
 
 /// A thread that is not in a pool sleeps while the pool works for it, and is woken afterwards: a few thousand times in a
