@@ -1,10 +1,12 @@
 """Trains the same jobs with this crate and with PyTorch, in turn, and prints a table for each job.
 
     python benches/peers/run.py [--jobs j1,j3] [--rounds 5] [--steps 20] [--threads 2] [--skip-compile]
-        [--keep-pages] [--ours-only | --torch-only] [--data DIR] [--out FILE] [--binary PATH] [--python PATH]
+        [--keep-pages] [--cold] [--ours-only | --torch-only] [--data DIR] [--out FILE] [--binary PATH] [--python PATH]
 
 Makes the data where they are missing or older than their recipe, builds the Rust side, measures the peak of the matrix
 products, runs every program once a round, each in its own process, and appends every record to a file of JSON lines.
+A short run of the same program, which counts for nothing, goes before each: on a virtual machine whose host takes back
+what is freed, memory is fast or slow to touch by what ran before. `--cold` leaves it out.
 """
 
 import argparse
@@ -32,6 +34,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--skip-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--keep-pages", action="store_true", help="a PyTorch more, its allocator tuned; never the best")
+    parser.add_argument("--cold", action="store_true", help="no short run before each")
     side = parser.add_mutually_exclusive_group()
     side.add_argument("--ours-only", action="store_true")
     side.add_argument("--torch-only", action="store_true")
@@ -87,7 +90,7 @@ def main():
 
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     host = process.machine(args.python)
-    keep("machine", time=now, threads=args.threads, steps=args.steps, **host)
+    keep("machine", time=now, threads=args.threads, steps=args.steps, cold=args.cold, **host)
     print(f"{host['cpu']}, {host['cores']} cores; commit {host['commit']}; {host['rustc']}; torch {host['torch']}")
 
     peaks = {"torch's products": [args.python, HERE / "peak.py", args.threads]} if not args.ours_only else {}
@@ -96,12 +99,17 @@ def main():
     gflops, runs = {}, {job: {} for job in args.jobs}
     for job in args.jobs:
         for at in range(args.rounds):
-            work = [(name, command, None) for name, command in peaks.items()]
-            work += [(m, [*first, job, args.steps, *rest], extra) for m, first, rest, extra in modes(args, binary)]
-            for name, command, extra in work:
+            work = [(name, command, command, None) for name, command in peaks.items()]
+            for mode, first, rest, extra in modes(args, binary):
+                short, whole = ([*first, job, steps, *rest] for steps in (WARM + 1, args.steps))
+                work.append((mode, short, whole, extra))
+            for name, short, command, extra in work:
                 print(f"{job}, round {at + 1} of {args.rounds}: {name}", file=sys.stderr)
+                env = process.environment(args.threads, args.data, extra)
                 try:
-                    record = process.record(command, process.environment(args.threads, args.data, extra))
+                    if not args.cold:
+                        process.record(short, env)
+                    record = process.record(command, env)
                 except Failed as failed:
                     print(failed, file=sys.stderr)
                     failures += 1

@@ -6,12 +6,18 @@
 //! want the same address take turns.
 //!
 //! An address may end in `#sha256=HEX`; the content must then have that digest.
+//!
+//! Downloads are behind the feature `http`, which is on unless left out.
+
+#![cfg_attr(not(feature = "http"), allow(dead_code, reason = "some of it serves downloads alone"))]
 
 mod address;
 mod data;
+#[cfg_attr(not(feature = "http"), path = "no_http.rs")]
 mod http;
 mod part;
 mod store;
+#[cfg(feature = "http")]
 mod talk;
 #[cfg(test)]
 mod tests;

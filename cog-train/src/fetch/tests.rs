@@ -1,5 +1,6 @@
 use super::address::{Address, redact};
 use super::is_url;
+#[cfg(feature = "http")]
 use super::talk::resolve;
 
 #[test]
@@ -48,6 +49,7 @@ fn addresses_are_shown_without_what_is_secret() {
     }
 }
 
+#[cfg(feature = "http")]
 #[test]
 fn redirects_are_resolved_as_the_standard_says() {
     for (target, to) in [

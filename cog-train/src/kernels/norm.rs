@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use rayon::prelude::*;
 
+use super::simd::simd;
 use crate::error::Error;
 
 /// Elements whose squares one thread adds up. Fixed: it decides the rounding.
@@ -48,18 +49,20 @@ fn on_the_cpu(tensor: &Tensor) -> Result<f64, Error> {
     }
 }
 
-fn chunk(numbers: &[f32]) -> f64 {
-    let mut sums = [0f64; LANES];
-    let mut groups = numbers.chunks_exact(LANES);
-    for group in &mut groups {
-        for (sum, number) in sums.iter_mut().zip(group) {
+simd! {
+    fn chunk(numbers: &[f32]) -> f64 {
+        let mut sums = [0f64; LANES];
+        let mut groups = numbers.chunks_exact(LANES);
+        for group in &mut groups {
+            for (sum, number) in sums.iter_mut().zip(group) {
+                *sum += f64::from(*number) * f64::from(*number);
+            }
+        }
+        for (sum, number) in sums.iter_mut().zip(groups.remainder()) {
             *sum += f64::from(*number) * f64::from(*number);
         }
+        sums.into_iter().sum()
     }
-    for (sum, number) in sums.iter_mut().zip(groups.remainder()) {
-        *sum += f64::from(*number) * f64::from(*number);
-    }
-    sums.into_iter().sum()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod adapt;
 mod batches;
 mod csv;
 mod dataset;
+#[cfg(feature = "images")]
 mod folder;
 mod hash;
 mod held;
@@ -29,6 +30,7 @@ pub use adapt::{Mapped, Split, Subset, WithTokens, split};
 pub use batches::{Batches, Part, Step};
 pub use csv::Csv;
 pub use dataset::{Dataset, Rows};
+#[cfg(feature = "images")]
 pub use folder::{Image, ImageFolder};
 pub use histogram::lines as histogram;
 pub use jsonl::Jsonl;
