@@ -162,12 +162,27 @@ fn a_setup_that_fails_fails_the_run() {
     let here = probe();
     let said: Said =
         here.command::<&str>(&[]).env("PROBE_SETUP_FAILS", "1").output().unwrap().into();
-    assert!(said.expect(1).err.contains("error: setup was told to fail\n"));
+    assert!(said.expect(1).err.contains("error: setup was told to fail, with `"));
     let said = here.run(&["-e", "PROBE_SETUP_FAILS=1"]).expect(1);
     assert!(said.err.contains("setup was told to fail"), "-e reaches setup: {}", said.err);
     here.file("env.yaml", "environment:\n  - PROBE_SETUP_FAILS=1\n");
     let said = here.run(&["--config", "env.yaml"]).expect(1);
     assert!(said.err.contains("setup was told to fail"), "cog.yaml reaches setup: {}", said.err);
+}
+
+/// Candle looks for this variable at every product, and counts processors where it is missing.
+#[test]
+fn the_number_of_threads_is_told_unless_it_is_given() {
+    let here = probe();
+    let threads = |given: &[&str]| {
+        let arguments = [&["-e", "PROBE_SETUP_FAILS=1"], given].concat();
+        let said: Said =
+            here.command(&arguments).env_remove("RAYON_NUM_THREADS").output().unwrap().into();
+        let said = said.expect(1).err;
+        said.split('`').nth(1).unwrap_or_default().to_owned()
+    };
+    assert!(threads(&[]).parse::<usize>().is_ok_and(|threads| threads > 0));
+    assert_eq!(threads(&["-e", "RAYON_NUM_THREADS=3"]), "3");
 }
 
 #[test]
