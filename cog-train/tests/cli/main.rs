@@ -179,7 +179,8 @@ fn the_number_of_threads_is_told_unless_it_is_given() {
         let said: Said =
             here.command(&arguments).env_remove("RAYON_NUM_THREADS").output().unwrap().into();
         let said = said.expect(1).err;
-        said.split('`').nth(1).unwrap_or_default().to_owned()
+        let (_, said) = said.split_once("told to fail, with `").unwrap();
+        said.split('`').next().unwrap().to_owned()
     };
     assert!(threads(&[]).parse::<usize>().is_ok_and(|threads| threads > 0));
     assert_eq!(threads(&["-e", "RAYON_NUM_THREADS=3"]), "3");
