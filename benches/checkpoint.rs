@@ -38,7 +38,7 @@ const ROWS: usize = 256;
 const STEPS: u64 = 400;
 const SAVE_EVERY: u64 = 80;
 /// Steps at the beginning that do not count: caches, and the look at each gradient.
-const WARM: u64 = 8;
+const WARM: usize = 8;
 /// Saves by themselves.
 const SAVES: u64 = 5;
 
@@ -112,10 +112,9 @@ fn tell(begun: &[Begin]) {
     let mut during = Vec::new();
     let mut saving = Vec::new();
     let mut first = Vec::new();
-    for (step, pair) in (1..).zip(begun.windows(2)) {
+    for (step, pair) in (1..).zip(begun.windows(2)).skip(WARM) {
         let ms = (pair[1].0 - pair[0].0).as_secs_f64() * 1e3;
-        if step <= WARM {
-        } else if step == SAVE_EVERY || step == SAVE_EVERY + 1 {
+        if step == SAVE_EVERY || step == SAVE_EVERY + 1 {
             first.push(ms);
         } else if step % SAVE_EVERY == 0 {
             saving.push(ms);

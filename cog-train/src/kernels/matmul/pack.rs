@@ -80,28 +80,22 @@ fn panel(
 }
 
 fn copied(panel: &mut [f32], width: usize, from: &[f32], lines: usize, step: usize) {
-    // A length that the compiler knows is a move or two, and no call.
-    match (width, lines) {
-        (64, 64) => wide(panel, from, step),
-        _ => {
-            for (at, to) in panel.chunks_exact_mut(width).enumerate() {
-                to[..lines].copy_from_slice(&from[at * step..][..lines]);
-            }
-        }
+    if (width, lines) == (WIDE, WIDE) {
+        return wide(panel, from, step);
+    }
+    for (at, to) in panel.chunks_exact_mut(width).enumerate() {
+        to[..lines].copy_from_slice(&from[at * step..][..lines]);
     }
 }
+
+/// The columns of a full panel for AVX-512. A length that the compiler knows is a move or two, and no call.
+const WIDE: usize = 64;
 
 simd! {
     fn wide(panel: &mut [f32], from: &[f32], step: usize) {
-        whole::<64>(panel, from, step);
-    }
-}
-
-#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
-#[inline(always)]
-fn whole<const WIDTH: usize>(panel: &mut [f32], from: &[f32], step: usize) {
-    for (to, from) in panel.as_chunks_mut::<WIDTH>().0.iter_mut().zip(from.chunks(step)) {
-        to.copy_from_slice(&from[..WIDTH]);
+        for (to, from) in panel.as_chunks_mut::<WIDE>().0.iter_mut().zip(from.chunks(step)) {
+            to.copy_from_slice(&from[..WIDE]);
+        }
     }
 }
 
