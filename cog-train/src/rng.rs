@@ -95,6 +95,12 @@ impl Stream {
         counter
     }
 
+    /// What the words of the present block are computed from: a GPU draws the same ones.
+    pub(crate) fn counter_and_key(&self) -> ([u32; 4], [u32; 2]) {
+        let [low, high] = halves(self.index);
+        ([self.block, low, high, self.purpose], halves(self.seed))
+    }
+
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         let low = self.next_u32();

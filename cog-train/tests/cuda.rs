@@ -266,7 +266,7 @@ fn a_gpu_without_room_gets_fewer_rows_at_once() {
             cog_train::engine::Objective::loss(&net, batch, pass)
         };
         let training = Training {
-            plan: Plan { micro_batch, ..plan() },
+            plan: Plan { micro_batch, patience: None, ..plan() },
             params: &params,
             optimizer: Optimizer::new(AdamW::default()),
             train: loader(rows(ROWS), Batching::Rows(6)),

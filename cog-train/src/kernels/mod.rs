@@ -9,6 +9,7 @@ pub(crate) mod device_memory;
 pub(crate) mod dropout;
 pub(crate) mod embedding;
 pub(crate) mod fused;
+pub(crate) mod gpu;
 pub(crate) mod host;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;

@@ -1,5 +1,5 @@
 //! What every operation's tests ask: the fast form's values and gradients against the plain form in 64 bits, over types,
-//! layouts and numbers of threads.
+//! layouts, numbers of threads and devices.
 
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -15,6 +15,17 @@ pub(crate) fn draw(shape: &[usize], at: u64) -> Tensor {
 const TYPES: [(DType, f64); 4] =
     [(DType::F64, 1e-12), (DType::F32, 1e-5), (DType::F16, 4e-3), (DType::BF16, 3e-2)];
 
+/// Where the fast forms are looked at: the CPU, and a GPU where there is one. `COG_TRAIN_NEEDS_GPU=1` fails without.
+pub(crate) fn devices() -> Vec<Device> {
+    static GPU: std::sync::LazyLock<Option<Device>> = std::sync::LazyLock::new(|| {
+        let gpu = Device::new_cuda(0).map_err(|error| error.to_string());
+        let needed = std::env::var_os("COG_TRAIN_NEEDS_GPU").is_some_and(|value| value == "1");
+        assert!(gpu.is_ok() || !needed, "no GPU: {:?}", gpu.err());
+        gpu.ok()
+    });
+    std::iter::once(Device::Cpu).chain(GPU.clone()).collect()
+}
+
 /// The value and the gradients of `operands`, where the result's gradient is drawn by chance and rounded to
 /// `rounding`.
 pub(crate) fn run<const N: usize>(
@@ -29,6 +40,7 @@ pub(crate) fn run<const N: usize>(
     });
     let y = compute(inputs.each_ref().map(|(input, _)| input)).unwrap();
     let seed = draw(y.dims(), 1000).to_dtype(rounding).unwrap().to_dtype(y.dtype()).unwrap();
+    let seed = seed.to_device(y.device()).unwrap();
     let mut gradients = (&y * seed).unwrap().sum_all().unwrap().backward().unwrap();
     let gradient = |(_, var): &(Tensor, Var)| {
         gradients.remove(var).unwrap_or_else(|| var.zeros_like().unwrap())
@@ -51,7 +63,8 @@ fn laid_out_as(tensor: &Tensor, layout: &Tensor) -> Tensor {
         .unwrap()
 }
 
-/// `fast` is `plain`, in values and in gradients, in every float type, with and without gaps in the first operand.
+/// `fast` is `plain`, in values and in gradients, on every device and in every float type, with and without gaps in the
+/// first operand. On a GPU it gives the same bits twice.
 ///
 /// `exact` operands are given as they are: they are no floats, or the values themselves matter.
 pub(crate) fn check<const N: usize>(
@@ -59,20 +72,38 @@ pub(crate) fn check<const N: usize>(
     fast: impl Fn([&Tensor; N]) -> Result<Tensor, Error>,
     plain: impl Fn([&Tensor; N]) -> Result<Tensor, Error>,
 ) {
-    for (dtype, tolerance) in TYPES {
+    // candle makes no tensor without numbers on a GPU.
+    let empty = operands.iter().any(|operand| operand.elem_count() == 0);
+    let devices = if empty { vec![Device::Cpu] } else { devices() };
+    for (device, (dtype, tolerance)) in
+        devices.iter().flat_map(|device| TYPES.map(|of_type| (device, of_type)))
+    {
         for gaps in [false, true] {
             // Both see what the type can hold, so that only the arithmetic differs.
-            let mut rounded = operands.map(|operand| operand.to_dtype(dtype).unwrap());
+            let mut rounded =
+                operands.map(|operand| operand.to_dtype(dtype).unwrap().to_device(device).unwrap());
             if gaps && rounded[0].rank() >= 2 {
                 let last = rounded[0].rank() - 1;
                 let turned = rounded[0].transpose(last - 1, last).unwrap().contiguous().unwrap();
                 rounded[0] = turned.transpose(last - 1, last).unwrap();
             }
-            let truth = rounded.each_ref().map(|operand| operand.to_dtype(DType::F64).unwrap());
+            let truth = rounded.each_ref().map(|operand| {
+                operand.to_device(&Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
+            });
             let (y, found) = run(rounded.each_ref(), dtype, &fast);
+            if device.is_cuda() {
+                let (again, twice) = run(rounded.each_ref(), dtype, &fast);
+                let bits = |tensor: &Tensor| {
+                    let wide = tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
+                    wide.to_vec1::<f64>().unwrap().into_iter().map(f64::to_bits).collect::<Vec<_>>()
+                };
+                assert_eq!(bits(&y), bits(&again));
+                assert!(found.iter().zip(&twice).all(|(one, two)| bits(one) == bits(two)));
+            }
             let (expected, wanted) = run(truth.each_ref(), dtype, &plain);
             assert_eq!((y.dtype(), y.dims()), (dtype, expected.dims()));
-            let what = format!("{dtype:?}, gaps {gaps}, {:?}", operands.map(|o| o.dims().to_vec()));
+            let dims = operands.map(|operand| operand.dims().to_vec());
+            let what = format!("{:?}, {dtype:?}, gaps {gaps}, {dims:?}", device.location());
             close(&y, &expected, tolerance, &format!("value, {what}"));
             for (at, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
                 close(found, wanted, tolerance, &format!("gradient {at}, {what}"));

@@ -3,9 +3,11 @@
 //! Only `x` is kept for the backward pass, and of [`Relu`](Activation::Relu) only `y`: what the next operation keeps too.
 
 mod cpu;
+mod cuda;
 mod curves;
 pub(crate) mod reference;
 
+use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
 use crate::error::Error;
@@ -33,6 +35,9 @@ pub(crate) enum Activation {
 ///
 /// [`Error::Tensor`] when the device fails.
 pub(crate) fn forward(x: &Node, activation: Activation) -> Result<Node, Error> {
+    if let Some(gpu) = Gpu::of([x.tensor()]) {
+        return cuda::forward(gpu, x, activation);
+    }
     dispatch([x], |[x]| cpu::forward(&x, activation), move |[x]| reference::forward(x, activation))
 }
 

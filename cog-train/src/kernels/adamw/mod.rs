@@ -13,6 +13,7 @@
 //! "Decoupled Weight Decay Regularization" (2019); the order of operations is PyTorch's.
 
 mod cpu;
+mod cuda;
 mod reference;
 
 use candle_core::{Tensor, Var};
@@ -94,6 +95,8 @@ pub(crate) fn update(
     let [first, second] = moments;
     if fused::fits(weight, gradient, &[first, second]) {
         cpu::update(weight, gradient, [first, second], &constants)
+    } else if let Some(gpu) = cuda::gpu_of(weight, gradient, [first, second]) {
+        cuda::update(&gpu, weight, gradient, [first, second], &constants)
     } else {
         reference::update(weight, gradient, moments, &constants)
     }

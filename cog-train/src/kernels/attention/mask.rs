@@ -102,6 +102,11 @@ impl Sight {
         Ok(sight)
     }
 
+    /// Whether it is causal, the lengths and the segments.
+    pub(super) fn parts(&self) -> (bool, Option<&[u32]>, Option<&[u32]>) {
+        (self.causal, self.lengths.as_deref(), self.segments.as_deref())
+    }
+
     /// Whether a query sees a key: the definition that the plain form goes by.
     pub(super) fn sees(&self, geometry: &Geometry, row: usize, query: usize, key: usize) -> bool {
         let of = |segments: &[u32], at| segments[row * geometry.queries + at];

@@ -18,9 +18,11 @@
 //! and their gradients, and some blocks: memory grows with `T` and not with its square.
 
 mod cpu;
+mod cuda;
 mod mask;
 mod reference;
 
+use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
 use crate::error::Error;
@@ -79,6 +81,9 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, mask: &Mask) -> Result<Node,
     check_heads(heads, kv_heads, width)?;
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width };
     let sight = Sight::new(mask, &geometry)?;
+    if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| width <= cuda::WIDEST) {
+        return cuda::apart(gpu, [q, k, v], geometry, &sight);
+    }
     let plain = sight.clone();
     dispatch(
         [q, k, v],
@@ -112,6 +117,9 @@ pub(crate) fn packed(
     check_heads(heads, kv_heads, width)?;
     let geometry = Geometry { batch, queries, keys: queries, heads, kv_heads, width };
     let sight = Sight::new(mask, &geometry)?;
+    if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| width <= cuda::WIDEST) {
+        return cuda::packed(gpu, qkv, geometry, &sight);
+    }
     let plain = sight.clone();
     dispatch(
         [qkv],

@@ -8,15 +8,18 @@
 //! scores of 16. A row whose target is [`IGNORED`] counts for nothing. Backward: `dlogits[i] = dloss * (softmax(logits[i]) - onehot(targets[i]))`.
 
 mod cpu;
+mod cuda;
 mod reference;
 
 use candle_core::{DType, Tensor};
 
+use super::gpu::Gpu;
 use super::reference::dispatch_wide;
 use super::tape::Node;
 use crate::error::Error;
 
 pub(crate) use cpu::{scaled, softmax_row, total};
+pub(crate) use cuda::softmax_rows;
 
 /// The target of a row that does not count: padding, or a prompt that is not to be learned.
 pub const IGNORED: u32 = u32::MAX;
@@ -33,6 +36,9 @@ pub(crate) fn forward(logits: &Node, targets: &Tensor) -> Result<Node, Error> {
         return Err(candle_core::Error::msg(reason).into());
     };
     let targets = checked(targets, n, classes)?;
+    if let Some(gpu) = Gpu::of([logits.tensor()]) {
+        return cuda::forward(&gpu, logits, &targets);
+    }
     let again = targets.clone();
     dispatch_wide(
         [logits],

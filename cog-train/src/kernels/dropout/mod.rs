@@ -5,8 +5,10 @@
 //! It is the same under any number of threads and on every device.
 
 mod cpu;
+mod cuda;
 mod reference;
 
+use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
 use crate::error::Error;
@@ -41,6 +43,9 @@ pub(crate) fn forward(x: &Node, p: f64, stream: Stream) -> Result<Node, Error> {
         return Ok(x.clone());
     }
     let mask = Mask::new(p, stream);
+    if let Some(gpu) = Gpu::of([x.tensor()]) {
+        return cuda::forward(gpu, x, mask);
+    }
     dispatch([x], |[x]| cpu::forward(&x, mask.clone()), {
         let mask = mask.clone();
         move |[x]| reference::forward(x, &mask)

@@ -4,9 +4,11 @@
 //! the gradients of where it was used, in their order.
 
 mod cpu;
+mod cuda;
 
 use candle_core::{DType, Tensor};
 
+use super::gpu::Gpu;
 use super::host;
 use super::reference::{apply, fits};
 use super::tape::Node;
@@ -25,16 +27,21 @@ pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
     let shape: Vec<usize> = ids.dims().iter().copied().chain([d]).collect();
     let flat = ids.tensor().flatten_all()?;
     let table = ids.outside(table);
-    if fits(table.tensor()) {
+    let gpu = Gpu::of([table.tensor()]);
+    if gpu.is_some() || fits(table.tensor()) {
         let flat: Vec<u32> = flat.to_dtype(DType::U32)?.to_vec1()?;
         if let Some(id) = flat.iter().find(|id| **id as usize >= n) {
             let reason = format!("embedding: id {id}, and the table has {n} rows");
             return Err(candle_core::Error::msg(reason).into());
         }
+        if let Some(gpu) = gpu {
+            return cuda::forward(gpu, flat, &table, &shape);
+        }
         let dtype = table.tensor().dtype();
         let y = cpu::forward(flat, &table.map(host::plain)?, &shape)?;
         return y.map(|y| Ok(y.to_dtype(dtype)?));
     }
+    let flat = flat.to_device(table.tensor().device())?;
     apply([&table], move |[table]| {
         Ok(table.contiguous()?.index_select(&flat, 0)?.reshape(shape.as_slice())?)
     })

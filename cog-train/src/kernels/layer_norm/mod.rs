@@ -9,10 +9,12 @@
 //! `g = dy * weight`: `dx = (g - mean(g) - h * mean(g * h)) / sqrt(..)`, `dweight = sum(dy * h)`, `dbias = sum(dy)`.
 
 mod cpu;
+mod cuda;
 mod reference;
 
 use candle_core::Tensor;
 
+use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
 use crate::error::Error;
@@ -34,8 +36,14 @@ pub(crate) fn forward(
         let reason = format!("layer_norm: rows of {n}, a weight {w:?} and a bias {b:?}");
         return Err(candle_core::Error::msg(reason).into());
     }
+    let (weight, bias) = (x.outside(weight), x.outside(bias));
+    let operands = [x, &weight, &bias];
+    let gpu = Gpu::of(operands.map(Node::tensor)).filter(|_| n <= cuda::LONGEST);
+    if let Some(gpu) = gpu {
+        return cuda::forward(gpu, operands, epsilon);
+    }
     dispatch(
-        [x, &x.outside(weight), &x.outside(bias)],
+        operands,
         |operands| cpu::forward(operands, epsilon),
         move |operands| reference::forward(operands, epsilon),
     )

@@ -10,10 +10,12 @@
 //! and rounded once.
 
 mod cpu;
+mod cuda;
 mod reference;
 
 use candle_core::Tensor;
 
+use super::gpu::Gpu;
 use super::host;
 use super::reference::fits;
 use super::tape::Node;
@@ -71,6 +73,9 @@ pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> 
         inputs,
         outputs,
     };
+    if let Some(gpu) = product.gpu() {
+        return cuda::forward(gpu, product, &shape);
+    }
     if !product.nodes().all(|node| fits(node.tensor())) {
         return reference::forward(product, &shape);
     }
@@ -82,6 +87,13 @@ pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> 
 impl Product {
     fn nodes(&self) -> impl Iterator<Item = &Node> {
         [&self.x, &self.weight].into_iter().chain(&self.bias).chain(&self.to)
+    }
+
+    /// The GPU of all operands.
+    fn gpu(&self) -> Option<Gpu> {
+        let gpu = Gpu::of([self.x.tensor(), self.weight.tensor()])?;
+        let alike = |node: &Node| Gpu::of([self.x.tensor(), node.tensor()]).is_some();
+        self.nodes().all(alike).then_some(gpu)
     }
 
     fn map(mut self, change: impl Fn(&Tensor) -> Result<Tensor, Error>) -> Result<Self, Error> {

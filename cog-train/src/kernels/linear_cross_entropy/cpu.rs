@@ -20,7 +20,9 @@ pub(super) fn forward(
     let (classes, d) = weight.tensor().dims2()?;
     let n = targets.len();
     let mut of_h = to[0].map(|_| host::uninit(n * d));
-    let of_weight = to[1].map(|_| memory_for(parameter, weight.tensor().shape())).transpose()?;
+    let of_weight = to[1]
+        .map(|_| memory_for(parameter, (classes, d), || host::make((classes, d), |_| ())))
+        .transpose()?;
     let mut losses = vec![0.0; n];
     host::read([h.tensor(), weight.tensor()], |[h, weight]| {
         let rows = Rows { h, weight, targets, classes, d };

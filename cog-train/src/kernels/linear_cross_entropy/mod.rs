@@ -6,11 +6,13 @@
 //! has only to scale them. `[n, classes]` is never stored. Source: the idea is Liger Kernel's (Hsu et al., 2024).
 
 mod cpu;
+mod cuda;
 mod reference;
 
 use candle_core::Tensor;
 
 use super::cross_entropy::checked;
+use super::gpu::Gpu;
 use super::host;
 use super::reference::fits;
 use super::tape::Node;
@@ -29,6 +31,10 @@ pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Nod
     }
     let targets = checked(targets, h.tensor().elem_count() / d, classes)?;
     let node = h.outside(weight);
+    // candle makes no tensor without numbers on a GPU.
+    if let Some(gpu) = Gpu::of([h.tensor(), weight]).filter(|_| !targets.is_empty()) {
+        return cuda::forward(&gpu, h, (weight, &node), &targets);
+    }
     if fits(h.tensor()) && fits(weight) {
         cpu::forward(&h.map(host::plain)?, (weight, &node.map(host::plain)?), &targets)
     } else {

@@ -9,10 +9,12 @@
 //! `g = dy * weight`: `dx = (g - h * mean(g * h)) * r`, `dweight = sum(dy * h)`.
 
 mod cpu;
+mod cuda;
 mod reference;
 
 use candle_core::Tensor;
 
+use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
 use crate::error::Error;
@@ -28,8 +30,12 @@ pub(crate) fn forward(x: &Node, weight: &Tensor, epsilon: f64) -> Result<Node, E
         let reason = format!("rms_norm: rows of {n} and a weight {:?}", weight.dims());
         return Err(candle_core::Error::msg(reason).into());
     }
+    let weight = x.outside(weight);
+    if let Some(gpu) = Gpu::of([x.tensor(), weight.tensor()]).filter(|_| n <= cuda::LONGEST) {
+        return cuda::forward(gpu, [x, &weight], epsilon);
+    }
     dispatch(
-        [x, &x.outside(weight)],
+        [x, &weight],
         |operands| cpu::forward(operands, epsilon),
         move |operands| reference::forward(operands, epsilon),
     )

@@ -12,10 +12,12 @@
 //! [`packed`] takes `[B, T, n hd]` and turns the first heads of each row alone: queries and keys, but not values.
 
 mod cpu;
+mod cuda;
 mod reference;
 
 use candle_core::{DType, Tensor};
 
+use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
 use crate::error::Error;
@@ -85,6 +87,9 @@ fn turn(x: &Node, cos: &Tensor, sin: &Tensor, rotation: Rotation) -> Result<Node
     }
     if let Some(position) = rotation.positions.iter().find(|at| **at as usize >= count) {
         return Err(refused(&format!("position {position}, and tables of {count}")));
+    }
+    if let Some(gpu) = Gpu::of([x.tensor()]) {
+        return cuda::forward(gpu, x, [cos, sin], rotation);
     }
     let plain = rotation.clone();
     dispatch(

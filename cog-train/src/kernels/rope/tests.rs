@@ -73,7 +73,8 @@ fn the_fast_form_is_the_definition() {
                     parity::check(
                         [x],
                         |[x]| {
-                            fast([x, &cos, &sin].map(|t| t.to_dtype(x.dtype()).unwrap()).each_ref())
+                            let like_x = |t: &Tensor| t.to_device(x.device())?.to_dtype(x.dtype());
+                            fast([x, &like_x(&cos)?, &like_x(&sin)?])
                         },
                         |[x]| written_out([x, &cos, &sin], turned, wanted),
                     );

@@ -5,8 +5,10 @@
 //! operands are kept.
 
 mod cpu;
+mod cuda;
 mod reference;
 
+use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
 use crate::error::Error;
@@ -21,6 +23,9 @@ pub(crate) fn forward(gate: &Node, up: &Node) -> Result<Node, Error> {
         let reason = format!("swiglu: a gate {:?} and an up {:?}", gate.dims(), up.dims());
         return Err(candle_core::Error::msg(reason).into());
     }
+    if let Some(gpu) = Gpu::of([gate.tensor(), up.tensor()]) {
+        return cuda::forward(gpu, [gate, up]);
+    }
     dispatch([gate, up], |operands| cpu::forward(&operands), reference::forward)
 }
 
@@ -33,6 +38,9 @@ pub(crate) fn packed(x: &Node) -> Result<Node, Error> {
     if x.dims().last().is_none_or(|n| n % 2 == 1) {
         let reason = format!("swiglu_packed: {:?} does not end in two halves", x.dims());
         return Err(candle_core::Error::msg(reason).into());
+    }
+    if let Some(gpu) = Gpu::of([x.tensor()]) {
+        return cuda::packed(gpu, x);
     }
     dispatch([x], |[x]| cpu::packed(&x), reference::packed)
 }

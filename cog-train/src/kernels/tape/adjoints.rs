@@ -63,7 +63,7 @@ impl Adjoints {
         self.waiting[id] = match std::mem::take(&mut self.waiting[id]) {
             Waiting::Nothing => Waiting::Shared(gradient),
             Waiting::Own(sum) => Waiting::Own(added(sum, &gradient)?),
-            Waiting::Shared(sum) => Waiting::Own((sum + gradient)?),
+            Waiting::Shared(sum) => Waiting::Own((&sum + gradient.to_dtype(sum.dtype())?)?),
         };
         Ok(())
     }
@@ -93,6 +93,27 @@ impl Adjoints {
         Ok(())
     }
 
+    /// Lets `work(target, adds)` write the gradient of a node of another device where it stays, as [`write`](Self::write)
+    /// does on the CPU. `make` makes room for it in 32 bits.
+    ///
+    /// # Errors
+    ///
+    /// What the two fail with.
+    pub(crate) fn write_tensor(
+        &mut self,
+        to: Handle,
+        make: impl FnOnce() -> Result<Tensor, Error>,
+        work: impl FnOnce(&Tensor, bool) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(id) = to else { return Ok(()) };
+        if let Some(buffer) = self.buffered(id) {
+            return buffer.write_tensor(make, work);
+        }
+        let target = make()?;
+        work(&target, false)?;
+        self.give(to, target)
+    }
+
     pub(super) fn take(&mut self, id: usize) -> Option<Tensor> {
         match std::mem::take(&mut self.waiting[id]) {
             Waiting::Nothing => None,
@@ -119,7 +140,7 @@ impl Adjoints {
 /// The sum, in the place of the first where that is possible.
 pub(super) fn added(own: Tensor, other: &Tensor) -> Result<Tensor, Error> {
     if !host::is_plain(&own) || !host::is_plain(other) {
-        return Ok((own + other)?);
+        return Ok((&own + other.to_dtype(own.dtype())?)?);
     }
     host::read([other], |[other]| host::write(&own, |own| sum::add(own, other)))??;
     Ok(own)

@@ -88,16 +88,21 @@ pub(super) fn gradients_are_off() -> bool {
     OFF.get()
 }
 
-/// Memory for a gradient that will be given to this parameter: that of its buffer, if its numbers are of no more use.
-/// The numbers in it are anything.
-pub(crate) fn memory_for(parameter: &Tensor, shape: &Shape) -> Result<Tensor, Error> {
+/// Memory for a gradient, in 32 bits, that will be given to this parameter: that of its buffer, if its numbers are of no
+/// more use, or what `make` makes. The numbers in it are anything.
+pub(crate) fn memory_for(
+    parameter: &Tensor,
+    shape: impl Into<Shape>,
+    make: impl FnOnce() -> Result<Tensor, Error>,
+) -> Result<Tensor, Error> {
+    let shape = shape.into();
     let spare = OPEN.with_borrow_mut(|open| {
         let buffer = open.as_mut()?.0.get_mut(&parameter.id())?;
         if buffer.filled { None } else { buffer.tensor.take() }
     });
     match spare {
-        Some(spare) if host::is_plain(&spare) && spare.shape() == shape => Ok(spare),
-        _ => host::make(shape, |_| ()),
+        Some(spare) if spare.is_contiguous() && *spare.shape() == shape => Ok(spare),
+        _ => make(),
     }
 }
 
@@ -145,6 +150,24 @@ impl Place {
             };
             let adds = buffer.filled;
             host::write(&target, |target| work(target, adds))?;
+            buffer.tensor = Some(target);
+            buffer.filled = true;
+            Ok(())
+        })
+    }
+
+    /// The same on another device: `make` makes room.
+    pub(super) fn write_tensor(
+        self,
+        make: impl FnOnce() -> Result<Tensor, Error>,
+        work: impl FnOnce(&Tensor, bool) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.with(|buffer| {
+            let target = match buffer.tensor.take() {
+                Some(target) => target,
+                None => make()?,
+            };
+            work(&target, buffer.filled)?;
             buffer.tensor = Some(target);
             buffer.filled = true;
             Ok(())

@@ -1,8 +1,11 @@
 //! The sum of the squares of many tensors, the same bits under any number of threads.
 
+mod cuda;
+
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use rayon::prelude::*;
 
+use super::gpu::Gpu;
 use super::simd::simd;
 use crate::error::Error;
 
@@ -14,8 +17,8 @@ const LANES: usize = 8;
 
 /// The sum of the squares of all elements, in the order given. Infinite and undefined numbers come out as such.
 ///
-/// On the CPU everything is added in 64 bits. Elsewhere each tensor is added up in 32 bits by its device, and the sums
-/// are read at once.
+/// Everything is added in 64 bits, but by a device without kernels of ours, which adds each tensor up in 32. Sums of
+/// devices are read at once.
 ///
 /// # Errors
 ///
@@ -27,14 +30,25 @@ pub(crate) fn sum_of_squares<'a>(
     for tensor in tensors {
         match tensor.device() {
             Device::Cpu => here += on_the_cpu(tensor)?,
-            _ => elsewhere.push(tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?),
+            _ => elsewhere.push(elsewhere_than_on_the_cpu(tensor)?),
         }
     }
     if elsewhere.is_empty() {
         return Ok(here);
     }
-    let sums: Vec<f32> = Tensor::stack(&elsewhere, 0)?.to_vec1()?;
-    Ok(sums.into_iter().map(f64::from).sum::<f64>() + here)
+    let sums: Vec<f64> = Tensor::cat(&elsewhere, 0)?.to_vec1()?;
+    Ok(sums.into_iter().sum::<f64>() + here)
+}
+
+/// The sums of parts of a tensor, `[parts]` in 64 bits, where the tensor is.
+fn elsewhere_than_on_the_cpu(tensor: &Tensor) -> Result<Tensor, Error> {
+    let tensor = tensor.contiguous()?;
+    match Gpu::of([&tensor]) {
+        Some(gpu) => cuda::sums_of_squares(&gpu, &tensor),
+        None => {
+            Ok(tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_dtype(DType::F64)?.reshape(1)?)
+        }
+    }
 }
 
 fn on_the_cpu(tensor: &Tensor) -> Result<f64, Error> {
