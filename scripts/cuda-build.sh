@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds what is to run on a GPU machine, into one folder that can be carried there as it is.
 #
-#   scripts/cuda-build.sh [NAME...]     examples, tests and benches by name; without one, what cuda-check.sh runs
+#   scripts/cuda-build.sh [NAME...]     examples, tests and benches by name, `lib` for the library's unit tests; without
+#                                       one, what cuda-check.sh runs
 #   OUT=DIR scripts/cuda-build.sh       the folder: target/cuda-check unless given
 #
 # It builds with the nvcc on PATH, else with what scripts/cuda-setup.sh has set up in target/cuda-toolkit.
@@ -12,7 +13,7 @@ out=${OUT:-$root/target/cuda-check}
 fail() { printf 'error: %s\n' "$@" >&2; exit 1; }
 
 case "${1-}" in -*) fail "\`$1\` is no option; the arguments are names of examples, tests and benches" ;; esac
-[ $# -gt 0 ] || set -- image_classifier text_finetune cuda
+[ $# -gt 0 ] || set -- image_classifier text_finetune cuda lib
 command -v cargo > /dev/null || fail '`cargo` was not found: install Rust first'
 command -v python3 > /dev/null || fail '`python3` was not found'
 toolkit=$root/target/cuda-toolkit/env.sh
@@ -36,23 +37,33 @@ for package in json.load(sys.stdin)["packages"]:
             if target["kind"][0] in ("example", "test", "bench"):
                 kinds[target["name"]] = target["kind"][0]
 for name in sys.argv[1:]:
+    if name == "lib":
+        continue
     if name not in kinds:
-        sys.exit(f"error: there is no example, test or bench `{name}`: " + ", ".join(sorted(kinds)))
+        sys.exit(f"error: there is no example, test or bench `{name}`: lib, " + ", ".join(sorted(kinds)))
     print(f"--{kinds[name]} {name}")' "$@")
-[ -n "$kinds" ] || exit 1
+unit=no
+case " $* " in *' lib '*) unit=yes ;; esac
+[ -n "$kinds" ] || [ $unit = yes ] || exit 1
 
-# shellcheck disable=SC2086 # words on purpose
-cargo build --locked --release -p cog-train --features cuda $kinds --message-format=json-render-diagnostics \
-  | python3 -c '
+# What cargo has built goes into the folder: an example under its name, others with their kind before it.
+collect() {
+  python3 -c '
 import json, shutil, sys
-out, wanted = sys.argv[1], set(sys.argv[2:])
+out = sys.argv[1]
 for line in sys.stdin:
     message = json.loads(line)
-    if message["reason"] == "compiler-artifact" and message["executable"] and message["target"]["name"] in wanted:
+    if message["reason"] == "compiler-artifact" and message["executable"] and message["target"]["name"] in sys.argv[2:]:
         kind, name = message["target"]["kind"][0], message["target"]["name"]
         name = name if kind == "example" else f"{kind}-{name}"
         shutil.copy2(message["executable"], f"{out}/{name}")
         print(f"{out}/{name}")' "$out" "$@"
+}
+
+with=(--locked --release -p cog-train --features cuda --message-format=json-render-diagnostics)
+# shellcheck disable=SC2086 # words on purpose
+[ -z "$kinds" ] || cargo build "${with[@]}" $kinds | collect "$@"
+[ $unit = no ] || cargo test "${with[@]}" --lib --no-run | collect cog_train
 
 cp scripts/cuda-check.sh "$out/"
 {

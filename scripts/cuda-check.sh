@@ -30,7 +30,7 @@ if [ -z "$folder" ]; then
 fi
 [ -d "$folder" ] || wrong "\`$folder\` is no folder: scripts/cuda-build.sh makes it"
 folder=$(cd "$folder" && pwd)
-for name in image_classifier text_finetune test-cuda; do
+for name in image_classifier text_finetune test-cuda lib-cog_train; do
   [ -x "$folder/$name" ] || wrong "$folder has no \`$name\`: scripts/cuda-build.sh makes it"
 done
 
@@ -74,6 +74,12 @@ row() {
 
 on=(COG_TRAIN_NEEDS_GPU=1)
 if [ "$device" = cpu ]; then on=(COG_TRAIN_TEST_DEVICE=cpu); fi
+# Every kernel against its operation's plain form. They run side by side, as the GPU's queue has room for.
+if (cd "$work" && env "${on[@]}" RUST_BACKTRACE=0 "$folder/lib-cog_train" kernels::) > "$work/kernels" 2>&1; then
+  row 'kernels by parity with the plain operations' ok "$(sed -n 's/^test result: ok. \([0-9]* passed\).*/\1/p' "$work/kernels")"
+else
+  row 'kernels by parity with the plain operations' FAILED "$(sed -n 's/^test \(.*\) \.\.\. FAILED/\1/p' "$work/kernels" | tr '\n' ' ')"
+fi
 (cd "$work" && env "${on[@]}" RUST_BACKTRACE=0 "$folder/test-cuda" --test-threads 1) > "$work/tests" 2>&1
 tests_end=$?
 (cd "$work" && env "${on[@]}" "$folder/test-cuda" --test-threads 1 --nocapture) 2>&1 | sed -n 's/^.*figure: //p' > "$work/figures"
