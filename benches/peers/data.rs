@@ -13,12 +13,12 @@ use cog_train::rng::Rng;
 /// The tensors of one batch by name.
 pub type Batch = BTreeMap<String, Tensor>;
 
-/// The tensors of a file as parameters. They are read one at a time, so that none is held twice.
-pub fn params(path: &Path) -> Result<Params> {
+/// The tensors of a file as parameters on `device`. They are read one at a time, so that none is held twice.
+pub fn params(path: &Path, device: &Device) -> Result<Params> {
     let weights = open(path)?;
     let mut failed = None;
     let read = weights.names().map_while(|name| {
-        let tensor = weights.get(name, &Device::Cpu).map_err(|error| failed = Some(error)).ok()?;
+        let tensor = weights.get(name, device).map_err(|error| failed = Some(error)).ok()?;
         Some((name, tensor))
     });
     let params = Params::new(read);
@@ -33,8 +33,8 @@ fn open(path: &Path) -> Result<Weights> {
 pub struct Batches(BTreeMap<String, Tensor>);
 
 impl Batches {
-    pub fn read(path: &Path) -> Result<Self> {
-        Ok(Self(open(path)?.tensors(&Device::Cpu)?))
+    pub fn read(path: &Path, device: &Device) -> Result<Self> {
+        Ok(Self(open(path)?.tensors(device)?))
     }
 
     /// Uniformly random tokens.

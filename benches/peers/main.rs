@@ -1,7 +1,7 @@
 //! The Rust side of the peers: the jobs of `models.py` on this crate's blocks, trained by `fit`.
 //!
 //! ```text
-//! peer JOB STEPS [--data DIR]
+//! peer JOB STEPS [--data DIR] [--device cpu|cuda] [--precision f32|bf16]
 //! peer peak
 //! peer gpt --layers L --width D --heads H --length T --batch B --vocab V --steps N
 //! ```
@@ -23,6 +23,7 @@ use std::time::Instant;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use cog_train::anyhow::Result;
 use cog_train::candle_core::{DType, Device};
+use cog_train::engine::Precision;
 use cog_train::rng::Rng;
 use cog_train::runner::compute;
 use cog_train::serde_json::json;
@@ -55,13 +56,16 @@ fn main() -> Result<()> {
 fn arguments() -> Command {
     let number = |name| Arg::new(name).value_parser(value_parser!(usize)).required(true);
     let steps = || number("steps").value_parser(value_parser!(u64).range(4..));
+    let one_of = |name, values: [&'static str; 2]| {
+        Arg::new(name).long(name).value_parser(values).default_value(values[0])
+    };
+    let data = || Arg::new("data").long("data").value_parser(value_parser!(PathBuf));
     let job = |job: Job| {
-        Command::new(job.name()).arg(steps()).arg(
-            Arg::new("data")
-                .long("data")
-                .value_parser(value_parser!(PathBuf))
-                .default_value("target/peers"),
-        )
+        Command::new(job.name())
+            .arg(steps())
+            .arg(data().default_value("target/peers"))
+            .arg(one_of("device", ["cpu", "cuda"]))
+            .arg(one_of("precision", ["f32", "bf16"]))
     };
     let sizes = ["layers", "width", "heads", "length", "batch", "vocab"];
     let gpt = sizes
@@ -79,8 +83,13 @@ fn job_of_files(name: &str, options: &ArgMatches) -> Result<()> {
     let steps = *options.get_one::<u64>("steps").expect("clap asks for it");
     let folder = options.get_one::<PathBuf>("data").expect("it has a default");
     let job = Job::named(name).expect("clap knows the jobs");
-    let params = job.freeze(data::params(&folder.join(format!("{name}.safetensors")))?)?;
-    let batches = Batches::read(&folder.join(format!("{name}_data.safetensors")))?;
+    let chosen = |name| options.get_one::<String>(name).map(String::as_str);
+    let device = if chosen("device") == Some("cuda") { Device::new_cuda(0)? } else { Device::Cpu };
+    let precision =
+        if chosen("precision") == Some("bf16") { Precision::Bf16 } else { Precision::F32 };
+    let params = data::params(&folder.join(format!("{name}.safetensors")), &device)?;
+    let params = job.freeze(params)?.precision(precision)?;
+    let batches = Batches::read(&folder.join(format!("{name}_data.safetensors")), &device)?;
     let model = job.model(&params.tensors())?;
     let settings = Settings { steps, learning_rate: job.learning_rate() };
     let trained = train(&params, batches, &*model, settings)?;

@@ -2,7 +2,7 @@
 
 use cog_train::Error;
 use cog_train::anyhow::Result;
-use cog_train::candle_core::{Device, Tensor};
+use cog_train::candle_core::Tensor;
 use cog_train::engine::Loss;
 use cog_train::nn::{self, Embedding, Linear, Mask, Node, RmsNorm, Rope, swiglu};
 
@@ -54,9 +54,11 @@ struct Adapted {
 impl Llama {
     pub fn new(shape: Shape, tensors: &Tensors) -> Result<Self> {
         let block = |at| Block::new(shape, tensors, &format!("blocks.{at}"));
-        let rope = Rope::new(shape.width / shape.heads, shape.length, 10_000.0, &Device::Cpu)?;
+        let tokens = tensor(tensors, "emb.weight")?;
+        let head = shape.width / shape.heads;
+        let rope = Rope::new(head, shape.length, 10_000.0, tokens.device())?;
         Ok(Self {
-            tokens: Embedding::new(tensor(tensors, "emb.weight")?),
+            tokens: Embedding::new(tokens),
             blocks: (0..shape.layers).map(block).collect::<Result<_>>()?,
             norm: rms_norm(tensors, "norm")?,
             head: tensor(tensors, "head.weight")?,
