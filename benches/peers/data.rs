@@ -33,8 +33,13 @@ fn open(path: &Path) -> Result<Weights> {
 pub struct Batches(BTreeMap<String, Tensor>);
 
 impl Batches {
+    /// Tokens and labels stay on the CPU, which looks at them before a GPU does.
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
-        Ok(Self(open(path)?.tensors(device)?))
+        let mut tensors = open(path)?.tensors(&Device::Cpu)?;
+        for tensor in tensors.values_mut().filter(|tensor| tensor.dtype().is_float()) {
+            *tensor = tensor.to_device(device)?;
+        }
+        Ok(Self(tensors))
     }
 
     /// Uniformly random tokens.

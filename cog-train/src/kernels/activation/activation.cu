@@ -2,16 +2,16 @@
 #define GELU 1.595769f
 #define CUBE 0.044715f
 
-__device__ inline float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
+__device__ inline float sigmoid(float x) { return quotient(1.f, 1.f + power(-x)); }
 __device__ inline float gelu_inner(float x) { return x * (x * x * (GELU * CUBE) + GELU); }
 
 __device__ inline float value(float x) {
 #if CURVE == 0
-  return x / (1.f + expf(-gelu_inner(x)));
+  return quotient(x, 1.f + power(-gelu_inner(x)));
 #elif CURVE == 1
   return x * normcdff(x);
 #elif CURVE == 2
-  return x / (1.f + expf(-x));
+  return quotient(x, 1.f + power(-x));
 #elif CURVE == 3
   return x <= 0.f ? 0.f : x;
 #elif CURVE == 4
@@ -42,17 +42,17 @@ __device__ inline float slope(float x) {
 }
 
 extern "C" __global__ void activation_forward(const T* x, T* y, Size count) {
-  EACH_FOUR(i, count) {
-    Four a = read(x, i, count);
-    for (int j = 0; j < 4; j++) a.at[j] = value(a.at[j]);
+  EACH_PACK(i, count) {
+    Pack a = read(x, i, count);
+    for (int j = 0; j < WIDTH; j++) a.at[j] = value(a.at[j]);
     write(y, i, count, a);
   }
 }
 
 extern "C" __global__ void activation_backward(const T* x, const T* dy, T* dx, Size count) {
-  EACH_FOUR(i, count) {
-    Four a = read(x, i, count), g = read(dy, i, count);
-    for (int j = 0; j < 4; j++) a.at[j] = g.at[j] * slope(a.at[j]);
+  EACH_PACK(i, count) {
+    Pack a = read(x, i, count), g = read(dy, i, count);
+    for (int j = 0; j < WIDTH; j++) a.at[j] = g.at[j] * slope(a.at[j]);
     write(dx, i, count, a);
   }
 }

@@ -2,10 +2,10 @@
 extern "C" __global__ void adamw(T* weight, const T* gradient, T* first, T* second, Size count,
                                  float scale, float shrink, float coupled, float share1, float beta2, float share2,
                                  float correction, float epsilon, float rate) {
-  EACH_FOUR(i, count) {
-    Four w = read(weight, i, count), g = read(gradient, i, count), m = read(first, i, count),
+  EACH_PACK(i, count) {
+    Pack w = read(weight, i, count), g = read(gradient, i, count), m = read(first, i, count),
          v = read(second, i, count);
-    for (int j = 0; j < 4; j++) {
+    for (int j = 0; j < WIDTH; j++) {
       float slope = g.at[j] * scale + w.at[j] * coupled;
       m.at[j] += (slope - m.at[j]) * share1;
       v.at[j] = v.at[j] * beta2 + slope * share2 * slope;

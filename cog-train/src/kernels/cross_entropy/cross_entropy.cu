@@ -9,20 +9,21 @@ extern "C" __global__ void cross_entropy(const T* scores, const Word* targets, T
   scores += blockIdx.x * classes;
   if (gradient) gradient += blockIdx.x * classes;
   if (target == IGNORED) {
-    Four zeros = {};
+    Pack zeros = {};
     if (threadIdx.x == 0) losses[blockIdx.x] = 0.f;
     if (gradient)
-      for (Size i = threadIdx.x * 4; i < classes; i += blockDim.x * 4) write(gradient, i, classes, zeros);
+      EACH_OF_ROW(i, classes) write(gradient, i, classes, zeros);
     return;
   }
   // The greatest so far and the sum of powers under it, in one pass.
   float most = -__int_as_float(0x7f800000), sum = 0.f;
-  for (Size i = threadIdx.x * 4; i < classes; i += blockDim.x * 4) {
-    Four a = read(scores, i, classes);
-    for (int j = 0; j < 4; j++) {
+  EACH_OF_ROW(i, classes) {
+    Pack a = read(scores, i, classes);
+    for (int j = 0; j < WIDTH; j++) {
       if (i + j >= classes) break;
       float next = fmaxf(most, a.at[j]);
-      sum = sum * (next == most ? 1.f : expf(most - next)) + expf(a.at[j] - next);
+      // Equal numbers are told apart first: both may be infinite.
+      sum = sum * (most == next ? 1.f : power(most - next)) + (a.at[j] == next ? 1.f : power(a.at[j] - next));
       most = next;
     }
   }
@@ -32,14 +33,14 @@ extern "C" __global__ void cross_entropy(const T* scores, const Word* targets, T
   __syncthreads();
   most = threadIdx.x % 32 < blockDim.x / 32 ? greatest[threadIdx.x % 32] : -__int_as_float(0x7f800000);
   for (int step = 16; step > 0; step /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, step));
-  sum = block_sum(own == most ? sum : sum * expf(own - most));
+  sum = block_sum(own == most ? sum : sum * power(own - most));
   if (threadIdx.x == 0) losses[blockIdx.x] = most + logf(sum) - widened(scores[target]);
   __syncthreads();  // the target's score is read before it becomes a gradient
   if (!gradient) return;
   float share = 1.f / sum;
-  for (Size i = threadIdx.x * 4; i < classes; i += blockDim.x * 4) {
-    Four a = read(scores, i, classes);
-    for (int j = 0; j < 4; j++) a.at[j] = expf(a.at[j] - most) * share - (i + j == target ? 1.f : 0.f);
+  EACH_OF_ROW(i, classes) {
+    Pack a = read(scores, i, classes);
+    for (int j = 0; j < WIDTH; j++) a.at[j] = power(a.at[j] - most) * share - (i + j == target ? 1.f : 0.f);
     write(gradient, i, classes, a);
   }
 }

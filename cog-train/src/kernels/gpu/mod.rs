@@ -66,7 +66,7 @@ pub(crate) const SHARED: usize = 99 << 10;
 
 /// Threads of a block that goes through numbers one by one.
 const THREADS: usize = 256;
-/// Numbers that each of them takes: four at a time, twice.
+/// Numbers that each of them takes, 16 bytes at a time.
 const EACH: usize = 8;
 
 impl Grid {
@@ -77,7 +77,7 @@ impl Grid {
 
     /// A block for each row of `length` numbers.
     pub(crate) fn rows(rows: usize, length: usize) -> Self {
-        let threads = length.div_ceil(4).next_power_of_two().clamp(32, 512);
+        let threads = length.div_ceil(8).next_power_of_two().clamp(32, 512);
         Self { blocks: [rows, 1, 1], threads, shared: 0 }
     }
 

@@ -8,16 +8,21 @@ typedef unsigned int Word;
 typedef float T;
 __device__ inline float widened(T x) { return x; }
 __device__ inline T rounded(float x) { return x; }
-#elif KIND == 1
-typedef unsigned short T;
-__device__ inline float widened(T x) { return __uint_as_float((Word)x << 16); }
-__device__ inline T rounded(float x) {
-  Word bits = __float_as_uint(x);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
-  return (T)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
+// What 16 bits hold of a power of e or of a quotient, the fast instructions have right too.
+__device__ inline float power(float x) { return expf(x); }
+__device__ inline float quotient(float x, float y) { return x / y; }
 #else
 typedef unsigned short T;
+__device__ inline float power(float x) { return __expf(x); }
+__device__ inline float quotient(float x, float y) { return __fdividef(x, y); }
+#if KIND == 1
+__device__ inline float widened(T x) { return __uint_as_float((Word)x << 16); }
+__device__ inline T rounded(float x) {
+  T narrow;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(narrow) : "f"(x));
+  return narrow;
+}
+#else
 __device__ inline float widened(T x) {
   float wide;
   asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x));
@@ -29,53 +34,67 @@ __device__ inline T rounded(float x) {
   return narrow;
 }
 #endif
+#endif
 
-// Four numbers that lie side by side, read and written at once where their address allows.
-struct Four {
-  float at[4];
+// Numbers that lie side by side, 16 bytes of them, read and written at once where their address allows.
+#define WIDTH (16 / (int)sizeof(T))
+
+struct Pack {
+  float at[WIDTH];
 };
 
-struct alignas(4 * sizeof(T)) Packed {
-  T at[4];
+struct alignas(16) Stored {
+  T at[WIDTH];
 };
 
-__device__ inline bool is_aligned(const T* p) { return (unsigned long long)p % sizeof(Packed) == 0; }
+__device__ inline bool is_aligned(const T* p) { return (unsigned long long)p % 16 == 0; }
 
-__device__ inline Four read(const T* p, Size from, Size count) {
-  Four four;
-  if (from + 4 <= count && is_aligned(p + from)) {
-    Packed packed = *(const Packed*)(p + from);
-    for (int i = 0; i < 4; i++) four.at[i] = widened(packed.at[i]);
+__device__ inline Pack read(const T* p, Size from, Size count) {
+  Pack pack;
+  if (from + WIDTH <= count && is_aligned(p + from)) {
+    Stored stored = *(const Stored*)(p + from);
+    for (int i = 0; i < WIDTH; i++) pack.at[i] = widened(stored.at[i]);
   } else {
-    for (int i = 0; i < 4; i++) four.at[i] = from + i < count ? widened(p[from + i]) : 0.f;
+    for (int i = 0; i < WIDTH; i++) pack.at[i] = from + i < count ? widened(p[from + i]) : 0.f;
   }
-  return four;
+  return pack;
 }
 
-__device__ inline void write(T* p, Size from, Size count, const Four& four) {
-  if (from + 4 <= count && is_aligned(p + from)) {
-    Packed packed;
-    for (int i = 0; i < 4; i++) packed.at[i] = rounded(four.at[i]);
-    *(Packed*)(p + from) = packed;
+__device__ inline void write(T* p, Size from, Size count, const Pack& pack) {
+  if (from + WIDTH <= count && is_aligned(p + from)) {
+    Stored stored;
+    for (int i = 0; i < WIDTH; i++) stored.at[i] = rounded(pack.at[i]);
+    *(Stored*)(p + from) = stored;
   } else {
-    for (int i = 0; i < 4; i++)
-      if (from + i < count) p[from + i] = rounded(four.at[i]);
+    for (int i = 0; i < WIDTH; i++)
+      if (from + i < count) p[from + i] = rounded(pack.at[i]);
   }
 }
 
-// The places of four numbers each that a thread of `Grid::numbers` takes: eight numbers, a block's threads side by side.
-#define EACH_FOUR(from, count)                                                                    \
-  for (Size from = ((Size)blockIdx.x * 2 * blockDim.x + threadIdx.x) * 4, part = 0;               \
-       part < 2 && from < (count); part++, from += (Size)blockDim.x * 4)
+// The places of the packs that a thread of `Grid::numbers` takes: eight numbers in all, a block's threads side by side.
+#define EACH_PACK(from, count)                                                                           \
+  for (Size from = ((Size)blockIdx.x * (8 / WIDTH) * blockDim.x + threadIdx.x) * WIDTH, part = 0;        \
+       part < 8 / WIDTH && from < (count); part++, from += (Size)blockDim.x * WIDTH)
 
-// The sum of a number of each thread of a block, the same bits in each thread. At most 1024 threads.
-__device__ inline float block_sum(float x) {
-  __shared__ float of_warp[32];
-  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffffu, x, step);
+// Those of a row that a block has for itself.
+#define EACH_OF_ROW(from, n) for (Size from = threadIdx.x * WIDTH; from < (n); from += blockDim.x * WIDTH)
+
+// Sums of two numbers of each thread of a block, the same bits in each thread. At most 1024 threads.
+__device__ inline float2 block_sums(float x, float y) {
+  __shared__ float2 of_warp[32];
+  for (int step = 16; step > 0; step /= 2) {
+    x += __shfl_xor_sync(0xffffffffu, x, step);
+    y += __shfl_xor_sync(0xffffffffu, y, step);
+  }
   __syncthreads();  // of a sum before
-  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = x;
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = make_float2(x, y);
   __syncthreads();
-  x = threadIdx.x % 32 < blockDim.x / 32 ? of_warp[threadIdx.x % 32] : 0.f;
-  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffffu, x, step);
-  return x;
+  float2 sums = threadIdx.x % 32 < blockDim.x / 32 ? of_warp[threadIdx.x % 32] : make_float2(0.f, 0.f);
+  for (int step = 16; step > 0; step /= 2) {
+    sums.x += __shfl_xor_sync(0xffffffffu, sums.x, step);
+    sums.y += __shfl_xor_sync(0xffffffffu, sums.y, step);
+  }
+  return sums;
 }
+
+__device__ inline float block_sum(float x) { return block_sums(x, 0.f).x; }

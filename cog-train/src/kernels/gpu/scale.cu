@@ -2,9 +2,9 @@
 extern "C" __global__ void scale(T* x, const float* factor, Size count) {
   float by = *factor;
   if (by == 1.f) return;
-  EACH_FOUR(i, count) {
-    Four a = read(x, i, count);
-    for (int j = 0; j < 4; j++) a.at[j] *= by;
+  EACH_PACK(i, count) {
+    Pack a = read(x, i, count);
+    for (int j = 0; j < WIDTH; j++) a.at[j] *= by;
     write(x, i, count, a);
   }
 }

@@ -10,11 +10,19 @@ extern "C" __global__ void column_parts(const T* rows, float* parts, Size count,
   parts[blockIdx.y * columns + column] = sum;
 }
 
-// y[column] = the sum of the parts, in order. A row of `parts` is `stride` long.
-extern "C" __global__ void sum_parts(const float* parts, T* y, Size count, Size columns, Size stride) {
-  Size column = (Size)blockIdx.x * blockDim.x + threadIdx.x;
-  if (column >= columns) return;
+// y[column] = the sum of the parts: each of 8 warps adds up every eighth part, and the first adds up the warps, in order.
+extern "C" __global__ void sum_parts(const float* parts, float* y, Size count, Size columns) {
+  __shared__ float sums[8][32];
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  Size column = (Size)blockIdx.x * 32 + lane;
   float sum = 0.f;
-  for (Size part = 0; part < count; part++) sum += parts[part * stride + column];
-  y[column] = rounded(sum);
+  if (column < columns) {
+#pragma unroll 8
+    for (Size part = warp; part < count; part += 8) sum += parts[part * columns + column];
+  }
+  sums[warp][lane] = sum;
+  __syncthreads();
+  if (warp > 0 || column >= columns) return;
+  for (int other = 1; other < 8; other++) sum += sums[other][lane];
+  y[column] = sum;
 }

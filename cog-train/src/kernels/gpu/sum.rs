@@ -9,9 +9,11 @@ const PARTS: Kernel = kernel!("sum.cu", "column_parts");
 const SUM: Kernel = kernel!("sum.cu", "sum_parts");
 
 /// Groups of rows, at most: enough for every GPU. Fixed: it decides the rounding.
-const MOST: usize = 256;
+const MOST: usize = 512;
 /// Threads of a block, each of which has a column.
 const COLUMNS: usize = 64;
+/// Threads of a warp, each of which has a column in the second pass.
+const LANES: usize = 32;
 
 /// Rows in groups, each of which is added up by itself.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +28,7 @@ pub(crate) fn groups(rows: usize) -> Groups {
     Groups { count: rows.div_ceil(each), each }
 }
 
-/// The sum of the rows of `[rows, columns]`, which has no gaps.
+/// The sum of the rows of `[rows, columns]`, which has no gaps, in 32 bits.
 ///
 /// # Errors
 ///
@@ -38,24 +40,18 @@ pub(crate) fn column_sums(gpu: &Gpu, rows: &Tensor) -> Result<Tensor, Error> {
     let blocks = [columns.div_ceil(COLUMNS), groups.count, 1];
     let grid = Grid { blocks, threads: COLUMNS, shared: 0 };
     call!(gpu, PARTS, grid, rows, &parts, count, columns, groups.each)?;
-    sum_parts(gpu, &parts, columns, rows.dtype())
+    sum_parts(gpu, &parts)
 }
 
-/// The sum of the rows of `parts`, `[groups, columns]` of 32 bits and, between its rows, gaps or none. The result is of
-/// the type that `gpu` computes in.
+/// The sum of the rows of `parts`, `[groups, columns]` of 32 bits without gaps, as it is of 32 bits.
 ///
 /// # Errors
 ///
 /// [`Error::Tensor`] when the device fails.
-pub(crate) fn sum_parts(
-    gpu: &Gpu,
-    parts: &Tensor,
-    columns: usize,
-    dtype: DType,
-) -> Result<Tensor, Error> {
-    let y = gpu.empty(columns, dtype)?;
-    let (count, stride) = (parts.dims()[0], parts.stride()[0]);
-    let grid = Grid { blocks: [columns.div_ceil(COLUMNS), 1, 1], threads: COLUMNS, shared: 0 };
-    call!(gpu, SUM, grid, parts, &y, count, columns, stride)?;
+pub(crate) fn sum_parts(gpu: &Gpu, parts: &Tensor) -> Result<Tensor, Error> {
+    let (count, columns) = parts.dims2()?;
+    let y = gpu.empty(columns, DType::F32)?;
+    let grid = Grid { blocks: [columns.div_ceil(LANES), 1, 1], threads: 8 * LANES, shared: 0 };
+    call!(gpu, SUM, grid, parts, &y, count, columns)?;
     Ok(y)
 }

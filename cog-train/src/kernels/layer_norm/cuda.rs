@@ -24,7 +24,9 @@ pub(super) fn forward(
     let rows = input.elem_count() / n.max(1);
     let y = gpu.empty(input.shape(), dtype)?;
     let added = bias.tensor().contiguous()?;
-    call!(gpu, FORWARD, Grid::rows(rows, n), &input, &scale, &added, &y, n, epsilon)?;
+    let moments = gpu.empty((rows, 2), DType::F32)?;
+    let grid = Grid::rows(rows, n);
+    call!(gpu, FORWARD, grid, &input, &scale, &added, &y, &moments, n, epsilon)?;
     let to = [x, weight, bias].map(Node::handle);
     Ok(x.tape().result(y, to, move |dy, adjoints| {
         let dy = gpu::plain(&dy, dtype)?;
@@ -39,19 +41,16 @@ pub(super) fn forward(
             &input,
             &scale,
             &dy,
+            &moments,
             &dx,
             &parts,
             rows,
             n,
-            groups.each,
-            epsilon
+            groups.each
         )?;
         adjoints.give(to[0], dx)?;
-        for (to, at) in [(to[1], 0), (to[2], n)] {
-            if to.is_some() {
-                adjoints.give(to, gpu::sum_parts(&gpu, &parts.narrow(1, at, n)?, n, dtype)?)?;
-            }
-        }
-        Ok(())
+        let sums = gpu::sum_parts(&gpu, &parts)?;
+        adjoints.give(to[1], sums.narrow(0, 0, n)?)?;
+        adjoints.give(to[2], sums.narrow(0, n, n)?)
     }))
 }

@@ -27,15 +27,16 @@ fn the_same_bits_under_any_number_of_threads() {
 /// A number that is undefined or infinite spoils its own row and no other.
 #[test]
 fn what_is_not_finite_stays_in_its_row() {
-    let device = &candle_core::Device::Cpu;
-    let (one, zero) = (
-        Tensor::ones(2, candle_core::DType::F32, device).unwrap(),
-        Tensor::zeros(2, candle_core::DType::F32, device).unwrap(),
-    );
-    for bad in [f32::NAN, f32::INFINITY] {
-        let x = Tensor::new(&[[1f32, 2.0], [bad, 2.0]], device).unwrap();
-        let y = fast([&x, &one, &zero]).unwrap().to_vec2::<f32>().unwrap();
-        assert!(y[0][0].is_finite() && y[1].iter().all(|y| y.is_nan()), "{y:?}");
+    for device in &parity::devices() {
+        let (one, zero) = (
+            Tensor::ones(2, candle_core::DType::F32, device).unwrap(),
+            Tensor::zeros(2, candle_core::DType::F32, device).unwrap(),
+        );
+        for bad in [f32::NAN, f32::INFINITY] {
+            let x = Tensor::new(&[[1f32, 2.0], [bad, 2.0]], device).unwrap();
+            let y = fast([&x, &one, &zero]).unwrap().to_vec2::<f32>().unwrap();
+            assert!(y[0][0].is_finite() && y[1].iter().all(|y| y.is_nan()), "{y:?}");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sums of the squares of parts of a tensor, which the CPU adds up in order.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use crate::error::Error;
 use crate::kernels::gpu::{Gpu, Grid, Kernel, call, kernel};
@@ -13,13 +13,17 @@ const PARTS: usize = 256;
 const LEAST: usize = 16 * 1024;
 const THREADS: usize = 256;
 
-/// Of a tensor without gaps; the sums stay on the GPU.
-pub(super) fn sums_of_squares(gpu: &Gpu, tensor: &Tensor) -> Result<Tensor, Error> {
-    let count = tensor.elem_count();
-    let each = count.div_ceil(PARTS).max(LEAST).next_multiple_of(4 * THREADS);
-    let parts = count.div_ceil(each);
-    let sums = gpu.empty(parts, DType::F64)?;
-    let grid = Grid { blocks: [parts, 1, 1], threads: THREADS, shared: 0 };
-    call!(gpu, SUM_OF_SQUARES, grid, tensor, &sums, count, each)?;
-    Ok(sums)
+/// How many sums a tensor has.
+pub(super) fn parts(tensor: &Tensor) -> usize {
+    tensor.elem_count().div_ceil(numbers_each(tensor))
+}
+
+fn numbers_each(tensor: &Tensor) -> usize {
+    tensor.elem_count().div_ceil(PARTS).max(LEAST).next_multiple_of(8 * THREADS)
+}
+
+/// Of a tensor without gaps, into as many numbers of `sums`, of 64 bits.
+pub(super) fn sums_of_squares(gpu: &Gpu, tensor: &Tensor, sums: &Tensor) -> Result<(), Error> {
+    let grid = Grid { blocks: [parts(tensor), 1, 1], threads: THREADS, shared: 0 };
+    call!(gpu, SUM_OF_SQUARES, grid, tensor, sums, tensor.elem_count(), numbers_each(tensor))
 }

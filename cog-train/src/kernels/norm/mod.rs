@@ -26,29 +26,33 @@ const LANES: usize = 8;
 pub(crate) fn sum_of_squares<'a>(
     tensors: impl IntoIterator<Item = &'a Tensor>,
 ) -> Result<f64, Error> {
-    let (mut here, mut elsewhere) = (0.0, Vec::new());
+    let (mut here, mut on_gpus, mut elsewhere) = (0.0, Vec::new(), Vec::new());
     for tensor in tensors {
-        match tensor.device() {
-            Device::Cpu => here += on_the_cpu(tensor)?,
-            _ => elsewhere.push(elsewhere_than_on_the_cpu(tensor)?),
+        if matches!(tensor.device(), Device::Cpu) {
+            here += on_the_cpu(tensor)?;
+        } else if let Some(gpu) = Gpu::of([tensor]) {
+            on_gpus.push((gpu, tensor.contiguous()?));
+        } else {
+            let sum = tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?;
+            elsewhere.push(sum.to_dtype(DType::F64)?.reshape(1)?);
         }
     }
-    if elsewhere.is_empty() {
-        return Ok(here);
-    }
-    let sums: Vec<f64> = Tensor::cat(&elsewhere, 0)?.to_vec1()?;
-    Ok(sums.into_iter().sum::<f64>() + here)
-}
-
-/// The sums of parts of a tensor, `[parts]` in 64 bits, where the tensor is.
-fn elsewhere_than_on_the_cpu(tensor: &Tensor) -> Result<Tensor, Error> {
-    let tensor = tensor.contiguous()?;
-    match Gpu::of([&tensor]) {
-        Some(gpu) => cuda::sums_of_squares(&gpu, &tensor),
-        None => {
-            Ok(tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_dtype(DType::F64)?.reshape(1)?)
+    if let Some((gpu, _)) = on_gpus.first() {
+        // One piece of memory for the sums of all, so that they are read at once.
+        let count: usize = on_gpus.iter().map(|(_, tensor)| cuda::parts(tensor)).sum();
+        let sums = gpu.empty(count, DType::F64)?;
+        let mut from = 0;
+        for (gpu, tensor) in &on_gpus {
+            let parts = cuda::parts(tensor);
+            cuda::sums_of_squares(gpu, tensor, &sums.narrow(0, from, parts)?)?;
+            from += parts;
         }
+        elsewhere.push(sums);
     }
+    for sums in elsewhere {
+        here += sums.to_vec1::<f64>()?.into_iter().sum::<f64>();
+    }
+    Ok(here)
 }
 
 fn on_the_cpu(tensor: &Tensor) -> Result<f64, Error> {

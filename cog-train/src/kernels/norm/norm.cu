@@ -3,9 +3,9 @@ extern "C" __global__ void sum_of_squares(const T* x, double* parts, Size count,
   __shared__ double sums[256];
   Size from = blockIdx.x * each, to = from + each < count ? from + each : count;
   double sum = 0;
-  for (Size i = from + threadIdx.x * 4; i < to; i += blockDim.x * 4) {
-    Four a = read(x, i, to);
-    for (int j = 0; j < 4; j++) sum += (double)a.at[j] * a.at[j];
+  for (Size i = from + threadIdx.x * WIDTH; i < to; i += blockDim.x * WIDTH) {
+    Pack a = read(x, i, to);
+    for (int j = 0; j < WIDTH; j++) sum += (double)a.at[j] * a.at[j];
   }
   sums[threadIdx.x] = sum;
   for (int half = blockDim.x / 2; half > 0; half /= 2) {

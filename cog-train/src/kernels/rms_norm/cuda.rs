@@ -19,7 +19,8 @@ pub(super) fn forward(gpu: Gpu, [x, weight]: [&Node; 2], epsilon: f64) -> Result
     let (n, dtype) = (scale.elem_count(), input.dtype());
     let rows = input.elem_count() / n.max(1);
     let y = gpu.empty(input.shape(), dtype)?;
-    call!(gpu, FORWARD, Grid::rows(rows, n), &input, &scale, &y, n, epsilon)?;
+    let scales = gpu.empty(rows, DType::F32)?;
+    call!(gpu, FORWARD, Grid::rows(rows, n), &input, &scale, &y, &scales, n, epsilon)?;
     let to = [x.handle(), weight.handle()];
     Ok(x.tape().result(y, to, move |dy, adjoints| {
         let dy = gpu::plain(&dy, dtype)?;
@@ -28,10 +29,10 @@ pub(super) fn forward(gpu: Gpu, [x, weight]: [&Node; 2], epsilon: f64) -> Result
         let parts = to[1].map(|_| gpu.empty((groups.count, n), DType::F32)).transpose()?;
         let grid = Grid::rows(groups.count, n).shared(n * size_of::<f32>());
         let parts = parts.as_ref();
-        call!(gpu, BACKWARD, grid, &input, &scale, &dy, &dx, parts, rows, n, groups.each, epsilon)?;
+        call!(gpu, BACKWARD, grid, &input, &scale, &dy, &scales, &dx, parts, rows, n, groups.each)?;
         adjoints.give(to[0], dx)?;
         match parts {
-            Some(parts) => adjoints.give(to[1], gpu::sum_parts(&gpu, parts, n, dtype)?),
+            Some(parts) => adjoints.give(to[1], gpu::sum_parts(&gpu, parts)?),
             None => Ok(()),
         }
     }))

@@ -83,15 +83,17 @@ fn the_same_bits_under_any_number_of_threads() {
 /// A number that is undefined or infinite spoils its own row and no other; next to an infinite one the rest is zero.
 #[test]
 fn what_is_not_finite_stays_in_its_row() {
-    let device = &Device::Cpu;
-    let one = Tensor::ones(2, candle_core::DType::F32, device).unwrap();
-    let of = |bad: f32| {
-        let x = Tensor::new(&[[1f32, 2.0], [bad, 2.0]], device).unwrap();
-        fast([&x, &one]).unwrap().to_vec2::<f32>().unwrap()
-    };
-    let (undefined, infinite) = (of(f32::NAN), of(f32::INFINITY));
-    assert!(undefined[0][0].is_finite() && undefined[1].iter().all(|y| y.is_nan()));
-    assert!(infinite[0][0].is_finite() && infinite[1][0].is_nan() && infinite[1][1].abs() < 1e-30);
+    for device in &parity::devices() {
+        let one = Tensor::ones(2, candle_core::DType::F32, device).unwrap();
+        let of = |bad: f32| {
+            let x = Tensor::new(&[[1f32, 2.0], [bad, 2.0]], device).unwrap();
+            fast([&x, &one]).unwrap().to_vec2::<f32>().unwrap()
+        };
+        let (undefined, infinite) = (of(f32::NAN), of(f32::INFINITY));
+        assert!(undefined[0][0].is_finite() && undefined[1].iter().all(|y| y.is_nan()));
+        assert!(infinite[0][0].is_finite() && infinite[1][0].is_nan());
+        assert!(infinite[1][1].abs() < 1e-30);
+    }
 }
 
 #[test]

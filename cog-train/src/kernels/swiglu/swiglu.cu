@@ -2,9 +2,9 @@
 extern "C" __global__ void swiglu_forward(const T* gate, const T* up, T* y, Size n, Size stride) {
   gate += blockIdx.x * stride;
   up += blockIdx.x * stride;
-  for (Size i = threadIdx.x * 4; i < n; i += blockDim.x * 4) {
-    Four a = read(gate, i, n), b = read(up, i, n);
-    for (int j = 0; j < 4; j++) a.at[j] = a.at[j] / (1.f + expf(-a.at[j])) * b.at[j];
+  EACH_OF_ROW(i, n) {
+    Pack a = read(gate, i, n), b = read(up, i, n);
+    for (int j = 0; j < WIDTH; j++) a.at[j] = quotient(a.at[j], 1.f + power(-a.at[j])) * b.at[j];
     write(y + blockIdx.x * n, i, n, a);
   }
 }
@@ -12,10 +12,10 @@ extern "C" __global__ void swiglu_forward(const T* gate, const T* up, T* y, Size
 extern "C" __global__ void swiglu_backward(const T* gate, const T* up, const T* dy, T* of_gate, T* of_up, Size n,
                                            Size stride) {
   Size row = blockIdx.x * stride;
-  for (Size i = threadIdx.x * 4; i < n; i += blockDim.x * 4) {
-    Four a = read(gate + row, i, n), b = read(up + row, i, n), g = read(dy + blockIdx.x * n, i, n), da, db;
-    for (int j = 0; j < 4; j++) {
-      float sigmoid = 1.f / (1.f + expf(-a.at[j]));
+  EACH_OF_ROW(i, n) {
+    Pack a = read(gate + row, i, n), b = read(up + row, i, n), g = read(dy + blockIdx.x * n, i, n), da, db;
+    for (int j = 0; j < WIDTH; j++) {
+      float sigmoid = quotient(1.f, 1.f + power(-a.at[j]));
       db.at[j] = g.at[j] * (a.at[j] * sigmoid);
       da.at[j] = g.at[j] * b.at[j] * (sigmoid * (a.at[j] * (1.f - sigmoid) + 1.f));
     }

@@ -60,16 +60,17 @@ fn the_same_bits_under_any_number_of_threads() {
 /// A gate far under 0 lets nothing through and no gradient back; what is undefined stays at its place.
 #[test]
 fn gates_that_are_closed_or_undefined() {
-    let device = &Device::Cpu;
-    let gate = Var::new(&[-200f32, 200.0, f32::NAN, 1.0], device).unwrap();
-    let up = Var::new(&[3f32, 3.0, 3.0, f32::INFINITY], device).unwrap();
-    let y = fast([&gate, &up]).unwrap();
-    let gradients = y.sum_all().unwrap().backward().unwrap();
-    let [y, of_gate, of_up] = [&y, gradients.get(&gate).unwrap(), gradients.get(&up).unwrap()]
-        .map(|numbers| numbers.to_vec1::<f32>().unwrap());
-    assert_eq!((y[0], y[1], y[3]), (0.0, 600.0, f32::INFINITY));
-    assert_eq!((of_gate[0], of_gate[1], of_up[0], of_up[1]), (0.0, 3.0, 0.0, 200.0));
-    assert!(y[2].is_nan() && of_gate[2].is_nan() && of_up[2].is_nan());
+    for device in &parity::devices() {
+        let gate = Var::new(&[-200f32, 200.0, f32::NAN, 1.0], device).unwrap();
+        let up = Var::new(&[3f32, 3.0, 3.0, f32::INFINITY], device).unwrap();
+        let y = fast([&gate, &up]).unwrap();
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let [y, of_gate, of_up] = [&y, gradients.get(&gate).unwrap(), gradients.get(&up).unwrap()]
+            .map(|numbers| numbers.to_vec1::<f32>().unwrap());
+        assert_eq!((y[0], y[1], y[3]), (0.0, 600.0, f32::INFINITY));
+        assert_eq!((of_gate[0], of_gate[1], of_up[0], of_up[1]), (0.0, 3.0, 0.0, 200.0));
+        assert!(y[2].is_nan() && of_gate[2].is_nan() && of_up[2].is_nan());
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use candle_core::{
     Storage, Tensor,
 };
 
-use super::{Node, Record, Tape};
+use super::{Node, Record, Tape, buffers};
 use crate::error::Error;
 
 /// Computes `work` on `inputs` as one candle operation.
@@ -116,8 +116,15 @@ enum Role {
 fn join(tape: &Tape, result: Node) -> Result<Tensor, Error> {
     let record = tape.take();
     let Some(handle) = result.handle else { return Ok(result.tensor) };
-    let mut operands: Vec<(Tensor, Option<usize>)> =
-        (0..).zip(&record.leaves).map(|(leaf, (tensor, _))| (tensor.clone(), Some(leaf))).collect();
+    let leaves = (0..).zip(&record.leaves).map(|(leaf, (tensor, _))| (tensor.clone(), Some(leaf)));
+    let mut operands: Vec<(Tensor, Option<usize>)> = leaves.collect();
+    // A gradient that goes into a buffer does not pass through candle. One leaf must stay, so that candle goes back.
+    let passes = |(leaf, _): &(Tensor, _)| buffers::place(leaf.id()).is_none();
+    if operands.iter().any(passes) {
+        operands.retain(passes);
+    } else {
+        operands.truncate(1);
+    }
     let pending = Arc::new(Pending {
         record: Mutex::new(Some((record, handle))),
         gradients: Mutex::default(),
