@@ -74,11 +74,13 @@ row() {
 
 on=(COG_TRAIN_NEEDS_GPU=1)
 if [ "$device" = cpu ]; then on=(COG_TRAIN_TEST_DEVICE=cpu); fi
-# Every kernel against its operation's plain form. They run side by side, as the GPU's queue has room for.
+# Every kernel against its operation's plain form.
 if (cd "$work" && env "${on[@]}" RUST_BACKTRACE=0 "$folder/lib-cog_train" kernels::) > "$work/kernels" 2>&1; then
-  row 'kernels by parity with the plain operations' ok "$(sed -n 's/^test result: ok. \([0-9]* passed\).*/\1/p' "$work/kernels")"
+  passed=$(sed -n 's/^test result: ok. \([0-9]* passed\).*/\1/p' "$work/kernels")
+  row 'kernels by parity with the plain operations' ok "$passed"
 else
-  row 'kernels by parity with the plain operations' FAILED "$(sed -n 's/^test \(.*\) \.\.\. FAILED/\1/p' "$work/kernels" | tr '\n' ' ')"
+  names=$(sed -n 's/^test \(.*\) \.\.\. FAILED/\1/p' "$work/kernels" | tr '\n' ' ')
+  row 'kernels by parity with the plain operations' FAILED "$names"
 fi
 (cd "$work" && env "${on[@]}" RUST_BACKTRACE=0 "$folder/test-cuda" --test-threads 1) > "$work/tests" 2>&1
 tests_end=$?

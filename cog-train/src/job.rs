@@ -264,9 +264,15 @@ impl Job {
         }
     }
 
-    /// The lengths of the run's files, flushed and synced: what a checkpoint promises.
-    pub(crate) fn marks(&mut self) -> Result<Marks, Error> {
-        self.files.as_mut().map_or_else(|| Ok(Marks::default()), Files::marks)
+    /// The lengths of the run's files: where a checkpoint goes back to.
+    pub(crate) fn marks(&self) -> Result<Marks, Error> {
+        self.files.as_ref().map_or_else(|| Ok(Marks::default()), Files::marks)
+    }
+
+    /// Brings the run's files, as they are now, to the disk, on whatever thread has the time: what a checkpoint promises.
+    pub(crate) fn sync(&self) -> Result<impl FnOnce() -> Result<(), Error> + Send + use<>, Error> {
+        let sync = self.files.as_ref().map(Files::sync).transpose()?;
+        Ok(move || sync.map_or(Ok(()), |sync| sync()))
     }
 
     /// Takes back what earlier processes wrote into the run's files, for the run starts over.

@@ -174,7 +174,8 @@ pub fn fit<B: Send + 'static>(
         let now = Some((state.step, state.evaluated_at));
         if due && saved != now {
             let tensors = tensors(params, &optimizer, ema.as_ref());
-            checkpoints.save(snapshot(&state, &run, tensors, best, job)?)?;
+            // The files of the run are on the disk as far as the checkpoint goes back to them.
+            checkpoints.save_after(snapshot(&state, &run, tensors, best, job)?, job.sync()?)?;
             saved = now;
         }
         if asked || last || cancelled {
@@ -332,7 +333,7 @@ fn snapshot(
     run: &Map<String, Value>,
     files: Files,
     best: bool,
-    job: &mut Job,
+    job: &Job,
 ) -> anyhow::Result<Snapshot> {
     let saved = Saved { state: state.clone(), run: run.clone(), marks: job.marks()? };
     Ok(Snapshot { step: state.step, state: serde_json::to_value(saved)?, files, best })

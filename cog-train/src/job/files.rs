@@ -80,15 +80,34 @@ impl Files {
         }
     }
 
-    /// Writes everything to the disk and says how long the files are.
-    pub(super) fn marks(&mut self) -> Result<Marks, Error> {
+    /// How long the files are. What [`sync`](Self::sync) gives keeps them so long, whatever happens to the machine.
+    pub(super) fn marks(&self) -> Result<Marks, Error> {
+        let events = self.events.file().map(|file| (file, self.events.name()));
+        let length = |file: &File, name: &str| {
+            let data = file.metadata().map_err(Error::file("read", &self.dir.join(name)))?;
+            Ok::<_, Error>(data.len())
+        };
         Ok(Marks {
-            log: synced(&self.log, &self.dir.join(LOG))?,
-            metrics: synced(&self.metrics, &self.dir.join(METRICS))?,
-            tensorboard: match self.events.file() {
-                Some(file) => synced(file, &self.dir.join(self.events.name()))?,
-                None => 0,
-            },
+            log: length(&self.log, LOG)?,
+            metrics: length(&self.metrics, METRICS)?,
+            tensorboard: events.map_or(Ok(0), |(file, name)| length(file, name))?,
+        })
+    }
+
+    /// Brings what was written so far to the disk, on whatever thread has the time.
+    pub(super) fn sync(&self) -> Result<impl FnOnce() -> Result<(), Error> + Send + use<>, Error> {
+        let events = self.events.file().map(|file| (file, self.events.name()));
+        let files = [(&self.log, LOG), (&self.metrics, METRICS)].into_iter().chain(events);
+        let open = |(file, name): (&File, &str)| {
+            let path = self.dir.join(name);
+            let again = file.try_clone().map_err(Error::file("sync", &path))?;
+            Ok::<_, Error>((again, path))
+        };
+        let files = files.map(open).collect::<Result<Vec<_>, _>>()?;
+        Ok(move || {
+            let sync =
+                |(file, path): (File, PathBuf)| file.sync_all().map_err(Error::file("sync", &path));
+            files.into_iter().try_for_each(sync)
         })
     }
 
@@ -161,13 +180,6 @@ impl Files {
 pub(super) fn append(path: &Path) -> Result<File, Error> {
     let file = OpenOptions::new().create(true).append(true).open(path);
     file.map_err(Error::file("create", path))
-}
-
-fn synced(file: &File, path: &Path) -> Result<u64, Error> {
-    file.sync_all()
-        .and_then(|()| file.metadata())
-        .map(|data| data.len())
-        .map_err(Error::file("sync", path))
 }
 
 #[cfg(test)]

@@ -102,6 +102,15 @@ impl Checkpoints {
     /// [`Error::Checkpoint`] of the earlier save, in which case this one was not begun; [`Error::Checkpoint`] or
     /// [`Error::Plan`] for names and types that no file can have; [`Error::Tensor`] when tensors cannot be copied.
     pub fn save(&mut self, snapshot: Snapshot) -> Result<(), Error> {
+        self.save_after(snapshot, || Ok(()))
+    }
+
+    /// The same, with something that the writing thread is to do before the checkpoint can be found.
+    pub(crate) fn save_after(
+        &mut self,
+        snapshot: Snapshot,
+        before: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
         self.finish()?;
         let place = self.writer.place(snapshot.step);
         for file in snapshot.files.keys() {
@@ -114,7 +123,7 @@ impl Checkpoints {
         let writer = Arc::clone(&self.writer);
         let thread = thread::Builder::new().name("checkpoint".to_owned());
         let running = thread.spawn(move || {
-            let result = writer.write(&host);
+            let result = before().and_then(|()| writer.write(&host));
             (host, result)
         });
         let running =

@@ -2,15 +2,12 @@
 //   y = softmax(q k^T / sqrt(width)) v
 // Shapes are q, y [B, T, H, width] and k, v [B, S, KV, width]; query head h uses key head h / (H / KV).
 //
-// Macros: KIND is the element type (0 f32, 1 bf16, 2 f16), HD the width rounded up to a multiple of 32, TILE the rows of
+// The prelude has T, the element type. Macros: HD is the width rounded up to a multiple of 32, TILE the rows of
 // the tiles that a block walks over.
-// NVRTC compiles this file, so it includes nothing. Needs sm_80 or later.
+// Needs sm_80 or later.
 
-#if KIND == 0
-typedef float Element;
-#else
-typedef unsigned short Element;
-#endif
+// Below T is the number of queries.
+typedef T Element;
 
 constexpr int WARPS = 4;
 constexpr int THREADS = 32 * WARPS;
@@ -25,7 +22,6 @@ constexpr float LOG2E = 1.4426950408889634f;
 #define NEGATIVE_INFINITY __int_as_float(0xff800000)
 static_assert(HD % 32 == 0 && HD <= 128, "HD is 32, 64, 96 or 128");
 
-#ifndef EMULATE
 __device__ unsigned shared_address(const void* pointer) {
     return (unsigned)__cvta_generic_to_shared(pointer);
 }
@@ -90,26 +86,7 @@ __device__ unsigned pack(float low, float high) {
 }
 #endif
 
-#if KIND == 2
-__device__ float widen_half(unsigned short x) {
-    float y;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));
-    return y;
-}
-#endif
-#endif
-
 extern __shared__ uint4 shared_memory[];
-
-__device__ float widen(Element x) {
-#if KIND == 0
-    return x;
-#elif KIND == 1
-    return __uint_as_float((unsigned)x << 16);
-#else
-    return widen_half(x);
-#endif
-}
 
 __device__ void store_pair(Element* to, float first, float second) {
 #if KIND == 0
@@ -304,7 +281,7 @@ __device__ void add_seen_rows(float (&sums)[HD / 8][4], const float (&weights)[T
 #pragma unroll
         for (int n = 0; n < HD / 8; n++)
             for (int i = 0; i < 2; i++) {
-                float x = widen(rows[row * STRIDE + n * 8 + lane % 4 * 2 + i]);
+                float x = widened(rows[row * STRIDE + n * 8 + lane % 4 * 2 + i]);
                 if (upper_sees) sums[n][i] += upper * x;
                 if (lower_sees) sums[n][i + 2] += lower * x;
             }
@@ -464,7 +441,7 @@ attention_delta(const Element* y, const Element* dy, float* delta, long long row
     if (row >= rows) return;
     int lane = threadIdx.x % 32;
     float sum = 0.0f;
-    for (int i = lane; i < width; i += 32) sum += widen(y[row * width + i]) * widen(dy[row * width + i]);
+    for (int i = lane; i < width; i += 32) sum += widened(y[row * width + i]) * widened(dy[row * width + i]);
 #pragma unroll
     for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(~0u, sum, distance);
     long long position = row / H, head = row % H;

@@ -1,4 +1,5 @@
-//! Blocks of queries against blocks of keys, on tensor cores.
+//! Blocks of queries against blocks of keys, on tensor cores. In 32 bits each number goes in two parts, so that an infinite
+//! one comes out as NaN.
 
 use candle_core::{DType, Tensor};
 
@@ -14,12 +15,19 @@ const BACKWARD_Q: Kernel = kernel!("attention.cu", "attention_backward_q");
 const BACKWARD_KV: Kernel = kernel!("attention.cu", "attention_backward_kv");
 
 /// The widest heads: wider ones have no room in a block's shared memory.
-pub(super) const WIDEST: usize = 128;
+const WIDEST: usize = 128;
+/// The most rows of a batch and the most heads: a grid has no more blocks in these directions.
+const MOST: usize = 65_535;
 
 /// Threads of a block, and the queries or keys that it has for itself.
 const THREADS: usize = 128;
 const ROWS: usize = 64;
 const WARPS: usize = 4;
+
+/// Whether the kernels do it.
+pub(super) fn fits(geometry: &Geometry) -> bool {
+    geometry.width <= WIDEST && geometry.batch.max(geometry.heads) <= MOST
+}
 
 /// Attention of three operands.
 pub(super) fn apart(

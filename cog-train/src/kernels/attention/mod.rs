@@ -81,7 +81,7 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, mask: &Mask) -> Result<Node,
     check_heads(heads, kv_heads, width)?;
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width };
     let sight = Sight::new(mask, &geometry)?;
-    if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| width <= cuda::WIDEST) {
+    if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| cuda::fits(&geometry)) {
         return cuda::apart(gpu, [q, k, v], geometry, &sight);
     }
     let plain = sight.clone();
@@ -117,7 +117,7 @@ pub(crate) fn packed(
     check_heads(heads, kv_heads, width)?;
     let geometry = Geometry { batch, queries, keys: queries, heads, kv_heads, width };
     let sight = Sight::new(mask, &geometry)?;
-    if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| width <= cuda::WIDEST) {
+    if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| cuda::fits(&geometry)) {
         return cuda::packed(gpu, qkv, geometry, &sight);
     }
     let plain = sight.clone();

@@ -11,13 +11,11 @@ use candle_core::cuda_backend::cudarc::cublas::result::gemm_ex;
 use candle_core::cuda_backend::cudarc::cublas::sys::{
     cublasComputeType_t, cublasGemmAlgo_t, cublasOperation_t, cudaDataType,
 };
-use candle_core::cuda_backend::cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as SHARED;
+use candle_core::cuda_backend::cudarc::driver::sys::CUfunction_attribute_enum as Attribute;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, DevicePtr, LaunchConfig, PushKernelArg, sys,
 };
-use candle_core::cuda_backend::cudarc::nvrtc::{
-    CompileOptions, compile_ptx, compile_ptx_with_opts,
-};
+use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::{CudaDevice, DType, Device, Shape, Storage, Tensor};
 
 use super::{Argument, Grid, Kernel};
@@ -25,17 +23,15 @@ use crate::error::Error;
 
 const PRELUDE: &str = include_str!("prelude.cu");
 
-/// Shared memory that a block may have without asking.
-const SHARED_UNASKED: usize = 48 << 10;
+/// Shared memory that a block may have without asking, beside what its source declares: 48 KiB in all.
+const SHARED_UNASKED: usize = 40 << 10;
 
-/// Whether NVIDIA's run-time compiler is there and wanted.
-static COMPILER: LazyLock<bool> = LazyLock::new(|| {
-    let off = std::env::var_os("COG_TRAIN_GPU_KERNELS").is_some_and(|value| value == "off");
-    !off && compile_ptx("extern \"C\" __global__ void nothing() {}").is_ok()
-});
+/// Whether kernels of ours are wanted.
+static WANTED: LazyLock<bool> =
+    LazyLock::new(|| std::env::var_os("COG_TRAIN_GPU_KERNELS").is_none_or(|value| value != "off"));
 
-/// The compute capability of each GPU by its number.
-static CAPABILITIES: Mutex<BTreeMap<usize, (i32, i32)>> = Mutex::new(BTreeMap::new());
+/// The compute capability of each GPU by its number; `None` for one that kernels of ours do not run on.
+static CAPABILITIES: Mutex<BTreeMap<usize, Option<(i32, i32)>>> = Mutex::new(BTreeMap::new());
 
 /// The code of a source by its name, its types and the kind of GPU.
 static COMPILED: Mutex<BTreeMap<String, Arc<str>>> = Mutex::new(BTreeMap::new());
@@ -68,11 +64,11 @@ impl Gpu {
         let alike = |other: &&Tensor| {
             other.dtype() == first.dtype() && other.device().same_device(first.device())
         };
-        if !tensors.iter().all(alike) || !*COMPILER {
+        if !tensors.iter().all(alike) || !*WANTED {
             return None;
         }
         let capability = capability(device)?;
-        (capability >= (8, 0)).then(|| Self { device: device.clone(), capability, kind })
+        Some(Self { device: device.clone(), capability, kind })
     }
 
     /// The same GPU, computing in 32 bits.
@@ -127,7 +123,8 @@ impl Gpu {
         let function = self.function(kernel, defines)?;
         if grid.shared > SHARED_UNASKED {
             let bytes = i32::try_from(grid.shared).map_err(|error| failed(&error))?;
-            function.set_attribute(SHARED, bytes).map_err(|error| failed(&error))?;
+            let most = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            function.set_attribute(most, bytes).map_err(|error| failed(&error))?;
         }
         let value = |argument: &Argument<'_>| {
             Ok::<_, Error>(match *argument {
@@ -233,11 +230,7 @@ impl Gpu {
         if let Some(function) = functions.get(&variant) {
             return Ok(function.clone());
         }
-        let (major, minor) = self.capability;
-        let mut options = vec![
-            format!("--gpu-architecture=compute_{major}{minor}"),
-            format!("-DKIND={}", self.kind),
-        ];
+        let mut options = vec![architecture(self.capability), format!("-DKIND={}", self.kind)];
         options.extend(defines.iter().map(|(name, value)| format!("-D{name}={value}")));
         let name = format!("{} {}", kernel.file, options.join(" "));
         let code = compiled(kernel, &name, options)?;
@@ -250,8 +243,13 @@ impl Gpu {
     /// Where the first number of a tensor lies.
     fn address(&self, tensor: &Tensor) -> Result<u64, Error> {
         let (storage, layout) = tensor.storage_and_layout();
-        let Storage::Cuda(storage) = &*storage else {
-            return Err(candle_core::Error::msg("a kernel's operand is on another device").into());
+        let storage = match &*storage {
+            Storage::Cuda(storage) if storage.device.id() == self.device.id() => storage,
+            _ => {
+                return Err(
+                    candle_core::Error::msg("a kernel's operand is on another device").into()
+                );
+            }
         };
         let stream = self.device.cuda_stream();
         let start = match &storage.slice {
@@ -285,23 +283,28 @@ fn compiled(kernel: &Kernel, name: &str, options: Vec<String>) -> Result<Arc<str
     Ok(code)
 }
 
-/// Which code a GPU runs. The first time it is asked for, the GPU is told what training needs of it.
+/// Which code a GPU runs, if it is Ampere's or later and NVIDIA's run-time compiler is there and knows it. The first time
+/// it is asked for, the GPU is told what training needs of it.
 fn capability(device: &CudaDevice) -> Option<(i32, i32)> {
     let stream = device.cuda_stream();
     let context = stream.context();
     let mut known = CAPABILITIES.lock().unwrap_or_else(PoisonError::into_inner);
-    let number = context.ordinal();
-    if let Some(capability) = known.get(&number) {
-        return Some(*capability);
-    }
-    let found = context.compute_capability().ok()?;
-    keep_memory(context.cu_device());
-    if !context.is_in_multi_stream_mode() {
-        // SAFETY: candle puts all its work on a GPU into one stream, in whose order memory is written, read and freed.
-        unsafe { device.disable_event_tracking() };
-    }
-    known.insert(number, found);
-    Some(found)
+    *known.entry(context.ordinal()).or_insert_with(|| {
+        let found = context.compute_capability().ok().filter(|found| *found >= (8, 0))?;
+        let options = CompileOptions { options: vec![architecture(found)], ..Default::default() };
+        compile_ptx_with_opts("extern \"C\" __global__ void nothing() {}", options).ok()?;
+        keep_memory(context.cu_device());
+        if !context.is_in_multi_stream_mode() {
+            // SAFETY: candle puts all its work on a GPU into one stream, in whose order memory is written, read and freed,
+            // unless somebody opens it by `new_cuda_with_stream`, and what is on one device of candle's is used on no other.
+            unsafe { device.disable_event_tracking() };
+        }
+        Some(found)
+    })
+}
+
+fn architecture((major, minor): (i32, i32)) -> String {
+    format!("--gpu-architecture=compute_{major}{minor}")
 }
 
 /// Lets the driver keep what is freed for what is allocated next. Unasked, it gives all of it back whenever somebody waits

@@ -61,8 +61,8 @@ pub(crate) enum Argument<'a> {
     Float(f32),
 }
 
-/// Bytes that a block may have for itself on every GPU since Ampere.
-pub(crate) const SHARED: usize = 99 << 10;
+/// Bytes that a block may have for itself on every GPU since Ampere, 99 KiB, less what sources declare.
+pub(crate) const SHARED: usize = 98 << 10;
 
 /// Threads of a block that goes through numbers one by one.
 const THREADS: usize = 256;

@@ -32,7 +32,10 @@ pub(super) fn forward(
         let dy = gpu::plain(&dy, dtype)?;
         let groups = gpu::groups(rows);
         let dx = gpu.empty(input.shape(), dtype)?;
-        let parts = gpu.empty((groups.count, 2 * n), DType::F32)?;
+        let wanted = to[1].is_some() || to[2].is_some();
+        let room = || gpu.empty((groups.count, 2 * n), DType::F32);
+        let parts = wanted.then(room).transpose()?;
+        let parts = parts.as_ref();
         let grid = Grid::rows(groups.count, n).shared(2 * n * size_of::<f32>());
         call!(
             gpu,
@@ -43,13 +46,14 @@ pub(super) fn forward(
             &dy,
             &moments,
             &dx,
-            &parts,
+            parts,
             rows,
             n,
             groups.each
         )?;
         adjoints.give(to[0], dx)?;
-        let sums = gpu::sum_parts(&gpu, &parts)?;
+        let Some(parts) = parts else { return Ok(()) };
+        let sums = gpu::sum_parts(&gpu, parts)?;
         adjoints.give(to[1], sums.narrow(0, 0, n)?)?;
         adjoints.give(to[2], sums.narrow(0, n, n)?)
     }))

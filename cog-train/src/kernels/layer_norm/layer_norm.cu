@@ -22,8 +22,8 @@ extern "C" __global__ void layer_norm_forward(const T* x, const T* weight, const
   }
 }
 
-// A block for `rows_each` rows. parts[block, 2, n]: what they add to the gradients of weight and bias. A thread has the
-// same columns in each row, so that what it gathers is its own.
+// A block for `rows_each` rows. parts[block, 2, n]: what they add to the gradients of weight and bias, unless nobody asks. A
+// thread has the same columns in each row, so that what it gathers is its own.
 extern "C" __global__ void layer_norm_backward(const T* x, const T* weight, const T* dy, const float2* moments, T* dx,
                                                float* parts, Size rows, Size n, Size rows_each) {
   extern __shared__ float of_weight[];
@@ -58,6 +58,7 @@ extern "C" __global__ void layer_norm_backward(const T* x, const T* weight, cons
       write(dx + row * n, i, n, d);
     }
   }
+  if (!parts) return;
   EACH_OF_ROW(i, n)
     for (int j = 0; j < WIDTH && i + j < n; j++) {
       parts[(blockIdx.x * 2) * n + i + j] = of_weight[i + j];

@@ -6,12 +6,19 @@ fn fast([x, weight, bias]: [&Tensor; 3]) -> Result<Tensor, Error> {
     trace([x], |[x]| forward(&x, weight, bias, 1e-5))
 }
 
-/// One row and many, one number in a row and many, lengths around the lanes'.
+/// One row and many, one number in a row and many, lengths around the lanes' and around what a GPU's block has room for.
 #[test]
 fn the_fast_form_is_the_plain_one() {
-    for (rows, n) in
-        [(vec![1], 1), (vec![3], 5), (vec![2, 33], 31), (vec![65], 33), (vec![2, 3, 4], 384)]
-    {
+    for (rows, n) in [
+        (vec![1], 1),
+        (vec![3], 5),
+        (vec![2, 33], 31),
+        (vec![65], 33),
+        (vec![2, 3, 4], 384),
+        (vec![3], 6144),
+        (vec![2], cuda::LONGEST),
+        (vec![2], cuda::LONGEST + 1),
+    ] {
         let shape: Vec<usize> = rows.iter().copied().chain([n]).collect();
         let operands = [parity::draw(&shape, 0), parity::draw(&[n], 1), parity::draw(&[n], 2)];
         parity::check(operands.each_ref(), fast, |operands| reference::forward(operands, 1e-5));

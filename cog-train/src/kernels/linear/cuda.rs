@@ -11,7 +11,7 @@ const AFTER: Kernel = kernel!("linear.cu", "linear_after");
 
 pub(super) fn forward(gpu: Gpu, product: Product, shape: &[usize]) -> Result<Node, Error> {
     let Product { x, weight, bias, to, scale, rows, inputs, outputs } = product;
-    let (w, dtype) = (weight.tensor().clone(), x.tensor().dtype());
+    let (w, dtype) = (weight.tensor().contiguous()?, x.tensor().dtype());
     let y = x.tensor().reshape((rows, inputs))?.matmul(&w.t()?)?;
     let added =
         |node: &Option<Node>| node.as_ref().map(|node| node.tensor().contiguous()).transpose();

@@ -15,10 +15,11 @@ const CHUNK: usize = 16 * 1024;
 /// Sums side by side inside a chunk, so that a core can add several at once. Fixed for the same reason.
 const LANES: usize = 8;
 
-/// The sum of the squares of all elements, in the order given. Infinite and undefined numbers come out as such.
+/// The sum of the squares of all elements: those of the CPU's tensors in the order given, then the others'. Infinite and
+/// undefined numbers come out as such.
 ///
-/// Everything is added in 64 bits, but by a device without kernels of ours, which adds each tensor up in 32. Sums of
-/// devices are read at once.
+/// Everything is added in 64 bits, but by a device without kernels of ours, which adds each tensor up in 32. The sums of a
+/// GPU's tensors are read at once.
 ///
 /// # Errors
 ///
@@ -26,23 +27,23 @@ const LANES: usize = 8;
 pub(crate) fn sum_of_squares<'a>(
     tensors: impl IntoIterator<Item = &'a Tensor>,
 ) -> Result<f64, Error> {
-    let (mut here, mut on_gpus, mut elsewhere) = (0.0, Vec::new(), Vec::new());
+    let (mut here, mut on_gpu, mut elsewhere) = (0.0, Vec::new(), Vec::new());
     for tensor in tensors {
         if matches!(tensor.device(), Device::Cpu) {
             here += on_the_cpu(tensor)?;
-        } else if let Some(gpu) = Gpu::of([tensor]) {
-            on_gpus.push((gpu, tensor.contiguous()?));
+        } else if let Some(gpu) = Gpu::of([tensor]).filter(|_| beside(&on_gpu, tensor)) {
+            on_gpu.push((gpu, tensor.contiguous()?));
         } else {
             let sum = tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?;
             elsewhere.push(sum.to_dtype(DType::F64)?.reshape(1)?);
         }
     }
-    if let Some((gpu, _)) = on_gpus.first() {
+    if let Some((gpu, _)) = on_gpu.first() {
         // One piece of memory for the sums of all, so that they are read at once.
-        let count: usize = on_gpus.iter().map(|(_, tensor)| cuda::parts(tensor)).sum();
+        let count: usize = on_gpu.iter().map(|(_, tensor)| cuda::parts(tensor)).sum();
         let sums = gpu.empty(count, DType::F64)?;
         let mut from = 0;
-        for (gpu, tensor) in &on_gpus {
+        for (gpu, tensor) in &on_gpu {
             let parts = cuda::parts(tensor);
             cuda::sums_of_squares(gpu, tensor, &sums.narrow(0, from, parts)?)?;
             from += parts;
@@ -53,6 +54,11 @@ pub(crate) fn sum_of_squares<'a>(
         here += sums.to_vec1::<f64>()?.into_iter().sum::<f64>();
     }
     Ok(here)
+}
+
+/// Whether a tensor is on the GPU of the others.
+fn beside(others: &[(Gpu, Tensor)], tensor: &Tensor) -> bool {
+    others.first().is_none_or(|(_, first)| first.device().same_device(tensor.device()))
 }
 
 fn on_the_cpu(tensor: &Tensor) -> Result<f64, Error> {

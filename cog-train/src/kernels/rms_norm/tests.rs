@@ -8,7 +8,8 @@ fn fast([x, weight]: [&Tensor; 2]) -> Result<Tensor, Error> {
     trace([x], |[x]| forward(&x, weight, 1e-5))
 }
 
-/// One row and many, one number in a row and many, lengths around the lanes', no rows at all.
+/// One row and many, one number in a row and many, lengths around the lanes' and around what a GPU's block has room for, no
+/// rows at all.
 #[test]
 fn the_fast_form_is_the_plain_one() {
     for (rows, n) in [
@@ -17,6 +18,9 @@ fn the_fast_form_is_the_plain_one() {
         (vec![2, 33], 31),
         (vec![65], 33),
         (vec![2, 3, 4], 384),
+        (vec![3], 12_288),
+        (vec![2], cuda::LONGEST),
+        (vec![2], cuda::LONGEST + 1),
         (vec![0], 3),
     ] {
         let shape: Vec<usize> = rows.iter().copied().chain([n]).collect();

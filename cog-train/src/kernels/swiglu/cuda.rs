@@ -11,30 +11,32 @@ const BACKWARD: Kernel = kernel!("swiglu.cu", "swiglu_backward");
 
 pub(super) fn forward(gpu: Gpu, [gate, up]: [&Node; 2]) -> Result<Node, Error> {
     let operands = [gate.tensor().contiguous()?, up.tensor().contiguous()?];
-    let y = product(&gpu, operands.each_ref())?;
+    let n = last(&operands[0]);
+    let y = product(&gpu, operands.each_ref(), n)?;
     let (to, kept, again) = ([gate.handle(), up.handle()], operands.clone(), gpu.clone());
     let y = gate.tape().result(y, to, move |dy, adjoints| {
         let [gate, up] = kept.each_ref();
         let made = [gate, up].map(|operand| gpu.empty(operand.shape(), operand.dtype()));
         let [of_gate, of_up] = made;
         let (of_gate, of_up) = (of_gate?, of_up?);
-        back(&gpu, [gate, up], &dy, [&of_gate, &of_up])?;
+        back(&gpu, [gate, up], &dy, [&of_gate, &of_up], n)?;
         adjoints.give(to[0], of_gate)?;
         adjoints.give(to[1], of_up)
     });
-    Ok(y.computed_again(move || product(&again, operands.each_ref())))
+    Ok(y.computed_again(move || product(&again, operands.each_ref(), n)))
 }
 
 pub(super) fn packed(gpu: Gpu, x: &Node) -> Result<Node, Error> {
     let input = x.tensor().contiguous()?;
-    let y = product(&gpu, halves(&input)?.each_ref())?;
+    let row = last(&input);
+    let y = product(&gpu, halves(&input)?.each_ref(), row)?;
     let (to, kept, again) = (x.handle(), input.clone(), gpu.clone());
     let y = x.tape().result(y, [to], move |dy, adjoints| {
         let dx = gpu.empty(kept.shape(), kept.dtype())?;
-        back(&gpu, halves(&kept)?.each_ref(), &dy, halves(&dx)?.each_ref())?;
+        back(&gpu, halves(&kept)?.each_ref(), &dy, halves(&dx)?.each_ref(), row)?;
         adjoints.give(to, dx)
     });
-    Ok(y.computed_again(move || product(&again, halves(&input)?.each_ref())))
+    Ok(y.computed_again(move || product(&again, halves(&input)?.each_ref(), row)))
 }
 
 /// Views of the two parts of each row.
@@ -43,10 +45,12 @@ fn halves(x: &Tensor) -> Result<[Tensor; 2], Error> {
     Ok([x.narrow(D::Minus1, 0, n)?, x.narrow(D::Minus1, n, n)?])
 }
 
-fn product(gpu: &Gpu, [gate, up]: [&Tensor; 2]) -> Result<Tensor, Error> {
+/// Rows of the operands begin `stride` numbers apart. A stride of candle's would not do: that of a dimension of one is any.
+fn product(gpu: &Gpu, [gate, up]: [&Tensor; 2], stride: usize) -> Result<Tensor, Error> {
     let y = gpu.empty(gate.shape(), gate.dtype())?;
-    let Rows { count, n, stride } = Rows::of(gate);
-    call!(gpu, FORWARD, Grid::rows(count, n), gate, up, &y, n, stride)?;
+    let n = last(gate);
+    let rows = gate.elem_count() / n.max(1);
+    call!(gpu, FORWARD, Grid::rows(rows, n), gate, up, &y, n, stride)?;
     Ok(y)
 }
 
@@ -55,24 +59,15 @@ fn back(
     [gate, up]: [&Tensor; 2],
     dy: &Tensor,
     [of_gate, of_up]: [&Tensor; 2],
+    stride: usize,
 ) -> Result<(), Error> {
     let dy = gpu::plain(dy, gate.dtype())?;
-    let Rows { count, n, stride } = Rows::of(gate);
-    call!(gpu, BACKWARD, Grid::rows(count, n), gate, up, &dy, of_gate, of_up, n, stride)
+    let n = last(gate);
+    let grid = Grid::rows(gate.elem_count() / n.max(1), n);
+    call!(gpu, BACKWARD, grid, gate, up, &dy, of_gate, of_up, n, stride)
 }
 
-/// The last dimension of an operand, and how far apart its rows are.
-struct Rows {
-    count: usize,
-    n: usize,
-    stride: usize,
-}
-
-impl Rows {
-    fn of(operand: &Tensor) -> Self {
-        let n = operand.dims().last().copied().unwrap_or(1);
-        let last = operand.rank().checked_sub(2);
-        let stride = last.map_or(n, |last| operand.stride()[last]);
-        Self { count: operand.elem_count() / n.max(1), n, stride }
-    }
+/// The size of the last dimension.
+fn last(x: &Tensor) -> usize {
+    x.dims().last().copied().unwrap_or(1)
 }

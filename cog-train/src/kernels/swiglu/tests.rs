@@ -22,6 +22,22 @@ fn the_fast_forms_are_the_plain_ones() {
     }
 }
 
+/// candle calls it without gaps, and the dimension of one has a stride of its own.
+#[test]
+fn rows_lie_where_they_lie_after_a_dimension_of_one_was_moved() {
+    for device in parity::devices() {
+        let x = parity::draw(&[1, 3, 10], 0).to_dtype(candle_core::DType::F32).unwrap();
+        let moved = x.to_device(&device).unwrap().transpose(0, 1).unwrap();
+        let bits = |shape: &Tensor| {
+            let half = shape.narrow(2, 0, 5).unwrap();
+            let one = fast_packed([shape]).unwrap().flatten_all().unwrap();
+            let two = fast([&half, &half]).unwrap().flatten_all().unwrap();
+            [one, two].map(|y| y.to_vec1::<f32>().unwrap())
+        };
+        assert_eq!(bits(&moved), bits(&moved.flatten_all().unwrap().reshape((3, 1, 10)).unwrap()));
+    }
+}
+
 /// ```python
 /// gate = torch.tensor([[-1.5, 0.3], [2., -0.2]], dtype=torch.float64, requires_grad=True)
 /// up = torch.tensor([[0.5, -1.], [3., 0.25]], dtype=torch.float64, requires_grad=True)

@@ -118,13 +118,12 @@ fn join(tape: &Tape, result: Node) -> Result<Tensor, Error> {
     let Some(handle) = result.handle else { return Ok(result.tensor) };
     let leaves = (0..).zip(&record.leaves).map(|(leaf, (tensor, _))| (tensor.clone(), Some(leaf)));
     let mut operands: Vec<(Tensor, Option<usize>)> = leaves.collect();
-    // A gradient that goes into a buffer does not pass through candle. One leaf must stay, so that candle goes back.
-    let passes = |(leaf, _): &(Tensor, _)| buffers::place(leaf.id()).is_none();
-    if operands.iter().any(passes) {
-        operands.retain(passes);
-    } else {
-        operands.truncate(1);
-    }
+    // A gradient that goes into a buffer does not pass through candle. One such leaf stays: a parameter is what surely
+    // makes candle go back.
+    let mut anchor = false;
+    operands.retain(|(leaf, _)| {
+        buffers::place(leaf.id()).is_none() || !std::mem::replace(&mut anchor, true)
+    });
     let pending = Arc::new(Pending {
         record: Mutex::new(Some((record, handle))),
         gradients: Mutex::default(),

@@ -91,6 +91,19 @@ fn buffers_gather_and_begin_anew() {
     assert!(y.backward().unwrap().get(&factor).is_some(), "without buffers the store has it");
 }
 
+/// Through a comparison candle does not go back. The buffers get their gradients all the same.
+#[test]
+fn a_leaf_that_candle_goes_back_from_nowhere_takes_no_gradient_away() {
+    let (x, factor) = (var(&[1.0, -2.0]), var(&[3.0, 5.0]));
+    let mut buffers = Buffers::new([factor.as_tensor()]);
+    collect(&mut buffers, || {
+        let open = x.gt(0.0).unwrap().to_dtype(DType::F32).unwrap();
+        let y = traced(&open, std::slice::from_ref(&factor)).unwrap();
+        y.sum_all().unwrap().backward().unwrap()
+    });
+    assert_eq!(numbers(buffers.get(&factor).unwrap()), [1.0, 0.0]);
+}
+
 /// A gradient that candle computes remembers its operands. One that stays from step to step must not.
 #[test]
 fn gradients_keep_nothing_of_what_they_were_computed_from() {
