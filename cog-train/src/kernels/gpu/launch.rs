@@ -1,9 +1,9 @@
-//! Compiling and launching.
+//! Launching.
 #![expect(unsafe_code, reason = "a kernel reads and writes at addresses")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use candle_core::cuda_backend::CudaStorageSlice as Slice;
 use candle_core::cuda_backend::DeviceId;
@@ -13,15 +13,14 @@ use candle_core::cuda_backend::cudarc::cublas::sys::{
 };
 use candle_core::cuda_backend::cudarc::driver::sys::CUfunction_attribute_enum as Attribute;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, DevicePtr, LaunchConfig, PushKernelArg, sys,
+    CudaFunction, DevicePtr, LaunchConfig, PushKernelArg,
 };
-use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::{CudaDevice, DType, Device, Shape, Storage, Tensor};
 
+use super::compile::{architecture, compiled};
+use super::driver::capability;
 use super::{Argument, Grid, Kernel};
 use crate::error::Error;
-
-const PRELUDE: &str = include_str!("prelude.cu");
 
 /// Shared memory that a block may have without asking, beside what its source declares: 48 KiB in all.
 const SHARED_UNASKED: usize = 40 << 10;
@@ -29,12 +28,6 @@ const SHARED_UNASKED: usize = 40 << 10;
 /// Whether kernels of ours are wanted.
 static WANTED: LazyLock<bool> =
     LazyLock::new(|| std::env::var_os("COG_TRAIN_GPU_KERNELS").is_none_or(|value| value != "off"));
-
-/// The compute capability of each GPU by its number; `None` for one that kernels of ours do not run on.
-static CAPABILITIES: Mutex<BTreeMap<usize, Option<(i32, i32)>>> = Mutex::new(BTreeMap::new());
-
-/// The code of a source by its name, its types and the kind of GPU.
-static COMPILED: Mutex<BTreeMap<String, Arc<str>>> = Mutex::new(BTreeMap::new());
 
 /// A function of a device, by its name, `KIND` and the other defines.
 type Variant = (DeviceId, &'static str, usize, Vec<usize>);
@@ -265,59 +258,5 @@ impl Gpu {
             }
         };
         Ok(start + (layout.start_offset() * tensor.dtype().size_in_bytes()) as u64)
-    }
-}
-
-/// The code of a source, compiled at its first use in this process.
-fn compiled(kernel: &Kernel, name: &str, options: Vec<String>) -> Result<Arc<str>, Error> {
-    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(code) = compiled.get(name) {
-        return Ok(code.clone());
-    }
-    let source = format!("{PRELUDE}\n{}", kernel.source);
-    let options = CompileOptions { options, ..CompileOptions::default() };
-    let code = compile_ptx_with_opts(source, options)
-        .map_err(|error| candle_core::Error::msg(format!("{name} does not compile: {error:?}")))?;
-    let code: Arc<str> = code.to_src().into();
-    compiled.insert(name.to_owned(), code.clone());
-    Ok(code)
-}
-
-/// Which code a GPU runs, if it is Ampere's or later and NVIDIA's run-time compiler is there and knows it. The first time
-/// it is asked for, the GPU is told what training needs of it.
-fn capability(device: &CudaDevice) -> Option<(i32, i32)> {
-    let stream = device.cuda_stream();
-    let context = stream.context();
-    let mut known = CAPABILITIES.lock().unwrap_or_else(PoisonError::into_inner);
-    *known.entry(context.ordinal()).or_insert_with(|| {
-        let found = context.compute_capability().ok().filter(|found| *found >= (8, 0))?;
-        let options = CompileOptions { options: vec![architecture(found)], ..Default::default() };
-        compile_ptx_with_opts("extern \"C\" __global__ void nothing() {}", options).ok()?;
-        keep_memory(context.cu_device());
-        if !context.is_in_multi_stream_mode() {
-            // SAFETY: candle puts all its work on a GPU into one stream, in whose order memory is written, read and freed,
-            // unless somebody opens it by `new_cuda_with_stream`, and what is on one device of candle's is used on no other.
-            unsafe { device.disable_event_tracking() };
-        }
-        Some(found)
-    })
-}
-
-fn architecture((major, minor): (i32, i32)) -> String {
-    format!("--gpu-architecture=compute_{major}{minor}")
-}
-
-/// Lets the driver keep what is freed for what is allocated next. Unasked, it gives all of it back whenever somebody waits
-/// for the GPU, which is several times in a step.
-fn keep_memory(device: sys::CUdevice) {
-    let mut pool = std::ptr::null_mut();
-    let mut threshold = u64::MAX;
-    // SAFETY: 1. both functions write or read the one value whose address they get; 2. the attribute is a u64. A driver
-    // that has no pools answers with an error, and nothing is lost but speed.
-    unsafe {
-        if sys::cuDeviceGetDefaultMemPool(&raw mut pool, device) == sys::CUresult::CUDA_SUCCESS {
-            let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-            sys::cuMemPoolSetAttribute(pool, attribute, (&raw mut threshold).cast());
-        }
     }
 }

@@ -10,6 +10,10 @@
 )]
 
 #[cfg(feature = "cuda")]
+mod compile;
+#[cfg(feature = "cuda")]
+mod driver;
+#[cfg(feature = "cuda")]
 mod launch;
 #[cfg(not(feature = "cuda"))]
 #[path = "none.rs"]
