@@ -39,7 +39,7 @@ const CHAIN: usize = 8;
 /// Calls of a round take about this long, so that the clock's own cost is nothing.
 const ROUND_MS: f64 = 20.0;
 
-/// What the shapes are made of: tokens, width, width of the MLP, heads, width of a head, vocabulary.
+/// What the shapes are made of: positions of a row, rows of a batch, width, width of the MLP, heads, vocabulary.
 const T: usize = 2048;
 const B: usize = 2;
 const D: usize = 4096;
@@ -130,7 +130,7 @@ impl Bench {
         Ok(Var::from_tensor(&self.tensor(shape, self.dtype)?)?)
     }
 
-    /// Times a function of variables and its way back: `calls` of them in a row.
+    /// Times a function of tensors and its way back: `calls` of them in a row.
     fn of<const N: usize>(
         &self,
         name: &str,
@@ -148,7 +148,7 @@ impl Bench {
             })
         };
         let y = run()?;
-        let gradient = self.tensor(&[y.dims(), &[1]].concat(), y.dtype())?.reshape(y.shape())?;
+        let gradient = self.tensor(y.dims(), y.dtype())?;
         self.time((name, calls), bytes, products, || {
             run()?.apply_op1(Seed(gradient.clone()))?.backward()?;
             Ok(())

@@ -6,9 +6,10 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, InplaceOp2, Layout, Tensor};
+use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Tensor};
 use rayon::prelude::*;
 
+use super::host;
 use crate::error::Error;
 
 /// Elements in a chunk: 64 KiB for each slice, so that four fit into a core's second-level cache.
@@ -21,13 +22,16 @@ pub(crate) fn same_storage(one: &Tensor, other: &Tensor) -> bool {
     std::ptr::eq(place(one), place(other))
 }
 
-/// Whether [`each`] can do it: 32-bit floats without gaps on the CPU, each tensor with a storage of its own.
+/// Whether [`each`] can do it: on the CPU, and [alike](are_alike).
 pub(crate) fn fits(weight: &Tensor, gradient: &Tensor, states: &[&Tensor]) -> bool {
+    [weight, gradient].iter().chain(states).all(|tensor| host::on_cpu(tensor))
+        && are_alike(weight, gradient, states)
+}
+
+/// Whether one pass can go over all tensors: 32-bit floats without gaps, each tensor with a storage of its own.
+pub(crate) fn are_alike(weight: &Tensor, gradient: &Tensor, states: &[&Tensor]) -> bool {
     let plain = |tensor: &Tensor| {
-        matches!(tensor.device(), Device::Cpu)
-            && tensor.dtype() == DType::F32
-            && tensor.is_contiguous()
-            && tensor.dims() == weight.dims()
+        tensor.dtype() == DType::F32 && tensor.is_contiguous() && tensor.dims() == weight.dims()
     };
     plain(weight)
         && plain(gradient)
@@ -165,7 +169,7 @@ fn gaps() -> candle_core::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Var;
+    use candle_core::{Device, Var};
 
     /// Lengths around the chunk's: the last chunk is short, and nothing is left out or done twice.
     #[test]

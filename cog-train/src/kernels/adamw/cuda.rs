@@ -1,23 +1,18 @@
 //! One pass over memory.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use super::Constants;
 use crate::error::Error;
-use crate::kernels::fused::same_storage;
+use crate::kernels::fused;
 use crate::kernels::gpu::{Gpu, Grid, Kernel, call, kernel};
 
 const ADAMW: Kernel = kernel!("adamw.cu", "adamw");
 
-/// The GPU of an update: of 32-bit floats without gaps, each tensor with a storage of its own.
+/// The GPU of an update, if one pass can go over all tensors.
 pub(super) fn gpu_of(weight: &Tensor, gradient: &Tensor, moments: [&Tensor; 2]) -> Option<Gpu> {
-    let all = [weight, gradient, moments[0], moments[1]];
-    let alike = all.iter().all(|tensor| {
-        tensor.dtype() == DType::F32 && tensor.is_contiguous() && tensor.dims() == weight.dims()
-    });
-    let apart =
-        (0..all.len()).all(|at| all[..at].iter().all(|other| !same_storage(all[at], other)));
-    Gpu::of(all).filter(|_| alike && apart)
+    let gpu = Gpu::of([weight, gradient, moments[0], moments[1]]);
+    gpu.filter(|_| fused::are_alike(weight, gradient, &moments))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]

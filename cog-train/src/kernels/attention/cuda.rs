@@ -9,10 +9,10 @@ use crate::error::Error;
 use crate::kernels::gpu::{self, Argument, Gpu, Grid, Kernel, kernel};
 use crate::kernels::tape::Node;
 
-const FORWARD: Kernel = kernel!("attention.cu", "attention_forward");
-const DELTA: Kernel = kernel!("attention.cu", "attention_delta");
-const BACKWARD_Q: Kernel = kernel!("attention.cu", "attention_backward_q");
-const BACKWARD_KV: Kernel = kernel!("attention.cu", "attention_backward_kv");
+const FORWARD: Kernel = kernel!("forward.cu", "attention_forward", after "tiles.cu");
+const DELTA: Kernel = kernel!("backward.cu", "attention_delta", after "tiles.cu");
+const BACKWARD_Q: Kernel = kernel!("backward.cu", "attention_backward_q", after "tiles.cu");
+const BACKWARD_KV: Kernel = kernel!("backward.cu", "attention_backward_kv", after "tiles.cu");
 
 /// The widest heads: wider ones have no room in a block's shared memory.
 const WIDEST: usize = 128;

@@ -129,12 +129,12 @@ pub(crate) fn plain(gradient: &Tensor, dtype: DType) -> Result<Tensor, Error> {
     Ok(gradient.to_dtype(dtype)?.contiguous()?)
 }
 
-/// A function of a source file beside the caller.
+/// A function of a source file beside the caller, which may stand after another one.
 macro_rules! kernel {
-    ($file:literal, $function:literal) => {
+    ($file:literal, $function:literal $(, after $first:literal)?) => {
         $crate::kernels::gpu::Kernel {
             file: $file,
-            source: include_str!($file),
+            source: concat!($(include_str!($first), "\n",)? include_str!($file)),
             function: $function,
         }
     };

@@ -38,14 +38,14 @@ pub(super) fn forward(
     }
     let loss = Tensor::stack(&losses, 0)?.sum_all()?;
     let of_h = to[0].map(|_| Tensor::cat(&of_h, 0)).transpose()?;
-    let (of_h_scale, of_weight_scale) = (gpu.clone(), gpu.wide());
+    let (gpu, wide) = (gpu.clone(), gpu.wide());
     Ok(h.tape().result(loss, to, move |dloss, adjoints| {
         if let Some(of_h) = of_h {
-            gpu::scale(&of_h_scale, &of_h, &dloss)?;
+            gpu::scale(&gpu, &of_h, &dloss)?;
             adjoints.give(to[0], of_h)?;
         }
         if let Some(of_weight) = of_weight {
-            gpu::scale(&of_weight_scale, &of_weight, &dloss)?;
+            gpu::scale(&wide, &of_weight, &dloss)?;
             adjoints.give(to[1], of_weight)?;
         }
         Ok(())

@@ -42,8 +42,8 @@ pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Nod
     }
 }
 
-/// Rows of scores that are made at once: 16 MiB of them, and enough for products at full speed.
-/// Enough that making panels of the weight costs little beside them: some 32 MiB of scores.
+/// Rows of scores that are made at once, some 32 MiB of them: enough for products at full speed, beside which making panels
+/// of the weight costs little.
 fn rows_at_once(classes: usize) -> usize {
     ((8 << 20) / classes.max(1)).clamp(64, 512)
 }
