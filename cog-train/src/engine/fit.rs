@@ -123,7 +123,7 @@ pub fn fit<B: Send + 'static>(
 ) -> anyhow::Result<Fitted> {
     let Training { plan, params, mut optimizer, train, held_out } = training;
     let cancel = job.cancel_token();
-    let steps = steps(&plan, &train, held_out.as_ref(), job)?;
+    let (steps, in_epoch) = steps(&plan, &train, held_out.as_ref(), job)?;
     optimizer.prepare(params)?;
     let mut ema = averages(&plan, params)?;
     let run = identity(&cancel, &plan, &optimizer, params, &train, held_out.as_ref())?;
@@ -138,6 +138,9 @@ pub fn fit<B: Send + 'static>(
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
     let mut state = resumed.unwrap_or_else(|| State::new(&plan, params.computes_in()));
     let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), plan.keep)?;
+    if plan.save.comes_before_the_end(in_epoch, steps) {
+        checkpoints.make_room(&tensors(params, &optimizer, ema.as_ref()));
+    }
     let mut records = Records::new(state.step, train.has_lengths(), params.device());
     let mut batches: Option<Batches<B>> = None;
     let mut buffers = buffers(params);
@@ -175,7 +178,7 @@ pub fn fit<B: Send + 'static>(
         if due && saved != now {
             let tensors = tensors(params, &optimizer, ema.as_ref());
             // The files of the run are on the disk as far as the checkpoint goes back to them.
-            checkpoints.save_after(snapshot(&state, &run, tensors, best, job)?, job.sync()?)?;
+            checkpoints.begin(snapshot(&state, &run, tensors, best, job)?, job.sync()?)?;
             saved = now;
         }
         if asked || last || cancelled {
@@ -220,7 +223,8 @@ pub fn fit<B: Send + 'static>(
             ema: ema.as_mut(),
             buffers: &mut buffers,
         };
-        let done = match step::run(&mut parts, &mut state, &batch, rate, job) {
+        let step = || step::run(&mut parts, &mut state, &batch, rate, job);
+        let done = match checkpoints.change(step)? {
             Ok(Outcome::Done(done)) => done,
             Ok(Outcome::Cancelled) => continue,
             Err(error) if was_cancelled(&error, job) => continue,
@@ -263,13 +267,13 @@ pub fn fit<B: Send + 'static>(
     Ok(Fitted::of(state))
 }
 
-/// Looks at the plan and the data; how many steps there will be.
+/// Looks at the plan and the data; how many steps there will be, and how many of them the first epoch has.
 fn steps<B: Send + 'static>(
     plan: &Plan,
     train: &Loader<B>,
     held_out: Option<&Loader<B>>,
     job: &Job,
-) -> Result<u64, Error> {
+) -> Result<(u64, u64), Error> {
     plan.check()?;
     if held_out.is_none() && (plan.patience.is_some() || plan.restore_best) {
         let reason =
@@ -293,7 +297,7 @@ fn steps<B: Send + 'static>(
         let sampler = train.sampler(seed)?;
         let steps_in =
             |epoch| if cancel.is_cancelled() { u64::MAX } else { sampler.steps_in(epoch) };
-        Ok(plan.steps(steps_in))
+        Ok((plan.steps(steps_in), steps_in(0)))
     })?
 }
 

@@ -5,11 +5,12 @@
 //! `unsafe`. The threads share the work in chunks of a fixed size, so the result does not depend on their number.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Tensor};
 use rayon::prelude::*;
 
-use super::host;
+use super::{host, spare};
 use crate::error::Error;
 
 /// Elements in a chunk: 64 KiB for each slice, so that four fit into a core's second-level cache.
@@ -44,39 +45,91 @@ pub(crate) fn are_alike(weight: &Tensor, gradient: &Tensor, states: &[&Tensor]) 
         })
 }
 
-/// Calls `work(weight, gradient, states)` on chunks of equal length of all slices, on all threads.
+/// Calls `work` with each element of `written` and of the gradient, on all threads, and writes what it gives.
+///
+/// It is written in place, or into [spare] memory where somebody reads what was there.
 ///
 /// # Errors
 ///
 /// [`Error::Tensor`] when the tensors do not [fit](fits).
-pub(crate) fn each<const S: usize>(
-    weight: &Tensor,
+pub(crate) fn each<const N: usize>(
+    written: [&Tensor; N],
     gradient: &Tensor,
-    states: [&Tensor; S],
-    work: impl Fn(&mut [f32], &[f32], [&mut [f32]; S]) + Sync,
+    work: impl Fn([f32; N], f32) -> [f32; N] + Sync,
 ) -> Result<(), Error> {
-    if !fits(weight, gradient, &states) {
+    let Some((weight, states)) = written.split_first().filter(|(w, s)| fits(w, gradient, s)) else {
         let reason =
             "a fused update asks for 32-bit floats without gaps, each in a storage of its own";
         return Err(candle_core::Error::msg(reason).into());
-    }
-    let pass = |weight: &mut [f32], gradient: &[f32], slices: Vec<&mut [f32]>| {
-        let Ok(slices) = <[&mut [f32]; S]>::try_from(slices) else { return };
-        let mut slices = slices.map(|slice| slice.chunks_mut(CHUNK));
-        let jobs: Vec<_> = weight
-            .chunks_mut(CHUNK)
-            .zip(gradient.chunks(CHUNK))
-            .map(|(weight, gradient)| {
-                (
-                    weight,
-                    gradient,
-                    slices.each_mut().map(|chunks| chunks.next().unwrap_or_default()),
-                )
-            })
-            .collect();
-        jobs.into_par_iter().for_each(|(weight, gradient, states)| work(weight, gradient, states));
     };
-    Ok(weight.inplace_op2(gradient, &Weight { states: &states, pass: &pass })?)
+    let spares = RefCell::new(spare::take(written));
+    let pass = |gradient: &[f32], written: Vec<Written<'_>>| {
+        let Ok(written) = <[Written<'_>; N]>::try_from(written) else { return };
+        match &mut *spares.borrow_mut() {
+            Some(spares) => elsewhere(written, spares, gradient, &work),
+            None => in_place(written.map(|it| &mut it.storage[it.range]), gradient, &work),
+        }
+    };
+    weight.inplace_op2(gradient, &Weight { states, pass: &pass })?;
+    if let Some(old) = spares.into_inner() {
+        spare::put_back(written, old);
+    }
+    Ok(())
+}
+
+/// What an update writes to: a storage, and the part of it that is the tensor's.
+struct Written<'a> {
+    storage: &'a mut Vec<f32>,
+    range: Range<usize>,
+}
+
+fn in_place<const N: usize>(
+    written: [&mut [f32]; N],
+    gradient: &[f32],
+    work: &(impl Fn([f32; N], f32) -> [f32; N] + Sync),
+) {
+    let mut written = written.map(|slice| slice.chunks_mut(CHUNK));
+    let next = |gradient| (written.each_mut().map(|it| it.next().unwrap_or_default()), gradient);
+    let jobs: Vec<_> = gradient.chunks(CHUNK).map(next).collect();
+    jobs.into_par_iter().for_each(|(written, gradient)| {
+        // They are of one length; that it is said here makes the loop one without checks.
+        let mut written = written.map(|slice| &mut slice[..gradient.len()]);
+        for (at, gradient) in gradient.iter().enumerate() {
+            let new = work(written.each_ref().map(|slice| slice[at]), *gradient);
+            for (slice, new) in written.iter_mut().zip(new) {
+                slice[at] = new;
+            }
+        }
+    });
+}
+
+/// Writes into `spares`, which become the storages, and the storages the spares.
+fn elsewhere<const N: usize>(
+    written: [Written<'_>; N],
+    spares: &mut [Vec<f32>; N],
+    gradient: &[f32],
+    work: &(impl Fn([f32; N], f32) -> [f32; N] + Sync),
+) {
+    let mut old = written.each_ref().map(|it| it.storage.chunks(CHUNK));
+    let mut new = spares.each_mut().map(|spare| spare.chunks_mut(CHUNK));
+    let next = |gradient| {
+        let old = old.each_mut().map(|it| it.next().unwrap_or_default());
+        (old, new.each_mut().map(|it| it.next().unwrap_or_default()), gradient)
+    };
+    let jobs: Vec<_> = gradient.chunks(CHUNK).map(next).collect();
+    jobs.into_par_iter().for_each(|(old, new, gradient)| {
+        let old = old.map(|slice| &slice[..gradient.len()]);
+        let mut new = new.map(|slice| &mut slice[..gradient.len()]);
+        for (at, gradient) in gradient.iter().enumerate() {
+            let made = work(old.map(|slice| slice[at]), *gradient);
+            for (slice, made) in new.iter_mut().zip(made) {
+                slice[at] = made;
+            }
+        }
+    });
+    for (written, spare) in written.into_iter().zip(spares) {
+        std::mem::swap(written.storage, spare);
+    }
 }
 
 /// The outermost operation: it has the weight and the gradient.
@@ -85,7 +138,7 @@ struct Weight<'a, F> {
     pass: &'a F,
 }
 
-impl<F: Fn(&mut [f32], &[f32], Vec<&mut [f32]>)> InplaceOp2 for Weight<'_, F> {
+impl<F: Fn(&[f32], Vec<Written<'_>>)> InplaceOp2 for Weight<'_, F> {
     fn name(&self) -> &'static str {
         "fused-update"
     }
@@ -97,12 +150,11 @@ impl<F: Fn(&mut [f32], &[f32], Vec<&mut [f32]>)> InplaceOp2 for Weight<'_, F> {
         gradient: &CpuStorage,
         gradient_layout: &Layout,
     ) -> candle_core::Result<()> {
-        let weight = slice_mut(weight, weight_layout)?;
         let gradient = match gradient_layout.contiguous_offsets() {
             Some((start, end)) => &gradient.as_slice::<f32>()?[start..end],
             None => return Err(gaps()),
         };
-        descend(self.states, weight, gradient, Vec::new(), self.pass)
+        descend(self.states, gradient, vec![opened(weight, weight_layout)?], self.pass)
     }
 }
 
@@ -111,55 +163,45 @@ struct State<'a, F> {
     rest: &'a [&'a Tensor],
     gradient: &'a [f32],
     /// What the operations around it opened. It is taken out: an operation has only `&self`.
-    open: RefCell<Option<Open<'a>>>,
+    open: RefCell<Option<Vec<Written<'a>>>>,
     pass: &'a F,
 }
 
-struct Open<'a> {
-    weight: &'a mut [f32],
-    states: Vec<&'a mut [f32]>,
-}
-
-impl<F: Fn(&mut [f32], &[f32], Vec<&mut [f32]>)> InplaceOp1 for State<'_, F> {
+impl<F: Fn(&[f32], Vec<Written<'_>>)> InplaceOp1 for State<'_, F> {
     fn name(&self) -> &'static str {
         "fused-update-state"
     }
 
     fn cpu_fwd(&self, state: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        let Some(Open { weight, mut states }) = self.open.take() else {
+        let Some(mut open) = self.open.take() else {
             return Err(candle_core::Error::msg("a fused update ran twice"));
         };
-        states.push(slice_mut(state, layout)?);
-        descend(self.rest, weight, self.gradient, states, self.pass)
+        open.push(opened(state, layout)?);
+        descend(self.rest, self.gradient, open, self.pass)
     }
 }
 
-fn descend<F: Fn(&mut [f32], &[f32], Vec<&mut [f32]>)>(
+fn descend<F: Fn(&[f32], Vec<Written<'_>>)>(
     rest: &[&Tensor],
-    weight: &mut [f32],
     gradient: &[f32],
-    states: Vec<&mut [f32]>,
+    open: Vec<Written<'_>>,
     pass: &F,
 ) -> candle_core::Result<()> {
     match rest.split_first() {
-        None => pass(weight, gradient, states),
+        None => pass(gradient, open),
         Some((next, rest)) => {
-            let open = RefCell::new(Some(Open { weight, states }));
-            next.inplace_op1(&State { rest, gradient, open, pass })?;
+            next.inplace_op1(&State { rest, gradient, open: RefCell::new(Some(open)), pass })?;
         }
     }
     Ok(())
 }
 
-fn slice_mut<'a>(
-    storage: &'a mut CpuStorage,
-    layout: &Layout,
-) -> candle_core::Result<&'a mut [f32]> {
-    let CpuStorage::F32(numbers) = storage else {
+fn opened<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::Result<Written<'a>> {
+    let CpuStorage::F32(storage) = storage else {
         return Err(candle_core::Error::msg("a fused update asks for 32-bit floats"));
     };
     let Some((start, end)) = layout.contiguous_offsets() else { return Err(gaps()) };
-    Ok(&mut numbers[start..end])
+    Ok(Written { storage, range: start..end })
 }
 
 fn gaps() -> candle_core::Error {
@@ -180,12 +222,8 @@ mod tests {
             let gradient =
                 Tensor::arange(0f32, u16::try_from(length).unwrap().into(), &Device::Cpu);
             let gradient = gradient.unwrap();
-            each(&weight, &gradient, [&first, &second], |weight, gradient, [first, second]| {
-                for at in 0..weight.len() {
-                    weight[at] += gradient[at];
-                    first[at] += 2.0 * gradient[at];
-                    second[at] += 3.0;
-                }
+            each([&weight, &first, &second], &gradient, |[weight, first, second], gradient| {
+                [weight + gradient, first + 2.0 * gradient, second + 3.0]
             })
             .unwrap();
             let vec = |tensor: &Tensor| tensor.to_vec1::<f32>().unwrap();
@@ -202,10 +240,7 @@ mod tests {
         let whole = Tensor::zeros((3, 2), DType::F32, &Device::Cpu).unwrap();
         let gradient = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
         let part = whole.narrow(0, 1, 1).unwrap();
-        each(&part, &gradient.narrow(0, 1, 1).unwrap(), [], |weight, gradient, []| {
-            weight.copy_from_slice(gradient);
-        })
-        .unwrap();
+        each([&part], &gradient.narrow(0, 1, 1).unwrap(), |_, gradient| [gradient]).unwrap();
         assert_eq!(whole.to_vec2::<f32>().unwrap(), [[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]);
     }
 
@@ -214,12 +249,12 @@ mod tests {
     fn one_tensor_twice_is_refused() {
         let zeros = || Tensor::zeros(4, DType::F32, &Device::Cpu).unwrap();
         let (a, b, c) = (zeros(), zeros(), zeros());
-        for (weight, gradient, states) in
-            [(&a, &a, [&b, &c]), (&a, &b, [&a, &c]), (&a, &b, [&b, &c]), (&a, &b, [&c, &c])]
+        for (written, gradient) in
+            [([&a, &b, &c], &a), ([&a, &a, &c], &b), ([&a, &b, &c], &b), ([&a, &c, &c], &b)]
         {
-            assert!(each(weight, gradient, states, |_, _, _| {}).is_err());
+            assert!(each(written, gradient, |written, _| written).is_err());
         }
         let half = zeros().to_dtype(DType::F16).unwrap();
-        assert!(each(&a, &half, [], |_, _, _| {}).is_err());
+        assert!(each([&a], &half, |written, _| written).is_err());
     }
 }

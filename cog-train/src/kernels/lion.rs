@@ -52,15 +52,12 @@ fn cpu(
     let (beta2, share2) = (numbers.beta2 as f32, (1.0 - numbers.beta2) as f32);
     let shrink = (1.0 - numbers.learning_rate * numbers.weight_decay) as f32;
     let rate = numbers.learning_rate as f32;
-    fused::each(weight, gradient, [average], |weight, gradient, [average]| {
-        for ((w, g), m) in weight.iter_mut().zip(gradient).zip(average) {
-            let g = *g * scale;
-            let direction = *m * beta1 + g * share1;
-            // Not `signum`, which is 1 at 0.
-            let sign = f32::from(direction > 0.0) - f32::from(direction < 0.0);
-            *w = *w * shrink - sign * rate;
-            *m = *m * beta2 + g * share2;
-        }
+    fused::each([weight, average], gradient, |[w, m], g| {
+        let g = g * scale;
+        let direction = m * beta1 + g * share1;
+        // Not `signum`, which is 1 at 0.
+        let sign = f32::from(direction > 0.0) - f32::from(direction < 0.0);
+        [w * shrink - sign * rate, m * beta2 + g * share2]
     })
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod rope;
 pub(crate) mod scratch;
 pub(crate) mod sgd;
 pub(crate) mod simd;
+pub(crate) mod spare;
 pub(crate) mod sum;
 pub(crate) mod swiglu;
 pub(crate) mod tape;

@@ -58,12 +58,10 @@ fn with_momentum(
     let rate = numbers.learning_rate as f32;
     // The change is `b * of_buffer + g * of_gradient`: a choice by numbers keeps the loop without branches.
     let (of_buffer, of_gradient) = if numbers.nesterov { (momentum, 1.0) } else { (1.0, 0.0) };
-    fused::each(weight, gradient, [buffer], |weight, gradient, [buffer]| {
-        for ((w, g), b) in weight.iter_mut().zip(gradient).zip(buffer) {
-            let g = *g * scale + *w * decay;
-            *b = *b * momentum + g * share;
-            *w -= (*b * of_buffer + g * of_gradient) * rate;
-        }
+    fused::each([weight, buffer], gradient, |[w, b], g| {
+        let g = g * scale + w * decay;
+        let b = b * momentum + g * share;
+        [w - (b * of_buffer + g * of_gradient) * rate, b]
     })
 }
 
@@ -71,11 +69,7 @@ fn with_momentum(
 fn without(weight: &Tensor, gradient: &Tensor, numbers: &Numbers) -> Result<(), Error> {
     let (scale, decay) = (numbers.gradient_scale as f32, numbers.weight_decay as f32);
     let rate = numbers.learning_rate as f32;
-    fused::each(weight, gradient, [], |weight, gradient, []| {
-        for (w, g) in weight.iter_mut().zip(gradient) {
-            *w -= (*g * scale + *w * decay) * rate;
-        }
-    })
+    fused::each([weight], gradient, |[w], g| [w - (g * scale + w * decay) * rate])
 }
 
 /// The plain form: every device.

@@ -1,7 +1,9 @@
 //! A copy of the tensors in memory of its own.
 //!
-//! The next step writes the parameters in place, and a clone of a candle tensor shares its storage: what a thread is
-//! to write meanwhile has to be a copy. That copy is all that the training waits for, so its memory is used again.
+//! A step writes the parameters in place, and a clone of a candle tensor shares its storage: what a thread is to write
+//! meanwhile has to be a copy. That copy is all that the training waits for, so its memory is used again. Where an
+//! update writes into that memory instead of in place, the copy costs no more than the update: the numbers before it are
+//! left behind.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +12,10 @@ use candle_core::{CpuStorage, DType, Storage, Tensor};
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::room::Room;
 use super::save::Snapshot;
 use crate::error::Error;
+use crate::kernels::spare::Spares;
 
 /// How many elements one thread copies at a time: large enough to pay for the hand-over, small enough to share out.
 const PIECE: usize = 1 << 18;
@@ -21,8 +25,6 @@ pub(super) struct Host {
     pub(super) step: u64,
     pub(super) best: bool,
     pub(super) state: Value,
-    /// Whether all tensors are this machine's, so that its processors are what computes.
-    pub(super) computes_here: bool,
     pub(super) files: BTreeMap<String, BTreeMap<String, HostTensor>>,
 }
 
@@ -33,31 +35,85 @@ pub(super) struct HostTensor {
     pub(super) values: CpuStorage,
 }
 
-impl Host {
-    /// Copies a snapshot, into the memory of an earlier one where that fits.
-    pub(super) fn copy(snapshot: Snapshot, mut spare: Option<Self>) -> Result<Self, Error> {
-        let mut jobs = Vec::new();
-        for (file, tensors) in &snapshot.files {
-            let mut old = spare.as_mut().and_then(|spare| spare.files.remove(file));
+/// A snapshot some of whose tensors are not copied yet. They may change only while their [spares](Self::spares) are lent.
+pub(super) struct Lent {
+    host: Host,
+    /// What is not copied yet: file, name, tensor.
+    left: Vec<(String, String, Tensor)>,
+    spares: Spares,
+    /// Whether all tensors are this machine's, so that its processors are what computes.
+    pub(super) computes_here: bool,
+}
+
+impl Lent {
+    /// Copies of a snapshot what no update could leave behind; memory for the copies is taken from `room` where it fits.
+    pub(super) fn new(snapshot: Snapshot, mut room: Room) -> Result<Self, Error> {
+        let Snapshot { step, state, best, files } = snapshot;
+        let (mut spares, mut left, mut others) = (Spares::default(), Vec::new(), Vec::new());
+        let mut host = Host { step, best, state, files: BTreeMap::new() };
+        let mut computes_here = true;
+        for (file, tensors) in files {
+            let mut room = room.remove(&file).unwrap_or_default();
             for (name, tensor) in tensors {
-                let old = old.as_mut().and_then(|old| old.remove(name));
-                jobs.push((file, name, tensor, old.map(|old| old.values)));
+                computes_here &= tensor.device().is_cpu();
+                let memory = room.remove(&name);
+                if spares.fit(&tensor) {
+                    spares.offer(&tensor, memory);
+                    left.push((file.clone(), name, tensor));
+                } else {
+                    others.push((file.clone(), name, tensor, memory));
+                }
             }
+            host.files.insert(file, BTreeMap::new());
         }
-        let computes_here = jobs.iter().all(|(_, _, tensor, _)| tensor.device().is_cpu());
         // What nothing takes up is given back before more is taken.
-        drop(spare);
-        let copied = jobs
+        drop(room);
+        let copied = others
             .into_par_iter()
-            .map(|(file, name, tensor, old)| Ok((file, name, HostTensor::copy(tensor, old)?)))
+            .map(|(file, name, tensor, memory)| {
+                Ok((file, name, HostTensor::copy(&tensor, memory)?))
+            })
             .collect::<Result<Vec<_>, Error>>()?;
-        let mut files: BTreeMap<String, BTreeMap<String, HostTensor>> =
-            snapshot.files.keys().map(|file| (file.clone(), BTreeMap::new())).collect();
         for (file, name, tensor) in copied {
-            files.entry(file.clone()).or_default().insert(name.clone(), tensor);
+            host.insert(file, name, tensor);
         }
-        let Snapshot { step, state, best, .. } = snapshot;
-        Ok(Self { step, best, state, computes_here, files })
+        Ok(Self { host, left, spares, computes_here })
+    }
+
+    /// The step of the snapshot.
+    pub(super) fn step(&self) -> u64 {
+        self.host.step
+    }
+
+    /// The memory for tensors that change while a snapshot of them is lent.
+    pub(super) fn spares(&mut self) -> &mut Spares {
+        &mut self.spares
+    }
+
+    /// Copies what has not changed. `None` where a change was not brought to its end, so that its numbers are lost.
+    pub(super) fn copied(self) -> Option<Host> {
+        let Self { mut host, left, spares, .. } = self;
+        let tensors: Vec<&Tensor> = left.iter().map(|(_, _, tensor)| tensor).collect();
+        let numbers = spares.into_numbers(&tensors)?;
+        for ((file, name, tensor), numbers) in left.into_iter().zip(numbers) {
+            let (dtype, shape) = (tensor.dtype(), tensor.dims().to_vec());
+            host.insert(file, name, HostTensor { dtype, shape, values: CpuStorage::F32(numbers) });
+        }
+        Some(host)
+    }
+}
+
+impl Host {
+    fn insert(&mut self, file: String, name: String, tensor: HostTensor) {
+        self.files.entry(file).or_default().insert(name, tensor);
+    }
+
+    /// Its memory, for the next copy.
+    pub(super) fn into_room(self) -> Room {
+        let tensors = |tensors: BTreeMap<String, HostTensor>| {
+            tensors.into_iter().map(|(name, tensor)| (name, tensor.values)).collect()
+        };
+        self.files.into_iter().map(|(file, its)| (file, tensors(its))).collect()
     }
 }
 

@@ -20,6 +20,7 @@ mod keep;
 mod load;
 mod manifest;
 mod pace;
+mod room;
 mod save;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,8 @@ pub(super) struct Pace {
 #[derive(Default)]
 struct Resting {
     rests: bool,
+    /// Whether somebody waits for the thread.
+    waited_for: bool,
     /// The work that the thread had done when it rested last.
     after: Duration,
 }
@@ -34,17 +36,27 @@ struct Resting {
 impl Pace {
     /// Whether a thread that is about to begin rests.
     pub(super) fn begin(&self, rests: bool) {
-        *self.lock() = Resting { rests, after: Duration::ZERO };
+        *self.lock() = Resting { rests, ..Resting::default() };
     }
 
     /// The thread is waited for: it rests no more.
     pub(super) fn hurry(&self) {
-        self.lock().rests = false;
+        let mut resting = self.lock();
+        (resting.rests, resting.waited_for) = (false, true);
         self.changed.notify_all();
     }
 
+    /// Whether the thread is waited for.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.lock().waited_for
+    }
+
     /// Called by the thread that works, between two pieces of its work.
-    fn rest(&self, worked: Duration) {
+    pub(super) fn rest(&self) {
+        self.rest_after(worked());
+    }
+
+    fn rest_after(&self, worked: Duration) {
         let mut resting = self.lock();
         let owed = worked.saturating_sub(resting.after) * REST;
         if !resting.rests || owed < LEAST {
@@ -112,7 +124,7 @@ struct PacedFile<F: ?Sized> {
 
 impl Write for PacedFile<dyn Sink> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.pace.rest(worked());
+        self.pace.rest();
         self.file.write(bytes)
     }
 
@@ -129,7 +141,7 @@ impl Sink for PacedFile<dyn Sink> {
 
 impl Read for PacedFile<dyn Read> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.pace.rest(worked());
+        self.pace.rest();
         self.file.read(bytes)
     }
 }
@@ -143,14 +155,14 @@ mod tests {
     #[test]
     fn who_is_waited_for_rests_no_more() {
         let pace = Pace::default();
-        pace.rest(LONG); // nobody has asked for rests
+        pace.rest_after(LONG); // nobody has asked for rests
         pace.begin(true);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                pace.rest(LONG);
+                pace.rest_after(LONG);
                 // The rest is over, and there is no other one.
                 assert!(!pace.lock().rests);
-                pace.rest(LONG * 2);
+                pace.rest_after(LONG * 2);
             });
             while pace.lock().after != LONG {
                 std::thread::yield_now();
@@ -164,11 +176,11 @@ mod tests {
         let pace = Pace::default();
         pace.begin(true);
         let little = LEAST / (2 * REST);
-        pace.rest(little);
+        pace.rest_after(little);
         assert_eq!(pace.lock().after, Duration::ZERO, "too short a rest is put off");
-        pace.rest(4 * little);
+        pace.rest_after(4 * little);
         assert_eq!(pace.lock().after, 4 * little);
-        pace.rest(5 * little);
+        pace.rest_after(5 * little);
         assert_eq!(pace.lock().after, 4 * little, "what is paid for is paid for");
         pace.begin(true);
         assert_eq!(pace.lock().after, Duration::ZERO, "another thread begins");

@@ -11,11 +11,13 @@ use serde_json::Value;
 
 use super::Keep;
 use super::disk::{Disk, Real};
-use super::host::Host;
+use super::host::{Host, Lent};
 use super::load::bad;
 use super::pace::{Pace, Paced};
+use super::room::{Room, Wanted};
 use super::writer::Writer;
 use crate::error::Error;
+use crate::kernels::spare;
 
 /// All that a checkpoint is to hold.
 ///
@@ -59,10 +61,19 @@ pub struct Snapshot {
 pub struct Checkpoints {
     writer: Arc<Writer>,
     pace: Arc<Pace>,
+    /// The save whose tensors are not all copied yet.
+    begun: Option<Begun>,
     /// The save that is being written, or whose result nobody has asked for.
     running: Option<JoinHandle<(Host, Result<(), Error>)>>,
-    /// Memory of the last save.
-    spare: Option<Host>,
+    /// Memory for the next copy, and who is making it.
+    room: Room,
+    making: Option<JoinHandle<Room>>,
+}
+
+/// A save that is not on its way yet.
+struct Begun {
+    lent: Lent,
+    before: Box<dyn FnOnce() -> Result<(), Error> + Send>,
 }
 
 impl Checkpoints {
@@ -86,7 +97,16 @@ impl Checkpoints {
         let disk = Arc::new(Paced { disk, pace: Arc::clone(&pace) });
         let writer = Arc::new(Writer { disk, dir: dir.to_owned(), keep });
         writer.open()?;
-        Ok(Self { writer, pace, running: None, spare: None })
+        Ok(Self { writer, pace, begun: None, running: None, room: Room::new(), making: None })
+    }
+
+    /// Makes memory for the copies of tensors like these, on another thread: memory that was never touched is slow.
+    pub(crate) fn make_room(&mut self, files: &BTreeMap<String, BTreeMap<String, Tensor>>) {
+        let Some(wanted) = Wanted::of(files) else { return };
+        self.pace.begin(all_compute());
+        let pace = Arc::clone(&self.pace);
+        // Without a thread it is made when it is needed.
+        self.making = thread().spawn(move || wanted.make(&pace)).ok();
     }
 
     /// Copies a snapshot and begins to write it on another thread.
@@ -102,11 +122,13 @@ impl Checkpoints {
     /// [`Error::Checkpoint`] of the earlier save, in which case this one was not begun; [`Error::Checkpoint`] or
     /// [`Error::Plan`] for names and types that no file can have; [`Error::Tensor`] when tensors cannot be copied.
     pub fn save(&mut self, snapshot: Snapshot) -> Result<(), Error> {
-        self.save_after(snapshot, || Ok(()))
+        self.begin(snapshot, || Ok(()))?;
+        self.start()
     }
 
-    /// The same, with something that the writing thread is to do before the checkpoint can be found.
-    pub(crate) fn save_after(
+    /// The same, but the tensors may change only in the next [`change`](Self::change), which the copying is a part of.
+    /// `before` is what the writing thread is to do before the checkpoint can be found.
+    pub(crate) fn begin(
         &mut self,
         snapshot: Snapshot,
         before: impl FnOnce() -> Result<(), Error> + Send + 'static,
@@ -118,11 +140,33 @@ impl Checkpoints {
                 return Err(bad(&place, format!("`{file}` cannot be the name of a file")));
             }
         }
-        let host = Host::copy(snapshot, self.spare.take())?;
-        self.pace.begin(host.computes_here && all_compute());
+        let lent = Lent::new(snapshot, std::mem::take(&mut self.room))?;
+        self.begun = Some(Begun { lent, before: Box::new(before) });
+        Ok(())
+    }
+
+    /// Runs `work`, in which tensors may change that a save was [begun](Self::begin) of. The save is on its way then.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`save`](Self::save).
+    pub(crate) fn change<R>(&mut self, work: impl FnOnce() -> R) -> Result<R, Error> {
+        let Some(begun) = &mut self.begun else { return Ok(work()) };
+        let result = spare::lend(begun.lent.spares(), work);
+        self.start()?;
+        Ok(result)
+    }
+
+    /// Begins to write what was begun to be saved.
+    fn start(&mut self) -> Result<(), Error> {
+        let Some(Begun { lent, before }) = self.begun.take() else { return Ok(()) };
+        let place = self.writer.place(lent.step());
+        self.pace.begin(lent.computes_here && all_compute());
+        let Some(host) = lent.copied() else {
+            return Err(bad(&place, "a tensor was left half-changed".to_owned()));
+        };
         let writer = Arc::clone(&self.writer);
-        let thread = thread::Builder::new().name("checkpoint".to_owned());
-        let running = thread.spawn(move || {
+        let running = thread().spawn(move || {
             let result = before().and_then(|()| writer.write(&host));
             (host, result)
         });
@@ -138,13 +182,17 @@ impl Checkpoints {
     ///
     /// [`Error::Checkpoint`] when it could not be written; the checkpoints before it are still there.
     pub fn finish(&mut self) -> Result<(), Error> {
-        let Some(running) = self.running.take() else { return Ok(()) };
+        self.start()?;
         self.pace.hurry();
+        if let Some(Ok(room)) = self.making.take().map(JoinHandle::join) {
+            self.room = room;
+        }
+        let Some(running) = self.running.take() else { return Ok(()) };
         let Ok((host, result)) = running.join() else {
             let reason = "the thread that wrote it panicked".to_owned();
             return Err(bad(&self.writer.dir, reason));
         };
-        self.spare = Some(host);
+        self.room = host.into_room();
         result
     }
 
@@ -155,6 +203,10 @@ impl Checkpoints {
     }
 }
 
+fn thread() -> thread::Builder {
+    thread::Builder::new().name("checkpoint".to_owned())
+}
+
 /// Whether the threads that compute take every processor of this process.
 fn all_compute() -> bool {
     available_parallelism().is_ok_and(|processors| rayon::current_num_threads() >= processors.get())
@@ -163,10 +215,7 @@ fn all_compute() -> bool {
 impl Drop for Checkpoints {
     /// Waits for the writing: nothing goes on in a folder that nobody holds.
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            self.pace.hurry();
-            let _result = running.join();
-        }
+        let _result = self.finish();
     }
 }
 

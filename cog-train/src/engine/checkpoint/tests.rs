@@ -1,5 +1,6 @@
 //! The laws of checkpoints: what comes back, what stays, and what a stop at any point leaves.
 
+mod change;
 mod damage;
 mod faults;
 mod faulty;

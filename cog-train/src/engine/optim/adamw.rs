@@ -107,6 +107,10 @@ impl Rule for AdamW {
         update(weight, gradient, slots, at, (self.beta1, self.beta2, self.epsilon, true))
     }
 
+    fn is_fused(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> serde_json::Value {
         settings(self.name(), self)
     }
@@ -133,6 +137,10 @@ impl Rule for Adam {
         at: &Update,
     ) -> Result<(), Error> {
         update(weight, gradient, slots, at, (self.beta1, self.beta2, self.epsilon, false))
+    }
+
+    fn is_fused(&self) -> bool {
+        true
     }
 
     fn describe(&self) -> serde_json::Value {

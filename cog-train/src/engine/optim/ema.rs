@@ -8,7 +8,7 @@ use serde_json::json;
 use super::state;
 use crate::engine::params::Params;
 use crate::error::Error;
-use crate::kernels::fused;
+use crate::kernels::{fused, spare};
 
 /// An exponential moving average of the weights that are trained, often better than the last ones (Polyak and Juditsky,
 /// "Acceleration of Stochastic Approximation by Averaging", 1992).
@@ -153,12 +153,11 @@ impl Ema {
 fn move_towards(average: &Var, weight: &Var, share: f64) -> Result<(), Error> {
     if fused::fits(average, weight, &[]) {
         let share = share as f32;
-        return fused::each(average, weight, [], |average, weight, []| {
-            for (average, weight) in average.iter_mut().zip(weight) {
-                *average += (*weight - *average) * share;
-            }
+        return fused::each([average], weight, |[average], weight| {
+            [average + (weight - average) * share]
         });
     }
+    spare::keep(average);
     let moved = ((weight.as_tensor() - average.as_tensor())? * share)?;
     Ok(average.set(&(average.as_tensor() + moved)?)?)
 }

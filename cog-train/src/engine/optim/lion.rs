@@ -65,6 +65,10 @@ impl Rule for Lion {
         lion::update(weight, gradient, average, &numbers)
     }
 
+    fn is_fused(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> serde_json::Value {
         settings(self.name(), self)
     }

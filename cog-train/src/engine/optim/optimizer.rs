@@ -15,6 +15,7 @@ use crate::engine::gradients::Gradients;
 use crate::engine::params::Params;
 use crate::engine::pattern::Pattern;
 use crate::error::Error;
+use crate::kernels::{fused, spare};
 
 /// The matrices that [`Optimizer::muon`] leaves to AdamW: embeddings (GPT-2 calls them `wte` and `wpe`), heads and norms.
 const NOT_HIDDEN: [&str; 6] = ["*embed*", "*wte*", "*wpe*", "*lm_head*", "*head*", "*norm*"];
@@ -57,6 +58,16 @@ struct Plan {
     factor: f64,
     names: Vec<&'static str>,
     slots: Vec<Var>,
+}
+
+impl Plan {
+    /// Keeps what an update is about to change for a checkpoint on its way; a fused one does it itself.
+    fn keep(&self, weight: &Tensor, gradient: &Tensor) {
+        let slots: Vec<&Tensor> = self.slots.iter().map(Var::as_tensor).collect();
+        if !(self.rule.is_fused() && fused::fits(weight, gradient, &slots)) {
+            std::iter::once(weight).chain(slots).for_each(spare::keep);
+        }
+    }
 }
 
 impl Optimizer {
@@ -180,6 +191,7 @@ impl Optimizer {
                 weight_decay: plan.weight_decay,
                 gradient_scale,
             };
+            plan.keep(param.master(), gradient);
             plan.rule.update(param.master(), gradient, &plan.slots, &at)?;
         }
         params.refresh()

@@ -70,6 +70,13 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
         at: &Update,
     ) -> Result<(), Error>;
 
+    /// Whether [`update`](Self::update) is one fused pass where the tensors allow it, which leaves the old numbers to a
+    /// checkpoint on its way by itself. For any other they are copied before.
+    #[doc(hidden)]
+    fn is_fused(&self) -> bool {
+        false
+    }
+
     /// Its settings, for records and for the comparison on resume.
     fn describe(&self) -> serde_json::Value;
 }

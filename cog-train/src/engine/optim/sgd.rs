@@ -61,6 +61,10 @@ impl Rule for Sgd {
         sgd::update(weight, gradient, slots.first(), &numbers)
     }
 
+    fn is_fused(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> serde_json::Value {
         settings(self.name(), self)
     }

@@ -22,14 +22,12 @@ pub(super) fn update(
     let correction = constants.correction as f32;
     let epsilon = constants.epsilon as f32;
     let rate = constants.rate as f32;
-    fused::each(weight, gradient, moments, |weight, gradient, [first, second]| {
-        let numbers = weight.iter_mut().zip(gradient).zip(first).zip(second);
-        // Multiplying by 1 and adding 0 * w change nothing that is finite, and a loop without branches vectorizes.
-        for (((w, g), m), v) in numbers {
-            let g = *g * scale + *w * coupled;
-            *m += (g - *m) * share1;
-            *v = *v * beta2 + g * share2 * g;
-            *w = *w * shrink - *m / (v.sqrt() * correction + epsilon) * rate;
-        }
+    let [first, second] = moments;
+    // Multiplying by 1 and adding 0 * w change nothing that is finite, and a loop without branches vectorizes.
+    fused::each([weight, first, second], gradient, |[w, m, v], g| {
+        let g = g * scale + w * coupled;
+        let m = m + (g - m) * share1;
+        let v = v * beta2 + g * share2 * g;
+        [w * shrink - m / (v.sqrt() * correction + epsilon) * rate, m, v]
     })
 }
