@@ -6,6 +6,7 @@
 //! left behind.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, Storage, Tensor};
@@ -83,6 +84,16 @@ impl Lent {
     /// The step of the snapshot.
     pub(super) fn step(&self) -> u64 {
         self.host.step
+    }
+
+    /// What writing it is likely to take one processor, if nothing is known of the machine.
+    pub(super) fn likely_work(&self) -> Duration {
+        /// One core wrote, digested and read back so many bytes in a second.
+        const BYTES: f64 = 580e6;
+        let bytes = |(_, _, tensor): &(String, String, Tensor)| tensor.elem_count() * 4;
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let all = self.left.iter().map(bytes).sum::<usize>() as f64;
+        Duration::from_secs_f64(all / BYTES)
     }
 
     /// The memory for tensors that change while a snapshot of them is lent.

@@ -4,6 +4,7 @@
 //! not help: a thread that wakes for the next piece of a step waits until the time slice of the writer has passed.
 
 use std::io::{self, Read, Write};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::disk::{Disk, Item, Sink};
 
-/// Rest for each second of work.
-const REST: u32 = 12;
+/// Rest for each second of work, at the least and at the most. With the most of it a step takes about 1.04 of its time.
+const REST: RangeInclusive<u32> = 4..=24;
 /// Shorter rests are put together: a sleep has a length of its own.
 const LEAST: Duration = Duration::from_millis(1);
 
@@ -26,7 +27,8 @@ pub(super) struct Pace {
 
 #[derive(Default)]
 struct Resting {
-    rests: bool,
+    /// Rest for each second of work.
+    rest: u32,
     /// Whether somebody waits for the thread.
     waited_for: bool,
     /// The work that the thread had done when it rested last.
@@ -34,15 +36,26 @@ struct Resting {
 }
 
 impl Pace {
-    /// Whether a thread that is about to begin rests.
-    pub(super) fn begin(&self, rests: bool) {
-        *self.lock() = Resting { rests, ..Resting::default() };
+    /// A thread is about to begin `work` on processors that others compute on, and has `time` for it.
+    pub(super) fn begin_within(&self, time: Duration, work: Duration) {
+        let times = time.as_micros() / work.as_micros().max(1);
+        let rest = u32::try_from(times).unwrap_or(u32::MAX).saturating_sub(1);
+        self.begin(rest.clamp(*REST.start(), *REST.end()));
+    }
+
+    /// A thread is about to begin on a processor of its own.
+    pub(super) fn begin_at_once(&self) {
+        self.begin(0);
+    }
+
+    fn begin(&self, rest: u32) {
+        *self.lock() = Resting { rest, ..Resting::default() };
     }
 
     /// The thread is waited for: it rests no more.
     pub(super) fn hurry(&self) {
         let mut resting = self.lock();
-        (resting.rests, resting.waited_for) = (false, true);
+        (resting.rest, resting.waited_for) = (0, true);
         self.changed.notify_all();
     }
 
@@ -58,12 +71,12 @@ impl Pace {
 
     fn rest_after(&self, worked: Duration) {
         let mut resting = self.lock();
-        let owed = worked.saturating_sub(resting.after) * REST;
-        if !resting.rests || owed < LEAST {
+        let owed = worked.saturating_sub(resting.after) * resting.rest;
+        if owed < LEAST {
             return;
         }
         resting.after = worked;
-        let rested = self.changed.wait_timeout_while(resting, owed, |resting| resting.rests);
+        let rested = self.changed.wait_timeout_while(resting, owed, |resting| resting.rest > 0);
         drop(rested.unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -73,7 +86,7 @@ impl Pace {
 }
 
 /// The time that the calling thread has had a processor: waiting for the disk is no work.
-fn worked() -> Duration {
+pub(super) fn worked() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
@@ -156,12 +169,13 @@ mod tests {
     fn who_is_waited_for_rests_no_more() {
         let pace = Pace::default();
         pace.rest_after(LONG); // nobody has asked for rests
-        pace.begin(true);
+        pace.begin(4);
+        assert!(!pace.is_waited_for());
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 pace.rest_after(LONG);
                 // The rest is over, and there is no other one.
-                assert!(!pace.lock().rests);
+                assert!(pace.is_waited_for());
                 pace.rest_after(LONG * 2);
             });
             while pace.lock().after != LONG {
@@ -174,15 +188,34 @@ mod tests {
     #[test]
     fn a_rest_is_owed_for_what_was_done_since_the_last_one() {
         let pace = Pace::default();
-        pace.begin(true);
-        let little = LEAST / (2 * REST);
+        pace.begin(10);
+        let little = LEAST / 20;
         pace.rest_after(little);
         assert_eq!(pace.lock().after, Duration::ZERO, "too short a rest is put off");
         pace.rest_after(4 * little);
         assert_eq!(pace.lock().after, 4 * little);
         pace.rest_after(5 * little);
         assert_eq!(pace.lock().after, 4 * little, "what is paid for is paid for");
-        pace.begin(true);
+        pace.begin(10);
         assert_eq!(pace.lock().after, Duration::ZERO, "another thread begins");
+    }
+
+    #[test]
+    fn work_and_rests_take_the_time_there_is() {
+        let pace = Pace::default();
+        let second = Duration::from_secs(1);
+        for (seconds, work, rest) in [
+            (10, second, 9),
+            (24, 2 * second, 11),
+            (3, second, *REST.start()),
+            (0, second, *REST.start()),
+            (1000, second, *REST.end()),
+            (7, Duration::ZERO, *REST.end()),
+        ] {
+            pace.begin_within(seconds * second, work);
+            assert_eq!(pace.lock().rest, rest);
+        }
+        pace.begin_at_once();
+        assert_eq!(pace.lock().rest, 0);
     }
 }

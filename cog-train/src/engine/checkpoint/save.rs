@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, available_parallelism};
+use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
 use serde_json::Value;
@@ -13,7 +14,7 @@ use super::Keep;
 use super::disk::{Disk, Real};
 use super::host::{Host, Lent};
 use super::load::bad;
-use super::pace::{Pace, Paced};
+use super::pace::{Pace, Paced, worked};
 use super::room::{Room, Wanted};
 use super::writer::Writer;
 use crate::error::Error;
@@ -64,10 +65,21 @@ pub struct Checkpoints {
     /// The save whose tensors are not all copied yet.
     begun: Option<Begun>,
     /// The save that is being written, or whose result nobody has asked for.
-    running: Option<JoinHandle<(Host, Result<(), Error>)>>,
+    running: Option<JoinHandle<Written>>,
+    /// When the last one was begun, or when there was none yet.
+    last: Instant,
+    /// The work that the last one was.
+    work: Option<Duration>,
     /// Memory for the next copy, and who is making it.
     room: Room,
     making: Option<JoinHandle<Room>>,
+}
+
+/// What a thread that wrote comes back with.
+struct Written {
+    host: Host,
+    work: Duration,
+    result: Result<(), Error>,
 }
 
 /// A save that is not on its way yet.
@@ -97,13 +109,23 @@ impl Checkpoints {
         let disk = Arc::new(Paced { disk, pace: Arc::clone(&pace) });
         let writer = Arc::new(Writer { disk, dir: dir.to_owned(), keep });
         writer.open()?;
-        Ok(Self { writer, pace, begun: None, running: None, room: Room::new(), making: None })
+        Ok(Self {
+            writer,
+            pace,
+            begun: None,
+            running: None,
+            last: Instant::now(),
+            work: None,
+            room: Room::new(),
+            making: None,
+        })
     }
 
     /// Makes memory for the copies of tensors like these, on another thread: memory that was never touched is slow.
     pub(crate) fn make_room(&mut self, files: &BTreeMap<String, BTreeMap<String, Tensor>>) {
         let Some(wanted) = Wanted::of(files) else { return };
-        self.pace.begin(all_compute());
+        // Ten times as long as it takes by itself: a share of the time until the first save that is not known yet.
+        self.set_pace(10 * Duration::from_secs(1), Duration::from_secs(1), true);
         let pace = Arc::clone(&self.pace);
         // Without a thread it is made when it is needed.
         self.making = thread().spawn(move || wanted.make(&pace)).ok();
@@ -115,7 +137,8 @@ impl Checkpoints {
     /// being written is waited for. When this returns without an error, the earlier save is on the disk.
     ///
     /// Where the tensors are on the CPU and every processor computes, the writing rests for most of the time, so that steps
-    /// take about as long as without it and the checkpoint takes 13 times as long as by itself, until it is waited for.
+    /// take about as long as without it: 24 times as long as it works, or less for saves that come often, until it is
+    /// waited for.
     ///
     /// # Errors
     ///
@@ -161,19 +184,32 @@ impl Checkpoints {
     fn start(&mut self) -> Result<(), Error> {
         let Some(Begun { lent, before }) = self.begun.take() else { return Ok(()) };
         let place = self.writer.place(lent.step());
-        self.pace.begin(lent.computes_here && all_compute());
+        // The next save is likely to come after as long a time, and would wait.
+        let time = self.last.elapsed() / 4 * 3;
+        self.last = Instant::now();
+        let work = self.work.unwrap_or_else(|| lent.likely_work());
+        self.set_pace(time, work, lent.computes_here);
         let Some(host) = lent.copied() else {
             return Err(bad(&place, "a tensor was left half-changed".to_owned()));
         };
         let writer = Arc::clone(&self.writer);
         let running = thread().spawn(move || {
             let result = before().and_then(|()| writer.write(&host));
-            (host, result)
+            Written { host, work: worked(), result }
         });
         let running =
             running.map_err(|error| bad(&place, format!("cannot start a thread: {error}")))?;
         self.running = Some(running);
         Ok(())
+    }
+
+    /// Tells a thread that is about to begin `work` that it has `time` for it, or that there is no need to wait.
+    fn set_pace(&self, time: Duration, work: Duration, computes_here: bool) {
+        if computes_here && all_compute() {
+            self.pace.begin_within(time, work);
+        } else {
+            self.pace.begin_at_once();
+        }
     }
 
     /// Waits until all that was saved is on the disk.
@@ -188,11 +224,11 @@ impl Checkpoints {
             self.room = room;
         }
         let Some(running) = self.running.take() else { return Ok(()) };
-        let Ok((host, result)) = running.join() else {
+        let Ok(Written { host, work, result }) = running.join() else {
             let reason = "the thread that wrote it panicked".to_owned();
             return Err(bad(&self.writer.dir, reason));
         };
-        self.room = host.into_room();
+        (self.room, self.work) = (host.into_room(), Some(work));
         result
     }
 
