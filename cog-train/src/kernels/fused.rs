@@ -4,7 +4,7 @@
 //! weight stands one on the first state, inside that one on the second, so all slices are at hand at once, without
 //! `unsafe`. The threads share the work in chunks of a fixed size, so the result does not depend on their number.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Tensor};
@@ -15,6 +15,8 @@ use crate::error::Error;
 
 /// Elements in a chunk: 64 KiB for each slice, so that four fit into a core's second-level cache.
 const CHUNK: usize = 16 * 1024;
+/// Elements that are worked on side by side.
+const LANES: usize = 16;
 
 /// Whether two tensors are stored in the same place, which a nested operation would wait for for ever.
 pub(crate) fn same_storage(one: &Tensor, other: &Tensor) -> bool {
@@ -92,25 +94,19 @@ fn in_place<const N: usize>(
     let next = |gradient| (written.each_mut().map(|it| it.next().unwrap_or_default()), gradient);
     let jobs: Vec<_> = gradient.chunks(CHUNK).map(next).collect();
     jobs.into_par_iter().for_each(|(written, gradient)| {
-        // They are of one length; that it is said here makes the loop one without checks.
-        let mut written = written.map(|slice| &mut slice[..gradient.len()]);
-        for (at, gradient) in gradient.iter().enumerate() {
-            let new = work(written.each_ref().map(|slice| slice[at]), *gradient);
-            for (slice, new) in written.iter_mut().zip(new) {
-                slice[at] = new;
-            }
-        }
+        let cells = written.map(cells);
+        advance(cells, cells, gradient, work);
     });
 }
 
 /// Writes into `spares`, which become the storages, and the storages the spares.
 fn elsewhere<const N: usize>(
-    written: [Written<'_>; N],
+    mut written: [Written<'_>; N],
     spares: &mut [Vec<f32>; N],
     gradient: &[f32],
     work: &(impl Fn([f32; N], f32) -> [f32; N] + Sync),
 ) {
-    let mut old = written.each_ref().map(|it| it.storage.chunks(CHUNK));
+    let mut old = written.each_mut().map(|it| it.storage.chunks_mut(CHUNK));
     let mut new = spares.each_mut().map(|spare| spare.chunks_mut(CHUNK));
     let next = |gradient| {
         let old = old.each_mut().map(|it| it.next().unwrap_or_default());
@@ -118,18 +114,55 @@ fn elsewhere<const N: usize>(
     };
     let jobs: Vec<_> = gradient.chunks(CHUNK).map(next).collect();
     jobs.into_par_iter().for_each(|(old, new, gradient)| {
-        let old = old.map(|slice| &slice[..gradient.len()]);
-        let mut new = new.map(|slice| &mut slice[..gradient.len()]);
-        for (at, gradient) in gradient.iter().enumerate() {
-            let made = work(old.map(|slice| slice[at]), *gradient);
-            for (slice, made) in new.iter_mut().zip(made) {
-                slice[at] = made;
-            }
-        }
+        advance(old.map(cells), new.map(cells), gradient, work);
     });
     for (written, spare) in written.into_iter().zip(spares) {
         std::mem::swap(written.storage, spare);
     }
+}
+
+fn cells(slice: &mut [f32]) -> &[Cell<f32>] {
+    Cell::from_mut(slice).as_slice_of_cells()
+}
+
+/// Reads `old`, and writes `new`, which may be the same.
+fn advance<const N: usize>(
+    old: [&[Cell<f32>]; N],
+    new: [&[Cell<f32>]; N],
+    gradient: &[f32],
+    work: &impl Fn([f32; N], f32) -> [f32; N],
+) {
+    let (blocks, rest) = gradient.as_chunks::<LANES>();
+    for (block, gradient) in blocks.iter().enumerate() {
+        // A register's worth at a time: between what is read and what is written the compiler sees no memory.
+        let at = block * LANES;
+        let mut lanes = old.map(|slice| read(&slice[at..at + LANES]));
+        for (lane, gradient) in gradient.iter().enumerate() {
+            let made = work(lanes.each_ref().map(|numbers| numbers[lane]), *gradient);
+            for (numbers, made) in lanes.iter_mut().zip(made) {
+                numbers[lane] = made;
+            }
+        }
+        for (slice, numbers) in new.into_iter().zip(lanes) {
+            for (cell, number) in slice[at..at + LANES].iter().zip(numbers) {
+                cell.set(number);
+            }
+        }
+    }
+    for (at, gradient) in (blocks.len() * LANES..).zip(rest) {
+        let made = work(old.map(|slice| slice[at].get()), *gradient);
+        for (slice, made) in new.into_iter().zip(made) {
+            slice[at].set(made);
+        }
+    }
+}
+
+fn read(cells: &[Cell<f32>]) -> [f32; LANES] {
+    let mut numbers = [0.0; LANES];
+    for (number, cell) in numbers.iter_mut().zip(cells) {
+        *number = cell.get();
+    }
+    numbers
 }
 
 /// The outermost operation: it has the weight and the gradient.
