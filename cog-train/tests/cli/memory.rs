@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::place::{Place, Said};
 
+/// A training: the example, its inputs, and variables of the process.
+type Shape = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
 /// Trainings whose memory goes into attention, into convolutions, into weights and moments. They are large enough for what
 /// the allocator happens to keep to be a small part: some MiB, more or fewer from run to run. Each meets every batch of an
 /// epoch, for a plan tells of the heaviest.
@@ -15,7 +18,7 @@ use crate::place::{Place, Said};
 /// The second gives back what it frees, by the last of its words, for what is kept is no small part of it: the batches
 /// of its epoch differ in size, candle's convolutions take blocks of 20 MiB for one and of 9 for the other, and one of
 /// them more or fewer stays as the threads happen to run.
-const SHAPES: [(&str, &[&str], &[(&str, &str)]); 3] = [
+const SHAPES: [Shape; 3] = [
     ("text_finetune", &["batch_size=24", "epochs=1"], &[]),
     ("image_classifier", &["epochs=2", "batch_size=1024"], &[("MIMALLOC_PURGE_DELAY", "0")]),
     ("tiny_fit", &["width=2048", "steps=7", "pause=0"], &[]),
