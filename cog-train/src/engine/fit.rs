@@ -1,5 +1,6 @@
 //! The loop.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
@@ -12,7 +13,7 @@ use super::evaluate::{evaluate, was_cancelled};
 use super::objective::Objective;
 use super::optim::{Ema, Optimizer};
 use super::params::{Param, Params};
-use super::plan::Plan;
+use super::plan::{Every, Plan};
 use super::records::Records;
 use super::resume::{EMA, OPTIMIZER, Saved, WEIGHTS, identity, put_back, resume};
 use super::state::{Best, Mean, State};
@@ -138,8 +139,9 @@ pub fn fit<B: Send + 'static>(
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
     let mut state = resumed.unwrap_or_else(|| State::new(&plan, params.computes_in()));
     let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), plan.keep)?;
-    if plan.save.comes_before_the_end(in_epoch, steps) {
-        checkpoints.make_room(&tensors(params, &optimizer, ema.as_ref()));
+    let early = |every: Every| every.comes_before_the_end(in_epoch, steps);
+    if early(plan.save) || (held_out.is_some() && early(plan.evaluate)) {
+        checkpoints.make_reserve(&tensors(params, &optimizer, ema.as_ref()));
     }
     let mut records = Records::new(state.step, train.has_lengths(), params.device());
     let mut batches: Option<Batches<B>> = None;
@@ -224,7 +226,7 @@ pub fn fit<B: Send + 'static>(
             buffers: &mut buffers,
         };
         let step = || step::run(&mut parts, &mut state, &batch, rate, job);
-        let done = match checkpoints.change(step)? {
+        let done = match checkpoints.change(step) {
             Ok(Outcome::Done(done)) => done,
             Ok(Outcome::Cancelled) => continue,
             Err(error) if was_cancelled(&error, job) => continue,
@@ -297,7 +299,15 @@ fn steps<B: Send + 'static>(
         let sampler = train.sampler(seed)?;
         let steps_in =
             |epoch| if cancel.is_cancelled() { u64::MAX } else { sampler.steps_in(epoch) };
-        Ok((plan.steps(steps_in), steps_in(0)))
+        let first = Cell::new(0);
+        let steps = plan.steps(|epoch| {
+            let steps = steps_in(epoch);
+            if epoch == 0 {
+                first.set(steps);
+            }
+            steps
+        });
+        Ok((steps, first.get()))
     })?
 }
 

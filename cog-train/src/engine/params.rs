@@ -77,7 +77,8 @@ pub struct Param {
 }
 
 impl Param {
-    /// The values that are trained, in 32 bits. Writing to them asks for [`Params::refresh`].
+    /// The values that are trained, in 32 bits. Writing to them asks for [`Params::refresh`]. While [`fit`](super::fit())
+    /// trains, only its optimizer writes to what is trained: a checkpoint may hold anything else from before it or from after.
     #[must_use]
     pub fn master(&self) -> &Var {
         &self.master

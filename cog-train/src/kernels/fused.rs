@@ -66,11 +66,16 @@ pub(crate) fn each<const N: usize>(
     };
     let spares = RefCell::new(spare::take(written));
     let pass = |gradient: &[f32], written: Vec<Written<'_>>| {
-        let Ok(written) = <[Written<'_>; N]>::try_from(written) else { return };
+        let Ok(written) = <[Written<'_>; N]>::try_from(written) else {
+            return Err(candle_core::Error::msg(
+                "a fused update has opened another number of tensors",
+            ));
+        };
         match &mut *spares.borrow_mut() {
             Some(spares) => elsewhere(written, spares, gradient, &work),
             None => in_place(written.map(|it| &mut it.storage[it.range]), gradient, &work),
         }
+        Ok(())
     };
     weight.inplace_op2(gradient, &Weight { states, pass: &pass })?;
     if let Some(old) = spares.into_inner() {
@@ -171,7 +176,7 @@ struct Weight<'a, F> {
     pass: &'a F,
 }
 
-impl<F: Fn(&[f32], Vec<Written<'_>>)> InplaceOp2 for Weight<'_, F> {
+impl<F: Fn(&[f32], Vec<Written<'_>>) -> candle_core::Result<()>> InplaceOp2 for Weight<'_, F> {
     fn name(&self) -> &'static str {
         "fused-update"
     }
@@ -200,7 +205,7 @@ struct State<'a, F> {
     pass: &'a F,
 }
 
-impl<F: Fn(&[f32], Vec<Written<'_>>)> InplaceOp1 for State<'_, F> {
+impl<F: Fn(&[f32], Vec<Written<'_>>) -> candle_core::Result<()>> InplaceOp1 for State<'_, F> {
     fn name(&self) -> &'static str {
         "fused-update-state"
     }
@@ -214,7 +219,7 @@ impl<F: Fn(&[f32], Vec<Written<'_>>)> InplaceOp1 for State<'_, F> {
     }
 }
 
-fn descend<F: Fn(&[f32], Vec<Written<'_>>)>(
+fn descend<F: Fn(&[f32], Vec<Written<'_>>) -> candle_core::Result<()>>(
     rest: &[&Tensor],
     gradient: &[f32],
     open: Vec<Written<'_>>,
@@ -223,10 +228,9 @@ fn descend<F: Fn(&[f32], Vec<Written<'_>>)>(
     match rest.split_first() {
         None => pass(gradient, open),
         Some((next, rest)) => {
-            next.inplace_op1(&State { rest, gradient, open: RefCell::new(Some(open)), pass })?;
+            next.inplace_op1(&State { rest, gradient, open: RefCell::new(Some(open)), pass })
         }
     }
-    Ok(())
 }
 
 fn opened<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::Result<Written<'a>> {

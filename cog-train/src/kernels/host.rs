@@ -2,8 +2,18 @@
 #![expect(unsafe_code, reason = "results are written into memory that was not set to zero before")]
 
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor};
+use rayon::prelude::*;
 
 use crate::error::Error;
+
+/// How many numbers one thread copies at a time: large enough to pay for the hand-over, small enough to share out.
+const PIECE: usize = 1 << 16;
+
+/// Copies on all threads. The slices have one length.
+pub(crate) fn copy<T: Copy + Send + Sync>(into: &mut [T], from: &[T]) {
+    let pieces = into.par_chunks_mut(PIECE).zip(from.par_chunks(PIECE));
+    pieces.for_each(|(into, from)| into.copy_from_slice(from));
+}
 
 /// Whether [`read`] can do it without a copy: 32-bit floats without gaps on the CPU.
 pub(crate) fn is_plain(tensor: &Tensor) -> bool {

@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use candle_core::{CpuStorage, Storage, Tensor};
 use rayon::prelude::*;
 
-/// How many numbers one thread copies at a time: large enough to pay for the hand-over, small enough to share out.
-const PIECE: usize = 1 << 16;
+use super::host;
 
 /// Memory for the numbers of tensors, by where those are stored.
 #[derive(Default)]
@@ -29,11 +28,11 @@ enum Spare {
 impl Spares {
     /// Whether an update could exchange the memory of a tensor for other: it is all of a vector of 32-bit floats, and no
     /// tensor with memory here shares that.
-    pub(crate) fn fit(&self, tensor: &Tensor) -> bool {
+    pub(crate) fn can_exchange(&self, tensor: &Tensor) -> bool {
         is_whole(tensor) && !self.0.contains_key(&place(tensor))
     }
 
-    /// Takes memory for a tensor that [fits](Self::fit) and is about to change; makes it where what is given is none of
+    /// Takes memory for a tensor that it [can exchange](Self::can_exchange) and is about to change; makes it where what is given is none of
     /// its type and size.
     pub(crate) fn offer(&mut self, tensor: &Tensor, memory: Option<CpuStorage>) {
         let count = tensor.elem_count();
@@ -84,45 +83,53 @@ pub(crate) fn lend<R>(spares: &mut Spares, work: impl FnOnce() -> R) -> R {
 /// Copies the numbers of a tensor that is about to change, if they are to stay.
 pub(crate) fn keep(tensor: &Tensor) {
     let place = place(tensor);
-    OPEN.with_borrow_mut(|open| {
-        let Some(spare) = open.as_mut().and_then(|spares| spares.0.get_mut(&place)) else { return };
-        if let Spare::Room(memory) = spare
-            && copy(tensor, memory)
-        {
-            *spare = Spare::Kept(std::mem::take(memory));
-        }
-    });
+    // What is copied on many threads may run other work on this one: the memory is out meanwhile, and nothing borrowed.
+    let Some(mut memory) = take_out(place) else { return };
+    if copy(tensor, &mut memory) {
+        set(place, Spare::Kept(memory));
+    }
 }
 
 /// The memory for all of `tensors`, which an update is about to write into. Where only some have any, those are
 /// [kept](keep), for the update to be in place.
 pub(super) fn take<const N: usize>(tensors: [&Tensor; N]) -> Option<[Vec<f32>; N]> {
-    let places = tensors.map(place);
-    let all = OPEN.with_borrow_mut(|open| {
-        let Spares(spares) = open.as_mut()?;
-        let mut has_room = |place| matches!(spares.get(place), Some(Spare::Room(_)));
-        if !places.iter().all(&mut has_room) {
-            return None;
-        }
-        Some(places.map(|place| match spares.insert(place, Spare::Out) {
-            Some(Spare::Room(memory)) => memory,
-            _ => Vec::new(), // there is room for each, and no two are one
-        }))
-    });
-    if all.is_none() {
-        tensors.into_iter().for_each(keep);
+    let has_room = |tensor: &Tensor| {
+        let spare = |spares: &Spares| match spares.0.get(&place(tensor)) {
+            Some(Spare::Room(memory)) => memory.len() == tensor.elem_count(),
+            _ => false,
+        };
+        OPEN.with_borrow(|open| open.as_ref().is_some_and(spare))
+    };
+    if tensors.into_iter().all(has_room) {
+        return Some(tensors.map(|tensor| take_out(place(tensor)).unwrap_or_default()));
     }
-    all
+    tensors.into_iter().for_each(keep);
+    None
 }
 
 /// Gives the old numbers of what was [taken](take) back.
 pub(super) fn put_back<const N: usize>(tensors: [&Tensor; N], numbers: [Vec<f32>; N]) {
+    for (tensor, numbers) in tensors.into_iter().zip(numbers) {
+        set(place(tensor), Spare::Kept(numbers));
+    }
+}
+
+/// The memory that a place has, if it is still to be written.
+fn take_out(place: usize) -> Option<Vec<f32>> {
     OPEN.with_borrow_mut(|open| {
-        let Some(Spares(spares)) = open else { return };
-        for (tensor, numbers) in tensors.into_iter().zip(numbers) {
-            spares.insert(place(tensor), Spare::Kept(numbers));
+        let spare = open.as_mut()?.0.get_mut(&place)?;
+        match std::mem::replace(spare, Spare::Out) {
+            Spare::Room(memory) => Some(memory),
+            other => {
+                *spare = other;
+                None
+            }
         }
-    });
+    })
+}
+
+fn set(place: usize, spare: Spare) {
+    OPEN.with_borrow_mut(|open| open.as_mut().and_then(|spares| spares.0.insert(place, spare)));
 }
 
 /// Where a tensor's numbers are. Tensors that share a storage have one place.
@@ -141,12 +148,11 @@ fn is_whole(tensor: &Tensor) -> bool {
 fn copy(tensor: &Tensor, into: &mut [f32]) -> bool {
     let (storage, _) = tensor.storage_and_layout();
     let Storage::Cpu(CpuStorage::F32(numbers)) = &*storage else { return false };
-    if numbers.len() != into.len() {
-        return false;
+    let fits = numbers.len() == into.len();
+    if fits {
+        host::copy(into, numbers);
     }
-    let pieces = into.par_chunks_mut(PIECE).zip(numbers.par_chunks(PIECE));
-    pieces.for_each(|(into, numbers)| into.copy_from_slice(numbers));
-    true
+    fits
 }
 
 #[cfg(test)]
@@ -158,6 +164,10 @@ mod tests {
 
     fn numbers(tensor: &Tensor) -> Vec<f32> {
         tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn address(tensor: &Tensor) -> usize {
+        host::read([tensor], |[numbers]| numbers.as_ptr().addr()).unwrap()
     }
 
     /// Tensors of this length, all different, and a gradient.
@@ -189,8 +199,11 @@ mod tests {
 
             let mut spares = Spares::default();
             spares.offer(&a, None);
-            spares.offer(&b, Some(CpuStorage::F32(vec![3.0; usize::from(length)])));
+            let memory = vec![3.0; usize::from(length)];
+            let (before, offered) = (address(&b), memory.as_ptr().addr());
+            spares.offer(&b, Some(CpuStorage::F32(memory)));
             lend(&mut spares, || move_by([&a, &b], &gradient));
+            assert_eq!(address(&b), offered, "written where it was offered");
             move_by([&c, &d], &gradient);
             assert_eq!((numbers(&a), numbers(&b)), (numbers(&c), numbers(&d)));
             assert_eq!(numbers(&view), numbers(&a), "what shares the storage sees the new numbers");
@@ -201,6 +214,7 @@ mod tests {
             assert_eq!((numbers(&a), numbers(&b)), (numbers(&c), numbers(&d)));
             let left = spares.into_numbers(&[&a, &b]).unwrap();
             assert_eq!(left, old);
+            assert_eq!(left[1].as_ptr().addr(), before, "and not copied");
         }
     }
 
@@ -213,9 +227,10 @@ mod tests {
         let old: Vec<_> = all.into_iter().map(numbers).collect();
         let mut spares = Spares::default();
         for tensor in all {
-            assert!(spares.fit(tensor));
+            assert!(spares.can_exchange(tensor));
+            // Memory of another size is none.
             spares.offer(tensor, Some(CpuStorage::F32(vec![1.0; 2])));
-            assert!(!spares.fit(tensor), "it has memory already");
+            assert!(!spares.can_exchange(tensor), "it has memory already");
         }
         lend(&mut spares, || {
             for _ in 0..2 {
@@ -253,14 +268,14 @@ mod tests {
     fn only_whole_vectors_of_floats_are_exchanged() {
         let spares = Spares::default();
         let whole = Tensor::zeros((4, 2), DType::F32, &Device::Cpu).unwrap();
-        assert!(spares.fit(&whole) && spares.fit(&whole.reshape(8).unwrap()));
+        assert!(spares.can_exchange(&whole) && spares.can_exchange(&whole.reshape(8).unwrap()));
         for other in [
             whole.narrow(0, 0, 2).unwrap(),
             whole.narrow(0, 2, 2).unwrap(),
             whole.t().unwrap(),
             whole.to_dtype(DType::F64).unwrap(),
         ] {
-            assert!(!spares.fit(&other));
+            assert!(!spares.can_exchange(&other));
         }
     }
 }

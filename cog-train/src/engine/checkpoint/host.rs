@@ -13,13 +13,11 @@ use candle_core::{CpuStorage, DType, Storage, Tensor};
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::room::Room;
+use super::reserve::Reserve;
 use super::save::Snapshot;
 use crate::error::Error;
+use crate::kernels::host;
 use crate::kernels::spare::Spares;
-
-/// How many elements one thread copies at a time: large enough to pay for the hand-over, small enough to share out.
-const PIECE: usize = 1 << 18;
 
 /// A snapshot whose tensors nobody else writes to.
 pub(super) struct Host {
@@ -36,7 +34,8 @@ pub(super) struct HostTensor {
     pub(super) values: CpuStorage,
 }
 
-/// A snapshot some of whose tensors are not copied yet. They may change only while their [spares](Self::spares) are lent.
+/// A snapshot some of whose tensors are not copied yet. They may change only by fused updates while their
+/// [spares](Self::spares) are lent.
 pub(super) struct Lent {
     host: Host,
     /// What is not copied yet: file, name, tensor.
@@ -47,18 +46,18 @@ pub(super) struct Lent {
 }
 
 impl Lent {
-    /// Copies of a snapshot what no update could leave behind; memory for the copies is taken from `room` where it fits.
-    pub(super) fn new(snapshot: Snapshot, mut room: Room) -> Result<Self, Error> {
+    /// Copies of a snapshot what no update could leave behind; memory for the copies is taken from `reserve` where it fits.
+    pub(super) fn new(snapshot: Snapshot, mut reserve: Reserve) -> Result<Self, Error> {
         let Snapshot { step, state, best, files } = snapshot;
         let (mut spares, mut left, mut others) = (Spares::default(), Vec::new(), Vec::new());
         let mut host = Host { step, best, state, files: BTreeMap::new() };
         let mut computes_here = true;
         for (file, tensors) in files {
-            let mut room = room.remove(&file).unwrap_or_default();
+            let mut reserve = reserve.remove(&file).unwrap_or_default();
             for (name, tensor) in tensors {
                 computes_here &= tensor.device().is_cpu();
-                let memory = room.remove(&name);
-                if spares.fit(&tensor) {
+                let memory = reserve.remove(&name);
+                if spares.can_exchange(&tensor) {
                     spares.offer(&tensor, memory);
                     left.push((file.clone(), name, tensor));
                 } else {
@@ -67,8 +66,7 @@ impl Lent {
             }
             host.files.insert(file, BTreeMap::new());
         }
-        // What nothing takes up is given back before more is taken.
-        drop(room);
+        drop(reserve);
         let copied = others
             .into_par_iter()
             .map(|(file, name, tensor, memory)| {
@@ -86,14 +84,9 @@ impl Lent {
         self.host.step
     }
 
-    /// What writing it is likely to take one processor, if nothing is known of the machine.
-    pub(super) fn likely_work(&self) -> Duration {
-        /// One core wrote, digested and read back so many bytes in a second.
-        const BYTES: f64 = 580e6;
-        let bytes = |(_, _, tensor): &(String, String, Tensor)| tensor.elem_count() * 4;
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let all = self.left.iter().map(bytes).sum::<usize>() as f64;
-        Duration::from_secs_f64(all / BYTES)
+    /// Whether nothing is left to copy.
+    pub(super) fn is_copied(&self) -> bool {
+        self.left.is_empty()
     }
 
     /// The memory for tensors that change while a snapshot of them is lent.
@@ -115,12 +108,24 @@ impl Lent {
 }
 
 impl Host {
+    /// What writing it is likely to take one processor, if nothing is known of the machine.
+    pub(super) fn likely_work(&self) -> Duration {
+        /// One core wrote, digested and read back so many bytes in a second.
+        const BYTES: f64 = 580e6;
+        let bytes = |tensor: &HostTensor| {
+            tensor.shape.iter().product::<usize>() * tensor.dtype.size_in_bytes()
+        };
+        let all: usize = self.files.values().flat_map(BTreeMap::values).map(bytes).sum();
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        Duration::from_secs_f64(all as f64 / BYTES)
+    }
+
     fn insert(&mut self, file: String, name: String, tensor: HostTensor) {
         self.files.entry(file).or_default().insert(name, tensor);
     }
 
     /// Its memory, for the next copy.
-    pub(super) fn into_room(self) -> Room {
+    pub(super) fn into_reserve(self) -> Reserve {
         let tensors = |tensors: BTreeMap<String, HostTensor>| {
             tensors.into_iter().map(|(name, tensor)| (name, tensor.values)).collect()
         };
@@ -200,8 +205,6 @@ fn copied<T: Copy + Default + Send + Sync>(values: &[T], mut into: Vec<T>) -> Ve
     if into.len() != values.len() {
         into = vec![T::default(); values.len()];
     }
-    into.par_chunks_mut(PIECE)
-        .zip(values.par_chunks(PIECE))
-        .for_each(|(into, values)| into.copy_from_slice(values));
+    host::copy(&mut into, values);
     into
 }

@@ -20,7 +20,7 @@ mod keep;
 mod load;
 mod manifest;
 mod pace;
-mod room;
+mod reserve;
 mod save;
 #[cfg(test)]
 mod tests;

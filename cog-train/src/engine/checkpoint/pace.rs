@@ -43,12 +43,8 @@ impl Pace {
         self.begin(rest.clamp(*REST.start(), *REST.end()));
     }
 
-    /// A thread is about to begin on a processor of its own.
-    pub(super) fn begin_at_once(&self) {
-        self.begin(0);
-    }
-
-    fn begin(&self, rest: u32) {
+    /// A thread is about to begin, and is to rest so long for each second of work.
+    pub(super) fn begin(&self, rest: u32) {
         *self.lock() = Resting { rest, ..Resting::default() };
     }
 
@@ -215,7 +211,5 @@ mod tests {
             pace.begin_within(seconds * second, work);
             assert_eq!(pace.lock().rest, rest);
         }
-        pace.begin_at_once();
-        assert_eq!(pace.lock().rest, 0);
     }
 }

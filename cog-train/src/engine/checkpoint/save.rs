@@ -1,4 +1,4 @@
-//! Saving: a copy on the training's own thread, the writing on another.
+//! Saving: a copy, which an update of the training may be a part of, and the writing on another thread.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use super::disk::{Disk, Real};
 use super::host::{Host, Lent};
 use super::load::bad;
 use super::pace::{Pace, Paced, worked};
-use super::room::{Room, Wanted};
+use super::reserve::{Reserve, Wanted};
 use super::writer::Writer;
 use crate::error::Error;
 use crate::kernels::spare;
@@ -66,13 +66,16 @@ pub struct Checkpoints {
     begun: Option<Begun>,
     /// The save that is being written, or whose result nobody has asked for.
     running: Option<JoinHandle<Written>>,
-    /// When the last one was begun, or when there was none yet.
+    /// When the writing of the last one began; when this was opened, if there was none.
     last: Instant,
     /// The work that the last one was.
     work: Option<Duration>,
-    /// Memory for the next copy, and who is making it.
-    room: Room,
-    making: Option<JoinHandle<Room>>,
+    /// Memory for the next copy.
+    reserve: Reserve,
+    /// Who is making it.
+    making: Option<JoinHandle<Reserve>>,
+    /// Why the last save could not be on its way, if nobody has asked.
+    failed: Option<Error>,
 }
 
 /// What a thread that wrote comes back with.
@@ -116,16 +119,18 @@ impl Checkpoints {
             running: None,
             last: Instant::now(),
             work: None,
-            room: Room::new(),
+            reserve: Reserve::new(),
             making: None,
+            failed: None,
         })
     }
 
     /// Makes memory for the copies of tensors like these, on another thread: memory that was never touched is slow.
-    pub(crate) fn make_room(&mut self, files: &BTreeMap<String, BTreeMap<String, Tensor>>) {
+    pub(crate) fn make_reserve(&mut self, files: &BTreeMap<String, BTreeMap<String, Tensor>>) {
+        /// The time until the first save is not known.
+        const REST: u32 = 9;
         let Some(wanted) = Wanted::of(files) else { return };
-        // Ten times as long as it takes by itself: a share of the time until the first save that is not known yet.
-        self.set_pace(10 * Duration::from_secs(1), Duration::from_secs(1), true);
+        self.pace.begin(if all_compute() { REST } else { 0 });
         let pace = Arc::clone(&self.pace);
         // Without a thread it is made when it is needed.
         self.making = thread().spawn(move || wanted.make(&pace)).ok();
@@ -146,11 +151,11 @@ impl Checkpoints {
     /// [`Error::Plan`] for names and types that no file can have; [`Error::Tensor`] when tensors cannot be copied.
     pub fn save(&mut self, snapshot: Snapshot) -> Result<(), Error> {
         self.begin(snapshot, || Ok(()))?;
-        self.start()
+        self.start();
+        self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// The same, but the tensors may change only in the next [`change`](Self::change), which the copying is a part of.
-    /// `before` is what the writing thread is to do before the checkpoint can be found.
+    /// The same, but what can be is copied in the next [`change`](Self::change), and may not change before. `before` is what the writing thread is to do before the checkpoint can be found.
     pub(crate) fn begin(
         &mut self,
         snapshot: Snapshot,
@@ -163,52 +168,52 @@ impl Checkpoints {
                 return Err(bad(&place, format!("`{file}` cannot be the name of a file")));
             }
         }
-        let lent = Lent::new(snapshot, std::mem::take(&mut self.room))?;
+        let lent = Lent::new(snapshot, std::mem::take(&mut self.reserve))?;
+        let copied = lent.is_copied();
         self.begun = Some(Begun { lent, before: Box::new(before) });
+        if copied {
+            self.start();
+        }
         Ok(())
     }
 
-    /// Runs `work`, in which tensors may change that a save was [begun](Self::begin) of. The save is on its way then.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`save`](Self::save).
-    pub(crate) fn change<R>(&mut self, work: impl FnOnce() -> R) -> Result<R, Error> {
-        let Some(begun) = &mut self.begun else { return Ok(work()) };
+    /// Runs `work`, in which tensors may change that a save was [begun](Self::begin) of: by fused updates, or after
+    /// [`spare::keep`]. Then the save is on its way; why it is not is told when it is waited for.
+    pub(crate) fn change<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        let Some(begun) = &mut self.begun else { return work() };
         let result = spare::lend(begun.lent.spares(), work);
-        self.start()?;
-        Ok(result)
+        self.start();
+        result
     }
 
     /// Begins to write what was begun to be saved.
-    fn start(&mut self) -> Result<(), Error> {
-        let Some(Begun { lent, before }) = self.begun.take() else { return Ok(()) };
+    fn start(&mut self) {
+        let Some(Begun { lent, before }) = self.begun.take() else { return };
         let place = self.writer.place(lent.step());
+        let computes_here = lent.computes_here;
+        let Some(host) = lent.copied() else {
+            let reason = "numbers were lost in an update that broke off".to_owned();
+            self.failed = Some(bad(&place, reason));
+            return;
+        };
         // The next save is likely to come after as long a time, and would wait.
         let time = self.last.elapsed() / 4 * 3;
         self.last = Instant::now();
-        let work = self.work.unwrap_or_else(|| lent.likely_work());
-        self.set_pace(time, work, lent.computes_here);
-        let Some(host) = lent.copied() else {
-            return Err(bad(&place, "a tensor was left half-changed".to_owned()));
-        };
+        if computes_here && all_compute() {
+            self.pace.begin_within(time, self.work.unwrap_or_else(|| host.likely_work()));
+        } else {
+            self.pace.begin(0);
+        }
         let writer = Arc::clone(&self.writer);
         let running = thread().spawn(move || {
             let result = before().and_then(|()| writer.write(&host));
             Written { host, work: worked(), result }
         });
-        let running =
-            running.map_err(|error| bad(&place, format!("cannot start a thread: {error}")))?;
-        self.running = Some(running);
-        Ok(())
-    }
-
-    /// Tells a thread that is about to begin `work` that it has `time` for it, or that there is no need to wait.
-    fn set_pace(&self, time: Duration, work: Duration, computes_here: bool) {
-        if computes_here && all_compute() {
-            self.pace.begin_within(time, work);
-        } else {
-            self.pace.begin_at_once();
+        match running {
+            Ok(running) => self.running = Some(running),
+            Err(error) => {
+                self.failed = Some(bad(&place, format!("cannot start a thread: {error}")));
+            }
         }
     }
 
@@ -218,17 +223,20 @@ impl Checkpoints {
     ///
     /// [`Error::Checkpoint`] when it could not be written; the checkpoints before it are still there.
     pub fn finish(&mut self) -> Result<(), Error> {
-        self.start()?;
+        self.start();
         self.pace.hurry();
-        if let Some(Ok(room)) = self.making.take().map(JoinHandle::join) {
-            self.room = room;
+        if let Some(Ok(reserve)) = self.making.take().map(JoinHandle::join) {
+            self.reserve = reserve;
+        }
+        if let Some(error) = self.failed.take() {
+            return Err(error);
         }
         let Some(running) = self.running.take() else { return Ok(()) };
         let Ok(Written { host, work, result }) = running.join() else {
             let reason = "the thread that wrote it panicked".to_owned();
             return Err(bad(&self.writer.dir, reason));
         };
-        (self.room, self.work) = (host.into_room(), Some(work));
+        (self.reserve, self.work) = (host.into_reserve(), Some(work));
         result
     }
 

@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::Serialize;
 
-use super::rule::{Rule, Update, exactly, settings};
+use super::rule::{OfThisCrate, Rule, Update, exactly, settings};
 use crate::error::Error;
 use crate::kernels::adamw;
 
@@ -107,7 +107,7 @@ impl Rule for AdamW {
         update(weight, gradient, slots, at, (self.beta1, self.beta2, self.epsilon, true))
     }
 
-    fn is_fused(&self) -> bool {
+    fn is_fused(&self, _: OfThisCrate) -> bool {
         true
     }
 
@@ -139,7 +139,7 @@ impl Rule for Adam {
         update(weight, gradient, slots, at, (self.beta1, self.beta2, self.epsilon, false))
     }
 
-    fn is_fused(&self) -> bool {
+    fn is_fused(&self, _: OfThisCrate) -> bool {
         true
     }
 

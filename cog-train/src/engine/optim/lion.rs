@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::Serialize;
 
-use super::rule::{Rule, Update, exactly, settings};
+use super::rule::{OfThisCrate, Rule, Update, exactly, settings};
 use crate::error::Error;
 use crate::kernels::lion;
 
@@ -65,7 +65,7 @@ impl Rule for Lion {
         lion::update(weight, gradient, average, &numbers)
     }
 
-    fn is_fused(&self) -> bool {
+    fn is_fused(&self, _: OfThisCrate) -> bool {
         true
     }
 

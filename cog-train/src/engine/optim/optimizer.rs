@@ -9,7 +9,7 @@ use serde_json::json;
 use super::adamw::AdamW;
 use super::group::Group;
 use super::muon::Muon;
-use super::rule::{Rule, Update};
+use super::rule::{OfThisCrate, Rule, Update};
 use super::state;
 use crate::engine::gradients::Gradients;
 use crate::engine::params::Params;
@@ -64,7 +64,7 @@ impl Plan {
     /// Keeps what an update is about to change for a checkpoint on its way; a fused one does it itself.
     fn keep(&self, weight: &Tensor, gradient: &Tensor) {
         let slots: Vec<&Tensor> = self.slots.iter().map(Var::as_tensor).collect();
-        if !(self.rule.is_fused() && fused::fits(weight, gradient, &slots)) {
+        if !(self.rule.is_fused(OfThisCrate(())) && fused::fits(weight, gradient, &slots)) {
             std::iter::once(weight).chain(slots).for_each(spare::keep);
         }
     }

@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::Serialize;
 
-use super::rule::{Rule, Update, settings};
+use super::rule::{OfThisCrate, Rule, Update, settings};
 use crate::error::Error;
 use crate::kernels::sgd;
 
@@ -61,7 +61,7 @@ impl Rule for Sgd {
         sgd::update(weight, gradient, slots.first(), &numbers)
     }
 
-    fn is_fused(&self) -> bool {
+    fn is_fused(&self, _: OfThisCrate) -> bool {
         true
     }
 
