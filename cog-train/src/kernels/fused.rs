@@ -10,13 +10,12 @@ use std::ops::Range;
 use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Tensor};
 use rayon::prelude::*;
 
+use super::simd::{self, LINE};
 use super::{host, spare};
 use crate::error::Error;
 
 /// Elements in a chunk: 64 KiB for each slice, so that four fit into a core's second-level cache.
 const CHUNK: usize = 16 * 1024;
-/// Elements that are worked on side by side.
-const LANES: usize = 16;
 
 /// Whether two tensors are stored in the same place, which a nested operation would wait for for ever.
 pub(crate) fn same_storage(one: &Tensor, other: &Tensor) -> bool {
@@ -100,7 +99,9 @@ fn in_place<const N: usize>(
     let jobs: Vec<_> = gradient.chunks(CHUNK).map(next).collect();
     jobs.into_par_iter().for_each(|(written, gradient)| {
         let cells = written.map(cells);
-        advance(cells, cells, gradient, work);
+        advance(cells, cells, gradient, work, |line, numbers| {
+            line.iter().zip(numbers).for_each(|(cell, number)| cell.set(number));
+        });
     });
 }
 
@@ -119,7 +120,8 @@ fn elsewhere<const N: usize>(
     };
     let jobs: Vec<_> = gradient.chunks(CHUNK).map(next).collect();
     jobs.into_par_iter().for_each(|(old, new, gradient)| {
-        advance(old.map(cells), new.map(cells), gradient, work);
+        advance(old.map(cells), new.map(cells), gradient, work, simd::write_past);
+        simd::written_past();
     });
     for (written, spare) in written.into_iter().zip(spares) {
         std::mem::swap(written.storage, spare);
@@ -130,44 +132,39 @@ fn cells(slice: &mut [f32]) -> &[Cell<f32>] {
     Cell::from_mut(slice).as_slice_of_cells()
 }
 
-/// Reads `old`, and writes `new`, which may be the same.
+fn lines(slice: &[Cell<f32>]) -> &[[Cell<f32>; LINE]] {
+    slice.as_chunks().0
+}
+
+/// Reads `old`, and writes `new`, which may be the same, a whole line by `write`.
 fn advance<const N: usize>(
     old: [&[Cell<f32>]; N],
     new: [&[Cell<f32>]; N],
     gradient: &[f32],
     work: &impl Fn([f32; N], f32) -> [f32; N],
+    write: impl Fn(&[Cell<f32>; LINE], [f32; LINE]),
 ) {
-    let (blocks, rest) = gradient.as_chunks::<LANES>();
-    for (block, gradient) in blocks.iter().enumerate() {
-        // A register's worth at a time: between what is read and what is written the compiler sees no memory.
-        let at = block * LANES;
-        let mut lanes = old.map(|slice| read(&slice[at..at + LANES]));
+    let (gradients, rest) = gradient.as_chunks::<LINE>();
+    let (old_lines, new_lines) = (old.map(lines), new.map(lines));
+    for (at, gradient) in gradients.iter().enumerate() {
+        // Between what is read and what is written the compiler sees no memory, and takes registers.
+        let mut numbers = old_lines.map(|lines| lines[at].each_ref().map(Cell::get));
         for (lane, gradient) in gradient.iter().enumerate() {
-            let made = work(lanes.each_ref().map(|numbers| numbers[lane]), *gradient);
-            for (numbers, made) in lanes.iter_mut().zip(made) {
+            let made = work(numbers.each_ref().map(|numbers| numbers[lane]), *gradient);
+            for (numbers, made) in numbers.iter_mut().zip(made) {
                 numbers[lane] = made;
             }
         }
-        for (slice, numbers) in new.into_iter().zip(lanes) {
-            for (cell, number) in slice[at..at + LANES].iter().zip(numbers) {
-                cell.set(number);
-            }
+        for (lines, numbers) in new_lines.into_iter().zip(numbers) {
+            write(&lines[at], numbers);
         }
     }
-    for (at, gradient) in (blocks.len() * LANES..).zip(rest) {
+    for (at, gradient) in (gradients.len() * LINE..).zip(rest) {
         let made = work(old.map(|slice| slice[at].get()), *gradient);
         for (slice, made) in new.into_iter().zip(made) {
             slice[at].set(made);
         }
     }
-}
-
-fn read(cells: &[Cell<f32>]) -> [f32; LANES] {
-    let mut numbers = [0.0; LANES];
-    for (number, cell) in numbers.iter_mut().zip(cells) {
-        *number = cell.get();
-    }
-    numbers
 }
 
 /// The outermost operation: it has the weight and the gradient.
