@@ -32,8 +32,8 @@ impl Spares {
         is_whole(tensor) && !self.0.contains_key(&place(tensor))
     }
 
-    /// Takes memory for a tensor that it [can exchange](Self::can_exchange) and is about to change; makes it where what is given is none of
-    /// its type and size.
+    /// Takes memory for a tensor that it [can exchange](Self::can_exchange) and that is about to change; makes it where what
+    /// is given is of another type or size.
     pub(crate) fn offer(&mut self, tensor: &Tensor, memory: Option<CpuStorage>) {
         let count = tensor.elem_count();
         let memory = match memory {

@@ -66,7 +66,7 @@ impl Lent {
             }
             host.files.insert(file, BTreeMap::new());
         }
-        drop(reserve);
+        drop(reserve); // nothing takes up the rest
         let copied = others
             .into_par_iter()
             .map(|(file, name, tensor, memory)| {

@@ -155,7 +155,8 @@ impl Checkpoints {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// The same, but what can be is copied in the next [`change`](Self::change), and may not change before. `before` is what the writing thread is to do before the checkpoint can be found.
+    /// The same, but what can be is copied in the next [`change`](Self::change), and may not change before. `before` is what
+    /// the writing thread is to do before the checkpoint can be found.
     pub(crate) fn begin(
         &mut self,
         snapshot: Snapshot,
