@@ -62,11 +62,13 @@ simd! {
         let (dweight, dbias) = part.split_at_mut(n);
         for ((x, dy), dx) in x.chunks_exact(n).zip(dy.chunks_exact(n)).zip(dx.chunks_exact_mut(n)) {
             let (mean, scale) = moments(x, epsilon);
-            for at in 0..n {
-                let normal = (x[at] - mean) * scale;
-                dweight[at] = dy[at].mul_add(normal, dweight[at]);
-                dbias[at] += dy[at];
-                dx[at] = dy[at] * weight[at];
+            // Two loops over slices of one length each: one that looks for its ends becomes no vector.
+            for (((dweight, dbias), x), dy) in dweight.iter_mut().zip(&mut *dbias).zip(x).zip(dy) {
+                *dweight = dy.mul_add((*x - mean) * scale, *dweight);
+                *dbias += *dy;
+            }
+            for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(weight) {
+                *dx = *dy * *weight;
             }
             let mean_g = simd::sum(dx) / n as f32;
             let along = (simd::dot(dx, x) - mean * mean_g * n as f32) * scale / n as f32;
