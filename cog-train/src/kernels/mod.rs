@@ -15,6 +15,7 @@ pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod linear_cross_entropy;
 pub(crate) mod lion;
+pub(crate) mod loan;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 #[cfg(test)]

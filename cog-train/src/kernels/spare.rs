@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use candle_core::{CpuStorage, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::host;
+use super::{host, loan};
 
 /// Memory for the numbers of tensors, by where those are stored.
 #[derive(Default)]
@@ -65,19 +65,7 @@ thread_local! {
 
 /// Runs `work`, in which tensors change by [`fused::each`](super::fused::each), or after [`keep`].
 pub(crate) fn lend<R>(spares: &mut Spares, work: impl FnOnce() -> R) -> R {
-    /// Gives the memory back, after a panic too.
-    struct Open<'a> {
-        owner: &'a mut Spares,
-        before: Option<Spares>,
-    }
-    impl Drop for Open<'_> {
-        fn drop(&mut self) {
-            *self.owner = OPEN.replace(self.before.take()).unwrap_or_default();
-        }
-    }
-    let before = OPEN.replace(Some(std::mem::take(spares)));
-    let _open = Open { owner: spares, before };
-    work()
+    loan::lend(&OPEN, spares, work)
 }
 
 /// Copies the numbers of a tensor that is about to change, if they are to stay.
@@ -259,7 +247,6 @@ mod tests {
         };
         let run = std::panic::AssertUnwindSafe(|| lend(&mut spares, panics));
         assert!(std::panic::catch_unwind(run).is_err());
-        assert!(OPEN.with_borrow(Option::is_none), "and the memory is with its owner");
         assert!(spares.into_numbers(&[&b, &a]).is_none());
         assert!(Spares::default().into_numbers(&[&b]).is_none(), "nothing was offered");
     }

@@ -7,7 +7,7 @@ use candle_core::{Shape, Tensor, TensorId};
 
 use super::adjoints::added;
 use crate::error::Error;
-use crate::kernels::host;
+use crate::kernels::{host, loan};
 
 /// Gradients by the parameter that they are of, as 32-bit floats.
 #[derive(Debug, Default)]
@@ -55,21 +55,7 @@ thread_local! {
 /// Runs `work`, a loss and its backward pass, such that the gradients of parameters within [traces](super::trace) are added
 /// to `buffers`.
 pub(crate) fn collect<R>(buffers: &mut Buffers, work: impl FnOnce() -> R) -> R {
-    /// Gives the buffers back, after a panic too.
-    struct Open<'a> {
-        owner: &'a mut Buffers,
-        before: Option<Buffers>,
-    }
-    impl Drop for Open<'_> {
-        fn drop(&mut self) {
-            if let Some(buffers) = OPEN.replace(self.before.take()) {
-                *self.owner = buffers;
-            }
-        }
-    }
-    let before = OPEN.replace(Some(std::mem::take(buffers)));
-    let _open = Open { owner: buffers, before };
-    work()
+    loan::lend(&OPEN, buffers, work)
 }
 
 /// Runs `work` such that traces keep nothing for a backward pass.
