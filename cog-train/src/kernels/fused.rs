@@ -19,9 +19,8 @@ const CHUNK: usize = 16 * 1024;
 
 /// Whether two tensors are stored in the same place, which a nested operation would wait for for ever.
 pub(crate) fn same_storage(one: &Tensor, other: &Tensor) -> bool {
-    // The guards are dropped at once: two read locks on one storage are never held together.
-    let place = |tensor: &Tensor| std::ptr::from_ref(&*tensor.storage_and_layout().0);
-    std::ptr::eq(place(one), place(other))
+    // One after the other: two read locks on one storage are never held together.
+    host::place(one) == host::place(other)
 }
 
 /// Whether [`each`] can do it: on the CPU, and [alike](are_alike).

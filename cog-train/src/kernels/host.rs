@@ -6,6 +6,11 @@ use rayon::prelude::*;
 
 use crate::error::Error;
 
+/// Where a tensor's numbers are. Tensors that share a storage have one place.
+pub(crate) fn place(tensor: &Tensor) -> usize {
+    std::ptr::from_ref(&*tensor.storage_and_layout().0).addr()
+}
+
 /// How many numbers one thread copies at a time: large enough to pay for the hand-over, small enough to share out.
 const PIECE: usize = 1 << 16;
 

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use candle_core::{CpuStorage, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::{host, loan};
+use super::host::{self, place};
+use super::loan;
 
 /// Memory for the numbers of tensors, by where those are stored.
 #[derive(Default)]
@@ -118,11 +119,6 @@ fn take_out(place: usize) -> Option<Vec<f32>> {
 
 fn set(place: usize, spare: Spare) {
     OPEN.with_borrow_mut(|open| open.as_mut().and_then(|spares| spares.0.insert(place, spare)));
-}
-
-/// Where a tensor's numbers are. Tensors that share a storage have one place.
-fn place(tensor: &Tensor) -> usize {
-    std::ptr::from_ref(&*tensor.storage_and_layout().0).addr()
 }
 
 /// Whether a tensor is all of a vector of 32-bit floats.
