@@ -18,10 +18,10 @@ use std::time::Instant;
 
 use cog_train::anyhow::{Result, ensure};
 use cog_train::candle_core::{DType, Device, Tensor};
-use cog_train::engine::checkpoint::{Checkpoints, Keep, Snapshot};
-use cog_train::engine::data::{Batching, Loader, Rows};
-use cog_train::engine::optim::{AdamW, Optimizer};
-use cog_train::engine::{Every, Loss, Params, Pass, Plan, Training, fit};
+use cog_train::checkpoint::{Checkpoints, Keep, Snapshot};
+use cog_train::data::{Batching, Loader, Rows};
+use cog_train::engine::{Every, Loss, Params, StepContext, Training, TrainingConfig, fit};
+use cog_train::optim::{AdamW, Optimizer};
 use cog_train::rng::Rng;
 use cog_train::runner::compute;
 use cog_train::serde_json::json;
@@ -61,7 +61,7 @@ fn train(dir: &Path) -> Result<Vec<Begin>> {
         let names = std::fs::read_dir(&checkpoints).into_iter().flatten().flatten();
         names.into_iter().any(|entry| entry.file_name().as_encoded_bytes().starts_with(b"."))
     };
-    let objective = |batch: &Tensor, _: &Pass| {
+    let objective = |batch: &Tensor, _: &StepContext| {
         begun.borrow_mut().push((Instant::now(), writing()));
         let sum = |matrix: &Tensor| -> candle_core::Result<Tensor> {
             batch.matmul(matrix)?.sqr()?.sum_all()
@@ -79,13 +79,13 @@ fn train(dir: &Path) -> Result<Vec<Begin>> {
     };
     let rows = Rows::new((0..64).map(row).collect::<Result<Vec<_>>>()?);
     let training = Training {
-        plan: Plan {
+        config: TrainingConfig {
             epochs: STEPS,
             max_steps: Some(STEPS),
             learning_rate: 1e-5,
-            save: Every::Steps(SAVE_EVERY),
-            keep: Keep { last: 2, best: false },
-            ..Plan::default()
+            save_every: Every::Steps(SAVE_EVERY),
+            keep_checkpoints: Keep { last: 2, best: false },
+            ..TrainingConfig::default()
         },
         params: &params,
         optimizer: Optimizer::new(AdamW::default()),
@@ -93,7 +93,7 @@ fn train(dir: &Path) -> Result<Vec<Begin>> {
             Ok(Tensor::new(rows, batch.device())?)
         })
         .batch(Batching::Rows(ROWS)),
-        held_out: None,
+        eval: None,
     };
     let fitted = fit(training, &objective, &mut Job::for_test(dir))?;
     ensure!(fitted.steps == STEPS, "{} steps of {STEPS}", fitted.steps);

@@ -23,14 +23,13 @@
 
 use std::time::Instant;
 
-use cog_train::Error;
 use cog_train::anyhow::{Context, Result};
 use cog_train::candle_core::{
-    self, CpuStorage, CudaStorage, CustomOp1, DType, Device, Layout, Shape, Tensor, Var,
+    self, CpuStorage, CudaStorage, CustomOp1, DType, Device, Error, Layout, Shape, Tensor, Var,
 };
-use cog_train::engine::optim::{AdamW, Optimizer};
 use cog_train::engine::{Gradients, Params};
 use cog_train::nn::{self, Mask, Node, RmsNorm, Rope};
+use cog_train::optim::{AdamW, Optimizer};
 use cog_train::rng::Rng;
 
 const ROUNDS: usize = 7;

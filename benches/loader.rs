@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use cog_train::anyhow::{Result, ensure};
 use cog_train::candle_core::{self, Device, Tensor};
-use cog_train::engine::data::{Batching, Dataset, Jsonl, Loader, Position, Rows, Sampler};
+use cog_train::data::{Batching, Dataset, Jsonl, Loader, Position, Rows, Sampler};
 
 /// As `run!` sets it.
 #[global_allocator]

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use cog_train::anyhow::{Context, Result, ensure};
 use cog_train::candle_core::{D, DType, Device, Tensor};
-use cog_train::engine::{Gradients, Params, Pass};
+use cog_train::engine::{Gradients, Params, StepContext};
 use cog_train::rng::Rng;
 
 /// As `run!` sets it.
@@ -50,7 +50,7 @@ fn once(blocks: usize, again: bool, parts: usize) -> Result<String> {
     let begin = Instant::now();
     let mut sum = Gradients::default();
     for part in 0..parts {
-        let pass = Pass::training(0, 0, part as u64);
+        let context = StepContext::training(0, 0, part as u64);
         let mut y = batch.narrow(0, part * ROWS / parts, ROWS / parts)?.contiguous()?;
         for at in 0..blocks {
             let up = tensors[&format!("{at:02}.up")].clone();
@@ -60,9 +60,9 @@ fn once(blocks: usize, again: bool, parts: usize) -> Result<String> {
                 let inner = x.broadcast_div(&scale)?.matmul(&up)?.silu()?;
                 Ok((x + inner.matmul(&down)?)?)
             };
-            y = if again { pass.recompute(&y, block)? } else { block(&y)? };
+            y = if again { context.recompute(&y, block)? } else { block(&y)? };
         }
-        sum.add(Gradients::take(&params, &mut pass.backward(&y.sqr()?.sum_all()?)?)?)?;
+        sum.add(Gradients::take(&params, &mut context.backward(&y.sqr()?.sum_all()?)?)?)?;
     }
     let ms = begin.elapsed().as_secs_f64() * 1e3;
     let peak = status("VmHWM:")? - before;

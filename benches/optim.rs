@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::optim::{Optimizer as _, ParamsAdamW};
-use cog_train::engine::optim::{AdamW, Optimizer};
 use cog_train::engine::{Gradients, Params};
+use cog_train::optim::{AdamW, Optimizer};
 use cog_train::rng::Rng;
 use cog_train::{anyhow, candle_core, candle_nn};
 use rayon::prelude::*;

@@ -19,9 +19,9 @@ use std::time::Instant;
 
 use cog_train::candle_core::{DType, Device, Tensor, Var};
 use cog_train::candle_nn::optim::{AdamW as CandleAdamW, Optimizer as _, ParamsAdamW};
-use cog_train::engine::data::{Batching, Loader, Rows};
-use cog_train::engine::optim::{AdamW, Clip, Optimizer, norm};
-use cog_train::engine::{Gradients, Loss, Params, Pass, Plan, Training, fit};
+use cog_train::data::{Batching, Loader, Rows};
+use cog_train::engine::{Gradients, Loss, Params, StepContext, Training, TrainingConfig, fit};
+use cog_train::optim::{AdamW, Clip, Optimizer, norm};
 use cog_train::rng::Rng;
 use cog_train::runner::compute;
 use cog_train::{Job, anyhow, candle_core};
@@ -219,14 +219,14 @@ fn train(
     let train =
         Loader::new(rows, move |rows, _| Ok(batches[rows[0] as usize % batches.len()].clone()));
     let training = Training {
-        plan: Plan { learning_rate: RATE, clip: LIMIT, ..Plan::default() },
+        config: TrainingConfig { learning_rate: RATE, clip: LIMIT, ..TrainingConfig::default() },
         params: &params,
         optimizer: Optimizer::new(AdamW::default()),
         train: train.batch(Batching::Rows(1)).shuffle(false),
-        held_out: None,
+        eval: None,
     };
-    let objective = |batch: &Batch, pass: &Pass| {
-        each(pass.step());
+    let objective = |batch: &Batch, context: &StepContext| {
+        each(context.step());
         Ok(Loss::sum(network.loss(batch)?, batch.dim(0)?)?)
     };
     let fitted = fit(training, &objective, &mut job)?;

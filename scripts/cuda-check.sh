@@ -162,7 +162,7 @@ check_example() {
 
 before=$(gpu_says memory.used)
 check_example image_classifier final_loss -i epochs=8
-check_example text_finetune held_out_after -i epochs=3
+check_example text_finetune eval_loss_after -i epochs=3
 
 # --- the table ---
 

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use cog_train::Error;
 use cog_train::anyhow::{Context, Result, bail};
-use cog_train::candle_core::{Tensor, Var};
+use cog_train::candle_core::{Error, Tensor, Var};
 use cog_train::nn::{self, Linear, Node};
 
 pub type Forward = Box<dyn Fn([&Node; 3]) -> Result<Node, Error>>;

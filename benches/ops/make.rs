@@ -1,8 +1,7 @@
 //! From sizes to tensors: the operations as the models of `benches/peers` call them.
 
-use cog_train::Error;
 use cog_train::anyhow::Result;
-use cog_train::candle_core::{DType, Device, Shape, Tensor, Var};
+use cog_train::candle_core::{DType, Device, Error, Shape, Tensor, Var};
 use cog_train::nn::{self, Conv2d, Embedding, LayerNorm, Linear, Mask, Node, RmsNorm, Rope};
 use cog_train::rng::Rng;
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use cog_train::anyhow::{Result, ensure};
 use cog_train::candle_core::{Device, Shape, Tensor};
-use cog_train::engine::optim::{AdamW, Group, Optimizer, norm};
 use cog_train::engine::{Gradients, Params};
+use cog_train::optim::{AdamW, Group, Optimizer, norm};
 
 /// Of every trained tensor, as in `benches/peers`.
 const WEIGHT_DECAY: f64 = 0.01;

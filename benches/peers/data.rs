@@ -6,8 +6,8 @@ use std::path::Path;
 use cog_train::Weights;
 use cog_train::anyhow::{Context, Result};
 use cog_train::candle_core::{self, Device, Tensor};
+use cog_train::data::{Batching, Loader, Rows};
 use cog_train::engine::Params;
-use cog_train::engine::data::{Batching, Loader, Rows};
 use cog_train::rng::Rng;
 
 /// The tensors of one batch by name.

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 use cog_train::anyhow::{Result, bail, ensure};
-use cog_train::engine::optim::{AdamW, Group, Optimizer};
-use cog_train::engine::{Params, Pass, Plan, Training, fit};
+use cog_train::engine::{Params, StepContext, Training, TrainingConfig, fit};
+use cog_train::optim::{AdamW, Group, Optimizer};
 use cog_train::serde_json::{Map, Value, json};
 use cog_train::{Job, engine};
 
@@ -53,20 +53,23 @@ pub fn train(
     let train = batches.loader(settings.steps + 1);
     let optimizer = Optimizer::new(AdamW { weight_decay: WEIGHT_DECAY, ..AdamW::default() });
     let training = Training {
-        plan: Plan { learning_rate: settings.learning_rate, ..Plan::default() },
+        config: TrainingConfig {
+            learning_rate: settings.learning_rate,
+            ..TrainingConfig::default()
+        },
         params,
         optimizer: optimizer.group("*", Group::new().weight_decay(WEIGHT_DECAY)),
         train,
-        held_out: None,
+        eval: None,
     };
     let trained = RefCell::new(Trained::default());
-    let objective = |batch: &Batch, pass: &Pass| -> Result<engine::Loss> {
+    let objective = |batch: &Batch, context: &StepContext| -> Result<engine::Loss> {
         let mut trained = trained.borrow_mut();
         trained.begun.push(Instant::now());
-        if pass.step() == 1 {
+        if context.step() == 1 {
             trained.first = age()?;
         }
-        if pass.step() == settings.steps {
+        if context.step() == settings.steps {
             trained.peak_mib = peak_mib()?;
             bail!(Enough);
         }

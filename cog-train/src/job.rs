@@ -19,7 +19,7 @@ use self::files::Files;
 use crate::error::Error;
 use crate::input::Mask;
 use crate::progress::{CancelToken, Report, Silent, json_number};
-use crate::rng::Rng;
+use cog_train_nn::rng::Rng;
 
 pub(crate) use self::files::Marks;
 pub use self::setup::Setup;

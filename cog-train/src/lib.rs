@@ -4,18 +4,19 @@
 extern crate self as cog_train;
 
 pub mod archive;
+mod cancellable;
+pub mod checkpoint;
 pub mod config;
+pub mod data;
 pub mod device;
 pub mod engine;
 pub mod error;
 pub mod fetch;
 pub mod input;
-pub mod kernels;
-pub mod nn;
+pub mod optim;
 pub mod output;
 pub mod prelude;
 pub mod progress;
-pub mod rng;
 #[doc(hidden)]
 pub mod runner;
 pub mod weights;
@@ -24,12 +25,15 @@ pub mod weights;
 #[path = "private.rs"]
 pub mod __private;
 mod job;
+mod params;
 mod predictor;
 mod trainer;
 
 pub use anyhow;
 pub use candle_core;
 pub use candle_nn;
+pub use cog_train_nn as nn;
+pub use cog_train_nn::rng;
 pub use serde_json;
 
 pub use config::Config;

@@ -13,15 +13,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use cog_train::candle_core::{DType, Device, Tensor};
-use cog_train::engine::checkpoint::{Checkpoints, Keep, Snapshot, newest};
-use cog_train::engine::data::Batching;
-use cog_train::engine::optim::{Adafactor, Adam, AdamW, Lion, Muon, Optimizer, Sgd, norm};
-use cog_train::engine::{Fitted, Gradients, Loss, Params, Pass, Plan, Precision, Training, fit};
+use cog_train::checkpoint::{Checkpoints, Keep, Snapshot, newest};
+use cog_train::data::Batching;
+use cog_train::engine::{
+    Gradients, Loss, Params, Precision, StepContext, Training, TrainingConfig, TrainingSummary, fit,
+};
+use cog_train::optim::{Adafactor, Adam, AdamW, Lion, Muon, Optimizer, Sgd, norm};
 use cog_train::prelude::*;
 use cog_train::rng::Rng;
 use cog_train::serde_json::json;
 
-use job::{At, Batch, Left, Net, ROWS, STEPS, loader, plan, rows};
+use job::{At, Batch, Left, Net, ROWS, STEPS, config, loader, rows};
 
 /// The first GPU. `None`, and a line, where there is none.
 fn gpu(test: &str) -> Option<Device> {
@@ -52,17 +54,17 @@ fn train_on(
     device: &Device,
     job: &mut Job,
     optimizer: Optimizer,
-    plan: Plan,
+    config: TrainingConfig,
     at: At,
-) -> Result<(Fitted, BTreeMap<String, Vec<f32>>)> {
+) -> Result<(TrainingSummary, BTreeMap<String, Vec<f32>>)> {
     let params = params_on(device);
     let net = Net::new(&params, 0.3, at, job);
     let training = Training {
-        plan,
+        config,
         params: &params,
         optimizer,
         train: loader(rows(ROWS), Batching::Rows(6)),
-        held_out: Some(loader(rows(40).split_off(ROWS), Batching::Rows(8))),
+        eval: Some(loader(rows(40).split_off(ROWS), Batching::Rows(8))),
     };
     let fitted = fit(training, &net, job)?;
     job.line(format_args!("the loss was {}", fitted.loss));
@@ -157,8 +159,8 @@ fn every_optimizer_arrives_where_it_does_on_the_cpu() {
     for (name, learning_rate, tolerance, optimizer) in optimizers {
         let end_on = |device: &Device, folder: &str| {
             let mut job = Job::for_test(temp.path().join(format!("{name}-{folder}")));
-            let plan = Plan { learning_rate, patience: None, ..plan() };
-            train_on(device, &mut job, optimizer(), plan, At::Nothing).unwrap()
+            let config = TrainingConfig { learning_rate, patience: None, ..plan() };
+            train_on(device, &mut job, optimizer(), config, At::Nothing).unwrap()
         };
         let ((fitted, here), (other, there)) = (end_on(&Device::Cpu, "cpu"), end_on(&gpu, "gpu"));
         assert_eq!((fitted.steps, other.steps), (STEPS, STEPS));
@@ -259,18 +261,18 @@ fn a_gpu_without_room_gets_fewer_rows_at_once() {
         let params = params_on(&gpu);
         let mut job = Job::for_test(temp.path().join(name));
         let net = Net::new(&params, 0.0, At::Nothing, &job);
-        let greedy = |batch: &Batch, pass: &Pass| -> Result<Loss> {
+        let greedy = |batch: &Batch, context: &StepContext| -> Result<Loss> {
             if batch.x.dim(0)? > 1 {
                 Tensor::zeros(1 << 44, DType::F32, &gpu)?;
             }
-            cog_train::engine::Objective::loss(&net, batch, pass)
+            cog_train::engine::Objective::loss(&net, batch, context)
         };
         let training = Training {
-            plan: Plan { micro_batch, patience: None, ..plan() },
+            config: TrainingConfig { micro_batch, patience: None, ..plan() },
             params: &params,
             optimizer: Optimizer::new(AdamW::default()),
             train: loader(rows(ROWS), Batching::Rows(6)),
-            held_out: None,
+            eval: None,
         };
         fit(training, &greedy, &mut job).unwrap();
         let log = std::fs::read_to_string(job.dir().join("log.txt")).unwrap_or_default();
@@ -293,13 +295,14 @@ fn half_precision_learns() {
         let mut job = Job::for_test(temp.path().join(name));
         let net = HalfNet(&params);
         let training = Training {
-            plan: Plan { ema: None, ..plan() },
+            config: TrainingConfig { ema: None, ..plan() },
             params: &params,
             optimizer: Optimizer::new(AdamW::default()),
             train: loader(rows(ROWS), Batching::Rows(6)),
-            held_out: Some(loader(rows(ROWS), Batching::Rows(8))),
+            eval: Some(loader(rows(ROWS), Batching::Rows(8))),
         };
-        let fitted = fit(training, &|batch: &Batch, _: &Pass| net.loss(batch), &mut job).unwrap();
+        let fitted =
+            fit(training, &|batch: &Batch, _: &StepContext| net.loss(batch), &mut job).unwrap();
         let (before, after) = (fitted.before["loss"], fitted.after["loss"]);
         eprintln!("figure: {name}, loss before and after: {before:.3}, {after:.3}");
         assert!(after < 0.9 * before, "{name}: {before} and {after}");

@@ -55,7 +55,7 @@ impl Trainer for CustomLoop {
     }
 
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
-        let (train, held_out) = Tides::read(inputs.table.as_deref())?.split();
+        let (train, eval) = Tides::read(inputs.table.as_deref())?.split();
         let (features, heights) = train.tensors(job.device())?;
         let network = Network::new(inputs.hidden, job.rng("init"), job.device())?;
         let mut velocities = BTreeMap::new();
@@ -78,13 +78,13 @@ impl Trainer for CustomLoop {
             job.metric("loss", step, f64::from(loss.to_scalar::<f32>()?));
             job.progress(step, inputs.steps);
             if step % 250 == 0 {
-                let error = error(&network, &held_out, job)?;
+                let error = error(&network, &eval, job)?;
                 job.line(format_args!("step {step}: {:.0} cm off", 100.0 * error));
-                job.record("held_out.error", error, Record::Append);
+                job.record("eval.error", error, Record::Append);
             }
         }
 
-        let error = error(&network, &held_out, job)?;
+        let error = error(&network, &eval, job)?;
         let tensors =
             network.variables().iter().map(|(name, var)| (*name, var.as_tensor().clone()));
         let weights = Weights::save(tensors, job.dir().join("weights.safetensors"))?;

@@ -60,11 +60,11 @@ impl Tides {
 
     /// Every fifth row is held out.
     pub fn split(self) -> (Self, Self) {
-        let (held_out, train): (Vec<_>, Vec<_>) =
+        let (eval, train): (Vec<_>, Vec<_>) =
             self.0.into_iter().enumerate().partition(|(at, _)| at % 5 == 0);
         let rows =
             |rows: Vec<(usize, [f64; 3])>| Self(rows.into_iter().map(|(_, row)| row).collect());
-        (rows(train), rows(held_out))
+        (rows(train), rows(eval))
     }
 
     /// Features [rows, `FEATURES`] and heights [rows, 1]. An hour and an age are points on a circle: 24 is 0 again.
@@ -108,8 +108,8 @@ mod tests {
     #[test]
     fn a_fifth_is_held_out_and_no_row_is_lost() {
         let all = Tides::harbour();
-        let (train, held_out) = all.clone().split();
-        assert_eq!((train.0.len(), held_out.0.len()), (480, 120));
-        assert!(all.0.iter().all(|row| train.0.contains(row) != held_out.0.contains(row)));
+        let (train, eval) = all.clone().split();
+        assert_eq!((train.0.len(), eval.0.len()), (480, 120));
+        assert!(all.0.iter().all(|row| train.0.contains(row) != eval.0.contains(row)));
     }
 }

@@ -66,8 +66,8 @@ impl Images {
     /// Every tenth image apart, to measure on.
     pub fn hold_out(&self) -> Result<(Self, Self)> {
         ensure!(self.len() >= 10, "there are {} images, and 10 are needed", self.len());
-        let select = |held_out: bool| {
-            let chosen = (0..self.len()).filter(|at| (at % 10 == 9) == held_out);
+        let select = |eval: bool| {
+            let chosen = (0..self.len()).filter(|at| (at % 10 == 9) == eval);
             let (pixels, labels): (Vec<_>, Vec<_>) =
                 chosen.map(|at| (self.image(at).to_vec(), self.labels[at])).unzip();
             Self { pixels: pixels.concat(), labels }
@@ -124,12 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn held_out_images_are_a_tenth_and_none_is_lost() {
+    fn eval_images_are_a_tenth_and_none_is_lost() {
         let all = images(25);
-        let (train, held_out) = all.hold_out().unwrap();
-        assert_eq!((train.len(), held_out.len()), (23, 2));
-        assert_eq!(held_out.labels, [9, 9]);
-        assert_eq!(held_out.image(1), all.image(19));
+        let (train, eval) = all.hold_out().unwrap();
+        assert_eq!((train.len(), eval.len()), (23, 2));
+        assert_eq!(eval.labels, [9, 9]);
+        assert_eq!(eval.image(1), all.image(19));
         assert_eq!(train.image(9), all.image(10));
         assert!(images(9).hold_out().is_err());
     }

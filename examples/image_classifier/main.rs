@@ -14,9 +14,11 @@ mod pgm;
 use std::collections::BTreeMap;
 
 use candle_core::{D, DType, Device};
-use cog_train::engine::data::{Batching, Loader, Rows};
-use cog_train::engine::optim::{AdamW, Optimizer};
-use cog_train::engine::{Loss, Objective, Params, Pass, Plan, Scores, Training, fit};
+use cog_train::data::{Batching, Loader, Rows};
+use cog_train::engine::{
+    EvalScores, Loss, Objective, Params, StepContext, Training, TrainingConfig, fit,
+};
+use cog_train::optim::{AdamW, Optimizer};
 use cog_train::prelude::*;
 use cog_train::{candle_core, candle_nn};
 
@@ -68,23 +70,23 @@ impl Trainer for ImageClassifier {
     }
 
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
-        let (train, held_out) = match (&inputs.images, &inputs.labels) {
+        let (train, eval) = match (&inputs.images, &inputs.labels) {
             (Some(images), Some(labels)) => {
                 Images::read(images, labels, &job.cancel_token())?.hold_out()?
             }
             (None, None) => drawn_digits()?,
             _ => bail!("`images` and `labels` go together, and one of them is missing"),
         };
-        job.line(format_args!("{} images to train on, {} held out", train.len(), held_out.len()));
+        job.line(format_args!("{} images to train on, {} held out", train.len(), eval.len()));
 
         let params = Params::new(first_weights(job.rng("init"), job.device())?)?;
         let network = ConvNet::new(params.tensors())?;
         let augmentation = inputs.augmentation;
         let training = Training {
-            plan: Plan {
+            config: TrainingConfig {
                 epochs: inputs.epochs.into(),
                 learning_rate: inputs.learning_rate,
-                ..Plan::default()
+                ..TrainingConfig::default()
             },
             params: &params,
             optimizer: Optimizer::new(AdamW::default()),
@@ -93,8 +95,8 @@ impl Trainer for ImageClassifier {
                 batch::varied(&images, augmentation, streams, batch.device())
             })
             .batch(Batching::Rows(inputs.batch_size)),
-            held_out: Some(
-                Loader::new(rows(&held_out), |images, batch| batch::plain(&images, batch.device()))
+            eval: Some(
+                Loader::new(rows(&eval), |images, batch| batch::plain(&images, batch.device()))
                     .batch(Batching::Rows(256)),
             ),
         };
@@ -108,15 +110,19 @@ impl Trainer for ImageClassifier {
 }
 
 impl Objective<Batch> for ConvNet {
-    fn loss(&self, batch: &Batch, _pass: &Pass) -> Result<Loss> {
+    fn loss(&self, batch: &Batch, _context: &StepContext) -> Result<Loss> {
         self.loss(&batch.images, &batch.labels)
     }
 
-    fn evaluate(&self, batch: &Batch, pass: &Pass) -> Result<Scores> {
-        let loss = Objective::loss(self, batch, pass)?;
+    fn evaluate(&self, batch: &Batch, context: &StepContext) -> Result<EvalScores> {
+        let loss = Objective::loss(self, batch, context)?;
         let answers = self.forward(&batch.images)?.argmax(D::Minus1)?;
         let right = answers.eq(&batch.labels)?.to_dtype(DType::F32)?.sum_all()?;
-        Ok(Scores::new(&loss)?.with("accuracy", right.to_scalar::<f32>()?.into(), loss.weight()))
+        Ok(EvalScores::new(&loss)?.with(
+            "accuracy",
+            right.to_scalar::<f32>()?.into(),
+            loss.weight(),
+        ))
     }
 }
 
@@ -133,11 +139,11 @@ fn drawn_digits() -> Result<(Images, Images)> {
         include_bytes!("data/train-images.gz"),
         include_bytes!("data/train-labels.gz"),
     )?;
-    let held_out = Images::parse(
+    let eval = Images::parse(
         include_bytes!("data/test-images.gz"),
         include_bytes!("data/test-labels.gz"),
     )?;
-    Ok((train, held_out))
+    Ok((train, eval))
 }
 
 /// Reads a digit
@@ -219,15 +225,15 @@ mod tests {
         let weights = Weights::open(one.weights.to_str().unwrap()).unwrap();
         let mut reader = DigitReader::setup(&Setup::for_test(), Some(&weights)).unwrap();
         let image = dir.path().join("image");
-        let (_, held_out) = drawn_digits().unwrap();
+        let (_, eval) = drawn_digits().unwrap();
         let mut right = 0.0;
         for at in 0..50 {
-            std::fs::write(&image, held_out.image(at)).unwrap();
+            std::fs::write(&image, eval.image(at)).unwrap();
             let question = Question { image: image.clone().into() };
             let answer = reader.predict(question, &mut Job::for_test(dir.path())).unwrap();
             assert!((answer.probabilities.values().sum::<f64>() - 1.0).abs() < 1e-5);
             assert!(answer.probabilities.values().all(|share| *share <= answer.probability));
-            right += f64::from(u8::from(answer.digit == u32::from(held_out.labels[at])));
+            right += f64::from(u8::from(answer.digit == u32::from(eval.labels[at])));
         }
         assert!((right / 50.0 - one.accuracy).abs() < 0.2, "{right} of 50 and {}", one.accuracy);
     }

@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use cog_train::engine::data::{Jsonl, TextWindows};
+use cog_train::data::{Jsonl, TextWindows};
 use cog_train::prelude::*;
 use cog_train::serde_json::{self, Value};
 use cog_train::{CancelToken, Error};
@@ -88,7 +88,7 @@ pub fn row(line: &Value) -> Result<Row, String> {
 
 #[cfg(test)]
 mod tests {
-    use cog_train::engine::data::Dataset;
+    use cog_train::data::Dataset;
 
     use super::*;
 

@@ -14,8 +14,10 @@ mod model;
 mod optim;
 mod text;
 
-use cog_train::engine::data::{Batching, Dataset, Loader, Rows, split};
-use cog_train::engine::{Every, Params, Pass, Plan, Schedule, Training, Warmup, fit};
+use cog_train::data::{Batching, Dataset, Loader, Rows, split};
+use cog_train::engine::{
+    Every, Params, Schedule, StepContext, Training, TrainingConfig, Warmup, fit,
+};
 use cog_train::prelude::*;
 
 use base::Base;
@@ -57,8 +59,8 @@ struct TrainingOutput {
     /// The mean over the last epoch.
     final_loss: f64,
     /// On examples that were not trained on, before and after.
-    held_out_before: f64,
-    held_out_after: f64,
+    eval_loss_before: f64,
+    eval_loss_after: f64,
     steps: u64,
 }
 
@@ -75,20 +77,20 @@ impl Trainer for TextFinetune {
     }
 
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
-        let (train, held_out) = self.examples(inputs.train_data.as_deref(), job)?;
-        job.line(format_args!("{} examples to train on, {} held out", train.len(), held_out.len()));
+        let (train, eval) = self.examples(inputs.train_data.as_deref(), job)?;
+        job.line(format_args!("{} examples to train on, {} held out", train.len(), eval.len()));
         let params = Params::new(self.base.tensors().clone())?;
         let model = Llama::new(&self.base.config, &params.tensors())?;
 
-        let plan = Plan {
+        let config = TrainingConfig {
             epochs: inputs.epochs.into(),
             max_steps: inputs.max_steps,
             learning_rate: inputs.learning_rate,
             schedule: Schedule::linear().warmup(Warmup::Share(0.1)),
-            evaluate: Every::Epoch,
-            ..Plan::default()
+            eval_every: Every::Epoch,
+            ..TrainingConfig::default()
         };
-        let shown = (0..held_out.len().min(2)).map(|at| held_out.item(at));
+        let shown = (0..eval.len().min(2)).map(|at| eval.item(at));
         let shown = shown.collect::<Result<Vec<_>, _>>()?;
         self.show(&model, &shown, job)?;
 
@@ -101,13 +103,13 @@ impl Trainer for TextFinetune {
             .batch(Batching::Rows(size))
         };
         let training = Training {
-            plan,
+            config,
             params: &params,
             optimizer: inputs.optimizer.optimizer(),
             train: batches(train, inputs.batch_size).cut(cut),
-            held_out: Some(batches(held_out, 16)),
+            eval: Some(batches(eval, 16)),
         };
-        let fitted = fit(training, &|batch: &Batch, _: &Pass| model.loss(batch), job)?;
+        let fitted = fit(training, &|batch: &Batch, _: &StepContext| model.loss(batch), job)?;
         self.show(&model, &shown, job)?;
 
         let file = job.dir().join("weights.safetensors");
@@ -115,8 +117,8 @@ impl Trainer for TextFinetune {
         Ok(TrainingOutput {
             weights: file.into(),
             final_loss: fitted.loss,
-            held_out_before: fitted.before["loss"],
-            held_out_after: fitted.after["loss"],
+            eval_loss_before: fitted.before["loss"],
+            eval_loss_after: fitted.after["loss"],
             steps: fitted.steps,
         })
     }
@@ -138,8 +140,8 @@ impl TextFinetune {
                 let rows = data::parse(text)?.into_iter().map(Ok);
                 Ok(Box::new(counted(self.tokens(rows, job)?)?))
             };
-            let held_out = include_str!("data/held_out.jsonl");
-            return Ok((own(include_str!("data/train.jsonl"))?, own(held_out)?));
+            let eval = include_str!("data/eval.jsonl");
+            return Ok((own(include_str!("data/train.jsonl"))?, own(eval)?));
         };
         let examples = match File::open(file, &cancel)? {
             File::Rows(rows) => {
@@ -157,8 +159,8 @@ impl TextFinetune {
         };
         #[expect(clippy::cast_precision_loss, reason = "a share of a number of examples")]
         let share = (200.0 / examples.len() as f64).min(0.1);
-        let (train, held_out) = split(counted(examples)?, share, 0)?;
-        Ok((Box::new(train), Box::new(held_out)))
+        let (train, eval) = split(counted(examples)?, share, 0)?;
+        Ok((Box::new(train), Box::new(eval)))
     }
 
     /// What is learned from rows. A wish to stop is looked at between two.

@@ -165,7 +165,7 @@ impl Llama {
         linear(hidden, &self.embedding)
     }
 
-    /// The cross-entropy of a batch, summed over its targets. Scores are only computed where there is a target.
+    /// The cross-entropy of a batch, summed over its targets. EvalScores are only computed where there is a target.
     pub fn loss(&self, batch: &Batch) -> Result<Loss> {
         let hidden = self.hidden(&batch.tokens)?.index_select(&batch.positions, 0)?;
         let logits = self.logits(&hidden)?;

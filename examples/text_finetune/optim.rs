@@ -1,6 +1,6 @@
 //! The optimizers to choose from.
 
-use cog_train::engine::optim::{Adam, AdamW, Optimizer, Sgd};
+use cog_train::optim::{Adam, AdamW, Optimizer, Sgd};
 use cog_train::prelude::*;
 
 /// How to go down.

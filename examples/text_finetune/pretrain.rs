@@ -78,10 +78,10 @@ fn pirate_rows() -> [String; 2] {
 }
 
 fn write_data(folder: &Path) -> Result<()> {
-    let [train, held_out] = pirate_rows();
+    let [train, eval] = pirate_rows();
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("train.jsonl"), train)?;
-    std::fs::write(folder.join("held_out.jsonl"), held_out)?;
+    std::fs::write(folder.join("eval.jsonl"), eval)?;
     Ok(())
 }
 
@@ -244,9 +244,9 @@ mod tests {
 
     #[test]
     fn the_data_set_is_what_this_program_makes() {
-        let [train, held_out] = pirate_rows();
+        let [train, eval] = pirate_rows();
         assert!(train == include_str!("data/train.jsonl"), "run `text_pretrain data`");
-        assert!(held_out == include_str!("data/held_out.jsonl"), "run `text_pretrain data`");
+        assert!(eval == include_str!("data/eval.jsonl"), "run `text_pretrain data`");
     }
 
     #[test]

@@ -29,9 +29,9 @@ fn the_same_training_twice_gives_the_same_bytes_and_leaves_the_base_as_it_was() 
         |name| trainer.train(inputs(), &mut Job::for_test(dir.path().join(name))).unwrap();
     let (one, two) = (train("one"), train("two"));
     assert_eq!(one.steps, 4);
-    assert!(one.final_loss < one.held_out_before, "{one:?}");
-    assert!(one.held_out_after < 0.95 * one.held_out_before, "{one:?}");
-    assert_eq!(one.held_out_before.to_bits(), two.held_out_before.to_bits());
+    assert!(one.final_loss < one.eval_loss_before, "{one:?}");
+    assert!(one.eval_loss_after < 0.95 * one.eval_loss_before, "{one:?}");
+    assert_eq!(one.eval_loss_before.to_bits(), two.eval_loss_before.to_bits());
     assert!(std::fs::read(&one.weights).unwrap() == std::fs::read(&two.weights).unwrap());
 
     // The log tells both samples, before and after.
@@ -59,7 +59,7 @@ fn what_was_trained_answers_and_can_be_trained_on() {
     let setup = Setup::new(candle_core::Device::Cpu, Some(weights), cog_train::Config::default());
     let mut trainer = TextFinetune::setup(&setup).unwrap();
     let next = trainer.train(Inputs { max_steps: Some(1), ..inputs() }, &mut job).unwrap();
-    assert!((next.held_out_before - output.held_out_after).abs() < 1e-6, "{next:?} {output:?}");
+    assert!((next.eval_loss_before - output.eval_loss_after).abs() < 1e-6, "{next:?} {output:?}");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_file_of_ones_own_is_trained_on() {
         ..inputs()
     };
     let output = trainer().train(inputs, &mut Job::for_test(dir.path())).unwrap();
-    assert!(output.held_out_after < output.held_out_before, "{output:?}");
+    assert!(output.eval_loss_after < output.eval_loss_before, "{output:?}");
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! J4: Hugging Face's BERT for sequence classification, without dropout.
 
-use cog_train::Error;
 use cog_train::anyhow::Result;
-use cog_train::candle_core::DType;
+use cog_train::candle_core::{DType, Error};
 use cog_train::engine::Loss;
 use cog_train::nn::{self, Embedding, LayerNorm, Linear, Mask, Node, gelu_erf};
 

@@ -1,8 +1,7 @@
 //! J1: GPT-2's block with a tied output layer.
 
-use cog_train::Error;
 use cog_train::anyhow::Result;
-use cog_train::candle_core::{DType, Device, Tensor};
+use cog_train::candle_core::{DType, Device, Error, Tensor};
 use cog_train::engine::{Loss, Params};
 use cog_train::nn::{self, Embedding, LayerNorm, Linear, Mask, Node, gelu};
 use cog_train::rng::Rng;

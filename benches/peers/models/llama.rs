@@ -1,8 +1,7 @@
 //! J5, and J2 where the tensors have LoRA's matrices: then only those are trained.
 
-use cog_train::Error;
 use cog_train::anyhow::Result;
-use cog_train::candle_core::Tensor;
+use cog_train::candle_core::{Error, Tensor};
 use cog_train::engine::Loss;
 use cog_train::nn::{self, Embedding, Linear, Mask, Node, RmsNorm, Rope, swiglu};
 

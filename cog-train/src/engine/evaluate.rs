@@ -4,30 +4,30 @@ use std::collections::BTreeMap;
 
 use candle_core::Device;
 
-use super::data::Loader;
 use super::memory;
-use super::objective::{Objective, Pass, Scores};
+use super::objective::{EvalScores, Objective, StepContext};
+use crate::data::Loader;
 use crate::error::{self, Error};
 use crate::job::Job;
-use crate::kernels::tape::without_gradients;
+use cog_train_nn::__private::tape::without_gradients;
 
-/// The means over all rows of `held_out`, in their order. `None` when the run was asked to stop. Where memory is short,
+/// The means over all rows of `eval`, in their order. `None` when the run was asked to stop. Where memory is short,
 /// `micro` becomes smaller.
 ///
 /// # Errors
 ///
 /// What the data or the author's code fails with.
 pub(super) fn evaluate<B: Send + 'static>(
-    held_out: &Loader<B>,
+    eval: &Loader<B>,
     objective: &impl Objective<B>,
     device: &Device,
     micro: &mut Option<usize>,
     job: &mut Job,
 ) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
     loop {
-        match over(held_out, objective, device, *micro, usize::MAX, job) {
+        match over(eval, objective, device, *micro, usize::MAX, job) {
             Err(error) if memory::is_short(&error) => {
-                let rows = micro.unwrap_or(held_out.most_rows());
+                let rows = micro.unwrap_or(eval.most_rows());
                 *micro = Some(memory::smaller(rows, error, job)?);
             }
             other => return other,
@@ -46,27 +46,27 @@ pub(super) fn was_cancelled(error: &anyhow::Error, job: &Job) -> bool {
 ///
 /// As [`evaluate`].
 pub(super) fn try_out<B: Send + 'static>(
-    held_out: &Loader<B>,
+    eval: &Loader<B>,
     objective: &impl Objective<B>,
     device: &Device,
     micro: Option<usize>,
     job: &Job,
 ) -> anyhow::Result<()> {
     // While one is computed, the next is there.
-    over(held_out, objective, device, micro, 2, job).map(drop)
+    over(eval, objective, device, micro, 2, job).map(drop)
 }
 
 /// Over at most so many batches.
 fn over<B: Send + 'static>(
-    held_out: &Loader<B>,
+    eval: &Loader<B>,
     objective: &impl Objective<B>,
     device: &Device,
     micro: Option<usize>,
     most: usize,
     job: &Job,
 ) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
-    let mut scores = Scores::default();
-    let mut batches = held_out.once(device, micro);
+    let mut scores = EvalScores::default();
+    let mut batches = eval.once(device, micro);
     let cancel = job.cancel_token();
     for _ in 0..most {
         let batch = match batches.next_until(&cancel) {
@@ -80,7 +80,7 @@ fn over<B: Send + 'static>(
                 batches.leave();
                 return Ok(None);
             }
-            let pass = Pass::evaluation(job.seed());
+            let pass = StepContext::evaluation(job.seed());
             match without_gradients(|| objective.evaluate(&part.batch, &pass)) {
                 Ok(more) => scores.add(more),
                 Err(error) if was_cancelled(&error, job) => {

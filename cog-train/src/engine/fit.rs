@@ -6,29 +6,29 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde_json::{Map, Value};
 
-use super::aside::aside;
-use super::checkpoint::{Checkpoint, Checkpoints, Snapshot, folder};
-use super::data::{Batches, Loader};
 use super::evaluate::{evaluate, was_cancelled};
 use super::objective::Objective;
-use super::optim::{Ema, Optimizer};
-use super::params::{Param, Params};
-use super::plan::{Every, Plan};
 use super::records::Records;
 use super::resume::{EMA, OPTIMIZER, Saved, WEIGHTS, identity, put_back, resume};
 use super::state::{Best, Mean, State};
 use super::step::{self, Outcome, Parts};
+use super::training_config::{Every, TrainingConfig};
 use super::{memory, probe, report};
+use crate::cancellable::aside;
+use crate::checkpoint::{Checkpoint, Checkpoints, Snapshot, folder};
+use crate::data::{Batches, Loader};
 use crate::error::Error;
 use crate::job::{CHECKPOINTS, Job};
-use crate::kernels::tape::Buffers;
+use crate::optim::{Ema, Optimizer};
+use crate::params::{Param, Params};
+use cog_train_nn::__private::tape::Buffers;
 
 /// What a training is made of, beside the loss.
 ///
 /// The example of [`fit`] has one.
 pub struct Training<'a, B> {
     /// The numbers.
-    pub plan: Plan,
+    pub config: TrainingConfig,
     /// The tensors, which the loss depends on by [`Params::tensors`].
     pub params: &'a Params,
     /// How they are updated.
@@ -36,13 +36,13 @@ pub struct Training<'a, B> {
     /// The rows to learn from.
     pub train: Loader<B>,
     /// The rows to measure on.
-    pub held_out: Option<Loader<B>>,
+    pub eval: Option<Loader<B>>,
 }
 
 /// What came of a training. The weights are in the [`Params`] that were given.
 ///
 /// ```
-/// use cog_train::engine::{Fitted, Training, fit};
+/// use cog_train::engine::{TrainingSummary, Training, fit};
 /// use cog_train::prelude::*;
 ///
 /// /// Trains, and says what came of it.
@@ -51,7 +51,7 @@ pub struct Training<'a, B> {
 ///     objective: &impl cog_train::engine::Objective<Vec<f32>>,
 ///     job: &mut Job,
 /// ) -> Result<()> {
-///     let fitted: Fitted = fit(training, objective, job)?;
+///     let fitted: TrainingSummary = fit(training, objective, job)?;
 ///     let (before, after) = (fitted.before["loss"], fitted.after["loss"]); // with held-out rows
 ///     job.line(format_args!("{} steps, loss {before:.3} to {after:.3}", fitted.steps));
 ///     if let Some(best) = fitted.best {
@@ -62,7 +62,7 @@ pub struct Training<'a, B> {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Fitted {
+pub struct TrainingSummary {
     /// Steps taken.
     pub steps: u64,
     /// The mean loss over the last epoch, or what there was of it; NaN if no step had a finite loss.
@@ -84,9 +84,9 @@ pub struct Fitted {
 ///
 /// ```
 /// use cog_train::candle_core::{DType, Device, Tensor};
-/// use cog_train::engine::data::{Batching, Loader, Rows};
-/// use cog_train::engine::optim::{Optimizer, Sgd};
-/// use cog_train::engine::{Loss, Params, Pass, Plan, Training, fit};
+/// use cog_train::data::{Batching, Loader, Rows};
+/// use cog_train::optim::{Optimizer, Sgd};
+/// use cog_train::engine::{Loss, Params, StepContext, TrainingConfig, Training, fit};
 /// use cog_train::prelude::*;
 ///
 /// # let dir = tempfile::tempdir()?;
@@ -98,14 +98,14 @@ pub struct Fitted {
 ///
 /// let train = Loader::new(Rows::new(rows), |rows: Vec<Vec<f32>>, batch| Ok(Tensor::new(rows, batch.device())?))
 ///     .batch(Batching::Rows(8));
-/// let plan = Plan { epochs: 20, learning_rate: 0.1, ..Plan::default() };
+/// let config = TrainingConfig { epochs: 20, learning_rate: 0.1, ..TrainingConfig::default() };
 /// let optimizer = Optimizer::new(Sgd::default());
-/// let squares = |rows: &Tensor, _pass: &Pass| {
+/// let squares = |rows: &Tensor, _context: &StepContext| {
 ///     let (x, y) = (rows.narrow(1, 0, 1)?.squeeze(1)?, rows.narrow(1, 1, 1)?.squeeze(1)?);
 ///     let guess = x.broadcast_mul(&line.get(0)?)?.broadcast_add(&line.get(1)?)?;
 ///     Ok(Loss::sum((guess - y)?.sqr()?.sum_all()?, rows.dim(0)?)?)
 /// };
-/// let training = Training { plan, params: &params, optimizer, train, held_out: None };
+/// let training = Training { config, params: &params, optimizer, train, eval: None };
 /// let fitted = fit(training, &squares, &mut job)?;
 /// assert_eq!(fitted.steps, 160);
 /// assert!(fitted.loss < 1e-3);
@@ -121,26 +121,26 @@ pub fn fit<B: Send + 'static>(
     training: Training<'_, B>,
     objective: &impl Objective<B>,
     job: &mut Job,
-) -> anyhow::Result<Fitted> {
-    let Training { plan, params, mut optimizer, train, held_out } = training;
+) -> anyhow::Result<TrainingSummary> {
+    let Training { config, params, mut optimizer, train, eval } = training;
     let cancel = job.cancel_token();
-    let (steps, in_epoch) = steps(&plan, &train, held_out.as_ref(), job)?;
+    let (steps, in_epoch) = steps(&config, &train, eval.as_ref(), job)?;
     optimizer.prepare(params)?;
-    let mut ema = averages(&plan, params)?;
-    let run = identity(&cancel, &plan, &optimizer, params, &train, held_out.as_ref())?;
-    let resumed = resume(job, &plan, &run, params, &mut optimizer, ema.as_mut())?;
+    let mut ema = averages(&config, params)?;
+    let run = identity(&cancel, &config, &optimizer, params, &train, eval.as_ref())?;
+    let resumed = resume(job, &config, &run, params, &mut optimizer, ema.as_mut())?;
     if job.plan_only() {
         let taken = resumed.map_or(0, |state| state.step);
-        let held_out = held_out.as_ref();
-        let planned = probe::Planned { plan: &plan, params, train: &train, held_out, steps, taken };
+        let eval = eval.as_ref();
+        let planned = probe::Planned { config: &config, params, train: &train, eval, steps, taken };
         return Err(probe::tell(&planned, &mut optimizer, ema.as_mut(), objective, job)?.into());
     }
     // A checkpoint is of its step and its last evaluation.
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
-    let mut state = resumed.unwrap_or_else(|| State::new(&plan, params.computes_in()));
-    let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), plan.keep)?;
+    let mut state = resumed.unwrap_or_else(|| State::new(&config, params.computes_in()));
+    let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), config.keep_checkpoints)?;
     let early = |every: Every| every.comes_before_the_end(in_epoch, steps);
-    if early(plan.save) || (held_out.is_some() && early(plan.evaluate)) {
+    if early(config.save_every) || (eval.is_some() && early(config.eval_every)) {
         checkpoints.make_reserve(&tensors(params, &optimizer, ema.as_ref()));
     }
     let mut records = Records::new(state.step, train.has_lengths(), params.device());
@@ -153,19 +153,20 @@ pub fn fit<B: Send + 'static>(
 
         // once in a while: evaluate
         let (mut best, mut cut) = (false, false);
-        let due = state.step == 0 || last || plan.evaluate.is_due(state.step, epoch_ended);
-        if let Some(held_out) = &held_out
+        let due = state.step == 0 || last || config.eval_every.is_due(state.step, epoch_ended);
+        if let Some(eval) = &eval
             && due
             && state.evaluated_at != Some(state.step)
         {
             swap(ema.as_mut(), params)?;
-            let scores = evaluate(held_out, objective, params.device(), &mut state.micro, job);
+            let scores = evaluate(eval, objective, params.device(), &mut state.micro, job);
             swap(ema.as_mut(), params)?;
             match scores? {
                 Some(scores) => {
                     report::evaluation(job, state.step, &scores);
                     // The first weights are saved only where they may be what is returned.
-                    best = state.evaluated(&plan, scores) && (state.step > 0 || plan.restore_best);
+                    best =
+                        state.evaluated(&config, scores) && (state.step > 0 || config.restore_best);
                 }
                 None => cut = true, // asked to stop; what follows sees to it
             }
@@ -175,7 +176,8 @@ pub fn fit<B: Send + 'static>(
         let last = last || state.stopped_early;
         let cancelled = job.cancelled(); // read once: what is saved is what is left
         let asked = job.save_requested();
-        let due = asked || last || cancelled || best || plan.save.is_due(state.step, epoch_ended);
+        let due =
+            asked || last || cancelled || best || config.save_every.is_due(state.step, epoch_ended);
         let now = Some((state.step, state.evaluated_at));
         if due && saved != now {
             let tensors = tensors(params, &optimizer, ema.as_ref());
@@ -216,11 +218,11 @@ pub fn fit<B: Send + 'static>(
             }
             Err(error) => return Err(error),
         };
-        let rate = plan.learning_rate * plan.schedule.at(state.step, steps);
+        let rate = config.learning_rate * config.schedule.at(state.step, steps);
         let mut parts = Parts {
             params,
             objective,
-            clip: plan.clip,
+            clip: config.clip,
             optimizer: &mut optimizer,
             ema: ema.as_mut(),
             buffers: &mut buffers,
@@ -248,10 +250,10 @@ pub fn fit<B: Send + 'static>(
         }
         let rows = (batch.rows.len(), batch.tokens, batch.waited);
         records.step(job, (state.step, steps), &done, rate, rows);
-        report::skipped(job, &plan, &state, &done, &batch.rows, &train)?;
+        report::skipped(job, &config, &state, &done, &batch.rows, &train)?;
         state.position = batch.next;
         if state.position.batch == 0 {
-            report::epoch(job, batch.at.epoch + 1, &plan, &state);
+            report::epoch(job, batch.at.epoch + 1, &config, &state);
         }
     }
 
@@ -259,30 +261,30 @@ pub fn fit<B: Send + 'static>(
         batches.leave();
     }
     match state.best {
-        Some(best) if plan.restore_best && best.step != state.step => {
+        Some(best) if config.restore_best && best.step != state.step => {
             let place = job.dir().join(CHECKPOINTS).join(folder(best.step));
             let file = if ema.is_some() { EMA } else { WEIGHTS };
             put_back(params, &Checkpoint::open(&place)?, file)?;
         }
         _ => swap(ema.as_mut(), params)?,
     }
-    Ok(Fitted::of(state))
+    Ok(TrainingSummary::of(state))
 }
 
-/// Looks at the plan and the data; how many steps there will be, and how many of them the first epoch has.
+/// Looks at the config and the data; how many steps there will be, and how many of them the first epoch has.
 fn steps<B: Send + 'static>(
-    plan: &Plan,
+    config: &TrainingConfig,
     train: &Loader<B>,
-    held_out: Option<&Loader<B>>,
+    eval: Option<&Loader<B>>,
     job: &Job,
 ) -> Result<(u64, u64), Error> {
-    plan.check()?;
-    if held_out.is_none() && (plan.patience.is_some() || plan.restore_best) {
+    config.check()?;
+    if eval.is_none() && (config.patience.is_some() || config.restore_best) {
         let reason =
             "the plan's `patience` and `restore_best` need held-out rows, and there are none";
         return Err(Error::Plan { reason: reason.to_owned() });
     }
-    let loaders = [Some(train), held_out];
+    let loaders = [Some(train), eval];
     if let Some((rank, world)) =
         loaders.into_iter().flatten().map(Loader::rank_of).find(|(_, world)| *world > 1)
     {
@@ -294,13 +296,14 @@ fn steps<B: Send + 'static>(
         });
     }
     // Where batches are by tokens, each epoch's rows are put in order to be counted.
-    let (plan, train, cancel, seed) = (plan.clone(), train.clone(), job.cancel_token(), job.seed());
+    let (config, train, cancel, seed) =
+        (config.clone(), train.clone(), job.cancel_token(), job.seed());
     aside(&job.cancel_token(), move || {
         let sampler = train.sampler(seed)?;
         let steps_in =
             |epoch| if cancel.is_cancelled() { u64::MAX } else { sampler.steps_in(epoch) };
         let first = Cell::new(0);
-        let steps = plan.steps(|epoch| {
+        let steps = config.steps(|epoch| {
             let steps = steps_in(epoch);
             if epoch == 0 {
                 first.set(steps);
@@ -311,8 +314,8 @@ fn steps<B: Send + 'static>(
     })?
 }
 
-fn averages(plan: &Plan, params: &Params) -> Result<Option<Ema>, Error> {
-    let Some(decay) = plan.ema else { return Ok(None) };
+fn averages(config: &TrainingConfig, params: &Params) -> Result<Option<Ema>, Error> {
+    let Some(decay) = config.ema else { return Ok(None) };
     let mut ema = Ema::new(decay);
     ema.prepare(params)?;
     Ok(Some(ema))
@@ -353,7 +356,7 @@ fn snapshot(
     Ok(Snapshot { step: state.step, state: serde_json::to_value(saved)?, files, best })
 }
 
-impl Fitted {
+impl TrainingSummary {
     fn of(state: State) -> Self {
         Self {
             steps: state.step,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use candle_core::Device;
 
 use crate::job::Job;
-use crate::kernels::device_memory;
+use cog_train_nn::__private::device_memory;
 
 /// The bytes that this process holds (resident set size); 0 where the system does not tell.
 pub(super) fn resident() -> u64 {

@@ -8,19 +8,19 @@ use candle_core::backprop::GradStore;
 use super::loss::Loss;
 use super::recompute::{self, Segment};
 use crate::error::Error;
-use crate::rng::{Rng, Stream};
+use cog_train_nn::rng::{Rng, Stream};
 
-/// The loss of a model over batches of type `B`. A closure `|batch: &B, pass: &Pass| -> Result<Loss>` is one.
+/// The loss of a model over batches of type `B`. A closure `|batch: &B, context: &StepContext| -> Result<Loss>` is one.
 ///
 /// A type of one's own can tell more of the held-out rows than their loss:
 ///
 /// ```
 /// use cog_train::candle_core::{DType, Tensor};
-/// use cog_train::engine::{Loss, Objective, Pass, Scores};
+/// use cog_train::engine::{Loss, Objective, StepContext, EvalScores};
 /// use cog_train::prelude::*;
-/// # use cog_train::engine::data::{Batching, Loader, Rows};
-/// # use cog_train::engine::optim::{AdamW, Optimizer};
-/// # use cog_train::engine::{Params, Plan, Training, fit};
+/// # use cog_train::data::{Batching, Loader, Rows};
+/// # use cog_train::optim::{AdamW, Optimizer};
+/// # use cog_train::engine::{Params, TrainingConfig, Training, fit};
 ///
 /// /// On which side of a line a point lies: 1 or -1.
 /// struct Side {
@@ -31,16 +31,16 @@ use crate::rng::{Rng, Stream};
 /// type Batch = (Tensor, Tensor);
 ///
 /// impl Objective<Batch> for Side {
-///     fn loss(&self, (points, sides): &Batch, _pass: &Pass) -> Result<Loss> {
+///     fn loss(&self, (points, sides): &Batch, _context: &StepContext) -> Result<Loss> {
 ///         let errors = (points.matmul(&self.weight)?.squeeze(1)? - sides)?;
 ///         Ok(Loss::sum(errors.sqr()?.sum_all()?, sides.dim(0)?)?)
 ///     }
 ///
-///     fn evaluate(&self, batch: &Batch, pass: &Pass) -> Result<Scores> {
+///     fn evaluate(&self, batch: &Batch, context: &StepContext) -> Result<EvalScores> {
 ///         let (points, sides) = batch;
 ///         let right = (points.matmul(&self.weight)?.squeeze(1)? * sides)?.gt(0.0)?;
 ///         let right = right.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
-///         Ok(Scores::new(&self.loss(batch, pass)?)?.with("accuracy", right, sides.dim(0)? as f64))
+///         Ok(EvalScores::new(&self.loss(batch, context)?)?.with("accuracy", right, sides.dim(0)? as f64))
 ///     }
 /// }
 /// # let dir = tempfile::tempdir()?;
@@ -56,16 +56,16 @@ use crate::rng::{Rng, Stream};
 /// #     .batch(Batching::Rows(8))
 /// # };
 /// # let training = Training {
-/// #     plan: Plan { epochs: 20, learning_rate: 0.02, ..Plan::default() },
+/// #     config: TrainingConfig { epochs: 20, learning_rate: 0.02, ..TrainingConfig::default() },
 /// #     params: &params,
 /// #     optimizer: Optimizer::new(AdamW::default()),
 /// #     train: batches(),
-/// #     held_out: Some(batches()),
+/// #     eval: Some(batches()),
 /// # };
 ///
 /// let side = Side { weight: params.tensors()["weight"].clone() };
 /// let fitted = fit(training, &side, &mut job)?;
-/// assert!(fitted.after["accuracy"] > 0.9); // also `held_out_accuracy` in metrics.jsonl
+/// assert!(fitted.after["accuracy"] > 0.9); // also `eval_accuracy` in metrics.jsonl
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 pub trait Objective<B> {
@@ -74,21 +74,21 @@ pub trait Objective<B> {
     /// # Errors
     ///
     /// What the author's code fails with: it ends the training.
-    fn loss(&self, batch: &B, pass: &Pass) -> anyhow::Result<Loss>;
+    fn loss(&self, batch: &B, context: &StepContext) -> anyhow::Result<Loss>;
 
     /// The loss of a batch of held-out rows, and other numbers over it. By default the loss alone.
     ///
     /// # Errors
     ///
     /// What the author's code fails with: it ends the training.
-    fn evaluate(&self, batch: &B, pass: &Pass) -> anyhow::Result<Scores> {
-        Ok(Scores::new(&self.loss(batch, pass)?)?)
+    fn evaluate(&self, batch: &B, context: &StepContext) -> anyhow::Result<EvalScores> {
+        Ok(EvalScores::new(&self.loss(batch, context)?)?)
     }
 }
 
-impl<B, F: Fn(&B, &Pass) -> anyhow::Result<Loss>> Objective<B> for F {
-    fn loss(&self, batch: &B, pass: &Pass) -> anyhow::Result<Loss> {
-        self(batch, pass)
+impl<B, F: Fn(&B, &StepContext) -> anyhow::Result<Loss>> Objective<B> for F {
+    fn loss(&self, batch: &B, context: &StepContext) -> anyhow::Result<Loss> {
+        self(batch, context)
     }
 }
 
@@ -96,19 +96,19 @@ impl<B, F: Fn(&B, &Pass) -> anyhow::Result<Loss>> Objective<B> for F {
 ///
 /// ```
 /// use cog_train::candle_core::{Device, Tensor};
-/// use cog_train::engine::{Loss, Scores};
+/// use cog_train::engine::{Loss, EvalScores};
 ///
 /// let loss = Loss::sum(Tensor::new(12f32, &Device::Cpu)?, 4)?;
-/// let scores = Scores::new(&loss)?.with("accuracy", 3.0, 4.0); // 3 of 4; batches add up before the quotient
+/// let scores = EvalScores::new(&loss)?.with("accuracy", 3.0, 4.0); // 3 of 4; batches add up before the quotient
 /// # let _ = scores;
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 ///
 /// The example of [`Objective`] returns one.
 #[derive(Debug, Clone, Default)]
-pub struct Scores(Vec<(&'static str, f64, f64)>);
+pub struct EvalScores(Vec<(&'static str, f64, f64)>);
 
-impl Scores {
+impl EvalScores {
     /// The loss.
     ///
     /// # Errors
@@ -148,17 +148,17 @@ impl Scores {
 ///
 /// ```
 /// use cog_train::candle_core::{DType, Device};
-/// use cog_train::engine::Pass;
+/// use cog_train::engine::StepContext;
 ///
-/// let pass = Pass::training(42, 7, 0); // `fit` makes them
-/// let mask = |pass: &Pass| pass.stream("dropout", 2).uniform_tensor(4, 0.0, 1.0, DType::F32, &Device::Cpu);
-/// let again = Pass::training(42, 7, 0);
+/// let pass = StepContext::training(42, 7, 0); // `fit` makes them
+/// let mask = |context: &StepContext| context.stream("dropout", 2).uniform_tensor(4, 0.0, 1.0, DType::F32, &Device::Cpu);
+/// let again = StepContext::training(42, 7, 0);
 /// assert_eq!(mask(&pass)?.to_vec1::<f32>()?, mask(&again)?.to_vec1::<f32>()?);
-/// assert!(pass.is_training() && !Pass::evaluation(42).is_training());
+/// assert!(context.is_training() && !StepContext::evaluation(42).is_training());
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Pass {
+pub struct StepContext {
     training: bool,
     seed: u64,
     step: u64,
@@ -166,7 +166,7 @@ pub struct Pass {
     segments: RefCell<Vec<Segment>>,
 }
 
-impl Pass {
+impl StepContext {
     /// The pass over micro-batch `part` of step `step`, both counted from 0.
     #[must_use]
     pub fn training(seed: u64, step: u64, part: u64) -> Self {
@@ -203,20 +203,20 @@ impl Pass {
     /// Computes `block` on `x` without keeping what is inside it: its backward pass computes it again (activation
     /// checkpointing; Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). The gradients are the same.
     ///
-    /// `block` must give the same each time: what is random in it comes from [`Pass::stream`]. It may use parameters
+    /// `block` must give the same each time: what is random in it comes from [`StepContext::stream`]. It may use parameters
     /// and anything else it holds; candle's tensors and layers are cheap to clone into it. In evaluation it is just
     /// called.
     ///
     /// ```
     /// use cog_train::candle_core::{DType, Device, Tensor, Var};
-    /// use cog_train::engine::Pass;
+    /// use cog_train::engine::StepContext;
     ///
     /// let weight = Var::ones((4, 4), DType::F32, &Device::Cpu)?;
-    /// let pass = Pass::training(42, 0, 0);
+    /// let pass = StepContext::training(42, 0, 0);
     /// let x = Tensor::ones((2, 4), DType::F32, &Device::Cpu)?;
     /// let w = weight.as_tensor().clone();
-    /// let y = pass.recompute(&x, move |x| Ok(x.matmul(&w)?.relu()?))?;
-    /// let gradients = pass.backward(&y.sum_all()?)?;
+    /// let y = context.recompute(&x, move |x| Ok(x.matmul(&w)?.relu()?))?;
+    /// let gradients = context.backward(&y.sum_all()?)?;
     /// assert_eq!(gradients.get(&weight).unwrap().to_vec2::<f32>()?, [[2.0; 4]; 4]);
     /// # Ok::<(), cog_train::anyhow::Error>(())
     /// ```
@@ -237,7 +237,7 @@ impl Pass {
         Ok(output)
     }
 
-    /// The backward pass from `loss`, through what [`Pass::recompute`] left out.
+    /// The backward pass from `loss`, through what [`StepContext::recompute`] left out.
     ///
     /// # Errors
     ///

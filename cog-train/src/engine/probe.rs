@@ -5,26 +5,26 @@ mod room;
 use std::time::{Duration, Instant};
 
 use self::room::Room;
-use super::aside::aside;
-use super::data::{Batches, Batching, Loader, Position, Step, histogram};
 use super::evaluate;
 use super::fit::buffers;
 use super::memory::{self, Gauge, human};
 use super::objective::Objective;
-use super::optim::{Ema, Optimizer};
-use super::params::Params;
-use super::plan::Plan;
 use super::state::State;
 use super::step::{self, Outcome, Parts};
+use super::training_config::TrainingConfig;
+use crate::cancellable::aside;
+use crate::data::{Batches, Batching, Loader, Position, Step, histogram};
 use crate::error::Error;
 use crate::job::Job;
+use crate::optim::{Ema, Optimizer};
+use crate::params::Params;
 
 /// What is to be told of.
 pub(super) struct Planned<'a, B> {
-    pub(super) plan: &'a Plan,
+    pub(super) config: &'a TrainingConfig,
     pub(super) params: &'a Params,
     pub(super) train: &'a Loader<B>,
-    pub(super) held_out: Option<&'a Loader<B>>,
+    pub(super) eval: Option<&'a Loader<B>>,
     /// All steps of the run.
     pub(super) steps: u64,
     /// Those that are taken already, when the run is resumed.
@@ -58,7 +58,7 @@ pub(super) fn tell<B: Send + 'static>(
     objective: &impl Objective<B>,
     job: &mut Job,
 ) -> anyhow::Result<Error> {
-    let Planned { plan, params, train, held_out, .. } = *planned;
+    let Planned { config, params, train, eval, .. } = *planned;
     rows(planned, job);
     let (all, trained) = (params.count() as u64, params.trainable_count() as u64);
     job.line(format_args!(
@@ -70,14 +70,14 @@ pub(super) fn tell<B: Send + 'static>(
     let slots: usize = optimizer.state().values().map(candle_core::Tensor::elem_count).sum();
     let (held, averages) = (4 * slots as u64, if ema.is_some() { 4 * trained } else { 0 });
     let snapshot = 4 * trained + averages + held;
-    let mut state = State::new(plan, params.computes_in());
+    let mut state = State::new(config, params.computes_in());
     let mut buffers = buffers(params);
     let (mut time, mut done) = (Duration::ZERO, 0);
     // Before anything is computed: what the allocator keeps of a step would count as held.
     let gauge = Gauge::start(params.device());
     // As a run does: what it measures with before the first step is not given back whole.
-    let measure = |micro, job: &Job| match held_out {
-        Some(held_out) => evaluate::try_out(held_out, objective, params.device(), micro, job),
+    let measure = |micro, job: &Job| match eval {
+        Some(eval) => evaluate::try_out(eval, objective, params.device(), micro, job),
         None => Ok(()),
     };
     measure(state.micro, job)?;
@@ -96,7 +96,7 @@ pub(super) fn tell<B: Send + 'static>(
         let mut parts = Parts {
             params,
             objective,
-            clip: plan.clip,
+            clip: config.clip,
             optimizer,
             ema: ema.as_deref_mut(),
             buffers: &mut buffers,
@@ -127,7 +127,7 @@ pub(super) fn tell<B: Send + 'static>(
         peak,
     };
     in_memory(&found, params, gauge.is_of_device(), job);
-    Room { checkpoint: snapshot, keep: plan.keep, weights: 4 * all }.tell(job)?;
+    Room { checkpoint: snapshot, keep: config.keep_checkpoints, weights: 4 * all }.tell(job)?;
     in_time(time, planned, job);
     Ok(Error::Planned)
 }
@@ -151,13 +151,13 @@ fn heaviest<B: Send + 'static>(
 
 /// Rows, steps, and where they are known the lengths of rows and how many of them are cut.
 fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
-    let Planned { plan, train, steps, taken, .. } = *planned;
+    let Planned { config, train, steps, taken, .. } = *planned;
     let batch = match train.batching() {
         Batching::Rows(rows) => format!("{rows} rows"),
         Batching::Tokens { most, .. } => format!("up to {most} tokens"),
     };
-    let until = match plan.epochs {
-        _ if plan.max_steps == Some(steps) => "the most of the plan".to_owned(),
+    let until = match config.epochs {
+        _ if config.max_steps == Some(steps) => "the most of the plan".to_owned(),
         1 => "in 1 epoch".to_owned(),
         epochs => format!("in {epochs} epochs"),
     };

@@ -100,9 +100,9 @@ impl fmt::Debug for Segment {
 mod tests {
     use candle_core::{D, DType, Device};
 
-    use super::super::objective::Pass;
+    use super::super::objective::StepContext;
     use super::*;
-    use crate::rng::Rng;
+    use cog_train_nn::rng::Rng;
 
     /// Blocks with a norm, a residual path and dropout, over an embedding that is trained too.
     /// `kept` computes the plain way.
@@ -118,11 +118,11 @@ mod tests {
             .map(|at| (draw(2 * at + 1, &[16, 32]), draw(2 * at + 2, &[32, 16])))
             .collect();
         let tokens = Tensor::new(&[3u32, 1, 4, 1, 5, 9, 2, 6], &device).unwrap();
-        let pass = Pass::training(7, 3, 0);
+        let context = StepContext::training(7, 3, 0);
         let mut x = embedding.index_select(&tokens, 0).unwrap();
         for (at, (up, down)) in weights.iter().enumerate() {
             let (up, down) = (up.as_tensor().clone(), down.as_tensor().clone());
-            let mask = pass
+            let mask = context
                 .stream("dropout", at as u64)
                 .uniform_tensor((8, 32), 0.0, 1.0, DType::F32, &device)
                 .unwrap()
@@ -135,11 +135,11 @@ mod tests {
                 let inner = (x.broadcast_div(&scale)?.matmul(&up)?.silu()? * &mask)?;
                 Ok((x + inner.matmul(&down)?)?)
             };
-            x = if kept { block(&x).unwrap() } else { pass.recompute(&x, block).unwrap() };
+            x = if kept { block(&x).unwrap() } else { context.recompute(&x, block).unwrap() };
         }
         let logits = x.matmul(&head).unwrap();
         let loss = logits.sqr().unwrap().sum_all().unwrap();
-        let store = pass.backward(&loss).unwrap();
+        let store = context.backward(&loss).unwrap();
         let vars = weights.iter().flat_map(|(up, down)| [up, down]).chain([&embedding, &head]);
         let bytes = vars.map(|var| {
             let gradient = store.get(var).unwrap();
@@ -164,14 +164,14 @@ mod tests {
     fn what_skips_a_block_and_what_two_blocks_share_adds_up() {
         let device = Device::Cpu;
         let w = Var::new(&[2f32, -3.0], &device).unwrap();
-        let pass = Pass::training(0, 0, 0);
+        let context = StepContext::training(0, 0, 0);
         let tensor = w.as_tensor().clone();
         let x = (w.as_tensor() * 3.0).unwrap();
         let square = |w: Tensor| move |x: &Tensor| Ok((x.sqr()? * &w)?);
-        let one = pass.recompute(&x, square(tensor.clone())).unwrap();
-        let two = pass.recompute(&one, square(tensor.clone())).unwrap();
+        let one = context.recompute(&x, square(tensor.clone())).unwrap();
+        let two = context.recompute(&one, square(tensor.clone())).unwrap();
         let loss = ((two + one).unwrap() + x).unwrap().sum_all().unwrap();
-        let gradient = pass.backward(&loss).unwrap().get(&w).unwrap().to_vec1::<f32>().unwrap();
+        let gradient = context.backward(&loss).unwrap().get(&w).unwrap().to_vec1::<f32>().unwrap();
         // 81 w^7 + 9 w^3 + 3 w
         let expected = [2f32, -3.0].map(|w| 567.0 * w.powi(6) + 27.0 * w.powi(2) + 3.0);
         assert_eq!(gradient, expected);

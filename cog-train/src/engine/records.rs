@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::memory;
 use super::step::{Skip, Stats};
 use crate::job::Job;
-use crate::kernels::device_memory;
 use crate::progress::json_number;
+use cog_train_nn::__private::device_memory;
 
 /// Measures time between steps.
 pub(super) struct Records {

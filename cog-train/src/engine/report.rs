@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 
 use serde_json::Map;
 
-use super::data::Loader;
-use super::plan::Plan;
 use super::state::State;
 use super::step::{Skip, Stats};
+use super::training_config::TrainingConfig;
+use crate::data::Loader;
 use crate::error::Error;
 use crate::job::Job;
 use crate::progress::json_number;
 
-/// The means over the held-out rows after `step` steps, as a line and as numbers called `held_out_...`.
+/// The means over the held-out rows after `step` steps, as a line and as numbers called `eval_...`.
 pub(super) fn evaluation(job: &mut Job, step: u64, scores: &BTreeMap<String, f64>) {
-    let values: Map<_, _> = scores
-        .iter()
-        .map(|(name, score)| (format!("held_out_{name}"), json_number(*score)))
-        .collect();
+    let values: Map<_, _> =
+        scores.iter().map(|(name, score)| (format!("eval_{name}"), json_number(*score))).collect();
     job.step(step, &values);
     let (loss, others): (Vec<_>, Vec<_>) = scores.iter().partition(|(name, _)| *name == "loss");
     let text: Vec<String> = loss
@@ -30,9 +28,9 @@ pub(super) fn evaluation(job: &mut Job, step: u64, scores: &BTreeMap<String, f64
 }
 
 /// The mean loss over an epoch that is over.
-pub(super) fn epoch(job: &mut Job, epoch: u64, plan: &Plan, state: &State) {
+pub(super) fn epoch(job: &mut Job, epoch: u64, config: &TrainingConfig, state: &State) {
     let loss = state.epoch.value().map_or_else(|| "not finite".to_owned(), short);
-    job.line(format_args!("epoch {epoch}/{}, step {}: loss {loss}", plan.epochs, state.step));
+    job.line(format_args!("epoch {epoch}/{}, step {}: loss {loss}", config.epochs, state.step));
 }
 
 /// Tells of a step that was skipped, with its first rows.
@@ -42,7 +40,7 @@ pub(super) fn epoch(job: &mut Job, epoch: u64, plan: &Plan, state: &State) {
 /// [`Error::Diverged`] after too many in a row, with every row of the last.
 pub(super) fn skipped<B: Send + 'static>(
     job: &mut Job,
-    plan: &Plan,
+    config: &TrainingConfig,
     state: &State,
     done: &Stats,
     rows: &[u32],
@@ -76,7 +74,7 @@ pub(super) fn skipped<B: Send + 'static>(
         }
         places.join(", ")
     };
-    if state.skips < plan.most_skips {
+    if state.skips < config.max_skipped_steps {
         let places = places(SHOWN);
         job.line(format_args!("step {step} is skipped: {what} (rows: {places})"));
         return Ok(());

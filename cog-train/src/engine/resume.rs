@@ -3,15 +3,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::aside::aside;
-use super::checkpoint::{Checkpoint, Found, newest};
-use super::data::Loader;
-use super::optim::{Ema, Optimizer};
-use super::params::Params;
-use super::plan::Plan;
 use super::state::State;
+use super::training_config::TrainingConfig;
+use crate::cancellable::aside;
+use crate::checkpoint::{Checkpoint, Found, newest};
+use crate::data::Loader;
 use crate::error::Error;
 use crate::job::{Job, Marks};
+use crate::optim::{Ema, Optimizer};
+use crate::params::Params;
 use crate::progress::CancelToken;
 
 /// The tensor files of a checkpoint.
@@ -29,18 +29,18 @@ pub(super) struct Saved {
     pub(super) marks: Marks,
 }
 
-/// What makes a run this run: plan, optimizer, data, the parameters' names and shapes.
+/// What makes a run this run: config, optimizer, data, the parameters' names and shapes.
 ///
 /// # Errors
 ///
 /// What reading the data fails with; [`Error::Cancelled`].
 pub(super) fn identity<B: Send + 'static>(
     cancel: &CancelToken,
-    plan: &Plan,
+    config: &TrainingConfig,
     optimizer: &Optimizer,
     params: &Params,
     train: &Loader<B>,
-    held_out: Option<&Loader<B>>,
+    eval: Option<&Loader<B>>,
 ) -> Result<Map<String, Value>, Error> {
     let data = |loader: &Loader<B>| -> Result<Value, Error> {
         let read = loader.clone();
@@ -55,12 +55,12 @@ pub(super) fn identity<B: Send + 'static>(
         })
         .collect();
     let mut run = Map::new();
-    run.insert("plan".to_owned(), plan.describe());
+    run.insert("plan".to_owned(), config.describe());
     run.insert("optimizer".to_owned(), optimizer.describe());
     run.insert("precision".to_owned(), params.computes_in().name().into());
     run.insert("parameters".to_owned(), shapes.into());
     run.insert("data".to_owned(), data(train)?);
-    run.insert("held_out".to_owned(), held_out.map(data).transpose()?.unwrap_or(Value::Null));
+    run.insert("eval".to_owned(), eval.map(data).transpose()?.unwrap_or(Value::Null));
     Ok(run)
 }
 
@@ -71,7 +71,7 @@ pub(super) fn identity<B: Send + 'static>(
 /// [`Error::Resume`] when the run has changed, with each difference; what reading fails with.
 pub(super) fn resume(
     job: &mut Job,
-    plan: &Plan,
+    config: &TrainingConfig,
     run: &Map<String, Value>,
     params: &Params,
     optimizer: &mut Optimizer,
@@ -104,7 +104,7 @@ pub(super) fn resume(
             });
         }
         job.note(format_args!("going on with a run that has changed:\n  {text}"));
-        saved.state.adopt(plan, params.computes_in());
+        saved.state.adopt(config, params.computes_in());
     }
     restore(&checkpoint, params, optimizer, ema)?;
     job.rewind(&saved.marks)?;

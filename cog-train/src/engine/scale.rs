@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::params::Precision;
+use crate::params::Precision;
 
 /// The greatest power of two that a half can hold.
 const FIRST: f64 = 32_768.0;

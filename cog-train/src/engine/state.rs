@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::data::Position;
-use super::params::Precision;
-use super::plan::Plan;
 use super::scale::Scale;
+use super::training_config::TrainingConfig;
+use crate::data::Position;
+use crate::params::Precision;
 
 /// Where a training is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub(super) struct State {
 
 /// The evaluation with the lowest loss.
 ///
-/// [`Fitted`](super::Fitted) tells of it.
+/// [`TrainingSummary`](super::TrainingSummary) tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// After so many steps.
@@ -67,15 +67,15 @@ impl Mean {
 }
 
 impl State {
-    pub(super) fn new(plan: &Plan, precision: Precision) -> Self {
+    pub(super) fn new(config: &TrainingConfig, precision: Precision) -> Self {
         Self {
             step: 0,
             updates: 0,
             position: Position::default(),
-            micro: plan.micro_batch,
+            micro: config.micro_batch,
             scale: Scale::new(precision),
             skips: 0,
-            silent: plan.audit.then(Vec::new),
+            silent: config.check_gradients.then(Vec::new),
             epoch: Mean::default(),
             evaluated_at: None,
             before: BTreeMap::new(),
@@ -86,24 +86,28 @@ impl State {
         }
     }
 
-    /// Goes on under a plan or a precision that has changed: what was decided by the old one is decided anew.
-    pub(super) fn adopt(&mut self, plan: &Plan, precision: Precision) {
-        let fresh = Self::new(plan, precision);
+    /// Goes on under a config or a precision that has changed: what was decided by the old one is decided anew.
+    pub(super) fn adopt(&mut self, config: &TrainingConfig, precision: Precision) {
+        let fresh = Self::new(config, precision);
         if self.scale.is_dynamic() != fresh.scale.is_dynamic() {
             self.scale = fresh.scale;
         }
-        if !plan.audit {
+        if !config.check_gradients {
             self.silent = None;
         }
-        self.stopped_early = self.is_stale(plan);
+        self.stopped_early = self.is_stale(config);
     }
 
-    fn is_stale(&self, plan: &Plan) -> bool {
-        plan.patience.is_some_and(|patience| self.stale >= patience)
+    fn is_stale(&self, config: &TrainingConfig) -> bool {
+        config.patience.is_some_and(|patience| self.stale >= patience)
     }
 
     /// Takes note of an evaluation. Whether it is the best so far.
-    pub(super) fn evaluated(&mut self, plan: &Plan, mut scores: BTreeMap<String, f64>) -> bool {
+    pub(super) fn evaluated(
+        &mut self,
+        config: &TrainingConfig,
+        mut scores: BTreeMap<String, f64>,
+    ) -> bool {
         let loss = scores.get("loss").copied().unwrap_or(f64::NAN);
         // JSON has no number for what is not finite.
         scores.retain(|_, score| score.is_finite());
@@ -114,14 +118,14 @@ impl State {
         self.evaluated_at = Some(self.step);
         // A loss that is not a number is no improvement.
         let lower = loss.is_finite()
-            && self.best.is_none_or(|best| loss < best.loss - plan.min_improvement);
+            && self.best.is_none_or(|best| loss < best.loss - config.min_improvement);
         if lower {
             self.best = Some(Best { step: self.step, loss });
             self.stale = 0;
         } else {
             self.stale += 1;
         }
-        self.stopped_early = self.is_stale(plan);
+        self.stopped_early = self.is_stale(config);
         lower
     }
 }
@@ -132,12 +136,13 @@ mod tests {
 
     #[test]
     fn the_best_evaluation_is_kept_and_patience_ends() {
-        let plan = Plan { patience: Some(2), min_improvement: 0.1, ..Plan::default() };
-        let mut state = State::new(&plan, Precision::F32);
+        let config =
+            TrainingConfig { patience: Some(2), min_improvement: 0.1, ..TrainingConfig::default() };
+        let mut state = State::new(&config, Precision::F32);
         let mut seen = Vec::new();
         for (step, loss) in [(0, 3.0), (1, 2.0), (2, 1.95), (3, 1.8), (4, f64::NAN), (5, 1.75)] {
             state.step = step;
-            let best = state.evaluated(&plan, BTreeMap::from([("loss".to_owned(), loss)]));
+            let best = state.evaluated(&config, BTreeMap::from([("loss".to_owned(), loss)]));
             seen.push((best, state.stopped_early));
         }
         assert_eq!(
@@ -157,11 +162,11 @@ mod tests {
 
     #[test]
     fn a_changed_plan_decides_anew() {
-        let plan = Plan { patience: Some(1), ..Plan::default() };
-        let mut state = State::new(&plan, Precision::F32);
-        state.evaluated(&plan, BTreeMap::from([("loss".to_owned(), f64::NAN)]));
+        let config = TrainingConfig { patience: Some(1), ..TrainingConfig::default() };
+        let mut state = State::new(&config, Precision::F32);
+        state.evaluated(&config, BTreeMap::from([("loss".to_owned(), f64::NAN)]));
         assert!(state.stopped_early && state.silent.is_some() && !state.scale.is_dynamic());
-        let patient = Plan { patience: Some(2), audit: false, ..plan };
+        let patient = TrainingConfig { patience: Some(2), check_gradients: false, ..config };
         state.adopt(&patient, Precision::F16);
         assert!(!state.stopped_early && state.silent.is_none() && state.scale.is_dynamic());
         // What is scaled already keeps its scale.
@@ -173,9 +178,12 @@ mod tests {
 
     #[test]
     fn it_comes_back_from_json_with_every_bit() {
-        let mut state = State::new(&Plan::default(), Precision::F16);
+        let mut state = State::new(&TrainingConfig::default(), Precision::F16);
         state.epoch.add(0.1 + 0.2, 3.0);
-        state.evaluated(&Plan::default(), BTreeMap::from([("loss".to_owned(), 1.0 / 3.0)]));
+        state.evaluated(
+            &TrainingConfig::default(),
+            BTreeMap::from([("loss".to_owned(), 1.0 / 3.0)]),
+        );
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
     }

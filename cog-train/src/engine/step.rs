@@ -1,17 +1,17 @@
 //! One step: micro-batches, gradients, finite or not, clip, update.
 
-use super::audit;
-use super::data::Step;
-use super::gradients::Gradients;
+use super::check_gradients;
 use super::memory;
-use super::objective::{Objective, Pass};
-use super::optim::{Clip, Ema, Optimizer, norm};
-use super::params::Params;
+use super::objective::{Objective, StepContext};
 use super::scale::Scale;
 use super::state::State;
+use crate::data::Step;
 use crate::error::Error;
 use crate::job::Job;
-use crate::kernels::tape::{Buffers, collect};
+use crate::optim::{Clip, Ema, Optimizer, norm};
+use crate::params::Gradients;
+use crate::params::Params;
+use cog_train_nn::__private::tape::{Buffers, collect};
 
 /// What a step works on.
 pub(super) struct Parts<'a, O> {
@@ -76,7 +76,7 @@ pub(super) fn run<B, O: Objective<B>>(
         if job.cancelled() {
             return Ok(Outcome::Cancelled);
         }
-        let pass = Pass::training(job.seed(), state.step, number);
+        let pass = StepContext::training(job.seed(), state.step, number);
         let done = backward(parts, &part.batch, &pass, (state.scale, &mut factor));
         let added = done.and_then(|(part_sum, part_weight, part_gradients)| {
             match &mut gradients {
@@ -115,7 +115,7 @@ pub(super) fn run<B, O: Objective<B>>(
         (false, true) => None,
     };
     if skipped.is_none() {
-        audit::look(parts.params, &gradients, state)?;
+        check_gradients::look(parts.params, &gradients, state)?;
         let gradients = parts.clip.values(gradients, 1.0 / divisor)?;
         let factor = parts.clip.factor(norm) / divisor;
         state.updates += 1;
@@ -134,12 +134,12 @@ pub(super) fn run<B, O: Objective<B>>(
 fn backward<B, O: Objective<B>>(
     parts: &mut Parts<'_, O>,
     batch: &B,
-    pass: &Pass,
+    context: &StepContext,
     (scale, factor): (Scale, &mut Option<f64>),
 ) -> anyhow::Result<(f64, f64, Gradients)> {
     let Parts { params, objective, buffers, .. } = parts;
     let (loss, mut store) = collect(buffers, || {
-        let loss = objective.loss(batch, pass)?;
+        let loss = objective.loss(batch, context)?;
         // One for all parts of the step, so that their gradients add up.
         let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
         let scaled = if scale.is_dynamic() {
@@ -147,7 +147,7 @@ fn backward<B, O: Objective<B>>(
         } else {
             loss.tensor().clone()
         };
-        let store = pass.backward(&scaled)?;
+        let store = context.backward(&scaled)?;
         anyhow::Ok((loss, store))
     })?;
     let gradients = Gradients::take(params, &mut store)?;

@@ -82,7 +82,7 @@ fn while_it_waits_for_a_batch_and_in_a_step_and_the_steps_before_are_saved() {
 #[test]
 fn while_it_measures() {
     for signal in ["-TERM", "-INT"] {
-        for at in ["evaluate", "held_out"] {
+        for at in ["evaluate", "eval"] {
             let here = slow_at(at, signal, &[]);
             assert!(here.path("run/checkpoints/step-000000/manifest.json").exists(), "{at}");
         }

@@ -6,7 +6,7 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use cog_train::CancelToken;
-use cog_train::engine::data::{
+use cog_train::data::{
     Csv, Dataset, ImageFolder, Jsonl, TextLines, TextWindows, only_file, unpacked,
 };
 use flate2::Compression;
@@ -181,7 +181,7 @@ fn rows_from_an_archive_are_those_of_its_files() {
 
 #[cfg(feature = "parquet")]
 fn parquet(dir: &Path) -> (Vec<String>, String) {
-    use cog_train::engine::data::Parquet;
+    use cog_train::data::Parquet;
     read(&Parquet::<Row>::open(only_file(dir, &["parquet"]).unwrap()).unwrap())
 }
 

@@ -4,18 +4,20 @@
 use std::path::Path;
 
 use cog_train::candle_core::{DType, Device, Tensor};
-use cog_train::engine::data::{Batching, Loader, Rows};
-use cog_train::engine::optim::{AdamW, Lion, Optimizer};
-use cog_train::engine::{Every, Fitted, Loss, Params, Pass, Plan, Precision, Training, fit};
+use cog_train::data::{Batching, Loader, Rows};
+use cog_train::engine::{
+    Every, Loss, Params, Precision, StepContext, Training, TrainingConfig, TrainingSummary, fit,
+};
+use cog_train::optim::{AdamW, Lion, Optimizer};
 use cog_train::prelude::*;
 use cog_train::{Error, anyhow};
 
 /// All that a run can be told otherwise when it is resumed.
 #[derive(Clone)]
 struct Run {
-    plan: Plan,
+    config: TrainingConfig,
     rows: Vec<f32>,
-    held_out: Vec<f32>,
+    eval: Vec<f32>,
     shuffle: bool,
     batching: Batching,
     optimizer: fn() -> Optimizer,
@@ -30,16 +32,16 @@ fn numbers(count: u8) -> Vec<f32> {
 
 fn run() -> Run {
     Run {
-        plan: Plan {
+        config: TrainingConfig {
             epochs: 100,
             max_steps: Some(12),
             learning_rate: 0.05,
-            evaluate: Every::Steps(4),
-            save: Every::Steps(5),
-            ..Plan::default()
+            eval_every: Every::Steps(4),
+            save_every: Every::Steps(5),
+            ..TrainingConfig::default()
         },
         rows: numbers(20),
-        held_out: numbers(5),
+        eval: numbers(5),
         shuffle: true,
         batching: Batching::Rows(3),
         optimizer: || Optimizer::new(AdamW::default()),
@@ -50,7 +52,7 @@ fn run() -> Run {
 }
 
 /// Trains a polynomial through the sine of the rows, and gives its weights too. `stop` ends it after so many steps.
-fn train(mut job: Job, run: Run, stop: Option<u64>) -> anyhow::Result<(Fitted, Vec<f32>)> {
+fn train(mut job: Job, run: Run, stop: Option<u64>) -> anyhow::Result<(TrainingSummary, Vec<f32>)> {
     let ones = |count| Tensor::ones(count, DType::F32, &Device::Cpu);
     let (name, width) = run.weight;
     let mut params =
@@ -60,8 +62,8 @@ fn train(mut job: Job, run: Run, stop: Option<u64>) -> anyhow::Result<(Fitted, V
     }
     let tensors = params.tensors();
     let token = job.cancel_token();
-    let loss = |rows: &Tensor, pass: &Pass| {
-        if pass.is_training() && Some(pass.step() + 1) == stop {
+    let loss = |rows: &Tensor, context: &StepContext| {
+        if context.is_training() && Some(context.step() + 1) == stop {
             token.cancel();
         }
         let weights = tensors[name].to_dtype(DType::F32)?;
@@ -81,11 +83,11 @@ fn train(mut job: Job, run: Run, stop: Option<u64>) -> anyhow::Result<(Fitted, V
         .shuffle(run.shuffle)
     };
     let training = Training {
-        plan: run.plan,
+        config: run.config,
         params: &params,
         optimizer: (run.optimizer)(),
         train: loader(run.rows),
-        held_out: Some(loader(run.held_out)),
+        eval: Some(loader(run.eval)),
     };
     let fitted = fit(training, &loss, &mut job)?;
     let weights = params.masters()[name].to_vec1()?;
@@ -105,14 +107,14 @@ fn what_has_changed_is_refused_by_its_name() {
     stopped(&dir);
     let mut other_number = numbers(20);
     other_number[7] += 0.5;
-    let plan = run().plan;
+    let config = run().config;
     let cases: Vec<(Run, &[&str])> = vec![
         (Run { rows: other_number, ..run() }, &["`data.digest`: \""]),
         (
             Run { rows: numbers(21), ..run() },
             &["`data.digest`: \"", "`data.settings.rows`: 20 then, 21 now"],
         ),
-        (Run { held_out: numbers(6), ..run() }, &["`held_out.settings.rows`: 5 then, 6 now"]),
+        (Run { eval: numbers(6), ..run() }, &["`eval.settings.rows`: 5 then, 6 now"]),
         (Run { shuffle: false, ..run() }, &["`data.settings.shuffle`: true then, false now"]),
         (
             Run { batching: Batching::Rows(4), ..run() },
@@ -131,16 +133,16 @@ fn what_has_changed_is_refused_by_its_name() {
         (Run { frozen: true, ..run() }, &["`parameters.bias.trained`: true then, false now"]),
         (Run { precision: Precision::F16, ..run() }, &["`precision`: \"f32\" then, \"f16\" now"]),
         (
-            Run { plan: Plan { restore_best: true, ..plan.clone() }, ..run() },
+            Run { config: TrainingConfig { restore_best: true, ..config.clone() }, ..run() },
             &["`plan.restore_best`: false then, true now"],
         ),
         (
-            Run { plan: Plan { most_skips: 7, ..plan.clone() }, ..run() },
-            &["`plan.most_skips`: 5 then, 7 now"],
+            Run { config: TrainingConfig { max_skipped_steps: 7, ..config.clone() }, ..run() },
+            &["`plan.max_skipped_steps`: 5 then, 7 now"],
         ),
         (
-            Run { plan: Plan { audit: false, ..plan.clone() }, ..run() },
-            &["`plan.audit`: true then, false now"],
+            Run { config: TrainingConfig { check_gradients: false, ..config.clone() }, ..run() },
+            &["`config.check_gradients`: true then, false now"],
         ),
     ];
     for (changed, names) in cases {
@@ -159,15 +161,15 @@ fn what_has_changed_is_refused_by_its_name() {
         }
     }
     // When checkpoints are written changes nothing of the result. And what was refused has touched nothing.
-    let often = Plan { save: Every::Steps(1), ..plan };
-    let resumed = train(Job::for_test_resumed(&dir), Run { plan: often, ..run() }, None).unwrap();
+    let often = TrainingConfig { save_every: Every::Steps(1), ..config };
+    let resumed = train(Job::for_test_resumed(&dir), Run { config: often, ..run() }, None).unwrap();
     assert_eq!(resumed, train(Job::for_test(temp.path().join("straight")), run(), None).unwrap());
 }
 
 #[test]
 fn by_force_a_longer_run_goes_on_as_if_it_had_always_been_longer() {
     let temp = tempfile::tempdir().unwrap();
-    let longer = || Run { plan: Plan { max_steps: Some(20), ..run().plan }, ..run() };
+    let longer = || Run { config: TrainingConfig { max_steps: Some(20), ..run().config }, ..run() };
     let straight = train(Job::for_test(temp.path().join("straight")), longer(), None).unwrap();
     assert_eq!(straight.0.steps, 20);
     let dir = temp.path().join("run");
@@ -183,7 +185,7 @@ fn by_force_a_longer_run_goes_on_as_if_it_had_always_been_longer() {
 fn by_force_a_run_that_is_past_its_new_end_ends() {
     let temp = tempfile::tempdir().unwrap();
     stopped(temp.path());
-    let shorter = Run { plan: Plan { max_steps: Some(4), ..run().plan }, ..run() };
+    let shorter = Run { config: TrainingConfig { max_steps: Some(4), ..run().config }, ..run() };
     let (fitted, _) = train(Job::for_test_forced(temp.path()), shorter, None).unwrap();
     assert_eq!(fitted.steps, 9);
     assert!(fitted.after["loss"].is_finite(), "the state that it has is measured");
@@ -193,8 +195,9 @@ fn by_force_a_run_that_is_past_its_new_end_ends() {
 fn by_force_more_patience_goes_on_with_a_run_that_had_stopped_early() {
     let temp = tempfile::tempdir().unwrap();
     let with = |patience| {
-        let plan = Plan { learning_rate: 0.0, patience: Some(patience), ..run().plan };
-        Run { plan, ..run() }
+        let config =
+            TrainingConfig { learning_rate: 0.0, patience: Some(patience), ..run().config };
+        Run { config, ..run() }
     };
     let (fitted, _) = train(Job::for_test(temp.path()), with(1), None).unwrap();
     assert!(fitted.stopped_early && fitted.steps == 4, "{fitted:?}");
@@ -228,23 +231,23 @@ fn a_loader_for_one_of_many_processes_is_refused() {
             Ok(Tensor::new(rows, batch.device())?)
         })
     };
-    let loss = |rows: &Tensor, _: &Pass| Ok(Loss::sum(rows.broadcast_mul(&weight)?.sum_all()?, 1)?);
-    for (train, held_out) in [(loader().ranks(1, 4), None), (loader(), Some(loader().ranks(1, 4)))]
-    {
+    let loss =
+        |rows: &Tensor, _: &StepContext| Ok(Loss::sum(rows.broadcast_mul(&weight)?.sum_all()?, 1)?);
+    for (train, eval) in [(loader().ranks(1, 4), None), (loader(), Some(loader().ranks(1, 4)))] {
         let optimizer = Optimizer::new(AdamW::default());
         let training =
-            Training { plan: Plan::default(), params: &params, optimizer, train, held_out };
+            Training { config: TrainingConfig::default(), params: &params, optimizer, train, eval };
         let error = fit(training, &loss, &mut Job::for_test(temp.path())).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Error::Plan { .. })), "{error:?}");
         assert!(error.to_string().starts_with("the loader is for rank 1 of 4, and "), "{error}");
     }
     // A world of one is a world.
     let training = Training {
-        plan: Plan::default(),
+        config: TrainingConfig::default(),
         params: &params,
         optimizer: Optimizer::new(AdamW::default()),
         train: loader().ranks(0, 1),
-        held_out: None,
+        eval: None,
     };
     assert_eq!(fit(training, &loss, &mut Job::for_test(temp.path())).unwrap().steps, 1);
 }

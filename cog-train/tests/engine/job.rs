@@ -5,12 +5,13 @@ use std::cell::Cell;
 use std::path::Path;
 
 use cog_train::candle_core::{D, DType, Device, Tensor};
-use cog_train::engine::checkpoint::Keep;
-use cog_train::engine::data::{Batching, Collate, Loader, Rows};
-use cog_train::engine::optim::{AdamW, Clip, Optimizer};
+use cog_train::checkpoint::Keep;
+use cog_train::data::{Batching, Collate, Loader, Rows};
 use cog_train::engine::{
-    Every, Fitted, Loss, Objective, Params, Pass, Plan, Schedule, Scores, Training, Warmup, fit,
+    EvalScores, Every, Loss, Objective, Params, Schedule, StepContext, Training, TrainingConfig,
+    TrainingSummary, Warmup, fit,
 };
+use cog_train::optim::{AdamW, Clip, Optimizer};
 use cog_train::prelude::*;
 use cog_train::rng::Rng;
 
@@ -94,12 +95,12 @@ impl<'a> Net<'a> {
 }
 
 impl Objective<Batch> for Net<'_> {
-    fn loss(&self, batch: &Batch, pass: &Pass) -> Result<Loss> {
+    fn loss(&self, batch: &Batch, context: &StepContext) -> Result<Loss> {
         let tensors = self.params.tensors();
         let mut inner = batch.x.matmul(&tensors["in.weight"].t()?)?;
         inner = inner.broadcast_add(&tensors["in.bias"])?.tanh()?;
-        if pass.is_training() && self.dropout > 0.0 {
-            let draws = pass.stream("dropout", 0).uniform_tensor(
+        if context.is_training() && self.dropout > 0.0 {
+            let draws = context.stream("dropout", 0).uniform_tensor(
                 inner.shape(),
                 0.0,
                 1.0,
@@ -110,28 +111,28 @@ impl Objective<Batch> for Net<'_> {
         }
         let y = inner.matmul(&tensors["out.weight"].t()?)?.broadcast_add(&tensors["out.bias"])?;
         let errors = (y.squeeze(D::Minus1)? - &batch.y)?.sqr()?;
-        if pass.is_training() {
+        if context.is_training() {
             match self.at {
-                At::Cancel(step) if step == pass.step() => self.token.cancel(),
-                At::Fail(step) if step == pass.step() => bail!("killed"),
+                At::Cancel(step) if step == context.step() => self.token.cancel(),
+                At::Fail(step) if step == context.step() => bail!("killed"),
                 _ => {}
             }
         }
         Ok(Loss::sum((errors * &batch.weight)?.sum_all()?, batch.count)?)
     }
 
-    fn evaluate(&self, batch: &Batch, pass: &Pass) -> Result<Scores> {
+    fn evaluate(&self, batch: &Batch, context: &StepContext) -> Result<EvalScores> {
         let number = self.measured.replace(self.measured.get() + 1);
         if self.at == At::CancelEvaluation(number) {
             self.token.cancel();
         }
-        let loss = Objective::loss(self, batch, pass)?;
-        Ok(Scores::new(&loss)?.with("twice", 2.0 * loss.value()?, loss.weight()))
+        let loss = Objective::loss(self, batch, context)?;
+        Ok(EvalScores::new(&loss)?.with("twice", 2.0 * loss.value()?, loss.weight()))
     }
 }
 
-pub(crate) fn plan() -> Plan {
-    Plan {
+pub(crate) fn config() -> TrainingConfig {
+    TrainingConfig {
         epochs: 100,
         max_steps: Some(STEPS),
         learning_rate: 0.02,
@@ -139,25 +140,25 @@ pub(crate) fn plan() -> Plan {
         micro_batch: Some(2),
         clip: Clip::Norm(0.5),
         ema: Some(0.9),
-        evaluate: Every::Steps(5),
-        save: Every::Steps(7),
-        keep: Keep { last: 2, best: true },
+        eval_every: Every::Steps(5),
+        save_every: Every::Steps(7),
+        keep_checkpoints: Keep { last: 2, best: true },
         patience: Some(4),
-        ..Plan::default()
+        ..TrainingConfig::default()
     }
 }
 
 /// Trains in the job's folder.
-pub(crate) fn train(job: &mut Job, plan: Plan, at: At) -> Result<Fitted> {
+pub(crate) fn train(job: &mut Job, config: TrainingConfig, at: At) -> Result<TrainingSummary> {
     let params = params();
     let net = Net::new(&params, 0.3, at, job);
     job.line("a line before the training");
     let training = Training {
-        plan,
+        config,
         params: &params,
         optimizer: Optimizer::new(AdamW::default()),
         train: loader(rows(ROWS), Batching::Rows(6)),
-        held_out: Some(loader(rows(40).split_off(ROWS), Batching::Rows(8))),
+        eval: Some(loader(rows(40).split_off(ROWS), Batching::Rows(8))),
     };
     let fitted = fit(training, &net, job)?;
     job.line(format_args!("a line after the training: {}", fitted.loss));

@@ -1,9 +1,11 @@
 //! What does not change the result: how a batch is cut, in which precision it computes.
 
 use cog_train::candle_core::{DType, Tensor};
-use cog_train::engine::data::Batching;
-use cog_train::engine::optim::{AdamW, Muon, Optimizer, Sgd};
-use cog_train::engine::{Every, Loss, Objective, Params, Pass, Plan, Precision, Training, fit};
+use cog_train::data::Batching;
+use cog_train::engine::{
+    Every, Loss, Objective, Params, Precision, StepContext, Training, TrainingConfig, fit,
+};
+use cog_train::optim::{AdamW, Muon, Optimizer, Sgd};
 use cog_train::prelude::*;
 
 use super::job::{At, Batch, Net, loader, params, rows};
@@ -25,13 +27,18 @@ pub(crate) fn trained(micro: Option<usize>) -> Vec<f32> {
     let params = params();
     let mut job = Job::for_test(dir.path());
     let net = Net::new(&params, 0.0, At::Nothing, &job);
-    let plan = Plan { epochs: 3, learning_rate: 0.05, micro_batch: micro, ..Plan::default() };
+    let config = TrainingConfig {
+        epochs: 3,
+        learning_rate: 0.05,
+        micro_batch: micro,
+        ..TrainingConfig::default()
+    };
     let training = Training {
-        plan,
+        config,
         params: &params,
         optimizer: Optimizer::new(Sgd { momentum: 0.9, ..Sgd::default() }),
         train: loader(rows(19), Batching::Rows(6)),
-        held_out: None,
+        eval: None,
     };
     fit(training, &net, &mut job).unwrap();
     numbers(&params)
@@ -57,13 +64,14 @@ fn half_precision_with_masters_follows_full_precision() {
         let params = params().precision(precision).unwrap();
         let mut job = Job::for_test(dir.path().join(precision.name()));
         let net = Half { net: Net::new(&params, 0.0, At::Nothing, &job) };
-        let plan = Plan { epochs: 10, learning_rate: 0.01, ..Plan::default() };
+        let config =
+            TrainingConfig { epochs: 10, learning_rate: 0.01, ..TrainingConfig::default() };
         let training = Training {
-            plan,
+            config,
             params: &params,
             optimizer: Optimizer::new(AdamW::default()),
             train: loader(rows(19), Batching::Rows(6)),
-            held_out: None,
+            eval: None,
         };
         let fitted = fit(training, &net, &mut job).unwrap();
         let computed = params.tensors();
@@ -91,7 +99,7 @@ struct Half<'a> {
 }
 
 impl Objective<Batch> for Half<'_> {
-    fn loss(&self, batch: &Batch, _pass: &Pass) -> Result<Loss> {
+    fn loss(&self, batch: &Batch, _context: &StepContext) -> Result<Loss> {
         let tensors = self.net.params.tensors();
         let x = batch.x.to_dtype(tensors["in.weight"].dtype())?;
         let inner = x.matmul(&tensors["in.weight"].t()?)?;
@@ -110,11 +118,11 @@ fn muon_with_its_adamw_part_learns_too() {
     let mut job = Job::for_test(dir.path());
     let net = Net::new(&params, 0.0, At::Nothing, &job);
     let training = Training {
-        plan: Plan { epochs: 30, learning_rate: 0.01, ..Plan::default() },
+        config: TrainingConfig { epochs: 30, learning_rate: 0.01, ..TrainingConfig::default() },
         params: &params,
         optimizer: Optimizer::muon(Muon::default(), AdamW::default()),
         train: loader(rows(19), Batching::Rows(6)),
-        held_out: Some(loader(rows(19), Batching::Rows(6))),
+        eval: Some(loader(rows(19), Batching::Rows(6))),
     };
     let fitted = fit(training, &net, &mut job).unwrap();
     assert!(fitted.after["loss"] < 0.7 * fitted.before["loss"], "{fitted:?}");
@@ -126,29 +134,30 @@ fn early_stopping_ends_the_run_and_the_best_weights_come_back() {
     let params = params();
     let mut job = Job::for_test(dir.path());
     let net = Net::new(&params, 0.0, At::Nothing, &job);
-    let held_out = || Some(loader(rows(30).split_off(19), Batching::Rows(6)));
-    let training = |plan| Training {
-        plan,
+    let eval = || Some(loader(rows(30).split_off(19), Batching::Rows(6)));
+    let training = |config| Training {
+        config,
         params: &params,
         optimizer: Optimizer::new(AdamW::default()),
         train: loader(rows(19), Batching::Rows(6)),
-        held_out: held_out(),
+        eval: eval(),
     };
-    let plan = Plan {
+    let config = TrainingConfig {
         epochs: 1000,
         learning_rate: 0.05,
-        evaluate: Every::Steps(3),
+        eval_every: Every::Steps(3),
         patience: Some(3),
         restore_best: true,
-        ..Plan::default()
+        ..TrainingConfig::default()
     };
-    let fitted = fit(training(plan), &net, &mut job).unwrap();
+    let fitted = fit(training(config), &net, &mut job).unwrap();
     let best = fitted.best.unwrap();
     assert!(fitted.stopped_early && fitted.steps == best.step + 9, "{fitted:?}");
     assert!(fitted.after["loss"] > best.loss);
 
     // Measured again, without a step, the weights are those of the best evaluation.
-    let again = Plan { max_steps: Some(1), learning_rate: 0.0, ..Plan::default() };
+    let again =
+        TrainingConfig { max_steps: Some(1), learning_rate: 0.0, ..TrainingConfig::default() };
     let mut job = Job::for_test(dir.path().join("again"));
     let again = fit(training(again), &net, &mut job).unwrap();
     assert_eq!(again.before["loss"].to_bits(), best.loss.to_bits());
@@ -164,20 +173,20 @@ fn where_nothing_was_better_than_the_first_weights_they_come_back() {
         let mut job = Job::for_test(dir.path().join(format!("{}", ema.is_some())));
         let net = Net::new(&params, 0.0, At::Nothing, &job);
         let training = Training {
-            plan: Plan {
+            config: TrainingConfig {
                 max_steps: Some(12),
                 epochs: 100,
                 learning_rate: 0.01,
                 ema,
-                evaluate: Every::Steps(3),
-                save: Every::Steps(2),
+                eval_every: Every::Steps(3),
+                save_every: Every::Steps(2),
                 restore_best: true,
-                ..Plan::default()
+                ..TrainingConfig::default()
             },
             params: &params,
             optimizer: Optimizer::new(Sgd::default()),
             train: loader(wrong.clone(), Batching::Rows(6)),
-            held_out: Some(loader(rows(19), Batching::Rows(6))),
+            eval: Some(loader(rows(19), Batching::Rows(6))),
         };
         let fitted = fit(training, &net, &mut job).unwrap();
         let best = fitted.best.unwrap();

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use cog_train::candle_core::Tensor;
-use cog_train::engine::checkpoint::Keep;
-use cog_train::engine::data::{Batching, Dataset, Loader, Rows};
-use cog_train::engine::optim::{AdamW, Optimizer};
-use cog_train::engine::{Every, Loss, Params, Pass, Plan, Training, fit};
+use cog_train::checkpoint::Keep;
+use cog_train::data::{Batching, Dataset, Loader, Rows};
+use cog_train::engine::{Every, Loss, Params, StepContext, Training, TrainingConfig, fit};
+use cog_train::optim::{AdamW, Optimizer};
 use cog_train::prelude::*;
 use cog_train::{Error, anyhow};
 
@@ -16,7 +16,7 @@ use super::job::{self, Batch, loader, params, rows};
 use super::laws::numbers;
 
 /// The network of [`job`] without a surprise in it, slow enough for a time of its own.
-fn loss(params: &Params) -> impl Fn(&Batch, &Pass) -> Result<Loss> {
+fn loss(params: &Params) -> impl Fn(&Batch, &StepContext) -> Result<Loss> {
     let tensors = params.tensors();
     move |batch, _| {
         std::thread::sleep(Duration::from_millis(3));
@@ -31,18 +31,13 @@ fn loss(params: &Params) -> impl Fn(&Batch, &Pass) -> Result<Loss> {
 /// What is told in `dir`, which must be new.
 fn told(
     dir: &Path,
-    plan: Plan,
+    config: TrainingConfig,
     train: Loader<Batch>,
     params: &Params,
-    loss: impl Fn(&Batch, &Pass) -> Result<Loss>,
+    loss: impl Fn(&Batch, &StepContext) -> Result<Loss>,
 ) -> anyhow::Result<Vec<String>> {
-    let training = Training {
-        plan,
-        params,
-        optimizer: Optimizer::new(AdamW::default()),
-        train,
-        held_out: None,
-    };
+    let training =
+        Training { config, params, optimizer: Optimizer::new(AdamW::default()), train, eval: None };
     let mut job = Job::for_test_planned(dir, dir);
     let error = fit(training, &loss, &mut job).unwrap_err();
     if !matches!(error.downcast_ref(), Some(Error::Planned)) {
@@ -54,8 +49,8 @@ fn told(
     Ok(std::fs::read_to_string(dir.join("log.txt"))?.lines().map(str::to_owned).collect())
 }
 
-fn plan() -> Plan {
-    Plan { epochs: 3, learning_rate: 0.5, ema: Some(0.9), ..Plan::default() }
+fn config() -> TrainingConfig {
+    TrainingConfig { epochs: 3, learning_rate: 0.5, ema: Some(0.9), ..TrainingConfig::default() }
 }
 
 /// The number before a word.
@@ -73,7 +68,7 @@ fn a_plan_tells_data_parameters_memory_disk_and_time_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let params = params().freeze("out.bias").unwrap();
     let train = loader(rows(19), Batching::Rows(6));
-    let lines = told(dir.path(), plan(), train, &params, loss(&params)).unwrap();
+    let lines = told(dir.path(), config(), train, &params, loss(&params)).unwrap();
     assert_eq!(lines[0], "data: 19 rows; 12 steps of 6 rows, in 3 epochs");
     assert_eq!(lines[1], "  the lengths of rows are not told");
     // 6 inputs, 10 within, 1 output: 60 + 10 + 10 + 1 numbers, of which the last is frozen.
@@ -118,7 +113,8 @@ fn the_lengths_of_rows_and_how_many_are_cut_are_told_where_they_are_known() {
             None => train,
         };
         let dir = dir.path().join(format!("{cut:?}"));
-        told(&dir, Plan { max_steps: Some(4), ..plan() }, train, &params, loss(&params)).unwrap()
+        told(&dir, TrainingConfig { max_steps: Some(4), ..config() }, train, &params, loss(&params))
+            .unwrap()
     };
     let lines = with(Some(5));
     assert_eq!(lines[0], "data: 19 rows; 4 steps of up to 60 tokens, the most of the plan");
@@ -148,7 +144,7 @@ fn the_probe_takes_the_heaviest_batch() {
     })
     .batch(Batching::Rows(4))
     .threads(0); // so that what is made is what is computed
-    told(dir.path(), plan(), train, &params, loss(&params)).unwrap();
+    told(dir.path(), config(), train, &params, loss(&params)).unwrap();
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 2, "two steps, and no batch ahead");
     assert!(seen.iter().all(|batch| batch.iter().any(|row| longest.contains(row))), "{seen:?}");
@@ -162,17 +158,17 @@ fn without_room_in_any_of_its_steps_the_probe_goes_on_with_smaller_parts() {
     for failing in [0, 1, 2] {
         let passes = Cell::new(0);
         let usual = loss(&params);
-        let short = |batch: &Batch, pass: &Pass| {
+        let short = |batch: &Batch, context: &StepContext| {
             let number = passes.replace(passes.get() + 1);
             // From the second failing pass on all is well.
             anyhow::ensure!(number != failing, "CublasError(CUBLAS_STATUS_ALLOC_FAILED)");
-            usual(batch, pass)
+            usual(batch, context)
         };
         let train = loader(rows(19), Batching::Rows(6));
         let dir = dir.path().join(failing.to_string());
         let micro = if failing == 2 { Some(3) } else { None };
-        let plan = Plan { micro_batch: micro, ..plan() };
-        let lines = told(&dir, plan, train, &params, short).unwrap();
+        let config = TrainingConfig { micro_batch: micro, ..config() };
+        let lines = told(&dir, config, train, &params, short).unwrap();
         let first = if failing == 2 {
             "with 3 rows at once: going on with 2"
         } else {
@@ -190,7 +186,7 @@ fn without_room_in_any_of_its_steps_the_probe_goes_on_with_smaller_parts() {
 fn a_disk_that_is_too_small_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let params = params();
-    let many = Plan { keep: Keep { last: 1 << 50, best: true }, ..plan() };
+    let many = TrainingConfig { keep_checkpoints: Keep { last: 1 << 50, best: true }, ..config() };
     let train = loader(rows(19), Batching::Rows(6));
     let error = told(dir.path(), many, train, &params, loss(&params)).unwrap_err();
     let text = error.to_string();
@@ -207,12 +203,12 @@ fn a_disk_that_is_too_small_is_refused() {
 fn what_the_first_step_would_refuse_is_refused_by_the_plan() {
     let dir = tempfile::tempdir().unwrap();
     let params = params();
-    let cut = |batch: &Batch, _: &Pass| -> Result<Loss> {
+    let cut = |batch: &Batch, _: &StepContext| -> Result<Loss> {
         let zeros = Tensor::zeros_like(&batch.y)?;
         Ok(Loss::sum(zeros.sum_all()?, batch.count)?)
     };
-    let plan = Plan { evaluate: Every::End, ..plan() };
+    let config = TrainingConfig { eval_every: Every::End, ..config() };
     let train = loader(rows(19), Batching::Rows(6));
-    let error = told(dir.path(), plan, train, &params, cut).unwrap_err().to_string();
+    let error = told(dir.path(), config, train, &params, cut).unwrap_err().to_string();
     assert!(error.contains("4 of 4 trained parameters get no gradient"), "{error}");
 }

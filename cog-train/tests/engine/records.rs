@@ -1,8 +1,8 @@
 //! The numbers of each step: what the run decides, and beside it what the clock and the machine decide.
 
-use cog_train::engine::data::{Batching, Dataset, Loader, Rows};
-use cog_train::engine::optim::{AdamW, Optimizer};
-use cog_train::engine::{Every, Plan, Training, fit};
+use cog_train::data::{Batching, Dataset, Loader, Rows};
+use cog_train::engine::{Every, Training, TrainingConfig, fit};
+use cog_train::optim::{AdamW, Optimizer};
 use cog_train::prelude::*;
 use cog_train::serde_json::Value;
 
@@ -15,16 +15,16 @@ fn lines(dir: &std::path::Path, name: &str) -> Vec<Value> {
     all.filter(|line| line.get(name).is_some()).collect()
 }
 
-fn run(dir: &std::path::Path, plan: Plan, train: Loader<Batch>) -> u64 {
+fn run(dir: &std::path::Path, config: TrainingConfig, train: Loader<Batch>) -> u64 {
     let params = params();
     let mut job = Job::for_test(dir);
     let net = Net::new(&params, 0.0, At::Nothing, &job);
     let training = Training {
-        plan,
+        config,
         params: &params,
         optimizer: Optimizer::new(AdamW::default()),
         train,
-        held_out: Some(loader(rows(8), Batching::Rows(8))),
+        eval: Some(loader(rows(8), Batching::Rows(8))),
     };
     fit(training, &net, &mut job).unwrap().steps
 }
@@ -33,14 +33,14 @@ fn run(dir: &std::path::Path, plan: Plan, train: Loader<Batch>) -> u64 {
 #[test]
 fn each_step_has_its_rates_its_memory_and_the_time_that_is_left() {
     let dir = tempfile::tempdir().unwrap();
-    let plan = Plan {
+    let config = TrainingConfig {
         epochs: 9,
         learning_rate: 0.0,
-        evaluate: Every::Steps(5),
+        eval_every: Every::Steps(5),
         patience: Some(1),
-        ..Plan::default()
+        ..TrainingConfig::default()
     };
-    let steps = run(dir.path(), plan, loader(rows(19), Batching::Rows(6)));
+    let steps = run(dir.path(), config, loader(rows(19), Batching::Rows(6)));
     assert_eq!(steps, 5, "stopped early");
     let of = |lines: &[Value]| -> Vec<u64> {
         lines.iter().map(|line| line["step"].as_u64().unwrap()).collect()
@@ -64,7 +64,7 @@ fn where_rows_have_lengths_tokens_are_counted_too() {
     let dir = tempfile::tempdir().unwrap();
     let rows = Rows::new(rows(12)).with_tokens(|_| 50).unwrap();
     let train = Loader::new(rows, |rows, batch| collate(&rows, batch.device()));
-    run(dir.path(), Plan::default(), train.batch(Batching::Rows(6)));
+    run(dir.path(), TrainingConfig::default(), train.batch(Batching::Rows(6)));
     let told = lines(dir.path(), "time/tokens_per_second");
     assert_eq!(told.len(), 2);
     for line in &told {

@@ -3,10 +3,10 @@
 use cog_train::prelude::*;
 use cog_train::{Error, serde_json};
 
-use super::job::{At, Left, STEPS, plan, train};
+use super::job::{At, Left, STEPS, config, train};
 
 fn straight(dir: &std::path::Path) -> Left {
-    let fitted = train(&mut Job::for_test(dir), plan(), At::Nothing).unwrap();
+    let fitted = train(&mut Job::for_test(dir), config(), At::Nothing).unwrap();
     assert_eq!(fitted.steps, STEPS, "the run is not stopped early, so that every step counts");
     assert!(fitted.after["loss"] < fitted.before["loss"], "it learns: {fitted:?}");
     Left::of(dir)
@@ -25,9 +25,9 @@ fn stopped_at_every_step_and_resumed_it_is_the_same_run() {
     let mut tried = 0;
     for step in 0..STEPS {
         let dir = temp.path().join(format!("stopped-{step}"));
-        let error = train(&mut Job::for_test(&dir), plan(), At::Cancel(step)).unwrap_err();
+        let error = train(&mut Job::for_test(&dir), config(), At::Cancel(step)).unwrap_err();
         assert!(is_cancelled(&error), "step {step}: {error:?}");
-        train(&mut Job::for_test_resumed(&dir), plan(), At::Nothing).unwrap();
+        train(&mut Job::for_test_resumed(&dir), config(), At::Nothing).unwrap();
         Left::of(&dir).assert_same(&straight, &format!("stopped at step {step}"));
         tried += 1;
     }
@@ -41,9 +41,9 @@ fn failed_at_every_step_and_resumed_it_is_the_same_run() {
     let straight = straight(&temp.path().join("straight"));
     for step in 0..STEPS {
         let dir = temp.path().join(format!("failed-{step}"));
-        let error = train(&mut Job::for_test(&dir), plan(), At::Fail(step)).unwrap_err();
+        let error = train(&mut Job::for_test(&dir), config(), At::Fail(step)).unwrap_err();
         assert_eq!(error.to_string(), "killed");
-        train(&mut Job::for_test_resumed(&dir), plan(), At::Nothing).unwrap();
+        train(&mut Job::for_test_resumed(&dir), config(), At::Nothing).unwrap();
         Left::of(&dir).assert_same(&straight, &format!("failed at step {step}"));
     }
 }
@@ -59,20 +59,20 @@ fn stopped_in_every_evaluation_and_resumed_it_is_the_same_run() {
         let dir = temp.path().join(format!("evaluation-{number}"));
         let mut job = Job::for_test(&dir);
         let token = job.cancel_token();
-        match train(&mut job, plan(), At::CancelEvaluation(number)) {
+        match train(&mut job, config(), At::CancelEvaluation(number)) {
             Err(error) => assert!(is_cancelled(&error), "{number}: {error:?}"),
             // The wish comes with the last part of all: nothing is left to be stopped.
             Ok(_) => assert_eq!(number + 1, parts, "a run that was cut short is no success"),
         }
         stopped += u64::from(token.is_cancelled());
-        train(&mut Job::for_test_resumed(&dir), plan(), At::Nothing).unwrap();
+        train(&mut Job::for_test_resumed(&dir), config(), At::Nothing).unwrap();
         Left::of(&dir).assert_same(&straight, &format!("stopped in evaluation {number}"));
     }
     assert_eq!(stopped, parts, "each part was reached");
     // There is no part beyond.
     let mut job = Job::for_test(temp.path().join("beyond"));
     let token = job.cancel_token();
-    train(&mut job, plan(), At::CancelEvaluation(parts)).unwrap();
+    train(&mut job, config(), At::CancelEvaluation(parts)).unwrap();
     assert!(!token.is_cancelled());
 }
 
@@ -84,13 +84,13 @@ fn stopped_again_and_again_it_is_the_same_run() {
     let mut job = Job::for_test(&dir);
     for step in 0..STEPS {
         let at = if step % 2 == 0 { At::Cancel(step) } else { At::Fail(step) };
-        train(&mut job, plan(), at).unwrap_err();
+        train(&mut job, config(), at).unwrap_err();
         job = Job::for_test_resumed(&dir);
     }
-    train(&mut job, plan(), At::Nothing).unwrap();
+    train(&mut job, config(), At::Nothing).unwrap();
     Left::of(&dir).assert_same(&straight, "stopped at every step of one run");
     // A run that is over stays what it is.
-    train(&mut Job::for_test_resumed(&dir), plan(), At::Nothing).unwrap();
+    train(&mut Job::for_test_resumed(&dir), config(), At::Nothing).unwrap();
     Left::of(&dir).assert_same(&straight, "resumed after its end");
 }
 
@@ -98,8 +98,8 @@ fn stopped_again_and_again_it_is_the_same_run() {
 fn a_run_that_has_changed_is_refused_with_each_difference() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("run");
-    train(&mut Job::for_test(&dir), plan(), At::Cancel(9)).unwrap_err();
-    let other = Plan { learning_rate: 0.01, max_steps: Some(40), ..plan() };
+    train(&mut Job::for_test(&dir), config(), At::Cancel(9)).unwrap_err();
+    let other = TrainingConfig { learning_rate: 0.01, max_steps: Some(40), ..config() };
     let error = train(&mut Job::for_test_resumed(&dir), other, At::Nothing).unwrap_err();
     let text = error.to_string();
     assert!(matches!(error.downcast_ref(), Some(Error::Resume { .. })), "{text}");
@@ -108,7 +108,7 @@ fn a_run_that_has_changed_is_refused_with_each_difference() {
     assert!(text.contains("`plan.max_steps`: 30 then, 40 now"), "{text}");
     assert!(text.contains("hint: `--resume=force`"), "{text}");
     // Nothing was touched: it still goes on as it was.
-    let fitted = train(&mut Job::for_test_resumed(&dir), plan(), At::Nothing).unwrap();
+    let fitted = train(&mut Job::for_test_resumed(&dir), config(), At::Nothing).unwrap();
     assert_eq!(fitted.steps, STEPS);
 }
 
@@ -117,13 +117,13 @@ fn a_damaged_checkpoint_is_passed_over() {
     let temp = tempfile::tempdir().unwrap();
     let straight = straight(&temp.path().join("straight"));
     let dir = temp.path().join("run");
-    train(&mut Job::for_test(&dir), plan(), At::Cancel(16)).unwrap_err();
+    train(&mut Job::for_test(&dir), config(), At::Cancel(16)).unwrap_err();
     let file = dir.join("checkpoints/step-000016/weights.safetensors");
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    train(&mut Job::for_test_resumed(&dir), plan(), At::Nothing).unwrap();
+    train(&mut Job::for_test_resumed(&dir), config(), At::Nothing).unwrap();
     Left::of(&dir).assert_same(&straight, "resumed over a damaged checkpoint");
 }
 
@@ -131,8 +131,8 @@ fn a_damaged_checkpoint_is_passed_over() {
 fn a_resumed_log_is_json_lines_without_a_gap() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("run");
-    train(&mut Job::for_test(&dir), plan(), At::Cancel(11)).unwrap_err();
-    train(&mut Job::for_test_resumed(&dir), plan(), At::Nothing).unwrap();
+    train(&mut Job::for_test(&dir), config(), At::Cancel(11)).unwrap_err();
+    train(&mut Job::for_test_resumed(&dir), config(), At::Nothing).unwrap();
     let text = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -144,4 +144,4 @@ fn a_resumed_log_is_json_lines_without_a_gap() {
     assert_eq!(steps, (1..=STEPS).collect::<Vec<_>>());
 }
 
-use cog_train::engine::Plan;
+use cog_train::engine::TrainingConfig;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cog_train::candle_core::Tensor;
-use cog_train::engine::data::{Batching, Collate, Loader, Rows};
-use cog_train::engine::optim::{Optimizer, Sgd};
-use cog_train::engine::{Loss, Objective, Pass, Plan, Training, fit};
+use cog_train::data::{Batching, Collate, Loader, Rows};
+use cog_train::engine::{Loss, Objective, StepContext, Training, TrainingConfig, fit};
+use cog_train::optim::{Optimizer, Sgd};
 use cog_train::prelude::*;
 
 use super::job::{At, Batch, Net, Row, loader, params, rows};
@@ -26,13 +26,13 @@ struct Narrow<'a, F> {
 }
 
 impl<F: Fn(usize, usize) -> bool> Objective<Batch> for Narrow<'_, F> {
-    fn loss(&self, batch: &Batch, pass: &Pass) -> Result<Loss> {
+    fn loss(&self, batch: &Batch, context: &StepContext) -> Result<Loss> {
         let number = self.passes.replace(self.passes.get() + 1);
         if (self.fails)(number, batch.x.dim(0)?) {
             self.refused.set(self.refused.get() + 1);
             bail!(SHORT);
         }
-        self.net.loss(batch, pass)
+        self.net.loss(batch, context)
     }
 }
 
@@ -55,11 +55,16 @@ fn narrow(
     let net = Net::new(&params, 0.0, At::Nothing, &job);
     let narrow = Narrow { net, fails, passes: Cell::new(0), refused: Cell::new(0) };
     let training = Training {
-        plan: Plan { epochs: 3, learning_rate: 0.05, micro_batch: micro, ..Plan::default() },
+        config: TrainingConfig {
+            epochs: 3,
+            learning_rate: 0.05,
+            micro_batch: micro,
+            ..TrainingConfig::default()
+        },
         params: &params,
         optimizer: Optimizer::new(Sgd { momentum: 0.9, ..Sgd::default() }),
         train,
-        held_out: measured.then(|| loader(rows(10), Batching::Rows(4))),
+        eval: measured.then(|| loader(rows(10), Batching::Rows(4))),
     };
     let fitted = fit(training, &narrow, &mut job)?;
     assert_eq!(fitted.steps, 12);
@@ -142,18 +147,18 @@ fn what_is_no_lack_of_memory_is_not_tried_again() {
     let params = params();
     let dir = tempfile::tempdir().unwrap();
     let calls = Cell::new(0);
-    let loss = |_: &Batch, _: &Pass| -> Result<Loss> {
+    let loss = |_: &Batch, _: &StepContext| -> Result<Loss> {
         calls.set(calls.get() + 1);
         let a = Tensor::zeros((2, 3), cog_train::candle_core::DType::F32, params.device())?;
         a.matmul(&a)?;
         unreachable!("the shapes do not go together")
     };
     let training = Training {
-        plan: Plan::default(),
+        config: TrainingConfig::default(),
         params: &params,
         optimizer: Optimizer::new(Sgd::default()),
         train: train(),
-        held_out: None,
+        eval: None,
     };
     fit(training, &loss, &mut Job::for_test(dir.path())).unwrap_err();
     assert_eq!(calls.get(), 1);

@@ -1,9 +1,9 @@
 //! What goes wrong is told at its place, and ends the run or does not, as it should.
 
 use cog_train::candle_core::{DType, Device, Tensor};
-use cog_train::engine::data::{Batching, Loader, Rows};
-use cog_train::engine::optim::{AdamW, Clip, Optimizer, Sgd};
-use cog_train::engine::{Loss, Params, Pass, Plan, Precision, Training, fit};
+use cog_train::data::{Batching, Loader, Rows};
+use cog_train::engine::{Loss, Params, Precision, StepContext, Training, TrainingConfig, fit};
+use cog_train::optim::{AdamW, Clip, Optimizer, Sgd};
 use cog_train::prelude::*;
 use cog_train::{Error, anyhow, candle_nn, serde_json};
 
@@ -23,21 +23,21 @@ fn run(
     dir: &std::path::Path,
     params: &Params,
     rows: Vec<f32>,
-    plan: Plan,
-    loss: impl Fn(&Tensor, &Pass) -> Result<Loss>,
-) -> anyhow::Result<cog_train::engine::Fitted> {
+    config: TrainingConfig,
+    loss: impl Fn(&Tensor, &StepContext) -> Result<Loss>,
+) -> anyhow::Result<cog_train::engine::TrainingSummary> {
     let training = Training {
-        plan,
+        config,
         params,
         optimizer: Optimizer::new(Sgd::default()),
         train: numbers(rows),
-        held_out: None,
+        eval: None,
     };
     fit(training, &loss, &mut Job::for_test(dir))
 }
 
 /// The rows times the weight.
-fn product(params: &Params) -> impl Fn(&Tensor, &Pass) -> Result<Loss> {
+fn product(params: &Params) -> impl Fn(&Tensor, &StepContext) -> Result<Loss> {
     let weight = params.tensors()["weight"].clone();
     move |rows, _| {
         let sum = (rows.to_dtype(weight.dtype())?.broadcast_mul(&weight)?).sum_all()?;
@@ -51,8 +51,8 @@ fn a_step_that_is_not_finite_is_skipped_and_told() {
     let nan = f32::NAN;
     let params = weight();
     let rows = vec![1.0, 1.0, nan, 1.0, 1.0, 1.0];
-    let plan = Plan { learning_rate: 0.5, ..Plan::default() };
-    run(temp.path(), &params, rows, plan, product(&params)).unwrap();
+    let config = TrainingConfig { learning_rate: 0.5, ..TrainingConfig::default() };
+    run(temp.path(), &params, rows, config, product(&params)).unwrap();
     // Two steps of 0.5 times a gradient of 1.
     assert_eq!(params.masters()["weight"].to_vec1::<f32>().unwrap(), [0.0]);
     let log = std::fs::read_to_string(temp.path().join("log.txt")).unwrap();
@@ -74,8 +74,8 @@ fn too_many_in_a_row_end_the_run_and_name_the_rows() {
     let temp = tempfile::tempdir().unwrap();
     let params = weight();
     let rows = vec![1.0, 1.0, f32::INFINITY, 1.0, 1.0, f32::NAN, 1.0, f32::NAN];
-    let plan = Plan { most_skips: 3, ..Plan::default() };
-    let error = run(temp.path(), &params, rows, plan, product(&params)).unwrap_err();
+    let config = TrainingConfig { max_skipped_steps: 3, ..TrainingConfig::default() };
+    let error = run(temp.path(), &params, rows, config, product(&params)).unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::Diverged { step: 4, .. })), "{error}");
     assert_eq!(
         error.to_string(),
@@ -91,11 +91,11 @@ fn the_error_that_ends_a_run_names_every_row_of_the_last_batch() {
     let params = weight();
     let train = numbers(vec![f32::NAN; 24]).batch(Batching::Rows(12));
     let training = Training {
-        plan: Plan { most_skips: 2, ..Plan::default() },
+        config: TrainingConfig { max_skipped_steps: 2, ..TrainingConfig::default() },
         params: &params,
         optimizer: Optimizer::new(Sgd::default()),
         train,
-        held_out: None,
+        eval: None,
     };
     let error = fit(training, &product(&params), &mut Job::for_test(temp.path())).unwrap_err();
     let named: Vec<String> = (13..=24).map(|row| format!("numbers row {row}")).collect();
@@ -110,8 +110,8 @@ fn a_half_that_overflows_is_a_matter_of_scale() {
     let temp = tempfile::tempdir().unwrap();
     let params = weight().precision(Precision::F16).unwrap();
     // The gradient of the sum is 64, and it is multiplied by 2^14 at first, for two rows: it fits from 2^9 on.
-    let plan = Plan { epochs: 8, learning_rate: 0.001, ..Plan::default() };
-    let fitted = run(temp.path(), &params, vec![32.0, 32.0], plan, product(&params)).unwrap();
+    let config = TrainingConfig { epochs: 8, learning_rate: 0.001, ..TrainingConfig::default() };
+    let fitted = run(temp.path(), &params, vec![32.0, 32.0], config, product(&params)).unwrap();
     let log = std::fs::read_to_string(temp.path().join("log.txt")).unwrap();
     let skipped = log.matches("half precision overflows").count();
     assert_eq!(skipped, 5, "{log}");
@@ -133,12 +133,13 @@ fn parameters_without_a_gradient_are_named() {
     let params = Params::new([("before", tensor(0)), ("behind", tensor(1))]).unwrap();
     let tensors = params.tensors();
     // `softmax_last_dim` has no backward pass: it cuts the graph.
-    let loss = |rows: &Tensor, _: &Pass| {
+    let loss = |rows: &Tensor, _: &StepContext| {
         let x = rows.reshape((1, 2))?.matmul(&tensors["before"])?;
         let x = candle_nn::ops::softmax_last_dim(&x)?.matmul(&tensors["behind"])?;
         Ok(Loss::sum(x.sqr()?.sum_all()?, 2)?)
     };
-    let error = run(temp.path(), &params, vec![1.0, 2.0], Plan::default(), loss).unwrap_err();
+    let error =
+        run(temp.path(), &params, vec![1.0, 2.0], TrainingConfig::default(), loss).unwrap_err();
     let text = error.to_string();
     assert!(
         text.starts_with("step 1: 1 of 2 trained parameters get no gradient: `before`\nhint: "),
@@ -148,12 +149,13 @@ fn parameters_without_a_gradient_are_named() {
     // Frozen, it is meant to be so.
     let params = Params::new(params.masters()).unwrap().freeze("before").unwrap();
     let tensors = params.tensors();
-    let loss = |rows: &Tensor, _: &Pass| {
+    let loss = |rows: &Tensor, _: &StepContext| {
         let x = rows.reshape((1, 2))?.matmul(&tensors["before"])?;
         let x = candle_nn::ops::softmax_last_dim(&x)?.matmul(&tensors["behind"])?;
         Ok(Loss::sum(x.sqr()?.sum_all()?, 2)?)
     };
-    run(&temp.path().join("frozen"), &params, vec![1.0, 2.0], Plan::default(), loss).unwrap();
+    run(&temp.path().join("frozen"), &params, vec![1.0, 2.0], TrainingConfig::default(), loss)
+        .unwrap();
 }
 
 #[test]
@@ -164,20 +166,20 @@ fn a_gradient_that_stays_zero_is_named_and_one_that_begins_late_is_not() {
     // As with LoRA: `a` has no gradient as long as `b` is zero.
     let params = Params::new([("a", ones()), ("b", zeros())]).unwrap();
     let tensors = params.tensors();
-    let loss = |rows: &Tensor, _: &Pass| {
+    let loss = |rows: &Tensor, _: &StepContext| {
         let product = ((&tensors["a"] * &tensors["b"])? - rows)?;
         Ok(Loss::sum(product.sqr()?.sum_all()?, 2)?)
     };
-    let plan = Plan { epochs: 10, learning_rate: 0.1, ..Plan::default() };
-    run(temp.path(), &params, vec![1.0, 2.0], plan.clone(), loss).unwrap();
+    let config = TrainingConfig { epochs: 10, learning_rate: 0.1, ..TrainingConfig::default() };
+    run(temp.path(), &params, vec![1.0, 2.0], config.clone(), loss).unwrap();
 
     let params = Params::new([("a", ones()), ("dead", ones())]).unwrap();
     let tensors = params.tensors();
-    let loss = |rows: &Tensor, _: &Pass| {
+    let loss = |rows: &Tensor, _: &StepContext| {
         let dead = (&tensors["dead"] - 100.0)?.relu()?;
         Ok(Loss::sum(((&tensors["a"] - rows)?.sqr()? + dead)?.sum_all()?, 2)?)
     };
-    let error = run(&temp.path().join("dead"), &params, vec![1.0, 2.0], plan, loss).unwrap_err();
+    let error = run(&temp.path().join("dead"), &params, vec![1.0, 2.0], config, loss).unwrap_err();
     assert!(
         error
             .to_string()
@@ -191,12 +193,12 @@ fn a_batch_with_nothing_to_learn_is_skipped() {
     let temp = tempfile::tempdir().unwrap();
     let params = weight();
     let weight = params.tensors()["weight"].clone();
-    let loss = move |rows: &Tensor, pass: &Pass| {
-        let count = if pass.step() == 1 { 0 } else { rows.dim(0)? };
+    let loss = move |rows: &Tensor, context: &StepContext| {
+        let count = if context.step() == 1 { 0 } else { rows.dim(0)? };
         Ok(Loss::sum((weight.sum_all()? * count as f64)?, count)?)
     };
-    let plan = Plan { learning_rate: 0.25, ..Plan::default() };
-    let fitted = run(temp.path(), &params, vec![1.0; 6], plan, loss).unwrap();
+    let config = TrainingConfig { learning_rate: 0.25, ..TrainingConfig::default() };
+    let fitted = run(temp.path(), &params, vec![1.0; 6], config, loss).unwrap();
     assert_eq!(params.masters()["weight"].to_vec1::<f32>().unwrap(), [0.5]);
     assert!(fitted.loss.is_finite());
 }
@@ -205,15 +207,18 @@ fn a_batch_with_nothing_to_learn_is_skipped() {
 fn what_does_not_go_together_is_refused_before_the_first_step() {
     let temp = tempfile::tempdir().unwrap();
     let params = weight();
-    let refused = |rows: Vec<f32>, plan: Plan| {
-        let error = run(temp.path(), &params, rows, plan, product(&params)).unwrap_err();
+    let refused = |rows: Vec<f32>, config: TrainingConfig| {
+        let error = run(temp.path(), &params, rows, config, product(&params)).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Error::Plan { .. })), "{error}");
         error.to_string()
     };
-    assert_eq!(refused(vec![], Plan::default()), "the data has no rows");
-    let patient = Plan { patience: Some(1), ..Plan::default() };
+    assert_eq!(refused(vec![], TrainingConfig::default()), "the data has no rows");
+    let patient = TrainingConfig { patience: Some(1), ..TrainingConfig::default() };
     assert!(refused(vec![1.0], patient).contains("need held-out rows"));
-    assert!(refused(vec![1.0], Plan { epochs: 0, ..Plan::default() }).contains("`epochs`"));
+    assert!(
+        refused(vec![1.0], TrainingConfig { epochs: 0, ..TrainingConfig::default() })
+            .contains("`epochs`")
+    );
     let error = Params::new(params.masters()).unwrap().freeze("nothing*").unwrap_err().to_string();
     assert_eq!(
         error,
@@ -232,21 +237,21 @@ fn a_limit_on_values_holds_for_the_mean_gradient_of_a_batch() {
         let params = Params::new([("weight", start.clone())]).unwrap();
         let weight = params.tensors()["weight"].clone();
         // The gradient of a row is (row, row / 8).
-        let loss = |rows: &Tensor, _: &Pass| {
+        let loss = |rows: &Tensor, _: &StepContext| {
             let sum = rows.sum_all()?;
             let product = ((weight.get(0)? * &sum)? + (weight.get(1)? * (sum / 8.0)?)?)?;
             Ok(Loss::sum(product, rows.dim(0)?)?)
         };
-        let plan = Plan {
+        let config = TrainingConfig {
             learning_rate: 1.0,
             micro_batch: micro,
             clip: Clip::Value(0.5),
-            ..Plan::default()
+            ..TrainingConfig::default()
         };
         // Means of 2 and -3: (2, 0.25) and (-3, -0.375) are clipped to (0.5, 0.25) and (-0.5, -0.375). Row by row, the
         // first elements of 5 and -1 would have cancelled each other.
         let rows = vec![5.0, -1.0, -4.0, -2.0];
-        run(&temp.path().join(name), &params, rows, plan, loss).unwrap();
+        run(&temp.path().join(name), &params, rows, config, loss).unwrap();
         assert_eq!(params.masters()["weight"].to_vec1::<f32>().unwrap(), [0.0, 0.125], "{name}");
     }
 }
@@ -259,19 +264,19 @@ fn a_skipped_step_is_as_if_it_had_not_been() {
     let trained = |name: &str, ema, rows: Vec<f32>| {
         let params = weight();
         let weight = params.tensors()["weight"].clone();
-        let loss = |rows: &Tensor, _: &Pass| {
+        let loss = |rows: &Tensor, _: &StepContext| {
             let errors = rows.broadcast_sub(&weight)?.sqr()?;
             Ok(Loss::sum(errors.sum_all()?, rows.dim(0)?)?)
         };
-        let plan = Plan { learning_rate: 0.1, ema, ..Plan::default() };
+        let config = TrainingConfig { learning_rate: 0.1, ema, ..TrainingConfig::default() };
         let dir = temp.path().join(format!("{name} {}", ema.is_some()));
         let training = Training {
-            plan,
+            config,
             params: &params,
             // It counts its updates.
             optimizer: Optimizer::new(AdamW::default()),
             train: numbers(rows),
-            held_out: None,
+            eval: None,
         };
         fit(training, &loss, &mut Job::for_test(dir)).unwrap();
         params.masters()["weight"].to_vec1::<f32>().unwrap()

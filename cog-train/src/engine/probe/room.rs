@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::engine::checkpoint::Keep;
+use crate::checkpoint::Keep;
 use crate::engine::memory::human;
 use crate::error::Error;
 use crate::job::{Job, Places};

@@ -1,0 +1,59 @@
+//! Positions that look at each other.
+
+use super::{Mask, Operand};
+use crate::kernels::attention;
+use candle_core::Error;
+
+/// Scaled dot-product attention, `softmax(q k^T / sqrt(hd)) v` (Vaswani et al., "Attention Is All You Need", 2017), as
+/// PyTorch's `scaled_dot_product_attention` but for the order of the dimensions, which is that of a linear layer's rows.
+///
+/// `q` is `[B, T, H, hd]`, `k` and `v` are `[B, S, KV, hd]`, all of one float type, and the result is `[B, T, H, hd]`.
+/// `KV` divides `H`: with fewer heads of keys, neighbouring heads of queries share one (Ainslie et al., "GQA", 2023).
+/// The `T` times `S` weights are never held on the CPU in 32 bits or fewer: memory grows with the length and not with
+/// its square.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use cog_train_nn::{self as nn, Mask};
+///
+/// // One row, two positions, one head of two numbers.
+/// let x = Var::new(&[[[[1f32, 0.0]], [[0.0, 2.0]]]], &Device::Cpu)?;
+/// let y = nn::attention(x.as_tensor(), x.as_tensor(), x.as_tensor(), &Mask::Causal)?;
+/// let rows = y.flatten(1, 2)?.to_vec3::<f32>()?;
+/// assert_eq!(rows[0][0], [1.0, 0.0]); // the first position sees only itself
+/// assert!((rows[0][1][1] - 2.0 / (1.0 + (-4f32 / 2f32.sqrt()).exp())).abs() < 1e-5);
+/// assert_eq!(y.sum_all()?.backward()?.get(&x).unwrap().dims(), [1, 2, 1, 2]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// candle's error when the shapes or the mask do not fit or the device fails.
+pub fn attention<T: Operand>(q: &T, k: &T, v: &T, mask: &Mask) -> Result<T, Error> {
+    T::on_nodes([q, k, v], |[q, k, v]| attention::forward(&q, &k, &v, mask))
+}
+
+/// [`attention`] of one operand that holds all three: `qkv` is `[B, T, (H + 2 KV) hd]`, in each row the `heads` heads of
+/// the queries, then the `kv_heads` of the keys, then those of the values, and the result is `[B, T, H hd]`. One linear
+/// layer can make all three, nothing is copied to take them apart, and there is one gradient.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cog_train_nn::{self as nn, Mask};
+///
+/// let qkv = Tensor::ones((2, 5, (6 + 2 * 2) * 8), DType::F32, &Device::Cpu)?;
+/// assert_eq!(nn::attention_packed(&qkv, 6, 2, &Mask::Causal)?.dims(), [2, 5, 6 * 8]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// candle's error when the shape or the mask does not fit or the device fails.
+pub fn attention_packed<T: Operand>(
+    qkv: &T,
+    heads: usize,
+    kv_heads: usize,
+    mask: &Mask,
+) -> Result<T, Error> {
+    T::on_nodes([qkv], |[qkv]| attention::packed(&qkv, heads, kv_heads, mask))
+}

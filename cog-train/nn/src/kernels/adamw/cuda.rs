@@ -1,0 +1,50 @@
+//! One pass over memory.
+
+use candle_core::{Error, Tensor};
+
+use super::Constants;
+use crate::kernels::fused;
+use crate::kernels::gpu::{Gpu, Grid, Kernel, call, kernel};
+
+const ADAMW: Kernel = kernel!("adamw.cu", "adamw");
+
+/// The GPU of an update, if one pass can go over all tensors.
+pub(super) fn gpu_of(weight: &Tensor, gradient: &Tensor, moments: [&Tensor; 2]) -> Option<Gpu> {
+    let gpu = Gpu::of([weight, gradient, moments[0], moments[1]]);
+    gpu.filter(|_| fused::are_alike(weight, gradient, &moments))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
+pub(super) fn update(
+    gpu: &Gpu,
+    weight: &Tensor,
+    gradient: &Tensor,
+    [first, second]: [&Tensor; 2],
+    constants: &Constants,
+) -> Result<(), Error> {
+    let Constants { scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate } =
+        *constants;
+    let numbers = [scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate];
+    let [scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate] =
+        numbers.map(|number| number as f32);
+    let count = weight.elem_count();
+    call!(
+        gpu,
+        ADAMW,
+        Grid::numbers(count),
+        weight,
+        gradient,
+        first,
+        second,
+        count,
+        scale,
+        shrink,
+        coupled,
+        share1,
+        beta2,
+        share2,
+        correction,
+        epsilon,
+        rate
+    )
+}

@@ -1,0 +1,108 @@
+//! Blocks of queries against blocks of keys.
+//!
+//! Scores are computed with keys as rows and queries as columns: so the queries alone are turned, once a block; the
+//! softmax goes down the columns without a sum across a register; and keys and values are used as they lie.
+
+mod backward;
+mod block;
+mod forward;
+mod piece;
+mod product;
+mod targets;
+
+use candle_core::{Error, Tensor};
+
+use super::Geometry;
+use super::mask::Sight;
+use crate::kernels::host;
+use crate::kernels::tape::Node;
+use block::Heads;
+use targets::Targets;
+
+/// Attention of three operands.
+pub(super) fn apart(operands: [Node; 3], geometry: Geometry, sight: Sight) -> Result<Node, Error> {
+    let [q, k, v] = operands.each_ref().map(|operand| operand.tensor().clone());
+    let (y, lse) =
+        host::read([&q, &k, &v], |qkv| result(&geometry, &sight, geometry.apart(qkv), q.dims()))??;
+    let (to, kept) = (operands.each_ref().map(Node::handle), y.clone());
+    let [operand, ..] = operands;
+    Ok(operand.tape().result(y, to, move |dy, adjoints| {
+        let mut gradients = [&q, &k, &v].map(|operand| host::uninit(operand.elem_count()));
+        host::read([&q, &k, &v, &kept, &dy], |[q, k, v, y, dy]| {
+            let targets = Targets::Apart(gradients.each_mut().map(Vec::as_mut_slice));
+            let qkv = geometry.apart([q, k, v]);
+            backward::run(&geometry, &sight, qkv, [y, dy], &lse, targets);
+        })?;
+        for ((to, operand), gradient) in to.into_iter().zip([q, k, v]).zip(gradients) {
+            adjoints.give(to, host::tensor(gradient, operand.shape())?)?;
+        }
+        Ok(())
+    }))
+}
+
+/// Attention of one operand that holds all three.
+pub(super) fn packed(
+    [operand]: [Node; 1],
+    geometry: Geometry,
+    sight: Sight,
+) -> Result<Node, Error> {
+    let x = operand.tensor().clone();
+    let shape = [geometry.batch, geometry.queries, geometry.heads * geometry.width];
+    let (y, lse) = host::read([&x], |[x]| result(&geometry, &sight, geometry.packed(x), &shape))??;
+    let (to, kept) = (operand.handle(), y.clone());
+    Ok(operand.tape().result(y, [to], move |dy, adjoints| {
+        let dx = host::read([&x, &kept, &dy], |[numbers, y, dy]| {
+            host::make(x.shape(), |dx| {
+                let (qkv, targets) = (geometry.packed(numbers), Targets::Packed(dx));
+                backward::run(&geometry, &sight, qkv, [y, dy], &lse, targets);
+            })
+        })??;
+        adjoints.give(to, dx)
+    }))
+}
+
+/// The result, and the logarithm of the softmax's denominator by row of the batch, head and query.
+fn result(
+    geometry: &Geometry,
+    sight: &Sight,
+    qkv: [Heads<'_>; 3],
+    shape: &[usize],
+) -> Result<(Tensor, Vec<f32>), Error> {
+    let mut lse = host::uninit(geometry.batch * geometry.heads * geometry.queries);
+    let y = host::make(shape, |y| forward::run(geometry, sight, qkv, y, &mut lse))?;
+    Ok((y, lse))
+}
+
+impl Geometry {
+    /// Whether there is nothing to look, or to look at.
+    fn is_empty(&self) -> bool {
+        self.batch * self.queries * self.keys == 0
+    }
+
+    fn apart<'a>(&self, [q, k, v]: [&'a [f32]; 3]) -> [Heads<'a>; 3] {
+        let (of_q, of_kv) = (self.heads * self.width, self.kv_heads * self.width);
+        [
+            Heads::new(q, of_q, self.queries, self.width),
+            Heads::new(k, of_kv, self.keys, self.width),
+            Heads::new(v, of_kv, self.keys, self.width),
+        ]
+    }
+
+    fn packed<'a>(&self, x: &'a [f32]) -> [Heads<'a>; 3] {
+        let (of_q, of_kv) = (self.heads * self.width, self.kv_heads * self.width);
+        [0, of_q, of_q + of_kv].map(|from| {
+            let numbers = x.get(from..).unwrap_or_default();
+            Heads::new(numbers, of_q + 2 * of_kv, self.queries, self.width)
+        })
+    }
+}
+
+/// The most numbers that a thread has room for at a time.
+#[cfg(test)]
+pub(super) fn room(geometry: &Geometry) -> usize {
+    let numbers = |lengths: &[usize]| lengths.iter().sum();
+    usize::max(
+        numbers(&forward::room(geometry)),
+        numbers(&backward::room(geometry, geometry.keys, true)),
+    )
+}

@@ -1,0 +1,180 @@
+//! Which keys a query sees.
+
+use std::ops::Range;
+
+use candle_core::{DType, Error, Tensor};
+
+use super::Geometry;
+
+/// Which keys a query sees, for [`attention`](crate::attention).
+///
+/// A query that sees no key gives zeros and has no gradient, as in PyTorch. What is hidden must be finite all the same,
+/// also as in PyTorch: zero times NaN is NaN.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cog_train_nn::{self as nn, Mask};
+///
+/// let device = &Device::Cpu;
+/// let x = Tensor::new(&[1f32, 2.0, 3.0], device)?.reshape((1, 3, 1, 1))?; // one row, three positions, one head
+/// let last = |mask: &Mask| -> candle_core::Result<f32> {
+///     let zeros = x.zeros_like()?; // all keys are equally near, so that the result is a mean
+///     Ok(nn::attention(&zeros, &zeros, &x, mask)?.flatten_all()?.to_vec1::<f32>()?[2])
+/// };
+/// assert_eq!(last(&Mask::Full)?, 2.0);
+/// assert_eq!(last(&Mask::Padding { lengths: Tensor::new(&[2u32], device)?, causal: false })?, 1.5);
+/// assert_eq!(last(&Mask::Segments { ids: Tensor::new(&[[0u32, 1, 1]], device)?, causal: true })?, 2.5);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Mask {
+    /// Every query sees every key.
+    Full,
+    /// A query sees its own key and those before. With more keys than queries, the queries are the last ones: with kept
+    /// keys of earlier positions. (PyTorch's `is_causal` takes them as the first ones. For as many keys as queries,
+    /// which is what a training has, both are the same.)
+    Causal,
+    /// Rows of different lengths: only the first keys of a row are seen.
+    Padding {
+        /// How many keys each row of the batch has, `[B]` of u32.
+        lengths: Tensor,
+        /// Whether that is combined with [`Mask::Causal`].
+        causal: bool,
+    },
+    /// Several texts in one row: a query sees the keys of its own text (block-diagonal attention).
+    Segments {
+        /// The text that each position belongs to, `[B, T]` of u32, for as many keys as queries.
+        ids: Tensor,
+        /// Whether that is combined with [`Mask::Causal`].
+        causal: bool,
+    },
+}
+
+/// A mask in numbers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sight {
+    causal: bool,
+    /// By row of the batch.
+    lengths: Option<Vec<u32>>,
+    /// By row of the batch and position.
+    segments: Option<Vec<u32>>,
+}
+
+impl Sight {
+    /// # Errors
+    ///
+    /// candle's error when the mask does not fit the geometry.
+    pub(super) fn new(mask: &Mask, geometry: &Geometry) -> Result<Self, Error> {
+        let Geometry { batch, queries, keys, .. } = *geometry;
+        let sight = match mask {
+            Mask::Full => Self::default(),
+            Mask::Causal => Self { causal: true, ..Self::default() },
+            Mask::Padding { lengths, causal } => {
+                let lengths = numbers(lengths, "lengths", &[batch])?;
+                if let Some(row) = lengths.iter().position(|length| *length as usize > keys) {
+                    let length = lengths[row];
+                    return Err(refused(&format!(
+                        "row {row} has a length of {length}, and {keys} keys"
+                    )));
+                }
+                Self { causal: *causal, lengths: Some(lengths), segments: None }
+            }
+            Mask::Segments { ids, causal } => {
+                if queries != keys {
+                    let both = format!("{queries} queries and {keys} keys");
+                    return Err(refused(&format!(
+                        "segments ask for as many keys as queries, not {both}"
+                    )));
+                }
+                let segments = Some(numbers(ids, "ids", &[batch, queries])?);
+                Self { causal: *causal, lengths: None, segments }
+            }
+        };
+        if sight.causal && queries > keys {
+            let both = format!("{queries} queries and {keys} keys");
+            return Err(refused(&format!(
+                "a causal mask asks for a key for each query, not {both}"
+            )));
+        }
+        Ok(sight)
+    }
+
+    /// Whether it is causal, the lengths and the segments.
+    pub(super) fn parts(&self) -> (bool, Option<&[u32]>, Option<&[u32]>) {
+        (self.causal, self.lengths.as_deref(), self.segments.as_deref())
+    }
+
+    /// Whether a query sees a key: the definition that the plain form goes by.
+    pub(super) fn sees(&self, geometry: &Geometry, row: usize, query: usize, key: usize) -> bool {
+        let of = |segments: &[u32], at| segments[row * geometry.queries + at];
+        (!self.causal || key <= query + geometry.earlier())
+            && self.lengths.as_ref().is_none_or(|lengths| key < lengths[row] as usize)
+            && self.segments.as_ref().is_none_or(|ids| of(ids, query) == of(ids, key))
+    }
+
+    /// Whether all rows of the batch have the same mask.
+    pub(super) fn is_of_all_rows(&self) -> bool {
+        self.lengths.is_none() && self.segments.is_none()
+    }
+
+    /// How many keys at most the queries of a block see: the first ones.
+    pub(super) fn reach(&self, geometry: &Geometry, row: usize, queries: &Range<usize>) -> usize {
+        let keys = self.lengths.as_ref().map_or(geometry.keys, |lengths| lengths[row] as usize);
+        if self.causal { keys.min(queries.end + geometry.earlier()) } else { keys }
+    }
+
+    /// Whether a block of queries may see something of a block of keys.
+    pub(super) fn meets(
+        &self,
+        geometry: &Geometry,
+        row: usize,
+        queries: &Range<usize>,
+        keys: &Range<usize>,
+    ) -> bool {
+        self.ids(geometry, row, queries, keys).is_none_or(|(queries, keys)| {
+            let (queries, keys) = (ends(queries), ends(keys));
+            queries[0] <= keys[1] && keys[0] <= queries[1]
+        })
+    }
+
+    /// How much greater than the query the number of a key in its block may be.
+    pub(super) fn diagonal(
+        &self,
+        geometry: &Geometry,
+        queries: &Range<usize>,
+        keys: &Range<usize>,
+    ) -> Option<isize> {
+        let (query, key) = (queries.start + geometry.earlier(), keys.start);
+        self.causal.then(|| query.cast_signed() - key.cast_signed())
+    }
+
+    /// The segments of a block of queries and of a block of keys.
+    pub(super) fn ids(
+        &self,
+        geometry: &Geometry,
+        row: usize,
+        queries: &Range<usize>,
+        keys: &Range<usize>,
+    ) -> Option<(&[u32], &[u32])> {
+        let ids = &self.segments.as_ref()?[row * geometry.queries..][..geometry.queries];
+        Some((&ids[queries.clone()], &ids[keys.clone()]))
+    }
+}
+
+/// The least and the greatest.
+pub(super) fn ends(ids: &[u32]) -> [u32; 2] {
+    ids.iter().fold([u32::MAX, 0], |[least, most], id| [least.min(*id), most.max(*id)])
+}
+
+fn numbers(tensor: &Tensor, name: &str, dims: &[usize]) -> Result<Vec<u32>, Error> {
+    if tensor.dims() != dims || tensor.dtype() != DType::U32 {
+        let (found, dtype) = (tensor.dims(), tensor.dtype());
+        return Err(refused(&format!("`{name}` is {found:?} of {dtype:?}, not {dims:?} of U32")));
+    }
+    Ok(tensor.flatten_all()?.to_vec1()?)
+}
+
+pub(super) fn refused(reason: &str) -> Error {
+    candle_core::Error::msg(format!("attention: {reason}")).into()
+}

@@ -1,0 +1,148 @@
+//! Scaled dot-product attention (Vaswani et al., "Attention Is All You Need", 2017), with fewer heads of keys than of
+//! queries if wanted (Ainslie et al., "GQA", 2023):
+//!
+//! ```text
+//! y = softmax(q k^T / sqrt(hd)) v
+//! ```
+//!
+//! for each row of the batch and head of queries. `q` and `y` `[B, T, H, hd]`, `k` and `v` `[B, S, KV, hd]`, all of one
+//! float type; `KV` divides `H`, and query head `h` looks at key head `h / (H / KV)`. A [`Mask`] says which keys a query
+//! sees; one that sees none gives zeros and has no gradient, as in PyTorch.
+//!
+//! Backward, with `p` the softmax's result and `D = sum(y * dy)` of each query: `dv = p^T dy`,
+//! `ds = p * (dy v^T - D) / sqrt(hd)`, `dq = ds k`, `dk = ds^T q`.
+//!
+//! The fast form never holds a matrix of `T` times `S` (Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2",
+//! 2023): it goes through blocks of queries and keys, and keeps for the backward pass the result and one number for each
+//! query and head, the logarithm of the softmax's denominator. Each thread has room for the keys and values of one head
+//! and their gradients, and some blocks: memory grows with `T` and not with its square.
+
+mod cpu;
+mod cuda;
+mod mask;
+mod reference;
+
+use super::gpu::Gpu;
+use super::reference::dispatch;
+use super::tape::Node;
+use candle_core::Error;
+pub use mask::Mask;
+use mask::{Sight, refused};
+
+/// The sizes.
+#[derive(Debug, Clone, Copy)]
+struct Geometry {
+    /// Rows of the batch, each with a mask of its own.
+    batch: usize,
+    /// Positions that look.
+    queries: usize,
+    /// Positions that are looked at.
+    keys: usize,
+    /// Of queries.
+    heads: usize,
+    /// Of keys and of values.
+    kv_heads: usize,
+    /// Numbers in one query, key or value.
+    width: usize,
+}
+
+impl Geometry {
+    /// Heads of queries that share one of keys.
+    fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// Positions before the first query: with a causal mask the queries are the last ones.
+    fn earlier(&self) -> usize {
+        self.keys.saturating_sub(self.queries)
+    }
+
+    /// What the products of queries and keys are multiplied with.
+    #[expect(clippy::cast_precision_loss, reason = "heads are far narrower than 2^53")]
+    fn scale(&self) -> f64 {
+        1.0 / (self.width as f64).sqrt()
+    }
+}
+
+/// Attention of three operands.
+///
+/// # Errors
+///
+/// candle's error when the shapes or the mask do not fit or the device fails.
+pub(crate) fn forward(q: &Node, k: &Node, v: &Node, mask: &Mask) -> Result<Node, Error> {
+    let shapes = || format!("q {:?}, k {:?}, v {:?}", q.dims(), k.dims(), v.dims());
+    let (&[batch, queries, heads, width], &[rows, keys, kv_heads, other]) = (q.dims(), k.dims())
+    else {
+        return Err(refused(&format!("not `[B, T, H, hd]`: {}", shapes())));
+    };
+    if k.dims() != v.dims() || (batch, width) != (rows, other) {
+        return Err(refused(&format!("the shapes do not fit together: {}", shapes())));
+    }
+    check_heads(heads, kv_heads, width)?;
+    let geometry = Geometry { batch, queries, keys, heads, kv_heads, width };
+    let sight = Sight::new(mask, &geometry)?;
+    if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| cuda::fits(&geometry)) {
+        return cuda::apart(gpu, [q, k, v], geometry, &sight);
+    }
+    let plain = sight.clone();
+    dispatch(
+        [q, k, v],
+        |operands| cpu::apart(operands, geometry, sight),
+        move |operands| reference::forward(operands, &geometry, &plain),
+    )
+}
+
+/// Attention of one operand `[B, T, (H + 2 KV) hd]`, which holds the heads of the queries, then those of the keys, then
+/// those of the values. The result is `[B, T, H hd]`.
+///
+/// # Errors
+///
+/// candle's error when the shapes or the mask do not fit or the device fails.
+pub(crate) fn packed(
+    qkv: &Node,
+    heads: usize,
+    kv_heads: usize,
+    mask: &Mask,
+) -> Result<Node, Error> {
+    let &[batch, queries, row] = qkv.dims() else {
+        return Err(refused(&format!("not `[B, T, (H + 2 KV) hd]`: {:?}", qkv.dims())));
+    };
+    let all = heads + 2 * kv_heads;
+    if all == 0 || row % all != 0 {
+        return Err(refused(&format!(
+            "{heads} + 2 * {kv_heads} heads do not divide a row of {row}"
+        )));
+    }
+    let width = row / all;
+    check_heads(heads, kv_heads, width)?;
+    let geometry = Geometry { batch, queries, keys: queries, heads, kv_heads, width };
+    let sight = Sight::new(mask, &geometry)?;
+    if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| cuda::fits(&geometry)) {
+        return cuda::packed(gpu, qkv, geometry, &sight);
+    }
+    let plain = sight.clone();
+    dispatch(
+        [qkv],
+        |operands| cpu::packed(operands, geometry, sight),
+        move |[qkv]| {
+            let x = qkv.reshape((batch, queries, all, width))?;
+            let part = |from, count| x.narrow(2, from, count);
+            let (keys, values) = (part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?);
+            let y = reference::forward([&part(0, heads)?, &keys, &values], &geometry, &plain)?;
+            Ok(y.reshape((batch, queries, heads * width))?)
+        },
+    )
+}
+
+fn check_heads(heads: usize, kv_heads: usize, width: usize) -> Result<(), Error> {
+    if kv_heads == 0 || heads == 0 || !heads.is_multiple_of(kv_heads) {
+        return Err(refused(&format!("{kv_heads} heads of keys do not divide {heads} of queries")));
+    }
+    if width == 0 {
+        return Err(refused("a head of no numbers"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

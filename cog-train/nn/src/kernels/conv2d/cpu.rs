@@ -1,0 +1,138 @@
+//! Images are shared between threads in [pieces](super::piece) of a fixed number of them. The weight's gradient is
+//! gathered in a fixed number of parts, which are added up in their order, so the bits do not depend on the number of
+//! threads.
+
+use candle_core::{Error, Tensor};
+use rayon::prelude::*;
+
+use super::geometry::Geometry;
+use super::piece::Piece;
+use crate::kernels::host;
+use crate::kernels::sum;
+use crate::kernels::tape::Node;
+
+/// Numbers of a gradient that one thread adds up at once.
+const CHUNK: usize = 4 * 1024;
+
+/// Numbers that all parts of a weight's gradient together should not exceed.
+const PARTS: usize = 16 * 1024 * 1024;
+
+pub(super) fn forward(
+    x: &Node,
+    weight: &Node,
+    bias: Option<&Node>,
+    geometry: Geometry,
+) -> Result<Node, Error> {
+    let nothing = host::tensor(Vec::new(), 0)?;
+    let of_bias = bias.map_or(&nothing, Node::tensor);
+    let [height, width] = geometry.places;
+    let shape = (geometry.images, geometry.groups * geometry.outputs, height, width);
+    let y = host::read([x.tensor(), weight.tensor(), of_bias], |[x, weight, bias]| {
+        host::make(shape, |y| {
+            let each = geometry.together();
+            let pieces = y.par_chunks_mut(each * geometry.image_out());
+            let pieces = pieces.zip(x.par_chunks(each * geometry.image_in()));
+            pieces.for_each(|(y, x)| Piece::new(&geometry, x, weight).forward(bias, y));
+        })
+    })??;
+    let to = [x.handle(), weight.handle(), bias.and_then(Node::handle)];
+    let kept = Kept {
+        geometry,
+        x: x.tensor().clone(),
+        weight: weight.tensor().clone(),
+        y: if geometry.relu { y.clone() } else { nothing },
+    };
+    Ok(x.tape().result(y, to, move |dy, adjoints| {
+        let [of_x, of_weight, of_bias] = to.map(|to| to.is_some());
+        let Gradients { dx, mut parts, size } = kept.backward(&dy, of_x, of_weight || of_bias)?;
+        if let Some(dx) = dx {
+            adjoints.give(to[0], dx)?;
+        }
+        let weights = kept.weight.elem_count();
+        let mut parts = parts.chunks_exact_mut(size);
+        let Some(total) = parts.next() else { return Ok(()) };
+        let parts: Vec<&[f32]> = parts.map(|part| &*part).collect();
+        total.par_chunks_mut(CHUNK).enumerate().for_each(|(at, total)| {
+            let range = at * CHUNK..at * CHUNK + total.len();
+            for part in &parts {
+                sum::add_chunk(total, &part[range.clone()]);
+            }
+        });
+        let (of_weight, of_bias) = total.split_at(weights);
+        let of_weight = turned(of_weight, geometry.inner(), geometry.outputs);
+        for (to, from) in [(to[1], of_weight.as_slice()), (to[2], of_bias)] {
+            adjoints.write(to, |target, adds| sum::add_or_copy(target, from, adds))?;
+        }
+        Ok(())
+    }))
+}
+
+/// Matrices one after the other, with rows and columns exchanged.
+fn turned(matrices: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut turned = Vec::with_capacity(matrices.len());
+    for matrix in matrices.chunks_exact(rows * columns) {
+        let at = |column: usize| matrix[column..].iter().step_by(columns);
+        (0..columns).for_each(|column| turned.extend(at(column)));
+    }
+    turned
+}
+
+/// What the backward pass needs.
+struct Kept {
+    geometry: Geometry,
+    x: Tensor,
+    weight: Tensor,
+    /// Empty without ReLU.
+    y: Tensor,
+}
+
+struct Gradients {
+    dx: Option<Tensor>,
+    /// The gradients of weight and bias, in parts of `size` numbers.
+    parts: Vec<f32>,
+    size: usize,
+}
+
+impl Kept {
+    fn backward(&self, dy: &Tensor, of_x: bool, of_weight: bool) -> Result<Gradients, Error> {
+        let geometry = &self.geometry;
+        let size = self.weight.elem_count() + geometry.groups * geometry.outputs;
+        let pieces = geometry.images.div_ceil(geometry.together());
+        let parts = (PARTS / size).clamp(4, 32).min(pieces).max(1);
+        // Images of a piece and of a part.
+        let each = geometry.together();
+        let part = pieces.div_ceil(parts).max(1) * each;
+        let count = geometry.images.div_ceil(part).max(1);
+        let mut gathered = vec![0.0; if of_weight { count * size } else { 0 }];
+        let mut dx = of_x.then(|| host::uninit(self.x.elem_count()));
+        host::read([&self.x, &self.weight, &self.y, dy], |[x, weight, y, dy]| {
+            let turned = turned(weight, geometry.outputs, geometry.inner());
+            let (into, out) = (geometry.image_in(), geometry.image_out());
+            let work: Vec<_> = {
+                let mut dx = dx.as_mut().map(|dx| dx.chunks_mut(part * into));
+                let mut gathered = of_weight.then(|| gathered.chunks_mut(size));
+                let next = |_| {
+                    (
+                        dx.as_mut().and_then(Iterator::next),
+                        gathered.as_mut().and_then(Iterator::next),
+                    )
+                };
+                (0..count).map(next).collect()
+            };
+            work.into_par_iter().enumerate().for_each(|(at, (mut dx, mut gathered))| {
+                let images = at * part..((at + 1) * part).min(geometry.images);
+                for (nth, first) in images.clone().step_by(each).enumerate() {
+                    let last = (first + each).min(images.end);
+                    let (read, write) = (first * into..last * into, first * out..last * out);
+                    let y = y.get(write.clone());
+                    let start = nth * each * into;
+                    let dx = dx.as_mut().map(|dx| &mut dx[start..start + read.len()]);
+                    let piece = Piece::new(geometry, &x[read], weight);
+                    piece.backward(&turned, y, &dy[write], dx, gathered.as_deref_mut());
+                }
+            });
+        })?;
+        let dx = dx.map(|dx| host::tensor(dx, self.x.shape())).transpose()?;
+        Ok(Gradients { dx, parts: gathered, size })
+    }
+}

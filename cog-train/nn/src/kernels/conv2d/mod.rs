@@ -1,0 +1,64 @@
+//! Convolution of planes (PyTorch's `conv2d`: a cross-correlation), with an optional bias and an optional ReLU:
+//!
+//! ```text
+//! y[n, o, i, j] = relu(bias[o] + sum over c, u, v of x[n, c, i * stride + u * dilation - padding, j * .. + v ..]
+//!                                                    * weight[o, c, u, v])
+//! ```
+//!
+//! `x` `[N, C, H, W]`, `weight` `[O, C / groups, kh, kw]`, `bias` `[O]`, `y` `[N, O, H', W']` with
+//! `H' = (H + 2 padding - dilation (kh - 1) - 1) / stride + 1`, all of one float type. With groups, the o-th group of
+//! results sees the o-th group of channels only.
+//!
+//! Kept for the backward pass are the operands and, with ReLU, the result.
+
+mod cpu;
+mod geometry;
+mod piece;
+mod reference;
+mod unfold;
+
+use candle_core::{Error, Tensor};
+
+use super::reference::dispatch;
+use super::tape::Node;
+use geometry::Geometry;
+
+/// What is not a size of the operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
+    pub(crate) dilation: usize,
+    pub(crate) groups: usize,
+    pub(crate) relu: bool,
+}
+
+/// Convolves.
+///
+/// # Errors
+///
+/// candle's error when the shapes do not fit or the device fails.
+pub(crate) fn forward(
+    x: &Node,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    settings: Settings,
+) -> Result<Node, Error> {
+    let geometry = Geometry::new(x.dims(), weight.dims(), bias.map(Tensor::dims), settings)?;
+    let weight = x.outside(weight);
+    match bias {
+        Some(bias) => dispatch(
+            [x, &weight, &x.outside(bias)],
+            |[x, weight, bias]| cpu::forward(&x, &weight, Some(&bias), geometry),
+            move |[x, weight, bias]| reference::forward(x, weight, Some(bias), &geometry),
+        ),
+        None => dispatch(
+            [x, &weight],
+            |[x, weight]| cpu::forward(&x, &weight, None, geometry),
+            move |[x, weight]| reference::forward(x, weight, None, &geometry),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! The scores become their own gradient in one pass: only that is kept.
+
+use rayon::prelude::*;
+
+use super::IGNORED;
+use crate::kernels::host;
+use crate::kernels::simd::{self, simd};
+use crate::kernels::tape::Node;
+use candle_core::Error;
+
+pub(super) fn forward(logits: &Node, targets: &[u32]) -> Result<Node, Error> {
+    let classes = logits.dims()[1];
+    let mut gradient = logits.handle().map(|_| host::uninit(logits.tensor().elem_count()));
+    let losses: Vec<f64> = host::read([logits.tensor()], |[logits]| {
+        let rows = logits.par_chunks(classes.max(1)).zip(targets);
+        match &mut gradient {
+            Some(gradient) => {
+                let rows = rows.zip(gradient.par_chunks_mut(classes.max(1)));
+                rows.map(|((row, target), gradient)| {
+                    gradient.copy_from_slice(row);
+                    softmax_row(gradient, *target)
+                })
+                .collect()
+            }
+            None => rows.map(|(row, target)| loss_of_row(row, *target)).collect(),
+        }
+    })?;
+    let loss = total(&losses)?;
+    let to = logits.handle();
+    let shape = logits.tensor().shape().clone();
+    Ok(logits.tape().result(loss, [to], move |dloss, adjoints| {
+        let Some(gradient) = gradient else { return Ok(()) };
+        let gradient = host::tensor(gradient, shape)?;
+        scaled(&gradient, dloss.to_scalar()?)?;
+        adjoints.give(to, gradient)
+    }))
+}
+
+/// The sum of the rows' losses as a tensor of 32 bits, added in order and in 64.
+#[expect(clippy::cast_possible_truncation, reason = "a loss is a number of 32 bits")]
+pub(crate) fn total(losses: &[f64]) -> Result<candle_core::Tensor, Error> {
+    host::tensor(vec![losses.iter().sum::<f64>() as f32], ())
+}
+
+/// Multiplies in place; one changes nothing and costs nothing.
+pub(crate) fn scaled(tensor: &candle_core::Tensor, factor: f32) -> Result<(), Error> {
+    if factor.to_bits() == 1f32.to_bits() {
+        return Ok(());
+    }
+    host::write(tensor, |numbers| {
+        numbers.par_chunks_mut(16 * 1024).for_each(|numbers| scale(numbers, factor));
+    })
+}
+
+/// The loss of a row of scores, which become the gradient of that loss.
+pub(crate) fn softmax_row(row: &mut [f32], target: u32) -> f64 {
+    if target == IGNORED {
+        row.fill(0.0);
+        return 0.0;
+    }
+    let score = row[target as usize];
+    let loss = exponentials(row) - score;
+    row[target as usize] -= 1.0;
+    f64::from(loss)
+}
+
+fn loss_of_row(row: &[f32], target: u32) -> f64 {
+    if target == IGNORED {
+        return 0.0;
+    }
+    f64::from(log_sum_exp(row) - row[target as usize])
+}
+
+simd! {
+    /// Scores become shares that add up to one; gives the logarithm of the sum of their exponentials.
+    fn exponentials(row: &mut [f32]) -> f32 {
+        let most = simd::max(row);
+        for number in row.iter_mut() {
+            *number = simd::exp(*number - most);
+        }
+        let sum = simd::sum(row);
+        let share = 1.0 / sum;
+        for number in row.iter_mut() {
+            *number *= share;
+        }
+        most + sum.ln()
+    }
+
+    fn log_sum_exp(row: &[f32]) -> f32 {
+        let most = simd::max(row);
+        let sum = simd::lanes(row, 0.0, |sum, x| sum + simd::exp(x - most), |one, other| one + other);
+        most + sum.ln()
+    }
+
+    fn scale(numbers: &mut [f32], factor: f32) {
+        for number in numbers {
+            *number *= factor;
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Dropout (Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014):
+//! `y = x * m / (1 - p)`, where `m` is 0 with probability `p` and else 1, for each number of `x` of any shape.
+//!
+//! `m` is a function of a random stream and of the number's place, so nothing is kept: the backward pass draws it again.
+//! It is the same under any number of threads and on every device.
+
+mod cpu;
+mod cuda;
+mod reference;
+
+use super::gpu::Gpu;
+use super::reference::dispatch;
+use super::tape::Node;
+use crate::rng::Stream;
+use candle_core::Error;
+
+/// Blocks of random words that are drawn side by side: their words are those of [`GROUP`] numbers.
+const BLOCKS: usize = 16;
+/// Numbers in a row that [`BLOCKS`] are drawn for: the first word of each block, then the second of each, and so on.
+const GROUP: usize = 4 * BLOCKS;
+
+/// Which numbers stay.
+#[derive(Debug, Clone)]
+struct Mask {
+    stream: Stream,
+    /// Words under this one are of numbers that go.
+    least: u32,
+    /// What stays is multiplied by it.
+    scale: f64,
+}
+
+/// Sets numbers to zero by chance.
+///
+/// # Errors
+///
+/// candle's error when `p` is no probability or the device fails.
+pub(crate) fn forward(x: &Node, p: f64, stream: Stream) -> Result<Node, Error> {
+    if !(0.0..=1.0).contains(&p) {
+        let reason = format!("dropout: `p` is {p}, not from 0 to 1");
+        return Err(candle_core::Error::msg(reason).into());
+    }
+    if p == 0.0 {
+        return Ok(x.clone());
+    }
+    let mask = Mask::new(p, stream);
+    if let Some(gpu) = Gpu::of([x.tensor()]) {
+        return cuda::forward(gpu, x, mask);
+    }
+    dispatch([x], |[x]| cpu::forward(&x, mask.clone()), {
+        let mask = mask.clone();
+        move |[x]| reference::forward(x, &mask)
+    })
+}
+
+impl Mask {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a probability of 32 bits; 1 is bounded, and its scale is 0"
+    )]
+    fn new(p: f64, stream: Stream) -> Self {
+        let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
+        Self { stream, least: (p * 2f64.powi(32)) as u32, scale }
+    }
+
+    /// The words of the group's numbers, in their order.
+    #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+    #[inline(always)]
+    fn words(&self, group: usize) -> [[u32; BLOCKS]; 4] {
+        // Streams are 2^32 blocks long; no tensor is.
+        self.stream.blocks::<BLOCKS>(u32::try_from(group * BLOCKS).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! Rows of a table: `y[i] = table[ids[i]]`.
+//!
+//! `ids` `[..]` of any integer type, `table` `[n, d]` of a float type, `y` `[.., d]`. Backward, each row of the table's gradient is the sum of
+//! the gradients of where it was used, in their order.
+
+mod cpu;
+mod cuda;
+
+use candle_core::{DType, Error, Tensor};
+
+use super::gpu::Gpu;
+use super::host;
+use super::reference::{apply, fits};
+use super::tape::Node;
+
+/// Looks rows up.
+///
+/// # Errors
+///
+/// candle's error when an id is not in the table or the device fails.
+pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
+    let &[n, d] = table.dims() else {
+        let reason = format!("embedding: a table {:?}", table.dims());
+        return Err(candle_core::Error::msg(reason).into());
+    };
+    let shape: Vec<usize> = ids.dims().iter().copied().chain([d]).collect();
+    let flat = ids.tensor().flatten_all()?;
+    let table = ids.outside(table);
+    let gpu = Gpu::of([table.tensor()]);
+    if gpu.is_some() || fits(table.tensor()) {
+        let flat: Vec<u32> = flat.to_dtype(DType::U32)?.to_vec1()?;
+        if let Some(id) = flat.iter().find(|id| **id as usize >= n) {
+            let reason = format!("embedding: id {id}, and the table has {n} rows");
+            return Err(candle_core::Error::msg(reason).into());
+        }
+        if let Some(gpu) = gpu {
+            return cuda::forward(gpu, flat, &table, &shape);
+        }
+        let dtype = table.tensor().dtype();
+        let y = cpu::forward(flat, &table.map(host::plain)?, &shape)?;
+        return y.map(|y| Ok(y.to_dtype(dtype)?));
+    }
+    let flat = flat.to_device(table.tensor().device())?;
+    apply([&table], move |[table]| {
+        Ok(table.contiguous()?.index_select(&flat, 0)?.reshape(shape.as_slice())?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parity;
+    use super::*;
+    use crate::kernels::tape::trace;
+
+    fn look_up(ids: &Tensor, table: &Tensor) -> Result<Tensor, Error> {
+        trace([ids], |[ids]| forward(&ids, table))
+    }
+
+    /// Ids that come once, often and never, and tables over several chunks.
+    #[test]
+    fn the_fast_form_is_the_plain_one() {
+        for (n, d, count) in [(1, 1, 4), (7, 3, 20), (1000, 33, 257)] {
+            let ids: Vec<u32> = (0..count).map(|at| at * at * 31 % n).collect();
+            let ids =
+                Tensor::new(ids, &candle_core::Device::Cpu).unwrap().reshape((1, ())).unwrap();
+            let table = parity::draw(&[n as usize, d], 0);
+            parity::check(
+                [&table],
+                |[table]| look_up(&ids, table),
+                |[table]| {
+                    let flat = table.contiguous()?.index_select(&ids.flatten_all()?, 0)?;
+                    Ok(flat.reshape((1, ids.elem_count(), d))?)
+                },
+            );
+            parity::threads([&table], |[table]| look_up(&ids, table));
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_not_there_is_named() {
+        let ids = Tensor::new(&[0u32, 3], &candle_core::Device::Cpu).unwrap();
+        let error = look_up(&ids, &parity::draw(&[3, 2], 0).to_dtype(DType::F32).unwrap());
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("embedding: id 3, and the table has 3 rows"), "{error}");
+    }
+}

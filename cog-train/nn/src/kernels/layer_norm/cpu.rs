@@ -1,0 +1,92 @@
+//! One pass over memory each way. Rows are shared between threads in groups of a fixed size, and the parts of the
+//! weight's gradient are added up in the groups' order, so the bits do not depend on the number of threads.
+
+use rayon::prelude::*;
+
+use crate::kernels::host;
+use crate::kernels::simd::{self, simd};
+use crate::kernels::sum;
+use crate::kernels::tape::Node;
+use candle_core::Error;
+
+/// Rows that one thread takes at once.
+const ROWS: usize = 32;
+
+#[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
+pub(super) fn forward([x, weight, bias]: [Node; 3], epsilon: f64) -> Result<Node, Error> {
+    let epsilon = epsilon as f32;
+    let n = weight.tensor().elem_count();
+    let operands = [x.tensor(), weight.tensor(), bias.tensor()];
+    let y = host::read(operands, |[x, weight, bias]| {
+        host::make(operands[0].shape(), |y| {
+            let groups = y.par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * n));
+            groups.for_each(|(y, x)| rows(x, weight, bias, epsilon, y));
+        })
+    })??;
+    let to = [&x, &weight, &bias].map(Node::handle);
+    let (input, scale) = (x.tensor().clone(), weight.tensor().clone());
+    Ok(x.tape().result(y, to, move |gradient, adjoints| {
+        let mut parts = Vec::new();
+        let dx = host::read([&input, &scale, &gradient], |[x, weight, dy]| {
+            parts.resize(x.len().div_ceil(ROWS * n) * 2 * n, 0.0);
+            host::make(input.shape(), |dx| {
+                let groups = dx.par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * n));
+                let groups = groups.zip(dy.par_chunks(ROWS * n)).zip(parts.par_chunks_mut(2 * n));
+                groups.for_each(|(((dx, x), dy), part)| back(x, weight, dy, epsilon, dx, part));
+            })
+        })??;
+        adjoints.give(to[0], dx)?;
+        for (to, at) in [(to[1], 0), (to[2], n)] {
+            let parts = parts.chunks(2 * n).map(|part| &part[at..at + n]);
+            adjoints.write(to, |target, adds| sum::of_parts(target, parts, adds))?;
+        }
+        Ok(())
+    }))
+}
+
+simd! {
+    fn rows(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, y: &mut [f32]) {
+        let n = weight.len();
+        for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+            let (mean, scale) = moments(x, epsilon);
+            for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+                *y = ((*x - mean) * scale).mul_add(*weight, *bias);
+            }
+        }
+    }
+
+    /// `part` gathers the gradients of weight and bias of these rows.
+    #[expect(clippy::cast_precision_loss, reason = "a row has far fewer than 2^24 numbers")]
+    fn back(x: &[f32], weight: &[f32], dy: &[f32], epsilon: f32, dx: &mut [f32], part: &mut [f32]) {
+        let n = weight.len();
+        let (dweight, dbias) = part.split_at_mut(n);
+        for ((x, dy), dx) in x.chunks_exact(n).zip(dy.chunks_exact(n)).zip(dx.chunks_exact_mut(n)) {
+            let (mean, scale) = moments(x, epsilon);
+            // Two loops over slices of one length each: one that looks for its ends becomes no vector.
+            for (((dweight, dbias), x), dy) in dweight.iter_mut().zip(&mut *dbias).zip(x).zip(dy) {
+                *dweight = dy.mul_add((*x - mean) * scale, *dweight);
+                *dbias += *dy;
+            }
+            for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(weight) {
+                *dx = *dy * *weight;
+            }
+            let mean_g = simd::sum(dx) / n as f32;
+            let along = (simd::dot(dx, x) - mean * mean_g * n as f32) * scale / n as f32;
+            for (dx, x) in dx.iter_mut().zip(x) {
+                let normal = (*x - mean) * scale;
+                *dx = (*dx - mean_g - normal * along) * scale;
+            }
+        }
+    }
+}
+
+/// The mean of a row and one over its standard deviation.
+#[expect(clippy::cast_precision_loss, reason = "a row has far fewer than 2^24 numbers")]
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {
+    let mean = simd::sum(x) / x.len() as f32;
+    let square = |sum: f32, x: f32| (x - mean).mul_add(x - mean, sum);
+    let variance = simd::lanes(x, 0.0, square, |one, other| one + other) / x.len() as f32;
+    (mean, 1.0 / (variance + epsilon).sqrt())
+}

@@ -1,0 +1,58 @@
+//! A block of threads for each row; backward, for some rows, which gathers the gradients of weight and bias.
+
+use crate::kernels::gpu::{self, Gpu, Grid, Kernel, call, kernel};
+use crate::kernels::tape::Node;
+use candle_core::{DType, Error};
+
+const FORWARD: Kernel = kernel!("layer_norm.cu", "layer_norm_forward");
+const BACKWARD: Kernel = kernel!("layer_norm.cu", "layer_norm_backward");
+
+/// The longest rows: what a block gathers has room in its shared memory.
+pub(super) const LONGEST: usize = gpu::SHARED / (2 * size_of::<f32>());
+
+#[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
+pub(super) fn forward(
+    gpu: Gpu,
+    [x, weight, bias]: [&Node; 3],
+    epsilon: f64,
+) -> Result<Node, Error> {
+    let epsilon = epsilon as f32;
+    let (input, scale) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
+    let (n, dtype) = (scale.elem_count(), input.dtype());
+    let rows = input.elem_count() / n.max(1);
+    let y = gpu.empty(input.shape(), dtype)?;
+    let added = bias.tensor().contiguous()?;
+    let moments = gpu.empty((rows, 2), DType::F32)?;
+    let grid = Grid::rows(rows, n);
+    call!(gpu, FORWARD, grid, &input, &scale, &added, &y, &moments, n, epsilon)?;
+    let to = [x, weight, bias].map(Node::handle);
+    Ok(x.tape().result(y, to, move |dy, adjoints| {
+        let dy = gpu::plain(&dy, dtype)?;
+        let groups = gpu::groups(rows);
+        let dx = gpu.empty(input.shape(), dtype)?;
+        let wanted = to[1].is_some() || to[2].is_some();
+        let room = || gpu.empty((groups.count, 2 * n), DType::F32);
+        let parts = wanted.then(room).transpose()?;
+        let parts = parts.as_ref();
+        let grid = Grid::rows(groups.count, n).shared(2 * n * size_of::<f32>());
+        call!(
+            gpu,
+            BACKWARD,
+            grid,
+            &input,
+            &scale,
+            &dy,
+            &moments,
+            &dx,
+            parts,
+            rows,
+            n,
+            groups.each
+        )?;
+        adjoints.give(to[0], dx)?;
+        let Some(parts) = parts else { return Ok(()) };
+        let sums = gpu::sum_parts(&gpu, parts)?;
+        adjoints.give(to[1], sums.narrow(0, 0, n)?)?;
+        adjoints.give(to[2], sums.narrow(0, n, n)?)
+    }))
+}

@@ -1,0 +1,122 @@
+//! A product with a weight, as PyTorch's `linear`, and what is added to it:
+//!
+//! ```text
+//! y = scale * x W^T + bias + to
+//! ```
+//!
+//! `x` `[.., in]`, `weight` `[out, in]`, `bias` `[out]`, `to` and `y` `[.., out]`, all of one float type. Backward:
+//! `dx = scale * dy W`, `dW = scale * dy^T x`, `dbias` the sum of the rows of `dy`, `dto = dy`. A frozen weight costs no product of
+//! its own, and an input that needs no gradient none either. On the CPU, products of 16-bit floats are summed in 32 bits
+//! and rounded once.
+
+mod cpu;
+mod cuda;
+mod reference;
+
+use candle_core::{Error, Tensor};
+
+use super::gpu::Gpu;
+use super::host;
+use super::reference::fits;
+use super::tape::Node;
+
+/// What goes into a product beside its input.
+pub(crate) struct Operands<'a> {
+    pub(crate) weight: &'a Tensor,
+    pub(crate) bias: Option<&'a Tensor>,
+    /// What the product is added to.
+    pub(crate) to: Option<&'a Node>,
+    pub(crate) scale: f32,
+}
+
+/// The sizes of a product, and where its gradients go.
+#[derive(Clone)]
+struct Product {
+    x: Node,
+    weight: Node,
+    bias: Option<Node>,
+    to: Option<Node>,
+    scale: f32,
+    /// Without the last dimension.
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+/// Multiplies rows by a weight.
+///
+/// # Errors
+///
+/// candle's error when the shapes do not fit or the device fails.
+pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> {
+    let &Operands { weight, bias, to, scale } = operands;
+    let inputs = x.dims().last().copied().unwrap_or(0);
+    let &[outputs, columns] = weight.dims() else { return Err(unfit(x, operands)) };
+    let mut shape = x.dims().to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = outputs;
+    }
+    let fit = columns == inputs
+        && bias.is_none_or(|bias| bias.dims() == [outputs])
+        && to.is_none_or(|to| to.dims() == shape);
+    if !fit {
+        return Err(unfit(x, operands));
+    }
+    let product = Product {
+        x: x.clone(),
+        weight: x.outside(weight),
+        bias: bias.map(|bias| x.outside(bias)),
+        to: to.cloned(),
+        scale,
+        rows: x.tensor().elem_count() / inputs.max(1),
+        inputs,
+        outputs,
+    };
+    if let Some(gpu) = product.gpu() {
+        return cuda::forward(gpu, product, &shape);
+    }
+    if !product.nodes().all(|node| fits(node.tensor())) {
+        return reference::forward(product, &shape);
+    }
+    let dtype = x.tensor().dtype();
+    let y = cpu::forward(product.map(host::plain)?, &shape)?;
+    y.map(|y| Ok(y.to_dtype(dtype)?))
+}
+
+impl Product {
+    fn nodes(&self) -> impl Iterator<Item = &Node> {
+        [&self.x, &self.weight].into_iter().chain(&self.bias).chain(&self.to)
+    }
+
+    /// The GPU of all operands.
+    fn gpu(&self) -> Option<Gpu> {
+        let gpu = Gpu::of([self.x.tensor(), self.weight.tensor()])?;
+        let alike = |node: &Node| Gpu::of([self.x.tensor(), node.tensor()]).is_some();
+        self.nodes().all(alike).then_some(gpu)
+    }
+
+    fn map(mut self, change: impl Fn(&Tensor) -> Result<Tensor, Error>) -> Result<Self, Error> {
+        let nodes = [&mut self.x, &mut self.weight].into_iter();
+        for node in nodes.chain(&mut self.bias).chain(&mut self.to) {
+            *node = node.map(&change)?;
+        }
+        Ok(self)
+    }
+}
+
+fn unfit(x: &Node, operands: &Operands<'_>) -> Error {
+    let dims = |tensor: Option<&Tensor>| {
+        tensor.map_or_else(|| "none".to_owned(), |tensor| format!("{:?}", tensor.dims()))
+    };
+    let reason = format!(
+        "linear: an input {:?}, a weight {:?}, a bias {} and a sum {}",
+        x.dims(),
+        operands.weight.dims(),
+        dims(operands.bias),
+        dims(operands.to.map(Node::tensor)),
+    );
+    candle_core::Error::msg(reason).into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The cross-entropy of a linear layer's scores without the scores: `sum(cross_entropy(h W^T, targets))`.
+//!
+//! `h` `[.., d]` and `weight` `[classes, d]` of one float type, `targets` with one entry a row of `h`; the loss is one
+//! number, as in [`cross_entropy`](super::cross_entropy). The scores of some rows at a time are made, become their own
+//! gradient, and are multiplied into the gradients of `h` and of the weight, all in the forward pass; the backward pass
+//! has only to scale them. `[n, classes]` is never stored. Source: the idea is Liger Kernel's (Hsu et al., 2024).
+
+mod cpu;
+mod cuda;
+mod reference;
+
+use candle_core::{Error, Tensor};
+
+use super::cross_entropy::checked;
+use super::gpu::Gpu;
+use super::host;
+use super::reference::fits;
+use super::tape::Node;
+
+/// The sum of the losses of the rows.
+///
+/// # Errors
+///
+/// candle's error when the shapes do not fit, a target is no class, or the device fails.
+pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Node, Error> {
+    let d = h.dims().last().copied().unwrap_or(0);
+    let &[classes, columns] = weight.dims() else { return Err(unfit(h, weight)) };
+    if columns != d || d == 0 {
+        return Err(unfit(h, weight));
+    }
+    let targets = checked(targets, h.tensor().elem_count() / d, classes)?;
+    let node = h.outside(weight);
+    // candle makes no tensor without numbers on a GPU.
+    if let Some(gpu) = Gpu::of([h.tensor(), weight]).filter(|_| !targets.is_empty()) {
+        return cuda::forward(&gpu, h, (weight, &node), &targets);
+    }
+    if fits(h.tensor()) && fits(weight) {
+        cpu::forward(&h.map(host::plain)?, (weight, &node.map(host::plain)?), &targets)
+    } else {
+        reference::forward(h, &node, &targets)
+    }
+}
+
+/// Rows of scores that are made at once, some 32 MiB of them: enough for products at full speed, beside which making panels
+/// of the weight costs little.
+fn rows_at_once(classes: usize) -> usize {
+    ((8 << 20) / classes.max(1)).clamp(64, 512)
+}
+
+fn unfit(h: &Node, weight: &Tensor) -> Error {
+    let reason =
+        format!("linear_cross_entropy: an input {:?} and a weight {:?}", h.dims(), weight.dims());
+    candle_core::Error::msg(reason).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::super::cross_entropy::IGNORED;
+    use super::super::parity;
+    use super::*;
+    use crate::kernels::cross_entropy;
+    use crate::kernels::tape::{Buffers, collect, trace};
+
+    /// More rows than are made at once, and targets that do not count.
+    #[test]
+    fn the_scores_need_not_be_stored() {
+        for (n, d, classes) in [(1, 1, 1), (7, 5, 3), (600, 9, 33)] {
+            let mut targets: Vec<u32> = (0..n).map(|at| at * 11 % classes).collect();
+            targets[0] = if n > 1 { IGNORED } else { 0 };
+            let tensor = Tensor::new(targets.as_slice(), &Device::Cpu).unwrap();
+            let h = parity::draw(&[1, n as usize, d], 0);
+            let weight = parity::draw(&[classes as usize, d], 1);
+            let fast = |[h, weight]: [&Tensor; 2]| {
+                Ok(trace([h], |[h]| forward(&h, weight, &tensor))?.to_dtype(h.dtype())?)
+            };
+            parity::check([&h, &weight], fast, |[h, weight]| {
+                let scores = h.flatten_to(1)?.matmul(&weight.t()?)?;
+                trace([&scores], |[scores]| cross_entropy::forward(&scores, &tensor))
+            });
+            parity::threads([&h, &weight], fast);
+        }
+    }
+
+    /// The loss's own gradient is not always one: it is scaled against underflow.
+    /// The memory of the step before is written over, and a second micro-batch is added.
+    #[test]
+    fn gradients_in_buffers_are_those_of_their_step() {
+        let weight =
+            candle_core::Var::from_tensor(&parity::draw(&[5, 4], 1).to_dtype(DType::F32).unwrap())
+                .unwrap();
+        let targets = Tensor::new(&[1u32, 4, 0], &Device::Cpu).unwrap();
+        let loss = |part: u64| {
+            let h = parity::draw(&[3, 4], part).to_dtype(DType::F32)?;
+            trace([&h], |[h]| forward(&h, &weight, &targets))
+        };
+        let numbers = |gradient: &Tensor| gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let alone = |part| numbers(loss(part).unwrap().backward().unwrap().get(&weight).unwrap());
+        let mut buffers = Buffers::new([weight.as_tensor()]);
+        for step in 0..3 {
+            buffers.clear();
+            let mut expected = vec![0.0; 20];
+            for part in [2 * step, 2 * step + 1] {
+                collect(&mut buffers, || loss(part).unwrap().backward().unwrap());
+                expected.iter_mut().zip(alone(part)).for_each(|(sum, number)| *sum += number);
+                assert_eq!(numbers(buffers.get(&weight).unwrap()), expected, "part {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_scaled_loss_has_scaled_gradients() {
+        let (h, weight) = (parity::draw(&[3, 4], 0), parity::draw(&[5, 4], 1));
+        let targets = Tensor::new(&[1u32, 4, 0], &Device::Cpu).unwrap();
+        let scaled = |factor: f64| {
+            parity::run([&h, &weight], DType::F64, |[h, weight]| {
+                Ok((trace([h], |[h]| forward(&h, weight, &targets))? * factor)?)
+            })
+        };
+        let ((_, one), (_, eight)) = (scaled(1.0), scaled(8.0));
+        for (one, eight) in one.iter().zip(&eight) {
+            parity::close(eight, &(one * 8.0).unwrap(), 1e-12, "gradients");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The sums of the squares of parts of a tensor, which the CPU adds up in order.
+
+use crate::kernels::gpu::{Gpu, Grid, Kernel, call, kernel};
+use candle_core::{Error, Tensor};
+
+const SUM_OF_SQUARES: Kernel = kernel!("norm.cu", "sum_of_squares");
+
+/// Parts, at most. Fixed: it decides the rounding.
+const PARTS: usize = 256;
+/// Numbers in a part, at least; threads of a block, which has a part.
+const LEAST: usize = 16 * 1024;
+const THREADS: usize = 256;
+
+/// How many sums a tensor has.
+pub(super) fn parts(tensor: &Tensor) -> usize {
+    tensor.elem_count().div_ceil(numbers_each(tensor))
+}
+
+fn numbers_each(tensor: &Tensor) -> usize {
+    tensor.elem_count().div_ceil(PARTS).max(LEAST).next_multiple_of(8 * THREADS)
+}
+
+/// Of a tensor without gaps, into as many numbers of `sums`, of 64 bits.
+pub(super) fn sums_of_squares(gpu: &Gpu, tensor: &Tensor, sums: &Tensor) -> Result<(), Error> {
+    let grid = Grid { blocks: [parts(tensor), 1, 1], threads: THREADS, shared: 0 };
+    call!(gpu, SUM_OF_SQUARES, grid, tensor, sums, tensor.elem_count(), numbers_each(tensor))
+}

@@ -1,0 +1,133 @@
+//! The sum of the squares of many tensors, the same bits under any number of threads.
+
+mod cuda;
+
+use candle_core::{CpuStorage, DType, Device, Error, Storage, Tensor};
+use rayon::prelude::*;
+
+use super::gpu::Gpu;
+use super::simd::simd;
+
+/// Elements whose squares one thread adds up. Fixed: it decides the rounding.
+const CHUNK: usize = 16 * 1024;
+
+/// Sums side by side inside a chunk, so that a core can add several at once. Fixed for the same reason.
+const LANES: usize = 8;
+
+/// The sum of the squares of all elements: those of the CPU's tensors in the order given, then the others'. Infinite and
+/// undefined numbers come out as such.
+///
+/// Everything is added in 64 bits, but by a device without kernels of ours, which adds each tensor up in 32. The sums of a
+/// GPU's tensors are read at once.
+///
+/// # Errors
+///
+/// candle's error when the device fails.
+pub fn sum_of_squares<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<f64, Error> {
+    let (mut here, mut on_gpu, mut elsewhere) = (0.0, Vec::new(), Vec::new());
+    for tensor in tensors {
+        if matches!(tensor.device(), Device::Cpu) {
+            here += on_the_cpu(tensor)?;
+        } else if let Some(gpu) = Gpu::of([tensor]).filter(|_| beside(&on_gpu, tensor)) {
+            on_gpu.push((gpu, tensor.contiguous()?));
+        } else {
+            let sum = tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?;
+            elsewhere.push(sum.to_dtype(DType::F64)?.reshape(1)?);
+        }
+    }
+    if let Some((gpu, _)) = on_gpu.first() {
+        // One piece of memory for the sums of all, so that they are read at once.
+        let count: usize = on_gpu.iter().map(|(_, tensor)| cuda::parts(tensor)).sum();
+        let sums = gpu.empty(count, DType::F64)?;
+        let mut from = 0;
+        for (gpu, tensor) in &on_gpu {
+            let parts = cuda::parts(tensor);
+            cuda::sums_of_squares(gpu, tensor, &sums.narrow(0, from, parts)?)?;
+            from += parts;
+        }
+        elsewhere.push(sums);
+    }
+    for sums in elsewhere {
+        here += sums.to_vec1::<f64>()?.into_iter().sum::<f64>();
+    }
+    Ok(here)
+}
+
+/// Whether a tensor is on the GPU of the others.
+fn beside(others: &[(Gpu, Tensor)], tensor: &Tensor) -> bool {
+    others.first().is_none_or(|(_, first)| first.device().same_device(tensor.device()))
+}
+
+fn on_the_cpu(tensor: &Tensor) -> Result<f64, Error> {
+    let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(numbers)), Some((start, end))) => {
+            let sums: Vec<f64> = numbers[start..end].par_chunks(CHUNK).map(chunk).collect();
+            Ok(sums.into_iter().sum())
+        }
+        _ => Err(candle_core::Error::msg("a norm asks for 32-bit floats without gaps").into()),
+    }
+}
+
+simd! {
+    fn chunk(numbers: &[f32]) -> f64 {
+        let mut sums = [0f64; LANES];
+        let mut groups = numbers.chunks_exact(LANES);
+        for group in &mut groups {
+            for (sum, number) in sums.iter_mut().zip(group) {
+                *sum += f64::from(*number) * f64::from(*number);
+            }
+        }
+        for (sum, number) in sums.iter_mut().zip(groups.remainder()) {
+            *sum += f64::from(*number) * f64::from(*number);
+        }
+        sums.into_iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn the_same_bits_under_any_number_of_threads() {
+        let mut stream = Rng::new(3, "test").at(0);
+        let cpu = &Device::Cpu;
+        let tensor = stream.normal_tensor((7, 40_001), 0.0, 1.0, DType::F32, cpu).unwrap();
+        let under = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| sum_of_squares([&tensor, &tensor]).unwrap())
+        };
+        let one = under(1);
+        assert!((one / (14.0 * 40_001.0) - 1.0).abs() < 0.02, "{one}");
+        for threads in [2, 3, 7] {
+            assert_eq!(one.to_bits(), under(threads).to_bits());
+        }
+    }
+
+    /// 32 bits would lose the small ones, and would overflow at 1e20 squared.
+    #[test]
+    fn sums_are_in_64_bits() {
+        let sum = |numbers: &[f32]| {
+            sum_of_squares([&Tensor::new(numbers, &Device::Cpu).unwrap()]).unwrap()
+        };
+        let mut numbers = vec![1f32; 20];
+        numbers[0] = 4096.0;
+        assert_eq!(sum(&numbers).to_bits(), (4096f64 * 4096.0 + 19.0).to_bits());
+        let large = sum(&[1e20]);
+        assert!((large / 1e40 - 1.0).abs() < 1e-6, "{large}");
+        assert!(sum(&[1.0, f32::INFINITY]).is_infinite());
+        assert!(sum(&[1.0, f32::NAN]).is_nan());
+        assert_eq!(sum_of_squares([]).unwrap().to_bits(), 0f64.to_bits());
+    }
+
+    /// A transposed tensor has the same elements in another order.
+    #[test]
+    fn gaps_do_not_matter() {
+        let tensor = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
+        let sum = sum_of_squares([&tensor.t().unwrap()]).unwrap();
+        assert_eq!(sum.to_bits(), 30f64.to_bits());
+    }
+}

@@ -1,0 +1,95 @@
+//! One pass over memory each way. Rows are shared between threads in groups of a fixed size, and the parts of the
+//! weight's gradient are added up in the groups' order, so the bits do not depend on the number of threads.
+#![expect(clippy::cast_precision_loss, reason = "small counts")]
+
+use rayon::prelude::*;
+
+use crate::kernels::host;
+use crate::kernels::simd::{self, simd};
+use crate::kernels::sum;
+use crate::kernels::tape::Node;
+use candle_core::Error;
+
+/// Rows that one thread takes at once.
+const ROWS: usize = 32;
+
+#[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
+pub(super) fn forward([x, weight]: [Node; 2], epsilon: f64) -> Result<Node, Error> {
+    let epsilon = epsilon as f32;
+    let n = weight.tensor().elem_count().max(1);
+    let operands = [x.tensor(), weight.tensor()];
+    let y = host::read(operands, |[x, weight]| {
+        host::make(operands[0].shape(), |y| {
+            let groups = y.par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * n));
+            groups.for_each(|(y, x)| rows(x, weight, epsilon, y));
+        })
+    })??;
+    let to = [&x, &weight].map(Node::handle);
+    let (input, scale) = (x.tensor().clone(), weight.tensor().clone());
+    Ok(x.tape().result(y, to, move |gradient, adjoints| {
+        // The weight of a frozen model gathers nothing.
+        let wanted = to[1].is_some();
+        let groups = input.elem_count().div_ceil(ROWS * n);
+        let mut parts = vec![0.0; if wanted { groups * n } else { 0 }];
+        let dx = host::read([&input, &scale, &gradient], |[x, weight, dy]| {
+            host::make(input.shape(), |dx| {
+                let groups = dx.par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * n));
+                let groups = groups.zip(dy.par_chunks(ROWS * n));
+                if wanted {
+                    groups.zip(parts.par_chunks_mut(n)).for_each(|(((dx, x), dy), part)| {
+                        back(x, weight, dy, epsilon, dx);
+                        gather(x, dy, epsilon, part);
+                    });
+                } else {
+                    groups.for_each(|((dx, x), dy)| back(x, weight, dy, epsilon, dx));
+                }
+            })
+        })??;
+        adjoints.give(to[0], dx)?;
+        adjoints.write(to[1], |target, adds| sum::of_parts(target, parts.chunks(n), adds))
+    }))
+}
+
+simd! {
+    fn rows(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]) {
+        let n = weight.len();
+        for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+            let scale = scale(x, epsilon);
+            for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+                *y = *x * scale * *weight;
+            }
+        }
+    }
+
+    fn back(x: &[f32], weight: &[f32], dy: &[f32], epsilon: f32, dx: &mut [f32]) {
+        let n = weight.len();
+        for ((x, dy), dx) in x.chunks_exact(n).zip(dy.chunks_exact(n)).zip(dx.chunks_exact_mut(n)) {
+            let scale = scale(x, epsilon);
+            for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(weight) {
+                *dx = *dy * *weight;
+            }
+            let along = simd::dot(dx, x) * scale * scale / n as f32;
+            for (dx, x) in dx.iter_mut().zip(x) {
+                *dx = (-*x).mul_add(along, *dx) * scale;
+            }
+        }
+    }
+
+    /// The part of the weight's gradient that comes from these rows, which the cache still has.
+    fn gather(x: &[f32], dy: &[f32], epsilon: f32, part: &mut [f32]) {
+        let n = part.len();
+        for (x, dy) in x.chunks_exact(n).zip(dy.chunks_exact(n)) {
+            let scale = scale(x, epsilon);
+            for ((part, x), dy) in part.iter_mut().zip(x).zip(dy) {
+                *part = dy.mul_add(*x * scale, *part);
+            }
+        }
+    }
+}
+
+/// One over the root mean square of a row.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn scale(x: &[f32], epsilon: f32) -> f32 {
+    1.0 / (simd::dot(x, x) / x.len() as f32 + epsilon).sqrt()
+}

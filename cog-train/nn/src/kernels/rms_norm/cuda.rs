@@ -1,0 +1,37 @@
+//! A block of threads for each row; backward, for some rows, which gathers the weight's gradient.
+
+use crate::kernels::gpu::{self, Gpu, Grid, Kernel, call, kernel};
+use crate::kernels::tape::Node;
+use candle_core::{DType, Error};
+
+const FORWARD: Kernel = kernel!("rms_norm.cu", "rms_norm_forward");
+const BACKWARD: Kernel = kernel!("rms_norm.cu", "rms_norm_backward");
+
+/// The longest rows: what a block gathers has room in its shared memory.
+pub(super) const LONGEST: usize = gpu::SHARED / size_of::<f32>();
+
+#[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
+pub(super) fn forward(gpu: Gpu, [x, weight]: [&Node; 2], epsilon: f64) -> Result<Node, Error> {
+    let epsilon = epsilon as f32;
+    let (input, scale) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
+    let (n, dtype) = (scale.elem_count(), input.dtype());
+    let rows = input.elem_count() / n.max(1);
+    let y = gpu.empty(input.shape(), dtype)?;
+    let scales = gpu.empty(rows, DType::F32)?;
+    call!(gpu, FORWARD, Grid::rows(rows, n), &input, &scale, &y, &scales, n, epsilon)?;
+    let to = [x.handle(), weight.handle()];
+    Ok(x.tape().result(y, to, move |dy, adjoints| {
+        let dy = gpu::plain(&dy, dtype)?;
+        let groups = gpu::groups(rows);
+        let dx = gpu.empty(input.shape(), dtype)?;
+        let parts = to[1].map(|_| gpu.empty((groups.count, n), DType::F32)).transpose()?;
+        let grid = Grid::rows(groups.count, n).shared(n * size_of::<f32>());
+        let parts = parts.as_ref();
+        call!(gpu, BACKWARD, grid, &input, &scale, &dy, &scales, &dx, parts, rows, n, groups.each)?;
+        adjoints.give(to[0], dx)?;
+        match parts {
+            Some(parts) => adjoints.give(to[1], gpu::sum_parts(&gpu, parts)?),
+            None => Ok(()),
+        }
+    }))
+}

@@ -1,0 +1,55 @@
+//! Losses, added up over targets, as a training's loss takes them.
+
+use candle_core::{Error, Tensor};
+
+use super::Operand;
+use crate::kernels::{cross_entropy as scores, linear_cross_entropy as linear};
+
+/// The cross-entropy of scores, added up over the targets (PyTorch's `cross_entropy` with `reduction="sum"`).
+///
+/// `logits` is `[n, classes]` of floats, `targets` `[n]` of integers. A target of [`IGNORED`](super::IGNORED), or a negative one, counts for
+/// nothing. The result is one number, of 32 bits for logits of 16.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cog_train_nn as nn;
+///
+/// let logits = Tensor::new(&[[2f32, 0.0], [0.0, 2.0]], &Device::Cpu)?;
+/// let loss = nn::cross_entropy(&logits, &Tensor::new(&[0u32, nn::IGNORED], &Device::Cpu)?)?;
+/// assert!((loss.to_scalar::<f32>()? - 0.1269).abs() < 1e-4);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// candle's error when the shapes do not fit, a target is no class, or the device fails.
+pub fn cross_entropy<T: Operand>(logits: &T, targets: &Tensor) -> Result<T, Error> {
+    T::on_nodes([logits], |[logits]| scores::forward(&logits, targets))
+}
+
+/// The cross-entropy of `h weight^T` without storing those scores: the last layer of a language model and its loss.
+///
+/// `h` is `[.., d]`, `weight` `[classes, d]`, `targets` has one integer for each row of `h`, as in [`cross_entropy`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor, Var};
+/// use cog_train_nn as nn;
+///
+/// let head = Var::zeros((32, 4), DType::F32, &Device::Cpu)?;
+/// let h = Tensor::ones((1, 2, 4), DType::F32, &Device::Cpu)?;
+/// let loss = nn::linear_cross_entropy(&h, &head, &Tensor::new(&[[3u32, 5]], &Device::Cpu)?)?;
+/// assert!((loss.to_scalar::<f32>()? - 2.0 * 32f32.ln()).abs() < 1e-5);
+/// assert_eq!(loss.backward()?.get(&head).unwrap().dims(), [32, 4]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`cross_entropy`].
+pub fn linear_cross_entropy<T: Operand>(
+    h: &T,
+    weight: &Tensor,
+    targets: &Tensor,
+) -> Result<T, Error> {
+    T::on_nodes([h], |[h]| linear::forward(&h, weight, targets))
+}

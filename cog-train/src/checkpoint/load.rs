@@ -1,0 +1,226 @@
+//! Finding the newest checkpoint that is whole, and reading it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::Kind;
+use super::disk::{Disk, Real};
+use super::manifest::{self, Manifest, Part};
+use crate::error::{Error, plain_io};
+use crate::fetch::hex;
+use crate::weights::Weights;
+
+/// How many bytes are read at a time.
+const PIECE: usize = 1 << 20;
+/// How the tensor files end.
+pub(super) const EXTENSION: &str = ".safetensors";
+
+/// What [`newest`] found.
+///
+/// The example of [`newest`] has one.
+#[derive(Debug)]
+pub struct Found {
+    /// The newest checkpoint that is whole.
+    pub checkpoint: Option<Checkpoint>,
+    /// Newer ones that are not, with the reasons.
+    pub passed_over: Vec<(PathBuf, String)>,
+}
+
+/// Finds the newest checkpoint in a folder whose files all have the sizes and digests of its manifest.
+///
+/// A folder that is not there has no checkpoint. Nothing is changed.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::checkpoint::{Checkpoints, Keep, Snapshot, newest};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let dir = folder.path().join("checkpoints");
+/// let mut checkpoints = Checkpoints::open(&dir, Keep::default())?;
+/// for step in [10, 20] {
+///     let scale = Tensor::new(&[step as f32], &Device::Cpu)?;
+///     let files = BTreeMap::from([("weights".to_owned(), BTreeMap::from([("scale".to_owned(), scale)]))]);
+///     checkpoints.save(Snapshot { step, state: serde_json::json!({}), files, best: false })?;
+/// }
+/// checkpoints.finish()?;
+/// std::fs::write(dir.join("step-000020/weights.safetensors"), "damaged")?;
+///
+/// let found = newest(&dir)?;
+/// let checkpoint = found.checkpoint.expect("one of the two is whole");
+/// assert_eq!(checkpoint.step(), 10);
+/// assert_eq!(checkpoint.tensors("weights", &Device::Cpu)?["scale"].to_vec1::<f32>()?, [10.0]);
+/// let (place, reason) = &found.passed_over[0];
+/// assert!(place.ends_with("step-000020") && reason.contains("`weights.safetensors` has 7 bytes"));
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::File`] when the folder cannot be read.
+pub fn newest(dir: &Path) -> Result<Found, Error> {
+    newest_on(&Real, dir)
+}
+
+pub(super) fn newest_on(disk: &dyn Disk, dir: &Path) -> Result<Found, Error> {
+    let items = match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        items => items.map_err(Error::file("read", dir))?,
+    };
+    let mut order: Vec<(u64, Kind)> = items
+        .iter()
+        .filter_map(|item| Kind::of(&item.name))
+        .filter(|(_, kind)| matches!(kind, Kind::Whole | Kind::Old))
+        .collect();
+    order.sort();
+    let mut passed_over = Vec::new();
+    for (step, kind) in order.into_iter().rev() {
+        let path = dir.join(kind.name(step));
+        match verify(disk, &path) {
+            Ok(manifest) if manifest.step == step => {
+                let checkpoint = Some(Checkpoint { path, manifest });
+                return Ok(Found { checkpoint, passed_over });
+            }
+            Ok(manifest) => {
+                passed_over.push((path, format!("its manifest is of step {}", manifest.step)));
+            }
+            Err(reason) => passed_over.push((path, reason)),
+        }
+    }
+    Ok(Found { checkpoint: None, passed_over })
+}
+
+/// A checkpoint that was whole when it was opened.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint of one folder and verifies it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] with what is wrong with it.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        match verify(&Real, path) {
+            Ok(manifest) => Ok(Self { path: path.to_owned(), manifest }),
+            Err(reason) => Err(bad(path, reason)),
+        }
+    }
+
+    /// The step that it was saved at.
+    #[must_use]
+    pub fn step(&self) -> u64 {
+        self.manifest.step
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The state that was saved, equal to the last bit of its numbers.
+    #[must_use]
+    pub fn state(&self) -> &Value {
+        &self.manifest.state
+    }
+
+    /// Whether it was the best so far when it was saved.
+    #[must_use]
+    pub fn is_best(&self) -> bool {
+        self.manifest.best
+    }
+
+    /// What its tensor files were called in the snapshot, sorted.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.manifest.files.keys().filter_map(|name| name.strip_suffix(EXTENSION))
+    }
+
+    /// The tensors of a file by name, of the types that they were saved with, in fresh storage.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] when there is no such file, [`Error::Weights`] or [`Error::File`] when it has changed since
+    /// it was verified, [`Error::Tensor`].
+    pub fn tensors(&self, file: &str, device: &Device) -> Result<BTreeMap<String, Tensor>, Error> {
+        let name = format!("{file}{EXTENSION}");
+        if !self.manifest.files.contains_key(&name) {
+            let there: Vec<String> = self.files().map(|file| format!("`{file}`")).collect();
+            return Err(bad(
+                &self.path,
+                format!("there is no `{file}` in it, but {}", there.join(", ")),
+            ));
+        }
+        Weights::open_file(&self.path.join(name))?.tensors(device)
+    }
+}
+
+pub(super) fn bad(place: &Path, reason: String) -> Error {
+    Error::Checkpoint { place: place.display().to_string(), reason }
+}
+
+/// Reads all of a checkpoint and compares it with its manifest; or says what is wrong.
+pub(super) fn verify(disk: &dyn Disk, path: &Path) -> Result<Manifest, String> {
+    let manifest = glance(disk, path)?;
+    for (name, part) in &manifest.files {
+        check(disk, path, name, part)?;
+    }
+    Ok(manifest)
+}
+
+/// The manifest, if the files that it names and no others are there with their sizes.
+pub(super) fn glance(disk: &dyn Disk, path: &Path) -> Result<Manifest, String> {
+    let items = disk.list(path).map_err(|error| plain_io(&error))?;
+    if !items.iter().any(|item| item.name == manifest::NAME) {
+        return Err(format!("there is no `{}`", manifest::NAME));
+    }
+    let mut bytes = Vec::new();
+    disk.open(&path.join(manifest::NAME))
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(cannot_read(manifest::NAME))?;
+    let manifest = Manifest::from_bytes(&bytes)?;
+    for (name, part) in &manifest.files {
+        let item = items.iter().find(|item| item.name == *name);
+        let there = item.ok_or_else(|| format!("`{name}` is missing"))?.bytes;
+        if there != part.bytes {
+            return Err(format!("`{name}` has {there} bytes instead of {}", part.bytes));
+        }
+    }
+    let known =
+        |name: &String| name == manifest::NAME || manifest.files.contains_key(name.as_str());
+    match items.iter().find(|item| !known(&item.name)) {
+        Some(item) => Err(format!("`{}` does not belong to it", item.name)),
+        None => Ok(manifest),
+    }
+}
+
+fn check(disk: &dyn Disk, path: &Path, name: &str, part: &Part) -> Result<(), String> {
+    let failed = || cannot_read(name);
+    let mut file = disk.open(&path.join(name)).map_err(failed())?;
+    let (mut digest, mut buffer) = (Sha256::new(), vec![0; PIECE]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => digest.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed()(error)),
+        }
+    }
+    if hex(digest.finalize()) != part.sha256 {
+        return Err(format!("`{name}` is damaged: its digest is not the manifest's"));
+    }
+    Ok(())
+}
+
+fn cannot_read(name: &str) -> impl FnOnce(io::Error) -> String {
+    move |error| format!("cannot read `{name}`: {}", plain_io(&error))
+}

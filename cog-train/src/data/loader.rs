@@ -1,0 +1,312 @@
+//! A dataset, a collate function and the settings of a sampler, joined: [`Loader`].
+
+use std::sync::{Arc, OnceLock};
+
+use candle_core::Device;
+use serde_json::{Value, json};
+
+use super::batches::{Batches, Cursor};
+use super::dataset::Dataset;
+use super::sampler::{Batching, Position, Sampler};
+use super::source::{Collate, Making, Pair, Source};
+use crate::error::Error;
+
+/// Makes batches of type `B` from a dataset. What it gives is a pure function of the data, the settings, the seed and
+/// the position; threads only make it sooner.
+///
+/// ```
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::data::{Batching, Loader, Position, Rows};
+///
+/// let rows = Rows::new((0..10).map(|number| number as f32).collect::<Vec<f32>>());
+/// let loader = Loader::new(rows, |items: Vec<f32>, collate| {
+///     let count = items.len();
+///     Ok(Tensor::from_vec(items, count, collate.device())?)
+/// })
+/// .batch(Batching::Rows(4));
+///
+/// let mut batches = loader.start(42, Position::default(), None, &Device::Cpu);
+/// let step = batches.next()?.expect("there is no end");
+/// assert_eq!(step.parts[0].batch.dims(), [4]);
+/// assert_eq!(step.next, Position { epoch: 0, batch: 1 });
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+pub struct Loader<B> {
+    source: Arc<dyn Source<B>>,
+    /// Of each row, once they have been asked for.
+    tokens: Arc<OnceLock<Vec<u32>>>,
+    batching: Batching,
+    shuffle: bool,
+    drop_last: bool,
+    threads: usize,
+    ahead: Option<usize>,
+    cut: Option<usize>,
+    rank: usize,
+    world: usize,
+}
+
+impl<B> Clone for Loader<B> {
+    /// A loader of the same dataset, which is not copied.
+    fn clone(&self) -> Self {
+        Self { source: Arc::clone(&self.source), tokens: Arc::clone(&self.tokens), ..*self }
+    }
+}
+
+impl<B: Send + 'static> Loader<B> {
+    /// Batches of 8 rows, shuffled, the last one kept, made by one thread. `collate` makes a batch of rows in their
+    /// order; it is called once for each micro-batch.
+    pub fn new<D, F>(dataset: D, collate: F) -> Self
+    where
+        D: Dataset + 'static,
+        F: Fn(Vec<D::Item>, &Collate<'_>) -> anyhow::Result<B> + Send + Sync + 'static,
+    {
+        Self {
+            source: Arc::new(Pair { dataset, collate }),
+            tokens: Arc::default(),
+            batching: Batching::Rows(8),
+            shuffle: true,
+            drop_last: false,
+            threads: 1,
+            ahead: None,
+            cut: None,
+            rank: 0,
+            world: 1,
+        }
+    }
+
+    /// How many rows make a batch, over all ranks and micro-batches.
+    #[must_use]
+    pub fn batch(self, batching: Batching) -> Self {
+        Self { batching, ..self }
+    }
+
+    /// Whether each epoch has an order of its own, or all have the order of the data.
+    #[must_use]
+    pub fn shuffle(self, shuffle: bool) -> Self {
+        Self { shuffle, ..self }
+    }
+
+    /// Whether an epoch's last batch is left out where it has fewer rows than others.
+    #[must_use]
+    pub fn drop_last(self, drop_last: bool) -> Self {
+        Self { drop_last, ..self }
+    }
+
+    /// How many threads make batches ahead of time; with 0, [`Batches::next`] makes them itself.
+    #[must_use]
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// How many steps are held in memory at most, ready or in the making: one more than there are threads unless told.
+    #[must_use]
+    pub fn ahead(self, steps: usize) -> Self {
+        Self { ahead: Some(steps), ..self }
+    }
+
+    /// Tells how many of the rows have lost a part because they were longer than the model can take: `--plan` says it.
+    /// The loader cannot know, for rows come to it cut.
+    ///
+    /// ```
+    /// use cog_train::data::{Dataset, Loader, Rows};
+    ///
+    /// let texts = ["a short one", "one that is longer than twenty bytes"];
+    /// let cut = texts.iter().filter(|text| text.len() > 20).count();
+    /// let rows = Rows::new(texts.to_vec()).map(|text| Ok(text.bytes().take(20).collect::<Vec<u8>>()));
+    /// let loader = Loader::new(rows, |items, _| Ok(items)).cut(cut);
+    /// assert_eq!(loader.cut_rows(), Some(1));
+    /// ```
+    #[must_use]
+    pub fn cut(self, rows: usize) -> Self {
+        Self { cut: Some(rows), ..self }
+    }
+
+    /// How many of the rows were cut, where [`Loader::cut`] has told it.
+    #[must_use]
+    pub fn cut_rows(&self) -> Option<usize> {
+        self.cut
+    }
+
+    /// How many rows make a batch.
+    #[must_use]
+    pub fn batching(&self) -> Batching {
+        self.batching
+    }
+
+    /// Takes the part of each batch that is for one of `world` processes. [`fit`](crate::engine::fit) refuses it: it adds
+    /// up no gradients over processes, which a loop of one's own has to do.
+    #[must_use]
+    pub fn ranks(self, rank: usize, world: usize) -> Self {
+        Self { rank, world, ..self }
+    }
+
+    /// Which process of how many this is for, as [`Loader::ranks`] has it: (0, 1) unless told.
+    #[must_use]
+    pub fn rank_of(&self) -> (usize, usize) {
+        (self.rank, self.world)
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many steps an epoch has, counted from 0; none where [`Loader::check`] fails. Batches by tokens depend on the
+    /// order, so on the seed.
+    #[must_use]
+    pub fn steps_in(&self, seed: u64, epoch: u64) -> u64 {
+        self.sampler(seed).map_or(0, |sampler| sampler.steps_in(epoch))
+    }
+
+    /// The most rows that a batch can have.
+    #[must_use]
+    pub fn most_rows(&self) -> usize {
+        match self.batching {
+            Batching::Rows(rows) => rows.min(self.len()),
+            Batching::Tokens { most, .. } => most.min(self.len()),
+        }
+    }
+
+    /// The batch of the first epoch that is the largest once its rows are padded; 0 where [`Loader::check`] fails.
+    #[must_use]
+    pub fn heaviest(&self, seed: u64) -> u64 {
+        let Ok(sampler) = self.sampler(seed) else { return 0 };
+        let tokens = self.tokens();
+        let size = |rows: &[u32]| {
+            let longest = rows.iter().filter_map(|row| tokens.get(*row as usize)).max();
+            rows.len() * longest.map_or(0, |tokens| *tokens as usize)
+        };
+        let sizes = sampler.epoch(0);
+        let heaviest =
+            (0..).zip(sizes.iter()).max_by_key(|(at, rows)| (size(rows), std::cmp::Reverse(*at)));
+        heaviest.map_or(0, |(at, _)| at)
+    }
+
+    /// Looks at the settings before the first step.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when there are no rows, a batch holds none, or a row does not fit in a batch.
+    pub fn check(&self) -> Result<(), Error> {
+        self.sampler(0).map(drop)
+    }
+
+    /// The digest of the data: [`Dataset::digest`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Dataset::digest`].
+    pub fn digest(&self) -> Result<String, Error> {
+        self.source.digest()
+    }
+
+    /// Where a row stands, for people.
+    #[must_use]
+    pub fn place(&self, row: u32) -> String {
+        self.source.place(row as usize)
+    }
+
+    /// What the order depends on beside the data and the seed, as JSON: for the comparison when a run is resumed.
+    #[must_use]
+    pub fn describe(&self) -> Value {
+        json!({
+            "rows": self.len(),
+            "batching": self.batching,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "rank": self.rank,
+            "world": self.world,
+        })
+    }
+
+    /// The tokens of each row, for a [histogram](super::histogram); none where every row counts 1.
+    #[must_use]
+    pub fn lengths(&self) -> Option<Vec<usize>> {
+        self.has_lengths().then(|| self.tokens().iter().map(|tokens| *tokens as usize).collect())
+    }
+
+    /// Whether rows count by their tokens: whether there is one that does not count 1.
+    #[must_use]
+    pub fn has_lengths(&self) -> bool {
+        self.tokens().iter().any(|tokens| *tokens != 1)
+    }
+
+    /// The tokens of each row, read once; `u32::MAX` where there are more.
+    fn tokens(&self) -> &[u32] {
+        self.tokens.get_or_init(|| {
+            let tokens = (0..self.len()).map(|row| self.source.tokens(row));
+            tokens.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX)).collect()
+        })
+    }
+
+    /// The steps from a position on, over epochs without end. `micro` is the most rows of a micro-batch: it changes how
+    /// a batch is cut into parts, never which rows it has.
+    #[must_use]
+    pub fn start(
+        &self,
+        seed: u64,
+        from: Position,
+        micro: Option<usize>,
+        device: &Device,
+    ) -> Batches<B> {
+        self.run(self.sampler(seed), seed, from, None, micro, device)
+    }
+
+    /// One pass over all rows, not shuffled and with none left out, for an evaluation. Batches by tokens still have rows
+    /// of like length together.
+    #[must_use]
+    pub fn once(&self, device: &Device, micro: Option<usize>) -> Batches<B> {
+        self.run(self.made(0, false, false), 0, Position::default(), Some(0), micro, device)
+    }
+
+    fn run(
+        &self,
+        sampler: Result<Sampler, Error>,
+        seed: u64,
+        from: Position,
+        last: Option<u64>,
+        micro: Option<usize>,
+        device: &Device,
+    ) -> Batches<B> {
+        let cursor = match sampler {
+            Ok(sampler) => Cursor::new(sampler, from, last),
+            Err(error) => return Batches::broken(error),
+        };
+        let making = Making { device: device.clone(), seed, micro };
+        let ahead = self.ahead.unwrap_or(self.threads + 1);
+        Batches::new(cursor, self.source.clone(), making, self.threads, ahead)
+    }
+
+    pub(crate) fn sampler(&self, seed: u64) -> Result<Sampler, Error> {
+        self.made(seed, self.shuffle, self.drop_last)
+    }
+
+    fn made(&self, seed: u64, shuffle: bool, drop_last: bool) -> Result<Sampler, Error> {
+        let sampler = Sampler::new(seed, self.len(), self.batching, shuffle)?
+            .drop_last(drop_last)?
+            .ranks(self.rank, self.world)?;
+        let Batching::Tokens { most, .. } = self.batching else { return Ok(sampler) };
+        let tokens = self.tokens();
+        let long = |tokens: &u32| *tokens == u32::MAX || *tokens as usize > most;
+        if let Some(row) = tokens.iter().position(long) {
+            return Err(Error::Data {
+                place: self.source.place(row),
+                reason: format!(
+                    "{} tokens are more than the {most} of a batch\nhint: cut long rows, or allow more tokens in a batch",
+                    self.source.tokens(row)
+                ),
+            });
+        }
+        sampler.lengths(tokens.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::data::{Rows, Step};
+
+type Batch = (Vec<u32>, Vec<u32>);
+
+/// Items are their own row numbers; a batch is its items and a random number for each.
+fn loader(count: u32, sleep: bool) -> Loader<Batch> {
+    let rows = Rows::new((0..count).collect::<Vec<u32>>()).named("numbers");
+    let rows = rows.with_tokens(|row| *row as usize % 7 + 1).unwrap();
+    Loader::new(rows, move |items: Vec<u32>, collate| {
+        assert_eq!(items, collate.rows());
+        let numbers: Vec<u32> =
+            (0..items.len()).map(|at| collate.rng("crop", at).next_u32()).collect();
+        if sleep {
+            std::thread::sleep(Duration::from_micros(u64::from(numbers[0] % 3000)));
+        }
+        Ok((items, numbers))
+    })
+}
+
+fn take(batches: &mut Batches<Batch>, count: usize) -> Vec<Step<Batch>> {
+    let step = |_| Step { waited: Duration::ZERO, ..batches.next().unwrap().unwrap() };
+    (0..count).map(step).collect()
+}
+
+fn steps(loader: &Loader<Batch>, from: Position, count: usize) -> Vec<Step<Batch>> {
+    take(&mut loader.start(9, from, Some(3), &Device::Cpu), count)
+}
+
+#[test]
+fn threads_and_their_timing_change_nothing() {
+    let straight = steps(&loader(50, false).threads(0), Position::default(), 40);
+    for (threads, ahead) in [(1, 1), (1, 4), (2, 1), (2, 3), (4, 2), (4, 9)] {
+        let loader = loader(50, true).threads(threads).ahead(ahead);
+        assert_eq!(steps(&loader, Position::default(), 40), straight, "{threads} {ahead}");
+    }
+}
+
+#[test]
+fn a_start_at_any_position_goes_on_as_the_straight_sequence() {
+    for batching in [Batching::Rows(8), Batching::Tokens { most: 20, pool: 16 }] {
+        let loader = loader(30, false).batch(batching);
+        let straight = steps(&loader, Position::default(), 24);
+        for at in 0..straight.len() {
+            let rest = steps(&loader, straight[at].at, straight.len() - at);
+            assert_eq!(rest, straight[at..], "from {at}");
+            if let Some(next) = straight.get(at + 1) {
+                assert_eq!(straight[at].next, next.at);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_position_behind_its_epoch_is_the_start_of_the_next() {
+    let loader = loader(30, false);
+    let next = Position { epoch: 1, batch: 0 };
+    let whole = Position { epoch: 0, batch: loader.steps_in(9, 0) };
+    assert_eq!(steps(&loader, whole, 5), steps(&loader, next, 5));
+}
+
+#[test]
+fn the_micro_size_cuts_a_batch_and_changes_nothing_else() {
+    let loader = loader(30, false);
+    let with = |micro| take(&mut loader.start(9, Position::default(), micro, &Device::Cpu), 8);
+    let flat = |step: &Step<Batch>| -> Batch {
+        let parts: Vec<Batch> = step.parts.iter().map(|part| part.batch.clone()).collect();
+        (
+            parts.iter().flat_map(|part| part.0.clone()).collect(),
+            parts.iter().flat_map(|part| part.1.clone()).collect(),
+        )
+    };
+    let whole = with(None);
+    for micro in [1, 2, 3, 8, 100] {
+        for (step, whole) in with(Some(micro)).iter().zip(&whole) {
+            assert_eq!((&step.rows, step.at, step.next), (&whole.rows, whole.at, whole.next));
+            assert_eq!(flat(step), flat(whole));
+            assert!(step.parts.iter().all(|part| part.rows.len() <= micro));
+            assert!(
+                step.parts.iter().all(|part| part.batch.0 == step.rows[part.rows.clone()]),
+                "the ranges are those of the rows"
+            );
+        }
+    }
+    assert!(whole.iter().all(|step| step.parts.len() == 1 && step.total == step.rows.len()));
+}
+
+#[test]
+fn random_numbers_belong_to_the_row_and_the_epoch() {
+    let of = |batching: Batching, epoch| {
+        let loader = loader(30, false).batch(batching);
+        let count = usize::try_from(loader.steps_in(9, epoch)).unwrap();
+        let steps = steps(&loader, Position { epoch, batch: 0 }, count);
+        let parts = steps.into_iter().flat_map(|step| step.parts);
+        let mut numbers: Vec<(u32, u32)> =
+            parts.flat_map(|part| part.batch.0.into_iter().zip(part.batch.1)).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    let numbers = of(Batching::Rows(8), 1);
+    assert_eq!(numbers.len(), 30);
+    assert_eq!(numbers, of(Batching::Tokens { most: 20, pool: 16 }, 1));
+    assert!(numbers.iter().zip(of(Batching::Rows(8), 0)).all(|(one, other)| *one != other));
+}
+
+#[test]
+fn one_pass_has_all_rows_in_order_and_ends() {
+    for threads in [0, 1, 3] {
+        let loader = loader(30, false).threads(threads).drop_last(true);
+        let mut batches = loader.once(&Device::Cpu, Some(2));
+        let mut rows = Vec::new();
+        while let Some(step) = batches.next().unwrap() {
+            rows.extend(step.rows);
+        }
+        assert_eq!(rows, (0..30).collect::<Vec<u32>>());
+        assert!(batches.next().unwrap().is_none());
+    }
+}
+
+#[test]
+fn ranks_take_parts_of_one_batch() {
+    let of = |rank| steps(&loader(30, false).ranks(rank, 3), Position::default(), 8);
+    let whole = steps(&loader(30, false), Position::default(), 8);
+    let parts: Vec<_> = (0..3).map(of).collect();
+    for (at, whole) in whole.iter().enumerate() {
+        let mut rows: Vec<u32> = parts.iter().flat_map(|steps| steps[at].rows.clone()).collect();
+        let mut expected = whole.rows.clone();
+        rows.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(rows, expected);
+        assert!(parts.iter().all(|steps| steps[at].next == whole.next));
+        assert!(parts.iter().all(|steps| steps[at].total == whole.rows.len()));
+        assert_eq!(parts.iter().map(|steps| steps[at].tokens).sum::<usize>(), whole.tokens);
+    }
+}
+
+#[test]
+fn a_bad_row_comes_out_at_its_step_by_its_place_and_the_next_call_goes_on() {
+    for threads in [0, 2] {
+        let rows = Rows::new((0..12).collect::<Vec<i32>>()).named("n.csv").map(|row| {
+            assert_ne!(row, 9, "nine");
+            anyhow::ensure!(row != 5, "five");
+            Ok(row)
+        });
+        let loader = Loader::new(rows, |items: Vec<i32>, _| {
+            anyhow::ensure!(items[0] != 2, "two");
+            assert_ne!(items[0], 6, "six");
+            Ok(items)
+        });
+        let loader = loader.batch(Batching::Rows(2)).shuffle(false).threads(threads);
+        let mut batches = loader.once(&Device::Cpu, None);
+        let mut told = Vec::new();
+        loop {
+            match batches.next() {
+                Ok(Some(step)) => told.push(format!("{:?}", step.rows)),
+                Ok(None) => break,
+                Err(error) => told.push(format!("{error:#}")),
+            }
+        }
+        assert_eq!(
+            told,
+            [
+                "[0, 1]",
+                "collate, batch 2 of epoch 1 (first row: n.csv row 3): two",
+                "data `n.csv row 6`: five",
+                "`collate` panicked at n.csv row 7 and 1 more rows: assertion `left != right` failed: six\n  left: 6\n right: 6",
+                "`dataset` panicked at n.csv row 10: assertion `left != right` failed: nine\n  left: 9\n right: 9",
+                "[10, 11]"
+            ]
+        );
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_dropping_ends_the_threads() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let loader =
+        Loader::new(Rows::new((0..1000).collect::<Vec<i32>>()), move |items: Vec<i32>, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(items)
+        });
+    let loader = loader.batch(Batching::Rows(1)).threads(3).ahead(4);
+    for taken in [0, 1, 20] {
+        made.store(0, Ordering::SeqCst);
+        let mut batches = loader.start(0, Position::default(), None, &Device::Cpu);
+        for _ in 0..taken {
+            batches.next().unwrap();
+        }
+        drop(batches);
+        assert!(made.load(Ordering::SeqCst) <= taken + 4);
+        // Each thread had a share in the source; they are gone.
+        assert_eq!(Arc::strong_count(&loader.source), 1);
+    }
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_told_before_the_first_step() {
+    let empty = Loader::new(Rows::new(Vec::<u8>::new()), |items: Vec<u8>, _| Ok(items));
+    assert_eq!(empty.check().unwrap_err().to_string(), "the data has no rows");
+    let mut batches = empty.start(0, Position::default(), None, &Device::Cpu);
+    assert_eq!(batches.next().unwrap_err().to_string(), "the data has no rows");
+    assert!(batches.next().unwrap().is_none());
+    let long = loader(7, false).batch(Batching::tokens(6));
+    let error = long.check().unwrap_err().to_string();
+    assert!(
+        error.starts_with("data `numbers row 7`: 7 tokens are more than the 6 of a batch\nhint: "),
+        "{error}"
+    );
+    assert_eq!((long.steps_in(0, 0), empty.steps_in(0, 0)), (0, 0));
+}
+
+#[test]
+fn a_loader_describes_itself() {
+    let plain = loader(30, false);
+    assert_eq!(
+        plain.describe().to_string(),
+        r#"{"rows":30,"batching":{"rows":8},"shuffle":true,"drop_last":false,"rank":0,"world":1}"#
+    );
+    let tokens = loader(30, false).batch(Batching::tokens(64)).describe();
+    assert_eq!(tokens["batching"]["tokens"]["most"], 64);
+    assert_eq!(plain.lengths().unwrap()[..8], [1, 2, 3, 4, 5, 6, 7, 1]);
+    assert_eq!((plain.len(), plain.place(3).as_str()), (30, "numbers row 4"));
+    assert_eq!(plain.digest().unwrap(), loader(30, true).digest().unwrap());
+    let flat = Loader::new(Rows::new(vec![1, 2]), |items: Vec<i32>, _| Ok(items));
+    assert!(flat.lengths().is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// An epoch of any loader has every row once, and as many steps as it says.
+    #[test]
+    fn an_epoch_of_steps_is_a_permutation(count in 1u32..60, rows in 1usize..20, tokens: bool, threads in 0usize..3) {
+        let batching = if tokens { Batching::Tokens { most: rows + 6, pool: 10 } } else { Batching::Rows(rows) };
+        let loader = loader(count, false).batch(batching).threads(threads);
+        let mut batches = loader.start(9, Position { epoch: 3, batch: 0 }, None, &Device::Cpu);
+        let mut all = Vec::new();
+        for _ in 0..loader.steps_in(9, 3) {
+            let step = batches.next().unwrap().unwrap();
+            prop_assert_eq!(step.at.epoch, 3);
+            all.extend(step.rows);
+        }
+        all.sort_unstable();
+        prop_assert!(all.into_iter().eq(0..count));
+        let next = batches.next().unwrap().unwrap();
+        prop_assert_eq!(next.at, Position { epoch: 4, batch: 0 });
+    }
+}

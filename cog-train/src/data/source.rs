@@ -1,0 +1,200 @@
+//! What makes a batch: rows of a dataset and the author's collate function, with the types of both out of sight.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use candle_core::Device;
+
+use super::batches::{Part, Step};
+use super::dataset::Dataset;
+use super::sampler::Position;
+use crate::error::Error;
+use cog_train_nn::rng::{Rng, Stream};
+
+/// What a collate function may know of the batch it makes.
+///
+/// ```
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::data::{Batching, Loader, Position, Rows};
+///
+/// // Rows turned by a random number of places: the same for the same seed, epoch and row.
+/// let loader = Loader::new(Rows::new(vec![vec![1f32, 2.0, 3.0], vec![4.0, 5.0, 6.0]]), |mut rows, collate| {
+///     for (at, row) in rows.iter_mut().enumerate() {
+///         row.rotate_left(collate.rng("shift", at).below(3) as usize);
+///     }
+///     Ok(Tensor::new(rows, collate.device())?)
+/// })
+/// .batch(Batching::Rows(2));
+/// let first = || loader.start(7, Position::default(), None, &Device::Cpu).next();
+/// let (one, two) = (first()?.unwrap(), first()?.unwrap());
+/// assert_eq!(one.parts[0].batch.to_vec2::<f32>()?, two.parts[0].batch.to_vec2::<f32>()?);
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Collate<'a> {
+    device: &'a Device,
+    seed: u64,
+    epoch: u64,
+    rows: &'a [u32],
+}
+
+impl Collate<'_> {
+    /// Where the batch's tensors go.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.device
+    }
+
+    /// The epoch, counted from 0.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The rows' indices in the dataset, in the order of the items.
+    #[must_use]
+    pub fn rows(&self) -> &[u32] {
+        self.rows
+    }
+
+    /// Random numbers for the item at `row` of this batch: a function of the seed, `purpose`, the epoch and the row's
+    /// index in the dataset. So a row is cropped or flipped in the same way in whatever batch it comes, from whatever
+    /// thread.
+    #[must_use]
+    pub fn rng(&self, purpose: &str, row: usize) -> Stream {
+        let row = self.rows.get(row).copied().unwrap_or(u32::MAX);
+        Rng::new(self.seed, purpose).at(self.epoch << 32 | u64::from(row))
+    }
+}
+
+/// A batch that is to be made.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) at: Position,
+    pub(super) next: Position,
+    /// This rank's rows.
+    pub(super) rows: Vec<u32>,
+    /// The rows of all ranks.
+    pub(super) total: usize,
+}
+
+/// How batches are made.
+#[derive(Debug, Clone)]
+pub(super) struct Making {
+    pub(super) device: Device,
+    pub(super) seed: u64,
+    pub(super) micro: Option<usize>,
+}
+
+/// Whether the batch is no longer wanted: asked between rows.
+pub(super) type Stop<'a> = dyn Fn() -> bool + 'a;
+
+/// A dataset and its collate function.
+pub(super) trait Source<B>: Send + Sync {
+    fn len(&self) -> usize;
+    fn tokens(&self, row: usize) -> usize;
+    fn place(&self, row: usize) -> String;
+    fn digest(&self) -> Result<String, Error>;
+    fn part(&self, collate: &Collate<'_>, stop: &Stop<'_>) -> anyhow::Result<B>;
+}
+
+/// The one [`Source`].
+pub(super) struct Pair<D, F> {
+    pub(super) dataset: D,
+    pub(super) collate: F,
+}
+
+impl<D, F, B> Source<B> for Pair<D, F>
+where
+    D: Dataset,
+    F: Fn(Vec<D::Item>, &Collate<'_>) -> anyhow::Result<B> + Send + Sync,
+{
+    fn len(&self) -> usize {
+        self.dataset.len()
+    }
+
+    fn tokens(&self, row: usize) -> usize {
+        self.dataset.tokens(row)
+    }
+
+    fn place(&self, row: usize) -> String {
+        self.dataset.place(row)
+    }
+
+    fn digest(&self) -> Result<String, Error> {
+        self.dataset.digest()
+    }
+
+    fn part(&self, collate: &Collate<'_>, stop: &Stop<'_>) -> anyhow::Result<B> {
+        let mut items = Vec::with_capacity(collate.rows.len());
+        for row in collate.rows {
+            if stop() {
+                return Err(Error::Cancelled.into());
+            }
+            let row = *row as usize;
+            let item =
+                caught("dataset", || self.dataset.place(row), || Ok(self.dataset.item(row)?));
+            items.push(item?);
+        }
+        let place = || {
+            let places = collate.rows.first().map(|row| self.dataset.place(*row as usize));
+            let others = collate.rows.len().saturating_sub(1);
+            format!("{} and {others} more rows", places.unwrap_or_default())
+        };
+        caught("collate", place, || (self.collate)(items, collate))
+    }
+}
+
+/// Calls the author's code; a panic in it is [`Error::Panicked`].
+fn caught<T>(
+    what: &'static str,
+    place: impl FnOnce() -> String,
+    call: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("(a panic without a text)")
+            .to_owned();
+        Err(Error::Panicked { what, place: place(), message }.into())
+    })
+}
+
+/// Makes the whole step of a task, part by part.
+pub(super) fn make<B>(
+    source: &dyn Source<B>,
+    making: &Making,
+    task: Task,
+    stop: &Stop<'_>,
+) -> anyhow::Result<Step<B>> {
+    let Task { at, next, rows, total } = task;
+    let size = making.micro.unwrap_or(usize::MAX).max(1);
+    let mut parts = Vec::new();
+    let mut start = 0;
+    while start < rows.len() {
+        let end = rows.len().min(start.saturating_add(size));
+        let collate = Collate {
+            device: &making.device,
+            seed: making.seed,
+            epoch: at.epoch,
+            rows: &rows[start..end],
+        };
+        let batch = source.part(&collate, stop).map_err(|error| {
+            // What knows its own place needs no other.
+            if error.downcast_ref::<Error>().is_some() {
+                return error;
+            }
+            error.context(format!(
+                "collate, batch {} of epoch {} (first row: {})",
+                at.batch + 1,
+                at.epoch + 1,
+                source.place(rows[start] as usize)
+            ))
+        })?;
+        parts.push(Part { rows: start..end, batch });
+        start = end;
+    }
+    let tokens = rows.iter().map(|row| source.tokens(*row as usize)).sum();
+    Ok(Step { at, next, rows, total, parts, tokens, waited: std::time::Duration::ZERO })
+}

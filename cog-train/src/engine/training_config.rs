@@ -1,0 +1,298 @@
+//! What is done when: pure functions of the step's number.
+
+use serde_json::{Value, json};
+
+use crate::checkpoint::Keep;
+use crate::error::Error;
+use crate::optim::Clip;
+use crate::optim::schedule::Schedule;
+
+/// How often something is done, beside the end of the run.
+///
+/// ```
+/// use cog_train::engine::Every;
+///
+/// assert!(Every::Steps(500).is_due(1000, false) && !Every::Steps(500).is_due(1001, false));
+/// assert!(Every::Epoch.is_due(37, true) && !Every::Epoch.is_due(37, false));
+/// assert!(!Every::End.is_due(1000, true)); // the end of the run is due whatever is chosen
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Every {
+    /// Only at the end.
+    #[default]
+    End,
+    /// After so many steps.
+    Steps(u64),
+    /// After each pass over the data.
+    Epoch,
+}
+
+/// The numbers of a training, all with a default.
+///
+/// ```
+/// use cog_train::engine::{Every, TrainingConfig, Schedule, Warmup};
+///
+/// let config = TrainingConfig {
+///     epochs: 3,
+///     learning_rate: 2e-4,
+///     schedule: Schedule::linear().warmup(Warmup::Share(0.1)),
+///     eval_every: Every::Epoch,
+///     save_every: Every::Steps(500),
+///     patience: Some(2),
+///     ..TrainingConfig::default()
+/// };
+/// assert!(config.check().is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingConfig {
+    /// Passes over the data.
+    pub epochs: u64,
+    /// The most steps, where that is less than `epochs` take.
+    pub max_steps: Option<u64>,
+    /// The peak learning rate: how far a step goes, in units of the weights for each unit of the gradient (SGD), or for
+    /// each step (Adam and its like). No decay or schedule is in it.
+    pub learning_rate: f64,
+    /// The share of it at each step, from 0 to 1.
+    pub schedule: Schedule,
+    /// The most rows in a forward pass. A batch of more rows is computed in parts whose gradients add up (gradient
+    /// accumulation). `None`: the whole batch. Either way it becomes smaller when the device runs out of memory.
+    pub micro_batch: Option<usize>,
+    /// How gradients are kept from being too large.
+    pub clip: Clip,
+    /// Keeps an exponential moving average of the weights with this decay, which is evaluated and returned in their place.
+    pub ema: Option<f64>,
+    /// When the held-out rows are measured; also before the first step.
+    pub eval_every: Every,
+    /// When a checkpoint is written; also when the run is stopped, when asked, and after the best evaluation.
+    pub save_every: Every,
+    /// Which checkpoints stay.
+    pub keep_checkpoints: Keep,
+    /// Stops after so many evaluations in a row without a lower loss (early stopping).
+    pub patience: Option<u32>,
+    /// What a lower loss is lower by, at least.
+    pub min_improvement: f64,
+    /// Returns the weights of the best evaluation in place of the last ones.
+    pub restore_best: bool,
+    /// Stops after so many steps in a row whose loss or gradient is not finite. Each of them is skipped.
+    pub max_skipped_steps: u32,
+    /// Refuses to go on when a parameter that is trained gets no gradient at the first update, or gradients of zero alone
+    /// at the first six.
+    pub check_gradients: bool,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 1,
+            max_steps: None,
+            learning_rate: 1e-3,
+            schedule: Schedule::Constant,
+            micro_batch: None,
+            clip: Clip::default(),
+            ema: None,
+            eval_every: Every::Epoch,
+            save_every: Every::Epoch,
+            keep_checkpoints: Keep::default(),
+            patience: None,
+            min_improvement: 0.0,
+            restore_best: false,
+            max_skipped_steps: 5,
+            check_gradients: true,
+        }
+    }
+}
+
+impl TrainingConfig {
+    /// Refuses numbers that cannot be meant.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`], with the field's name.
+    pub fn check(&self) -> Result<(), Error> {
+        let wrong = |reason: &str| Err(Error::Plan { reason: reason.to_owned() });
+        let zero = |every| every == Every::Steps(0);
+        if self.epochs == 0 {
+            wrong("the plan's `epochs` is 0, and at least 1 is needed")
+        } else if self.max_steps == Some(0) {
+            wrong("the plan's `max_steps` is 0, and at least 1 is needed")
+        } else if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
+            wrong(&format!(
+                "the plan's `learning_rate` is {}, and 0 or more is needed",
+                self.learning_rate
+            ))
+        } else if self.micro_batch == Some(0) {
+            wrong("the plan's `micro_batch` is 0, and at least 1 row is needed")
+        } else if zero(self.eval_every) || zero(self.save_every) {
+            wrong(
+                "the config does something every 0 steps\nhint: `Every::End` leaves it to the end",
+            )
+        } else if self.ema.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
+            wrong(&format!(
+                "the plan's `ema` is {}, and a decay from 0 to below 1 is needed",
+                self.ema.unwrap_or_default()
+            ))
+        } else if self.patience == Some(0) {
+            wrong("the plan's `patience` is 0, and at least 1 evaluation is needed")
+        } else if self.restore_best && !self.keep_checkpoints.best {
+            wrong(
+                "the plan's `restore_best` needs the best checkpoint, and its `keep` has `best: false`",
+            )
+        } else if self.max_skipped_steps == 0 {
+            wrong("the plan's `max_skipped_steps` is 0, and at least 1 is needed")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// How many steps the run takes, when epoch `e` has `steps_in(e)` of them.
+    #[must_use]
+    pub fn steps(&self, steps_in: impl Fn(u64) -> u64) -> u64 {
+        let most = self.max_steps.unwrap_or(u64::MAX);
+        let mut steps = 0_u64;
+        for epoch in 0..self.epochs {
+            steps = steps.saturating_add(steps_in(epoch));
+            if steps >= most {
+                return most;
+            }
+        }
+        steps
+    }
+
+    /// What a resumed run must have in common with the run it goes on with: all but when checkpoints are written and
+    /// which of them stay, for those change nothing of the result.
+    #[must_use]
+    pub fn describe(&self) -> Value {
+        json!({
+            "epochs": self.epochs,
+            "max_steps": self.max_steps,
+            "learning_rate": self.learning_rate,
+            "schedule": self.schedule.describe(),
+            "clip": self.clip,
+            "ema": self.ema,
+            "evaluate": self.eval_every.describe(),
+            "patience": self.patience,
+            "min_improvement": self.min_improvement,
+            "restore_best": self.restore_best,
+            "max_skipped_steps": self.max_skipped_steps,
+            "check_gradients": self.check_gradients,
+            "micro_batch": self.micro_batch,
+        })
+    }
+}
+
+impl Every {
+    /// Whether it is time after `step` steps, of which the last ended an epoch or not. The start and the end are the
+    /// caller's.
+    #[must_use]
+    pub fn is_due(self, step: u64, epoch_ended: bool) -> bool {
+        match self {
+            Self::End => false,
+            Self::Steps(every) => step > 0 && step.is_multiple_of(every),
+            Self::Epoch => step > 0 && epoch_ended,
+        }
+    }
+
+    /// Whether it is done before a run of `steps` steps ends, whose first epoch has `epoch` of them.
+    pub(super) fn comes_before_the_end(self, epoch: u64, steps: u64) -> bool {
+        match self {
+            Self::End => false,
+            Self::Steps(every) => every < steps,
+            Self::Epoch => epoch < steps,
+        }
+    }
+
+    fn describe(self) -> Value {
+        match self {
+            Self::End => json!("end"),
+            Self::Steps(every) => json!(every),
+            Self::Epoch => json!("epoch"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_counted_over_epochs_of_any_length() {
+        let config =
+            |epochs, max_steps| TrainingConfig { epochs, max_steps, ..TrainingConfig::default() };
+        assert_eq!(config(3, None).steps(|epoch| 10 + epoch), 33);
+        for (most, steps) in [(1, 1), (10, 10), (11, 11), (32, 32), (33, 33), (34, 33)] {
+            assert_eq!(config(3, Some(most)).steps(|epoch| 10 + epoch), steps);
+        }
+        assert_eq!(config(u64::MAX, Some(5)).steps(|_| 1), 5);
+    }
+
+    #[test]
+    fn what_decides_the_result_is_described_and_nothing_else() {
+        let config = TrainingConfig::default();
+        let same = |other: &TrainingConfig| other.describe() == config.describe();
+        for other in [
+            TrainingConfig { epochs: 2, ..config.clone() },
+            TrainingConfig { max_steps: Some(3), ..config.clone() },
+            TrainingConfig { learning_rate: 0.5, ..config.clone() },
+            TrainingConfig { schedule: Schedule::cosine(), ..config.clone() },
+            TrainingConfig { micro_batch: Some(2), ..config.clone() },
+            TrainingConfig { clip: Clip::Value(1.0), ..config.clone() },
+            TrainingConfig { ema: Some(0.5), ..config.clone() },
+            TrainingConfig { eval_every: Every::End, ..config.clone() },
+            TrainingConfig { patience: Some(1), ..config.clone() },
+            TrainingConfig { min_improvement: 0.5, ..config.clone() },
+            TrainingConfig { restore_best: true, ..config.clone() },
+            TrainingConfig { max_skipped_steps: 6, ..config.clone() },
+            TrainingConfig { check_gradients: false, ..config.clone() },
+        ] {
+            assert!(!same(&other), "{other:?}");
+        }
+        assert!(same(&TrainingConfig { save_every: Every::Steps(3), ..config.clone() }));
+        assert!(same(&TrainingConfig {
+            keep_checkpoints: Keep { last: 9, best: false },
+            ..config.clone()
+        }));
+    }
+
+    #[test]
+    fn what_is_due_is_due_after_a_step() {
+        let due = |every: Every| -> Vec<u64> {
+            (0..9).filter(|step| every.is_due(*step, step % 4 == 0)).collect()
+        };
+        assert!(due(Every::End).is_empty());
+        assert_eq!(due(Every::Steps(3)), [3, 6]);
+        assert_eq!(due(Every::Steps(1)), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(due(Every::Epoch), [4, 8]);
+        let before_the_end = |every: Every, steps| every.comes_before_the_end(4, steps);
+        assert!(!before_the_end(Every::End, 9));
+        assert!(before_the_end(Every::Steps(3), 4) && !before_the_end(Every::Steps(3), 3));
+        assert!(before_the_end(Every::Epoch, 5) && !before_the_end(Every::Epoch, 4));
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_meant_are_refused_by_name() {
+        let config = TrainingConfig::default();
+        for (name, config) in [
+            ("epochs", TrainingConfig { epochs: 0, ..config.clone() }),
+            ("max_steps", TrainingConfig { max_steps: Some(0), ..config.clone() }),
+            ("learning_rate", TrainingConfig { learning_rate: f64::NAN, ..config.clone() }),
+            ("learning_rate", TrainingConfig { learning_rate: -1.0, ..config.clone() }),
+            ("micro_batch", TrainingConfig { micro_batch: Some(0), ..config.clone() }),
+            ("every 0 steps", TrainingConfig { save_every: Every::Steps(0), ..config.clone() }),
+            ("ema", TrainingConfig { ema: Some(1.0), ..config.clone() }),
+            ("patience", TrainingConfig { patience: Some(0), ..config.clone() }),
+            (
+                "restore_best",
+                TrainingConfig {
+                    restore_best: true,
+                    keep_checkpoints: Keep { last: 1, best: false },
+                    ..config.clone()
+                },
+            ),
+            ("max_skipped_steps", TrainingConfig { max_skipped_steps: 0, ..config.clone() }),
+        ] {
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+        config.check().unwrap();
+    }
+}

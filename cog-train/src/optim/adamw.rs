@@ -1,0 +1,149 @@
+//! Adam, and Adam with decoupled weight decay.
+
+use candle_core::{Tensor, Var};
+use serde::Serialize;
+
+use super::rule::{OfThisCrate, Rule, Update, exactly, settings};
+use crate::error::Error;
+use cog_train_nn::__private::adamw;
+
+/// Adam whose weight decay shrinks the weights themselves: `torch.optim.AdamW` (Loshchilov and Hutter, "Decoupled Weight
+/// Decay Regularization", 2019).
+///
+/// ```
+/// use cog_train::optim::{AdamW, Optimizer};
+///
+/// let optimizer = Optimizer::new(AdamW { beta2: 0.95, weight_decay: 0.1, ..AdamW::default() });
+/// assert_eq!(optimizer.describe()["rule"]["beta2"], 0.95);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct AdamW {
+    /// How slowly the mean of the gradients moves.
+    pub beta1: f64,
+    /// How slowly the mean of their squares moves.
+    pub beta2: f64,
+    /// Added to the divisor.
+    pub epsilon: f64,
+    /// Each step takes this share, times the learning rate, of the weight.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }
+    }
+}
+
+/// Adam with the weight decay in the gradient: `torch.optim.Adam` (Kingma and Ba, "Adam", 2015).
+///
+/// ```
+/// use cog_train::optim::{Adam, Optimizer};
+///
+/// let optimizer = Optimizer::new(Adam { epsilon: 1e-6, ..Adam::default() });
+/// assert_eq!(optimizer.describe()["rule"]["epsilon"], 1e-6);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Adam {
+    /// How slowly the mean of the gradients moves.
+    pub beta1: f64,
+    /// How slowly the mean of their squares moves.
+    pub beta2: f64,
+    /// Added to the divisor.
+    pub epsilon: f64,
+    /// Added to the gradient as this share of the weight.
+    pub weight_decay: f64,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+fn update(
+    weight: &Var,
+    gradient: &Tensor,
+    slots: &[Var],
+    at: &Update,
+    (beta1, beta2, epsilon, decoupled): (f64, f64, f64, bool),
+) -> Result<(), Error> {
+    let numbers = adamw::Numbers {
+        beta1,
+        beta2,
+        epsilon,
+        learning_rate: at.learning_rate,
+        weight_decay: at.weight_decay,
+        decoupled,
+        gradient_scale: at.gradient_scale,
+        step: at.step,
+    };
+    Ok(adamw::update(weight, gradient, exactly(slots)?, &numbers)?)
+}
+
+fn moments(dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
+    vec![("exp_avg", dims.to_vec()), ("exp_avg_sq", dims.to_vec())]
+}
+
+impl Rule for AdamW {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
+        moments(dims)
+    }
+
+    fn update(
+        &self,
+        weight: &Var,
+        gradient: &Tensor,
+        slots: &[Var],
+        at: &Update,
+    ) -> Result<(), Error> {
+        update(weight, gradient, slots, at, (self.beta1, self.beta2, self.epsilon, true))
+    }
+
+    fn is_fused(&self, _: OfThisCrate) -> bool {
+        true
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        settings(self.name(), self)
+    }
+}
+
+impl Rule for Adam {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
+        moments(dims)
+    }
+
+    fn update(
+        &self,
+        weight: &Var,
+        gradient: &Tensor,
+        slots: &[Var],
+        at: &Update,
+    ) -> Result<(), Error> {
+        update(weight, gradient, slots, at, (self.beta1, self.beta2, self.epsilon, false))
+    }
+
+    fn is_fused(&self, _: OfThisCrate) -> bool {
+        true
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        settings(self.name(), self)
+    }
+}

@@ -1,0 +1,239 @@
+//! Which rule, weight decay and learning rate each parameter has, and the state by name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor, Var};
+use serde_json::json;
+
+use super::adamw::AdamW;
+use super::group::Group;
+use super::muon::Muon;
+use super::rule::{OfThisCrate, Rule, Update};
+use super::state;
+use crate::error::Error;
+use crate::params::Gradients;
+use crate::params::Params;
+use crate::params::Pattern;
+use cog_train_nn::__private::{fused, spare};
+
+/// The matrices that [`Optimizer::muon`] leaves to AdamW: embeddings (GPT-2 calls them `wte` and `wpe`), heads and norms.
+const NOT_HIDDEN: [&str; 6] = ["*embed*", "*wte*", "*wpe*", "*lm_head*", "*head*", "*norm*"];
+
+/// Updates parameters by their gradients.
+///
+/// ```
+/// use cog_train::candle_core::{DType, Device, Tensor};
+/// use cog_train::optim::{AdamW, Optimizer};
+/// use cog_train::engine::{Gradients, Params};
+///
+/// let params = Params::new([("weight", Tensor::zeros((2, 2), DType::F32, &Device::Cpu)?)])?;
+/// let mut optimizer = Optimizer::new(AdamW::default());
+/// optimizer.prepare(&params)?;
+///
+/// let weight = params.get("weight").unwrap().compute();
+/// let loss = (weight.as_tensor() - 1.0)?.sqr()?.sum_all()?;
+/// let gradients = Gradients::take(&params, &mut loss.backward()?)?;
+/// optimizer.step(&params, &gradients, 1, 0.1, 1.0)?;
+/// let first = weight.to_vec2::<f32>()?[0][0];
+/// assert!((first - 0.1).abs() < 1e-6); // Adam's first step is the learning rate itself
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Optimizer {
+    rule: Arc<dyn Rule>,
+    /// What takes the parameters that `rule` is not for, where there is such a thing.
+    other: Option<Arc<dyn Rule>>,
+    groups: Vec<(Pattern, Group)>,
+    /// By the parameter's name, once prepared.
+    settings: BTreeMap<String, UpdateSettings>,
+}
+
+/// How one parameter is updated, and its state.
+#[derive(Debug)]
+struct UpdateSettings {
+    rule: Arc<dyn Rule>,
+    weight_decay: f64,
+    /// Multiplies the learning rate.
+    factor: f64,
+    names: Vec<&'static str>,
+    slots: Vec<Var>,
+}
+
+impl UpdateSettings {
+    /// Keeps what an update is about to change for a checkpoint on its way; a fused one does it itself.
+    fn keep(&self, weight: &Tensor, gradient: &Tensor) {
+        let slots: Vec<&Tensor> = self.slots.iter().map(Var::as_tensor).collect();
+        if !(self.rule.is_fused(OfThisCrate(())) && fused::fits(weight, gradient, &slots)) {
+            std::iter::once(weight).chain(slots).for_each(spare::keep);
+        }
+    }
+}
+
+impl Optimizer {
+    /// One rule for all. The weight decay is the rule's for parameters of two dimensions or more; norms and biases,
+    /// which have fewer, have none.
+    pub fn new(rule: impl Rule + 'static) -> Self {
+        Self { rule: Arc::new(rule), other: None, groups: Vec::new(), settings: BTreeMap::new() }
+    }
+
+    /// Muon for the matrices inside a network and AdamW for the rest.
+    ///
+    /// The rest are parameters that do not have exactly two dimensions, and those whose names fit `*embed*`, `*wte*`,
+    /// `*wpe*`, `*lm_head*`, `*head*` or `*norm*`. A [`group`](Self::group) with a rule of its own comes before this:
+    /// `.group("*heads*", Group::new().rule(Muon::default()))`.
+    ///
+    /// Both have one learning rate. With [`Adjust::Original`](super::Adjust::Original), AdamW's is usually 10 to 100
+    /// times smaller: see [`Group::learning_rate`], or take
+    /// [`Adjust::MatchRmsAdamw`](super::Adjust::MatchRmsAdamw).
+    #[must_use]
+    pub fn muon(muon: Muon, adamw: AdamW) -> Self {
+        Self { other: Some(Arc::new(adamw)), ..Self::new(muon) }
+    }
+
+    /// Updates the parameters that fit otherwise. The first group that fits a name wins.
+    #[must_use]
+    pub fn group(mut self, pattern: impl Into<Pattern>, group: Group) -> Self {
+        self.groups.push((pattern.into(), group));
+        self
+    }
+
+    /// Makes the state for the parameters that are trained: zeros in 32 bits, on their device. What was there is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when a group fits no parameter or a rule cannot update one that it is to; [`Error::Tensor`] when
+    /// the device has no room.
+    pub fn prepare(&mut self, params: &Params) -> Result<(), Error> {
+        for (pattern, _) in &self.groups {
+            if !params.iter().any(|(name, _)| pattern.matches(name)) {
+                return Err(Error::Plan {
+                    reason: format!("no parameter fits the optimizer's group `{pattern}`"),
+                });
+            }
+        }
+        let mut settings = BTreeMap::new();
+        for (name, param) in params.trainable() {
+            settings.insert(name.to_owned(), self.settings_of(name, param.master())?);
+        }
+        self.settings = settings;
+        Ok(())
+    }
+
+    fn settings_of(&self, name: &str, weight: &Tensor) -> Result<UpdateSettings, Error> {
+        let dims = weight.dims();
+        let group = self.groups.iter().find(|(pattern, _)| pattern.matches(name));
+        let group = group.map(|(_, group)| group.clone()).unwrap_or_default();
+        let rule = group.rule.unwrap_or_else(|| self.usual(name, dims));
+        if !rule.takes(dims) {
+            return Err(Error::Plan {
+                reason: format!(
+                    "`{}` cannot update `{name}` of the shape {dims:?}\nhint: a group with another rule can",
+                    rule.name()
+                ),
+            });
+        }
+        let usual_decay = if dims.len() < 2 { 0.0 } else { rule.weight_decay() };
+        let (mut names, mut slots) = (Vec::new(), Vec::new());
+        for (slot, dims) in rule.slots(dims) {
+            names.push(slot);
+            slots.push(Var::zeros(dims, DType::F32, weight.device())?);
+        }
+        Ok(UpdateSettings {
+            weight_decay: group.weight_decay.unwrap_or(usual_decay),
+            factor: group.learning_rate.unwrap_or(1.0),
+            rule,
+            names,
+            slots,
+        })
+    }
+
+    /// The rule of a parameter that no group says otherwise of.
+    fn usual(&self, name: &str, dims: &[usize]) -> Arc<dyn Rule> {
+        match &self.other {
+            Some(other)
+                if dims.len() != 2
+                    || NOT_HIDDEN.iter().any(|pattern| Pattern::new(*pattern).matches(name)) =>
+            {
+                Arc::clone(other)
+            }
+            _ => Arc::clone(&self.rule),
+        }
+    }
+
+    /// One update, in the order of the names; a parameter without a gradient is left as it is. `step` is counted from 1,
+    /// and the gradients are multiplied by `gradient_scale`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when a parameter was not there when [`prepare`](Self::prepare) was called, or when the step is 0;
+    /// [`Error::Tensor`] when the device fails.
+    pub fn step(
+        &mut self,
+        params: &Params,
+        gradients: &Gradients,
+        step: u64,
+        learning_rate: f64,
+        gradient_scale: f64,
+    ) -> Result<(), Error> {
+        if step == 0 {
+            return Err(Error::Plan { reason: "an optimizer counts its steps from 1".to_owned() });
+        }
+        for (name, param) in params.trainable() {
+            let Some(gradient) = gradients.get(name) else { continue };
+            let Some(plan) = self.settings.get(name) else {
+                let reason = format!("the optimizer was not prepared for `{name}`");
+                return Err(Error::Plan { reason });
+            };
+            let at = Update {
+                step,
+                learning_rate: learning_rate * plan.factor,
+                weight_decay: plan.weight_decay,
+                gradient_scale,
+            };
+            plan.keep(param.master(), gradient);
+            plan.rule.update(param.master(), gradient, &plan.slots, &at)?;
+        }
+        params.refresh()
+    }
+
+    /// The state by name, `layer.weight.exp_avg`. The tensors share storage with the optimizer's.
+    #[must_use]
+    pub fn state(&self) -> BTreeMap<String, Tensor> {
+        self.slots().into_iter().map(|(name, slot)| (name, slot.as_detached_tensor())).collect()
+    }
+
+    /// Takes over a state, after [`prepare`](Self::prepare). Where one tensor does not fit, none is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] when tensors are missing, not expected or of another shape.
+    pub fn restore(&mut self, state: BTreeMap<String, Tensor>) -> Result<(), Error> {
+        state::restore("optimizer", &self.slots(), state)
+    }
+
+    fn slots(&self) -> BTreeMap<String, Var> {
+        let slots = self.settings.iter().flat_map(|(name, plan)| {
+            plan.names
+                .iter()
+                .zip(&plan.slots)
+                .map(move |(slot, tensor)| (format!("{name}.{slot}"), tensor.clone()))
+        });
+        slots.collect()
+    }
+
+    /// The settings of the rules and groups.
+    #[must_use]
+    pub fn describe(&self) -> serde_json::Value {
+        let groups: Vec<_> = self
+            .groups
+            .iter()
+            .map(|(pattern, group)| json!({ "names": pattern.to_string(), "group": group.describe() }))
+            .collect();
+        let mut all = json!({ "rule": self.rule.describe(), "groups": groups });
+        if let Some(other) = &self.other {
+            all["other"] = other.describe();
+        }
+        all
+    }
+}

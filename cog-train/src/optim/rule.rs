@@ -1,0 +1,119 @@
+//! What an optimizer is made of: how one parameter is updated.
+
+use candle_core::{Tensor, Var};
+
+use crate::error::Error;
+
+/// How one parameter is updated. Its state ("slots") is named tensors, written in place. Weights, gradients and slots are
+/// `f32`; weight and gradient have one shape, and all are on one device.
+///
+/// ```
+/// use cog_train::candle_core::{Tensor, Var};
+/// use cog_train::optim::{Rule, Update};
+///
+/// /// Steps of one size.
+/// #[derive(Debug)]
+/// struct SignDescent;
+///
+/// impl Rule for SignDescent {
+///     fn name(&self) -> &'static str {
+///         "sign_descent"
+///     }
+///     fn weight_decay(&self) -> f64 {
+///         0.0
+///     }
+///     fn slots(&self, _: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
+///         Vec::new()
+///     }
+///     fn update(
+///         &self,
+///         weight: &Var,
+///         gradient: &Tensor,
+///         _: &[Var],
+///         at: &Update,
+///     ) -> Result<(), cog_train::Error> {
+///         let change = (gradient.sign()? * at.learning_rate)?;
+///         Ok(weight.set(&(weight.as_tensor() - change)?)?)
+///     }
+///     fn describe(&self) -> cog_train::serde_json::Value {
+///         cog_train::serde_json::json!({ "name": self.name() })
+///     }
+/// }
+/// ```
+pub trait Rule: std::fmt::Debug + Send + Sync {
+    /// A short name, `adamw`.
+    fn name(&self) -> &'static str;
+
+    /// The weight decay for parameters of two or more dimensions that no group says otherwise of.
+    fn weight_decay(&self) -> f64;
+
+    /// Whether it can update a parameter of these dimensions.
+    fn takes(&self, dims: &[usize]) -> bool {
+        let _ = dims;
+        true
+    }
+
+    /// The names and dimensions of the state for a parameter of these dimensions, named as PyTorch names it. It starts as
+    /// zeros in 32 bits.
+    fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)>;
+
+    /// Updates a weight in place. `slots` are in the order of [`slots`](Self::slots), all tensors are 32-bit floats.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    fn update(
+        &self,
+        weight: &Var,
+        gradient: &Tensor,
+        slots: &[Var],
+        at: &Update,
+    ) -> Result<(), Error>;
+
+    /// Whether [`update`](Self::update) is one fused pass where the tensors allow it, which leaves the old numbers to a
+    /// checkpoint on its way by itself. For any other they are copied before. Only rules of this crate can say so.
+    #[doc(hidden)]
+    fn is_fused(&self, _: OfThisCrate) -> bool {
+        false
+    }
+
+    /// Its settings, for records and for the comparison on resume.
+    fn describe(&self) -> serde_json::Value;
+}
+
+/// Asked for by what others cannot implement.
+#[derive(Debug)]
+pub struct OfThisCrate(pub(super) ());
+
+/// The numbers of one update of one parameter.
+///
+/// The example of [`Rule`] uses one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Update {
+    /// Counted from 1.
+    pub step: u64,
+    /// The group's factor is in it.
+    pub learning_rate: f64,
+    /// As the parameter's group has it.
+    pub weight_decay: f64,
+    /// Without a unit; the gradient is multiplied by it: clipping, the division by the batch's weight, a loss scale.
+    pub gradient_scale: f64,
+}
+
+/// The fields of a rule's settings after its name.
+pub(super) fn settings(name: &str, fields: &impl serde::Serialize) -> serde_json::Value {
+    let mut all = serde_json::Map::new();
+    all.insert("name".to_owned(), name.into());
+    // Settings are numbers and words, which JSON has.
+    if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(fields) {
+        all.extend(fields);
+    }
+    all.into()
+}
+
+/// The slots by number, for a rule that has `N` of them.
+pub(super) fn exactly<const N: usize>(slots: &[Var]) -> Result<[&Var; N], Error> {
+    <&[Var; N]>::try_from(slots).map(<[Var; N]>::each_ref).map_err(|_| Error::Plan {
+        reason: format!("a rule asked for {N} slots and was given {}", slots.len()),
+    })
+}

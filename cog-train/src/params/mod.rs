@@ -1,0 +1,296 @@
+//! The tensors of a model by name: which are trained, in which precision they compute, and the values that are kept.
+
+mod gradients;
+mod pattern;
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use crate::error::Error;
+
+pub use gradients::Gradients;
+pub use pattern::Pattern;
+
+/// The type that a model computes in. The values that are trained and saved are 32-bit floats in every case.
+///
+/// ```
+/// use cog_train::candle_core::{DType, Device, Tensor};
+/// use cog_train::engine::{Params, Precision};
+///
+/// let weight = Tensor::new(&[1.0f32, 0.001], &Device::Cpu)?;
+/// let params = Params::new([("weight", weight)])?.precision(Precision::Bf16)?;
+/// assert_eq!(params.tensors()["weight"].dtype(), DType::BF16); // what the model computes with
+/// assert_eq!(params.masters()["weight"].to_vec1::<f32>()?, [1.0, 0.001]); // what is trained and saved
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// bfloat16: the range of 32 bits with 8 bits of precision.
+    Bf16,
+    /// IEEE half: 11 bits of precision in a narrow range, so the loss is scaled (Micikevicius et al., "Mixed Precision
+    /// Training", 2018).
+    F16,
+}
+
+impl Precision {
+    /// candle's name for it.
+    #[must_use]
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
+
+    /// `f32`, `bf16` or `f16`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+}
+
+/// One tensor of a model.
+///
+/// ```
+/// use cog_train::candle_core::{DType, Device, Tensor};
+/// use cog_train::engine::{Params, Precision};
+///
+/// let tensors = [("weight", Tensor::ones(2, DType::F32, &Device::Cpu)?)];
+/// let params = Params::new(tensors)?.precision(Precision::F16)?;
+/// let weight = params.get("weight").unwrap();
+/// weight.master().set(&Tensor::new(&[3f32, 4.0], &Device::Cpu)?)?;
+/// params.refresh()?; // the half follows
+/// assert_eq!(weight.compute().to_dtype(DType::F32)?.to_vec1::<f32>()?, [3.0, 4.0]);
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Param {
+    /// The values that are kept, in 32 bits.
+    master: Var,
+    /// What the model computes with, where that is not `master` itself.
+    compute: Option<Var>,
+    trainable: bool,
+}
+
+impl Param {
+    /// The values that are trained, in 32 bits. Writing to them asks for [`Params::refresh`]. While [`fit`](super::fit())
+    /// trains, only its optimizer writes to what is trained: a checkpoint may hold anything else from before it or from after.
+    #[must_use]
+    pub fn master(&self) -> &Var {
+        &self.master
+    }
+
+    /// What the model computes with.
+    #[must_use]
+    pub fn compute(&self) -> &Var {
+        self.compute.as_ref().unwrap_or(&self.master)
+    }
+
+    /// Whether it is trained.
+    #[must_use]
+    pub fn is_trainable(&self) -> bool {
+        self.trainable
+    }
+}
+
+/// All tensors of a model, sorted by name.
+///
+/// ```
+/// use cog_train::candle_core::{DType, Device, Tensor};
+/// use cog_train::engine::Params;
+///
+/// let device = Device::Cpu;
+/// let tensors = [
+///     ("head.weight", Tensor::zeros((2, 8), DType::F32, &device)?),
+///     ("body.weight", Tensor::zeros((8, 8), DType::F32, &device)?),
+/// ];
+/// let params = Params::new(tensors)?.freeze("body.*")?;
+/// assert_eq!((params.count(), params.trainable_count()), (80, 16));
+/// let tensors = params.tensors(); // what the model is built from
+/// assert!(tensors["head.weight"].is_variable() && !tensors["body.weight"].is_variable());
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Params {
+    params: BTreeMap<String, Param>,
+    precision: Precision,
+}
+
+impl Params {
+    /// Trains all of `tensors`, from copies: the tensors given stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when a name is there twice, when there are none, or when they are on several devices.
+    pub fn new<K: Into<String>>(
+        tensors: impl IntoIterator<Item = (K, Tensor)>,
+    ) -> Result<Self, Error> {
+        let mut params: BTreeMap<String, Param> = BTreeMap::new();
+        for (name, tensor) in tensors {
+            let name = name.into();
+            if let Some((other, first)) = params.first_key_value()
+                && !first.master.device().same_device(tensor.device())
+            {
+                return Err(plan(format!("`{other}` and `{name}` are on different devices")));
+            }
+            // `Var::from_tensor` copies; a conversion has copied already.
+            let master = match tensor.dtype() {
+                DType::F32 => Var::from_tensor(&tensor.detach())?,
+                _ => Var::from_tensor(&tensor.detach().to_dtype(DType::F32)?)?,
+            };
+            let param = Param { master, compute: None, trainable: true };
+            if params.insert(name.clone(), param).is_some() {
+                return Err(plan(format!("the parameter `{name}` is there twice")));
+            }
+        }
+        if params.is_empty() {
+            return Err(plan("there are no parameters".to_owned()));
+        }
+        Ok(Self { params, precision: Precision::F32 })
+    }
+
+    /// Leaves the parameters that fit as they are. To be called before the model takes its [`tensors`](Self::tensors).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when no parameter fits.
+    pub fn freeze(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
+        self.choose(&pattern.into(), |fits, trainable| trainable && !fits)
+    }
+
+    /// Trains only the parameters that fit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when no parameter fits.
+    pub fn train_only(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
+        self.choose(&pattern.into(), |fits, _| fits)
+    }
+
+    fn choose(
+        mut self,
+        pattern: &Pattern,
+        trains: impl Fn(bool, bool) -> bool,
+    ) -> Result<Self, Error> {
+        let mut found = false;
+        for (name, param) in &mut self.params {
+            let fits = pattern.matches(name);
+            found |= fits;
+            param.trainable = trains(fits, param.trainable);
+        }
+        if found {
+            return Ok(self);
+        }
+        let some: Vec<_> = self.params.keys().take(3).map(|name| format!("`{name}`")).collect();
+        Err(plan(format!(
+            "no parameter is called `{pattern}`\nhint: there are {} parameters, such as {}",
+            self.params.len(),
+            some.join(", ")
+        )))
+    }
+
+    /// Computes in another type. To be called before the model takes its [`tensors`](Self::tensors).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device has no room.
+    pub fn precision(mut self, precision: Precision) -> Result<Self, Error> {
+        for param in self.params.values_mut() {
+            param.compute = match precision {
+                Precision::F32 => None,
+                other => Some(Var::from_tensor(&param.master.to_dtype(other.dtype())?)?),
+            };
+        }
+        self.precision = precision;
+        Ok(self)
+    }
+
+    /// What a model computes with, by name: they change with every step. Frozen ones are no variables, so nothing is
+    /// computed for their gradients.
+    #[must_use]
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let tensor = |param: &Param| {
+            let tensor = param.compute().as_tensor();
+            if param.trainable { tensor.clone() } else { tensor.detach() }
+        };
+        self.params.iter().map(|(name, param)| (name.clone(), tensor(param))).collect()
+    }
+
+    /// The values in 32 bits, by name: what is saved. They share storage with the parameters.
+    #[must_use]
+    pub fn masters(&self) -> BTreeMap<String, Tensor> {
+        let tensor = |param: &Param| param.master.as_detached_tensor();
+        self.params.iter().map(|(name, param)| (name.clone(), tensor(param))).collect()
+    }
+
+    /// Brings what the model computes with up to date with the values in 32 bits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    pub fn refresh(&self) -> Result<(), Error> {
+        for param in self.params.values() {
+            if let Some(compute) = &param.compute {
+                compute.set(&param.master.to_dtype(compute.dtype())?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All parameters, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Param)> {
+        self.params.iter().map(|(name, param)| (name.as_str(), param))
+    }
+
+    /// The parameters that are trained, sorted by name.
+    pub fn trainable(&self) -> impl Iterator<Item = (&str, &Param)> {
+        self.iter().filter(|(_, param)| param.trainable)
+    }
+
+    /// A parameter.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Param> {
+        self.params.get(name)
+    }
+
+    /// How many numbers there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.iter().map(|(_, param)| param.master.elem_count()).sum()
+    }
+
+    /// How many numbers are trained.
+    #[must_use]
+    pub fn trainable_count(&self) -> usize {
+        self.trainable().map(|(_, param)| param.master.elem_count()).sum()
+    }
+
+    /// The type that the model computes in.
+    #[must_use]
+    pub fn computes_in(&self) -> Precision {
+        self.precision
+    }
+
+    /// Where they are.
+    ///
+    /// # Panics
+    ///
+    /// Never: there is at least one parameter.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.params.values().next().expect("`new` refuses to be empty").master.device()
+    }
+}
+
+fn plan(reason: String) -> Error {
+    Error::Plan { reason }
+}
