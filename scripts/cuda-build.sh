@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what is to run on a GPU machine, into one folder that can be carried there as it is.
 #
-#   scripts/cuda-build.sh [NAME...]     examples, tests and benches by name, `lib` for the library's unit tests; without
+#   scripts/cuda-build.sh [NAME...]     examples, tests and benches by name, `lib` for the unit tests of the kernels; without
 #                                       one, what cuda-check.sh runs
 #   OUT=DIR scripts/cuda-build.sh       the folder: target/cuda-check unless given
 #
@@ -60,10 +60,10 @@ for line in sys.stdin:
         print(f"{out}/{name}")' "$out" "$@"
 }
 
-with=(--locked --release -p cog-train --features cuda --message-format=json-render-diagnostics)
+with=(--locked --release --features cuda --message-format=json-render-diagnostics)
 # shellcheck disable=SC2086 # words on purpose
-[ -z "$kinds" ] || cargo build "${with[@]}" $kinds | collect "$@"
-[ $unit = no ] || cargo test "${with[@]}" --lib --no-run | collect cog_train
+[ -z "$kinds" ] || cargo build "${with[@]}" -p cog-train $kinds | collect "$@"
+[ $unit = no ] || cargo test "${with[@]}" -p cog-train-nn --lib --no-run | collect cog_train_nn
 
 cp scripts/cuda-check.sh "$out/"
 {
@@ -75,7 +75,8 @@ cp scripts/cuda-check.sh "$out/"
 # A CUDA library among the needed ones would keep the program from starting where there is none.
 if command -v readelf > /dev/null; then
   for file in "$out"/*; do
-    needed=$(readelf -d "$file" 2> /dev/null | sed -n 's/.*NEEDED.*\[\(lib\(cu\|nv\|nccl\)[^]]*\)\]/\1/p')
+    # The scripts beside the programs are not ELF files.
+    needed=$({ readelf -d "$file" 2> /dev/null || true; } | sed -n 's/.*NEEDED.*\[\(lib\(cu\|nv\|nccl\)[^]]*\)\]/\1/p')
     [ -z "$needed" ] || echo "note: $(basename "$file") needs $(echo $needed) to start; linked through scripts/cuda-setup.sh it would not"
   done
 fi

@@ -30,7 +30,7 @@ if [ -z "$folder" ]; then
 fi
 [ -d "$folder" ] || wrong "\`$folder\` is no folder: scripts/cuda-build.sh makes it"
 folder=$(cd "$folder" && pwd)
-for name in image_classifier text_finetune test-cuda lib-cog_train; do
+for name in image_classifier text_finetune test-cuda lib-cog_train_nn; do
   [ -x "$folder/$name" ] || wrong "$folder has no \`$name\`: scripts/cuda-build.sh makes it"
 done
 
@@ -75,7 +75,7 @@ row() {
 on=(COG_TRAIN_NEEDS_GPU=1)
 if [ "$device" = cpu ]; then on=(COG_TRAIN_TEST_DEVICE=cpu); fi
 # Every kernel against its operation's plain form.
-if (cd "$work" && env "${on[@]}" RUST_BACKTRACE=0 "$folder/lib-cog_train" kernels::) > "$work/kernels" 2>&1; then
+if (cd "$work" && env "${on[@]}" RUST_BACKTRACE=0 "$folder/lib-cog_train_nn" kernels::) > "$work/kernels" 2>&1; then
   passed=$(sed -n 's/^test result: ok. \([0-9]* passed\).*/\1/p' "$work/kernels")
   row 'kernels by parity with the plain operations' ok "$passed"
 else
