@@ -1,0 +1,201 @@
+//! The structure of the crates and the words of their docs: imports go down the table of ARCHITECTURE.md, section 3; files do
+//! not import each other in a cycle; outside crates stay where they belong; the docs speak in standard terms.
+
+mod imports;
+mod source;
+mod words;
+
+use std::collections::BTreeMap;
+
+use crate::imports::{Graph, cycles, graph, members};
+use crate::source::{Source, sources};
+
+/// The folders of the crates, from this package's.
+const CRATES: &[&str] = &[".", "nn", "../cog-train-derive"];
+
+/// Each top-level module of `cog-train` with the modules that it may import, the lowest first.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    // Ground. `error` holds the reports of `input` and `config`, which import nothing above it.
+    ("error", &["config", "input"]),
+    ("input", &[]),
+    ("config", &["error"]),
+    ("progress", &["error"]),
+    ("cancellable", &["error", "progress"]),
+    ("device", &["error"]),
+    ("archive", &["error", "progress"]),
+    ("fetch", &["error", "progress"]),
+    ("weights", &["archive", "device", "error", "fetch", "progress"]),
+    // The contract.
+    ("output", &["error", "input", "weights"]),
+    ("job", &["config", "device", "error", "input", "progress", "weights"]),
+    ("trainer", &["error", "input", "job", "output", "weights"]),
+    ("predictor", &["error", "input", "job", "output", "weights"]),
+    // What trains.
+    ("params", &["error"]),
+    ("data", &["archive", "cancellable", "error", "fetch", "progress"]),
+    ("optim", &["error", "params"]),
+    ("checkpoint", &["archive", "error", "fetch", "job", "progress", "weights"]),
+    (
+        "engine",
+        &[
+            "cancellable",
+            "checkpoint",
+            "data",
+            "error",
+            "job",
+            "optim",
+            "params",
+            "progress",
+            "weights",
+        ],
+    ),
+    // What runs it.
+    (
+        "runner",
+        &[
+            "archive",
+            "config",
+            "device",
+            "error",
+            "fetch",
+            "input",
+            "job",
+            "output",
+            "predictor",
+            "progress",
+            "trainer",
+            "weights",
+        ],
+    ),
+];
+
+/// Modules that hand on what others define, and may import everything.
+const FACADES: &[&str] = &["lib", "prelude", "private"];
+
+/// Outside crates that only some modules may name.
+const CONFINED: &[(&str, &[&str])] = &[
+    (
+        "candle_core",
+        &[
+            "checkpoint",
+            "data",
+            "device",
+            "engine",
+            "error",
+            "job",
+            "lib",
+            "optim",
+            "params",
+            "private",
+            "weights",
+        ],
+    ),
+    ("candle_nn", &["engine", "lib", "params", "weights"]),
+    ("clap", &["runner"]),
+    ("indicatif", &["runner"]),
+    ("serde_saphyr", &["config"]),
+    ("signal_hook", &["runner"]),
+    ("ureq", &["fetch"]),
+];
+
+/// The top-level module of a source file: `optim` for `optim/adamw.rs` and for `optim.rs`.
+fn top(file: &str) -> &str {
+    file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
+}
+
+#[test]
+fn imports_go_down() {
+    let allowed: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (file, targets) in graph(&sources(".")) {
+        let module = top(&file);
+        if FACADES.contains(&module) {
+            continue;
+        }
+        let Some(allowed) = allowed.get(module) else {
+            wrong.push(format!("{file}: the module `{module}` is not in the table"));
+            continue;
+        };
+        for target in targets {
+            let other = top(&target);
+            if other != module && !allowed.contains(&other) {
+                wrong.push(format!("{file}: `{module}` must not import `{other}` ({target})"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn layers_of_nn_import_kernels_and_never_the_other_way() {
+    for (file, targets) in graph(&sources("nn")) {
+        let allowed: &[&str] = match top(&file) {
+            "lib" => continue,
+            "rng" => &["rng"],
+            "kernels" => &["kernels", "rng"],
+            _ => continue,
+        };
+        for target in targets {
+            assert!(allowed.contains(&top(&target)), "{file} must not import {target}");
+        }
+    }
+}
+
+#[test]
+fn no_files_import_each_other() {
+    let mut wrong = Vec::new();
+    for folder in CRATES {
+        let found = cycles(&graph(&sources(folder)));
+        wrong.extend(found.iter().map(|files| format!("{folder}: {}", files.join(", "))));
+    }
+    assert!(wrong.is_empty(), "files that import each other:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn outside_crates_stay_where_they_belong() {
+    let mut wrong = Vec::new();
+    for source in sources(".") {
+        for (outside, modules) in CONFINED {
+            let module = source.top();
+            if source.code.contains(&format!("{outside}::")) && !modules.contains(&module.as_str())
+            {
+                wrong
+                    .push(format!("{}: `{outside}` belongs to {modules:?}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The reader of imports must see what the tests above are there to refuse.
+#[test]
+fn imports_are_seen_in_every_spelling() {
+    let source = |path: &str, code: &str| Source {
+        path: path.into(),
+        text: code.to_owned(),
+        code: code.to_owned(),
+    };
+    let found = graph(&[
+        source("lib.rs", "mod a;\nmod b;\nmod c;\npub use b::inner::Item;"),
+        source("a.rs", "use crate::{\n    b::{self, Other},\n    Item,\n};\nuse serde::Item as I;"),
+        source("b/mod.rs", "mod inner;\npub(crate) use inner::{Item, Item as Other};"),
+        source("b/inner.rs", "fn f() { super::super::c::g(mycrate::b::h()) }"),
+        source("c.rs", "use super::a as first;\nuse self::inside::X;"),
+    ]);
+    let expected = [
+        ("a.rs", vec!["b/inner.rs", "b/mod.rs"]),
+        ("b/inner.rs", vec!["c.rs"]),
+        ("b/mod.rs", vec![]),
+        ("c.rs", vec!["a.rs"]),
+        ("lib.rs", vec![]),
+    ];
+    let expected: Graph = expected
+        .into_iter()
+        .map(|(file, targets)| (file.to_owned(), targets.into_iter().map(str::to_owned).collect()))
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!(cycles(&found), [["a.rs", "b/inner.rs", "c.rs"].map(str::to_owned).to_vec()]);
+    let names: Vec<String> =
+        members("a::{self, b as c, d::{e, f}}").into_iter().map(|it| it.1).collect();
+    assert_eq!(names, ["a", "c", "e", "f"]);
+}

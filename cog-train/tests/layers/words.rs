@@ -1,0 +1,74 @@
+//! The docs, comments and messages speak in the field's standard terms.
+
+use std::path::Path;
+
+use crate::CRATES;
+use crate::source::sources;
+
+/// Phrases that have a standard term, in small letters.
+const BANNED: &[&str] = &[
+    "a wish to",
+    "are asked to",
+    "are told",
+    "brought to the disk",
+    "go on with",
+    "goes on with",
+    "going on with",
+    "gone on with",
+    "is asked to",
+    "is told",
+    "was asked to",
+    "was told",
+    "without gaps",
+];
+
+/// A doc comment begins with a verb or a noun phrase, not with one of these.
+const OPENINGS: &[&str] = &["How ", "What ", "Where "];
+
+/// The documents that are read beside the code.
+const DOCUMENTS: &[&str] =
+    &["../ARCHITECTURE.md", "../CONTRIBUTING.md", "../README.md", "nn/README.md"];
+
+#[test]
+fn docs_and_messages_use_standard_terms() {
+    let mut wrong = Vec::new();
+    let mut look = |name: &str, text: &str| {
+        for (line, words) in (1..).zip(text.lines()) {
+            let small = words.to_lowercase();
+            let found = BANNED.iter().filter(|phrase| small.contains(*phrase));
+            wrong.extend(found.map(|phrase| format!("{name}:{line}: \"{phrase}\"")));
+        }
+    };
+    for folder in CRATES {
+        for source in sources(folder) {
+            look(&format!("{folder}/src/{}", source.path.display()), &source.text);
+        }
+    }
+    for document in DOCUMENTS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+        look(document, &std::fs::read_to_string(path).unwrap());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn doc_comments_begin_with_a_verb_or_a_noun() {
+    let mut wrong = Vec::new();
+    for folder in CRATES {
+        for source in sources(folder) {
+            let mut before = "";
+            for (line, words) in (1..).zip(source.text.lines()) {
+                let words = words.trim_start();
+                let doc = |line: &str| line.starts_with("/// ") || line.starts_with("//! ");
+                if doc(words) && !doc(before) {
+                    let opening = OPENINGS.iter().find(|opening| words[4..].starts_with(*opening));
+                    wrong.extend(opening.map(|opening| {
+                        format!("{folder}/src/{}:{line}: \"{opening}...\"", source.path.display())
+                    }));
+                }
+                before = words;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
