@@ -25,6 +25,7 @@ pub mod weights;
 pub mod __private;
 mod job;
 mod predictor;
+mod read;
 mod trainer;
 
 pub use anyhow;
