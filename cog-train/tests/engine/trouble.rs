@@ -207,7 +207,7 @@ fn what_does_not_go_together_is_refused_before_the_first_step() {
     let params = weight();
     let refused = |rows: Vec<f32>, plan: Plan| {
         let error = run(temp.path(), &params, rows, plan, product(&params)).unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(Error::Plan { .. })), "{error}");
+        assert!(matches!(error.downcast_ref(), Some(Error::InvalidConfig { .. })), "{error}");
         error.to_string()
     };
     assert_eq!(refused(vec![], Plan::default()), "the data has no rows");
