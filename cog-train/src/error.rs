@@ -37,7 +37,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// An archive that is damaged or hostile. Nothing of it was kept.
+    /// An archive that is broken or hostile. Nothing of it was kept.
     #[error("archive `{place}`: {reason}")]
     Archive {
         /// The archive's file.
