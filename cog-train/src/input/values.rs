@@ -7,6 +7,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::convert::InputType;
+use super::mask::Mask;
 use super::problems::{Problem, Problems, unknown_hint};
 use super::rules;
 use super::spec::{Kind, Spec, Type};
@@ -108,9 +109,29 @@ pub fn check(table: &[Spec], given: &Value, unknown: Unknown) -> Result<Checked,
     }
     let entries = table.iter().map(|spec| resolve(spec, given, &mut problems)).collect();
     if problems.is_empty() {
-        Ok(Checked { values: Values(entries), dropped })
-    } else {
-        Err(Problems::new(problems))
+        return Ok(Checked { values: Values(entries), dropped });
+    }
+    hide_secrets(table, given, &mut problems);
+    Err(Problems::new(problems))
+}
+
+/// Masks the given secrets in the messages: the same text may be the value of another input.
+fn hide_secrets(table: &[Spec], given: &Map<String, Value>, problems: &mut [Problem]) {
+    let secrets = table.iter().filter(|spec| spec.ty.kind == Kind::Secret);
+    let mask = Mask::new(secrets.filter_map(|spec| given.get(spec.name)).flat_map(texts));
+    for problem in problems {
+        if let Cow::Owned(masked) = mask.text(&problem.message) {
+            problem.message = masked;
+        }
+    }
+}
+
+/// Returns the texts of a secret's value.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -268,13 +289,6 @@ impl Values {
 
     /// Returns the texts of all secrets, in the clear: for a [`Mask`](super::Mask).
     pub fn secrets(&self) -> impl Iterator<Item = String> {
-        fn texts(value: &Value) -> Vec<String> {
-            match value {
-                Value::String(text) => vec![text.clone()],
-                Value::Array(items) => items.iter().flat_map(texts).collect(),
-                _ => Vec::new(),
-            }
-        }
         self.0
             .iter()
             .filter(|slot| slot.ty.kind == Kind::Secret)

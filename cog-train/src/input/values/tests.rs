@@ -225,6 +225,16 @@ fn secrets_are_masked_in_problems_entries_and_debug() {
 }
 
 #[test]
+fn a_secret_that_is_also_another_value_is_masked_in_its_message() {
+    let report = problems(
+        json!({"hub_token": "hf_hunter2hunter2hunter2", "epochs": "hf_hunter2hunter2hunter2"}),
+    );
+    assert_eq!(report, [r#"`epochs`: "**********" is not of type "integer""#]);
+    let report = problems(json!({"hub_token": ["hunter2"], "run_name": "a-hunter2"}));
+    assert_eq!(report[1], r#"`run_name`: "a-**********" is longer than 4 characters"#);
+}
+
+#[test]
 fn urls_can_be_replaced_by_files() {
     const TABLE: &[Spec] = &[
         Spec::new("one", Path::TYPE),
