@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "output",
             "predictor",
             "progress",
+            "read",
             "trainer",
             "weights",
         ],
