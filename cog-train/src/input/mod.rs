@@ -20,4 +20,5 @@ pub use output_type::{OutputField, OutputType};
 pub use problems::{Problem, Problems};
 pub use spec::{Kind, Literal, Number, Spec, Type};
 pub use types::{Path, Secret};
+pub(crate) use values::depth;
 pub use values::{Checked, Entry, MAX_DEPTH, Origin, Unknown, Values, check};

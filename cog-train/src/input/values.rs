@@ -216,7 +216,7 @@ pub struct Entry<'a> {
     pub value: Cow<'a, Value>,
     /// The origin.
     pub origin: Origin,
-    /// Whether it is a given secret, so that `value` differs from the trainer's.
+    /// Whether it is a given secret, or holds the text of one, so that `value` differs from the trainer's.
     pub hidden: bool,
 }
 
@@ -250,12 +250,20 @@ impl Values {
         self.slot(name).map(|slot| slot.origin)
     }
 
-    /// Returns every input as it may be recorded, in the order of the table.
+    /// Returns every input as it may be recorded, in the order of the table. A secret is masked, and so is its text in
+    /// the given value of another input; defaults and choices are the program's own and stay.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.0.iter().map(|slot| {
-            let hidden = slot.ty.kind == Kind::Secret && !slot.value.is_null();
-            let value =
-                if hidden { Cow::Owned(masked(&slot.value)) } else { Cow::Borrowed(&slot.value) };
+        let mask = Mask::new(self.secrets());
+        self.0.iter().map(move |slot| {
+            let is_free = slot.origin == Origin::Given && !matches!(slot.ty.kind, Kind::Choice(_));
+            let value = match slot.ty.kind {
+                Kind::Secret if !slot.value.is_null() => Cow::Owned(masked(&slot.value)),
+                _ if is_free && mask.hides(&slot.value) => {
+                    Cow::Owned(mask.value(slot.value.clone()))
+                }
+                _ => Cow::Borrowed(&slot.value),
+            };
+            let hidden = matches!(value, Cow::Owned(_));
             Entry { name: slot.name, value, origin: slot.origin, hidden }
         })
     }

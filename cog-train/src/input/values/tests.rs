@@ -235,6 +235,40 @@ fn a_secret_that_is_also_another_value_is_masked_in_its_message() {
 }
 
 #[test]
+fn a_secret_that_is_also_another_value_is_masked_in_every_entry() {
+    const TABLE: &[Spec] = &[
+        Spec::new("token", Secret::TYPE),
+        Spec::new("text", String::TYPE),
+        Spec::new("paths", <Vec<Path>>::TYPE),
+        Spec::new("any", Value::TYPE),
+        Spec::new("other", String::TYPE),
+        Spec::new("default", String::TYPE).default(Literal::Str("hunter2")),
+    ];
+    let given = json!({
+        "token": "hunter2",
+        "text": "a hunter2",
+        "paths": ["b", "hunter2/c"],
+        "any": {"hunter2": ["hunter2", 1]},
+        "other": "hunter",
+    });
+    let values = check(TABLE, &given, Unknown::Refuse).unwrap().values;
+    let entries: Vec<_> =
+        values.entries().map(|entry| (entry.value.into_owned(), entry.hidden)).collect();
+    assert_eq!(
+        entries,
+        [
+            (json!(MASK), true),
+            (json!(format!("a {MASK}")), true),
+            (json!(["b", format!("{MASK}/c")]), true),
+            (json!({MASK: [MASK, 1]}), true),
+            (json!("hunter"), false),
+            (json!("hunter2"), false),
+        ]
+    );
+    assert_eq!(values.take::<String>("text").unwrap(), "a hunter2");
+}
+
+#[test]
 fn urls_can_be_replaced_by_files() {
     const TABLE: &[Spec] = &[
         Spec::new("one", Path::TYPE),
