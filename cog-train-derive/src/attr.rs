@@ -1,4 +1,4 @@
-//! `#[input(...)]` and doc comments: what was written beside one field.
+//! The attributes of a field: `#[input(...)]` and doc comments.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -23,7 +23,7 @@ pub(crate) struct Options {
     pub(crate) deprecated: Option<Written>,
 }
 
-/// One option: its name, for mistakes about the option itself, and its value.
+/// One option: its name, for mistakes with the option itself, and its value.
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
     pub(crate) name: Ident,
@@ -42,7 +42,7 @@ const NAMES: [&str; 9] = [
     "deprecated",
 ];
 
-/// What people call the options elsewhere.
+/// The options' names in other libraries.
 const SYNONYMS: [(&str, &str); 16] = [
     ("min", "ge"),
     ("minimum", "ge"),
@@ -63,7 +63,7 @@ const SYNONYMS: [(&str, &str); 16] = [
 ];
 
 impl Options {
-    /// The options in all `#[input(...)]` of a field.
+    /// Reads the options in all `#[input(...)]` of a field.
     pub(crate) fn read(attrs: &[Attribute], errors: &mut Errors) -> Self {
         let mut options = Self::default();
         for_each_option(attrs, "input", errors, |name, value, errors| {
@@ -105,7 +105,7 @@ impl Options {
     }
 }
 
-/// Why a value can never be one of this option, whatever the field's type.
+/// Returns the mistake in a value that the option never takes, whatever the field's type.
 fn wrong_kind(option: &str, value: &Value) -> Option<syn::Error> {
     let literal = &value.literal;
     if option == "default" {
@@ -135,7 +135,7 @@ fn wrong_kind(option: &str, value: &Value) -> Option<syn::Error> {
     (!fits).then(|| syn::Error::new_spanned(&value.tokens, sentence))
 }
 
-/// Reads `#[name(option = value, option, ...)]`, and goes on behind a mistake.
+/// Reads `#[name(option = value, option, ...)]`, and continues after a mistake.
 pub(crate) fn for_each_option(
     attrs: &[Attribute],
     name: &str,
@@ -197,7 +197,7 @@ fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
     Ok(())
 }
 
-/// The sentence for an option that there is not.
+/// Returns the message for an unknown option.
 pub(crate) fn unknown(word: &str, names: &[&str], synonyms: &[(&str, &str)]) -> String {
     match nearest(word, names, synonyms) {
         Some(name) => format!("unknown option `{word}`: did you mean `{name}`?"),
@@ -208,14 +208,14 @@ pub(crate) fn unknown(word: &str, names: &[&str], synonyms: &[(&str, &str)]) -> 
     }
 }
 
-/// Attributes of ours where they mean nothing.
-pub(crate) fn refuse(attrs: &[Attribute], name: &str, place: &str, errors: &mut Errors) {
+/// Refuses our attributes where they have no effect. `target` is where they belong.
+pub(crate) fn refuse(attrs: &[Attribute], name: &str, target: &str, errors: &mut Errors) {
     for attr in attrs.iter().filter(|attr| attr.path().is_ident(name)) {
-        errors.at(attr, format!("`#[{name}(...)]` belongs on {place}"));
+        errors.at(attr, format!("`#[{name}(...)]` belongs on {target}"));
     }
 }
 
-/// The text of doc comments: lines joined into paragraphs, an empty line between two of them.
+/// Returns the text of doc comments: lines joined into paragraphs, an empty line between two of them.
 pub(crate) fn docs(attrs: &[Attribute]) -> String {
     let mut paragraphs = vec![String::new()];
     for line in attrs
@@ -239,7 +239,7 @@ pub(crate) fn docs(attrs: &[Attribute]) -> String {
     paragraphs.join("\n\n")
 }
 
-/// The text of one `#[doc = "..."]`. The lines of a `/** */` comment keep their stars in the tokens.
+/// Returns the text of one `#[doc = "..."]`. The lines of a `/** */` comment keep their stars in the tokens.
 fn doc(attr: &Attribute) -> Option<String> {
     let Meta::NameValue(pair) = &attr.meta else { return None };
     let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &pair.value else { return None };

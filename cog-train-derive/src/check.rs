@@ -1,5 +1,5 @@
-//! Options against each other and against the type as it is spelled. What depends on a type that is not known here is
-//! left to `cog_train`'s constant checks.
+//! Checks of options against each other and against the spelled type. Checks that need an unknown type are left to
+//! `cog_train`'s constant functions.
 
 use std::cmp::Ordering;
 
@@ -10,7 +10,7 @@ use crate::model::Field;
 use crate::spelled::{Item, Spelled};
 use crate::value::{self, Literal, Value};
 
-/// Reports all that is wrong with one field.
+/// Reports all mistakes of one field.
 pub(crate) fn check(field: &Field, errors: &mut Errors) {
     let Some(spelled) = field.spelled else { return };
     let regex = regex(field, errors);
@@ -31,7 +31,7 @@ fn regex(field: &Field, errors: &mut Errors) -> Option<regex::Regex> {
     dialect::compile(pattern).map_err(|message| errors.at(written, message)).ok()
 }
 
-/// `ge` and `le` against the type and each other.
+/// Checks `ge` and `le` against the type and each other.
 fn bounds(field: &Field, item: Item, errors: &mut Errors) {
     let (ge, le) = (&field.options.ge, &field.options.le);
     let mut fits = true;
@@ -64,16 +64,16 @@ fn lengths(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// Each rule is for some types.
+/// Refuses rules that do not apply to the type.
 fn rules_fit(field: &Field, item: Item, errors: &mut Errors) {
     let options = &field.options;
     let is_number = matches!(item, Item::Integer { .. } | Item::F32 | Item::F64 | Item::Unknown);
     let is_text = matches!(item, Item::String | Item::Unknown);
-    let mut refuse = |written: &Option<Written>, whom: &str, instead: &str| {
+    let mut refuse = |written: &Option<Written>, types: &str, remedy: &str| {
         if let Some(Written { name, .. }) = written {
             errors.at(
                 name,
-                format!("`{name}` is for {whom}, and this type is `{}`{instead}", type_name(item)),
+                format!("`{name}` is for {types}, and this type is `{}`{remedy}", type_name(item)),
             );
         }
     };
@@ -136,14 +136,14 @@ fn choices(field: &Field, item: Item, errors: &mut Errors) {
                 .iter()
                 .any(|other| compare(other, choice) == Some(Ordering::Equal)) =>
             {
-                errors.at(&choice.tokens, format!("the choice {choice} is there twice"));
+                errors.at(&choice.tokens, format!("the choice {choice} is given twice"));
             }
             None => {}
         }
     }
 }
 
-/// A default against the type and every rule; of a list, each item.
+/// Checks a default against the type and every rule; for a list, each item.
 fn default(
     default: &Value,
     field: &Field,
@@ -177,7 +177,7 @@ fn default(
             }
             literal => {
                 if let Some(message) =
-                    misfit(literal, value, spelled.item).or_else(|| outside(value, field, regex))
+                    misfit(literal, value, spelled.item).or_else(|| violation(value, field, regex))
                 {
                     errors.at(&value.tokens, message);
                 }
@@ -186,10 +186,10 @@ fn default(
     }
 }
 
-/// Why a literal is not a value of the type.
+/// Returns the message for a literal that is not a value of the type.
 fn misfit(literal: &Literal, value: &Value, item: Item) -> Option<String> {
     Some(match (item, literal) {
-        // Of a `Secret` the whole default is refused, before its items are read.
+        // The whole default of a `Secret` is refused before its items are checked.
         (Item::Unknown | Item::Any | Item::Secret, _)
         | (Item::String | Item::Path, Literal::Str(_))
         | (Item::Bool, Literal::Bool(_))
@@ -228,8 +228,8 @@ fn misfit(literal: &Literal, value: &Value, item: Item) -> Option<String> {
     })
 }
 
-/// Why a default is not valid by the field's own rules.
-fn outside(value: &Value, field: &Field, regex: Option<&regex::Regex>) -> Option<String> {
+/// Returns the message for a default that violates the field's own rules.
+fn violation(value: &Value, field: &Field, regex: Option<&regex::Regex>) -> Option<String> {
     let options = &field.options;
     if let Some(ge) =
         options.ge.as_ref().filter(|ge| compare(value, &ge.value) == Some(Ordering::Less))
@@ -274,7 +274,7 @@ fn outside(value: &Value, field: &Field, regex: Option<&regex::Regex>) -> Option
     Some(format!("the default {value} is not one of the choices, {choices}"))
 }
 
-/// The order of two numbers or the equality of two texts; `None` for things of different kinds.
+/// Compares two numbers or two texts; `None` for values of different kinds.
 fn compare(a: &Value, b: &Value) -> Option<Ordering> {
     match (&a.literal, &b.literal) {
         (Literal::Int(a), Literal::Int(b)) => Some(a.cmp(b)),

@@ -1,4 +1,4 @@
-//! `#[derive(Choice)]`: an enum whose variants are names.
+//! Implementation of `#[derive(Choice)]`: an enum whose variants are names.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -10,7 +10,7 @@ use crate::errors::Errors;
 use crate::fallback;
 use crate::model::refuse_generics;
 
-/// Parse, check, emit.
+/// Parses, checks and emits.
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let names = read(input, &mut errors);
@@ -21,7 +21,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     emit(&input.ident, &names)
 }
 
-/// The variants and their names.
+/// Reads the variants and their names.
 fn read<'a>(input: &'a DeriveInput, errors: &mut Errors) -> Vec<(&'a Ident, String)> {
     attr::refuse(&input.attrs, "choice", "a variant", errors);
     refuse_generics(&input.generics, "Choice", errors);
@@ -124,7 +124,7 @@ fn emit(ident: &Ident, names: &[(&Ident, String)]) -> TokenStream {
     }
 }
 
-/// `PlainSgd` is `plain_sgd`, `HTTPServer` is `http_server`, `Fp16` is `fp16`.
+/// Converts a name to snake case: `PlainSgd` is `plain_sgd`, `HTTPServer` is `http_server`, `Fp16` is `fp16`.
 fn snake_case(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     let mut snake = String::new();

@@ -1,8 +1,8 @@
-//! `regex`: patterns that the Rust crate and JSON Schema read alike.
+//! Patterns of `regex` that the Rust crate and JSON Schema interpret alike.
 //!
-//! An input is checked twice: by the trainer with the `regex` crate, and by whoever reads the schema (the HTTP server,
-//! a web form) with ECMA-262's rules under its `u` flag. A pattern that the two read differently would pass one check
-//! and fail the other, so it is refused, with the spelling that both read alike.
+//! An input is checked twice: by the trainer with the `regex` crate, and by the schema's readers (the HTTP server, a web
+//! form) with ECMA-262's rules under its `u` flag. A pattern that the two interpret differently would pass one check and
+//! fail the other, so it is refused, with a spelling that both interpret alike.
 
 use regex_syntax::ast::{
     AssertionKind, Ast, ClassPerlKind, ClassSet, ClassSetItem, ClassUnicode, ClassUnicodeKind,
@@ -10,7 +10,7 @@ use regex_syntax::ast::{
     SpecialLiteralKind,
 };
 
-/// The compiled pattern, or the sentence that says what to write.
+/// Compiles a pattern, or returns the message with the remedy.
 pub(crate) fn compile(pattern: &str) -> Result<regex::Regex, String> {
     let broken = |why: String, at: Option<&Span>| match at
         .map(|at| &pattern[at.start.offset..at.end.offset])
@@ -34,7 +34,7 @@ pub(crate) fn compile(pattern: &str) -> Result<regex::Regex, String> {
     regex::Regex::new(pattern).map_err(|error| broken(error.to_string(), None))
 }
 
-/// A piece of a pattern that the two dialects read differently, and what to write.
+/// A piece of a pattern that the two dialects interpret differently, and the remedy.
 struct Difference {
     what: String,
     remedy: String,
@@ -110,7 +110,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Rust lets spaces stand inside `{2,3}`.
+    /// Refuses spaces inside `{2,3}`, which Rust accepts.
     fn operator(&self, op: &RepetitionOp) -> Alike {
         let text = self.text(&op.span);
         if text.contains(char::is_whitespace) {
@@ -183,7 +183,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `\p{...}`: Rust takes names in any case and shortened, ECMA-262 takes the standard's own only.
+    /// Checks `\p{...}`: Rust accepts names in any case and abbreviated, ECMA-262 only those of the standard.
     fn property(&self, class: &ClassUnicode) -> Alike {
         let remedy = match &class.kind {
             ClassUnicodeKind::OneLetter(letter) => {
@@ -207,7 +207,7 @@ impl Reader<'_> {
     }
 }
 
-/// ECMA-262's syntax characters, and `/`: what may be escaped.
+/// The characters that may be escaped: ECMA-262's syntax characters and `/`.
 const SYNTAX: &str = r"^$\.*+?()[]{}|/";
 
 const NO_FLAGS: &str = "write the pattern without flags, `[Aa]` in the place of `(?i)a`";
@@ -220,7 +220,7 @@ const GENERAL_CATEGORIES: [&str; 36] = [
 
 const BINARY_PROPERTIES: [&str; 5] = ["Alphabetic", "Lowercase", "Uppercase", "White_Space", "Any"];
 
-/// What to write for `\d`, `\s` and `\w`, which are Unicode classes in Rust and short ASCII ones (`\s` another set of
+/// Returns the replacement of `\d`, `\s` and `\w`, which are Unicode classes in Rust and short ASCII ones (`\s` another set of
 /// spaces) in JSON Schema.
 fn perl(kind: &ClassPerlKind, negated: bool, in_class: bool) -> String {
     let set = match kind {
@@ -244,7 +244,7 @@ fn is_identifier(name: &str) -> bool {
     name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// `Greek`, `Old_Italic`: how the standard writes scripts.
+/// Whether a name is written as the standard writes scripts: `Greek`, `Old_Italic`.
 fn is_title_case(name: &str) -> bool {
     name.split('_').all(|word| {
         let mut letters = word.chars();

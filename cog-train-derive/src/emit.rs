@@ -1,4 +1,4 @@
-//! The code for a set of inputs: a table, a constructor, and constant checks where the type is not known here.
+//! Generation of the code for a set of inputs: a table, a constructor, and constant checks for unknown types.
 
 use proc_macro2::{Ident, Literal as Token, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -9,14 +9,14 @@ use crate::model::{Field, Inputs};
 use crate::spelled::Item;
 use crate::value::{Literal, Value};
 
-/// `impl TrainInputs` or `impl PredictInputs`, and the checks beside it.
+/// Emits `impl TrainInputs` or `impl PredictInputs`, and the checks.
 pub(crate) fn inputs(inputs: &Inputs, name: &Ident) -> TokenStream {
     let Inputs { ident, about, fields } = inputs;
     let about = (!about.is_empty()).then(|| quote!(const ABOUT: &'static str = #about;));
     let rows = fields.iter().map(row);
-    // At the macro's own site: a field, a constant or a function of the author's may be called `values` too.
+    // Hygienic: a field, a constant or a function of the author's may be named `values`, too.
     let values = Ident::new(if fields.is_empty() { "_" } else { "values" }, Span::mixed_site());
-    let made = made(fields, &values);
+    let made = constructed(fields, &values);
     let checks = fields.iter().flat_map(checks);
     quote! {
         #[automatically_derived]
@@ -34,7 +34,7 @@ pub(crate) fn inputs(inputs: &Inputs, name: &Ident) -> TokenStream {
     }
 }
 
-/// `Spec::new("epochs", <u32 as InputType>::TYPE).default(..).ge(..)`.
+/// Emits a row: `Spec::new("epochs", <u32 as InputType>::TYPE).default(..).ge(..)`.
 fn row(field: &Field) -> TokenStream {
     let Field { name, description, options, .. } = field;
     let ty = ty(field);
@@ -78,14 +78,14 @@ fn row(field: &Field) -> TokenStream {
     }
 }
 
-/// The field's type in the table's words. At the type's place, so that "not a type of an input" is said there.
+/// Emits the field's type in the table, with the span of the type, where "not a type of an input" is then reported.
 fn ty(field: &Field) -> TokenStream {
     let ty = &field.ty;
     quote_spanned!(ty.span()=> <#ty as ::cog_train::input::InputType>::TYPE)
 }
 
-/// `Ok(Self { epochs: .., .. })`.
-fn made(fields: &[Field], values: &Ident) -> TokenStream {
+/// Emits the constructor's result: `Ok(Self { epochs: .., .. })`.
+fn constructed(fields: &[Field], values: &Ident) -> TokenStream {
     let names = fields.iter().map(|field| &field.ident);
     let takes = fields.iter().map(|field| take(field, values));
     let made = quote!(Self { #(#names: #takes),* });
@@ -93,7 +93,7 @@ fn made(fields: &[Field], values: &Ident) -> TokenStream {
     else {
         return quote!(::core::result::Result::Ok(#made));
     };
-    // The runner reads an input named `seed`, and the author reads `Job::seed`: the field itself may well be unread.
+    // The runner reads an input named `seed`, and the author reads `Job::seed`: the field itself is often unread.
     let inputs = Ident::new("inputs", Span::mixed_site());
     quote! {
         let #inputs = #made;
@@ -107,7 +107,7 @@ fn take(field: &Field, values: &Ident) -> TokenStream {
     quote_spanned!(ty.span()=> <#ty as ::cog_train::input::InputType>::take(#values, #name)?)
 }
 
-/// `Literal::Int(3)`.
+/// Emits a literal: `Literal::Int(3)`.
 fn literal(value: &Value) -> TokenStream {
     let value = match &value.literal {
         Literal::Bool(value) => quote!(Bool(#value)),
@@ -131,7 +131,7 @@ fn literal(value: &Value) -> TokenStream {
     quote!(::cog_train::input::Literal::#value)
 }
 
-/// `Number::Int(1)`.
+/// Emits a bound: `Number::Int(1)`.
 fn number(value: &Value) -> TokenStream {
     let number = match value.literal {
         Literal::Float(number) => {
@@ -154,7 +154,7 @@ fn length(value: &Value) -> TokenStream {
     }
 }
 
-/// A number's tokens: a minus is a token of its own.
+/// Emits a number; a minus is a token of its own.
 fn int(number: i128) -> TokenStream {
     let minus = (number < 0).then(|| quote!(-));
     let digits = Token::u128_unsuffixed(number.unsigned_abs());
@@ -167,8 +167,8 @@ fn float(number: f64) -> TokenStream {
     quote!(#minus #digits)
 }
 
-/// What only the compiler can decide: rules and defaults of a type that is not spelled as in the table of input types,
-/// and that a variant is one of the field's own enum.
+/// Emits the checks that need the compiler: rules and defaults of a type that is not in the table of input types, and
+/// that a variant belongs to the field's enum.
 fn checks(field: &Field) -> Vec<TokenStream> {
     if field.spelled.is_none_or(|spelled| spelled.item != Item::Unknown) {
         return Vec::new();
@@ -212,7 +212,7 @@ fn checks(field: &Field) -> Vec<TokenStream> {
     checks
 }
 
-/// A function that returns the variant as a value of the field's type; it is never called.
+/// Emits a function, never called, that returns the variant as a value of the field's type.
 fn variant(path: &syn::ExprPath, field: &Field) -> TokenStream {
     let ty = &field.ty;
     let item = quote_spanned!(ty.span()=> <#ty as ::cog_train::input::InputType>::Item);

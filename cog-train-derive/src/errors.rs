@@ -5,12 +5,12 @@ use std::fmt::Display;
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 
-/// Collects mistakes: a macro goes on after one, so that a user reads them all at once.
+/// Collects mistakes: a macro continues after one, so that the user sees all of them.
 #[derive(Default)]
 pub(crate) struct Errors(Vec<syn::Error>);
 
 impl Errors {
-    /// A mistake that spans `tokens`.
+    /// Adds a mistake that spans `tokens`.
     pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.0.push(syn::Error::new_spanned(tokens, message));
     }
@@ -23,7 +23,7 @@ impl Errors {
         self.0.is_empty()
     }
 
-    /// One `compile_error!` for each mistake.
+    /// Returns one `compile_error!` for each mistake.
     pub(crate) fn to_compile_errors(&self) -> TokenStream {
         self.0.iter().map(syn::Error::to_compile_error).collect()
     }
@@ -34,7 +34,7 @@ impl Errors {
     }
 }
 
-/// The name that `written` was meant to be: a known synonym, or the nearest by spelling.
+/// Returns the name that `written` probably means: a known synonym, or the nearest by edit distance.
 pub(crate) fn nearest<'a>(
     written: &str,
     names: &[&'a str],
@@ -52,7 +52,7 @@ pub(crate) fn nearest<'a>(
         .map(|(_, name)| name)
 }
 
-/// Names in backticks: "`a`, `b` and `c`".
+/// Joins names in backticks: "`a`, `b` and `c`".
 pub(crate) fn join(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_name_is_near() {
+    fn suggestions_are_synonyms_or_close_names() {
         let names = ["default", "description", "ge", "le", "regex"];
         let synonyms = [("min", "ge"), ("pattern", "regex")];
         let near = |written| nearest(written, &names, &synonyms);

@@ -1,11 +1,11 @@
-//! What stands in the place of an implementation that has a mistake: every trait is there, so that one mistake never
-//! causes a second error somewhere else.
+//! Placeholder implementations for declarations with a mistake: every trait is implemented, so that one mistake never
+//! causes a second error elsewhere.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{DeriveInput, GenericParam, Generics, Ident};
 
-/// An empty set of inputs; `name` is `TrainInputs` or `PredictInputs`.
+/// Emits an empty set of inputs. `name` is `TrainInputs` or `PredictInputs`.
 pub(crate) fn inputs(input: &DeriveInput, name: &Ident) -> TokenStream {
     let (header, ty) = header(&input.ident, &input.generics);
     quote! {
@@ -21,7 +21,7 @@ pub(crate) fn inputs(input: &DeriveInput, name: &Ident) -> TokenStream {
     }
 }
 
-/// An output; `name` is `TrainOutput` or `PredictOutput`.
+/// Emits an output. `name` is `TrainOutput` or `PredictOutput`.
 pub(crate) fn output(input: &DeriveInput, name: &Ident) -> TokenStream {
     let (header, ty) = header(&input.ident, &input.generics);
     quote! {
@@ -37,7 +37,7 @@ pub(crate) fn output(input: &DeriveInput, name: &Ident) -> TokenStream {
     }
 }
 
-/// A choice without names.
+/// Emits a choice without names.
 pub(crate) fn choice(input: &DeriveInput) -> TokenStream {
     let (header, ty) = header(&input.ident, &input.generics);
     quote! {
@@ -63,11 +63,11 @@ pub(crate) fn choice(input: &DeriveInput) -> TokenStream {
     }
 }
 
-/// A trainer without inputs under the function's name.
+/// Emits a trainer without inputs under the function's name.
 pub(crate) fn trainer(name: &Ident) -> TokenStream {
     quote! {
         impl ::cog_train::Trainer for #name {
-            type Inputs = ::cog_train::__private::Mistaken;
+            type Inputs = ::cog_train::__private::InvalidInputs;
             type Output = bool;
 
             fn setup(_: &::cog_train::Setup) -> ::cog_train::anyhow::Result<Self> {
@@ -85,7 +85,8 @@ pub(crate) fn trainer(name: &Ident) -> TokenStream {
     }
 }
 
-/// `impl`'s parameters and the type with its arguments. The traits ask for `'static`, so lifetimes become that.
+/// Returns the parameters of `impl` and the type with its arguments. The traits require `'static`, so lifetimes become
+/// that.
 fn header(ident: &Ident, generics: &Generics) -> (TokenStream, TokenStream) {
     if generics.params.is_empty() {
         return (TokenStream::new(), ident.to_token_stream());

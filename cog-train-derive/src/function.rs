@@ -1,4 +1,4 @@
-//! `#[cog_train::train]`: a trainer from a function. The parameters are the fields of a set of inputs.
+//! Implementation of `#[cog_train::train]`: a trainer from a function. The parameters are the fields of its inputs.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -9,13 +9,13 @@ use crate::errors::Errors;
 use crate::model::{Field, Inputs, refuse_generics};
 use crate::{attr, check, emit, fallback, spelled};
 
-/// What a parameter is given.
+/// The value of a parameter.
 enum Argument {
     Input,
     Job,
 }
 
-/// Parse, check, emit.
+/// Parses, checks and emits.
 pub(crate) fn expand(arguments: TokenStream, function: &ItemFn) -> TokenStream {
     let mut errors = Errors::default();
     if !arguments.is_empty() {
@@ -34,16 +34,16 @@ pub(crate) fn expand(arguments: TokenStream, function: &ItemFn) -> TokenStream {
         about: attr::docs(&function.attrs),
         fields,
     };
-    let plain = without_options(function);
+    let stripped = without_options(function);
     if inputs.has_repeated_names() || !errors.is_empty() {
-        return with_errors(&errors, function, plain);
+        return with_errors(&errors, function, stripped);
     }
     let name = unit_struct(function);
     let trainer = emit(function, &inputs, &order);
-    quote!(#plain #name #trainer)
+    quote!(#stripped #name #trainer)
 }
 
-/// What is no function, or one that the compiler will refuse itself.
+/// Refuses an item that is not a function, or that does not parse.
 pub(crate) fn refuse(error: &syn::Error, item: TokenStream) -> TokenStream {
     let Ok(item) = syn::parse2::<syn::Item>(item) else { return error.to_compile_error() };
     let mut errors = Errors::default();
@@ -55,14 +55,14 @@ pub(crate) fn refuse(error: &syn::Error, item: TokenStream) -> TokenStream {
     quote!(#errors #item)
 }
 
-/// What a trainer function cannot be.
+/// Checks the signature of a trainer function.
 fn signature(function: &ItemFn, errors: &mut Errors) {
     let signature = &function.sig;
     if let Some(token) = &signature.asyncness {
         errors.at(token, "a trainer is not async: it runs on a thread of its own");
     }
     if let Safety::Unsafe(token) = &signature.safety {
-        errors.at(token, "a trainer is not unsafe: nobody could keep its promise");
+        errors.at(token, "a trainer is not unsafe: it is called from safe code");
     }
     if let Some(abi) = &signature.abi {
         errors.at(abi, "a trainer is a Rust function: write `fn` alone");
@@ -87,7 +87,7 @@ fn signature(function: &ItemFn, errors: &mut Errors) {
     }
 }
 
-/// The inputs, and for each parameter what it is given.
+/// Reads the inputs, and the value of each parameter.
 fn parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argument>) {
     let (mut fields, mut order) = (Vec::new(), Vec::new());
     for parameter in &function.sig.inputs {
@@ -104,7 +104,7 @@ fn parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argume
         if let Some(given) = job(parameter) {
             match given {
                 Ok(()) if order.iter().any(|argument| matches!(argument, Argument::Job)) => {
-                    errors.at(parameter, "`&mut Job` is there twice: there is one job");
+                    errors.at(parameter, "`&mut Job` is given twice");
                 }
                 Ok(()) => {
                     attr::refuse(
@@ -133,7 +133,7 @@ fn parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argume
     (fields, order)
 }
 
-/// Whether a parameter is the job, rightly written or not.
+/// Recognizes the job among the parameters; fails when it is not written `&mut Job`.
 fn job(parameter: &PatType) -> Option<syn::Result<()>> {
     let wrong = |message: &str| Some(Err(syn::Error::new_spanned(&parameter.ty, message)));
     match &*parameter.ty {
@@ -145,9 +145,9 @@ fn job(parameter: &PatType) -> Option<syn::Result<()>> {
         ty @ Type::Reference(reference)
             if spelled::is_job(&reference.elem) || spelled::is_job(ty) =>
         {
-            wrong("the job is changed by what it reports: write `&mut Job`")
+            wrong("reporting changes the job: write `&mut Job`")
         }
-        ty if spelled::is_job(ty) => wrong("the job is lent: write `&mut Job`"),
+        ty if spelled::is_job(ty) => wrong("the job is borrowed: write `&mut Job`"),
         Type::Reference(reference) if reference.mutability.is_some() => {
             wrong("a parameter is an input, which is owned, or `&mut Job`")
         }
@@ -155,7 +155,7 @@ fn job(parameter: &PatType) -> Option<syn::Result<()>> {
     }
 }
 
-/// The trainer's type, under the function's name. With braces it is no value, so that the function keeps its own.
+/// Emits the trainer's type under the function's name. With braces it is not a value, whose name the function has.
 fn unit_struct(function: &ItemFn) -> TokenStream {
     let ItemFn { vis, sig, .. } = function;
     let name = &sig.ident;
@@ -187,7 +187,7 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
             quote!(#given.#field)
         }
     });
-    // At the return type's place, all of it: "cannot be returned by a trainer" is then said there, and once.
+    // With the span of the return type, where "cannot be returned by a trainer" is then reported, once.
     let trainer = quote_spanned! {output.span()=>
         #[automatically_derived]
         impl ::cog_train::Trainer for #name {
@@ -217,12 +217,12 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
     }
 }
 
-/// The mistakes, the function without options, and a trainer under its name.
+/// Emits the mistakes, the function without options, and a placeholder trainer.
 fn with_errors(errors: &Errors, function: &ItemFn, mut plain: ItemFn) -> TokenStream {
     let errors = errors.to_compile_errors();
     let name = &function.sig.ident;
     if function.sig.receiver().is_some() {
-        // Perhaps inside an `impl`, where no struct can stand; and without `self` the body has no meaning.
+        // Perhaps inside an `impl`, where a struct is not allowed; without `self` the body does not compile.
         plain.sig.inputs =
             plain.sig.inputs.into_iter().filter(|input| matches!(input, FnArg::Typed(_))).collect();
         plain.block = syn::parse_quote!({ ::core::unimplemented!() });
@@ -232,10 +232,10 @@ fn with_errors(errors: &Errors, function: &ItemFn, mut plain: ItemFn) -> TokenSt
     quote!(#errors #plain #unit #trainer)
 }
 
-/// The function as the compiler takes it: neither docs nor `#[input]` may stand before a parameter.
+/// Returns the function without docs and `#[input]` on its parameters, where the compiler does not allow them.
 ///
-/// Each input is a parameter, owned and as many as there are, which is no fault of the author's. An input named `seed`
-/// is read by the runner, so the function need not.
+/// The parameters are owned and may be many, which Clippy must not blame on the author. The runner reads an input named
+/// `seed`, so the function need not.
 fn without_options(function: &ItemFn) -> ItemFn {
     let mut plain = function.clone();
     plain.attrs.push(
@@ -256,7 +256,7 @@ fn without_options(function: &ItemFn) -> ItemFn {
     plain
 }
 
-/// Attributes that hold for the struct as for the function.
+/// Whether an attribute applies to the struct as well as to the function.
 fn is_shared(attr: &Attribute) -> bool {
     ["doc", "cfg", "deprecated"].iter().any(|name| attr.path().is_ident(name))
 }

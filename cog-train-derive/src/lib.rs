@@ -69,7 +69,7 @@ pub fn run(input: TokenStream) -> TokenStream {
     run::expand(input.into()).into()
 }
 
-/// Parse, check, emit; with a mistake, a fallback in the place of the code.
+/// Parses, checks and emits a set of inputs; after a mistake, emits the errors and a fallback.
 fn inputs(input: &DeriveInput, derive: &str) -> TokenStream {
     let mut errors = Errors::default();
     let inputs = Inputs::read(input, derive, &mut errors);

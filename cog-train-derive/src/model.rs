@@ -1,4 +1,4 @@
-//! What a declaration says: a set of inputs and its fields, from a struct or from a function's parameters.
+//! The model of a declaration: a set of inputs and its fields, from a struct or from a function's parameters.
 
 use proc_macro2::Ident;
 use syn::ext::IdentExt;
@@ -42,7 +42,7 @@ impl Inputs {
         Self { ident: input.ident.clone(), about: attr::docs(&input.attrs), fields }
     }
 
-    /// Whether two fields have one name. The compiler says so itself, and once is enough.
+    /// Whether two fields have the same name, which the compiler reports itself.
     pub(crate) fn has_repeated_names(&self) -> bool {
         let mut names = std::collections::HashSet::new();
         !self.fields.iter().all(|field| names.insert(&field.name))
@@ -50,7 +50,7 @@ impl Inputs {
 }
 
 impl Field {
-    /// An input from its name, its type and what stands before it.
+    /// Reads an input from its name, its type and its attributes.
     pub(crate) fn read(ident: &Ident, ty: &Type, attrs: &[Attribute], errors: &mut Errors) -> Self {
         let spelled = spelled::input(ty).map_err(|error| errors.push(error)).ok();
         let options = Options::read(attrs, errors);
@@ -69,13 +69,13 @@ impl Field {
     }
 }
 
-/// The fields of a struct with named fields and without generics; `None` when it is not one.
+/// Returns the fields of a struct with named fields and without generics, and refuses anything else.
 pub(crate) fn named_fields<'a>(
     input: &'a DeriveInput,
     derive: &str,
     errors: &mut Errors,
 ) -> Option<&'a Punctuated<syn::Field, Token![,]>> {
-    // A field's lifetime or parameter would be the same mistake again.
+    // A field with the lifetime or parameter would repeat the mistake.
     if refuse_generics(&input.generics, derive, errors) {
         return None;
     }
@@ -98,7 +98,7 @@ pub(crate) fn named_fields<'a>(
     None
 }
 
-/// Whether there are generics, which is a mistake: one table and one schema belong to one type.
+/// Refuses generics, and returns whether there are any: a table and a schema belong to one type.
 pub(crate) fn refuse_generics(generics: &syn::Generics, what: &str, errors: &mut Errors) -> bool {
     if !generics.params.is_empty() {
         errors

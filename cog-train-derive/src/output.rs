@@ -1,4 +1,4 @@
-//! `#[derive(TrainOutput)]` and `#[derive(PredictOutput)]`: a struct as a tree of its fields.
+//! Implementation of `#[derive(TrainOutput)]` and `#[derive(PredictOutput)]`: a struct as a tree of its fields.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -10,7 +10,7 @@ use crate::errors::Errors;
 use crate::model::named_fields;
 use crate::{fallback, spelled};
 
-/// Parse, check, emit; `name` is `TrainOutput` or `PredictOutput`.
+/// Parses, checks and emits. `name` is `TrainOutput` or `PredictOutput`.
 pub(crate) fn expand(input: &DeriveInput, name: &Ident) -> TokenStream {
     let mut errors = Errors::default();
     // Cog finds a training's output in the schema by this name.
@@ -66,7 +66,7 @@ fn emit(ident: &Ident, name: &Ident, fields: &[&Field]) -> TokenStream {
     }
 }
 
-/// At the type's place, so that "not a type of an output" is said there.
+/// Emits the field's type, with its span, where "not a type of an output" is then reported.
 fn value(field: &Field) -> TokenStream {
     let ty = &field.ty;
     quote_spanned!(ty.span()=> <#ty as ::cog_train::output::OutputFieldValue>)

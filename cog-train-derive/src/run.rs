@@ -1,4 +1,4 @@
-//! `run!`: the `main` of a trainer's binary.
+//! Implementation of `run!`: the `main` of a trainer's binary.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use syn::{LitStr, Token, Type};
 use crate::attr;
 use crate::errors::Errors;
 
-/// What was asked for.
+/// The arguments of `run!`.
 #[derive(Default)]
 struct Program {
     trainer: Option<Type>,
@@ -23,7 +23,7 @@ struct Program {
 
 const OPTIONS: [&str; 3] = ["predictor", "config", "allocator"];
 
-/// Parse, check, emit.
+/// Parses, checks and emits.
 pub(crate) fn expand(input: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let program = match (|input: ParseStream<'_>| Program::read(input, &mut errors)).parse2(input) {
@@ -46,7 +46,7 @@ pub(crate) fn expand(input: TokenStream) -> TokenStream {
     }
     if !errors.is_empty() {
         let errors = errors.to_compile_errors();
-        // So that nothing is said of a missing `main`.
+        // Or the compiler would report a missing `main`, too.
         return quote!(#errors fn main() {});
     }
     emit(&program)
@@ -121,7 +121,7 @@ impl Program {
     }
 }
 
-/// A type with a name, which `cog.yaml` asks for.
+/// Refuses a type without a name, which `cog.yaml` needs.
 fn named(ty: Type, errors: &mut Errors) -> Option<Type> {
     if last_segment(&ty).is_none() {
         errors.at(&ty, "write the name of a type: `cog.yaml` refers to it");
@@ -162,27 +162,28 @@ fn emit(program: &Program) -> TokenStream {
     }
 }
 
-/// The package's own `cog.yaml`, if there is one.
+/// Returns the package's own `cog.yaml`, if it exists.
 fn beside_manifest() -> Option<String> {
     let file = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?).join("cog.yaml");
     file.is_file().then(|| file.to_str().map(str::to_owned))?
 }
 
-/// What to say of a `config` that is not there. An editor may not know where the source is: `include_str!` speaks then.
+/// Returns the message for a `config` that does not exist. An editor may not know the path of the source:
+/// `include_str!` reports the file then.
 fn missing(config: &LitStr) -> Option<String> {
     if !proc_macro::is_available() {
         return None;
     }
     let source = config.span().unwrap().local_file()?;
     let file = source.parent().unwrap_or(Path::new("")).join(config.value());
-    // The span's path is relative to where the compiler was started; if that is not here, the source is not found either.
+    // The span's path is relative to the compiler's working directory. In another one the source is not found either.
     if !source.is_file() || file.is_file() {
         return None;
     }
     Some(format!("there is no file `{}`: `config` is relative to this source file", config.value()))
 }
 
-/// The name of a type for `cog.yaml`, for messages and folders: its path's last segment.
+/// Returns the last segment of a type's path: its name in `cog.yaml`, messages and folders.
 fn last_segment(ty: &Type) -> Option<String> {
     match ty {
         Type::Path(path) => {

@@ -1,12 +1,13 @@
-//! A field's type as it is spelled. A derive sees tokens, not types: what is written as in the table of input types is
-//! known here, some spellings can never be an input, and all the rest is left to the compiler.
+//! Syntactic classification of a field's type. A derive sees tokens, not types: spellings in the table of input types
+//! are known here, some spellings can never be an input, and the rest is left to the compiler.
 
 use syn::{GenericArgument, PathArguments, Type, TypePath};
 
-/// What the spelling tells. `None`: it may be one or the other.
+/// A classified type.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spelled {
     pub(crate) item: Item,
+    /// Whether it is a `Vec`; `None` when it is unknown.
     pub(crate) list: Option<bool>,
 }
 
@@ -39,7 +40,7 @@ const INTEGERS: [(&str, i128, i128); 10] = [
     ("u16", 0, u16::MAX as i128),
     ("u32", 0, u32::MAX as i128),
     ("u64", 0, u64::MAX as i128),
-    // The widest there is: a narrower machine refuses what does not fit when it runs.
+    // The widest: a machine with narrower pointers refuses larger values at run time.
     ("isize", i64::MIN as i128, i64::MAX as i128),
     ("usize", 0, u64::MAX as i128),
 ];
@@ -48,7 +49,7 @@ const INTEGERS: [(&str, i128, i128); 10] = [
 const INPUT_TYPES: &str = "inputs are `String`, integers, `f32`, `f64`, `bool`, `cog_train::Path`, `Secret`, \
      `serde_json::Map`, `serde_json::Value`, an enum with `#[derive(Choice)]`, and `Option` or `Vec` of these";
 
-/// What the spelling of an input's type tells.
+/// Classifies an input's type.
 ///
 /// # Errors
 ///
@@ -66,7 +67,7 @@ pub(crate) fn input(ty: &Type) -> syn::Result<Spelled> {
 fn list_or_item(ty: &Type, single: Option<bool>) -> syn::Result<Spelled> {
     let Some(inner) = argument(ty, Wrapper::Vec) else {
         let item = item(ty)?;
-        // An alias may stand for a `Vec`.
+        // An alias may be a `Vec`.
         return Ok(Spelled { item, list: if item == Item::Unknown { None } else { single } });
     };
     if argument(inner, Wrapper::Vec).is_some() {
@@ -98,7 +99,7 @@ fn item(ty: &Type) -> syn::Result<Item> {
             Type::Tuple(_) => {
                 wrong(ty, "a tuple is not an input: write one field for each value, or `Vec<T>`")
             }
-            // `_`, `typeof`, a macro: the compiler's own sentences are the right ones.
+            // `_`, `typeof`, a macro: the compiler's own messages are better.
             Type::Infer(_) | Type::Macro(_) | Type::Verbatim(_) => Ok(Item::Unknown),
             _ => wrong(ty, INPUT_TYPES),
         };
@@ -111,7 +112,7 @@ fn item(ty: &Type) -> syn::Result<Item> {
     known(&names).map_err(|message| syn::Error::new_spanned(ty, message))
 }
 
-/// The kind that a path names, by all the ways to the same type.
+/// Returns the kind that a path names, by any path to the type.
 fn known(names: &[&str]) -> Result<Item, &'static str> {
     const FILE: &str =
         "a file is written `cog_train::Path`, which is fetched before `train` is called";
@@ -153,7 +154,7 @@ fn known(names: &[&str]) -> Result<Item, &'static str> {
     })
 }
 
-/// A field of an output struct, or what a function returns: only spellings that can never be one are refused.
+/// Refuses spellings that can never be a field of an output struct.
 ///
 /// # Errors
 ///
@@ -195,7 +196,7 @@ enum Wrapper {
     Vec,
 }
 
-/// The `T` of `Option<T>` or `Vec<T>`.
+/// Returns the `T` of `Option<T>` or `Vec<T>`.
 fn argument(ty: &Type, wrapper: Wrapper) -> Option<&Type> {
     let ty = bare(ty);
     let names = names(ty)?;
@@ -214,7 +215,7 @@ fn argument(ty: &Type, wrapper: Wrapper) -> Option<&Type> {
     }
 }
 
-/// The names of a path with arguments at its end only.
+/// Returns the segments of a path, without arguments.
 fn names(ty: &Type) -> Option<Vec<String>> {
     let Type::Path(TypePath { qself: None, path, .. }) = ty else { return None };
     Some(path.segments.iter().map(|segment| segment.ident.to_string()).collect())
@@ -232,7 +233,7 @@ fn lifetime(path: &TypePath) -> Option<&syn::Lifetime> {
     })
 }
 
-/// Without parentheses, and without what a `macro_rules!` fragment arrives in.
+/// Strips parentheses and the groups around `macro_rules!` fragments.
 fn bare(ty: &Type) -> &Type {
     match ty {
         Type::Paren(paren) => bare(&paren.elem),

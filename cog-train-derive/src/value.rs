@@ -1,4 +1,4 @@
-//! An option's value: a literal with an optional minus, or a list of them; for the default of a choice, a path.
+//! Values of options: a literal with an optional minus, or a list of them; for the default of a choice, a path.
 
 use std::fmt;
 
@@ -6,27 +6,27 @@ use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, ExprUnary, Lit, UnOp};
 
-/// A value and the tokens it was written with.
+/// A value with its tokens.
 #[derive(Debug, Clone)]
 pub(crate) struct Value {
     pub(crate) tokens: Expr,
     pub(crate) literal: Literal,
 }
 
-/// What was written.
+/// A parsed value.
 #[derive(Debug, Clone)]
 pub(crate) enum Literal {
     Bool(bool),
     Int(i128),
     Float(f64),
     Str(String),
-    /// A variant of a `Choice` enum. Whether it is one, the compiler checks.
+    /// A variant of a `Choice` enum, to be checked by the compiler.
     Path(syn::ExprPath),
     List(Vec<Value>),
 }
 
 impl Value {
-    /// Reads a value, or says why it is none.
+    /// Parses a value.
     pub(crate) fn read(tokens: Expr) -> syn::Result<Self> {
         let literal = literal(&tokens)?;
         Ok(Self { tokens, literal })
@@ -36,7 +36,7 @@ impl Value {
         self.tokens.span()
     }
 
-    /// The items of a list, or the value itself.
+    /// Returns the items of a list, or the value itself.
     pub(crate) fn items(&self) -> &[Self] {
         match &self.literal {
             Literal::List(items) => items,
@@ -50,7 +50,7 @@ const NOT_A_LITERAL: &str = "option values are literals with an optional minus, 
 
 fn literal(tokens: &Expr) -> syn::Result<Literal> {
     match tokens {
-        // What a `macro_rules!` fragment arrives in.
+        // The group around a `macro_rules!` fragment.
         Expr::Group(group) => literal(&group.expr),
         Expr::Lit(ExprLit { lit, .. }) => plain(lit, tokens),
         Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => match literal(expr)? {
@@ -112,7 +112,7 @@ fn plain(lit: &Lit, tokens: &Expr) -> syn::Result<Literal> {
     }
 }
 
-/// The sentence for a path where only a literal may stand.
+/// Returns the error for a path in the place of a literal.
 pub(crate) fn not_a_literal(value: &Value) -> syn::Error {
     syn::Error::new_spanned(&value.tokens, NOT_A_LITERAL)
 }
@@ -122,7 +122,7 @@ impl fmt::Display for Value {
         match &self.literal {
             Literal::Bool(value) => write!(f, "{value}"),
             Literal::Int(number) => write!(f, "{number}"),
-            // The shortest digits that are this number, as an author would write them.
+            // The shortest digits that parse as this number, as an author would write them.
             Literal::Float(number) => write!(f, "{number:?}"),
             Literal::Str(text) => write!(f, "{text:?}"),
             Literal::Path(path) => {

@@ -15,7 +15,7 @@ pub(crate) const POLL: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`]; [`Error::Plan`] when there is no thread to be had.
+/// [`Error::Cancelled`]; [`Error::Thread`] when there is no thread to be had.
 pub(crate) fn aside<T: Send + 'static>(
     cancel: &CancelToken,
     work: impl FnOnce() -> T + Send + 'static,
@@ -26,9 +26,7 @@ pub(crate) fn aside<T: Send + 'static>(
         .name("prepare".to_owned())
         // Nobody may be listening any more.
         .spawn(move || drop(sender.send(work())))
-        .map_err(|error| Error::Plan {
-            reason: format!("cannot start a thread that prepares data: {error}"),
-        })?;
+        .map_err(|source| Error::Thread { task: "prepares data", source })?;
     loop {
         match receiver.recv_timeout(POLL) {
             Ok(done) => return Ok(done),

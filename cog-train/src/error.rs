@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 use crate::config::ConfigError;
 use crate::input::Problems;
 
-/// What can go wrong, by what a caller may do about it.
+/// The error of every function of this crate, one variant for each thing that a caller may act on.
 ///
-/// A message names the thing in backticks, gives both numbers, and ends with a `hint:` line when there is a remedy.
+/// A message names the thing in backticks, gives both values, and ends with a `hint:` line when there is a remedy.
 /// A trainer's own errors are `anyhow::Error`; the runner finds this type in their chain and takes the exit code from
 /// it ([`Error::exit_code`]).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Inputs that do not fit their declarations, all of them.
+    /// Inputs that do not fit their declarations: all of them.
     #[error(transparent)]
     Inputs(#[from] Problems),
 
     /// Command-line arguments that cannot be understood or do not go together.
     #[error("{reason}")]
     Arguments {
-        /// What is wrong and what to write instead.
+        /// The cause, and the remedy.
         reason: String,
     },
 
@@ -33,7 +33,7 @@ pub enum Error {
     Weights {
         /// The file, folder or address.
         place: String,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
 
@@ -42,16 +42,16 @@ pub enum Error {
     Archive {
         /// The archive's file.
         place: String,
-        /// What is wrong, with the member's name.
+        /// The cause, with the member's name.
         reason: String,
     },
 
-    /// An address that could not be fetched.
+    /// A URL that could not be fetched.
     #[error("cannot fetch `{url}`: {reason}")]
     Fetch {
-        /// The address, without credentials.
+        /// The URL, without credentials.
         url: String,
-        /// What the server or the network said.
+        /// The answer of the server or the network.
         reason: String,
     },
 
@@ -62,29 +62,48 @@ pub enum Error {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 
-    /// A training or prediction returned something that cannot be written out.
+    /// A disk with less free space than the run needs.
+    #[error("{reason}")]
+    DiskSpace {
+        /// The disk, both sizes, and how to need less.
+        reason: String,
+    },
+
+    /// A thread that the system did not start.
+    #[error(
+        "cannot spawn the thread that {task}: {}\nhint: raise the limit on processes (`ulimit -u`)",
+        plain_io(.source)
+    )]
+    Thread {
+        /// The thread's task in the third person: `reads data`.
+        task: &'static str,
+        /// The system's error.
+        source: std::io::Error,
+    },
+
+    /// An output of a training or prediction that cannot be written.
     #[error("output `{name}`: {reason}")]
     Output {
         /// The output's field, or `output`.
         name: String,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
 
-    /// A device that is not there.
+    /// A device that is not available.
     #[error("device `{device}`: {reason}")]
     Device {
-        /// As it was asked for: `cuda:1`.
+        /// The requested device: `cuda:1`.
         device: String,
-        /// Why it cannot be had.
+        /// Why it is not available.
         reason: String,
     },
 
-    /// candle could not compute.
+    /// An operation that candle could not compute.
     #[error("{}", plain_tensor(.0))]
     Tensor(#[from] candle_core::Error),
 
@@ -93,23 +112,24 @@ pub enum Error {
     Data {
         /// The file or folder.
         place: String,
-        /// What is wrong, with the numbers of the lines.
+        /// The cause, with the numbers of the lines.
         reason: String,
     },
 
-    /// Parts of a training that do not go together: its parameters, its loss, its numbers.
+    /// A configuration that no training can have: an option out of range, or options, parameters and data that
+    /// contradict each other.
     #[error("{reason}")]
-    Plan {
-        /// What is wrong and what to write instead.
+    InvalidConfig {
+        /// The cause, and the remedy.
         reason: String,
     },
 
-    /// A training that cannot go on: numbers that are not finite, gradients that do not arrive.
+    /// A training that failed at a step: values that are not finite, gradients that are missing.
     #[error("step {step}: {reason}")]
     Diverged {
         /// Counted from 1.
         step: u64,
-        /// What happened and what helps.
+        /// What happened, and the remedy.
         reason: String,
     },
 
@@ -118,18 +138,18 @@ pub enum Error {
     Checkpoint {
         /// Its folder.
         place: String,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
 
-    /// A run that cannot be gone on with, because something has changed since.
+    /// A run that cannot be resumed, because something has changed since.
     #[error("the run cannot be resumed: {reason}")]
     Resume {
-        /// What was, and what is now.
+        /// The value before and the value now.
         reason: String,
     },
 
-    /// The author's code panicked.
+    /// A panic in the author's code.
     #[error("`{what}` panicked at {place}: {message}")]
     Panicked {
         /// `setup`, `train` or `predict`.
@@ -140,18 +160,18 @@ pub enum Error {
         message: String,
     },
 
-    /// The run was asked to stop, and did.
+    /// The run was cancelled.
     #[error("cancelled")]
     Cancelled,
 
-    /// Only a plan was asked for (`--plan`), and it was given.
-    #[error("only a plan was asked for")]
+    /// The run was a dry run (`--dry-run`) and is complete.
+    #[error("dry run: nothing was trained")]
     Planned,
 }
 
 impl Error {
-    /// What a process that ends by this error answers: 2 for what the caller wrote wrong, 130 for an interruption,
-    /// 0 for a plan that was asked for, else 1.
+    /// Returns the exit code of a process that ends with this error: 2 for a mistake of the caller, 130 for an
+    /// interruption, 0 for a dry run, else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -162,19 +182,19 @@ impl Error {
         }
     }
 
-    /// An [`Error::File`] maker for `map_err`.
+    /// Returns a function for `map_err` that makes an [`Error::File`].
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { action, path, source }
     }
 }
 
-/// The first [`Error`] in the chain of an author's error.
+/// Returns the first [`Error`] in the chain of an author's error.
 pub(crate) fn find(error: &anyhow::Error) -> Option<&Error> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-/// One link of an error's chain as text, without candle's backtrace.
+/// Formats one link of an error's chain, without candle's backtrace.
 pub(crate) fn plain(cause: &(dyn std::error::Error + 'static)) -> String {
     if let Some(error) = cause.downcast_ref::<candle_core::Error>() {
         plain_tensor(error)
@@ -185,7 +205,7 @@ pub(crate) fn plain(cause: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-/// What a system error says, without "(os error 2)".
+/// Formats a system error without its "(os error 2)".
 pub(crate) fn plain_io(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error ") {
@@ -194,7 +214,7 @@ pub(crate) fn plain_io(error: &std::io::Error) -> String {
     }
 }
 
-/// What candle says, without the backtrace that its `Display` adds.
+/// Formats candle's error without the backtrace that its `Display` adds.
 pub(crate) fn plain_tensor(error: &candle_core::Error) -> String {
     use candle_core::Error as E;
     match error {
@@ -208,4 +228,42 @@ pub(crate) fn plain_tensor(error: &candle_core::Error) -> String {
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_cannot_be_spawned_is_named_with_the_remedy() {
+        let source = std::io::Error::from_raw_os_error(11);
+        let error = Error::Thread { task: "reads data", source };
+        assert_eq!(
+            error.to_string(),
+            "cannot spawn the thread that reads data: resource temporarily unavailable\n\
+             hint: raise the limit on processes (`ulimit -u`)"
+        );
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_system_error_is_shown_without_its_number() {
+        let error = Error::file("read", Path::new("a"))(std::io::Error::from_raw_os_error(2));
+        assert_eq!(error.to_string(), "cannot read `a`: no such file or directory");
+    }
+
+    #[test]
+    fn only_the_callers_mistakes_end_with_2() {
+        let reason = String::new;
+        for (error, code) in [
+            (Error::Arguments { reason: reason() }, 2),
+            (Error::Resume { reason: reason() }, 2),
+            (Error::InvalidConfig { reason: reason() }, 1),
+            (Error::DiskSpace { reason: reason() }, 1),
+            (Error::Cancelled, 130),
+            (Error::Planned, 0),
+        ] {
+            assert_eq!(error.exit_code(), code, "{error:?}");
+        }
+    }
 }

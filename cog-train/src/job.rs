@@ -234,9 +234,10 @@ impl Job {
     /// A number that is not finite is written as `"NaN"`, `"Infinity"` or `"-Infinity"`, for JSON has no number for it.
     pub fn metric(&mut self, name: &str, step: u64, value: f64) {
         self.stop_for_plan();
-        self.report.metric(name, step, value);
+        let name = self.mask.text(name);
+        self.report.metric(&name, step, value);
         if let Some(files) = &mut self.files {
-            files.numbers(step, &Map::from_iter([(name.to_owned(), json_number(value))]));
+            files.numbers(step, &Map::from_iter([(name.into_owned(), json_number(value))]));
         }
     }
 
@@ -244,9 +245,10 @@ impl Job {
     /// [`Job::metric`] sends it; the texts of [`json_number`] are numbers too.
     pub(crate) fn step(&mut self, step: u64, values: &Map<String, Value>) {
         self.stop_for_plan();
-        self.report.step(step, values);
+        let values = self.mask.map(values);
+        self.report.step(step, &values);
         if let Some(files) = &mut self.files {
-            files.numbers(step, values);
+            files.numbers(step, &values);
         }
     }
 

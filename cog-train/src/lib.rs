@@ -27,6 +27,7 @@ pub mod __private;
 mod job;
 mod params;
 mod predictor;
+mod read;
 mod trainer;
 
 pub use anyhow;

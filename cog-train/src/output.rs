@@ -1,5 +1,5 @@
-//! What a training or a prediction may return: [`TrainOutput`], [`PredictOutput`], and the tree [`Output`] that they
-//! become. Nothing here writes a file.
+//! Outputs of trainings and predictions: [`TrainOutput`], [`PredictOutput`], and the tree [`Output`] that they convert
+//! to. Nothing here writes a file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub enum Output {
     Object(Vec<(String, Output)>),
 }
 
-/// What `train` may return: `Path`, `Weights`, `String`, `bool`, a number, `Vec` of these, a map, `serde_json::Value`,
+/// An output of `train`: `Path`, `Weights`, `String`, `bool`, a number, `Vec` of these, a map, `serde_json::Value`,
 /// or a struct named `TrainingOutput` with `#[derive(TrainOutput)]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned by a trainer",
@@ -32,38 +32,38 @@ pub enum Output {
     note = "return `cog_train::Path`, `Weights`, `String`, `bool`, a number, `Vec` of these, `BTreeMap<String, _>`, `serde_json::Value`, or `TrainingOutput` with `#[derive(TrainOutput)]`"
 )]
 pub trait TrainOutput: 'static {
-    /// What the schema says.
+    /// Returns the type in the schema.
     fn output_type() -> OutputType;
 
-    /// The value as a tree.
+    /// Converts the value to a tree.
     fn into_output(self) -> Output;
 }
 
-/// What `predict` may return: all that a trainer may, or a struct with `#[derive(PredictOutput)]`.
+/// An output of `predict`: any output of a trainer, or a struct with `#[derive(PredictOutput)]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned by a predictor",
     label = "not an output",
     note = "return `cog_train::Path`, `Weights`, `String`, `bool`, a number, `Vec` of these, `BTreeMap<String, _>`, `serde_json::Value`, or a struct with `#[derive(PredictOutput)]`"
 )]
 pub trait PredictOutput: 'static {
-    /// What the schema says.
+    /// Returns the type in the schema.
     fn output_type() -> OutputType;
 
-    /// The value as a tree.
+    /// Converts the value to a tree.
     fn into_output(self) -> Output;
 }
 
-/// A single value that may be returned, alone or inside a list, a map or a struct.
+/// A single output value, alone or inside a list, a map or a struct.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type of an output",
     label = "not a type of an output",
     note = "outputs are `cog_train::Path`, `Weights`, `String`, `bool`, numbers, `Vec` of these, `BTreeMap<String, _>`, `serde_json::Map` and `serde_json::Value`"
 )]
 pub trait OutputValue: 'static {
-    /// What the schema says.
+    /// Returns the type in the schema.
     fn output_type() -> OutputType;
 
-    /// The value as a tree.
+    /// Converts the value to a tree.
     fn into_output(self) -> Output;
 }
 
@@ -77,10 +77,10 @@ pub trait OutputFieldValue: 'static {
     /// Whether it is an `Option`.
     const OPTIONAL: bool;
 
-    /// What the schema says, without the `Option`.
+    /// Returns the type in the schema, without the `Option`.
     fn output_type() -> OutputType;
 
-    /// The value as a tree; null for `None`.
+    /// Converts the value to a tree; null for `None`.
     fn into_output(self) -> Output;
 }
 
@@ -190,7 +190,7 @@ impl<T: OutputValue> OutputValue for HashMap<String, T> {
         OutputType::Object
     }
 
-    /// Sorted by name: the same values give the same bytes.
+    /// Converts the map, sorted by name: equal values give equal bytes.
     fn into_output(self) -> Output {
         OutputValue::into_output(self.into_iter().collect::<BTreeMap<_, _>>())
     }

@@ -1,41 +1,41 @@
-//! What an author implements to use trained weights: [`Predictor`], and [`PredictInputs`], which is derived.
+//! The traits of a program that uses trained weights: [`Predictor`], and [`PredictInputs`], which is derived.
 
 use crate::input::{Problems, Spec, Values};
 use crate::job::{Job, Setup};
 use crate::output::PredictOutput;
 use crate::weights::Weights;
 
-/// A model that answers, from the base or from what a training made.
+/// A model that predicts, with the base weights or with those of a training.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a predictor",
     label = "not a predictor",
     note = "implement `cog_train::Predictor` for it"
 )]
 pub trait Predictor: Sized + 'static {
-    /// What `predict` is given; a struct with `#[derive(PredictInputs)]`.
+    /// The inputs of `predict`: a struct with `#[derive(PredictInputs)]`.
     type Inputs: PredictInputs;
-    /// What `predict` returns.
+    /// The output of `predict`.
     type Output: PredictOutput;
 
-    /// Once per process: load the model. `weights` is what `COG_WEIGHTS` names; without it, use the base.
+    /// Loads the model, once per process. `weights` are those that `COG_WEIGHTS` names; without them, load the base.
     ///
     /// # Errors
     ///
     /// Any; the process then predicts nothing.
     fn setup(setup: &Setup, weights: Option<&Weights>) -> anyhow::Result<Self>;
 
-    /// Once per prediction.
+    /// Runs one prediction.
     ///
     /// # Errors
     ///
     /// Any; the prediction has then failed.
     fn predict(&mut self, inputs: Self::Inputs, job: &mut Job) -> anyhow::Result<Self::Output>;
 
-    /// Asked between predictions.
+    /// Checks the model's health between predictions.
     ///
     /// # Errors
     ///
-    /// Any; the process then says that it is unhealthy.
+    /// Any; the process then reports itself unhealthy.
     fn healthcheck(&mut self) -> anyhow::Result<()> {
         Ok(())
     }
@@ -48,13 +48,13 @@ pub trait Predictor: Sized + 'static {
     note = "put `#[derive(PredictInputs)]` on the struct `{Self}`"
 )]
 pub trait PredictInputs: Sized + 'static {
-    /// What the inputs are for as a whole, in the author's words: the struct's own doc comment, shown by `--help`.
+    /// The struct's own doc comment, shown by `--help`.
     const ABOUT: &'static str = "";
 
-    /// One row for each field, in the order of the fields.
+    /// The table: one row for each field, in their order.
     const TABLE: &'static [Spec];
 
-    /// The struct, from values that were checked against [`Self::TABLE`].
+    /// Creates the struct from values that were checked against [`Self::TABLE`].
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What the code that the macros emit needs and nobody else should name. No promise is made about it.
+//! Items for the code that the macros emit, and for nothing else. They are not covered by semantic versioning.
 
 pub mod verify {
     //! Constant checks.
@@ -6,16 +6,16 @@ pub mod verify {
     pub use crate::input::verify::{bound, choice, choices, item, list, single, text};
 }
 
-/// The allocator that `run!` installs: training allocates gigabytes a step, and this one keeps its pages.
+/// The allocator that `run!` installs: training allocates gigabytes per step, and mimalloc retains its pages.
 pub type Allocator = mimalloc::MiMalloc;
 
-/// The one value of [`Allocator`].
+/// The value of [`Allocator`].
 pub const ALLOCATOR: Allocator = mimalloc::MiMalloc;
 
-/// What a function trainer returns: an output, or a `Result` of one.
+/// The return type of a function trainer: an output, or a `Result` of one.
 ///
-/// A trait, not the spelling of the return type, tells the two apart, so that aliases of `Result` work. No output type
-/// is a `Result`, hence the two implementations never meet.
+/// A trait, and not the tokens of the return type, distinguishes the two, so that aliases of `Result` work. No output
+/// type is a `Result`, so the two implementations never overlap.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned by a trainer",
     label = "not an output",
@@ -25,11 +25,10 @@ pub trait Returned: Sized {
     /// The output itself.
     type Output: crate::TrainOutput;
 
-    /// Nobody else can write this type, and so nobody else can implement the trait. (A sealed supertrait would be a
-    /// second error beside the first.)
+    /// Seals the trait: no other crate can name the type. (A sealed supertrait would cause a second compile error.)
     const SEAL: sealed::Seal;
 
-    /// The output, or why there is none.
+    /// Converts the return value to the output or its error.
     ///
     /// # Errors
     ///
@@ -59,11 +58,11 @@ impl<T: crate::TrainOutput, E: Into<anyhow::Error>> Returned for Result<T, E> {
     }
 }
 
-/// The inputs of a trainer whose declaration has a mistake: the macro reports the mistake and emits this in the place
-/// of what it cannot build, so that no second error follows from the first.
-pub enum Mistaken {}
+/// The inputs of a trainer whose declaration has a mistake: the macro reports the mistake and emits this type instead
+/// of the real one, so that no second error follows from the first.
+pub enum InvalidInputs {}
 
-impl crate::TrainInputs for Mistaken {
+impl crate::TrainInputs for InvalidInputs {
     const TABLE: &'static [crate::input::Spec] = &[];
 
     fn from_values(_: &crate::input::Values) -> Result<Self, crate::input::Problems> {

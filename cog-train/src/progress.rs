@@ -1,4 +1,4 @@
-//! What long work tells and asks: [`CancelToken`] to stop it, [`Report`] to show how far it is.
+//! Communication with long-running work: [`CancelToken`] cancels it, [`Report`] receives its progress.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Error;
 
-/// Asks a run to stop. Clones share one flag, which any thread may set or read.
+/// Cancels a run. Clones share one flag, which any thread may set and read.
 ///
 /// ```
 /// let token = cog_train::CancelToken::new();
@@ -19,24 +19,24 @@ use crate::error::Error;
 pub struct CancelToken(Arc<AtomicBool>);
 
 impl CancelToken {
-    /// A token that nobody has cancelled yet.
+    /// Creates a token that is not cancelled.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks for the end. It cannot be taken back.
+    /// Cancels the run, irrevocably.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the end was asked for.
+    /// Whether the run is cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// [`Error::Cancelled`] when the end was asked for.
+    /// Fails when the run is cancelled.
     ///
     /// # Errors
     ///
@@ -46,20 +46,20 @@ impl CancelToken {
     }
 }
 
-/// Where a run's lines, numbers and progress go: a terminal, a server, a test.
+/// A receiver of a run's lines, metrics and progress: a terminal, a server, a test.
 pub trait Report {
-    /// One line of text, without its newline.
+    /// Receives a line of text, without its newline.
     fn line(&mut self, text: &str);
 
-    /// A line of the program's own, which is no part of the run's log.
+    /// Receives a line of the program's own, which is not part of the run's log.
     fn note(&mut self, text: &str) {
         self.line(text);
     }
 
-    /// A number at a step.
+    /// Receives a metric's value at a step.
     fn metric(&mut self, name: &str, step: u64, value: f64);
 
-    /// All numbers of a step at once.
+    /// Receives all metrics of a step at once.
     fn step(&mut self, step: u64, values: &Map<String, Value>) {
         for (name, value) in values {
             if let Some(number) = number_of(value) {
@@ -68,21 +68,21 @@ pub trait Report {
         }
     }
 
-    /// `done` of `total` units of `what` (`"steps"`, `"bytes"`); `total` is 0 while it is not known.
-    fn progress(&mut self, what: &str, done: u64, total: u64);
+    /// Receives the progress: `done` of `total` units (`"steps"`, `"bytes"`). `total` is 0 while it is unknown.
+    fn progress(&mut self, unit: &str, done: u64, total: u64);
 }
 
-/// Shows nothing.
+/// A [`Report`] that discards everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
 impl Report for Silent {
     fn line(&mut self, _text: &str) {}
     fn metric(&mut self, _name: &str, _step: u64, _value: f64) {}
-    fn progress(&mut self, _what: &str, _done: u64, _total: u64) {}
+    fn progress(&mut self, _unit: &str, _done: u64, _total: u64) {}
 }
 
-/// A number as JSON. JSON has no number for what is not finite: those are `"NaN"`, `"Infinity"` and `"-Infinity"`.
+/// Converts a number to JSON, which has none that is not finite: those are `"NaN"`, `"Infinity"` and `"-Infinity"`.
 pub(crate) fn json_number(value: f64) -> Value {
     if value.is_finite() {
         Value::from(value)
@@ -93,7 +93,7 @@ pub(crate) fn json_number(value: f64) -> Value {
     }
 }
 
-/// The number that [`json_number`] wrote; `None` for what it did not write.
+/// Converts the output of [`json_number`] back to a number; `None` for any other value.
 pub(crate) fn number_of(value: &Value) -> Option<f64> {
     match value.as_str() {
         Some("NaN") => Some(f64::NAN),

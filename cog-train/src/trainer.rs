@@ -1,4 +1,4 @@
-//! What an author implements to train: [`Trainer`], and [`TrainInputs`], which is derived.
+//! The traits of a program that trains: [`Trainer`], and [`TrainInputs`], which is derived.
 
 use crate::input::{Problems, Spec, Values};
 use crate::job::{Job, Setup};
@@ -6,38 +6,38 @@ use crate::output::TrainOutput;
 
 /// A fine-tuning job.
 ///
-/// `setup` and every later call run on one thread, so nothing here needs to be `Send`. After a panic in `train` the
-/// trainer is dropped and set up again.
+/// `setup` and every later call run on one thread, so the type need not be `Send`. After a panic in `train` the trainer
+/// is dropped and set up again.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a trainer",
     label = "not a trainer",
     note = "implement `cog_train::Trainer` for it, or put `#[cog_train::train]` on a function"
 )]
 pub trait Trainer: Sized + 'static {
-    /// What `train` is given; a struct with `#[derive(TrainInputs)]`.
+    /// The inputs of `train`: a struct with `#[derive(TrainInputs)]`.
     type Inputs: TrainInputs;
-    /// What `train` returns.
+    /// The output of `train`.
     type Output: TrainOutput;
 
-    /// Once per process: load what is costly and shared.
+    /// Loads expensive, shared state, once per process.
     ///
     /// # Errors
     ///
     /// Any; the process then trains nothing.
     fn setup(setup: &Setup) -> anyhow::Result<Self>;
 
-    /// Once per training.
+    /// Runs one training.
     ///
     /// # Errors
     ///
-    /// Any; the training has then failed and nothing of its output is kept.
+    /// Any; the training has then failed and its output is discarded.
     fn train(&mut self, inputs: Self::Inputs, job: &mut Job) -> anyhow::Result<Self::Output>;
 
-    /// Asked between trainings.
+    /// Checks the trainer's health between trainings.
     ///
     /// # Errors
     ///
-    /// Any; the process then says that it is unhealthy.
+    /// Any; the process then reports itself unhealthy.
     fn healthcheck(&mut self) -> anyhow::Result<()> {
         Ok(())
     }
@@ -50,13 +50,13 @@ pub trait Trainer: Sized + 'static {
     note = "put `#[derive(TrainInputs)]` on the struct `{Self}`"
 )]
 pub trait TrainInputs: Sized + 'static {
-    /// What the inputs are for as a whole, in the author's words: the struct's own doc comment, shown by `--help`.
+    /// The struct's own doc comment, shown by `--help`.
     const ABOUT: &'static str = "";
 
-    /// One row for each field, in the order of the fields.
+    /// The table: one row for each field, in their order.
     const TABLE: &'static [Spec];
 
-    /// The struct, from values that were checked against [`Self::TABLE`].
+    /// Creates the struct from values that were checked against [`Self::TABLE`].
     ///
     /// # Errors
     ///

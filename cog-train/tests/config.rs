@@ -291,6 +291,23 @@ fn nothing_of_the_file_reaches_a_terminal_unescaped() {
 }
 
 #[test]
+fn every_variable_of_a_valid_file_can_be_set() {
+    // What the standard library's `set_var` panics on: an empty name, `=` or NUL in a name, NUL in a value.
+    for text in [
+        r#"["A=a\0b"]"#,
+        r#"["A\0=b"]"#,
+        r#"["A=\x00"]"#,
+        r#"["=b"]"#,
+        r#"[&a "A=\0", *a]"#,
+        "[\"A=\\u0000\"]",
+    ] {
+        assert!(Config::parse(format!("environment: {text}"), "cog.yaml").is_err(), "{text}");
+    }
+    let (config, _) = Config::parse(r#"environment: ["A=\n\e=\u1234"]"#, "cog.yaml").unwrap();
+    assert_eq!(config.environment().collect::<Vec<_>>(), [("A", "\n\u{1b}=\u{1234}")]);
+}
+
+#[test]
 fn aliases_cannot_make_work() {
     // Each line names the one before ten times: 10^25 values.
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
@@ -298,12 +315,31 @@ fn aliases_cannot_make_work() {
         let list = vec![format!("*a{}", n - 1); 10].join(", ");
         writeln!(text, "a{n}: &a{n} [{list}]").unwrap();
     }
-    assert!(mistakes(&text).iter().any(|line| line.ends_with("unfold to more than 10000 values")));
+    assert!(
+        mistakes(&text)
+            .iter()
+            .any(|line| line.ends_with("expand to more than 10000 values of 64 bytes"))
+    );
     // The same by merges.
     let mut text = String::from("a: &a\n");
     (0..900).for_each(|n| writeln!(text, "  k{n}: 1").unwrap());
     (0..5000).for_each(|n| writeln!(text, "m{n}: {{<<: *a}}").unwrap());
-    assert!(mistakes(&text).iter().any(|line| line.ends_with("unfold to more than 10000 values")));
+    assert!(
+        mistakes(&text)
+            .iter()
+            .any(|line| line.ends_with("expand to more than 10000 values of 64 bytes"))
+    );
+    // One long text, named 5000 times: 500 MB.
+    let text =
+        format!("image: &a {}\nenvironment: [{}*a]\n", "x".repeat(100_000), "*a, ".repeat(4999));
+    assert!(
+        mistakes(&text)
+            .iter()
+            .any(|line| line.ends_with("expand to more than 10000 values of 64 bytes"))
+    );
+    // A certificate in two variables is no attack.
+    let text = format!("environment: [&a A={}]\nweights: [*a]\n", "x".repeat(4_000));
+    assert!(!mistakes(&text).iter().any(|line| line.contains("expand")));
 }
 
 #[test]

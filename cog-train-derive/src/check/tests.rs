@@ -60,7 +60,7 @@ fn each_mistake_is_one_message() {
             "#[input(default = 3, choices = [1, 2])] a: i64",
             "the default 3 is not one of the choices, [1, 2]",
         ),
-        ("#[input(choices = [1, 1])] a: Alias", "the choice 1 is there twice"),
+        ("#[input(choices = [1, 1])] a: Alias", "the choice 1 is given twice"),
         ("#[input(choices = [1, \"a\"])] a: Alias", "choices are all texts or all whole numbers"),
         ("#[input(choices = [])] a: String", "`choices` is empty: no value would be valid"),
         ("#[input(choices = [\"\"])] a: String", "a choice is not empty"),

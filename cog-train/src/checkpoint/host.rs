@@ -161,7 +161,7 @@ macro_rules! each {
             })*
             CpuStorage::F6E2M3(_) | CpuStorage::F6E3M2(_) | CpuStorage::F4(_) => {
                 let dtype = $storage.dtype();
-                return Err(Error::Plan {
+                return Err(Error::InvalidConfig {
                     reason: format!("a tensor of dtype {dtype:?} cannot be put into a checkpoint"),
                 });
             }

@@ -97,7 +97,7 @@ impl Checkpoints {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when no checkpoint is to be kept, [`Error::File`] when the folder cannot be made,
+    /// [`Error::InvalidConfig`] when no checkpoint is to be kept, [`Error::File`] when the folder cannot be made,
     /// [`Error::Checkpoint`] when what was left cannot be settled.
     pub fn open(dir: &Path, keep: Keep) -> Result<Self, Error> {
         Self::open_on(Arc::new(Real), dir, keep)
@@ -106,7 +106,7 @@ impl Checkpoints {
     pub(super) fn open_on(disk: Arc<dyn Disk>, dir: &Path, keep: Keep) -> Result<Self, Error> {
         if keep.last == 0 {
             let reason = "0 checkpoints are to be kept, and at least 1 must be".to_owned();
-            return Err(Error::Plan { reason });
+            return Err(Error::InvalidConfig { reason });
         }
         let pace = Arc::new(Pace::default());
         let disk = Arc::new(Paced { disk, pace: Arc::clone(&pace) });
@@ -148,7 +148,7 @@ impl Checkpoints {
     /// # Errors
     ///
     /// [`Error::Checkpoint`] of the earlier save, in which case this one was not begun; [`Error::Checkpoint`] or
-    /// [`Error::Plan`] for names and types that no file can have; [`Error::Tensor`] when tensors cannot be copied.
+    /// [`Error::InvalidConfig`] for names and types that no file can have; [`Error::Tensor`] when tensors cannot be copied.
     pub fn save(&mut self, snapshot: Snapshot) -> Result<(), Error> {
         self.begin(snapshot, || Ok(()))?;
         self.start();

@@ -211,7 +211,7 @@ fn what_no_file_can_hold_is_refused_and_harms_nothing() {
     checkpoints.finish().unwrap();
     assert_eq!(names(folder.path()), ["step-000003"]);
     let error = Checkpoints::open(folder.path(), keep(0)).unwrap_err();
-    assert!(matches!(error, Error::Plan { .. }));
+    assert!(matches!(error, Error::InvalidConfig { .. }));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `build`: what Cog needs to make an image, of which `gpu` and `cuda` matter here.
+//! The `build` section: the recipe of Cog's image. Only `gpu` and `cuda` have an effect here.
 
 use super::keys;
 use super::node::{Content, Mistake, Node};
@@ -10,7 +10,7 @@ use super::version;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Build {
-    /// Whether the program asks for CUDA.
+    /// Whether the program needs CUDA.
     pub gpu: bool,
     /// The version of CUDA, `12.8` or `12.8.1`.
     pub cuda: Option<String>,
@@ -26,11 +26,11 @@ pub struct Build {
     pub sdk_version: Option<String>,
     /// Packages of Ubuntu.
     pub system_packages: Vec<String>,
-    /// Commands that run after the packages were installed.
+    /// Commands that run after the packages are installed.
     pub run: Vec<Command>,
     /// Commands that run before the Python packages are installed; deprecated.
     pub pre_install: Vec<String>,
-    pub(super) wants_cuda: Option<WantedCuda>,
+    pub(super) required_cuda: Option<RequiredCuda>,
 }
 
 /// An item of `build.run`.
@@ -39,7 +39,7 @@ pub struct Build {
 pub struct Command {
     /// The shell's command line.
     pub command: String,
-    /// Secrets that it may read.
+    /// Secrets that the command may read.
     pub mounts: Vec<Mount>,
 }
 
@@ -49,13 +49,13 @@ pub struct Command {
 pub struct Mount {
     /// The secret's name.
     pub id: String,
-    /// The path under which the command finds it.
+    /// The path of the mounted secret.
     pub target: String,
 }
 
-/// `build.cuda` as numbers, and where it stands.
+/// `build.cuda` as numbers, with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct WantedCuda {
+pub(super) struct RequiredCuda {
     pub(super) version: (u32, u32),
     pub(super) position: Position,
 }
@@ -68,7 +68,7 @@ pub(super) fn read(reader: &mut Reader, node: &Node) -> Option<Build> {
         "keep `python_requirements`",
     );
     let cuda = reader.text(&fields, "cuda");
-    let wants_cuda = cuda.as_ref().and_then(|text| wanted_cuda(reader, text));
+    let required_cuda = cuda.as_ref().and_then(|text| required_cuda(reader, text));
     let python_version = reader.text(&fields, "python_version");
     if let Some(Err(mistake)) = python_version.as_ref().map(version::python) {
         reader.wrong(mistake);
@@ -90,7 +90,7 @@ pub(super) fn read(reader: &mut Reader, node: &Node) -> Option<Build> {
         system_packages,
         run: commands(reader, &fields),
         pre_install,
-        wants_cuda,
+        required_cuda,
     })
 }
 
@@ -98,9 +98,9 @@ pub(super) fn texts(texts: Vec<Text>) -> Vec<String> {
     texts.into_iter().map(|text| text.text).collect()
 }
 
-fn wanted_cuda(reader: &mut Reader, text: &Text) -> Option<WantedCuda> {
+fn required_cuda(reader: &mut Reader, text: &Text) -> Option<RequiredCuda> {
     match version::cuda(text) {
-        Ok(version) => Some(WantedCuda { version, position: reader.position(text.at) }),
+        Ok(version) => Some(RequiredCuda { version, position: reader.position(text.at) }),
         Err(mistake) => {
             reader.wrong(mistake);
             None
@@ -108,7 +108,7 @@ fn wanted_cuda(reader: &mut Reader, text: &Text) -> Option<WantedCuda> {
     }
 }
 
-/// `build.run`: texts, or mappings with a command and its mounts.
+/// Reads `build.run`: a list of texts, or of mappings with a command and its mounts.
 fn commands(reader: &mut Reader, fields: &Fields<'_>) -> Vec<Command> {
     let mut commands = Vec::new();
     for item in reader.items(fields, "run") {

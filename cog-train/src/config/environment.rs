@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::node::Mistake;
 use super::note::quoted;
-use super::read::{Fields, Reader};
+use super::read::{Fields, Reader, Text};
 
-/// Names that Cog keeps for itself; a `*` stands for any rest.
+/// Names that Cog reserves. A final `*` matches any suffix.
 const RESERVED: &[&str] = &[
     "PATH",
     "LD_LIBRARY_PATH",
@@ -25,19 +25,15 @@ const RESERVED: &[&str] = &[
     "KUBERNETES_*",
 ];
 
-/// The variables in the order of the file.
+/// Reads the variables in the order of the file.
 pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     let mut lines = HashMap::new();
     for item in reader.texts(fields, "environment") {
-        let (name, value) = match split(&item.text) {
+        let (name, value) = match split(&item) {
             Ok(pair) => pair,
-            Err((message, hint)) => {
-                let mistake = Mistake::new(item.at, message);
-                reader.wrong(match hint {
-                    Some(hint) => mistake.hint(hint),
-                    None => mistake,
-                });
+            Err(mistake) => {
+                reader.wrong(mistake);
                 continue;
             }
         };
@@ -52,19 +48,20 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Vec<(String, Str
     variables
 }
 
-/// Name and value, or what is wrong and what to write.
-fn split(text: &str) -> Result<(&str, &str), (String, Option<String>)> {
-    let example = || Some("write `- NAME=value`".to_owned());
+/// Splits `NAME=value`.
+fn split(item: &Text) -> Result<(&str, &str), Mistake> {
+    let Text { text, at } = item;
     let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-        return Err((format!("{} is not `NAME=value`", quoted(text)), example()));
+        let message = format!("{} is not `NAME=value`", quoted(text));
+        return Err(Mistake::new(*at, message).hint("write `- NAME=value`"));
     };
     if !is_name(name) {
         let message = format!("{} is not the name of a variable", quoted(name));
         let hint = "a name is of letters, digits and `_`, and does not start with a digit";
-        return Err((message, Some(hint.to_owned())));
+        return Err(Mistake::new(*at, message).hint(hint));
     }
     if is_reserved(name) {
-        return Err((format!("`{name}` may not be set: Cog keeps it for itself"), None));
+        return Err(Mistake::new(*at, format!("`{name}` may not be set: Cog reserves it")));
     }
     Ok((name, value))
 }

@@ -1,22 +1,22 @@
-//! Every key of Cog's schema, what it is to this program, and the nearest good key for one that is not there.
+//! Every key of Cog's schema with its role in this program, and hints for unknown keys.
 
-/// What a key is to this program.
+/// The role of a key in this program.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Role {
-    /// It does what it does under Cog.
+    /// It has the same effect as under Cog.
     Read,
-    /// It is about Python, and there is none here.
+    /// It configures Python, which is not used here.
     Python,
-    /// It is about the image and its weights, which Cog makes.
+    /// It configures the image and its weights, which Cog builds.
     Cog,
-    /// Cog wants to be rid of it; this is what to do instead.
+    /// Cog has deprecated it; the text is the remedy.
     Deprecated(&'static str),
 }
 
 /// The keys that one mapping may have.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// How a message calls the mapping.
+    /// The mapping's name in messages.
     pub(super) of: &'static str,
     keys: &'static [(&'static str, Role)],
 }
@@ -84,7 +84,7 @@ impl Table {
         self.keys.iter().find(|(name, _)| *name == key).map(|&(_, role)| role)
     }
 
-    /// What to say to an unknown key: where it belongs, or which good key is near.
+    /// Returns the hint for an unknown key: the section that it belongs to, or the nearest known key.
     pub(super) fn hint(&self, key: &str) -> Option<String> {
         let key = key.trim().to_lowercase();
         if self.role(&key).is_none() {
@@ -99,12 +99,12 @@ impl Table {
     }
 
     fn nearest(&self, key: &str) -> Option<&'static str> {
-        // One slip for three letters; what is longer than any key by more than that is no slip.
-        let slips = (key.chars().count() / 3).max(1);
+        // One typo for three letters. A much longer name is no typo.
+        let typos = (key.chars().count() / 3).max(1);
         let near = |name: &str| {
             if key.len() > 40 { usize::MAX } else { strsim::damerau_levenshtein(key, name) }
         };
-        let by_slips = self.keys.iter().map(|&(name, _)| (near(name), name)).min();
-        by_slips.filter(|&(distance, _)| distance <= slips).map(|(_, name)| name)
+        let by_distance = self.keys.iter().map(|&(name, _)| (near(name), name)).min();
+        by_distance.filter(|&(distance, _)| distance <= typos).map(|(_, name)| name)
     }
 }

@@ -1,4 +1,4 @@
-//! From bytes to a [`Config`] and everything there is to say about it.
+//! Conversion of bytes to a [`Config`] and all notes on it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::read::{Fields, Reader};
 use super::verify::Names;
 use super::{Config, build, environment, keys, reference, repository, source, tree, weights};
 
-/// What is good of the file, and all notes on it; `names` only makes hints more exact.
+/// Reads what is valid in the file, and collects the notes on it. `names` only makes hints more exact.
 pub(super) fn load(bytes: &[u8], file_name: &str, names: &Names<'_>) -> (Config, Vec<Note>) {
     let file = Arc::from(file_name);
     let mut reader = Reader::new(&file);

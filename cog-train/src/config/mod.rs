@@ -1,8 +1,8 @@
-//! `cog.yaml`: every key of Cog's schema, read and checked, with exact positions and all mistakes at once.
+//! Parser and validator of `cog.yaml`: every key of Cog's schema, with exact positions and all mistakes at once.
 //!
-//! Text goes in, a [`Config`] and [`Note`]s or a [`ConfigError`] come out. An unknown key is a warning with the nearest
-//! good key when a program starts ([`Config::parse`]), and a mistake when the file itself is asked about
-//! ([`Config::check`]). Keys about Python are accepted and have no effect; `check` says so.
+//! The input is text, the result a [`Config`] and [`Note`]s, or a [`ConfigError`]. An unknown key is a warning with the
+//! nearest known key when a program starts ([`Config::parse`]), and a mistake when the file itself is checked
+//! ([`Config::check`]). Keys about Python are accepted and have no effect; `check` reports them.
 
 mod build;
 mod environment;
@@ -20,16 +20,12 @@ mod verify;
 mod version;
 mod weights;
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
-
-use crate::error::Error;
 
 pub use build::{Build, Command, Mount};
 pub use note::{ConfigError, Note, NoteKind, Position};
 pub use reference::Reference;
+pub(crate) use source::MAX_BYTES;
 pub use verify::Names;
 pub use weights::{WeightEntry, WeightSource};
 
@@ -70,7 +66,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the text of a `cog.yaml`; the notes are warnings to show. `file_name` is what messages call it.
+    /// Parses the text of a `cog.yaml`. The notes are warnings to show. Messages name the file `file_name`.
     ///
     /// An empty file is valid.
     ///
@@ -88,25 +84,9 @@ impl Config {
         Ok((config, notes))
     }
 
-    /// Reads a file as [`Config::parse`] does.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::File`] when it cannot be read, [`Error::Config`] for what is wrong in it.
-    pub fn read(path: impl AsRef<Path>) -> Result<(Self, Vec<Note>), Error> {
-        let path = path.as_ref();
-        let mut bytes = Vec::new();
-        // One byte more than is allowed says that there is too much, without reading it all.
-        let limit = source::MAX_BYTES as u64 + 1;
-        File::open(path)
-            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-            .map_err(Error::file("read", path))?;
-        Ok(Self::parse(bytes, &path.display().to_string())?)
-    }
-
-    /// Holds a `cog.yaml` against Cog's schema and against this program, strictly: unknown keys are mistakes, `train`
-    /// and `run` must name what `run!` got, and their files must be there. `exists` is asked for each file as it is
-    /// written; where the source is not at hand it says `true`. The notes are what is deprecated or has no effect.
+    /// Checks a `cog.yaml` strictly, against Cog's schema and against this program: unknown keys are mistakes, `train`
+    /// and `run` must name the types given to `run!`, and their files must exist. `exists` is called with each file as
+    /// it is written; without the source at hand it returns `true`. The notes are deprecations and keys without effect.
     ///
     /// # Errors
     ///
@@ -126,67 +106,67 @@ impl Config {
         Ok((config, notes))
     }
 
-    /// `build.gpu`: the program asks for CUDA.
+    /// Whether the program needs CUDA: `build.gpu`.
     #[must_use]
     pub fn gpu(&self) -> bool {
         self.build.gpu
     }
 
-    /// `build.cuda`, as it was written. [`Config::cuda_runs_on`] holds it against a driver.
+    /// Returns `build.cuda` as it was written. [`Config::cuda_runs_on`] compares it with a driver.
     #[must_use]
     pub fn cuda(&self) -> Option<&str> {
         self.build.cuda.as_deref()
     }
 
-    /// All of `build`.
+    /// Returns the `build` section.
     #[must_use]
     pub fn build(&self) -> &Build {
         &self.build
     }
 
-    /// `train`: where the trainer is.
+    /// Returns the reference to the trainer: `train`.
     #[must_use]
     pub fn train(&self) -> Option<&Reference> {
         self.train.as_ref()
     }
 
-    /// `run`, or `predict` by its old name: where the predictor is.
+    /// Returns the reference to the predictor: `run`, or `predict`, its deprecated name.
     #[must_use]
     pub fn predict(&self) -> Option<&Reference> {
         self.predict.as_ref()
     }
 
-    /// `image`: the name of the image that Cog builds.
+    /// Returns the name of the image that Cog builds: `image`.
     #[must_use]
     pub fn image(&self) -> Option<&str> {
         self.image.as_deref()
     }
 
-    /// `model`: the repository of the image and its weights.
+    /// Returns the repository of the image and its weights: `model`.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }
 
-    /// `environment`: names and values in the order of the file, to be set before `setup`.
+    /// Returns the names and values of `environment` in the order of the file, to be set before `setup`.
     pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
         self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// `concurrency.max`.
+    /// Returns `concurrency.max`.
     #[must_use]
     pub fn concurrency_max(&self) -> Option<u32> {
         self.concurrency_max
     }
 
-    /// `weights`: what Cog mounts.
+    /// Returns the weights that Cog mounts: `weights`.
     #[must_use]
     pub fn weights(&self) -> &[WeightEntry] {
         &self.weights
     }
 }
 
-/// The notes of these kinds and the others, each in the order of the file.
+/// Splits the notes into those of the given kinds and the others, each in the order of the file.
 fn split(notes: Vec<Note>, first: impl Fn(NoteKind) -> bool) -> (Vec<Note>, Vec<Note>) {
     note::in_order(notes).into_iter().partition(|note| first(note.kind))
 }

@@ -1,19 +1,19 @@
-//! A YAML value that knows its place, and what is said of one.
+//! YAML values with their locations, and mistakes at a location.
 
 use std::rc::Rc;
 
-use super::note::Place;
+use super::note::Location;
 
-/// Something wrong at a place, before it is known in which file.
+/// A mistake at a location, before the file's name is attached.
 #[derive(Debug)]
 pub(super) struct Mistake {
-    pub(super) at: Place,
+    pub(super) at: Location,
     pub(super) message: String,
     pub(super) hint: Option<String>,
 }
 
 impl Mistake {
-    pub(super) fn new(at: Place, message: impl Into<String>) -> Self {
+    pub(super) fn new(at: Location, message: impl Into<String>) -> Self {
         Self { at, message: message.into(), hint: None }
     }
 
@@ -23,40 +23,40 @@ impl Mistake {
     }
 }
 
-/// A value and its place. Cloning one shares what is in it.
+/// A value and its location. A clone shares the content.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub(super) at: Place,
+    pub(super) at: Location,
     pub(super) content: Rc<Content>,
-    /// How many nodes this one is when its aliases are unfolded.
+    /// The number of values when all aliases are expanded, long texts weighted by their length.
     pub(super) size: usize,
 }
 
 #[derive(Debug)]
 pub(super) enum Content {
-    /// A text as it was written; `plain` when neither quotes nor a tag make it a string.
+    /// A scalar as it was written; `plain` when neither quotes nor a tag make it a string.
     Scalar {
         text: String,
         plain: bool,
     },
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
-    /// Something that was already reported; whoever reads it says nothing.
+    /// A value whose mistake was already reported; readers skip it.
     Broken,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     pub(super) text: String,
-    pub(super) at: Place,
+    pub(super) at: Location,
 }
 
 impl Node {
-    pub(super) fn new(at: Place, content: Content, size: usize) -> Self {
+    pub(super) fn new(at: Location, content: Content, size: usize) -> Self {
         Self { at, content: Rc::new(content), size }
     }
 
-    /// Whether this says "no value": nothing at all, `~` or `null`. What is broken counts as not given, too.
+    /// Whether this is no value: empty, `~` or `null`. A broken value counts as absent, too.
     pub(super) fn is_null(&self) -> bool {
         match &*self.content {
             Content::Scalar { text, plain } => {

@@ -1,58 +1,58 @@
-//! What is said about a `cog.yaml`: [`Note`]s with exact positions, and [`ConfigError`], all mistakes in one report.
+//! Diagnostics of a `cog.yaml`: [`Note`]s with exact positions, and [`ConfigError`], all mistakes in one report.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// A place in a `cog.yaml`. Its `Display` is `FILE:LINE:COLUMN`.
+/// A position in a `cog.yaml`. Its `Display` is `FILE:LINE:COLUMN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     file: Arc<str>,
-    place: Place,
+    location: Location,
 }
 
 impl Position {
-    pub(super) fn new(file: &Arc<str>, place: Place) -> Self {
-        Self { file: Arc::clone(file), place }
+    pub(super) fn new(file: &Arc<str>, location: Location) -> Self {
+        Self { file: Arc::clone(file), location }
     }
 
-    /// The file's name, as it was given to the parser.
+    /// Returns the file's name, as it was passed to the parser.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// The line, from 1.
+    /// Returns the line, from 1.
     #[must_use]
     pub fn line(&self) -> usize {
-        self.place.line
+        self.location.line
     }
 
-    /// The column in characters, from 1.
+    /// Returns the column in characters, from 1.
     #[must_use]
     pub fn column(&self) -> usize {
-        self.place.column
+        self.location.column
     }
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.place.line, self.place.column)
+        write!(f, "{}:{}:{}", self.file, self.location.line, self.location.column)
     }
 }
 
-/// A line and a column, both from 1, of the one file that is being read.
+/// A line and a column, both from 1, in the file that is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) line: usize,
     pub(super) column: usize,
 }
 
-impl Place {
+impl Location {
     pub(super) const START: Self = Self { line: 1, column: 1 };
 }
 
-/// How much a [`Note`] matters.
+/// The severity of a [`Note`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoteKind {
@@ -60,13 +60,13 @@ pub enum NoteKind {
     Mistake,
     /// A key that is not in Cog's schema: a warning at run time, a mistake under `check`.
     UnknownKey,
-    /// A key that Cog wants to be rid of: a warning.
+    /// A key that Cog has deprecated: a warning.
     Deprecated,
-    /// A key that is right for Cog and does nothing here: said by `check` only.
+    /// A key that is valid for Cog and has no effect here: reported by `check` only.
     NoEffect,
 }
 
-/// One thing to say about a `cog.yaml`.
+/// A diagnostic of a `cog.yaml`.
 ///
 /// Its `Display` is `FILE:LINE:COLUMN: message`, and the hint, if there is one, on a line of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,11 +74,11 @@ pub enum NoteKind {
 pub struct Note {
     /// The offending key or value.
     pub position: Position,
-    /// Mistake or warning.
+    /// The severity.
     pub kind: NoteKind,
-    /// What is wrong.
+    /// The message, without position and hint.
     pub message: String,
-    /// What to write instead.
+    /// The remedy.
     pub hint: Option<String>,
 }
 
@@ -115,7 +115,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// `Ok` when there is nothing wrong.
+    /// Fails with the mistakes if there are any.
     pub(super) fn unless_empty(file: &Arc<str>, mistakes: Vec<Note>) -> Result<(), Self> {
         if mistakes.is_empty() {
             return Ok(());
@@ -123,7 +123,7 @@ impl ConfigError {
         Err(Self { file: Arc::clone(file), mistakes: in_order(mistakes) })
     }
 
-    /// The mistakes, in the order of the file.
+    /// Returns the mistakes, in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Note> {
         self.mistakes.iter()
     }
@@ -156,20 +156,20 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// The notes in the order of the file, each once: what an alias repeats is met more than once.
+/// Sorts the notes by position and removes duplicates, which aliases cause.
 pub(super) fn in_order(mut notes: Vec<Note>) -> Vec<Note> {
-    notes.sort_by_key(|note| note.position.place);
+    notes.sort_by_key(|note| note.position.location);
     let mut seen = HashSet::new();
-    notes.retain(|note| seen.insert((note.position.place, note.message.clone())));
+    notes.retain(|note| seen.insert((note.position.location, note.message.clone())));
     notes
 }
 
-/// A text of the file as a message shows it: in backticks, on one line, not too long, and nothing that a terminal obeys.
+/// Formats a text of the file for a message: in backticks, on one line, shortened, with control characters escaped.
 pub(super) fn quoted(text: &str) -> String {
     shown(text, 60)
 }
 
-/// A line to write instead, shown alike, with room for a long path.
+/// Formats a line to write instead, with room for a long path.
 pub(super) fn example(text: &str) -> String {
     format!("write {}", shown(text, 200))
 }
@@ -183,7 +183,7 @@ fn shown(text: &str, most: usize) -> String {
         }
         match c {
             '"' | '\'' | '\\' => out.push(c),
-            // Escapes line ends, control characters and what cannot be seen, such as marks of the writing direction.
+            // Escapes line ends, control characters and invisible characters, such as marks of the writing direction.
             _ => out.extend(c.escape_debug()),
         }
     }

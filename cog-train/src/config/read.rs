@@ -1,39 +1,39 @@
-//! From nodes to values: the reader collects every mistake and goes on with what is good.
+//! Extraction of values from nodes. The reader collects every mistake and continues with what is valid.
 
 use std::sync::Arc;
 
 use super::keys::{Role, Table};
 use super::node::{Content, Key, Mistake, Node};
-use super::note::{Note, NoteKind, Place, Position, quoted};
+use super::note::{Location, Note, NoteKind, Position, quoted};
 
-/// Reads values out of nodes and notes what is wrong with them.
+/// Reads values out of nodes and collects notes.
 pub(super) struct Reader {
     file: Arc<str>,
     pub(super) notes: Vec<Note>,
 }
 
-/// A mapping whose unknown keys were reported.
+/// The fields of a mapping whose unknown keys were reported.
 pub(super) struct Fields<'n> {
     entries: &'n [(Key, Node)],
-    /// Where the mapping is, for what it lacks.
-    pub(super) at: Place,
+    /// The location of the mapping, for missing keys.
+    pub(super) at: Location,
 }
 
-/// A text and its place.
+/// A text and its location.
 #[derive(Debug, Clone)]
 pub(super) struct Text {
     pub(super) text: String,
-    pub(super) at: Place,
+    pub(super) at: Location,
 }
 
 impl Fields<'_> {
-    /// The value of a key, unless it is null.
+    /// Returns the value of a key, unless it is null.
     pub(super) fn get(&self, name: &str) -> Option<(&Key, &Node)> {
         let (key, node) = self.entries.iter().find(|(key, _)| key.text == name)?;
         (!node.is_null()).then_some((key, node))
     }
 
-    /// The key, if it has a value that says something: neither null nor empty.
+    /// Returns the key if its value is neither null nor empty.
     pub(super) fn given(&self, name: &str) -> Option<&Key> {
         let (key, node) = self.get(name)?;
         let empty = match &*node.content {
@@ -44,9 +44,14 @@ impl Fields<'_> {
         (!empty).then_some(key)
     }
 
-    /// Whether the key is there at all, with whatever value.
-    fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|(key, _)| key.text == name)
+    /// Whether the key has a value whose mistake was already reported, and which is therefore not missing.
+    pub(super) fn is_broken(&self, name: &str) -> bool {
+        self.written(name).is_some_and(|node| matches!(*node.content, Content::Broken))
+    }
+
+    /// Returns the value of a key, even null or broken.
+    fn written(&self, name: &str) -> Option<&Node> {
+        self.entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| node)
     }
 }
 
@@ -55,7 +60,7 @@ impl Reader {
         Self { file: Arc::clone(file), notes: Vec::new() }
     }
 
-    pub(super) fn position(&self, at: Place) -> Position {
+    pub(super) fn position(&self, at: Location) -> Position {
         Position::new(&self.file, at)
     }
 
@@ -68,7 +73,7 @@ impl Reader {
         self.note(NoteKind::Mistake, mistake);
     }
 
-    /// The mapping's fields, its keys held against the table.
+    /// Returns the mapping's fields and reports keys that are not in the table.
     pub(super) fn fields<'n>(&mut self, table: &Table, node: &'n Node) -> Option<Fields<'n>> {
         let Content::Map(entries) = &*node.content else {
             let what = table.of;
@@ -101,13 +106,13 @@ impl Reader {
         self.note(kind, Mistake { at: key.at, message, hint });
     }
 
-    /// The text of a key as it was written, `3.10` for `3.10`. `None`: not given, empty, or wrong.
+    /// Returns the text of a key as it was written, `3.10` for `3.10`; `None` when it is absent, empty or invalid.
     pub(super) fn text(&mut self, fields: &Fields<'_>, name: &str) -> Option<Text> {
         let (_, node) = fields.get(name)?;
         self.text_of(&format!("`{name}`"), node).filter(|text| !text.text.is_empty())
     }
 
-    /// The text of a key that must be there and not be empty.
+    /// Returns the text of a required key, and reports an absent or empty one.
     pub(super) fn required(&mut self, of: &str, fields: &Fields<'_>, name: &str) -> Option<Text> {
         let Some((_, node)) = fields.get(name) else {
             self.missing(of, fields, name);
@@ -121,9 +126,12 @@ impl Reader {
         Some(text)
     }
 
-    /// Says that a key is needed.
+    /// Reports a required key that is absent or null. A broken value was reported already.
     pub(super) fn missing(&mut self, of: &str, fields: &Fields<'_>, name: &str) {
-        let without = if fields.has(name) { "a value for " } else { "" };
+        if fields.is_broken(name) {
+            return;
+        }
+        let without = if fields.written(name).is_some() { "a value for " } else { "" };
         self.wrong(Mistake::new(fields.at, format!("{of} needs {without}`{name}`")));
     }
 
@@ -139,7 +147,7 @@ impl Reader {
         }
     }
 
-    /// The items of a list; none when it is not given or wrong.
+    /// Returns the items of a list; none when it is absent or invalid.
     pub(super) fn items<'n>(&mut self, fields: &'n Fields<'_>, name: &str) -> &'n [Node] {
         let Some((_, node)) = fields.get(name) else { return &[] };
         if let Content::List(items) = &*node.content {
@@ -149,14 +157,14 @@ impl Reader {
         &[]
     }
 
-    /// The items of a list of texts.
+    /// Returns the items of a list of texts.
     pub(super) fn texts(&mut self, fields: &Fields<'_>, name: &str) -> Vec<Text> {
         let what = format!("an item of `{name}`");
         let items = self.items(fields, name);
         items.iter().filter_map(|item| self.text_of(&what, item)).collect()
     }
 
-    /// `true` or `false`, and nothing that only reads so.
+    /// Reads `true` or `false`, and nothing that merely means it.
     pub(super) fn boolean(&mut self, fields: &Fields<'_>, name: &str) -> Option<bool> {
         let (_, node) = fields.get(name)?;
         let Content::Scalar { text, plain } = &*node.content else {
@@ -168,17 +176,17 @@ impl Reader {
             ("false" | "False" | "FALSE", true) => return Some(false),
             _ => {}
         }
-        let meant = match text.to_lowercase().as_str() {
+        let hint = match text.to_lowercase().as_str() {
             "true" | "yes" | "y" | "on" | "1" => format!("write `{name}: true`"),
             "false" | "no" | "n" | "off" | "0" => format!("write `{name}: false`"),
             _ => format!("write `{name}: true` or `{name}: false`"),
         };
         let message = format!("`{name}` must be true or false, found {}", describe(node));
-        self.wrong(Mistake::new(node.at, message).hint(meant));
+        self.wrong(Mistake::new(node.at, message).hint(hint));
         None
     }
 
-    /// A whole number of at least 1.
+    /// Reads an integer of at least 1.
     pub(super) fn count(&mut self, fields: &Fields<'_>, name: &str) -> Option<u32> {
         let (_, node) = fields.get(name)?;
         let number = match &*node.content {
@@ -201,7 +209,7 @@ impl Reader {
         None
     }
 
-    /// Says what a value should have been.
+    /// Reports a value of the wrong type.
     pub(super) fn wrong_type(&mut self, what: &str, wanted: &str, node: &Node) {
         let found = match &*node.content {
             Content::Broken => return,
@@ -231,7 +239,7 @@ impl Reader {
         self.wrong(mistake);
     }
 
-    /// Says that two keys are given of which only one may be; it is said at the later one.
+    /// Reports two keys that exclude each other, at the later one.
     pub(super) fn exclusive(&mut self, fields: &Fields<'_>, pair: [&str; 2], hint: &str) {
         let [Some(a), Some(b)] = pair.map(|name| fields.given(name)) else { return };
         let (first, second) = if a.at < b.at { (a, b) } else { (b, a) };
@@ -240,7 +248,7 @@ impl Reader {
     }
 }
 
-/// What a value is, for a message.
+/// Describes a value for a message.
 fn describe(node: &Node) -> String {
     match &*node.content {
         Content::Scalar { .. } if node.is_null() => "nothing".to_owned(),
@@ -252,7 +260,7 @@ fn describe(node: &Node) -> String {
     }
 }
 
-/// An integer of YAML's core schema: decimal with a sign, `0x` or `0o` without.
+/// Parses an integer of YAML's core schema: decimal with a sign, `0x` or `0o` without.
 fn integer(text: &str) -> Option<i64> {
     let (digits, radix) = match text.get(..2) {
         Some("0x") => (&text[2..], 16),

@@ -1,10 +1,10 @@
 //! `train`, `run` and `predict`: a source file and the name in it, `src/main.rs:TextFinetune`.
 
 use super::node::Mistake;
-use super::note::{Place, Position, example, quoted};
+use super::note::{Location, Position, example, quoted};
 use super::read::{Fields, Reader, Text};
 
-/// What a `cog.yaml` says of where a trainer or predictor is.
+/// A reference to a trainer or predictor: its source file and its name.
 ///
 /// ```
 /// use cog_train::Config;
@@ -23,29 +23,29 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// The source file, which ends in `.rs`.
+    /// Returns the source file, which ends in `.rs`.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// The name that `run!` got.
+    /// Returns the name of the type given to `run!`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where the value stands.
+    /// Returns the position of the value.
     #[must_use]
     pub fn position(&self) -> &Position {
         &self.position
     }
 }
 
-/// The file in a hint, where the one that is written is no Rust file.
+/// The file in a hint when the written one is not a Rust file.
 const MAIN: &str = "src/main.rs";
 
-/// The reference under a key. `known` is the right name for the hint, where it is known.
+/// Reads the reference under a key. `known` is the correct name for the hint, if known.
 pub(super) fn read(
     reader: &mut Reader,
     fields: &Fields<'_>,
@@ -70,7 +70,7 @@ pub(super) fn read(
 fn split<'t>(
     key: &str,
     text: &'t str,
-    at: Place,
+    at: Location,
     known: &str,
 ) -> Result<(&'t str, &'t str), Mistake> {
     let shown = quoted(text);

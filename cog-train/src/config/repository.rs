@@ -4,7 +4,7 @@ use super::node::Mistake;
 use super::note::{example, quoted};
 use super::read::Text;
 
-/// `r8.im/owner/model`, `localhost:5000/model`, `owner/model`.
+/// Checks a repository's name: `r8.im/owner/model`, `localhost:5000/model`, `owner/model`.
 pub(super) fn check(model: &Text) -> Result<(), Mistake> {
     let Text { text, at } = model;
     let shown = quoted(text);
@@ -19,7 +19,7 @@ pub(super) fn check(model: &Text) -> Result<(), Mistake> {
         let message = format!("{shown} has a tag, and `model` is a repository");
         return Err(wrong(message).hint(example(&format!("model: {bare}"))));
     }
-    // A first part with a point or a port is the registry's host.
+    // A first component with a dot or a port is the registry's host.
     let path = match text.split_once('/') {
         Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => path,
         _ => text,

@@ -1,21 +1,21 @@
-//! Errors of YAML's syntax, in words for somebody who writes a `cog.yaml` and not a parser.
+//! Syntax errors of YAML, phrased for the author of a `cog.yaml`.
 
 use serde_saphyr::granit_parser::{ErrorKind as E, ScanError};
 
 use super::node::Mistake;
-use super::note::Place;
+use super::note::Location;
 use super::source::lines;
 
-/// The parser's error at its place in the text. `bracket` is the innermost one that is still open.
-pub(super) fn mistake(error: &ScanError, text: &str, bracket: Option<(char, Place)>) -> Mistake {
-    let at = inside(error, text);
+/// Converts the parser's error. `bracket` is the innermost one that is still open.
+pub(super) fn mistake(error: &ScanError, text: &str, bracket: Option<(char, Location)>) -> Mistake {
+    let at = location(error, text);
     if let Some((bracket, opened)) = bracket
         && (ends_in_bracket(error.kind())
             || (runs_on(error.kind(), opened, at) && !closed_after(text, at, bracket)))
     {
         return Mistake::new(opened, format!("`{bracket}` is opened and never closed"));
     }
-    let (message, hint) = words(error.kind());
+    let (message, hint) = phrase(error.kind());
     let mistake = Mistake::new(at, message);
     match hint {
         Some(hint) => mistake.hint(hint),
@@ -35,8 +35,8 @@ fn ends_in_bracket(kind: &E) -> bool {
     )
 }
 
-/// Whether an open bracket may have taken in the keys of later lines.
-fn runs_on(kind: &E, opened: Place, at: Place) -> bool {
+/// Whether an unclosed bracket may have swallowed the keys of later lines.
+fn runs_on(kind: &E, opened: Location, at: Location) -> bool {
     let kind = matches!(
         kind,
         E::MappingValueNotAllowed
@@ -50,13 +50,14 @@ fn runs_on(kind: &E, opened: Place, at: Place) -> bool {
     kind && opened.line < at.line
 }
 
-fn closed_after(text: &str, at: Place, bracket: char) -> bool {
+fn closed_after(text: &str, at: Location, bracket: char) -> bool {
     let close = if bracket == '[' { ']' } else { '}' };
     lines(text).skip(at.line - 1).any(|line| line.contains(close))
 }
 
-/// The error's place, moved to the end of the text where the parser looked beyond it, and to the tab where one is wrong.
-fn inside(error: &ScanError, text: &str) -> Place {
+/// Returns the error's location, moved to the end of the text when the parser looked beyond it, and to the offending
+/// tab.
+fn location(error: &ScanError, text: &str) -> Location {
     let marker = error.marker();
     let line = marker.line().clamp(1, lines(text).count());
     if is_tab(error.kind())
@@ -66,15 +67,15 @@ fn inside(error: &ScanError, text: &str) -> Place {
     }
     let width = lines(text).nth(line - 1).unwrap_or_default().chars().count();
     let column = if line == marker.line() { marker.col().min(width) } else { width };
-    Place { line, column: column + 1 }
+    Location { line, column: column + 1 }
 }
 
-/// The first tab before any other text of a line, from this line on.
-fn first_tab(text: &str, from: usize) -> Option<Place> {
+/// Finds the first tab in an indentation, from this line on.
+fn first_tab(text: &str, from: usize) -> Option<Location> {
     lines(text).enumerate().skip(from - 1).find_map(|(index, line)| {
         let column = line.chars().take_while(|&c| c == ' ').count();
         let is_tab = line[column..].starts_with('\t');
-        is_tab.then_some(Place { line: index + 1, column: column + 1 })
+        is_tab.then_some(Location { line: index + 1, column: column + 1 })
     })
 }
 
@@ -89,8 +90,8 @@ fn is_tab(kind: &E) -> bool {
     )
 }
 
-/// What is wrong, and what to do about it.
-fn words(kind: &E) -> (String, Option<&'static str>) {
+/// Returns the message and the hint for a kind of error.
+fn phrase(kind: &E) -> (String, Option<&'static str>) {
     let (message, hint) = match kind {
         kind if is_tab(kind) => ("a tab may not indent in YAML", Some("write spaces")),
         E::UnclosedQuotedScalar => ("a quote is opened and never closed", None),

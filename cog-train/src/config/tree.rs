@@ -1,26 +1,27 @@
-//! A YAML document as a tree in which every node knows its place.
+//! A YAML document as a tree of nodes with locations.
 //!
-//! It is built from the parser's events and not through serde, because the rules of `cog.yaml` ask what serde forgets:
-//! whether `yes` was quoted, that `3.10` was written so, where a key stands, and every duplicate instead of the first.
-//! Aliases share the node that they name, so they cost nothing here; what they would unfold to is counted and bounded.
+//! It is built from the parser's events and not through serde, because the rules of `cog.yaml` need what serde drops:
+//! whether `yes` was quoted, the digits of `3.10`, the location of a key, and every duplicate instead of the first.
+//! Aliases share the node that they name, so they cost nothing here; their expansion is counted and bounded.
 
 use std::collections::HashMap;
 
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Span, StructureStyle, Tag};
 
 use super::node::{Content, Key, Mistake, Node};
-use super::note::{Place, quoted};
+use super::note::{Location, quoted};
 use super::syntax;
 
-/// Nodes that aliases may add. A `cog.yaml` has some fifty nodes in all.
+/// Values that aliases may add. A `cog.yaml` has some fifty values in all.
 const MAX_ALIASED: usize = 10_000;
+
+/// Bytes of text that count as one value: an alias to a long text copies it.
+const BYTES_PER_VALUE: usize = 64;
 
 /// Lists and mappings within each other; the schema needs seven.
 const MAX_DEPTH: usize = 32;
 
-/// The document's root, `None` when there is none, and what is wrong with it as YAML.
-///
-/// After an error of syntax there is no root: what was read before it may mean something else.
+/// Parses a document into its root, `None` when it is empty or a syntax error ended it, and the mistakes.
 pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Mistake>) {
     let options = granit_parser::options! {
         emit_comments: false,
@@ -37,7 +38,7 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Mistake>) {
                 documents += 1;
                 if documents == 2 {
                     let message = "a second document starts here, and a `cog.yaml` is one document";
-                    builder.mistakes.push(Mistake::new(place(&span), message));
+                    builder.mistakes.push(Mistake::new(start_of(&span), message));
                     break;
                 }
             }
@@ -55,13 +56,20 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Mistake>) {
     (builder.root, builder.mistakes)
 }
 
-/// What stands at the start of a span, in characters from 1.
-fn place(span: &Span) -> Place {
-    Place { line: span.start.line(), column: span.start.col() + 1 }
+/// Returns the location of a span's start.
+fn start_of(span: &Span) -> Location {
+    Location { line: span.start.line(), column: span.start.col() + 1 }
 }
 
-/// The aliases unfold to too much; building stops.
-struct TooMuch;
+/// The mistake of a scalar with U+0000 in it, which YAML lets an escape produce. Every text of a `cog.yaml` becomes a
+/// variable, a path, a name or a command line, and the system ends each of these at its first NUL.
+fn holds_nul(text: &str, at: Location) -> Mistake {
+    let message = format!("{} holds a NUL character", quoted(text));
+    Mistake::new(at, message).hint("remove the escape `\\0`")
+}
+
+/// The aliases expand to too much, so that building stops.
+struct TooLarge;
 
 #[derive(Default)]
 struct Builder {
@@ -72,9 +80,9 @@ struct Builder {
     mistakes: Vec<Mistake>,
 }
 
-/// A list or mapping whose end has not been seen.
+/// A list or mapping that is still open.
 struct Open {
-    at: Place,
+    at: Location,
     style: StructureStyle,
     anchor: usize,
     size: usize,
@@ -88,30 +96,36 @@ enum Items {
 
 #[derive(Default)]
 struct Entries {
-    /// The line of each key's first entry.
+    /// The line of each key's first occurrence.
     seen: HashMap<String, usize>,
     own: Vec<(Key, Node)>,
-    /// What `<<` names; the mapping's own keys come first, wherever they stand.
+    /// The mappings under `<<`; the mapping's own keys override theirs in any order.
     merged: Vec<Node>,
-    waiting: Option<Waiting>,
+    pending: Option<Pending>,
 }
 
-/// A key whose value has not been seen.
-enum Waiting {
+/// A key whose value comes next.
+enum Pending {
     Key(Key),
     Merge,
-    /// Already reported; the value goes with it.
-    Nothing,
+    /// An invalid key, already reported; its value is dropped.
+    Invalid,
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), TooMuch> {
-        let at = place(span);
+    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), TooLarge> {
+        let at = start_of(span);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = self.is_plain(style, tag.as_deref(), span);
-                let node = Node::new(at, Content::Scalar { text: text.into_owned(), plain }, 1);
-                self.close(node, anchor);
+                let size = 1 + text.len() / BYTES_PER_VALUE;
+                let content = if text.contains('\0') {
+                    self.mistakes.push(holds_nul(&text, at));
+                    Content::Broken
+                } else {
+                    Content::Scalar { text: text.into_owned(), plain }
+                };
+                self.close(Node::new(at, content, size), anchor);
             }
             Event::SequenceStart(style, anchor, tag) => {
                 self.is_plain(ScalarStyle::Plain, tag.as_deref(), span);
@@ -137,9 +151,12 @@ impl Builder {
                     let node = Node { at, ..node.clone() };
                     self.aliased += node.size;
                     if self.aliased > MAX_ALIASED {
-                        let message = format!("aliases unfold to more than {MAX_ALIASED} values");
+                        let message = format!(
+                            "aliases expand to more than {MAX_ALIASED} values of \
+                             {BYTES_PER_VALUE} bytes"
+                        );
                         self.mistakes.push(Mistake::new(at, message));
-                        return Err(TooMuch);
+                        return Err(TooLarge);
                     }
                     self.close(node, 0);
                 }
@@ -158,7 +175,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Whether a scalar means what it looks like. YAML's own tags decide, others have no meaning here.
+    /// Whether a scalar is plain. YAML's own tags override the style; other tags are mistakes.
     fn is_plain(&mut self, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> bool {
         let Some(tag) = tag else { return style == ScalarStyle::Plain };
         match tag.core_suffix() {
@@ -167,27 +184,28 @@ impl Builder {
             None if tag.original() == "!" => return false,
             None => {}
         }
-        let at = span
-            .tag_start
-            .map_or_else(|| place(span), |tag| Place { line: tag.line(), column: tag.col() + 1 });
+        let at = span.tag_start.map_or_else(
+            || start_of(span),
+            |tag| Location { line: tag.line(), column: tag.col() + 1 },
+        );
         let message = format!("the tag {} has no meaning in a `cog.yaml`", quoted(&tag.original()));
         self.mistakes.push(Mistake::new(at, message).hint("remove it"));
         style == ScalarStyle::Plain
     }
 
-    /// The innermost bracket that is open.
-    fn bracket(&self) -> Option<(char, Place)> {
+    /// Returns the innermost open bracket.
+    fn bracket(&self) -> Option<(char, Location)> {
         let open = self.open.last().filter(|open| open.style == StructureStyle::Flow)?;
         let bracket = if matches!(open.items, Items::List(_)) { '[' } else { '{' };
         Some((bracket, open.at))
     }
 
-    fn broken(&mut self, at: Place, message: &str) {
+    fn broken(&mut self, at: Location, message: &str) {
         self.mistakes.push(Mistake::new(at, message));
         self.close(Node::new(at, Content::Broken, 1), 0);
     }
 
-    /// Puts a whole node where it belongs: the anchors, and the innermost open list or mapping.
+    /// Adds a complete node to the anchors and to the innermost open list or mapping.
     fn close(&mut self, node: Node, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
@@ -205,13 +223,13 @@ impl Builder {
 }
 
 impl Entries {
-    /// A key, or the value of the key before it.
+    /// Takes a key, or the value of the pending key.
     fn take(&mut self, node: Node, mistakes: &mut Vec<Mistake>) {
-        match self.waiting.take() {
-            None => self.waiting = Some(self.key(&node, mistakes)),
-            Some(Waiting::Key(key)) => self.own.push((key, node)),
-            Some(Waiting::Nothing) => {}
-            Some(Waiting::Merge) => match &*node.content {
+        match self.pending.take() {
+            None => self.pending = Some(self.key(&node, mistakes)),
+            Some(Pending::Key(key)) => self.own.push((key, node)),
+            Some(Pending::Invalid) => {}
+            Some(Pending::Merge) => match &*node.content {
                 Content::Map(_) => self.merged.push(node),
                 Content::List(items)
                     if items.iter().all(|item| matches!(*item.content, Content::Map(_))) =>
@@ -225,29 +243,29 @@ impl Entries {
         }
     }
 
-    fn key(&mut self, node: &Node, mistakes: &mut Vec<Mistake>) -> Waiting {
+    fn key(&mut self, node: &Node, mistakes: &mut Vec<Mistake>) -> Pending {
         let at = node.at;
         let (text, plain) = match &*node.content {
             Content::Scalar { text, plain } if !node.is_null() => (text, *plain),
-            Content::Broken => return Waiting::Nothing,
+            Content::Broken => return Pending::Invalid,
             _ => {
                 mistakes.push(Mistake::new(at, "a key must be text"));
-                return Waiting::Nothing;
+                return Pending::Invalid;
             }
         };
         if let Some(first) = self.seen.get(text) {
             let message = format!("{} is given twice, first on line {first}", quoted(text));
             mistakes.push(Mistake::new(at, message));
-            return Waiting::Nothing;
+            return Pending::Invalid;
         }
         self.seen.insert(text.clone(), at.line);
         if plain && text == "<<" {
-            return Waiting::Merge;
+            return Pending::Merge;
         }
-        Waiting::Key(Key { text: text.clone(), at })
+        Pending::Key(Key { text: text.clone(), at })
     }
 
-    /// The mapping's own entries, and those of the merged mappings that it does not have, the first one first.
+    /// Returns the mapping's own entries and then those of the merged mappings that it lacks; the first mapping wins.
     fn finish(mut self) -> Vec<(Key, Node)> {
         for node in &self.merged {
             if let Content::Map(entries) = &*node.content {

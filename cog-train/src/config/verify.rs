@@ -1,11 +1,11 @@
-//! A `cog.yaml` against the program that reads it.
+//! Comparison of a `cog.yaml` with the program that reads it.
 
 use std::sync::Arc;
 
 use super::note::{ConfigError, Note, NoteKind, example, quoted};
 use super::{Config, Reference};
 
-/// What `run!` got: the last segment of each path, `TextFinetune` for `jobs::TextFinetune`.
+/// The names of the types given to `run!`: the last segment of each path, `TextFinetune` for `jobs::TextFinetune`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Names<'a> {
     /// The trainer's name, if there is one.
@@ -15,7 +15,7 @@ pub struct Names<'a> {
 }
 
 impl Config {
-    /// Whether `train` and `run` or `predict` name what this program has. A key that is not there is right.
+    /// Checks that `train` and `run` or `predict` name this program's types. An absent key is valid.
     ///
     /// ```
     /// use cog_train::Config;
@@ -33,31 +33,31 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Every name that is another one, at its place.
+    /// Every wrong name, at its position.
     pub fn verify(&self, names: &Names<'_>) -> Result<(), ConfigError> {
         ConfigError::unless_empty(&self.file(), self.mismatches(names))
     }
 
-    /// Whether the driver runs the CUDA that `build.cuda` asks for; `driver` is what the driver says of itself, such as
-    /// `(12, 4)`. Without `build.cuda` every driver will do.
+    /// Checks that a driver runs the CUDA version of `build.cuda`. `driver` is the version that the driver supports, such
+    /// as `(12, 4)`. Without `build.cuda` every driver is valid.
     ///
-    /// A driver runs older versions of CUDA, and none that is newer than itself: within one major version it would run
-    /// what was compiled for its GPU, but kernels come as PTX, which an older driver refuses.
+    /// A driver runs older versions of CUDA and none newer than itself: within one major version it would run binaries
+    /// for its GPU, but kernels are PTX, which an older driver refuses.
     ///
     /// # Errors
     ///
     /// A driver that is too old.
     pub fn cuda_runs_on(&self, driver: (u32, u32)) -> Result<(), ConfigError> {
-        let Some(wanted) = self.build.wants_cuda.as_ref().filter(|cuda| cuda.version > driver)
+        let Some(required) = self.build.required_cuda.as_ref().filter(|cuda| cuda.version > driver)
         else {
             return Ok(());
         };
         let note = Note {
-            position: wanted.position.clone(),
+            position: required.position.clone(),
             kind: NoteKind::Mistake,
             message: format!(
                 "`cuda` asks for CUDA {}.{}, and the driver runs CUDA up to {}.{}",
-                wanted.version.0, wanted.version.1, driver.0, driver.1
+                required.version.0, required.version.1, driver.0, driver.1
             ),
             hint: Some("install a newer NVIDIA driver, or lower `cuda`".to_owned()),
         };
@@ -98,20 +98,20 @@ impl Config {
     }
 }
 
-/// What is wrong with a reference in a program that has this name, or none, for it.
+/// Compares a reference with the name that the program has for it, if any.
 fn mismatch(reference: &Reference, name: Option<&str>, does: &str, what: &str) -> Option<Note> {
     let key = reference.key;
-    let said = reference.name();
+    let written = reference.name();
     let Some(name) = name else {
-        let message = format!("`{key}` names {}, and this program has no {what}", quoted(said));
+        let message = format!("`{key}` names {}, and this program has no {what}", quoted(written));
         let hint = format!("remove `{key}`, or give `run!` a {what}");
         return Some(mistake(reference, message, hint));
     };
     // A type that is named with `r#` in the source is the same name.
-    if name.strip_prefix("r#").unwrap_or(name) == said {
+    if name.strip_prefix("r#").unwrap_or(name) == written {
         return None;
     }
-    let message = format!("`{key}` names {}, and this program {does} `{name}`", quoted(said));
+    let message = format!("`{key}` names {}, and this program {does} `{name}`", quoted(written));
     let hint = example(&format!("{key}: \"{}:{name}\"", reference.file()));
     Some(mistake(reference, message, hint))
 }

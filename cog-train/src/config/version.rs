@@ -1,4 +1,4 @@
-//! Version numbers in `build`: what Cog accepts for Python and CUDA.
+//! Version numbers in `build`, by Cog's rules for Python and CUDA.
 
 use super::node::Mistake;
 use super::note::quoted;
@@ -10,12 +10,12 @@ const OLDEST_PYTHON: (u32, u32) = (3, 10);
 /// Cog's own minimum of `cuda`.
 const OLDEST_CUDA: (u32, u32) = (11, 0);
 
-/// `3.10` or `3.10.4`.
+/// Checks a version of Python: `3.10` or `3.10.4`.
 pub(super) fn python(text: &Text) -> Result<(), Mistake> {
     check("python_version", "Python", text, OLDEST_PYTHON, "3.13").map(drop)
 }
 
-/// `12.8` or `12.8.1`, as major and minor.
+/// Parses a version of CUDA, `12.8` or `12.8.1`, as major and minor.
 pub(super) fn cuda(text: &Text) -> Result<(u32, u32), Mistake> {
     check("cuda", "CUDA", text, OLDEST_CUDA, "12.8")
 }
@@ -43,7 +43,7 @@ fn check(
     Ok(version)
 }
 
-/// Two or three numbers with points between them.
+/// Parses two or three numbers separated by dots, as major and minor.
 fn parse(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.split('.').map(number);
     let version = (numbers.next()??, numbers.next()??);
@@ -53,7 +53,7 @@ fn parse(text: &str) -> Option<(u32, u32)> {
     }
 }
 
-/// Digits only: `parse` alone would take `+1`.
+/// Parses digits. `parse` alone would accept `+1`.
 fn number(text: &str) -> Option<u32> {
     if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }

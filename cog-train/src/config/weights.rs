@@ -1,4 +1,4 @@
-//! `weights`: the files that Cog itself puts beside a model. Checked as Cog checks them, and not used here.
+//! The `weights` section: files that Cog mounts beside a model. Checked by Cog's rules, and unused here.
 
 use std::collections::HashMap;
 
@@ -8,27 +8,27 @@ use super::node::{Content, Mistake, Node};
 use super::note::quoted;
 use super::read::{Fields, Reader, Text};
 
-/// An item of `weights`: what Cog mounts where.
+/// An item of `weights`: files that Cog mounts into the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WeightEntry {
     /// The entry's name, unique in the file.
     pub name: String,
-    /// The absolute path under which the container finds it.
+    /// The absolute path in the container.
     pub target: String,
-    /// Where it comes from; at least one.
+    /// The sources of the files, at least one.
     pub sources: Vec<WeightSource>,
 }
 
-/// Where an item of `weights` comes from.
+/// A source of an item of `weights`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WeightSource {
     /// `hf://`, `https://`, `file://`, or a path.
     pub uri: String,
-    /// Patterns of the files to take; empty for all.
+    /// Patterns of the files to include; empty for all.
     pub include: Vec<String>,
-    /// Patterns of the files to leave out.
+    /// Patterns of the files to exclude.
     pub exclude: Vec<String>,
 }
 
@@ -38,6 +38,7 @@ pub(super) fn read(reader: &mut Reader, top: &Fields<'_>) -> Vec<WeightEntry> {
         return Vec::new();
     }
     if top.given("model").is_none()
+        && !top.is_broken("model")
         && let Some((key, _)) = top.get("weights")
     {
         let mistake = Mistake::new(key.at, "`weights` needs `model`");
@@ -67,7 +68,7 @@ fn entry(
         check_name(reader, name, names);
     }
     if let Some(target) = &target {
-        match clean(&target.text) {
+        match normalize(&target.text) {
             Ok(path) => targets.push((path, target.clone())),
             Err(message) => reader.wrong(Mistake::new(target.at, message)),
         }
@@ -95,8 +96,8 @@ fn check_name(reader: &mut Reader, name: &Text, names: &mut HashMap<String, usiz
     }
 }
 
-/// The path without `.`, `..` and doubled `/`, and with a `/` at its end.
-fn clean(target: &str) -> Result<String, String> {
+/// Normalizes a path: without `.`, `..` and doubled `/`, with a final `/`.
+fn normalize(target: &str) -> Result<String, String> {
     let shown = quoted(target);
     if !target.starts_with('/') {
         return Err(format!("`target` must be an absolute path, found {shown}"));
@@ -115,9 +116,9 @@ fn clean(target: &str) -> Result<String, String> {
     Ok(format!("/{}/", parts.join("/")))
 }
 
-/// No target may be another one or lie in it.
+/// Reports targets that are equal to or inside another one.
 fn disjoint(reader: &mut Reader, mut targets: Vec<(String, Text)>) {
-    // What lies in a folder sorts right behind it, since each path ends in `/`.
+    // A path inside a folder sorts right after it, since each path ends in `/`.
     targets.sort_by(|(a, at), (b, bt)| a.cmp(b).then(at.at.cmp(&bt.at)));
     let mut outer: Option<&(String, Text)> = None;
     for target in &targets {
@@ -137,7 +138,7 @@ fn disjoint(reader: &mut Reader, mut targets: Vec<(String, Text)>) {
     }
 }
 
-/// One source or a list of them.
+/// Reads one source or a list of them.
 fn sources(reader: &mut Reader, fields: &Fields<'_>) -> Vec<WeightSource> {
     let Some((_, node)) = fields.get("source") else {
         reader.missing(keys::WEIGHT.of, fields, "source");

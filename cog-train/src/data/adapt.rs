@@ -80,7 +80,7 @@ impl<D: Dataset> Subset<D> {
     pub(super) fn new(inner: D, indices: Vec<usize>) -> Result<Self, Error> {
         let count = inner.len();
         if let Some(index) = indices.iter().find(|index| **index >= count) {
-            return Err(Error::Plan {
+            return Err(Error::InvalidConfig {
                 reason: format!("a subset asks for row index {index} of {count} rows"),
             });
         }
@@ -207,7 +207,7 @@ pub type Split<D> = (Subset<Arc<D>>, Subset<Arc<D>>);
 ///
 /// # Errors
 ///
-/// [`Error::Plan`] when there are fewer than two rows, or the share is not between 0 and 1.
+/// [`Error::InvalidConfig`] when there are fewer than two rows, or the share is not between 0 and 1.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -217,14 +217,14 @@ pub type Split<D> = (Subset<Arc<D>>, Subset<Arc<D>>);
 pub fn split<D: Dataset>(dataset: D, share: f64, seed: u64) -> Result<Split<D>, Error> {
     let count = dataset.len();
     if !(share > 0.0 && share < 1.0) {
-        return Err(Error::Plan {
+        return Err(Error::InvalidConfig {
             reason: format!(
                 "the share of rows to hold out is {share}, and must be between 0 and 1"
             ),
         });
     }
     if count < 2 {
-        return Err(Error::Plan {
+        return Err(Error::InvalidConfig {
             reason: format!(
                 "the data has {count} rows, and one is needed to measure on\nhint: give at least 2"
             ),

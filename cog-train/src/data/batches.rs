@@ -173,11 +173,7 @@ impl<B: Send + 'static> Batches<B> {
                 Ok(thread) => running.push(thread),
                 // Fewer threads give the same steps.
                 Err(_) if !running.is_empty() => break,
-                Err(error) => {
-                    return Self::broken(Error::Plan {
-                        reason: format!("cannot start a thread that reads data: {error}"),
-                    });
-                }
+                Err(source) => return Self::broken(Error::Thread { task: "reads data", source }),
             }
         }
         batches
@@ -193,7 +189,7 @@ impl<B: Send + 'static> Batches<B> {
     ///
     /// At the step where it happens: what reading a row returned, with the row's place; what the collate function
     /// returned; [`Error::Panicked`] for a panic in one of the two. The next call goes on behind that step. At the first
-    /// call: [`Error::Plan`] for settings that do not go together; there are no steps then.
+    /// call: [`Error::InvalidConfig`] for settings that do not go together; there are no steps then.
     #[expect(clippy::should_implement_trait, reason = "a for loop would hide the errors")]
     pub fn next(&mut self) -> anyhow::Result<Option<Step<B>>> {
         self.take(None)

@@ -71,7 +71,7 @@ pub trait Dataset: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when an index is not one of a row.
+    /// [`Error::InvalidConfig`] when an index is not one of a row.
     fn subset(self, indices: impl IntoIterator<Item = usize>) -> Result<Subset<Self>, Error>
     where
         Self: Sized,

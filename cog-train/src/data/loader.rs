@@ -193,7 +193,7 @@ impl<B: Send + 'static> Loader<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when there are no rows, a batch holds none, or a row does not fit in a batch.
+    /// [`Error::InvalidConfig`] when there are no rows, a batch holds none, or a row does not fit in a batch.
     pub fn check(&self) -> Result<(), Error> {
         self.sampler(0).map(drop)
     }

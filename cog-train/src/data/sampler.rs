@@ -89,9 +89,9 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when there are no rows, or more than 2^32 - 1, or a batch holds none.
+    /// [`Error::InvalidConfig`] when there are no rows, or more than 2^32 - 1, or a batch holds none.
     pub fn new(seed: u64, count: usize, batching: Batching, shuffle: bool) -> Result<Self, Error> {
-        let fail = |reason: String| Err(Error::Plan { reason });
+        let fail = |reason: String| Err(Error::InvalidConfig { reason });
         match batching {
             Batching::Rows(0) => return fail("a batch of 0 rows".to_owned()),
             Batching::Tokens { most: 0, .. } => return fail("a batch of 0 tokens".to_owned()),
@@ -112,9 +112,9 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when there are not as many as rows, or a row alone has more than fit in a batch.
+    /// [`Error::InvalidConfig`] when there are not as many as rows, or a row alone has more than fit in a batch.
     pub fn lengths(mut self, lengths: Vec<u32>) -> Result<Self, Error> {
-        let fail = |reason: String| Err(Error::Plan { reason });
+        let fail = |reason: String| Err(Error::InvalidConfig { reason });
         if lengths.len() != self.count as usize {
             return fail(format!("there are {} lengths for {} rows", lengths.len(), self.count));
         }
@@ -137,13 +137,13 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when no batch would be left.
+    /// [`Error::InvalidConfig`] when no batch would be left.
     pub fn drop_last(mut self, drop_last: bool) -> Result<Self, Error> {
         if drop_last
             && let Batching::Rows(rows) = self.batching
             && (self.count as usize) < rows
         {
-            return Err(Error::Plan {
+            return Err(Error::InvalidConfig {
                 reason: format!(
                     "the data has {} rows, fewer than the {rows} of a batch, and a last batch with fewer is dropped",
                     self.count
@@ -158,10 +158,12 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when `rank` is not below `world`.
+    /// [`Error::InvalidConfig`] when `rank` is not below `world`.
     pub fn ranks(mut self, rank: usize, world: usize) -> Result<Self, Error> {
         if rank >= world {
-            return Err(Error::Plan { reason: format!("rank {rank} in a world of {world}") });
+            return Err(Error::InvalidConfig {
+                reason: format!("rank {rank} in a world of {world}"),
+            });
         }
         (self.rank, self.world) = (rank, world);
         Ok(self)

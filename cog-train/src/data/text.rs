@@ -96,7 +96,7 @@ impl TextWindows {
     /// # Errors
     ///
     /// [`Error::Data`] when the file is empty or not UTF-8, with the line; [`Error::File`] when it cannot be read;
-    /// [`Error::Plan`] for windows of fewer than 4 bytes, or a stride that leaves text out.
+    /// [`Error::InvalidConfig`] for windows of fewer than 4 bytes, or a stride that leaves text out.
     pub fn open(path: impl AsRef<Path>, size: usize, stride: usize) -> Result<Self, Error> {
         Self::open_with(path, size, stride, &CancelToken::new())
     }
@@ -113,7 +113,7 @@ impl TextWindows {
         cancel: &CancelToken,
     ) -> Result<Self, Error> {
         if stride < 4 || size < stride {
-            return Err(Error::Plan {
+            return Err(Error::InvalidConfig {
                 reason: format!(
                     "windows of {size} bytes every {stride} bytes: the stride must be at least 4, and at most the size"
                 ),
@@ -244,7 +244,7 @@ mod tests {
         }
         let (_dir, path) = file("\u{feff}".as_bytes());
         assert!(TextWindows::open(&path, 8, 8).unwrap_err().to_string().ends_with("it is empty"));
-        assert!(matches!(TextWindows::open(&path, 8, 9), Err(Error::Plan { .. })));
+        assert!(matches!(TextWindows::open(&path, 8, 9), Err(Error::InvalidConfig { .. })));
     }
 
     proptest! {

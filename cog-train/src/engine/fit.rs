@@ -114,7 +114,7 @@ pub struct TrainingSummary {
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] when the run was asked to stop: its state is on disk then. [`Error::Plan`], [`Error::Resume`],
+/// [`Error::Cancelled`] when the run was asked to stop: its state is on disk then. [`Error::InvalidConfig`], [`Error::Resume`],
 /// [`Error::Diverged`], [`Error::Checkpoint`] and [`Error::Data`] as they say; else what the author's code fails with.
 #[expect(clippy::too_many_lines, reason = "the loop reads top to bottom, in one place")]
 pub fn fit<B: Send + 'static>(
@@ -206,9 +206,8 @@ pub fn fit<B: Send + 'static>(
             train.start(job.seed(), state.position, state.micro, params.device())
         });
         let batch = match stream.next_until(&cancel) {
-            Ok(batch) => {
-                batch.ok_or_else(|| Error::Plan { reason: "the data has ended".to_owned() })?
-            }
+            Ok(batch) => batch
+                .ok_or_else(|| Error::InvalidConfig { reason: "the data has ended".to_owned() })?,
             Err(error) if was_cancelled(&error, job) => continue,
             Err(error) if memory::is_short(&error) => {
                 state.micro =
@@ -282,13 +281,13 @@ fn steps<B: Send + 'static>(
     if eval.is_none() && (config.patience.is_some() || config.restore_best) {
         let reason =
             "the plan's `patience` and `restore_best` need held-out rows, and there are none";
-        return Err(Error::Plan { reason: reason.to_owned() });
+        return Err(Error::InvalidConfig { reason: reason.to_owned() });
     }
     let loaders = [Some(train), eval];
     if let Some((rank, world)) =
         loaders.into_iter().flatten().map(Loader::rank_of).find(|(_, world)| *world > 1)
     {
-        return Err(Error::Plan {
+        return Err(Error::InvalidConfig {
             reason: format!(
                 "the loader is for rank {rank} of {world}, and `fit` trains on one device: nothing would add up the \
                  gradients\nhint: leave `Loader::ranks` out"

@@ -30,7 +30,7 @@ impl Loss {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when the tensor has more than one element.
+    /// [`Error::InvalidConfig`] when the tensor has more than one element.
     #[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^53 targets")]
     #[expect(clippy::needless_pass_by_value, reason = "callers have it for this alone")]
     pub fn sum(sum: Tensor, weight: usize) -> Result<Self, Error> {
@@ -51,7 +51,7 @@ impl Loss {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when the tensor has more than one element.
+    /// [`Error::InvalidConfig`] when the tensor has more than one element.
     #[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^53 targets")]
     pub fn mean(mean: &Tensor, weight: usize) -> Result<Self, Error> {
         Self::weighted(&(mean.to_dtype(DType::F32)? * weight as f64)?, weight as f64)
@@ -73,10 +73,10 @@ impl Loss {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when the tensor has more than one element.
+    /// [`Error::InvalidConfig`] when the tensor has more than one element.
     pub fn weighted(sum: &Tensor, weight: f64) -> Result<Self, Error> {
         if sum.elem_count() != 1 {
-            return Err(Error::Plan {
+            return Err(Error::InvalidConfig {
                 reason: format!(
                     "a loss is one number, and this has the shape {:?}\nhint: `sum_all()` adds it up",
                     sum.dims()

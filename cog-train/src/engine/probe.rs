@@ -145,7 +145,7 @@ fn heaviest<B: Send + 'static>(
     let batch = aside(&cancel, move || lengths.heaviest(seed))?;
     let mut batches = train.start(seed, Position { epoch: 0, batch }, micro, params.device());
     let step = batches.next_until(&cancel)?;
-    let none = || Error::Plan { reason: "the data has no batches".to_owned() };
+    let none = || Error::InvalidConfig { reason: "the data has no batches".to_owned() };
     Ok((batches, step.ok_or_else(none)?))
 }
 

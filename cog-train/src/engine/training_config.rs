@@ -107,9 +107,9 @@ impl TrainingConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`], with the field's name.
+    /// [`Error::InvalidConfig`], with the field's name.
     pub fn check(&self) -> Result<(), Error> {
-        let wrong = |reason: &str| Err(Error::Plan { reason: reason.to_owned() });
+        let wrong = |reason: &str| Err(Error::InvalidConfig { reason: reason.to_owned() });
         let zero = |every| every == Every::Steps(0);
         if self.epochs == 0 {
             wrong("the plan's `epochs` is 0, and at least 1 is needed")

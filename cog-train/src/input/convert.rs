@@ -20,10 +20,10 @@ use super::values::Values;
     note = "for a file, write `cog_train::Path` in place of `std::path::Path` or `PathBuf`"
 )]
 pub trait Item: Sized {
-    /// What the schema calls it.
+    /// The kind in the schema.
     const KIND: Kind;
 
-    /// The value as this type; `None` when it is of another kind or out of the type's range.
+    /// Converts a value; `None` when it is of another kind or out of the type's range.
     fn from_value(value: &Value) -> Option<Self>;
 }
 
@@ -38,14 +38,14 @@ pub trait InputType: Sized {
     /// The type without its `Option` and `Vec`.
     type Item: Item;
 
-    /// What the table says of it.
+    /// The type in the table.
     const TYPE: Type;
 
-    /// The value as this type; `None` when it does not fit.
+    /// Converts a value; `None` when it does not fit.
     fn from_value(value: &Value) -> Option<Self>;
 
-    /// [`Values::take`], as the derives write it: a type that is no input is then one error and not two, since the
-    /// compiler says the same thing at the same place once.
+    /// Calls [`Values::take`]. The derives call this method, so that a type that is not an input is one compile error
+    /// and not two: the compiler reports equal errors at one span once.
     ///
     /// # Errors
     ///
@@ -80,10 +80,10 @@ pub trait Choice: Sized {
     /// The names, in the order of the variants.
     const NAMES: &'static [&'static str];
 
-    /// The variant of that name.
+    /// Returns the variant with this name.
     fn from_name(name: &str) -> Option<Self>;
 
-    /// The name of this variant.
+    /// Returns the name of this variant.
     fn name(&self) -> &'static str;
 }
 
@@ -191,7 +191,7 @@ impl Item for f32 {
     }
 }
 
-/// The whole number that a JSON number is: `3` and `3.0` alike, exact over 64 bits and for any integral float.
+/// Converts a JSON number to an integer: `3` and `3.0` alike, exact over 64 bits and for any integral float.
 #[must_use]
 pub(crate) fn whole(value: &Value) -> Option<i128> {
     let number = value.as_number()?;

@@ -1,6 +1,6 @@
-//! Inputs: the table that a derive emits, and what is done with it: convert, check, describe.
+//! Inputs: the table that a derive emits, and the code that reads it to convert, check and describe values.
 //!
-//! No tensor, no file, no network in here.
+//! This module knows no tensors, no files and no network.
 
 mod convert;
 mod mask;
@@ -20,4 +20,5 @@ pub use output_type::{OutputField, OutputType};
 pub use problems::{Problem, Problems};
 pub use spec::{Kind, Literal, Number, Spec, Type};
 pub use types::{Path, Secret};
-pub use values::{Checked, Entry, Origin, Unknown, Values, check};
+pub(crate) use values::depth;
+pub use values::{Checked, Entry, MAX_DEPTH, Origin, Unknown, Values, check};

@@ -1,6 +1,6 @@
-//! Numbers of the table and numbers of JSON: one as the other, compared exactly.
+//! Exact conversion and comparison of the table's numbers and JSON's.
 //!
-//! A bound may be a 64-bit float and a value a 64-bit integer; turning either into the other first would round.
+//! A bound may be a 64-bit float and a value a 64-bit integer; converting either to the other's type would round.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ use super::spec::{Literal, Number};
 const I128_END: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
 
 impl Number {
-    /// The number in JSON. A float without a fraction is written as a whole number, as Cog's generator writes it.
+    /// Converts the number to JSON. A float without a fraction is written as a whole number, as Cog's generator writes it.
     ///
     /// ```
     /// use cog_train::input::Number;
@@ -31,7 +31,7 @@ impl Number {
 }
 
 impl Literal {
-    /// The value in JSON, numbers as [`Number::to_json`] writes them.
+    /// Converts the value to JSON, numbers as [`Number::to_json`] writes them.
     #[must_use]
     pub fn to_json(&self) -> Value {
         match self {
@@ -45,7 +45,7 @@ impl Literal {
     }
 }
 
-/// How a JSON number stands to a bound, without rounding either.
+/// Compares a JSON number with a bound, without rounding either.
 pub(crate) fn compare(number: &serde_json::Number, bound: Number) -> Ordering {
     match (exact(number), bound) {
         (Number::Int(a), Number::Int(b)) => a.cmp(&b),
@@ -55,7 +55,7 @@ pub(crate) fn compare(number: &serde_json::Number, bound: Number) -> Ordering {
     }
 }
 
-/// Whether a JSON number is whole: `3` and `3.0` alike, as JSON Schema counts.
+/// Whether a JSON number is an integer: `3` and `3.0` alike, as in JSON Schema.
 pub(crate) fn is_whole(number: &serde_json::Number) -> bool {
     match exact(number) {
         Number::Int(_) => true,

@@ -1,11 +1,11 @@
-//! What the schema says of an output. It stands with the inputs because one document describes both.
+//! Types of outputs in the schema. They live beside the inputs because one document describes both.
 
-/// What the schema says of an output.
+/// The type of an output in the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputType {
     /// Text.
     String,
-    /// A whole number.
+    /// An integer.
     Integer,
     /// A number.
     Number,
@@ -21,7 +21,7 @@ pub enum OutputType {
     Fields(Vec<OutputField>),
 }
 
-/// A field of a derived output struct.
+/// A field of a derived output struct in the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputField {
     /// Its name.

@@ -1,51 +1,51 @@
-//! What is wrong with given inputs, all of it in one report: as text for people, as Cog's 422 body for HTTP.
+//! Reports of invalid inputs, complete in one report: as text for people, as Cog's 422 body for HTTP.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-/// One thing that is wrong with one input.
+/// One problem with one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
     /// The input's name; for an item of a list `name/index`, as Cog writes it.
     pub input: String,
-    /// What is wrong, in the words of Cog's HTTP API.
+    /// The message, in the words of Cog's HTTP API.
     pub message: String,
-    /// What to write instead.
+    /// The remedy.
     pub hint: Option<String>,
     /// Whether the input is required and was not given.
     pub missing: bool,
 }
 
 impl Problem {
-    /// A problem of an input that was given.
+    /// Creates a problem of an input that was given.
     #[must_use]
     pub fn new(input: impl Into<String>, message: impl Into<String>) -> Self {
         Self { input: input.into(), message: message.into(), hint: None, missing: false }
     }
 
-    /// An input that is required and was not given.
+    /// Creates the problem of a required input that was not given.
     #[must_use]
     pub fn missing(input: impl Into<String>) -> Self {
         Self { missing: true, ..Self::new(input, "Field required") }
     }
 
-    /// Adds what to write instead.
+    /// Sets the remedy.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The input's name without the index of an item.
+    /// Returns the input's name without the index of an item.
     #[must_use]
     pub fn name(&self) -> &str {
         self.input.split_once('/').map_or(&self.input, |(name, _)| name)
     }
 }
 
-/// All that is wrong with the inputs of one call.
+/// All problems with the inputs of one call.
 ///
 /// ```
 /// use cog_train::input::{Problem, Problems};
@@ -67,7 +67,7 @@ impl Problem {
 pub struct Problems(pub(crate) Vec<Problem>);
 
 impl Problems {
-    /// The problems in Cog's order: by the name of the input, and what is missing last, as it was declared.
+    /// Sorts the problems in Cog's order: by the name of the input, then missing inputs in the order of declaration.
     #[must_use]
     pub fn new(mut problems: Vec<Problem>) -> Self {
         // The sort is stable: items of a list, rules of one input and missing inputs stay as they were found.
@@ -78,12 +78,12 @@ impl Problems {
         Self(problems)
     }
 
-    /// The problems, in the order in which they are shown.
+    /// Returns the problems, in the order in which they are shown.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
     }
 
-    /// The body of Cog's answer 422.
+    /// Returns the body of Cog's 422 response.
     ///
     /// ```
     /// use cog_train::input::{Problem, Problems};
@@ -132,28 +132,37 @@ impl fmt::Display for Problems {
             n => write!(f, "{n} inputs are not valid")?,
         }
         for problem in self {
-            // A name may be anything that was typed, escape sequences of terminals too.
-            let name = problem.input.replace(char::is_control, "\u{fffd}");
-            write!(f, "\n  `{name}`: {}", problem.message)?;
+            write!(
+                f,
+                "\n  `{}`: {}",
+                without_controls(&problem.input),
+                without_controls(&problem.message)
+            )?;
             if let Some(hint) = &problem.hint {
-                write!(f, "\n  hint: {hint}")?;
+                write!(f, "\n  hint: {}", without_controls(hint))?;
             }
         }
         Ok(())
     }
 }
 
-/// What to write in place of a name that is none of `names`.
+/// Replaces control characters: names and values may hold anything that was typed or downloaded, escape sequences of
+/// terminals too. JSON's escapes leave U+0080 to U+009F as they are.
+fn without_controls(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+/// Returns the hint for a name that is none of `names`.
 pub(crate) fn unknown_hint<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
-    // Below this share of equal letters a suggestion misleads more than it helps.
-    const ALIKE: f64 = 0.6;
+    // Below this similarity a suggestion misleads more than it helps.
+    const MIN_SIMILARITY: f64 = 0.6;
     let wanted = name.to_lowercase().replace('-', "_");
     let nearest = names
         .clone()
         .map(|known| {
             (strsim::normalized_damerau_levenshtein(&wanted, &known.to_lowercase()), known)
         })
-        .filter(|(alike, _)| *alike >= ALIKE)
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     if let Some((_, known)) = nearest {
         return format!("did you mean `{known}`?");
@@ -184,7 +193,20 @@ mod tests {
     }
 
     #[test]
-    fn missing_stand_last_as_declared() {
+    fn control_characters_are_not_shown() {
+        let problems = Problems::new(vec![
+            Problem::new("a\u{1b}[31m", "\"\u{9b}2J\" is not of type \"integer\"\r")
+                .with_hint("did you mean `\u{7}`?"),
+        ]);
+        assert_eq!(
+            problems.to_string(),
+            "1 input is not valid\n  `a\u{fffd}[31m`: \"\u{fffd}2J\" is not of type \"integer\"\u{fffd}\n  \
+             hint: did you mean `\u{fffd}`?"
+        );
+    }
+
+    #[test]
+    fn missing_inputs_come_last_in_order_of_declaration() {
         let problems = Problems::new(vec![
             Problem::missing("text"),
             Problem::new("zeta", "1"),
@@ -196,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_name_the_nearest_or_all() {
+    fn hints_name_the_nearest_input_or_all() {
         let names = ["learning_rate", "epochs", "seed"];
         for (given, hint) in [
             ("learning_rte", "did you mean `learning_rate`?"),

@@ -1,8 +1,7 @@
-//! One value against one row of the table, in the words of Cog's HTTP API, which are those of JSON Schema.
+//! Validation of one value against one row of the table, in the words of Cog's HTTP API, which are JSON Schema's.
 //!
-//! What is checked here is what [`schema`](super::schema) publishes: the published document refuses the same values.
-//! Rules of a list hold for each item. A rule that does not fit the kind of the value is skipped, and the type says
-//! what is wrong.
+//! The rules are those that [`schema`](super::schema) publishes: the published document refuses the same values. Rules
+//! of a list apply to each item. A rule for another kind of value is skipped, and the type check reports the value.
 
 use std::cmp::Ordering;
 
@@ -14,13 +13,13 @@ use super::problems::Problem;
 use super::spec::{Kind, Literal, Number, Spec};
 use super::types::MASK;
 
-/// Reports everything that is wrong with a value that was given.
+/// Reports all problems with a given value.
 pub(crate) fn check(spec: &Spec, value: &Value, problems: &mut Vec<Problem>) {
     if spec.ty.optional && value.is_null() {
         return;
     }
     let Ok(regex) = spec.regex.map(Regex::new).transpose() else {
-        // The derive refuses such a pattern; a table made by hand may have one.
+        // The derive refuses such a pattern; a table written by hand may have one.
         problems
             .push(Problem::new(spec.name, "the pattern of this input is not a regular expression"));
         return;
@@ -37,7 +36,7 @@ pub(crate) fn check(spec: &Spec, value: &Value, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The values that are allowed, when they are listed.
+/// Returns the allowed values of an input with choices.
 pub(crate) fn choices(spec: &Spec) -> Option<Vec<Value>> {
     match (spec.ty.kind, spec.choices) {
         (Kind::Choice(names), _) => Some(names.iter().map(|name| Value::from(*name)).collect()),
@@ -46,9 +45,9 @@ pub(crate) fn choices(spec: &Spec) -> Option<Vec<Value>> {
     }
 }
 
-/// The least and the greatest number allowed: the declared bounds, else those of the integer type.
+/// Returns the minimum and the maximum: the declared bounds, else those of the integer type.
 ///
-/// Listed values are all within their type, so that its range says nothing more.
+/// Choices are within their type already, so that its range adds nothing.
 pub(crate) fn bounds(spec: &Spec) -> (Option<Number>, Option<Number>) {
     match spec.ty.kind {
         Kind::Integer { min, max } if spec.choices.is_none() => {
@@ -58,7 +57,7 @@ pub(crate) fn bounds(spec: &Spec) -> (Option<Number>, Option<Number>) {
     }
 }
 
-/// JSON Schema's name of the type of a value, or of an item.
+/// Returns JSON Schema's name for the type of a value, or of an item.
 pub(crate) fn type_name(kind: Kind) -> &'static str {
     match kind {
         Kind::String | Kind::Path | Kind::Secret | Kind::Choice(_) => "string",
@@ -69,7 +68,7 @@ pub(crate) fn type_name(kind: Kind) -> &'static str {
     }
 }
 
-/// A text as it may be shown: a secret's value never is.
+/// Formats a value for a message; a secret is masked.
 pub(crate) fn shown(kind: Kind, value: &Value) -> String {
     if kind == Kind::Secret { MASK.to_owned() } else { value.to_string() }
 }
@@ -80,12 +79,12 @@ struct Item<'a> {
 }
 
 impl Item<'_> {
-    /// In the order of the keywords of JSON Schema: choices with their type, lengths and bounds, the pattern, the type.
+    /// Checks in the order of JSON Schema's keywords: choices with their type, lengths and bounds, the pattern, the type.
     fn check(&self, value: &Value, at: &str, problems: &mut Vec<Problem>) {
         let mut report = |message: String| problems.push(Problem::new(at, message));
         let choices = choices(self.spec);
         if let Some(choices) = &choices {
-            if !choices.iter().any(|choice| same(value, choice)) {
+            if !choices.iter().any(|choice| is_equal(value, choice)) {
                 report(format!(
                     "{} is not one of {}",
                     self.shown(value),
@@ -140,7 +139,7 @@ impl Item<'_> {
             Kind::Float => value.is_number(),
             Kind::Boolean => value.is_boolean(),
             Kind::Object => value.is_object(),
-            // Nothing at all is what an `Option` is for.
+            // Null is for an `Option`.
             Kind::Any => !value.is_null(),
         }
     }
@@ -154,8 +153,8 @@ impl Item<'_> {
     }
 }
 
-/// Equal as JSON Schema has it: `1.0` is the choice `1`.
-fn same(value: &Value, choice: &Value) -> bool {
+/// Whether two values are equal in JSON Schema: `1.0` is the choice `1`.
+fn is_equal(value: &Value, choice: &Value) -> bool {
     match (value.as_number(), choice.as_i64(), choice.as_u64()) {
         (Some(number), Some(choice), _) => {
             compare(number, Number::Int(choice.into())) == Ordering::Equal

@@ -1,11 +1,12 @@
 //! The OpenAPI document, as Cog 0.22's generator writes it for the same declarations.
 //!
-//! Where Rust says more than Python the document says more: the range of an integer type other than `i64` stands as
-//! `minimum` and `maximum`, and rules of a list stand with its items, where JSON Schema applies them. What it cannot
-//! say is left to [`check`](super::check):
+//! Where Rust's types are more precise than Python's, the document is, too: the range of an integer type other than
+//! `i64` is its `minimum` and `maximum`, and the rules of a list are those of its items, where JSON Schema applies them.
+//! [`check`](super::check) covers what the document cannot express:
 //!
-//! - the range of an `i64` (whole numbers beyond 64 bits are integers in JSON Schema);
-//! - that `f32` has a greatest number;
+//! - the range of an `i64` (integers beyond 64 bits are valid in JSON Schema);
+//! - the maximum of an `f32`;
+//! - the greatest depth of a value;
 //! - that an input of type `serde_json::Value` takes any JSON value: Cog calls it an object.
 
 mod component;
@@ -16,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::output_type::OutputType;
 use super::spec::Spec;
 
-/// What a document describes.
+/// The contents of a document.
 #[derive(Debug, Clone)]
 pub struct Api<'a> {
     /// The `info.version`.
@@ -27,19 +28,19 @@ pub struct Api<'a> {
     pub predict: Option<Side<'a>>,
 }
 
-/// One side: what goes in and what comes out.
+/// One side, training or prediction: its inputs and its output.
 #[derive(Debug, Clone)]
 pub struct Side<'a> {
     /// The inputs.
     pub table: &'a [Spec],
-    /// What is returned.
+    /// The output.
     pub output: OutputType,
 }
 
-/// The OpenAPI document of a program that trains, predicts, or both.
+/// Returns the OpenAPI document of a program that trains, predicts, or both.
 ///
-/// A component for the values of an input with choices has the name of the input. Where that name is taken, by a fixed
-/// component (`Status`) or by another enumeration of the other side, it is `TrainingInput.NAME` or `Input.NAME`.
+/// The component for the choices of an input has the input's name. When that name is taken, by a fixed component
+/// (`Status`) or by another enumeration of the other side, it is `TrainingInput.NAME` or `Input.NAME`.
 ///
 /// ```
 /// use cog_train::input::schema::{Api, Side, document};
@@ -73,7 +74,7 @@ pub fn document(api: &Api<'_>) -> Value {
     })
 }
 
-/// What differs in name between the two sides.
+/// The names that differ between the two sides.
 struct Names {
     input: &'static str,
     output: &'static str,
@@ -113,8 +114,8 @@ const PREDICT: Names = Names {
     cancel: "cancel_predictions__prediction_id__cancel_post",
 };
 
-/// Names that a component for choices may not take, on whichever side it stands: a server finds an `Input` by name.
-const FIXED: [&str; 11] = [
+/// Names that a component for choices may not take, on either side: a server finds an `Input` by name.
+const RESERVED: [&str; 11] = [
     TRAIN.input,
     TRAIN.output,
     TRAIN.request,
@@ -131,7 +132,7 @@ const FIXED: [&str; 11] = [
 fn add_components(names: &Names, side: &Side<'_>, components: &mut Map<String, Value>) {
     let mut enumerations = Map::new();
     let input = component::input(names.input, side.table, |spec, schema| {
-        let free = !FIXED.contains(&spec.name)
+        let free = !RESERVED.contains(&spec.name)
             && components.get(spec.name).is_none_or(|taken| *taken == schema);
         // A dot is allowed in the name of a component and not in that of an input.
         let name =

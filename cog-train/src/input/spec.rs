@@ -19,36 +19,36 @@
 pub struct Spec {
     /// The name on the command line, in JSON and in the schema.
     pub name: &'static str,
-    /// What it is for, in the author's words.
+    /// The author's description.
     pub description: Option<&'static str>,
-    /// What it holds.
+    /// The type of its value.
     pub ty: Type,
-    /// The value that stands when none is given. `None`: there is no default.
+    /// The default, if it has one.
     pub default: Option<Literal>,
-    /// The least number allowed.
+    /// The minimum.
     pub ge: Option<Number>,
-    /// The greatest number allowed.
+    /// The maximum.
     pub le: Option<Number>,
-    /// The least number of characters (Unicode scalar values).
+    /// The minimum number of characters (Unicode scalar values).
     pub min_length: Option<u64>,
-    /// The greatest number of characters (Unicode scalar values).
+    /// The maximum number of characters (Unicode scalar values).
     pub max_length: Option<u64>,
-    /// A pattern that must be found somewhere in the text.
+    /// A pattern that must match somewhere in the text.
     pub regex: Option<&'static str>,
     /// The only values allowed.
     pub choices: Option<&'static [Literal]>,
-    /// Still accepted, but the author asks not to use it.
+    /// Whether the input is deprecated: still accepted, and not to be used.
     pub deprecated: bool,
 }
 
-/// What an input holds: one thing of a kind, a list of them, or one that may be left out.
+/// The type of an input: one value of a kind, a list of them, or an optional one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Type {
     /// The kind of the value, or of each item of a list.
     pub kind: Kind,
-    /// `Vec<T>`.
+    /// Whether it is a `Vec<T>`.
     pub list: bool,
-    /// `Option<T>`: may be left out or null.
+    /// Whether it is an `Option<T>`, which may be left out or null.
     pub optional: bool,
 }
 
@@ -57,11 +57,11 @@ pub struct Type {
 pub enum Kind {
     /// Text.
     String,
-    /// A whole number within the range of its Rust type.
+    /// An integer within the range of its Rust type.
     Integer {
-        /// The type's least value.
+        /// The type's minimum.
         min: i128,
-        /// The type's greatest value.
+        /// The type's maximum.
         max: i128,
     },
     /// A finite number; `f32` is checked as written, in 64 bits.
@@ -70,7 +70,7 @@ pub enum Kind {
     Boolean,
     /// A local file.
     Path,
-    /// A text that is shown to nobody.
+    /// A text that is never shown.
     Secret,
     /// A JSON object.
     Object,
@@ -83,7 +83,7 @@ pub enum Kind {
 /// A bound.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
-    /// A whole number, exact.
+    /// An integer, exact.
     Int(i128),
     /// Any other number.
     Float(f64),
@@ -107,7 +107,7 @@ pub enum Literal {
 }
 
 impl Spec {
-    /// An input without rules.
+    /// Creates an input without rules.
     #[must_use]
     pub const fn new(name: &'static str, ty: Type) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The two types of inputs that Rust does not bring: a file that is here, and a text that is shown to nobody.
+//! The two input types that Rust lacks: a local file, and a text that is never shown.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -60,10 +60,10 @@ impl From<Path> for PathBuf {
     }
 }
 
-/// A text that must not be seen: a token, a password.
+/// A text that must not be shown: a token, a password.
 ///
 /// It has no `Display`, its `Debug` is always the same ten asterisks, and it is kept out of logs, records, run files,
-/// checkpoints and errors. The text itself is only had by asking for it.
+/// checkpoints and errors. Only [`Secret::expose`] returns the text.
 ///
 /// ```
 /// use cog_train::Secret;
@@ -75,7 +75,7 @@ impl From<Path> for PathBuf {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// What is shown in the place of a secret.
+/// The text that replaces a secret.
 pub(crate) const MASK: &str = "**********";
 
 impl Secret {
@@ -84,7 +84,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself.
+    /// Returns the text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

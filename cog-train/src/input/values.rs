@@ -1,5 +1,5 @@
-//! From the JSON object that a caller gave to one value for every input: defaults filled in, everything checked, all
-//! problems at once.
+//! Conversion of the caller's JSON object to one value for every input, with defaults filled in and all problems
+//! reported at once.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,12 +7,18 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::convert::InputType;
+use super::mask::Mask;
 use super::problems::{Problem, Problems, unknown_hint};
 use super::rules;
 use super::spec::{Kind, Spec, Type};
 use super::types::MASK;
 
-/// What is done about names that are not in the table.
+/// The most lists and objects within each other in the value of an input. JSON readers, `serde_json` and Python's among
+/// them, refuse texts that are nested deeper than some limit (`serde_json`: 127), and a value stands some levels deep
+/// in requests, answers and `run.json`.
+pub const MAX_DEPTH: usize = 100;
+
+/// The treatment of names that are not in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
     /// Each is a problem: on the command line, where a misspelt name would train with the default.
@@ -21,7 +27,7 @@ pub enum Unknown {
     Drop,
 }
 
-/// What [`check`] gives.
+/// The result of [`check`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Checked {
@@ -31,7 +37,7 @@ pub struct Checked {
     pub dropped: Vec<String>,
 }
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The caller gave it; an explicit null too.
@@ -43,7 +49,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The word for it in `run.json`: `given`, `default` or `absent`.
+    /// Returns the word for it in `run.json`: `given`, `default` or `absent`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,6 +63,7 @@ impl Origin {
 /// Checks a JSON object of inputs against a table.
 ///
 /// - A missing input takes its default, or null when it is an `Option`; else it is a problem.
+/// - A value may be nested [`MAX_DEPTH`] levels deep.
 /// - An explicit null is `None` for an `Option`, whatever its default, and a problem for anything else.
 /// - A whole number is a float, and `1.0` is the integer `1`.
 ///
@@ -102,18 +109,78 @@ pub fn check(table: &[Spec], given: &Value, unknown: Unknown) -> Result<Checked,
     }
     let entries = table.iter().map(|spec| resolve(spec, given, &mut problems)).collect();
     if problems.is_empty() {
-        Ok(Checked { values: Values(entries), dropped })
-    } else {
-        Err(Problems::new(problems))
+        return Ok(Checked { values: Values(entries), dropped });
     }
+    hide_secrets(table, given, &mut problems);
+    Err(Problems::new(problems))
+}
+
+/// Masks the given secrets in the messages: the same text may be the value of another input.
+fn hide_secrets(table: &[Spec], given: &Map<String, Value>, problems: &mut [Problem]) {
+    let secrets = table.iter().filter(|spec| spec.ty.kind == Kind::Secret);
+    let mask = Mask::new(secrets.filter_map(|spec| given.get(spec.name)).flat_map(texts));
+    for problem in problems {
+        if let Cow::Owned(masked) = mask.text(&problem.message) {
+            problem.message = masked;
+        }
+    }
+}
+
+/// Returns the texts of a secret's value.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Returns the number of lists and objects within each other: 0 for a number, 1 for `[1]`, 2 for `[{"a": 1}]`.
+pub(crate) fn depth(value: &Value) -> usize {
+    // Level by level and not by recursion, which a value made by a program could make overflow the stack.
+    let mut level = vec![value];
+    let mut depth = 0;
+    loop {
+        let mut inner = Vec::new();
+        let mut nested = false;
+        for value in level {
+            match value {
+                Value::Array(items) => inner.extend(items.iter().filter(|item| is_nested(item))),
+                Value::Object(map) => inner.extend(map.values().filter(|item| is_nested(item))),
+                _ => continue,
+            }
+            nested = true;
+        }
+        if !nested {
+            return depth;
+        }
+        depth += 1;
+        level = inner;
+    }
+}
+
+fn is_nested(value: &Value) -> bool {
+    value.is_array() || value.is_object()
+}
+
+fn too_deep(spec: &Spec, depth: usize) -> Problem {
+    let message = format!("nested {depth} levels deep, more than the maximum of {MAX_DEPTH}");
+    Problem::new(spec.name, message)
+        .with_hint("flatten the value, or write it to a file and pass that as a `Path`")
 }
 
 fn resolve(spec: &Spec, given: &Map<String, Value>, problems: &mut Vec<Problem>) -> Slot {
     let (value, origin) = match (given.get(spec.name), spec.default) {
-        (Some(value), _) => {
-            rules::check(spec, value, problems);
-            (value.clone(), Origin::Given)
-        }
+        (Some(value), _) => match depth(value) {
+            deep if deep > MAX_DEPTH => {
+                problems.push(too_deep(spec, deep));
+                (Value::Null, Origin::Given)
+            }
+            _ => {
+                rules::check(spec, value, problems);
+                (value.clone(), Origin::Given)
+            }
+        },
         (None, Some(default)) => (default.to_json(), Origin::Default),
         (None, None) => {
             if !spec.ty.optional {
@@ -139,7 +206,7 @@ struct Slot {
     origin: Origin,
 }
 
-/// One value as it may be written down.
+/// One value as it may be recorded.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Entry<'a> {
@@ -147,19 +214,19 @@ pub struct Entry<'a> {
     pub name: &'static str,
     /// The value; a secret is asterisks.
     pub value: Cow<'a, Value>,
-    /// Where it came from.
+    /// The origin.
     pub origin: Origin,
-    /// Whether it is a secret that was given, so that `value` is not what the trainer sees.
+    /// Whether it is a given secret, or holds the text of one, so that `value` differs from the trainer's.
     pub hidden: bool,
 }
 
 impl Values {
-    /// The value of a field.
+    /// Converts the value of a field.
     ///
     /// # Errors
     ///
-    /// A problem at `name` when the value does not fit `T`. After [`check`] against the same table that is only so for
-    /// a number that an `f32` cannot hold.
+    /// A problem at `name` when the value does not fit `T`. After [`check`] against the same table that happens only
+    /// for a number that overflows an `f32`.
     pub fn take<T: InputType>(&self, name: &str) -> Result<T, Problems> {
         let value = self.get(name).unwrap_or(&Value::Null);
         T::from_value(value).ok_or_else(|| {
@@ -171,30 +238,38 @@ impl Values {
         })
     }
 
-    /// The value of an input as JSON, secrets in the clear; `None` when the table has no such input.
+    /// Returns the value of an input as JSON, secrets in the clear; `None` when the table has no such input.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.slot(name).map(|slot| &slot.value)
     }
 
-    /// Where the value of an input came from; `None` when the table has no such input.
+    /// Returns the origin of an input's value; `None` when the table has no such input.
     #[must_use]
     pub fn origin(&self, name: &str) -> Option<Origin> {
         self.slot(name).map(|slot| slot.origin)
     }
 
-    /// Every input as it may be written down, in the order of the table.
+    /// Returns every input as it may be recorded, in the order of the table. A secret is masked, and so is its text in
+    /// the given value of another input; defaults and choices are the program's own and stay.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.0.iter().map(|slot| {
-            let hidden = slot.ty.kind == Kind::Secret && !slot.value.is_null();
-            let value =
-                if hidden { Cow::Owned(masked(&slot.value)) } else { Cow::Borrowed(&slot.value) };
+        let mask = Mask::new(self.secrets());
+        self.0.iter().map(move |slot| {
+            let is_free = slot.origin == Origin::Given && !matches!(slot.ty.kind, Kind::Choice(_));
+            let value = match slot.ty.kind {
+                Kind::Secret if !slot.value.is_null() => Cow::Owned(masked(&slot.value)),
+                _ if is_free && mask.hides(&slot.value) => {
+                    Cow::Owned(mask.value(slot.value.clone()))
+                }
+                _ => Cow::Borrowed(&slot.value),
+            };
+            let hidden = matches!(value, Cow::Owned(_));
             Entry { name: slot.name, value, origin: slot.origin, hidden }
         })
     }
 
-    /// Every file of the inputs, with the name that a [`Problem`] would have (`docs`, `docs/1`): for the caller who
-    /// fetches addresses and puts local files in their place.
+    /// Returns every file of the inputs, mutably, with the name that a [`Problem`] would have (`docs`, `docs/1`): for the
+    /// caller who fetches URLs and replaces them by local files.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = (String, &mut String)> {
         self.0.iter_mut().filter(|slot| slot.ty.kind == Kind::Path).flat_map(|slot| {
             let name = slot.name;
@@ -214,21 +289,14 @@ impl Values {
         })
     }
 
-    /// The same for the caller who only looks.
+    /// Returns every file of the inputs, as [`Values::paths_mut`].
     pub fn paths(&self) -> impl Iterator<Item = (String, String)> {
         let mut copy = self.clone();
         copy.paths_mut().map(|(name, path)| (name, path.clone())).collect::<Vec<_>>().into_iter()
     }
 
-    /// The texts of all secrets, in the clear: for a [`Mask`](super::Mask).
+    /// Returns the texts of all secrets, in the clear: for a [`Mask`](super::Mask).
     pub fn secrets(&self) -> impl Iterator<Item = String> {
-        fn texts(value: &Value) -> Vec<String> {
-            match value {
-                Value::String(text) => vec![text.clone()],
-                Value::Array(items) => items.iter().flat_map(texts).collect(),
-                _ => Vec::new(),
-            }
-        }
         self.0
             .iter()
             .filter(|slot| slot.ty.kind == Kind::Secret)

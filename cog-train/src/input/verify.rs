@@ -1,12 +1,12 @@
-//! What a derive cannot see: it reads tokens, and behind an alias or a user's own name there may be any type. It then
-//! emits constant calls of these functions, which fail the build with a sentence at the token that is wrong.
+//! Constant checks of declarations whose types a derive cannot see: it reads tokens, and an alias may be any type. The
+//! derives emit constant calls of these functions, which fail the build with a message at the offending token.
 //!
-//! `#[track_caller]` is what puts the error there: the compiler reports the caller's place, and the derive gives the
-//! call the span of the option. A constant panic has no formatting, so the sentences name no values.
+//! `#[track_caller]` moves the error there: the compiler reports the caller's location, and the call has the span of
+//! the option. A constant panic has no formatting, so the messages contain no values.
 
 use super::spec::{Kind, Literal, Number, Type};
 
-/// `ge` and `le`: for numbers, and inside the integer type.
+/// Checks `ge` and `le`: for numbers, and in the range of the integer type.
 ///
 /// # Panics
 ///
@@ -25,7 +25,7 @@ pub const fn bound(ty: Type, bound: Number) {
     }
 }
 
-/// `min_length`, `max_length` and `regex`: for texts.
+/// Checks `min_length`, `max_length` and `regex`: for texts.
 ///
 /// # Panics
 ///
@@ -38,7 +38,7 @@ pub const fn text(ty: Type) {
     );
 }
 
-/// `choices`: for texts and whole numbers.
+/// Checks `choices`: for texts and integers.
 ///
 /// # Panics
 ///
@@ -51,7 +51,7 @@ pub const fn choices(ty: Type) {
     );
 }
 
-/// One of `choices`, where [`choices`] is right.
+/// Checks one of `choices`, of a type that [`choices`] accepts.
 ///
 /// # Panics
 ///
@@ -63,7 +63,7 @@ pub const fn choice(ty: Type, value: Literal) {
     }
 }
 
-/// A default without brackets.
+/// Checks a default without brackets.
 ///
 /// # Panics
 ///
@@ -74,7 +74,7 @@ pub const fn single(ty: Type, value: Literal) {
     fits(ty.kind, value);
 }
 
-/// A default in brackets.
+/// Checks a default in brackets.
 ///
 /// # Panics
 ///
@@ -87,7 +87,7 @@ pub const fn list(ty: Type) {
     );
 }
 
-/// One item of a default in brackets, where [`list`] is right.
+/// Checks one item of a default in brackets, of a type that [`list`] accepts.
 ///
 /// # Panics
 ///
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_written_in_brackets_and_nothing_else_is() {
+    fn only_lists_are_written_in_brackets() {
         for (ty, is_list) in [
             (<Vec<String> as InputType>::TYPE, true),
             (<Option<Vec<String>> as InputType>::TYPE, true),
@@ -163,7 +163,7 @@ mod tests {
         ] {
             assert_eq!(!refuses(|| list(ty)), is_list);
             assert_eq!(refuses(|| single(ty, Literal::Str("a"))), is_list);
-            // A wrong shape is said once, and not again of each item.
+            // A wrong shape is reported once, and not again for each item.
             assert_eq!(refuses(|| item(ty, Literal::Int(1))), is_list);
         }
         let any = <serde_json::Value as InputType>::TYPE;
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_takes_its_own_literals_only() {
+    fn each_kind_accepts_only_its_own_literals() {
         let literals = [
             Literal::Bool(true),
             Literal::Int(1),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_for_the_types_that_have_them() {
+    fn rules_apply_only_to_their_types() {
         assert!(!refuses(|| text(<Vec<String> as InputType>::TYPE)));
         assert!(refuses(|| text(<u8 as InputType>::TYPE)));
         assert!(refuses(|| text(<crate::Secret as InputType>::TYPE)));
@@ -201,7 +201,7 @@ mod tests {
         assert!(refuses(|| choices(<f64 as InputType>::TYPE)));
         assert!(
             !refuses(|| choice(<f64 as InputType>::TYPE, Literal::Float(1.0))),
-            "said once, by `choices`"
+            "reported once, by `choices`"
         );
         assert!(refuses(|| choice(<String as InputType>::TYPE, Literal::Int(1))));
     }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Record;
+use crate::input::{MAX_DEPTH, depth};
 
 /// Puts a value under a dotted name; the problem with the name or the value when it cannot be.
 pub(super) fn put(
@@ -20,6 +21,8 @@ pub(super) fn put(
         Err("has an empty segment")
     } else if name == "predict_time" || segments[0] == "cog" {
         Err("is reserved")
+    } else if depth(&value) + segments.len() > MAX_DEPTH {
+        Err("is nested more than 100 levels deep")
     } else {
         place(at, &segments, value, mode)
     }

@@ -35,6 +35,29 @@ fn bad_records_are_named_and_left_out() {
 }
 
 #[test]
+fn records_too_deep_for_a_reader_of_json_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = Job::for_test(dir.path());
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    job.record("a.b", nested(98), Record::Replace);
+    job.record("c.d", nested(99), Record::Replace);
+    assert_eq!(Value::Object(job.records().clone()), json!({"a": {"b": nested(98)}}));
+    let log = std::fs::read_to_string(dir.path().join("log.txt")).unwrap();
+    assert!(log.contains("the record `c.d` is nested more than 100 levels deep"), "{log}");
+}
+
+#[test]
+fn names_of_metrics_are_masked() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = Job::for_test(dir.path());
+    job.mask = Mask::new(["hunter2".to_owned()]);
+    job.metric("eval_hunter2", 1, 0.5);
+    job.step(2, &Map::from_iter([("hunter2".to_owned(), json!(0.25))]));
+    let metrics = std::fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics, "{\"step\":1,\"eval_**********\":0.5}\n{\"step\":2,\"**********\":0.25}\n");
+}
+
+#[test]
 fn metrics_are_one_object_a_line_and_never_invalid_json() {
     let dir = tempfile::tempdir().unwrap();
     let mut job = Job::for_test(dir.path());

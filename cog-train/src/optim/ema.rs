@@ -80,7 +80,7 @@ impl Ema {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when the average and the weights are swapped, or a parameter is new; [`Error::Tensor`] when the
+    /// [`Error::InvalidConfig`] when the average and the weights are swapped, or a parameter is new; [`Error::Tensor`] when the
     /// device fails.
     pub fn update(&mut self, params: &Params, step: u64) -> Result<(), Error> {
         if self.swapped {
@@ -99,7 +99,7 @@ impl Ema {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when a parameter is new; [`Error::Tensor`] when the device fails.
+    /// [`Error::InvalidConfig`] when a parameter is new; [`Error::Tensor`] when the device fails.
     pub fn swap(&mut self, params: &Params) -> Result<(), Error> {
         for (name, _) in params.trainable() {
             self.average(name)?;
@@ -165,7 +165,7 @@ fn move_towards(average: &Var, weight: &Var, share: f64) -> Result<(), Error> {
 }
 
 fn invalid(reason: &str) -> Error {
-    Error::Plan { reason: reason.to_owned() }
+    Error::InvalidConfig { reason: reason.to_owned() }
 }
 
 #[cfg(test)]

@@ -102,12 +102,12 @@ impl Optimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when a group fits no parameter or a rule cannot update one that it is to; [`Error::Tensor`] when
+    /// [`Error::InvalidConfig`] when a group fits no parameter or a rule cannot update one that it is to; [`Error::Tensor`] when
     /// the device has no room.
     pub fn prepare(&mut self, params: &Params) -> Result<(), Error> {
         for (pattern, _) in &self.groups {
             if !params.iter().any(|(name, _)| pattern.matches(name)) {
-                return Err(Error::Plan {
+                return Err(Error::InvalidConfig {
                     reason: format!("no parameter fits the optimizer's group `{pattern}`"),
                 });
             }
@@ -126,7 +126,7 @@ impl Optimizer {
         let group = group.map(|(_, group)| group.clone()).unwrap_or_default();
         let rule = group.rule.unwrap_or_else(|| self.usual(name, dims));
         if !rule.takes(dims) {
-            return Err(Error::Plan {
+            return Err(Error::InvalidConfig {
                 reason: format!(
                     "`{}` cannot update `{name}` of the shape {dims:?}\nhint: a group with another rule can",
                     rule.name()
@@ -166,7 +166,7 @@ impl Optimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when a parameter was not there when [`prepare`](Self::prepare) was called, or when the step is 0;
+    /// [`Error::InvalidConfig`] when a parameter was not there when [`prepare`](Self::prepare) was called, or when the step is 0;
     /// [`Error::Tensor`] when the device fails.
     pub fn step(
         &mut self,
@@ -177,13 +177,15 @@ impl Optimizer {
         gradient_scale: f64,
     ) -> Result<(), Error> {
         if step == 0 {
-            return Err(Error::Plan { reason: "an optimizer counts its steps from 1".to_owned() });
+            return Err(Error::InvalidConfig {
+                reason: "an optimizer counts its steps from 1".to_owned(),
+            });
         }
         for (name, param) in params.trainable() {
             let Some(gradient) = gradients.get(name) else { continue };
             let Some(plan) = self.settings.get(name) else {
                 let reason = format!("the optimizer was not prepared for `{name}`");
-                return Err(Error::Plan { reason });
+                return Err(Error::InvalidConfig { reason });
             };
             let at = Update {
                 step,

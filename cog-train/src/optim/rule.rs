@@ -113,7 +113,7 @@ pub(super) fn settings(name: &str, fields: &impl serde::Serialize) -> serde_json
 
 /// The slots by number, for a rule that has `N` of them.
 pub(super) fn exactly<const N: usize>(slots: &[Var]) -> Result<[&Var; N], Error> {
-    <&[Var; N]>::try_from(slots).map(<[Var; N]>::each_ref).map_err(|_| Error::Plan {
+    <&[Var; N]>::try_from(slots).map(<[Var; N]>::each_ref).map_err(|_| Error::InvalidConfig {
         reason: format!("a rule asked for {N} slots and was given {}", slots.len()),
     })
 }

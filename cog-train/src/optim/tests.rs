@@ -81,7 +81,7 @@ fn the_first_group_that_fits_wins() {
 fn a_group_that_fits_nothing_is_a_mistake() {
     let mut optimizer = Optimizer::new(AdamW::default()).group("haed.*", Group::new());
     let error = optimizer.prepare(&params()).unwrap_err();
-    assert!(matches!(error, Error::Plan { .. }) && error.to_string().contains("`haed.*`"));
+    assert!(matches!(error, Error::InvalidConfig { .. }) && error.to_string().contains("`haed.*`"));
 }
 
 #[test]

@@ -130,7 +130,7 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when a name is there twice, when there are none, or when they are on several devices.
+    /// [`Error::InvalidConfig`] when a name is there twice, when there are none, or when they are on several devices.
     pub fn new<K: Into<String>>(
         tensors: impl IntoIterator<Item = (K, Tensor)>,
     ) -> Result<Self, Error> {
@@ -162,7 +162,7 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when no parameter fits.
+    /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn freeze(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
         self.choose(&pattern.into(), |fits, trainable| trainable && !fits)
     }
@@ -171,7 +171,7 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when no parameter fits.
+    /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn train_only(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
         self.choose(&pattern.into(), |fits, _| fits)
     }
@@ -292,5 +292,5 @@ impl Params {
 }
 
 fn plan(reason: String) -> Error {
-    Error::Plan { reason }
+    Error::InvalidConfig { reason }
 }

@@ -1,6 +1,5 @@
 //! Which `cog.yaml` holds for this binary, and `BIN check`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::answer;
@@ -57,18 +56,20 @@ fn unreadable(error: Error) -> Error {
 }
 
 fn strictly(app: &App, given: Option<&Path>) -> Result<Option<(String, Vec<String>)>, Error> {
-    let (file, text) = match (given, app.config) {
-        (Some(path), _) => (
-            path.display().to_string(),
-            fs::read(path).map_err(Error::file("read", path)).map_err(unreadable)?,
-        ),
-        (None, Some(embedded)) => (embedded.file.to_owned(), embedded.text.into()),
-        (None, None) => return Ok(None),
-    };
     let folders = source_folders(app, given);
     let exists =
         |name: &str| folders.is_empty() || folders.iter().any(|folder| folder.join(name).is_file());
-    let (_, notes) = Config::check(text, &file, &names(app), exists)?;
+    let names = names(app);
+    let (file, (_, notes)) = match (given, app.config) {
+        (Some(path), _) => (
+            path.display().to_string(),
+            Config::check_file(path, &names, exists).map_err(unreadable)?,
+        ),
+        (None, Some(embedded)) => {
+            (embedded.file.to_owned(), Config::check(embedded.text, embedded.file, &names, exists)?)
+        }
+        (None, None) => return Ok(None),
+    };
     Ok(Some((file, notes.iter().map(ToString::to_string).collect())))
 }
 

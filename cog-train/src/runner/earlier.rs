@@ -15,6 +15,9 @@ use crate::fetch::is_url;
 use crate::input::{self, Problem, Spec, Values};
 use crate::output::Output;
 
+/// The mark in `run.json` of an input whose recorded value is masked: a secret, or a value that holds one.
+pub(super) const HIDDEN: &str = "hidden";
+
 /// A run that was begun by an earlier process.
 #[derive(Debug)]
 pub(crate) struct Earlier {
@@ -112,9 +115,14 @@ impl Earlier {
         for spec in table.iter().filter(|spec| !self.given.contains(spec.name)) {
             let Some(entry) = inputs.get(spec.name) else { continue };
             let value = entry.get("value").unwrap_or(&Value::Null);
-            if spec.ty.kind == input::Kind::Secret {
+            let is_secret = spec.ty.kind == input::Kind::Secret;
+            if is_secret || entry.get(HIDDEN) == Some(&Value::Bool(true)) {
                 if !value.is_null() && *value != Value::Array(Vec::new()) {
-                    let text = "it was given to the run, and secrets are not kept";
+                    let text = if is_secret {
+                        "it was given to the run, and secrets are not kept"
+                    } else {
+                        "its value held a secret, and secrets are not kept"
+                    };
                     let hint = format!("give it again with `-i {}=VALUE`", spec.name);
                     problems.push(Problem::new(spec.name, text).with_hint(hint));
                 }

@@ -18,6 +18,7 @@ use self::publish::{
 };
 use super::roles::Kind;
 use crate::error::Error;
+use crate::input::{MAX_DEPTH, depth};
 use crate::output::{Output, OutputType};
 
 /// Where `-o` points.
@@ -84,6 +85,7 @@ impl Destination {
     /// Writes the output.
     pub(crate) fn write(&self, output: &Output) -> Result<Written, Error> {
         check_files("output", output)?;
+        check_depth(output)?;
         match output {
             Output::File(file) => self.write_file(file),
             Output::List(items)
@@ -221,6 +223,27 @@ fn check_files(name: &str, output: &Output) -> Result<(), Error> {
             .try_for_each(|(index, item)| check_files(&inner(&index.to_string()), item)),
         Output::Object(fields) => {
             fields.iter().try_for_each(|(field, item)| check_files(&inner(field), item))
+        }
+    }
+}
+
+/// Refuses an output whose record no JSON reader would read.
+fn check_depth(output: &Output) -> Result<(), Error> {
+    let levels = depth_of(output);
+    if levels <= MAX_DEPTH {
+        return Ok(());
+    }
+    let reason = format!("nested {levels} levels deep, more than the maximum of {MAX_DEPTH}");
+    Err(Error::Output { name: "output".to_owned(), reason })
+}
+
+fn depth_of(output: &Output) -> usize {
+    match output {
+        Output::Value(value) => depth(value),
+        Output::File(_) => 0,
+        Output::List(items) => 1 + items.iter().map(depth_of).max().unwrap_or(0),
+        Output::Object(fields) => {
+            1 + fields.iter().map(|(_, item)| depth_of(item)).max().unwrap_or(0)
         }
     }
 }

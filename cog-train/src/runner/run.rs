@@ -197,7 +197,7 @@ impl Run {
             earlier.fetched_before(values)?;
         }
         let digests = bring(values, &self.folder.dir, cancel, report)?;
-        add_files(&mut inputs, digests);
+        add_files(&mut inputs, digests, &self.mask);
         if self.earlier.is_some() {
             self.begin_again(table, &mut inputs)?;
         }

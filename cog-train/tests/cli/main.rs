@@ -495,6 +495,21 @@ fn check_holds_cog_yaml_against_the_binary() {
 }
 
 #[test]
+fn check_and_run_refuse_the_same_files() {
+    let here = probe();
+    here.file("nul.yaml", "environment: [\"A=a\\0b\"]\n");
+    for (file, message) in [
+        ("nul.yaml", "nul.yaml:1:15: `A=a\\0b` holds a NUL character"),
+        ("/dev/zero", "`--config`: cannot read `/dev/zero`: larger than the limit of 262144 bytes"),
+    ] {
+        for call in [&["check", "--config", file][..], &["--config", file]] {
+            let said = here.run(call).expect(2);
+            assert!(said.err.contains(message), "{call:?}: {}", said.err);
+        }
+    }
+}
+
+#[test]
 fn the_schema_is_json_and_names_both_sides() {
     let document: Value = probe().run(&["schema"]).expect(0).json();
     for component in [

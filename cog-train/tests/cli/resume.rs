@@ -179,6 +179,30 @@ fn a_secret_must_be_given_again() {
 }
 
 #[test]
+fn an_input_that_holds_a_secret_is_masked_and_must_be_given_again() {
+    let here = probe();
+    let file = format!("{TOKEN}.txt");
+    here.file(&file, "12345");
+    let (token, data) = (format!("token={TOKEN}"), format!("data={file}"));
+    let first = count(&["-i", &token, "-i", &data, "--run-dir", "r"]);
+    interrupted(&here, &first, "-INT").expect(130);
+    assert!(!here.read("r/run.json").contains(TOKEN), "{}", here.read("r/run.json"));
+    let said = here.run(&["--resume", "--run-dir", "r", "-i", &token]).expect(2);
+    assert!(
+        said.err.ends_with(
+            "error: 1 input is not valid
+  `data`: its value held a secret, and secrets are not kept
+  hint: give it again with `-i data=VALUE`
+"
+        ),
+        "{}",
+        said.err
+    );
+    here.run(&["--resume", "--run-dir", "r", "-i", &token, "-i", &data]).expect(0);
+    assert!(!here.read("r/run.json").contains(TOKEN), "{}", here.read("r/run.json"));
+}
+
+#[test]
 fn with_nothing_to_resume_a_run_starts_and_says_so() {
     let here = probe();
     let said = here.run(&["--resume"]).expect(0);

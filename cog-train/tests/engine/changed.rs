@@ -238,7 +238,7 @@ fn a_loader_for_one_of_many_processes_is_refused() {
         let training =
             Training { config: TrainingConfig::default(), params: &params, optimizer, train, eval };
         let error = fit(training, &loss, &mut Job::for_test(temp.path())).unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(Error::Plan { .. })), "{error:?}");
+        assert!(matches!(error.downcast_ref(), Some(Error::InvalidConfig { .. })), "{error:?}");
         assert!(error.to_string().starts_with("the loader is for rank 1 of 4, and "), "{error}");
     }
     // A world of one is a world.

@@ -190,7 +190,7 @@ fn a_disk_that_is_too_small_is_refused() {
     let train = loader(rows(19), Batching::Rows(6));
     let error = told(dir.path(), many, train, &params, loss(&params)).unwrap_err();
     let text = error.to_string();
-    assert!(matches!(error.downcast_ref(), Some(Error::Plan { .. })), "{text}");
+    assert!(matches!(error.downcast_ref(), Some(Error::DiskSpace { .. })), "{text}");
     assert!(
         text.starts_with("the run needs ") && text.contains(" left\nhint: keep fewer"),
         "{text}"

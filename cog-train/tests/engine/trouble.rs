@@ -209,7 +209,7 @@ fn what_does_not_go_together_is_refused_before_the_first_step() {
     let params = weight();
     let refused = |rows: Vec<f32>, config: TrainingConfig| {
         let error = run(temp.path(), &params, rows, config, product(&params)).unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(Error::Plan { .. })), "{error}");
+        assert!(matches!(error.downcast_ref(), Some(Error::InvalidConfig { .. })), "{error}");
         error.to_string()
     };
     assert_eq!(refused(vec![], TrainingConfig::default()), "the data has no rows");

@@ -15,10 +15,11 @@ const CRATES: &[&str] = &[".", "nn", "../cog-train-derive"];
 
 /// Each top-level module of `cog-train` with the modules that it may import, the lowest first.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    // Ground. `error` holds the reports of `input` and `config`, which import nothing above it.
-    ("error", &["config", "input"]),
+    // Ground. `error` holds the reports of `input` and `config`, which import neither it nor each other.
+    ("config", &[]),
     ("input", &[]),
-    ("config", &["error"]),
+    ("error", &["config", "input"]),
+    ("read", &["config", "error"]),
     ("progress", &["error"]),
     ("cancellable", &["error", "progress"]),
     ("device", &["error"]),
@@ -63,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "output",
             "predictor",
             "progress",
+            "read",
             "trainer",
             "weights",
         ],

@@ -173,12 +173,12 @@ fn nothing_is_written_after_a_failure_before() {
     let ask = Arc::clone(&asked);
     let fails = move || {
         ask.store(true, Ordering::Relaxed);
-        Err(Error::Plan { reason: "no".to_owned() })
+        Err(Error::InvalidConfig { reason: "no".to_owned() })
     };
     checkpoints.begin(model.snapshot(), fails).unwrap();
     assert!(!asked.load(Ordering::Relaxed), "it is the writer's to do");
     checkpoints.change(|| model.step());
-    assert!(matches!(checkpoints.finish(), Err(Error::Plan { .. })));
+    assert!(matches!(checkpoints.finish(), Err(Error::InvalidConfig { .. })));
     assert!(asked.load(Ordering::Relaxed));
     assert_eq!(names(folder.path()), [""; 0]);
 }

@@ -1,4 +1,4 @@
-//! The components that a trainer's own declarations make: its inputs, its output, its enumerations.
+//! Components of a trainer's own declarations: its inputs, its output, its enumerations.
 
 use serde_json::{Map, Value, json};
 
@@ -8,22 +8,22 @@ use crate::input::output_type::OutputType;
 use crate::input::rules::{bounds, choices, type_name};
 use crate::input::spec::{Kind, Number, Spec};
 
-/// The component of all inputs. `place` is given each enumeration and answers the name under which it can be found.
+/// Returns the component of all inputs. `register` takes each enumeration and returns its component's name.
 pub(super) fn input(
     title: &str,
     table: &[Spec],
-    mut place: impl FnMut(&Spec, Value) -> String,
+    mut register: impl FnMut(&Spec, Value) -> String,
 ) -> Value {
     let mut properties = Map::new();
     for (order, spec) in table.iter().enumerate() {
-        properties.insert(spec.name.to_owned(), property(order, spec, &mut place));
+        properties.insert(spec.name.to_owned(), property(order, spec, &mut register));
     }
     let required: Vec<&str> =
         table.iter().filter(|spec| spec.required()).map(|spec| spec.name).collect();
     object(title, properties, &required)
 }
 
-/// The component of an output. Cog gives it this title on both sides.
+/// Returns the component of an output. Cog gives it this title on both sides.
 pub(super) fn output(output: &OutputType) -> Value {
     titled(output_schema(output), "Output", false)
 }
@@ -32,7 +32,7 @@ pub(super) fn enumeration(title: &str, values: &[Value], type_name: &str) -> Val
     json!({"description": "An enumeration.", "enum": values, "title": title, "type": type_name})
 }
 
-/// `learning_rate` is `Learning Rate`.
+/// Converts a name to a title: `learning_rate` is `Learning Rate`.
 pub(super) fn title(name: &str) -> String {
     let part = |part: &str| {
         let mut chars = part.chars();
@@ -41,8 +41,8 @@ pub(super) fn title(name: &str) -> String {
     name.split('_').map(part).collect::<Vec<_>>().join(" ")
 }
 
-fn property(order: usize, spec: &Spec, place: &mut impl FnMut(&Spec, Value) -> String) -> Value {
-    let mut schema = item(spec, place);
+fn property(order: usize, spec: &Spec, register: &mut impl FnMut(&Spec, Value) -> String) -> Value {
+    let mut schema = item(spec, register);
     if spec.ty.list {
         schema = Map::from_iter([
             ("items".to_owned(), sorted(schema)),
@@ -70,12 +70,12 @@ fn property(order: usize, spec: &Spec, place: &mut impl FnMut(&Spec, Value) -> S
     sorted(schema)
 }
 
-/// One value of the input with its rules: the property itself, or the items of a list.
-fn item(spec: &Spec, place: &mut impl FnMut(&Spec, Value) -> String) -> Map<String, Value> {
+/// Returns the schema of one value with its rules: the property itself, or the items of a list.
+fn item(spec: &Spec, register: &mut impl FnMut(&Spec, Value) -> String) -> Map<String, Value> {
     let mut schema = Map::new();
     let kind = spec.ty.kind;
     if let Some(choices) = choices(spec) {
-        let name = place(spec, enumeration(spec.name, &choices, type_name(kind)));
+        let name = register(spec, enumeration(spec.name, &choices, type_name(kind)));
         schema.insert("allOf".to_owned(), json!([reference(&name)]));
     } else {
         schema.insert("type".to_owned(), type_name(kind).into());
@@ -92,11 +92,11 @@ fn item(spec: &Spec, place: &mut impl FnMut(&Spec, Value) -> String) -> Map<Stri
         _ => {}
     }
     let (least, greatest) = bounds(spec);
-    // An `i64` is what Cog calls an integer; its own range goes without saying.
-    let unsaid = |declared: Option<Number>| kind == <i64 as Item>::KIND && declared.is_none();
+    // Cog's integer is an `i64`, whose own range is not written.
+    let is_implied = |declared: Option<Number>| kind == <i64 as Item>::KIND && declared.is_none();
     for (keyword, value) in [
-        ("minimum", least.filter(|_| !unsaid(spec.ge)).map(Number::to_json)),
-        ("maximum", greatest.filter(|_| !unsaid(spec.le)).map(Number::to_json)),
+        ("minimum", least.filter(|_| !is_implied(spec.ge)).map(Number::to_json)),
+        ("maximum", greatest.filter(|_| !is_implied(spec.le)).map(Number::to_json)),
         ("minLength", spec.min_length.map(Value::from)),
         ("maxLength", spec.max_length.map(Value::from)),
         ("pattern", spec.regex.map(Value::from)),
@@ -130,7 +130,7 @@ fn output_schema(output: &OutputType) -> Value {
     }
 }
 
-/// An object; Cog leaves `required` out when nothing is.
+/// Returns the schema of an object. Cog omits an empty `required`.
 fn object(title: &str, properties: Map<String, Value>, required: &[&str]) -> Value {
     let mut schema = Map::from_iter([("properties".to_owned(), Value::Object(properties))]);
     if !required.is_empty() {
@@ -150,7 +150,7 @@ fn titled(schema: Value, title: &str, nullable: bool) -> Value {
     sorted(schema)
 }
 
-/// Keywords in alphabetical order, as the generator prints them.
+/// Sorts keywords alphabetically, as the generator prints them.
 fn sorted(mut schema: Map<String, Value>) -> Value {
     schema.sort_keys();
     Value::Object(schema)

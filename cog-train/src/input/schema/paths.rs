@@ -1,11 +1,11 @@
-//! The routes that the document names. Cog names no others, though a server has them.
+//! The routes in the document. Cog describes no others, though a server has them.
 
 use serde_json::{Map, Value, json};
 
 use super::component::title;
 use super::{Names, reference};
 
-/// The routes of every server.
+/// Returns the routes of every server.
 pub(super) fn fixed() -> Map<String, Value> {
     Map::from_iter([
         ("/".to_owned(), json!({"get": operation("root__get", "Root")})),
@@ -16,7 +16,7 @@ pub(super) fn fixed() -> Map<String, Value> {
     ])
 }
 
-/// Where one side is asked for and cancelled.
+/// Adds the routes that start and cancel one side.
 pub(super) fn add(names: &Names, paths: &mut Map<String, Value>) {
     let body = |schema: &str| json!({"application/json": {"schema": reference(schema)}});
     let refused =
@@ -46,7 +46,7 @@ pub(super) fn add(names: &Names, paths: &mut Map<String, Value>) {
     paths.insert(format!("{}/{{{}}}/cancel", names.path, names.id), json!({"post": cancel}));
 }
 
-/// An operation that answers something that is not described.
+/// Returns an operation whose response is not described.
 fn operation(id: &str, summary: &str) -> Value {
     json!({
         "operationId": id,

@@ -36,7 +36,7 @@ fn problems(given: Value) -> Vec<String> {
 }
 
 #[test]
-fn the_contracts_report() {
+fn the_report_names_every_problem_with_its_hint() {
     let given = json!({"train_data": "a", "epochs": 300, "learning_rte": 1e-4});
     let report = check(CONTRACT, &given, Unknown::Refuse).unwrap_err().to_string();
     assert_eq!(
@@ -46,7 +46,7 @@ fn the_contracts_report() {
 }
 
 #[test]
-fn one_sentence_for_each_mistake() {
+fn each_mistake_has_its_message() {
     for (given, expected) in [
         (json!({"epochs": "3"}), vec![r#"`epochs`: "3" is not of type "integer""#]),
         (json!({"epochs": true}), vec![r#"`epochs`: true is not of type "integer""#]),
@@ -107,7 +107,7 @@ fn one_sentence_for_each_mistake() {
 }
 
 #[test]
-fn what_is_accepted() {
+fn valid_values_are_accepted() {
     for given in [
         json!({}),
         json!({"epochs": 1.0}),
@@ -135,14 +135,14 @@ fn lengths_count_characters() {
 }
 
 #[test]
-fn a_regex_searches() {
+fn a_regex_matches_anywhere_in_the_text() {
     const TABLE: &[Spec] = &[Spec::new("text", String::TYPE).regex("b+")];
     assert!(check(TABLE, &json!({"text": "abc"}), Unknown::Refuse).is_ok());
     assert!(check(TABLE, &json!({"text": "ac"}), Unknown::Refuse).is_err());
 }
 
 #[test]
-fn origins_and_nulls() {
+fn an_explicit_null_is_given_and_overrides_the_default() {
     let given = json!({"train_data": "a", "max_steps": null, "epochs": 3});
     let values = check(CONTRACT, &given, Unknown::Refuse).unwrap().values;
     assert_eq!(
@@ -176,7 +176,7 @@ fn unknown_names_are_refused_or_dropped() {
 }
 
 #[test]
-fn sixty_four_bits_are_kept() {
+fn integers_are_exact_over_64_bits() {
     const TABLE: &[Spec] =
         &[Spec::new("a", u64::TYPE), Spec::new("b", i64::TYPE), Spec::new("c", f64::TYPE)];
     let given = json!({"a": u64::MAX, "b": i64::MIN, "c": 0.090_909_090_909_090_91});
@@ -201,7 +201,7 @@ fn an_f32_that_overflows_is_refused_when_taken() {
 }
 
 #[test]
-fn secrets_are_shown_to_nobody() {
+fn secrets_are_masked_in_problems_entries_and_debug() {
     const TABLE: &[Spec] =
         &[Spec::new("one", Secret::TYPE), Spec::new("many", <Vec<Secret>>::TYPE)];
     for secret in [
@@ -225,7 +225,51 @@ fn secrets_are_shown_to_nobody() {
 }
 
 #[test]
-fn files_can_be_put_in_the_place_of_addresses() {
+fn a_secret_that_is_also_another_value_is_masked_in_its_message() {
+    let report = problems(
+        json!({"hub_token": "hf_hunter2hunter2hunter2", "epochs": "hf_hunter2hunter2hunter2"}),
+    );
+    assert_eq!(report, [r#"`epochs`: "**********" is not of type "integer""#]);
+    let report = problems(json!({"hub_token": ["hunter2"], "run_name": "a-hunter2"}));
+    assert_eq!(report[1], r#"`run_name`: "a-**********" is longer than 4 characters"#);
+}
+
+#[test]
+fn a_secret_that_is_also_another_value_is_masked_in_every_entry() {
+    const TABLE: &[Spec] = &[
+        Spec::new("token", Secret::TYPE),
+        Spec::new("text", String::TYPE),
+        Spec::new("paths", <Vec<Path>>::TYPE),
+        Spec::new("any", Value::TYPE),
+        Spec::new("other", String::TYPE),
+        Spec::new("default", String::TYPE).default(Literal::Str("hunter2")),
+    ];
+    let given = json!({
+        "token": "hunter2",
+        "text": "a hunter2",
+        "paths": ["b", "hunter2/c"],
+        "any": {"hunter2": ["hunter2", 1]},
+        "other": "hunter",
+    });
+    let values = check(TABLE, &given, Unknown::Refuse).unwrap().values;
+    let entries: Vec<_> =
+        values.entries().map(|entry| (entry.value.into_owned(), entry.hidden)).collect();
+    assert_eq!(
+        entries,
+        [
+            (json!(MASK), true),
+            (json!(format!("a {MASK}")), true),
+            (json!(["b", format!("{MASK}/c")]), true),
+            (json!({MASK: [MASK, 1]}), true),
+            (json!("hunter"), false),
+            (json!("hunter2"), false),
+        ]
+    );
+    assert_eq!(values.take::<String>("text").unwrap(), "a hunter2");
+}
+
+#[test]
+fn urls_can_be_replaced_by_files() {
     const TABLE: &[Spec] = &[
         Spec::new("one", Path::TYPE),
         Spec::new("text", String::TYPE),
@@ -243,4 +287,60 @@ fn files_can_be_put_in_the_place_of_addresses() {
     assert_eq!(values.take::<Path>("one").unwrap(), Path::from("/tmp/https://a/x"));
     assert_eq!(values.take::<Vec<Path>>("many").unwrap()[1], Path::from("/tmp/https://a/z"));
     assert_eq!(values.take::<String>("text").unwrap(), "https://a/t");
+}
+
+/// `[[...{"a": 1}...]]` with this many levels.
+fn nested(levels: usize) -> Value {
+    (1..levels).fold(json!({"a": 1}), |inner, _| json!([inner]))
+}
+
+#[test]
+fn a_value_is_refused_beyond_the_greatest_depth() {
+    const TABLE: &[Spec] = &[
+        Spec::new("any", <Option<Value>>::TYPE),
+        Spec::new("object", <Option<Map<String, Value>>>::TYPE),
+        Spec::new("list", <Vec<Value>>::TYPE).default(Literal::List(&[])),
+        Spec::new("token", <Option<Secret>>::TYPE),
+    ];
+    let message = |given: Value| match check(TABLE, &given, Unknown::Refuse) {
+        Ok(_) => String::new(),
+        Err(problems) => problems.to_string(),
+    };
+    assert_eq!(message(json!({"any": nested(MAX_DEPTH), "list": nested(MAX_DEPTH)})), "");
+    for (name, value) in [
+        ("any", nested(MAX_DEPTH + 1)),
+        ("list", nested(MAX_DEPTH + 1)),
+        ("object", json!({"x": nested(MAX_DEPTH)})),
+        ("token", nested(MAX_DEPTH + 1)),
+    ] {
+        let text = format!(
+            "1 input is not valid\n  `{name}`: nested 101 levels deep, more than the maximum of 100\n  \
+             hint: flatten the value, or write it to a file and pass that as a `Path`"
+        );
+        assert_eq!(message(json!({ name: value })), text);
+    }
+}
+
+#[test]
+fn an_accepted_value_can_be_read_back_from_every_record_of_it() {
+    const TABLE: &[Spec] = &[Spec::new("any", Value::TYPE)];
+    let given = json!({"any": nested(MAX_DEPTH)});
+    let values = check(TABLE, &given, Unknown::Refuse).unwrap().values;
+    // As deep as a request, an answer or `run.json` puts a value, and some more.
+    let record = (0..20).fold(values.get("any").unwrap().clone(), |inner, _| json!({ "a": inner }));
+    let text = record.to_string();
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), record);
+}
+
+#[test]
+fn depth_counts_lists_and_objects_within_each_other() {
+    for (value, levels) in [
+        (json!(1), 0),
+        (json!("[[["), 0),
+        (json!([]), 1),
+        (json!([1, {"a": []}, [2]]), 3),
+        (nested(1000), 1000),
+    ] {
+        assert_eq!(depth(&value), levels, "{value}");
+    }
 }

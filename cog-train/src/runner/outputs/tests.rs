@@ -50,6 +50,26 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
+fn a_value_too_deep_for_a_reader_of_json_is_refused() {
+    let place = Place::new();
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    for (levels, fits) in [(98, true), (99, false)] {
+        let output =
+            Output::Object(vec![("a".into(), Output::List(vec![Output::Value(nested(levels))]))]);
+        match place.write(Kind::Train, "out/", &output) {
+            Ok(_) => assert!(fits, "{levels}"),
+            Err(error) => {
+                assert!(!fits, "{levels}");
+                assert_eq!(
+                    error.to_string(),
+                    "output `output`: nested 101 levels deep, more than the maximum of 100"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn one_file_takes_the_name_and_its_own_extension() {
     for (source, given, place) in [
         ("src/m.safetensors", "out/weights", "weights.safetensors"),

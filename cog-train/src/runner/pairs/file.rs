@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Flaw;
 use crate::error::plain_io;
+use crate::read;
 
 /// The most bytes of a file that is read as a value. Data belongs into a `Path` input, which is not read.
 const LARGEST: u64 = 64 << 20;
@@ -39,15 +40,8 @@ pub(super) fn text(name: &str) -> Result<String, Flaw> {
 
 /// The text of an open file.
 pub(super) fn text_of(name: &str, file: impl Read) -> Result<String, Flaw> {
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1)
-        .read_to_end(&mut bytes)
+    let bytes = read::bytes(file, LARGEST)
         .map_err(|error| Flaw::new(format!("cannot read {name}: {}", plain_io(&error))))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(Flaw::new(format!(
-            "{name} has more than the {LARGEST} bytes that a value may have"
-        )));
-    }
     String::from_utf8(bytes).map_err(|error| {
         let place = error.utf8_error().valid_up_to();
         Flaw::new(format!("{name} is not UTF-8 text: byte {place} does not belong to a character"))

@@ -204,7 +204,7 @@ fn files_are_read_by_type() {
     let huge = huge.to_str().unwrap();
     assert_eq!(
         pair("text", huge),
-        Err(format!("`text`: `{huge}` has more than the 67108864 bytes that a value may have"))
+        Err(format!("`text`: cannot read `{huge}`: larger than the limit of 67108864 bytes"))
     );
     assert_eq!(pair("file", huge), Ok(json!({"file": huge})), "a `Path` is not read");
 }

@@ -5,11 +5,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use serde_json::{Map, Value, json};
 
 use crate::fetch::{is_url, redact};
-use crate::input::{Entry, Values};
+use crate::input::{Entry, Mask, Values};
 use crate::runner::bring::Digests;
-use crate::runner::earlier::Earlier;
+use crate::runner::earlier::{Earlier, HIDDEN};
 
-/// Each input with its value and its origin; secrets are asterisks, and addresses are without credentials.
+/// Each input with its value and its origin; secrets are asterisks, and addresses are without credentials. An input
+/// whose value holds a secret is marked as `hidden`.
 pub(super) fn described(values: &Values) -> Map<String, Value> {
     let mut shown = values.clone();
     for (_, path) in shown.paths_mut() {
@@ -17,14 +18,24 @@ pub(super) fn described(values: &Values) -> Map<String, Value> {
             *path = redact(path);
         }
     }
-    let describe =
-        |entry: Entry<'_>| json!({"value": entry.value, "origin": entry.origin.as_str()});
-    shown.entries().map(|entry| (entry.name.to_owned(), describe(entry))).collect()
+    let describe = |entry: Entry<'_>| {
+        let mut described = json!({"value": entry.value, "origin": entry.origin.as_str()});
+        if entry.hidden {
+            described[HIDDEN] = true.into();
+        }
+        (entry.name.to_owned(), described)
+    };
+    shown.entries().map(describe).collect()
 }
 
-/// Adds the files behind the inputs.
-pub(super) fn add_files(inputs: &mut Map<String, Value>, digests: Digests) {
-    for (name, files) in digests {
+/// Adds the files behind the inputs. A path may hold a secret, as its input's value may.
+pub(super) fn add_files(inputs: &mut Map<String, Value>, digests: Digests, mask: &Mask) {
+    for (name, mut files) in digests {
+        for file in files.as_array_mut().into_iter().flatten() {
+            if let Some(path) = file.get_mut("path") {
+                *path = mask.value(path.take());
+            }
+        }
         if let Some(Value::Object(input)) = inputs.get_mut(&name) {
             input.insert("files".to_owned(), files);
         }
