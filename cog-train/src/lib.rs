@@ -24,6 +24,7 @@ pub mod weights;
 #[path = "private.rs"]
 pub mod __private;
 mod job;
+mod partial;
 mod predictor;
 mod trainer;
 
