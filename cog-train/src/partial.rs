@@ -124,7 +124,7 @@ mod tests {
             fs::create_dir(folder.path().join("inside")).unwrap();
             fs::write(folder.path().join("inside/a"), "content").unwrap();
             println!("\nready");
-            std::thread::sleep(std::time::Duration::from_secs(60));
+            std::thread::sleep(std::time::Duration::from_mins(1));
             return;
         }
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Fetching from a server that behaves, that breaks off, that lies, and that says nothing.
+//! Fetching from servers that behave, interrupt, lie, or stay silent.
 
 #[path = "hostile/server.rs"]
 mod server;
@@ -125,8 +125,10 @@ fn a_fetch_removes_what_killed_processes_left_and_cannot_be_resumed() {
     let folder = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
     let mut names: Vec<String> = fs::read_dir(&cache)
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name != folder && !name.ends_with(".json"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_none_or(|extension| extension != "json"))
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != folder)
         .collect();
     names.sort();
     assert_eq!(names, [".fetch-notes", "bb.part", "bb.tag", "cc.part"]);
@@ -442,7 +444,7 @@ fn a_cached_file_is_revalidated_on_request() {
     version.store(2, Ordering::SeqCst);
     assert_eq!(read(), "content 2");
     assert_eq!(server.seen().len(), 3);
-    // A digest says which content is meant, so nobody is asked.
+    // A digest fixes the content, so no request is sent.
     let url = format!("{}#sha256={}", server.url("a.txt"), sha256(b"content 2"));
     get(&fetcher, &url).unwrap();
     assert_eq!(server.seen().len(), 3);
@@ -509,8 +511,8 @@ fn servers_that_do_not_speak_http_are_refused() {
 #[test]
 fn progress_is_reported_and_ends_complete() {
     #[derive(Default)]
-    struct Told(Vec<(u64, u64)>);
-    impl Report for Told {
+    struct Reports(Vec<(u64, u64)>);
+    impl Report for Reports {
         fn line(&mut self, _: &str) {}
         fn metric(&mut self, _: &str, _: u64, _: f64) {}
         fn progress(&mut self, what: &str, done: u64, total: u64) {
@@ -520,11 +522,11 @@ fn progress_is_reported_and_ends_complete() {
     }
     let server = Server::start(|_, stream| answer(stream, "200 OK", &[], &content()));
     let dir = tempfile::tempdir().unwrap();
-    let mut told = Told::default();
-    fetcher(dir.path()).fetch(&server.url("a"), &CancelToken::new(), &mut told).unwrap();
+    let mut reports = Reports::default();
+    fetcher(dir.path()).fetch(&server.url("a"), &CancelToken::new(), &mut reports).unwrap();
     let size = content().len() as u64;
-    assert_eq!((told.0[0], *told.0.last().unwrap()), ((0, size), (size, size)));
-    assert!(told.0.is_sorted());
+    assert_eq!((reports.0[0], *reports.0.last().unwrap()), ((0, size), (size, size)));
+    assert!(reports.0.is_sorted());
 }
 
 #[test]

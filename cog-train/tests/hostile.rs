@@ -1,5 +1,5 @@
-//! What a stranger may send as weights: each refused with a message of its own, and nothing left behind. Each kind has
-//! its good twins, so that nothing is refused for being there at all.
+//! Hostile weights and archives: each refused with a message of its own, and nothing left behind. Each kind has valid
+//! twins, so that no feature is refused as such.
 
 #[path = "hostile/server.rs"]
 #[expect(dead_code, reason = "what was asked is for the other test that uses it")]
@@ -71,7 +71,7 @@ fn open(source: &str, cache: &Path) -> Result<Weights, Error> {
 }
 
 #[test]
-fn every_evil_archive_is_refused_by_its_own_words_and_leaves_nothing() {
+fn every_hostile_archive_is_refused_with_its_reason_and_leaves_nothing() {
     let cases = [tars::cases(), zips::cases()].concat();
     assert!(cases.len() >= 45, "{}", cases.len());
     let mut wrong = Vec::new();
@@ -102,7 +102,7 @@ fn every_evil_archive_is_refused_by_its_own_words_and_leaves_nothing() {
 }
 
 #[test]
-fn the_good_twins_are_opened() {
+fn the_valid_twins_are_opened() {
     use tars::{file, folder, gzip, member, pax, tar, zstandard};
     let w = &tensors::good()[..];
     let (long, name) = ("n".repeat(120), "model.safetensors");
@@ -187,7 +187,7 @@ fn the_good_twins_are_opened() {
 
 #[test]
 #[cfg(unix)]
-fn modes_are_ours_and_empty_folders_are_kept() {
+fn modes_are_not_those_of_the_archive_and_empty_folders_are_kept() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.tar");
@@ -248,7 +248,7 @@ fn a_caller_may_stop_skip_and_read_in_chunks() {
 }
 
 #[test]
-fn a_fault_that_a_caller_swallows_is_still_a_fault() {
+fn a_read_error_that_the_callback_swallows_is_returned() {
     let bytes = tars::tar(&[tars::file("a", &[1; 2000])]);
     let source = std::io::Cursor::new(&bytes[..1000]);
     let said = archive::read_from(source, "here", &Limits::default(), |member| {
@@ -259,7 +259,7 @@ fn a_fault_that_a_caller_swallows_is_still_a_fault() {
 }
 
 #[test]
-fn every_evil_safetensors_file_is_refused_by_its_own_words_and_leaves_nothing() {
+fn every_hostile_safetensors_file_is_refused_with_its_reason_and_leaves_nothing() {
     let cases = tensors::cases();
     let mut wrong = Vec::new();
     for (title, bytes, says) in &cases {
@@ -279,7 +279,7 @@ fn every_evil_safetensors_file_is_refused_by_its_own_words_and_leaves_nothing() 
 }
 
 #[test]
-fn an_archive_of_evil_weights_is_refused_and_leaves_nothing() {
+fn an_archive_of_hostile_weights_is_refused_and_leaves_nothing() {
     let cut = &tensors::good()[..40];
     let torch = zips::zip(&[
         zips::stored("archive/data.pkl", b"\x80\x02."),
@@ -408,7 +408,7 @@ fn a_damaged_cache_of_an_archive_is_unpacked_again() {
 }
 
 #[test]
-fn evil_addresses_are_refused_by_their_own_words_and_leave_nothing() {
+fn hostile_addresses_are_refused_with_their_reason_and_leave_nothing() {
     use server::{Server, answer, sha256};
     let good = tensors::good();
     let (right, wrong) = (sha256(&good), sha256(b"other"));

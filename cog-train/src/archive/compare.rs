@@ -12,7 +12,7 @@ use crate::progress::CancelToken;
 /// A file or folder that is there.
 struct Found {
     kind: Kind,
-    /// Whether the archive makes it, as a member or as the folder of one.
+    /// The archive makes it, as a member or as the folder of one.
     expected: bool,
 }
 

@@ -8,7 +8,7 @@ const BYTES: u64 = 1 << 40;
 const MEMBER_BYTES: u64 = 1 << 38;
 /// The most bytes out for a byte in. Weights reach 2, text 10, a table of zeros and ones 50; a bomb has 1000.
 const RATIO: u64 = 200;
-/// What may come out whatever the ratio says, 64 MiB: small archives of very regular data are harmless.
+/// The bytes out that no ratio limits, 64 MiB: small archives of very regular data are harmless.
 const RATIO_FREE: u64 = 64 << 20;
 /// The longest name in bytes.
 const NAME_BYTES: usize = 1024;
@@ -16,10 +16,10 @@ const NAME_BYTES: usize = 1024;
 const ALL_NAME_BYTES: u64 = 64 << 20;
 /// The most parts of a name.
 const DEPTH: usize = 64;
-/// What the smallest file or folder takes on a disk.
+/// The bytes of the smallest file or folder on a disk.
 const ENTRY_BYTES: u64 = 4096;
 
-/// Caps on what an archive may hold. What goes over one is refused.
+/// Caps on what an archive may hold. An archive that exceeds one is refused.
 ///
 /// ```
 /// let limits = cog_train::archive::Limits { members: 10, ..Default::default() };
@@ -61,7 +61,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Why `count` files and folders from an archive of `size` bytes are too many.
+    /// Refuses too many files and folders from an archive of `size` bytes.
     pub(super) fn check_entries(&self, count: u64, size: u64) -> Result<(), String> {
         if count > self.members {
             return Err(format!("holds more than the limit of {} files and folders", self.members));
@@ -76,7 +76,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Why names of `bytes` bytes are too many.
+    /// Refuses too many bytes of names.
     pub(super) fn check_names(&self, bytes: u64) -> Result<(), String> {
         if bytes > self.all_name_bytes {
             return Err(format!(
@@ -87,7 +87,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Why `out` bytes from an archive of `size` bytes are too many.
+    /// Refuses too many bytes out of an archive of `size` bytes.
     pub(super) fn check_total(&self, out: u64, size: u64) -> Result<(), String> {
         if out > self.bytes {
             return Err(format!("unpacks to more than the limit of {} bytes", self.bytes));
@@ -102,7 +102,7 @@ impl Limits {
         out > self.ratio_free && out > size.saturating_mul(self.ratio)
     }
 
-    /// Why a member of `size` bytes is too large.
+    /// Refuses a member of too many bytes.
     pub(super) fn check_member(&self, name: &str, size: u64) -> Result<(), String> {
         if size > self.member_bytes {
             return Err(format!(

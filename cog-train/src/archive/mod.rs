@@ -1,4 +1,4 @@
-//! A reader of `.tar`, `.tar.gz`, `.tar.zst` and `.zip` for archives that a stranger made.
+//! A reader of `.tar`, `.tar.gz`, `.tar.zst` and `.zip` for untrusted archives.
 //!
 //! An archive holds regular files and folders, under plain names, each once; anything else is refused by its name. The
 //! rules, one by one:
@@ -12,13 +12,14 @@
 //!   that names imply count as members do.
 //! - **One reading only**: where two readers of the format could see different members, the archive is refused: a pax
 //!   size against a header's, a zip directory against its local headers, overlaps, gaps, data before the first or after
-//!   the last member. Check sums must be right, and the end must be there.
+//!   the last member. Checksums must match, and the end must be there.
 //!
 //! The content decides about the format; a name that ends in another format's extension is refused.
 //!
 //! [`read`] hands out one member after the other; [`unpack`] writes them into a folder, all or none.
 
 mod compare;
+mod format;
 mod limits;
 mod names;
 mod stream;
@@ -32,72 +33,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+pub use format::Format;
 pub use limits::Limits;
 pub use unpack::unpack;
 pub(crate) use unpack::unpack_cached;
 
 use crate::error::Error;
 use stream::{Refusal, Stopped, refuse};
-
-/// The kinds of archives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Format {
-    /// `.tar`
-    Tar,
-    /// `.tar.gz`, `.tgz`
-    TarGz,
-    /// `.tar.zst`
-    TarZst,
-    /// `.zip`
-    Zip,
-}
-
-impl Format {
-    /// Returns the format by a name's extension. Case does not count.
-    ///
-    /// ```
-    /// use cog_train::archive::Format;
-    /// assert_eq!(Format::of_name("weights.tgz"), Some(Format::TarGz));
-    /// assert_eq!(Format::of_name("weights.safetensors"), None);
-    /// ```
-    #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        let name = name.to_ascii_lowercase();
-        [
-            (".tar.gz", Self::TarGz),
-            (".tgz", Self::TarGz),
-            (".tar.zst", Self::TarZst),
-            (".tar", Self::Tar),
-            (".zip", Self::Zip),
-        ]
-        .into_iter()
-        .find_map(|(extension, format)| name.ends_with(extension).then_some(format))
-    }
-
-    /// Returns the format by the first bytes; 512 of them are enough.
-    #[must_use]
-    pub fn of_content(start: &[u8]) -> Option<Self> {
-        match start {
-            [0x1f, 0x8b, ..] => Some(Self::TarGz),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::TarZst),
-            // A first member, or the end of an archive without any.
-            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(Self::Zip),
-            _ => tar::looks_like_tar(start).then_some(Self::Tar),
-        }
-    }
-
-    /// Returns the format's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tar => "tar",
-            Self::TarGz => "gzip",
-            Self::TarZst => "zstd",
-            Self::Zip => "zip",
-        }
-    }
-}
 
 /// The kinds of members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +56,7 @@ pub struct Member<'a> {
     kind: Kind,
     size: u64,
     body: &'a mut dyn Read,
-    /// Why the body could not be read. It takes precedence over the caller's result.
+    /// The error of reading the body. It takes precedence over the caller's result.
     fault: Option<io::Error>,
 }
 

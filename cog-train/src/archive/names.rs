@@ -82,7 +82,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// A stored name for a message.
+/// Returns a stored name as messages may show it.
 pub(super) fn shown(stored: &[u8]) -> String {
     const MAX_BYTES: usize = 200;
     match std::str::from_utf8(stored) {

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, Read};
 
 use super::Limits;
 
-/// Why an archive is refused.
+/// The reason for which an archive is refused.
 #[derive(Debug)]
 pub(super) struct Refusal(pub(super) String);
 
@@ -45,7 +45,7 @@ pub(super) struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    /// A meter over `inner`, which unpacks an archive of `size` bytes.
+    /// Creates a meter over `inner`, which unpacks an archive of `size` bytes.
     pub(super) fn new(inner: &'a mut dyn Read, size: u64, limits: &'a Limits) -> Self {
         Self { inner, out: 0, size, limits }
     }
@@ -103,7 +103,7 @@ fn explain(error: io::Error, format: &str) -> io::Error {
     {
         return error;
     }
-    if let Some(reason) = inner.and_then(|inner| zstd_reason(inner.downcast_ref()?)) {
+    if let Some(reason) = inner.and_then(|inner| zstd_reason(*inner.downcast_ref()?)) {
         return refuse(reason);
     }
     if error.kind() == io::ErrorKind::UnexpectedEof {
@@ -112,8 +112,8 @@ fn explain(error: io::Error, format: &str) -> io::Error {
     refuse(format!("has corrupt {format} data"))
 }
 
-/// Why zstd refuses data that is not corrupt.
-fn zstd_reason(error: &zstd::Error) -> Option<&'static str> {
+/// Returns the reason for which zstd refuses data that is not corrupt.
+fn zstd_reason(error: zstd::Error) -> Option<&'static str> {
     use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode as Code;
     [
         (

@@ -12,10 +12,10 @@ const EXTENDED_BYTES: u64 = 1 << 20;
 
 const ENDS_EARLY: &str = "is truncated: the tar ends early";
 
-/// Whether a first block is a tar's: its checksum is right, or it holds `ustar`, or it ends an empty tar.
+/// Returns whether a first block is a tar's: its checksum is right, or it holds `ustar`, or it ends an empty tar.
 pub(super) fn looks_like_tar(start: &[u8]) -> bool {
     let Ok(block) = <&[u8; BLOCK]>::try_from(start) else { return false };
-    is_zero(block) || &block[257..262] == b"ustar" || sum_is_right(block)
+    is_zero(block) || &block[257..262] == b"ustar" || checksum_matches(block)
 }
 
 /// The pax and GNU headers that precede a member.
@@ -46,11 +46,11 @@ pub(super) fn read(
         if is_zero(&block) {
             break;
         }
-        if !sum_is_right(&block) {
+        if !checksum_matches(&block) {
             return Err(refuse(if first {
-                "is not a tar: the sum of its first header is wrong"
+                "is not a tar: the checksum of its first header is wrong"
             } else {
-                "has a header whose sum is wrong"
+                "has a header whose checksum is wrong"
             }));
         }
         first = false;
@@ -138,7 +138,7 @@ fn kind(flag: u8, name: &[u8]) -> io::Result<Kind> {
     Err(member(name, what))
 }
 
-/// The name in the header itself, with ustar's prefix.
+/// Returns the name in the header itself, with ustar's prefix.
 fn stored_name(block: &[u8; BLOCK]) -> io::Result<Vec<u8>> {
     let name = until_nul(&block[..100])?;
     // GNU's own magic has spaces, and keeps times where ustar has the prefix.
@@ -146,7 +146,7 @@ fn stored_name(block: &[u8; BLOCK]) -> io::Result<Vec<u8>> {
     Ok(if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() })
 }
 
-/// A text field. Bytes after its NUL would be a name that only some readers see.
+/// Returns a text field. Bytes after its NUL would be a name that only some readers see.
 fn until_nul(field: &[u8]) -> io::Result<&[u8]> {
     let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
     if field[end..].iter().any(|&byte| byte != 0) {
@@ -155,7 +155,7 @@ fn until_nul(field: &[u8]) -> io::Result<&[u8]> {
     Ok(&field[..end])
 }
 
-/// A number field: octal digits between spaces and NULs, or GNU's big-endian binary.
+/// Parses a number field: octal digits between spaces and NULs, or GNU's big-endian binary.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         // The other bits of the first byte are high digits, or the sign.
@@ -177,7 +177,7 @@ fn number(field: &[u8]) -> Option<u64> {
     })
 }
 
-/// The content of a pax header or a long name.
+/// Reads the content of a pax header or a long name.
 fn extended(source: &mut dyn Read, size: u64) -> io::Result<Vec<u8>> {
     if size > EXTENDED_BYTES {
         return Err(refuse(format!(
@@ -201,7 +201,7 @@ fn long_name(mut content: Vec<u8>) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Records of `LENGTH KEY=VALUE\n`, where the length counts itself.
+/// Parses records of `LENGTH KEY=VALUE\n`, where the length counts itself.
 fn pax(content: &[u8], global: bool) -> io::Result<Pax> {
     let broken = || refuse("has a pax header that cannot be read");
     let mut found = Pax::default();
@@ -250,7 +250,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     plain.then(|| std::str::from_utf8(digits).ok()?.parse().ok())?
 }
 
-/// The end: a second block of zeros, and only zeros behind it.
+/// Reads the end: a second block of zeros, and only zeros behind it.
 fn end(source: &mut dyn Read) -> io::Result<()> {
     if !is_zero(&next_block(source)?) {
         return Err(refuse("has members after its end"));
@@ -278,8 +278,8 @@ fn is_zero(block: &[u8]) -> bool {
     block.iter().all(|&byte| byte == 0)
 }
 
-/// The sum of a header's bytes, with the sum's own field as spaces.
-fn sum_is_right(block: &[u8; BLOCK]) -> bool {
+/// Verifies the checksum of a header, in which its own field counts as spaces.
+fn checksum_matches(block: &[u8; BLOCK]) -> bool {
     let bytes = block.iter().map(|&byte| u64::from(byte)).sum::<u64>();
     let own = block[148..156].iter().map(|&byte| u64::from(byte)).sum::<u64>();
     number(&block[148..156]) == Some(bytes - own + 8 * u64::from(b' '))

@@ -33,7 +33,7 @@ fn any_files() -> impl Strategy<Value = Files> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// What the tar crate writes, long names and all, is what is read, under each packing.
+    /// A tar of the tar crate is read as it was written, long names included, under each compression.
     #[test]
     fn a_tar_of_another_writer_is_read(files in any_files()) {
         let mut writer = ::tar::Builder::new(Vec::new());
@@ -51,7 +51,7 @@ proptest! {
         }
     }
 
-    /// What the zip crate writes is what is read: stored or deflated, with plain or wide sizes.
+    /// A zip of the zip crate is read as it was written: stored or deflated, with plain or wide sizes.
     #[test]
     fn a_zip_of_another_writer_is_read(files in any_files(), deflate: bool, large: bool) {
         let method = if deflate { ::zip::CompressionMethod::Deflated } else { ::zip::CompressionMethod::Stored };
@@ -64,8 +64,8 @@ proptest! {
         prop_assert_eq!(files_of(writer.finish().unwrap().get_ref()), files);
     }
 
-    /// One byte changed anywhere never gives other content under a name: a zip has sums over all that counts, and what
-    /// it has no sum over must contradict itself.
+    /// One byte changed anywhere never gives other content under a name: a zip has checksums over what
+    /// matters, and a change elsewhere contradicts itself.
     #[test]
     fn a_changed_byte_never_changes_a_zips_content(at in any::<prop::sample::Index>(), flip in 1_u8..) {
         let content = b"some content, some content, some content".to_vec();
@@ -168,7 +168,7 @@ fn a_few_kilobytes_cannot_make_twenty_thousand_folders() {
     assert_eq!(members, 16384 / 64);
 }
 
-/// Names and contents of what is in a folder.
+/// Returns the names and contents in a folder.
 fn tree(folder: &Path) -> Files {
     let mut found = Files::new();
     for entry in fs::read_dir(folder).unwrap() {

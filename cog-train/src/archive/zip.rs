@@ -1,4 +1,4 @@
-//! Zip: the directory at the end, checked against every local header, with no byte that belongs to nobody.
+//! Zip: the directory at the end, checked against every local header; every byte belongs to one of them or a member.
 //!
 //! A reader that goes by the directory and one that goes from header to header see the same members of what passes
 //! here: the members lie one behind the other from the first byte to the directory.
@@ -27,9 +27,9 @@ struct Entry {
     crc: u32,
     packed: u64,
     size: u64,
-    /// Where its local header is.
+    /// The offset of its local header.
     at: u64,
-    /// Where the next member or the directory begins.
+    /// The offset of the next member or the directory.
     until: u64,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Puts the 64-bit values of the zip64 extra field in the place of those that are all ones.
+/// Replaces values that are all ones by the 64-bit values of the zip64 extra field.
 fn widen(extra: &[u8], values: &mut [&mut u64], name: &[u8]) -> io::Result<()> {
     const ZIP64: u16 = 1;
     let full = u64::from(u32::MAX);
@@ -66,7 +66,7 @@ fn widen(extra: &[u8], values: &mut [&mut u64], name: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Info-ZIP's second name. A reader may prefer it, so it must be the first one again.
+/// Checks Info-ZIP's second name. A reader may prefer it, so it must equal the first one.
 fn check_unicode_name(extra: &[u8], name: &[u8]) -> io::Result<()> {
     const UNICODE_NAME: u16 = 0x7075;
     match extra_field(extra, UNICODE_NAME, name)? {

@@ -132,7 +132,7 @@ pub(super) fn unquote(text: &[u8]) -> Vec<u8> {
 /// The part of an address between its scheme and its path.
 struct Authority<'a> {
     text: &'a str,
-    /// All that follows.
+    /// The path, the query and the fragment.
     rest: &'a str,
 }
 
@@ -148,13 +148,13 @@ impl<'a> Authority<'a> {
         self.text.rsplit('@').next().unwrap_or_default()
     }
 
-    /// Whether a password may reach into the rest: `user:a/b@host` is by its form a host, a port and a path.
+    /// Returns whether a password may reach into the rest: `user:a/b@host` is by its form a host, a port and a path.
     fn may_hold_password(&self) -> bool {
         self.text.contains(':') && self.rest.contains('@')
     }
 }
 
-/// Whether an address has a password that ends its authority too early, by what is then no port.
+/// Returns whether an address has a password that ends its authority too early, by what is then no port.
 fn has_open_password(url: &str) -> bool {
     let (_, rest) = url.split_once("://").unwrap_or_default();
     let authority = Authority::split(rest);

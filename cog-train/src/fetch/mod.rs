@@ -11,6 +11,8 @@
 #![cfg_attr(not(feature = "http"), allow(dead_code, reason = "some of it serves downloads alone"))]
 
 mod address;
+#[cfg(feature = "http")]
+mod answer;
 mod data;
 mod files;
 #[cfg_attr(not(feature = "http"), path = "no_http.rs")]
@@ -42,7 +44,7 @@ const ATTEMPTS: u32 = 5;
 /// The pause after the first failure; each next one is twice as long.
 const BACKOFF: Duration = Duration::from_millis(500);
 
-/// Whether `text` is an address that [`Fetcher::fetch`] understands, by its scheme.
+/// Returns whether `text` is an address that [`Fetcher::fetch`] understands, by its scheme.
 ///
 /// ```
 /// use cog_train::fetch::is_url;
@@ -125,8 +127,8 @@ impl Fetcher {
     /// Returns the local file with the content of `url`. For a `file://` address it is that file itself.
     ///
     /// `report` gets the progress in bytes. A cancelled download stops within a second, also while the server is silent.
-    /// What a killed process left of a download is resumed by the next fetch of the address, or removed by the next fetch
-    /// of any when it cannot be resumed.
+    /// The next fetch of an address resumes a download that a killed process left; the next fetch of any address removes
+    /// those that cannot be resumed.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ use crate::progress::CancelToken;
 /// The pause between attempts to lock a part that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
-/// What must still hold when a download is resumed: `KEY.tag`.
+/// The condition under which a download is resumed: `KEY.tag`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tag {
     pub(super) etag: String,
@@ -31,7 +31,7 @@ pub(super) struct Part {
     pub(super) length: u64,
     pub(super) tag: Option<Tag>,
     digest: Sha256,
-    /// Whether the folder was created for it.
+    /// The folder was created for it.
     created_dir: bool,
 }
 

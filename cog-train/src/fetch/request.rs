@@ -29,7 +29,7 @@ pub(super) enum Event {
     Failed(RequestError),
 }
 
-/// Why a request failed.
+/// The reason for which a request failed.
 pub(super) enum RequestError {
     /// A retry may succeed.
     Transient(String),

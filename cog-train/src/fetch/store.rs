@@ -124,7 +124,7 @@ impl Store {
         Ok(None)
     }
 
-    /// Gives a file a second name, in the place of what has it. A file system without hard links gets a copy.
+    /// Gives a file a second name, replacing any file of that name. A file system without hard links gets a copy.
     fn copy(&self, path: &Path, named: &Path) -> io::Result<()> {
         remove(named);
         if fs::hard_link(path, named).is_ok() {

@@ -1,6 +1,7 @@
 //! Weights: safetensors files, and everything that `COG_WEIGHTS` may name.
 
 mod header;
+mod json;
 mod open;
 mod read;
 mod save;
@@ -26,8 +27,8 @@ const VARIABLE: &str = "COG_WEIGHTS";
 
 /// Trained parameters in one or more safetensors files, opened and checked.
 ///
-/// [`Weights::tensors`], [`Weights::get`] and the builder of [`Weights::var_builder`] read the files anew at each call
-/// and give **fresh storage**: a clone of a candle tensor shares its bytes, so a model that is trained from a clone
+/// [`Weights::tensors`], [`Weights::get`] and the builder of [`Weights::var_builder`] read the files at each call
+/// and return **fresh storage**: a clone of a candle tensor shares its bytes, so a model that is trained from a clone
 /// changes the base under every other model. From here two trainings in one process start from the same bytes.
 ///
 /// ```

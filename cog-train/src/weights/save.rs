@@ -10,7 +10,8 @@ use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
-use super::header::{METADATA, TOO_LARGE, bytes_of};
+use super::header::{TOO_LARGE, bytes_of};
+use super::json::METADATA;
 use crate::error::{Error, printable_name};
 use crate::partial;
 

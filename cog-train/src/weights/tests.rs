@@ -26,7 +26,7 @@ fn raw(dtype: DType, shape: &[usize], bits: &[u8]) -> Tensor {
     Tensor::from_raw_buffer(&bits, dtype, shape, &CPU).unwrap()
 }
 
-/// What must be equal after a round trip; numbers would not do, for a NaN differs from itself.
+/// The bits that a round trip must keep; values would not do, for a NaN differs from itself.
 fn bits(tensor: &Tensor) -> (DType, Vec<usize>, Vec<u64>) {
     let flat = tensor.contiguous().unwrap();
     let (storage, layout) = flat.storage_and_layout();
@@ -74,7 +74,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn what_is_saved_is_what_is_opened(
+    fn a_save_and_an_open_keep_every_bit(
         tensors in prop::collection::btree_map("\\PC{1,12}", any_tensor(), 0..6)
     ) {
         let dir = tempfile::tempdir().unwrap();
@@ -126,7 +126,7 @@ proptest! {
 }
 
 #[test]
-fn a_training_does_not_change_the_base() {
+fn training_on_loaded_tensors_does_not_change_the_base() {
     let dir = tempfile::tempdir().unwrap();
     let weights =
         Weights::save([("w", tensor(&[1.0, 2.0]))], dir.path().join("w.safetensors")).unwrap();
@@ -153,7 +153,7 @@ fn a_training_does_not_change_the_base() {
 }
 
 #[test]
-fn a_builder_converts_checks_shapes_and_suggests() {
+fn a_builder_converts_dtypes_checks_shapes_and_suggests_names() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("w.safetensors");
     let weights = Weights::save([("layer.weight", tensor(&[1.5, 2.0]))], &file).unwrap();
@@ -174,7 +174,7 @@ fn a_builder_converts_checks_shapes_and_suggests() {
 }
 
 #[test]
-fn what_is_saved_is_aligned_sorted_and_loads_elsewhere() {
+fn a_saved_file_is_aligned_and_sorted_and_loads_in_candle() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("w.safetensors");
     let tensors = [
@@ -217,7 +217,7 @@ fn a_save_that_fails_leaves_the_old_file() {
 }
 
 #[test]
-fn a_save_over_an_open_file_does_not_change_what_is_open() {
+fn a_save_over_an_open_file_does_not_change_its_tensors() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("w.safetensors");
     let old = Weights::save([("a", tensor(&[1.0]))], &file).unwrap();
@@ -318,7 +318,7 @@ fn a_folder_is_read_in_a_known_order() {
 }
 
 #[test]
-fn folders_that_are_no_weights_are_refused() {
+fn folders_without_weights_are_refused() {
     for (files, says) in [
         (&["README.md"][..], "holds no `.safetensors` file"),
         (&["a/x.safetensors", "b/y.safetensors"], "holds no `.safetensors` file"),

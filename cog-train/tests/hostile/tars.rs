@@ -1,15 +1,15 @@
-//! Tars, byte by byte: the good ones, and what a stranger may send.
+//! Tars, byte by byte: valid ones and hostile ones.
 
 use cog_train::archive::Limits;
 
 use super::Case;
 
-/// A header with a right sum.
+/// A header with a right checksum.
 pub(crate) fn header(name: &[u8], flag: u8, size: u64) -> Vec<u8> {
     edited(name, flag, size, |_| {})
 }
 
-/// A header that is changed before its sum is taken.
+/// A header that is changed before its checksum is computed.
 pub(crate) fn edited(name: &[u8], flag: u8, size: u64, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut block = vec![0; 512];
     block[..name.len()].copy_from_slice(name);
@@ -277,17 +277,17 @@ fn shapes() -> Vec<Case> {
         Case::tar(
             "first sum",
             &[broken_sum(good.clone())],
-            "is not a tar: the sum of its first header is wrong",
+            "is not a tar: the checksum of its first header is wrong",
         ),
         Case::tar(
             "sum in binary",
             &[[&good[..148], &[0x80; 8], &good[156..]].concat()],
-            "is not a tar: the sum of its first header is wrong",
+            "is not a tar: the checksum of its first header is wrong",
         ),
         Case::tar(
             "next sum",
             &[good.clone(), broken_sum(good.clone())],
-            "has a header whose sum is wrong",
+            "has a header whose checksum is wrong",
         ),
         Case::tar(
             "size no number",
@@ -380,7 +380,7 @@ fn packed() -> Vec<Case> {
             "gzip of no tar",
             "x.tgz",
             gzip(&[9; 600]),
-            "is not a tar: the sum of its first header is wrong",
+            "is not a tar: the checksum of its first header is wrong",
         ),
         Case::new(
             "zstd truncated",

@@ -1,4 +1,4 @@
-//! Safetensors files, byte by byte: what a stranger may send.
+//! Hostile safetensors files, byte by byte.
 
 /// A file with this header and this many bytes of data.
 pub(crate) fn safetensors(header: &str, data: usize) -> Vec<u8> {
@@ -27,7 +27,7 @@ fn two(first: &str, second: &str, data: usize) -> Vec<u8> {
     safetensors(&format!("{{{},{}}}", slot("a", first), slot("b", second)), data)
 }
 
-/// Title, bytes, and what is said of them.
+/// Title, bytes, and the reason of their refusal.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(crate) fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let raw = |length: u64, rest: &[u8]| [&length.to_le_bytes(), rest].concat();

@@ -1,4 +1,4 @@
-//! Zips, byte by byte: the good ones, and what a stranger may send.
+//! Zips, byte by byte: valid ones and hostile ones.
 
 use cog_train::archive::Limits;
 
@@ -179,12 +179,12 @@ fn members() -> Vec<Case> {
         of(
             "zip sum",
             a().edit(|e| e.crc ^= 1),
-            "member `a` does not have the check sum that it says",
+            "member `a` does not have the checksum that it states",
         ),
         of(
             "zip sum of nothing",
             stored("e", b"").edit(|e| e.crc = 7),
-            "member `e` does not have the check sum that it says",
+            "member `e` does not have the checksum that it states",
         ),
         of(
             "zip more",
@@ -192,9 +192,13 @@ fn members() -> Vec<Case> {
                 e.size -= 1;
                 e.crc = crc(&b"hello ".repeat(50)[..299]);
             }),
-            "member `d` has more bytes than it says",
+            "member `d` has more bytes than it states",
         ),
-        of("zip fewer", packed().edit(|e| e.size += 1), "member `d` has fewer bytes than it says"),
+        of(
+            "zip fewer",
+            packed().edit(|e| e.size += 1),
+            "member `d` has fewer bytes than it states",
+        ),
         of(
             "zip behind",
             packed().edit(|e| {
@@ -329,10 +333,10 @@ fn shapes() -> Vec<Case> {
             "zip directory elsewhere",
             "x.zip",
             nowhere,
-            "has a directory that is not where it says",
+            "has a directory that is not where it should be",
         ),
         Case::new("zip of several", "x.zip", many, "is one part of a zip in several"),
-        Case::new("zip64 nowhere", "x.zip", wide, "has a zip64 end that is not where it says"),
+        Case::new("zip64 nowhere", "x.zip", wide, "has a zip64 end that is not where it should be"),
         Case::new("zip bomb", "x.zip", bomb, &ratio).within(tight),
         Case::zip(
             "zip members",

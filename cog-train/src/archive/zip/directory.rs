@@ -69,7 +69,7 @@ pub(super) fn find(source: &mut (impl BufRead + Seek), size: u64) -> io::Result<
         let record_at = u64_at(&locator, 8);
         let expected = end_at.checked_sub(LOCATOR_BYTES + END_64_BYTES);
         if expected != Some(record_at) || u32_at(&locator, 4) != 0 || u32_at(&locator, 16) != 1 {
-            return Err(refuse("has a zip64 end that is not where it says"));
+            return Err(refuse("has a zip64 end that is not where it should be"));
         }
         let record = bytes_at(source, record_at, END_64_BYTES)?;
         if !record.starts_with(&END_64) || u64_at(&record, 4) != END_64_BYTES - 12 {
@@ -90,12 +90,12 @@ pub(super) fn find(source: &mut (impl BufRead + Seek), size: u64) -> io::Result<
         end_at = record_at;
     }
     if at.checked_add(bytes) != Some(end_at) {
-        return Err(refuse("has a directory that is not where it says"));
+        return Err(refuse("has a directory that is not where it should be"));
     }
     Ok(Directory { at, bytes, count: total })
 }
 
-/// All entries in the order of their data, named, sized, and without gap or overlap.
+/// Returns all entries in the order of their data, which is contiguous: no gap and no overlap.
 pub(super) fn entries(
     source: &mut (impl BufRead + Seek),
     directory: &Directory,

@@ -86,14 +86,14 @@ pub(super) fn read(
 fn data(source: &mut impl BufRead, entry: &Entry, visit: &mut Visit<'_>) -> io::Result<()> {
     let name = &entry.name;
     let mut packed = source.by_ref().take(entry.packed);
-    let short = format!("member `{}` has fewer bytes than it says", shown(name));
+    let short = format!("member `{}` has fewer bytes than it states", shown(name));
     if entry.method == STORED {
         return summed(&mut packed, &short, entry, visit);
     }
     let mut decoder = flate2::bufread::DeflateDecoder::new(&mut packed);
     summed(&mut Inflated(&mut decoder, name), &short, entry, visit)?;
     if Inflated(&mut decoder, name).read(&mut [0])? != 0 {
-        return Err(bad(name, "has more bytes than it says"));
+        return Err(bad(name, "has more bytes than it states"));
     }
     if packed.limit() != 0 {
         return Err(bad(name, "has bytes behind its packed data"));
@@ -129,7 +129,7 @@ impl Summed<'_> {
         if self.sum.sum() == self.entry.crc {
             return Ok(());
         }
-        Err(bad(&self.entry.name, "does not have the check sum that it says"))
+        Err(bad(&self.entry.name, "does not have the checksum that it states"))
     }
 }
 
