@@ -1,4 +1,4 @@
-//! `cog.yaml`: every mistake is found at its place, every good document is read whole, and no text breaks the reader.
+//! `cog.yaml`: every mistake is reported at its position, every valid document is read in full, and no input panics.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,14 +13,14 @@ fn check(text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
     Config::check(text, "cog.yaml", &NAMES, |_| true)
 }
 
-/// What is said, a line each, without the file's name.
+/// The lines of all notes, without the file's name.
 fn said<'a>(notes: impl IntoIterator<Item = &'a Note>) -> Vec<String> {
     let text: Vec<_> = notes.into_iter().map(ToString::to_string).collect();
     let text = text.join("\n");
     text.lines().map(|line| line.strip_prefix("cog.yaml:").unwrap_or(line).to_owned()).collect()
 }
 
-/// Name, document and what is to be said of it.
+/// The name, the document and the expected lines.
 fn cases() -> Vec<(&'static str, String, Vec<&'static str>)> {
     let cases = MISTAKES.split("\n=== ").skip(1).map(|case| {
         let (name, case) = case.split_once('\n').unwrap();
@@ -40,7 +40,7 @@ fn mistakes(text: impl AsRef<[u8]>) -> Vec<String> {
 }
 
 #[test]
-fn each_mistake_is_said_at_its_place() {
+fn each_mistake_is_reported_at_its_position() {
     let cases = cases();
     assert!(cases.len() > 100, "{} cases", cases.len());
     for (name, document, expected) in cases {
@@ -49,7 +49,7 @@ fn each_mistake_is_said_at_its_place() {
 }
 
 #[test]
-fn lines_before_a_document_move_its_mistakes_and_nothing_else() {
+fn lines_before_a_document_only_move_its_mistakes() {
     for (name, document, _) in cases() {
         let before = check(&document).unwrap_err();
         let after = check(&format!("# one\n\n# three\n{document}")).unwrap_err();
@@ -61,7 +61,7 @@ fn lines_before_a_document_move_its_mistakes_and_nothing_else() {
 }
 
 #[test]
-fn the_kind_of_line_end_and_a_byte_order_mark_change_nothing() {
+fn line_endings_and_a_byte_order_mark_change_nothing() {
     for (name, document, expected) in cases() {
         assert_eq!(mistakes(document.replace('\n', "\r\n")), expected, "{name}");
         assert_eq!(mistakes(document.replace('\n', "\r")), expected, "{name}");
@@ -191,7 +191,7 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn what_says_nothing_is_valid() {
+fn empty_values_are_valid() {
     for text in [
         "",
         "\n\n",
@@ -222,7 +222,7 @@ fn what_says_nothing_is_valid() {
 #[test]
 fn yaml_is_read_by_its_own_rules() {
     let read = |text: &str| check(text).unwrap_or_else(|error| panic!("{text}\n{error}")).0;
-    // Anchors, and merges that the mapping's own keys override, wherever they stand.
+    // Anchors, and merges that the mapping's own keys override in any order.
     let config = read(
         "image: &x y\nenvironment: [&a A=1]\nbuild: &b {gpu: true, cuda: '12.1', system_packages: [*x]}\n",
     );
@@ -251,7 +251,7 @@ fn yaml_is_read_by_its_own_rules() {
 }
 
 #[test]
-fn what_is_not_a_text_of_yaml_is_refused_at_its_place() {
+fn text_that_is_not_yaml_is_refused_at_its_position() {
     assert_eq!(
         mistakes(b"# gr\xc3\xbcn\nimage: \xff"),
         ["2:8: the file is not UTF-8", "hint: save it as UTF-8"]
@@ -277,7 +277,7 @@ fn what_is_not_a_text_of_yaml_is_refused_at_its_place() {
 }
 
 #[test]
-fn nothing_of_the_file_reaches_a_terminal_unescaped() {
+fn texts_of_the_file_are_escaped_in_messages() {
     let error = mistakes("image: x\ntrain: \"\\e]0;\\a\\n\\u202e\"\n");
     assert_eq!(
         error[0],
@@ -292,7 +292,7 @@ fn nothing_of_the_file_reaches_a_terminal_unescaped() {
 
 #[test]
 fn every_variable_of_a_valid_file_can_be_set() {
-    // What the standard library's `set_var` panics on: an empty name, `=` or NUL in a name, NUL in a value.
+    // The panics of the standard library's `set_var`: an empty name, `=` or NUL in a name, NUL in a value.
     for text in [
         r#"["A=a\0b"]"#,
         r#"["A\0=b"]"#,
@@ -308,7 +308,7 @@ fn every_variable_of_a_valid_file_can_be_set() {
 }
 
 #[test]
-fn aliases_cannot_make_work() {
+fn the_expansion_of_aliases_is_bounded() {
     // Each line names the one before ten times: 10^25 values.
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for n in 1..25 {
@@ -358,7 +358,7 @@ fn a_cog_yaml_for_python_says_what_to_write() {
 }
 
 #[test]
-fn references_are_held_against_the_program_and_the_source() {
+fn references_must_name_the_program_and_existing_files() {
     let text = "train: src/main.rs:Text\npredict: src/predict.rs:Old\n";
     let (config, _) = Config::parse(text, "cog.yaml").unwrap();
     let right = Names { trainer: Some("Text"), predictor: Some("Old") };
@@ -385,7 +385,7 @@ fn references_are_held_against_the_program_and_the_source() {
 }
 
 #[test]
-fn cuda_is_held_against_the_driver() {
+fn cuda_must_not_be_newer_than_the_driver() {
     let (config, _) = Config::parse("build:\n  cuda: \"12.8.1\"\n", "cog.yaml").unwrap();
     for driver in [(12, 8), (12, 9), (13, 0)] {
         assert_eq!(config.cuda_runs_on(driver), Ok(()), "{driver:?}");
@@ -418,7 +418,7 @@ fn a_file_is_read_and_named_in_its_errors() {
     assert_eq!(Config::read(&path).unwrap().0.image(), Some("a"));
 }
 
-/// What holds for whatever is fed to the reader.
+/// The laws that hold for any bytes.
 fn laws(bytes: &[u8]) -> Result<(), TestCaseError> {
     let text = String::from_utf8_lossy(bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -426,7 +426,7 @@ fn laws(bytes: &[u8]) -> Result<(), TestCaseError> {
         text.replace("\r\n", "\n").split(['\n', '\r']).map(|line| line.chars().count()).collect();
     let strict = Config::check(bytes, "cog.yaml", &NAMES, |_| false);
     let lax = Config::parse(bytes, "cog.yaml");
-    // What is wrong at run time is wrong under `check`.
+    // A mistake at run time is a mistake under `check`.
     prop_assert!(lax.is_ok() || strict.is_err());
     let notes = |result: &Result<(Config, Vec<Note>), ConfigError>| match result {
         Ok((_, notes)) => notes.clone(),
@@ -540,7 +540,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read(
+    fn every_written_config_is_read_back(
         gpu: bool,
         cuda in (11..30_u32, 0..30_u32),
         environment in prop::collection::btree_map("[a-z_][a-z0-9_]{0,8}", "[^\\p{C}]{0,12}", 0..5),

@@ -1,11 +1,11 @@
-//! What the macros emit, read as values: the tables and the constructors.
+//! The code that the macros emit: the tables and the constructors, read as values.
 
 use cog_train::input::{self, Kind, Literal, Number, Problems, Spec, Type, Unknown, Values};
 use cog_train::output::{Output, OutputField, OutputType};
 use cog_train::prelude::*;
 use serde_json::{Value, json};
 
-/// How weights are updated.
+/// The rule that updates the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Choice)]
 enum Optimizer {
     #[choice(rename = "adamw")]
@@ -110,7 +110,7 @@ fn descriptions_are_doc_comments_unless_given() {
 }
 
 #[test]
-fn defaults_are_as_written() {
+fn defaults_keep_their_written_value() {
     assert_eq!(default("train_data"), None);
     // In 64 bits, though the field has 32.
     assert_eq!(default("learning_rate"), Some(json!(5e-5)));
@@ -126,7 +126,7 @@ fn defaults_are_as_written() {
 }
 
 #[test]
-fn rules_are_as_written() {
+fn rules_keep_their_written_value() {
     assert_eq!(
         (row("learning_rate").ge, row("learning_rate").le),
         (Some(Number::Int(0)), Some(Number::Float(1e-3)))
@@ -151,7 +151,7 @@ fn rules_are_as_written() {
 }
 
 #[test]
-fn required_is_without_default_and_not_optional() {
+fn an_input_is_required_without_default_and_option() {
     let required: Vec<&str> = <Inputs as TrainInputs>::TABLE
         .iter()
         .filter(|spec| spec.required())
@@ -221,7 +221,7 @@ fn an_input_named_seed_may_stay_unread() {
 }
 
 #[test]
-fn choices_are_their_names() {
+fn a_choice_is_the_name_of_its_variant() {
     assert_eq!(Optimizer::NAMES, ["adamw", "plain_sgd"]);
     for variant in [Optimizer::AdamW, Optimizer::PlainSgd] {
         assert_eq!(Optimizer::from_name(variant.name()), Some(variant));

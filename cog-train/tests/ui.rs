@@ -1,10 +1,10 @@
-//! What the macros refuse, each mistake with one sentence at its token, and what they accept.
+//! Declarations that the macros refuse, each mistake with one message at its token, and those that they accept.
 //!
 //! A file under `ui/fail` is named after its one mistake; the `.stderr` beside it is all that a user then reads. After a
 //! change of a sentence: `TRYBUILD=overwrite cargo test -p cog-train --test ui`, and read the difference.
 
 #[test]
-fn mistakes_are_one_sentence_at_their_token() {
+fn each_mistake_is_one_message_at_its_token() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/ui/pass/*.rs");
     cases.compile_fail("tests/ui/fail/*.rs");

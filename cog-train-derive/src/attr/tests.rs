@@ -20,7 +20,7 @@ fn options_are_read() {
 }
 
 #[test]
-fn reading_goes_on_behind_a_mistake() {
+fn reading_continues_after_a_mistake() {
     let (options, errors) = options(
         "ge = 1 + 1, colour = 3, le, 5, default = Vec::<(u8, u8)>::new(), ge = 2 le = 3, ge = 3, regex = , description = \"x\"",
     );

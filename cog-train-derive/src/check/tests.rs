@@ -10,7 +10,7 @@ fn messages(field: &str) -> Vec<String> {
 }
 
 #[test]
-fn good_fields_have_no_mistakes() {
+fn valid_fields_have_no_mistakes() {
     for field in [
         "#[input(default = 5e-5, ge = 0, le = 1e-3)] a: f64",
         "#[input(default = 0, ge = 0, le = 0)] a: u8",

@@ -47,7 +47,7 @@ fn assert_read_alike(pattern: &str, texts: &[&str]) {
 }
 
 #[test]
-fn common_patterns_are_read_alike() {
+fn common_patterns_mean_the_same_in_both_dialects() {
     for pattern in [
         "^[a-z0-9-]+$",
         "",
@@ -86,7 +86,7 @@ fn common_patterns_are_read_alike() {
 }
 
 #[test]
-fn what_is_read_otherwise_is_refused_with_a_remedy() {
+fn a_pattern_with_two_meanings_is_refused_with_a_remedy() {
     for (pattern, remedy) in [
         (r"\d", "write `[0-9]`"),
         (r"\W", "write `[^A-Za-z0-9_]`"),
@@ -135,7 +135,7 @@ fn what_is_read_otherwise_is_refused_with_a_remedy() {
 }
 
 #[test]
-fn what_does_not_compile_says_where() {
+fn a_pattern_that_does_not_compile_names_the_piece() {
     for (pattern, piece) in [
         ("(a", "`(`"),
         ("[a", "`[`"),

@@ -7,7 +7,7 @@ fn spelled(text: &str) -> Result<(Item, Option<bool>), String> {
 }
 
 #[test]
-fn every_way_to_a_type_is_known() {
+fn every_path_to_a_type_is_known() {
     for text in [
         "String",
         "std::string::String",
@@ -40,7 +40,7 @@ fn an_alias_may_be_anything() {
 }
 
 #[test]
-fn what_can_never_be_an_input_is_refused() {
+fn types_that_can_never_be_an_input_are_refused() {
     for text in [
         "&str",
         "&'static str",

@@ -58,7 +58,7 @@ impl Mask {
             Value::Object(map) => {
                 let mut masked = Map::new();
                 for (name, item) in map {
-                    let name = free_name(self.text(&name), &masked);
+                    let name = free_name(&self.text(&name), &masked);
                     masked.insert(name, self.value(item));
                 }
                 Value::Object(masked)
@@ -119,14 +119,14 @@ impl Mask {
 }
 
 /// Returns the name, numbered when masking made it equal to an earlier one.
-fn free_name(name: Cow<'_, str>, taken: &Map<String, Value>) -> String {
-    if !taken.contains_key(&*name) {
-        return name.into_owned();
+fn free_name(name: &str, taken: &Map<String, Value>) -> String {
+    let mut free = name.to_string();
+    let mut number = 1;
+    while taken.contains_key(&free) {
+        number += 1;
+        free = format!("{name}_{number}");
     }
-    (2_usize..)
-        .map(|number| format!("{name}_{number}"))
-        .find(|name| !taken.contains_key(name))
-        .expect("numbers do not end")
+    free
 }
 
 #[cfg(test)]

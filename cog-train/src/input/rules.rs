@@ -8,13 +8,14 @@ use std::cmp::Ordering;
 use regex::Regex;
 use serde_json::Value;
 
+use super::mask::Mask;
 use super::number::{compare, is_whole};
 use super::problems::Problem;
 use super::spec::{Kind, Literal, Number, Spec};
 use super::types::MASK;
 
-/// Reports all problems with a given value.
-pub(crate) fn check(spec: &Spec, value: &Value, problems: &mut Vec<Problem>) {
+/// Reports all problems with a given value. `mask` holds the secrets of the call, which no message may show.
+pub(crate) fn check(spec: &Spec, value: &Value, mask: &Mask, problems: &mut Vec<Problem>) {
     if spec.ty.optional && value.is_null() {
         return;
     }
@@ -24,7 +25,7 @@ pub(crate) fn check(spec: &Spec, value: &Value, problems: &mut Vec<Problem>) {
             .push(Problem::new(spec.name, "the pattern of this input is not a regular expression"));
         return;
     };
-    let item = Item { spec, regex };
+    let item = Item { spec, mask, regex };
     if !spec.ty.list {
         item.check(value, spec.name, problems);
     } else if let Some(items) = value.as_array() {
@@ -75,6 +76,7 @@ pub(crate) fn shown(kind: Kind, value: &Value) -> String {
 
 struct Item<'a> {
     spec: &'a Spec,
+    mask: &'a Mask,
     regex: Option<Regex>,
 }
 
@@ -149,7 +151,7 @@ impl Item<'_> {
     }
 
     fn shown(&self, value: &Value) -> String {
-        shown(self.spec.ty.kind, value)
+        if self.mask.hides(value) { MASK.to_owned() } else { shown(self.spec.ty.kind, value) }
     }
 }
 

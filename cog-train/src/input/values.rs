@@ -107,22 +107,14 @@ pub fn check(table: &[Spec], given: &Value, unknown: Unknown) -> Result<Checked,
             }
         }
     }
-    let entries = table.iter().map(|spec| resolve(spec, given, &mut problems)).collect();
-    if problems.is_empty() {
-        return Ok(Checked { values: Values(entries), dropped });
-    }
-    hide_secrets(table, given, &mut problems);
-    Err(Problems::new(problems))
-}
-
-/// Masks the given secrets in the messages: the same text may be the value of another input.
-fn hide_secrets(table: &[Spec], given: &Map<String, Value>, problems: &mut [Problem]) {
+    // The text of a secret may be the value of another input, too.
     let secrets = table.iter().filter(|spec| spec.ty.kind == Kind::Secret);
     let mask = Mask::new(secrets.filter_map(|spec| given.get(spec.name)).flat_map(texts));
-    for problem in problems {
-        if let Cow::Owned(masked) = mask.text(&problem.message) {
-            problem.message = masked;
-        }
+    let entries = table.iter().map(|spec| resolve(spec, given, &mask, &mut problems)).collect();
+    if problems.is_empty() {
+        Ok(Checked { values: Values(entries), dropped })
+    } else {
+        Err(Problems::new(problems))
     }
 }
 
@@ -169,7 +161,12 @@ fn too_deep(spec: &Spec, depth: usize) -> Problem {
         .with_hint("flatten the value, or write it to a file and pass that as a `Path`")
 }
 
-fn resolve(spec: &Spec, given: &Map<String, Value>, problems: &mut Vec<Problem>) -> Slot {
+fn resolve(
+    spec: &Spec,
+    given: &Map<String, Value>,
+    mask: &Mask,
+    problems: &mut Vec<Problem>,
+) -> Slot {
     let (value, origin) = match (given.get(spec.name), spec.default) {
         (Some(value), _) => match depth(value) {
             deep if deep > MAX_DEPTH => {
@@ -177,7 +174,7 @@ fn resolve(spec: &Spec, given: &Map<String, Value>, problems: &mut Vec<Problem>)
                 (Value::Null, Origin::Given)
             }
             _ => {
-                rules::check(spec, value, problems);
+                rules::check(spec, value, mask, problems);
                 (value.clone(), Origin::Given)
             }
         },

@@ -1,6 +1,6 @@
 //! The validator and the published schema refuse the same values, in the same words.
 
-use cog_train::input::{Path, Values};
+use cog_train::input::{Mask, Path, Values};
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ const FIELD_TYPES: &[FieldType] = field_types![
     Colour
 ];
 
-/// What `#[derive(Choice)]` makes, by hand.
+/// The code of `#[derive(Choice)]`, by hand.
 struct Colour;
 
 impl input::Item for Colour {
@@ -260,7 +260,7 @@ fn value(spec: &Spec) -> BoxedStrategy<Value> {
     Union::new_weighted(all).boxed()
 }
 
-/// What a caller gives for one input: nothing, null, a value, a list.
+/// A caller's value for one input: nothing, null, a value, a list.
 fn given(spec: &Spec) -> BoxedStrategy<Option<Value>> {
     let one = value(spec);
     let list = proptest::collection::vec(one.clone(), 0..4).prop_map(Value::from).boxed();
@@ -308,7 +308,7 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
-/// The published schema, with the range of an `i64` said aloud.
+/// The published schema, with the range of an `i64` written out.
 fn complete(table: &[Spec]) -> Value {
     let mut schema = published(table);
     for spec in table.iter().filter(|spec| spec.choices.is_none()) {
@@ -340,9 +340,15 @@ fn read_nullable(mut schema: Value) -> Value {
     schema
 }
 
-/// What the schema refuses, in the words that Cog answers with: those of `jsonschema`, but for choices and for what is
-/// missing, and with secrets masked.
+/// The values that the schema refuses, in the words of Cog's answers: those of `jsonschema`, except for choices and
+/// missing inputs, and with every value masked that holds a secret.
 fn refused_by_schema(table: &[Spec], schema: &Validator, given: &Value) -> Vec<(String, String)> {
+    let secrets = table.iter().filter(|spec| spec.ty.kind == Kind::Secret);
+    let texts = secrets.flat_map(|spec| match &given[spec.name] {
+        Value::Array(items) => items.clone(),
+        value => vec![value.clone()],
+    });
+    let mask = Mask::new(texts.filter_map(|value| value.as_str().map(str::to_owned)));
     schema
         .iter_errors(given)
         .map(|error| {
@@ -352,13 +358,16 @@ fn refused_by_schema(table: &[Spec], schema: &Validator, given: &Value) -> Vec<(
                     (property.as_str().unwrap().to_owned(), "Field required".to_owned())
                 }
                 ValidationErrorKind::Enum { options } => {
-                    (input, format!("{} is not one of {options}", error.instance()))
+                    let hidden = mask.hides(error.instance());
+                    let value =
+                        if hidden { "**********".to_owned() } else { error.instance().to_string() };
+                    (input, format!("{value} is not one of {options}"))
                 }
                 _ => {
                     let name = input.split('/').next().unwrap();
                     let secret =
                         table.iter().any(|spec| spec.name == name && spec.ty.kind == Kind::Secret);
-                    let message = if secret {
+                    let message = if secret || mask.hides(error.instance()) {
                         error.masked_with("**********").to_string()
                     } else {
                         error.to_string()
@@ -370,7 +379,7 @@ fn refused_by_schema(table: &[Spec], schema: &Validator, given: &Value) -> Vec<(
         .collect()
 }
 
-/// Nulls for what may be null, left out: the published schema has no such word that a validator knows.
+/// Drops nulls of optional inputs: validators do not know the keyword of the published schema.
 fn without_nulls(table: &[Spec], given: &Value) -> Value {
     let optional = |name: &str| table.iter().any(|spec| spec.name == name && spec.ty.optional);
     let given = given
@@ -400,7 +409,7 @@ proptest! {
         for given in &case.given {
             let refused = refused_by_check(case.table, given);
             prop_assert_eq!(refused.is_empty(), accepts.is_valid(given), "{}", given);
-            // Each has an order of its own; the order of `check` has unit tests.
+            // The two have different orders; the order of `check` has unit tests.
             let sorted = |mut problems: Vec<(String, String)>| {
                 problems.sort_unstable();
                 problems

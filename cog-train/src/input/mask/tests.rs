@@ -118,14 +118,14 @@ proptest! {
         prop_assume!(!secret.trim().is_empty());
         let mask = mask(&[&secret]);
         let trimmed = secret.trim();
-        let percent: String = trimmed.bytes().map(|b| format!("%{b:02x}")).collect();
+        let percent: Vec<_> = trimmed.bytes().map(|b| format!("%{b:02x}")).collect();
         for text in [
             trimmed.to_owned(),
             format!("{trimmed:?}"),
             serde_json::to_string(trimmed).unwrap(),
             format!("{:?}", format!("{trimmed:?}")),
             serde_json::to_string(&json!({ "a": trimmed }).to_string()).unwrap(),
-            percent,
+            percent.concat(),
         ] {
             let shown = mask.text(&text).into_owned();
             prop_assert!(shown.contains(MASK), "{text} gave {shown}");

@@ -229,9 +229,9 @@ fn a_secret_that_is_also_another_value_is_masked_in_its_message() {
     let report = problems(
         json!({"hub_token": "hf_hunter2hunter2hunter2", "epochs": "hf_hunter2hunter2hunter2"}),
     );
-    assert_eq!(report, [r#"`epochs`: "**********" is not of type "integer""#]);
+    assert_eq!(report, [r#"`epochs`: ********** is not of type "integer""#]);
     let report = problems(json!({"hub_token": ["hunter2"], "run_name": "a-hunter2"}));
-    assert_eq!(report[1], r#"`run_name`: "a-**********" is longer than 4 characters"#);
+    assert_eq!(report[1], "`run_name`: ********** is longer than 4 characters");
 }
 
 #[test]
