@@ -65,6 +65,18 @@ impl Pass {
         Error::file("read", Path::new(&self.name))(source)
     }
 
+    /// Reads what is left and ends the pass.
+    pub(super) fn drain(mut self) -> Result<Held, Error> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match self.read(&mut buffer) {
+                Ok(0) => return self.end(),
+                Ok(_) => {}
+                Err(error) => return Err(self.fault(error)),
+            }
+        }
+    }
+
     /// Ends the pass; the file must have been read to its end.
     pub(super) fn end(self) -> Result<Held, Error> {
         self.cancel.check()?;
@@ -84,7 +96,12 @@ impl Read for Pass {
         if self.cancel.is_cancelled() {
             return Err(io::Error::other("cancelled"));
         }
-        let count = self.file.read(buffer)?;
+        let count = loop {
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
         self.hash.bytes(&buffer[..count]);
         self.bytes += count as u64;
         Ok(count)
@@ -183,9 +200,7 @@ mod tests {
     use super::*;
 
     fn held(path: &Path) -> Held {
-        let mut pass = Pass::open(path, &CancelToken::new()).unwrap();
-        io::copy(&mut pass, &mut io::sink()).unwrap();
-        pass.end().unwrap()
+        Pass::open(path, &CancelToken::new()).unwrap().drain().unwrap()
     }
 
     #[test]

@@ -1,17 +1,22 @@
 //! Rows from a JSONL file: one JSON value a line.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::dataset::Dataset;
 use super::lines::{LINE, Lines};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
-/// A JSONL file. Opening it reads it once and parses every line; after that, rows are read where they stand, and the
-/// memory that it takes is 8 bytes a row. Blank lines are no rows.
+/// A JSONL file. `\n`, `\r\n` and a lone `\r` each end a line, and blank lines are no rows. An object that has a key twice is
+/// refused: one of the two values would be lost. JSON has no NaN and no infinity; Python writes them, and they are refused
+/// as well.
+///
+/// Opening it reads it once and parses every line; after that, rows are read from the file by their position. It takes 8
+/// bytes of memory per row.
 ///
 /// ```
 /// use cog_train::engine::data::{Dataset, Jsonl};
@@ -65,7 +70,11 @@ impl<T: DeserializeOwned + Send + 'static> Jsonl<T> {
         cancel: &CancelToken,
         mut check: impl FnMut(&T) -> Result<(), String>,
     ) -> Result<Self, Error> {
-        let lines = Lines::open(path.as_ref(), LINE, cancel, |line| check(&parse(line)?))?;
+        let lines = Lines::open(path.as_ref(), LINE, cancel, |line| {
+            let row = parse(line)?;
+            parse::<UniqueKeys>(line)?;
+            check(&row)
+        })?;
         Ok(Self { lines, row: PhantomData })
     }
 }
@@ -75,6 +84,64 @@ fn parse<T: DeserializeOwned>(line: &str) -> Result<T, String> {
         let text = error.to_string().replace(" at line 1 column", " at column");
         if error.is_data() { text } else { format!("not JSON: {text}") }
     })
+}
+
+/// Any JSON value in which no object has a key twice.
+struct UniqueKeys;
+
+impl<'de> serde::Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueKeys {
+    type Value = Self;
+
+    fn expecting(&self, form: &mut fmt::Formatter<'_>) -> fmt::Result {
+        form.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self, A::Error> {
+        let mut keys = Vec::new();
+        while let Some((key, Self)) = object.next_entry::<String, Self>()? {
+            keys.push(key);
+        }
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(A::Error::custom(format!("the key `{}` is there twice", pair[0]))),
+            None => Ok(self),
+        }
+    }
 }
 
 impl<T: DeserializeOwned + Send + 'static> Dataset for Jsonl<T> {
@@ -152,6 +219,54 @@ mod tests {
         );
         let error = open(&b"x\n".repeat(25)).err().unwrap();
         assert!(error.contains("25 rows cannot") && error.ends_with("and 5 more"), "{error}");
+    }
+
+    #[test]
+    fn every_line_break_ends_a_row() {
+        let rows = texts(
+            b"{\"text\": \"a\"}\r{\"text\": \"b\"}\r\n\r{\"text\": \"c\"}\n{\"text\": \"d\"}\r",
+        );
+        let expected = [("a", 1), ("b", 2), ("c", 4), ("d", 5)];
+        let expected =
+            expected.map(|(text, line)| (text.to_owned(), format!("train.jsonl line {line}")));
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused_in_rows_of_any_type() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        let lines = [
+            r#"{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}"#,
+            r#"{"a": 1, "b": 2, "a": 3}"#,
+            r#"[{"b": {"x": NaN}}]"#,
+            r#"[{"b": {"\u0061": 1, "a": 1}}]"#,
+            r#"{"a": 1e999}"#,
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let error = Jsonl::<serde_json::Value>::open(&path).err().unwrap().to_string();
+        assert!(
+            error.ends_with(
+                "a.jsonl`: 4 rows cannot be used\n  \
+                 line 2: the key `a` is there twice at column 24\n  \
+                 line 3: not JSON: expected value at column 14\n  \
+                 line 4: the key `a` is there twice at column 28\n  \
+                 line 5: not JSON: number out of range at column 11"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn nul_bytes_and_marks_within_a_file_are_refused_by_line() {
+        let bytes = b"{\"text\": \"a\"}\n{\"text\": \"\0\"}\n\xef\xbb\xbf{\"text\": \"b\"}\n\0\0\0";
+        assert_eq!(
+            open(bytes).err().unwrap(),
+            "data `train.jsonl`: 3 rows cannot be used\n  \
+             line 2: not JSON: control character (\\u0000-\\u001F) found while parsing a string at column 11\n  \
+             line 3: not JSON: expected value at column 1\n  \
+             line 4: not JSON: expected value at column 1"
+        );
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Data that comes as an archive: unpacked once into a folder, then read like any other.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::held::Pass;
@@ -31,17 +30,7 @@ pub fn unpacked(path: &Path, into: &Path, cancel: &CancelToken) -> Result<PathBu
     if path.is_dir() {
         return Ok(path.to_owned());
     }
-    let mut pass = Pass::open(path, cancel)?;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match pass.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(pass.fault(error)),
-        }
-    }
-    let digest = pass.end()?.digest();
+    let digest = Pass::open(path, cancel)?.drain()?.digest();
     fs::create_dir_all(into).map_err(Error::file("create", into))?;
     let folder = into.join(format!("data-{}", &digest[..16]));
     // It takes its name when it is whole, so what has the name is whole.

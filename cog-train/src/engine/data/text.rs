@@ -9,7 +9,8 @@ use super::lines::{LINE, Lines, mark};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
-/// The lines of a text file that are not blank. The memory that it takes is 8 bytes a line.
+/// The lines of a text file that are not blank. `\n`, `\r\n` and a lone `\r` each end a line. It takes 8 bytes of memory per
+/// line.
 ///
 /// ```
 /// use cog_train::engine::data::{Dataset, TextLines};
@@ -176,12 +177,10 @@ impl Dataset for TextWindows {
 
 /// Reads all of a file, which must be UTF-8, and gives the length of its byte order mark.
 fn checked(pass: &mut Pass) -> Result<usize, Error> {
-    let (mut buffer, mut kept, mut line, mut start) = (vec![0; 1 << 16], 0, 1, None);
+    let (mut buffer, mut kept, mut start) = (vec![0; 1 << 16], 0, None);
+    let (mut line, mut carriage) = (1, false);
     loop {
-        let count = match pass.read(&mut buffer[kept..]) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            other => other.map_err(|error| pass.fault(error))?,
-        };
+        let count = pass.read(&mut buffer[kept..]).map_err(|error| pass.fault(error))?;
         let text = &buffer[..kept + count];
         let bom = match start {
             Some(bom) => bom,
@@ -192,7 +191,7 @@ fn checked(pass: &mut Pass) -> Result<usize, Error> {
             // A character that the chunk cuts.
             Err(error) if error.error_len().is_none() && count > 0 => error.valid_up_to(),
             Err(error) => {
-                line += breaks(&text[..error.valid_up_to()]);
+                line += breaks(&text[..error.valid_up_to()], &mut carriage);
                 let reason = format!("line {line} is not UTF-8\nhint: save the file as UTF-8");
                 return Err(Error::Data { place: pass.name().to_owned(), reason });
             }
@@ -200,15 +199,20 @@ fn checked(pass: &mut Pass) -> Result<usize, Error> {
         if count == 0 {
             return Ok(bom);
         }
-        line += breaks(&text[..good]);
+        line += breaks(&text[..good], &mut carriage);
         let end = text.len();
         buffer.copy_within(good..end, 0);
         kept = end - good;
     }
 }
 
-fn breaks(text: &[u8]) -> usize {
-    text.split(|byte| *byte == b'\n').count() - 1
+/// Counts the line breaks in `text`; `carriage` keeps whether the byte before it was a carriage return.
+fn breaks(text: &[u8], carriage: &mut bool) -> usize {
+    let starts = |byte: &&u8| {
+        let after = std::mem::replace(carriage, **byte == b'\r');
+        **byte == b'\r' || (**byte == b'\n' && !after)
+    };
+    text.iter().filter(starts).count()
 }
 
 #[cfg(test)]
@@ -234,13 +238,40 @@ mod tests {
     }
 
     #[test]
+    fn every_line_break_ends_a_line_and_other_bytes_are_text() {
+        // The carriage return at 65,535 and its line feed are read apart.
+        let long = "x".repeat((1 << 16) - 1);
+        let (_dir, path) = file(format!("{long}\r\na\rb\r\r\nnul\0\n\u{feff}mark\r").as_bytes());
+        let lines = TextLines::open(&path).unwrap();
+        let row =
+            |at| (lines.item(at).unwrap(), lines.place(at).rsplit_once(' ').unwrap().1.to_owned());
+        let all: Vec<(String, String)> = (0..lines.len()).map(row).collect();
+        let expected =
+            [(&*long, "1"), ("a", "2"), ("b", "3"), ("nul\0", "5"), ("\u{feff}mark", "6")];
+        assert_eq!(all, expected.map(|(text, line)| (text.to_owned(), line.to_owned())));
+    }
+
+    #[test]
+    fn utf16_is_refused_with_and_without_a_mark() {
+        for bytes in [&b"\xff\xfea\0b\0"[..], b"\xfe\xff\0a\0b", b"a\0b\0", b"\0a\0b"] {
+            let (_dir, path) = file(bytes);
+            let refused = TextLines::open(&path).err().unwrap().to_string();
+            assert!(refused.contains("it is UTF-16\nhint: save the file as UTF-8"), "{refused}");
+            let refused = TextWindows::open(&path, 8, 8).unwrap_err().to_string();
+            assert!(refused.contains("it is UTF-16\nhint: save the file as UTF-8"), "{refused}");
+        }
+    }
+
+    #[test]
     fn a_text_that_is_not_utf8_is_refused_by_its_line() {
-        let mut bytes = vec![b'\n'; 70_000];
-        bytes.extend("\u{4e2d}".as_bytes());
-        for end in [&b"\xff rest"[..], b"\xe4\xb8"] {
-            let (_dir, path) = file(&[&bytes, end].concat());
-            let error = TextWindows::open(&path, 8, 8).unwrap_err().to_string();
-            assert!(error.contains("line 70001 is not UTF-8\nhint: "), "{error}");
+        for line_break in ["\n", "\r\n", "\r"] {
+            let mut bytes = line_break.repeat(70_000).into_bytes();
+            bytes.extend("\u{4e2d}".as_bytes());
+            for end in [&b"\xff rest"[..], b"\xe4\xb8"] {
+                let (_dir, path) = file(&[&bytes, end].concat());
+                let error = TextWindows::open(&path, 8, 8).unwrap_err().to_string();
+                assert!(error.contains("line 70001 is not UTF-8\nhint: "), "{error}");
+            }
         }
         let (_dir, path) = file("\u{feff}".as_bytes());
         assert!(TextWindows::open(&path, 8, 8).unwrap_err().to_string().ends_with("it is empty"));
