@@ -14,7 +14,11 @@ mod folder;
 mod hash;
 mod held;
 mod histogram;
+#[cfg(feature = "images")]
+mod image;
 mod index;
+#[cfg(feature = "images")]
+mod jpeg;
 mod jsonl;
 mod lines;
 mod loader;
@@ -31,8 +35,10 @@ pub use batches::{Batches, Part, Step};
 pub use csv::Csv;
 pub use dataset::{Dataset, Rows};
 #[cfg(feature = "images")]
-pub use folder::{Image, ImageFolder};
+pub use folder::ImageFolder;
 pub use histogram::lines as histogram;
+#[cfg(feature = "images")]
+pub use image::Image;
 pub use jsonl::Jsonl;
 pub use loader::Loader;
 pub use packed::{only_file, unpacked};
