@@ -1,97 +1,17 @@
 //! Steps one after the other, made ahead of time by threads whose timing changes nothing.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::sampler::{Epoch, Position, Sampler};
-use super::source::{Making, Source, Task, make};
+use super::batch::Step;
+use super::cursor::Cursor;
+use super::source::{Making, Source, make};
 use crate::engine::aside::POLL;
 use crate::error::Error;
 use crate::progress::CancelToken;
-
-/// All that one step trains on.
-///
-/// The example of [`Batches`] looks into one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step<B> {
-    /// Where this batch stands.
-    pub at: Position,
-    /// Where the next one stands: what a checkpoint keeps once this step is done.
-    pub next: Position,
-    /// This rank's rows of the batch, as indices in the dataset. Empty where the batch has fewer rows than there are
-    /// ranks.
-    pub rows: Vec<u32>,
-    /// The rows of all ranks.
-    pub total: usize,
-    /// The micro-batches, in the order of `rows`.
-    pub parts: Vec<Part<B>>,
-    /// The tokens of this rank's rows, without padding.
-    pub tokens: usize,
-    /// How long [`Batches::next`] waited for it.
-    pub waited: Duration,
-}
-
-/// A micro-batch.
-///
-/// [`Step::parts`] are such.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Part<B> {
-    /// Which of [`Step::rows`] it has.
-    pub rows: Range<usize>,
-    /// What the collate function made.
-    pub batch: B,
-}
-
-/// Says which batch is made next.
-pub(super) struct Cursor {
-    sampler: Sampler,
-    at: Position,
-    /// Ends with this epoch.
-    last: Option<u64>,
-    epoch: Option<Epoch>,
-    given: u64,
-}
-
-impl Cursor {
-    pub(super) fn new(sampler: Sampler, at: Position, last: Option<u64>) -> Self {
-        Self { sampler, at, last, epoch: None, given: 0 }
-    }
-
-    /// The number of the task, counted from 0, and the task; none at the end.
-    fn take(&mut self) -> (u64, Option<Task>) {
-        let task = self.task();
-        self.given += u64::from(task.is_some());
-        (self.given - u64::from(task.is_some()), task)
-    }
-
-    fn task(&mut self) -> Option<Task> {
-        loop {
-            if self.last.is_some_and(|last| self.at.epoch > last) {
-                return None;
-            }
-            let epoch = self.epoch.get_or_insert_with(|| self.sampler.epoch(self.at.epoch));
-            let batch = usize::try_from(self.at.batch).map_or(&[][..], |at| epoch.batch(at));
-            let after = Position { epoch: self.at.epoch + 1, batch: 0 };
-            if batch.is_empty() {
-                // Only from a position at or behind the end of its epoch: no epoch is empty.
-                (self.at, self.epoch) = (after, None);
-                continue;
-            }
-            let at = self.at;
-            let more = at.batch + 1 < epoch.len() as u64;
-            let (rows, total) = (self.sampler.shard(batch), batch.len());
-            self.at = if more { Position { batch: at.batch + 1, ..at } } else { after };
-            if !more {
-                self.epoch = None;
-            }
-            return Some(Task { at, next: self.at, rows, total });
-        }
-    }
-}
 
 /// What the threads and the taker share.
 struct Shared<B> {

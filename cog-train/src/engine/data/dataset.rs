@@ -1,12 +1,9 @@
-//! Rows that can be read in any order: the trait [`Dataset`], and [`Rows`] in memory.
+//! Rows that can be read in any order: the trait [`Dataset`], and the datasets that its methods make of others.
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use super::adapt::{Mapped, Subset, WithTokens};
 use super::hash::Hash;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::progress::CancelToken;
 
 /// Rows that can be read in any order, from any thread.
@@ -147,107 +144,185 @@ pub(super) fn missing(name: &str, index: usize, count: usize) -> Error {
     }
 }
 
-/// Writes a row for the digest.
-type Write<T> = Box<dyn Fn(&T) -> Result<Vec<u8>, String> + Send + Sync>;
-
-/// Rows in memory.
+/// Rows passed through a function: [`Dataset::map`].
 ///
-/// The example of [`Dataset`] makes some.
-pub struct Rows<T> {
-    items: Vec<T>,
-    name: String,
-    write: Write<T>,
+/// ```
+/// use cog_train::engine::data::{Dataset, Rows};
+///
+/// let rows = Rows::new(vec!["1", "two"]).named("numbers").map(|text| Ok(text.parse::<i32>()?));
+/// assert_eq!(rows.item(0)?, 1);
+/// let error = rows.item(1).unwrap_err().to_string();
+/// assert_eq!(error, "data `numbers row 2`: invalid digit found in string");
+/// # Ok::<(), cog_train::Error>(())
+/// ```
+pub struct Mapped<D, F> {
+    inner: D,
+    change: F,
 }
 
-impl<T: Clone + Send + Sync + 'static> Rows<T> {
-    /// Rows whose digest is made of what serde writes of each, as JSON.
-    #[must_use]
-    pub fn new(rows: Vec<T>) -> Self
-    where
-        T: Serialize,
-    {
-        Self::made(rows, |row| serde_json::to_vec(row).map_err(|error| error.to_string()))
-    }
-
-    /// Rows whose digest is made of the bytes that `write` gives for each.
-    #[must_use]
-    pub fn hashed(rows: Vec<T>, write: impl Fn(&T) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::made(rows, move |row| Ok(write(row)))
-    }
-
-    fn made(
-        rows: Vec<T>,
-        write: impl Fn(&T) -> Result<Vec<u8>, String> + Send + Sync + 'static,
-    ) -> Self {
-        Self { items: rows, name: "memory".to_owned(), write: Box::new(write) }
-    }
-
-    /// With a name for errors, where `memory` is not enough.
-    #[must_use]
-    pub fn named(self, name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..self }
+impl<D, F> Mapped<D, F> {
+    pub(super) fn new(inner: D, change: F) -> Self {
+        Self { inner, change }
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Dataset for Rows<T> {
-    type Item = T;
+impl<D, F, U> Dataset for Mapped<D, F>
+where
+    D: Dataset,
+    U: Send + 'static,
+    F: Fn(D::Item) -> anyhow::Result<U> + Send + Sync,
+{
+    type Item = U;
 
     fn len(&self) -> usize {
-        self.items.len()
+        self.inner.len()
     }
 
-    fn item(&self, index: usize) -> Result<T, Error> {
-        let row = self.items.get(index).cloned();
-        row.ok_or_else(|| missing(&self.name, index, self.items.len()))
+    fn item(&self, index: usize) -> Result<U, Error> {
+        (self.change)(self.inner.item(index)?).map_err(|error| {
+            let links: Vec<String> = error.chain().map(error::plain).collect();
+            Error::Data { place: self.place(index), reason: links.join(": ") }
+        })
+    }
+
+    fn tokens(&self, index: usize) -> usize {
+        self.inner.tokens(index)
     }
 
     fn place(&self, index: usize) -> String {
-        format!("{} row {}", self.name, index + 1)
+        self.inner.place(index)
+    }
+
+    fn digest(&self) -> Result<String, Error> {
+        self.inner.digest()
+    }
+}
+
+/// Some of the rows: [`Dataset::subset`].
+///
+/// ```
+/// use cog_train::engine::data::{Dataset, Rows};
+///
+/// let odd = Rows::new(vec!["a", "b", "c", "d"]).subset([1, 3])?;
+/// assert_eq!((odd.len(), odd.item(1)?, odd.place(1)), (2, "d", "memory row 4".to_owned()));
+/// # Ok::<(), cog_train::Error>(())
+/// ```
+pub struct Subset<D> {
+    inner: D,
+    indices: Vec<usize>,
+}
+
+impl<D: Dataset> Subset<D> {
+    pub(super) fn new(inner: D, indices: Vec<usize>) -> Result<Self, Error> {
+        let count = inner.len();
+        if let Some(index) = indices.iter().find(|index| **index >= count) {
+            return Err(Error::Plan {
+                reason: format!("a subset asks for row index {index} of {count} rows"),
+            });
+        }
+        Ok(Self { inner, indices })
+    }
+
+    /// The rows' indices in the dataset underneath.
+    #[must_use]
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    fn within(&self, index: usize) -> Result<usize, Error> {
+        let found = self.indices.get(index).copied();
+        found.ok_or_else(|| missing("subset", index, self.indices.len()))
+    }
+}
+
+impl<D: Dataset> Dataset for Subset<D> {
+    type Item = D::Item;
+
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn item(&self, index: usize) -> Result<D::Item, Error> {
+        self.inner.item(self.within(index)?)
+    }
+
+    fn tokens(&self, index: usize) -> usize {
+        self.within(index).map_or(1, |index| self.inner.tokens(index))
+    }
+
+    fn place(&self, index: usize) -> String {
+        self.within(index)
+            .map_or_else(|_| format!("subset row {}", index + 1), |index| self.inner.place(index))
     }
 
     fn digest(&self) -> Result<String, Error> {
         let mut hash = Hash::default();
-        for (index, row) in self.items.iter().enumerate() {
-            let written = (self.write)(row)
-                .map_err(|reason| Error::Data { place: self.place(index), reason })?;
-            hash.piece(&written);
-        }
+        hash.piece(self.inner.digest()?.as_bytes());
+        self.indices.iter().for_each(|index| hash.number(*index as u64));
+        Ok(hash.hex())
+    }
+}
+
+/// Rows with their lengths: [`Dataset::with_tokens`].
+///
+/// ```
+/// use cog_train::engine::data::{Dataset, Rows};
+///
+/// let rows = Rows::new(vec!["to be", "or not to be"]).with_tokens(|row| row.split(' ').count())?;
+/// assert_eq!((rows.tokens(0), rows.tokens(1)), (2, 4));
+/// # Ok::<(), cog_train::Error>(())
+/// ```
+pub struct WithTokens<D> {
+    inner: D,
+    tokens: Vec<u32>,
+}
+
+impl<D: Dataset> WithTokens<D> {
+    pub(super) fn new(
+        inner: D,
+        cancel: &CancelToken,
+        count: impl Fn(&D::Item) -> usize,
+    ) -> Result<Self, Error> {
+        let tokens = (0..inner.len())
+            .map(|index| {
+                cancel.check()?;
+                let tokens = count(&inner.item(index)?);
+                u32::try_from(tokens).map_err(|_| Error::Data {
+                    place: inner.place(index),
+                    reason: format!("{tokens} tokens are more than {}", u32::MAX),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { inner, tokens })
+    }
+}
+
+impl<D: Dataset> Dataset for WithTokens<D> {
+    type Item = D::Item;
+
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn item(&self, index: usize) -> Result<D::Item, Error> {
+        self.inner.item(index)
+    }
+
+    fn tokens(&self, index: usize) -> usize {
+        self.tokens.get(index).map_or(1, |tokens| *tokens as usize)
+    }
+
+    fn place(&self, index: usize) -> String {
+        self.inner.place(index)
+    }
+
+    fn digest(&self) -> Result<String, Error> {
+        let mut hash = Hash::default();
+        hash.piece(self.inner.digest()?.as_bytes());
+        self.tokens.iter().for_each(|tokens| hash.bytes(&tokens.to_le_bytes()));
         Ok(hash.hex())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_have_places_and_a_digest_of_their_content() {
-        let rows = Rows::new(vec!["ab", "c"]).named("words");
-        assert_eq!((rows.len(), rows.tokens(1), rows.item(1).unwrap()), (2, 1, "c"));
-        assert_eq!(rows.place(0), "words row 1");
-        assert_eq!(
-            rows.item(2).unwrap_err().to_string(),
-            "data `words`: row 3 was asked for, and there are 2"
-        );
-        let digest = rows.digest().unwrap();
-        assert_eq!(digest.len(), 64);
-        assert_eq!(digest, Rows::new(vec!["ab", "c"]).digest().unwrap());
-        assert_ne!(digest, Rows::new(vec!["a", "bc"]).digest().unwrap());
-        let hashed = |rows: Vec<u8>| Rows::hashed(rows, |row| vec![*row]).digest().unwrap();
-        assert_ne!(hashed(vec![1, 2]), hashed(vec![2, 1]));
-    }
-
-    #[test]
-    fn pointers_to_datasets_are_datasets() {
-        let shared = Arc::new(Rows::new(vec![1, 2, 3]));
-        let boxed: Box<dyn Dataset<Item = i32>> = Box::new(shared.clone().map(|row| Ok(row * 2)));
-        assert_eq!((boxed.len(), boxed.item(2).unwrap(), shared.item(2).unwrap()), (3, 6, 3));
-        assert_eq!(boxed.digest().unwrap(), shared.digest().unwrap());
-    }
-
-    #[test]
-    fn a_row_that_cannot_be_written_is_named() {
-        let rows = Rows::new(vec![std::collections::BTreeMap::from([([1u8, 2], 3)])]);
-        assert!(rows.digest().unwrap_err().to_string().starts_with("data `memory row 1`: "));
-    }
-}
+mod tests;

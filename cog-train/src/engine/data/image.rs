@@ -7,9 +7,6 @@ use ::image::{ImageFormat, ImageReader};
 use super::jpeg;
 use crate::error::plain_io;
 
-/// The most bytes of an image's pixels.
-pub(super) const MOST_BYTES: usize = 512 << 20;
-
 /// An image of 8 bits a channel.
 ///
 /// [`ImageFolder`](super::ImageFolder) has them as rows.
@@ -38,15 +35,16 @@ impl Image {
         if bytes.is_empty() {
             return Err("it is empty".to_owned());
         }
-        if bytes.starts_with(jpeg::START) {
-            return jpeg::decode(bytes);
-        }
-        let reader = ImageReader::new(Cursor::new(bytes));
-        let reader = reader.with_guessed_format().map_err(|error| plain_io(&error))?;
-        if reader.format() != Some(ImageFormat::Png) {
-            return Err("it is neither PNG nor JPEG".to_owned());
-        }
-        let image = reader.decode().map_err(|error| error.to_string())?.into_rgb8();
+        let image = if bytes.starts_with(jpeg::START) {
+            jpeg::decode(bytes)?
+        } else {
+            let reader = ImageReader::new(Cursor::new(bytes));
+            let reader = reader.with_guessed_format().map_err(|error| plain_io(&error))?;
+            if reader.format() != Some(ImageFormat::Png) {
+                return Err("it is neither PNG nor JPEG".to_owned());
+            }
+            reader.decode().map_err(|error| error.to_string())?.into_rgb8()
+        };
         Ok(Self {
             width: image.width() as usize,
             height: image.height() as usize,

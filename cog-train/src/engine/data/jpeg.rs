@@ -2,21 +2,22 @@
 
 use std::ops::Range;
 
+use ::image::RgbImage;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::image::{Image, MOST_BYTES};
-
 /// The first two bytes of a JPEG.
 pub(super) const START: &[u8] = &[0xff, 0xd8];
 
+/// The most bytes of an image's pixels, as of PNG.
+const MOST_BYTES: usize = 512 << 20;
 const END_OF_IMAGE: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;
 
 /// Decodes a JPEG into three channels of 8 bits.
-pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
+pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let stream = stream(bytes)?;
     let options = DecoderOptions::default()
         .set_strict_mode(true)
@@ -36,10 +37,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     if grey {
         pixels = pixels.into_iter().flat_map(|value| [value; 3]).collect();
     }
-    if pixels.len() != width * height * 3 {
-        return Err("it cannot be decoded as JPEG: pixels are missing".to_owned());
-    }
-    Ok(Image { width, height, channels: 3, pixels })
+    let size = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
+    RgbImage::from_raw(size(width), size(height), pixels)
+        .ok_or_else(|| "it cannot be decoded as JPEG: pixels are missing".to_owned())
 }
 
 /// Returns the image's segments and scans from its start to its end marker, without the stray bytes between segments that

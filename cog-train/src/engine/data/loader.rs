@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use candle_core::Device;
 use serde_json::{Value, json};
 
-use super::batches::{Batches, Cursor};
+use super::batches::Batches;
+use super::cursor::Cursor;
 use super::dataset::Dataset;
 use super::sampler::{Batching, Position, Sampler};
 use super::source::{Collate, Making, Pair, Source};

@@ -5,9 +5,10 @@
 //! a collate function, and its [`Batches`] bring ready steps from threads that read ahead. A [`Position`] is all that a
 //! checkpoint has to keep.
 
-mod adapt;
+mod batch;
 mod batches;
 mod csv;
+mod cursor;
 mod dataset;
 #[cfg(feature = "images")]
 mod folder;
@@ -26,14 +27,16 @@ mod packed;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod problems;
+mod rows;
 mod sampler;
 mod source;
+mod split;
 mod text;
 
-pub use adapt::{Mapped, Split, Subset, WithTokens, split};
-pub use batches::{Batches, Part, Step};
+pub use batch::{Part, Step};
+pub use batches::Batches;
 pub use csv::Csv;
-pub use dataset::{Dataset, Rows};
+pub use dataset::{Dataset, Mapped, Subset, WithTokens};
 #[cfg(feature = "images")]
 pub use folder::ImageFolder;
 pub use histogram::lines as histogram;
@@ -44,6 +47,8 @@ pub use loader::Loader;
 pub use packed::{only_file, unpacked};
 #[cfg(feature = "parquet")]
 pub use parquet::Parquet;
+pub use rows::Rows;
 pub use sampler::{Batching, Epoch, Position, Sampler};
 pub use source::Collate;
+pub use split::{Split, split};
 pub use text::{TextLines, TextWindows};

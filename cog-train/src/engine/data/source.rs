@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use candle_core::Device;
 
-use super::batches::{Part, Step};
+use super::batch::{Part, Step};
+use super::cursor::Task;
 use super::dataset::Dataset;
-use super::sampler::Position;
 use crate::error::Error;
 use crate::rng::{Rng, Stream};
 
@@ -64,17 +64,6 @@ impl Collate<'_> {
         let row = self.rows.get(row).copied().unwrap_or(u32::MAX);
         Rng::new(self.seed, purpose).at(self.epoch << 32 | u64::from(row))
     }
-}
-
-/// A batch that is to be made.
-#[derive(Debug, Clone)]
-pub(super) struct Task {
-    pub(super) at: Position,
-    pub(super) next: Position,
-    /// This rank's rows.
-    pub(super) rows: Vec<u32>,
-    /// The rows of all ranks.
-    pub(super) total: usize,
 }
 
 /// How batches are made.
