@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 
 use self::record::next_record;
 use super::dataset::Dataset;
-use super::held::Pass;
+use super::hashed_file::HashingReader;
 use super::index::{Index, Indexed};
 use super::lines::{BOM, LINE, skip_mark, too_long};
-use super::problems::Problems;
+use super::problems::{Problems, counted};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
@@ -60,7 +60,7 @@ impl<T: DeserializeOwned + Send + 'static> Csv<T> {
         Self::open_with(path, &CancelToken::new())
     }
 
-    /// [`Csv::open`], which can be cancelled.
+    /// Does the same as [`Csv::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl<T: DeserializeOwned + Send + 'static> Csv<T> {
         Self::open_checked(path, cancel, |_| Ok(()))
     }
 
-    /// [`Csv::open_with`] and a check of each row's value: what is wrong with it is told with the others.
+    /// Does the same as [`Csv::open_with`] and validates each row by `check`, whose errors are reported with the others.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl<T: DeserializeOwned + Send + 'static> Csv<T> {
         let path = path.as_ref();
         let tabs = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("tsv"));
         let mut form = Form { delimiter: if tabs { b'\t' } else { b',' }, header: None };
-        let mut reader = Pass::open(path, cancel)?.buffered();
+        let mut reader = HashingReader::open(path, cancel)?.buffered();
         let name = reader.get_ref().name().to_owned();
         let (mut index, mut problems) = (Index::default(), Problems::default());
         let (mut offset, mut line) = (skip_mark(&mut reader)?, 1);
@@ -134,11 +134,11 @@ impl<T: DeserializeOwned + Send + 'static> Dataset for Csv<T> {
     }
 
     fn digest(&self) -> Result<String, Error> {
-        Ok(self.rows.held.digest())
+        Ok(self.rows.file.digest())
     }
 }
 
-/// How a file's rows are read.
+/// The format of a file's records.
 struct Form {
     delimiter: u8,
     header: Option<ByteRecord>,
@@ -176,7 +176,8 @@ impl Form {
         let fields = self.fields(bytes);
         let header = self.header.as_ref().ok_or("there is no header")?;
         if fields.len() != header.len() {
-            return Err(format!("{} fields, and the header has {}", fields.len(), header.len()));
+            let found = counted(fields.len(), "field");
+            return Err(format!("{found}, and the header has {}", header.len()));
         }
         if fields.iter().any(|field| std::str::from_utf8(field).is_err()) {
             return Err("it is not UTF-8".to_owned());

@@ -13,31 +13,31 @@ pub(super) struct Task {
     pub(super) total: usize,
 }
 
-/// Says which batch is made next.
+/// Assigns the next batch.
 pub(super) struct Cursor {
     sampler: Sampler,
     at: Position,
-    /// Ends with this epoch.
-    last: Option<u64>,
+    /// The sequence ends with this epoch.
+    last_epoch: Option<u64>,
     epoch: Option<Epoch>,
-    given: u64,
+    taken: u64,
 }
 
 impl Cursor {
-    pub(super) fn new(sampler: Sampler, at: Position, last: Option<u64>) -> Self {
-        Self { sampler, at, last, epoch: None, given: 0 }
+    pub(super) fn new(sampler: Sampler, at: Position, last_epoch: Option<u64>) -> Self {
+        Self { sampler, at, last_epoch, epoch: None, taken: 0 }
     }
 
     /// The number of the task, counted from 0, and the task; none at the end.
     pub(super) fn take(&mut self) -> (u64, Option<Task>) {
         let task = self.task();
-        self.given += u64::from(task.is_some());
-        (self.given - u64::from(task.is_some()), task)
+        self.taken += u64::from(task.is_some());
+        (self.taken - u64::from(task.is_some()), task)
     }
 
     fn task(&mut self) -> Option<Task> {
         loop {
-            if self.last.is_some_and(|last| self.at.epoch > last) {
+            if self.last_epoch.is_some_and(|last_epoch| self.at.epoch > last_epoch) {
                 return None;
             }
             let epoch = self.epoch.get_or_insert_with(|| self.sampler.epoch(self.at.epoch));

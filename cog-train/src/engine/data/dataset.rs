@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::hash::Hash;
+use super::problems::counted;
 use crate::error::{self, Error};
 use crate::progress::CancelToken;
 
@@ -22,7 +23,7 @@ pub trait Dataset: Send + Sync {
     /// One row.
     type Item: Send + 'static;
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     fn len(&self) -> usize;
 
     /// Reads the row at `index`, counted from 0. The same index gives the same row, always.
@@ -32,29 +33,29 @@ pub trait Dataset: Send + Sync {
     /// [`Error::Data`] with the row's place when it cannot be used or is not there.
     fn item(&self, index: usize) -> Result<Self::Item, Error>;
 
-    /// How much the row counts for in a batch by tokens, and what rows are sorted by there. 1 unless told; where it is 1 of
-    /// every row, the lengths of rows count as unknown, and no rate and no plan speaks of tokens.
+    /// Returns the size of the row in a batch by tokens, by which rows are sorted there. 1 by default; where it is 1 for
+    /// every row, the lengths of rows are unknown, and neither rates nor the dry run show tokens.
     fn tokens(&self, _index: usize) -> usize {
         1
     }
 
-    /// Where the row stands, for people: `train.jsonl line 17`. Errors name it so.
+    /// Returns the place of the row for messages, such as `train.jsonl line 17`.
     fn place(&self, index: usize) -> String;
 
-    /// SHA-256 of the content in 64 hexadecimal digits. A resumed run compares it: it must see the same data.
+    /// Returns the SHA-256 of the content in 64 hexadecimal digits. A resumed run compares it: the data must be the same.
     ///
     /// # Errors
     ///
-    /// Those of reading the rows, where the digest is not there since the opening.
+    /// Those of reading the rows, where opening did not compute the digest.
     fn digest(&self) -> Result<String, Error>;
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// These rows, each passed through `change` when it is read. What `change` returns as an error becomes
-    /// [`Error::Data`] with the row's place; the digest stays that of the rows underneath.
+    /// Applies `change` to each row when it is read. An error of `change` becomes [`Error::Data`] with the row's place; the
+    /// digest stays that of the underlying rows.
     fn map<U, F>(self, change: F) -> Mapped<Self, F>
     where
         Self: Sized,
@@ -64,7 +65,7 @@ pub trait Dataset: Send + Sync {
         Mapped::new(self, change)
     }
 
-    /// The rows at `indices`, in that order.
+    /// Selects the rows at `indices`, in that order.
     ///
     /// # Errors
     ///
@@ -76,12 +77,12 @@ pub trait Dataset: Send + Sync {
         Subset::new(self, indices.into_iter().collect())
     }
 
-    /// These rows with their lengths: reads each once and keeps what `count` says of it, 4 bytes a row. The digest
-    /// takes the lengths in, since batches by tokens are made of them.
+    /// Counts the tokens of each row: reads it once and keeps the value of `count`, 4 bytes per row. The digest includes
+    /// the lengths, since batches by tokens depend on them.
     ///
     /// # Errors
     ///
-    /// What reading a row returns.
+    /// Those of reading a row.
     fn with_tokens(self, count: impl Fn(&Self::Item) -> usize) -> Result<WithTokens<Self>, Error>
     where
         Self: Sized,
@@ -89,7 +90,7 @@ pub trait Dataset: Send + Sync {
         self.with_tokens_until(&CancelToken::new(), count)
     }
 
-    /// [`Dataset::with_tokens`], which ends when the token is cancelled: after the row that it is at.
+    /// Does the same as [`Dataset::with_tokens`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-macro_rules! pass_on {
+macro_rules! delegate {
     ($($pointer:ty),*) => {$(
         impl<D: Dataset + ?Sized> Dataset for $pointer {
             type Item = D::Item;
@@ -134,13 +135,13 @@ macro_rules! pass_on {
     )*};
 }
 
-pass_on!(Arc<D>, Box<D>);
+delegate!(Arc<D>, Box<D>);
 
-/// What is said of an index that no row has.
+/// Returns the error for an index past the last row.
 pub(super) fn missing(name: &str, index: usize, count: usize) -> Error {
     Error::Data {
         place: name.to_owned(),
-        reason: format!("row {} was asked for, and there are {count}", index + 1),
+        reason: format!("row {} is out of range: there are {count}", index + 1),
     }
 }
 
@@ -217,19 +218,22 @@ impl<D: Dataset> Subset<D> {
         let count = inner.len();
         if let Some(index) = indices.iter().find(|index| **index >= count) {
             return Err(Error::Plan {
-                reason: format!("a subset asks for row index {index} of {count} rows"),
+                reason: format!(
+                    "a subset has the row index {index}, and the data has {}",
+                    counted(count, "row")
+                ),
             });
         }
         Ok(Self { inner, indices })
     }
 
-    /// The rows' indices in the dataset underneath.
+    /// Returns the rows' indices in the underlying dataset.
     #[must_use]
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }
 
-    fn within(&self, index: usize) -> Result<usize, Error> {
+    fn underlying(&self, index: usize) -> Result<usize, Error> {
         let found = self.indices.get(index).copied();
         found.ok_or_else(|| missing("subset", index, self.indices.len()))
     }
@@ -243,15 +247,15 @@ impl<D: Dataset> Dataset for Subset<D> {
     }
 
     fn item(&self, index: usize) -> Result<D::Item, Error> {
-        self.inner.item(self.within(index)?)
+        self.inner.item(self.underlying(index)?)
     }
 
     fn tokens(&self, index: usize) -> usize {
-        self.within(index).map_or(1, |index| self.inner.tokens(index))
+        self.underlying(index).map_or(1, |index| self.inner.tokens(index))
     }
 
     fn place(&self, index: usize) -> String {
-        self.within(index)
+        self.underlying(index)
             .map_or_else(|_| format!("subset row {}", index + 1), |index| self.inner.place(index))
     }
 

@@ -53,7 +53,7 @@ impl ImageFolder {
         Self::open_with(root, &CancelToken::new())
     }
 
-    /// [`ImageFolder::open`], which can be cancelled.
+    /// Does the same as [`ImageFolder::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl ImageFolder {
             }
         }
         let place = root.display().to_string();
-        problems.end(&place)?;
+        problems.finish(&place)?;
         if files.is_empty() {
             let reason =
                 "it has no images\nhint: it should have a sub-folder with images for each class";
@@ -110,7 +110,7 @@ impl ImageFolder {
         Ok(Self { root, classes, files })
     }
 
-    /// The names of the classes, sorted. A class without images counts.
+    /// Returns the names of the classes, sorted. A class without images counts.
     #[must_use]
     pub fn classes(&self) -> &[String] {
         &self.classes
@@ -160,7 +160,7 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
     hash.end()
 }
 
-/// What is in a folder, by name; names must be UTF-8, for they are classes and are shown.
+/// Returns the entries of a folder, sorted by name; names must be UTF-8, for they are classes and are shown.
 fn listed(folder: &Path, cancel: &CancelToken) -> Result<Vec<(String, PathBuf)>, Error> {
     cancel.check()?;
     let entries: Vec<DirEntry> =
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_no_image_is_told_at_once() {
+    fn everything_that_is_no_image_is_reported_at_once() {
         let dir = pets();
         let write = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
         write("readme.txt", b"x");

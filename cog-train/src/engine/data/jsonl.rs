@@ -51,7 +51,7 @@ impl<T: DeserializeOwned + Send + 'static> Jsonl<T> {
         Self::open_with(path, &CancelToken::new())
     }
 
-    /// [`Jsonl::open`], which can be cancelled.
+    /// Does the same as [`Jsonl::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl<T: DeserializeOwned + Send + 'static> Jsonl<T> {
         Self::open_checked(path, cancel, |_| Ok(()))
     }
 
-    /// [`Jsonl::open_with`] and a check of each row's value: what is wrong with it is told with the others.
+    /// Does the same as [`Jsonl::open_with`] and validates each row by `check`, whose errors are reported with the others.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ impl<T: DeserializeOwned + Send + 'static> Dataset for Jsonl<T> {
     }
 
     fn digest(&self) -> Result<String, Error> {
-        Ok(self.lines.0.held.digest())
+        Ok(self.lines.0.file.digest())
     }
 }
 
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_row_is_told_with_its_line() {
+    fn every_bad_row_is_reported_with_its_line() {
         let bytes = b"{\"text\": \"good\"}\n\n{\"text\": }\n{\"text\": 3}\n{\"txt\": \"a\"}\n{\"text\": \"\xe9\"}\n{\"text\": \"\"}\n{\"text";
         assert_eq!(
             open(bytes).err().unwrap(),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_told_and_not_kept() {
+    fn a_long_line_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("long.txt");
         std::fs::write(&path, format!("short\n{}\nshort\n1234567890\n", "x".repeat(200_000)))
@@ -301,7 +301,7 @@ mod tests {
         let digest = rows.digest().unwrap();
         assert_eq!(digest.len(), 64);
         assert!(
-            rows.item(2).unwrap_err().to_string().ends_with("row 3 was asked for, and there are 2")
+            rows.item(2).unwrap_err().to_string().ends_with("row 3 is out of range: there are 2")
         );
         std::fs::File::options().write(true).open(&path).unwrap().set_len(20).unwrap();
         assert!(
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn opening_can_be_cancelled_half_way() {
+    fn cancellation_stops_opening() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.jsonl");
         std::fs::write(&path, "{\"text\": \"a\"}\n".repeat(50_000)).unwrap();
@@ -325,6 +325,6 @@ mod tests {
             Ok(())
         });
         assert!(matches!(opened, Err(Error::Cancelled)));
-        assert_eq!(seen, 1, "no row is looked at after the wish to stop");
+        assert_eq!(seen, 1, "no row is read after the cancellation");
     }
 }

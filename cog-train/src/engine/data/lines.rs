@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::held::Pass;
+use super::hashed_file::HashingReader;
 use super::index::{Index, Indexed};
 use super::problems::Problems;
 use crate::error::Error;
@@ -26,7 +26,7 @@ impl Lines {
         cancel: &CancelToken,
         mut check: impl FnMut(&str) -> Result<(), String>,
     ) -> Result<Self, Error> {
-        let mut reader = Pass::open(path, cancel)?.buffered();
+        let mut reader = HashingReader::open(path, cancel)?.buffered();
         let (mut index, mut problems) = (Index::default(), Problems::default());
         let mut offset = skip_mark(&mut reader)?;
         let mut line = Vec::new();
@@ -58,14 +58,14 @@ impl Lines {
         // Blank lines may follow.
         let end = bytes.iter().position(|byte| is_break(*byte)).unwrap_or(bytes.len());
         bytes.truncate(end);
-        String::from_utf8(bytes).map_err(|_| self.0.held.other())
+        String::from_utf8(bytes).map_err(|_| self.0.file.content_changed())
     }
 }
 
 /// Appends the next line without its terminator and returns the number of its bytes in the file; `None` at the end of the
 /// file. Of a longer line, `most + 1` bytes are kept.
 fn next_line(
-    reader: &mut BufReader<Pass>,
+    reader: &mut BufReader<HashingReader>,
     most: usize,
     line: &mut Vec<u8>,
 ) -> Result<Option<u64>, Error> {
@@ -97,16 +97,16 @@ pub(super) fn keep(kept: &mut Vec<u8>, bytes: &[u8], most: usize) {
 }
 
 /// Consumes the line feed of a `\r\n` whose carriage return has been read, and returns the number of bytes consumed.
-pub(super) fn line_feed(reader: &mut BufReader<Pass>) -> Result<u64, Error> {
+pub(super) fn line_feed(reader: &mut BufReader<HashingReader>) -> Result<u64, Error> {
     let there = fill(reader)?.first() == Some(&b'\n');
     reader.consume(usize::from(there));
     Ok(u64::from(there))
 }
 
 /// Returns the bytes that are buffered, after a read where there are none; empty at the end of the file.
-pub(super) fn fill(reader: &mut BufReader<Pass>) -> Result<&[u8], Error> {
+pub(super) fn fill(reader: &mut BufReader<HashingReader>) -> Result<&[u8], Error> {
     if let Err(error) = reader.fill_buf() {
-        return Err(reader.get_ref().fault(error));
+        return Err(reader.get_ref().read_error(error));
     }
     Ok(reader.buffer())
 }
@@ -121,7 +121,7 @@ pub(super) fn too_long(most: usize) -> String {
 }
 
 /// Consumes the byte order mark at the start of a file and returns its length, 0 or 3.
-pub(super) fn skip_mark(reader: &mut BufReader<Pass>) -> Result<u64, Error> {
+pub(super) fn skip_mark(reader: &mut BufReader<HashingReader>) -> Result<u64, Error> {
     fill(reader)?;
     let length = mark(reader.buffer(), reader.get_ref().name())?;
     reader.consume(length);

@@ -1,9 +1,8 @@
-//! Training rows: where they are read from, in which order they come, how they become batches.
+//! Training data: datasets, the order of their rows, and batches.
 //!
-//! A [`Dataset`] is rows that can be read in any order; a reader's `open` looks at all of them before the first step. A
-//! [`Sampler`] says which rows are in which batch, as a pure function of seed and epoch. A [`Loader`] joins the two with
-//! a collate function, and its [`Batches`] bring ready steps from threads that read ahead. A [`Position`] is all that a
-//! checkpoint has to keep.
+//! A [`Dataset`] has rows that can be read in any order; a reader's `open` validates all of them before the first step. A
+//! [`Sampler`] assigns rows to batches, as a pure function of seed and epoch. A [`Loader`] joins the two with a collate
+//! function, and its [`Batches`] are prefetched by threads. A [`Position`] is all that a checkpoint keeps of them.
 
 mod batch;
 mod batches;
@@ -13,7 +12,7 @@ mod dataset;
 #[cfg(feature = "images")]
 mod folder;
 mod hash;
-mod held;
+mod hashed_file;
 mod histogram;
 #[cfg(feature = "images")]
 mod image;

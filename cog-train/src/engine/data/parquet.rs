@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use self::encode::Encoder;
 use super::dataset::{Dataset, missing};
-use super::held::Pass;
+use super::hashed_file::HashingReader;
 use super::problems::Problems;
 use crate::error::Error;
 use crate::progress::CancelToken;
@@ -88,14 +88,14 @@ impl<T: DeserializeOwned + Send + 'static> Parquet<T> {
         Self::open_with(path, &CancelToken::new())
     }
 
-    /// [`Parquet::open`], which can be cancelled.
+    /// Does the same as [`Parquet::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
     /// Those of [`Parquet::open`]; [`Error::Cancelled`].
     pub fn open_with(path: impl AsRef<Path>, cancel: &CancelToken) -> Result<Self, Error> {
         let path = path.as_ref();
-        let digest = Pass::open(path, cancel)?.drain()?.digest();
+        let digest = HashingReader::open(path, cancel)?.drain()?.digest();
         let name = path.display().to_string();
         let fail = |reason: String| Error::Data { place: name.clone(), reason };
         let file = File::open(path).map_err(Error::file("read", path))?;
@@ -103,7 +103,7 @@ impl<T: DeserializeOwned + Send + 'static> Parquet<T> {
         let decoded = catch_unwind(AssertUnwindSafe(|| spill::<T>(file, &name, cancel)));
         let Spilled { rows, offsets } =
             decoded.unwrap_or_else(|_| Err(fail("it cannot be decoded".to_owned())))?;
-        if Pass::open(path, cancel)?.drain()?.digest() != digest {
+        if HashingReader::open(path, cancel)?.drain()?.digest() != digest {
             return Err(fail("it changed while it was read".to_owned()));
         }
         Ok(Self { name, digest, rows, offsets, row: PhantomData })
@@ -179,7 +179,7 @@ fn spill<T: DeserializeOwned>(
             offsets.push(offset);
         }
     }
-    problems.end(name)?;
+    problems.finish(name)?;
     if offsets.len() == 1 {
         return Err(fail("it has no rows".to_owned()));
     }

@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(rows.place(0), "words row 1");
         assert_eq!(
             rows.item(2).unwrap_err().to_string(),
-            "data `words`: row 3 was asked for, and there are 2"
+            "data `words`: row 3 is out of range: there are 2"
         );
         let digest = rows.digest().unwrap();
         assert_eq!(digest.len(), 64);

@@ -1,13 +1,14 @@
-//! Which rows are in which batch: pure functions of (seed, epoch, index), so that there is no state to save.
+//! The assignment of rows to batches: pure functions of (seed, epoch, index), so that there is no state to save.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::problems::counted;
 use crate::error::Error;
 use crate::rng::Rng;
 
-/// How many rows make a batch.
+/// The size of a batch.
 ///
 /// ```
 /// use cog_train::engine::data::{Batching, Sampler};
@@ -24,13 +25,13 @@ use crate::rng::Rng;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Batching {
-    /// So many rows. The last batch of an epoch may have fewer.
+    /// This many rows. The last batch of an epoch may have fewer.
     Rows(usize),
-    /// As many rows of like length as fit, once all are padded to the longest.
+    /// As many rows of similar length as fit, once all are padded to the longest.
     Tokens {
         /// The most of rows times the longest of them.
         most: usize,
-        /// Rows of like length are looked for among so many that follow each other in the epoch's order. More means
+        /// Rows of similar length are chosen among this many consecutive rows of the epoch's order. More means
         /// less padding; fewer means batches that are closer to random.
         pool: usize,
     },
@@ -44,7 +45,7 @@ impl Batching {
     }
 }
 
-/// Where a run stands in its data: all that a checkpoint has to keep of it.
+/// The position of a run in its data: all that a checkpoint keeps of it.
 ///
 /// The example of [`Loader`](super::Loader) has two.
 #[derive(
@@ -108,7 +109,7 @@ impl Sampler {
         Ok(Self { seed, count: rows, batching, shuffle, drop_last, lengths, rank: 0, world: 1 })
     }
 
-    /// With the tokens of each row, for [`Batching::Tokens`].
+    /// Sets the tokens of each row, for [`Batching::Tokens`].
     ///
     /// # Errors
     ///
@@ -116,7 +117,11 @@ impl Sampler {
     pub fn lengths(mut self, lengths: Vec<u32>) -> Result<Self, Error> {
         let fail = |reason: String| Err(Error::Plan { reason });
         if lengths.len() != self.count as usize {
-            return fail(format!("there are {} lengths for {} rows", lengths.len(), self.count));
+            return fail(format!(
+                "{} for {}",
+                counted(lengths.len(), "length"),
+                counted(self.count as usize, "row")
+            ));
         }
         if let Batching::Tokens { most, .. } = self.batching
             && let Some((row, length)) =
@@ -145,8 +150,8 @@ impl Sampler {
         {
             return Err(Error::Plan {
                 reason: format!(
-                    "the data has {} rows, fewer than the {rows} of a batch, and a last batch with fewer is dropped",
-                    self.count
+                    "the data has {}, fewer than the {rows} of a batch, and a last batch with fewer is dropped",
+                    counted(self.count as usize, "row")
                 ),
             });
         }
@@ -167,7 +172,7 @@ impl Sampler {
         Ok(self)
     }
 
-    /// The batches of an epoch, counted from 0.
+    /// Returns the batches of an epoch, counted from 0.
     #[must_use]
     pub fn epoch(&self, epoch: u64) -> Epoch {
         let mut order: Vec<u32> = (0..self.count).collect();
@@ -192,7 +197,7 @@ impl Sampler {
         Epoch { order, batches }
     }
 
-    /// How many batches an epoch has: a division where batches are by rows, else as long as making them.
+    /// Returns the number of batches of an epoch: a division for batches by rows, else as slow as [`Sampler::epoch`].
     #[must_use]
     pub fn steps_in(&self, epoch: u64) -> u64 {
         let count = self.count as usize;
@@ -203,7 +208,7 @@ impl Sampler {
         }
     }
 
-    /// This rank's part of a batch. The parts of all ranks are disjoint, together the batch, and differ by at most one
+    /// Returns this rank's share of a batch. The parts of all ranks are disjoint, together the batch, and differ by at most one
     /// row; where the batch has fewer rows than there are ranks, some are empty.
     #[must_use]
     pub fn shard(&self, batch: &[u32]) -> Vec<u32> {
@@ -247,7 +252,7 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// How many batches there are.
+    /// Returns the number of batches.
     #[must_use]
     pub fn len(&self) -> usize {
         self.batches.len()

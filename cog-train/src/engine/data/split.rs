@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use super::dataset::{Dataset, Subset};
+use super::problems::counted;
 use crate::error::Error;
 use crate::rng::Rng;
 
-/// Train, held out.
-///
-/// What [`split`] gives.
+/// The rows to train on and the rows held out, as [`split`] returns them.
 pub type Split<D> = (Subset<Arc<D>>, Subset<Arc<D>>);
 
-/// Puts a `share` of the rows aside to measure on, and gives (train, held out), each in the order of the data. At least
+/// Holds out a `share` of the rows to measure on, and returns (train, held out), each in the order of the data. At least
 /// one row is on each side. Which ones is a function of their number, the share and the `seed` alone: pass a fixed seed,
 /// not the run's, so that runs with different seeds measure on the same rows.
 ///
@@ -44,7 +43,8 @@ pub fn split<D: Dataset>(dataset: D, share: f64, seed: u64) -> Result<Split<D>, 
     if count < 2 {
         return Err(Error::Plan {
             reason: format!(
-                "the data has {count} rows, and one is needed to measure on\nhint: give at least 2"
+                "the data has {}, and one is needed to measure on\nhint: give at least 2",
+                counted(count, "row")
             ),
         });
     }
@@ -65,7 +65,7 @@ mod tests {
     use crate::engine::data::Rows;
 
     #[test]
-    fn a_split_is_a_partition_and_always_the_same() {
+    fn a_split_is_a_deterministic_partition() {
         for (count, share, aside) in [(95, 0.1, 9), (2, 0.1, 1), (2, 0.9, 1), (10, 0.99, 9)] {
             let make = || split(Rows::new((0..count).collect::<Vec<i32>>()), share, 3).unwrap();
             let (train, held_out) = make();
@@ -75,7 +75,8 @@ mod tests {
             all.sort_unstable();
             assert!(all.into_iter().eq(0..usize::try_from(count).unwrap()));
         }
-        assert!(split(Rows::new(vec![1]), 0.5, 0).is_err());
+        let error = split(Rows::new(vec![1]), 0.5, 0).err().unwrap().to_string();
+        assert!(error.starts_with("the data has 1 row, and one is needed"), "{error}");
         assert!(split(Rows::new(vec![1, 2]), 1.0, 0).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::dataset::{Dataset, missing};
-use super::held::{Held, Pass};
+use super::hashed_file::{HashedFile, HashingReader};
 use super::lines::{LINE, Lines, mark};
 use crate::error::Error;
 use crate::progress::CancelToken;
@@ -36,7 +36,7 @@ impl TextLines {
         Self::open_with(path, &CancelToken::new())
     }
 
-    /// [`TextLines::open`], which can be cancelled.
+    /// Does the same as [`TextLines::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Dataset for TextLines {
     }
 
     fn digest(&self) -> Result<String, Error> {
-        Ok(self.0.0.held.digest())
+        Ok(self.0.0.file.digest())
     }
 }
 
@@ -83,8 +83,8 @@ impl Dataset for TextLines {
 /// ```
 #[derive(Debug)]
 pub struct TextWindows {
-    held: Held,
-    /// Where the text begins: behind a byte order mark.
+    file: HashedFile,
+    /// The offset of the text, behind a byte order mark.
     start: u64,
     size: u64,
     stride: u64,
@@ -102,7 +102,7 @@ impl TextWindows {
         Self::open_with(path, size, stride, &CancelToken::new())
     }
 
-    /// [`TextWindows::open`], which can be cancelled.
+    /// Does the same as [`TextWindows::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -120,21 +120,21 @@ impl TextWindows {
                 ),
             });
         }
-        let mut pass = Pass::open(path.as_ref(), cancel)?;
-        let start = checked(&mut pass)? as u64;
-        let held = pass.end()?;
+        let mut reader = HashingReader::open(path.as_ref(), cancel)?;
+        let start = validate(&mut reader)? as u64;
+        let file = reader.finish()?;
         let (size, stride) = (size as u64, stride as u64);
-        let bytes = held.size() - start;
+        let bytes = file.size() - start;
         if bytes == 0 {
             let reason = "it is empty".to_owned();
-            return Err(Error::Data { place: held.name().to_owned(), reason });
+            return Err(Error::Data { place: file.name().to_owned(), reason });
         }
         let count = bytes.saturating_sub(size).div_ceil(stride) + 1;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        Ok(Self { held, start, size, stride, count })
+        Ok(Self { file, start, size, stride, count })
     }
 
-    fn begins(&self, index: usize) -> u64 {
+    fn start_of(&self, index: usize) -> u64 {
         self.start + index as u64 * self.stride
     }
 }
@@ -148,13 +148,13 @@ impl Dataset for TextWindows {
 
     fn item(&self, index: usize) -> Result<String, Error> {
         if index >= self.count {
-            return Err(missing(self.held.name(), index, self.count));
+            return Err(missing(self.file.name(), index, self.count));
         }
-        let from = self.begins(index);
-        let to = self.held.size().min(from.saturating_add(self.size));
+        let from = self.start_of(index);
+        let to = self.file.size().min(from.saturating_add(self.size));
         // A character has at most 3 bytes before any of its others, and the byte at the end says whether it is within one.
         let first = self.start.max(from.saturating_sub(3));
-        let bytes = self.held.read(first..self.held.size().min(to + 1))?;
+        let bytes = self.file.read(first..self.file.size().min(to + 1))?;
         let cut = |at: u64| {
             let mut at = usize::try_from(at - first).unwrap_or(usize::MAX);
             while at > 0 && bytes.get(at).is_some_and(|byte| byte & 0xc0 == 0x80) {
@@ -163,28 +163,28 @@ impl Dataset for TextWindows {
             at
         };
         let window = bytes.get(cut(from)..cut(to)).unwrap_or_default();
-        String::from_utf8(window.to_vec()).map_err(|_| self.held.other())
+        String::from_utf8(window.to_vec()).map_err(|_| self.file.content_changed())
     }
 
     fn place(&self, index: usize) -> String {
-        format!("{} from byte {}", self.held.name(), self.begins(index))
+        format!("{} from byte {}", self.file.name(), self.start_of(index))
     }
 
     fn digest(&self) -> Result<String, Error> {
-        Ok(self.held.digest())
+        Ok(self.file.digest())
     }
 }
 
-/// Reads all of a file, which must be UTF-8, and gives the length of its byte order mark.
-fn checked(pass: &mut Pass) -> Result<usize, Error> {
+/// Reads all of a file, which must be UTF-8, and returns the length of its byte order mark.
+fn validate(reader: &mut HashingReader) -> Result<usize, Error> {
     let (mut buffer, mut kept, mut start) = (vec![0; 1 << 16], 0, None);
     let (mut line, mut carriage) = (1, false);
     loop {
-        let count = pass.read(&mut buffer[kept..]).map_err(|error| pass.fault(error))?;
+        let count = reader.read(&mut buffer[kept..]).map_err(|error| reader.read_error(error))?;
         let text = &buffer[..kept + count];
         let bom = match start {
             Some(bom) => bom,
-            None => *start.insert(mark(text, pass.name())?),
+            None => *start.insert(mark(text, reader.name())?),
         };
         let good = match std::str::from_utf8(text) {
             Ok(_) => text.len(),
@@ -193,7 +193,7 @@ fn checked(pass: &mut Pass) -> Result<usize, Error> {
             Err(error) => {
                 line += breaks(&text[..error.valid_up_to()], &mut carriage);
                 let reason = format!("line {line} is not UTF-8\nhint: save the file as UTF-8");
-                return Err(Error::Data { place: pass.name().to_owned(), reason });
+                return Err(Error::Data { place: reader.name().to_owned(), reason });
             }
         };
         if count == 0 {
@@ -282,7 +282,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(100))]
 
         #[test]
-        fn windows_side_by_side_are_the_text(
+        fn adjacent_windows_concatenate_to_the_text(
             text in "[a\u{e4}\u{4e2d}\u{1f600}\n]{1,60}", size in 4usize..40, bom: bool,
         ) {
             let mark = if bom { "\u{feff}" } else { "" };

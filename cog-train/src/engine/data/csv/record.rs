@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 
-use super::super::held::Pass;
+use super::super::hashed_file::HashingReader;
 use super::super::lines::{LINE, fill, is_break, keep, line_feed};
 use crate::error::Error;
 
@@ -18,7 +18,7 @@ pub(super) struct Record {
 /// Appends the next record without its terminator; `None` at the end of the file. Of a longer record, `LINE + 1` bytes
 /// are kept.
 pub(super) fn next_record(
-    reader: &mut BufReader<Pass>,
+    reader: &mut BufReader<HashingReader>,
     delimiter: u8,
     row: &mut Vec<u8>,
 ) -> Result<Option<Record>, Error> {

@@ -35,12 +35,12 @@ fn quotes_line_breaks_and_marks() {
 }
 
 #[test]
-fn every_bad_row_is_told_with_its_line() {
+fn every_bad_row_is_reported_with_its_line() {
     let bytes = b"name,age\na,1\nb\n\"c\nd\",x\ne,2,3\n\xe9,4\nf,-1\n\"g,5\n";
     assert_eq!(
         open_as("a.csv", bytes).err().unwrap(),
         "data `a.csv`: 6 rows cannot be used\n  \
-         line 3: 1 fields, and the header has 2\n  \
+         line 3: 1 field, and the header has 2\n  \
          line 4: `age`: invalid digit found in string\n  \
          line 6: 3 fields, and the header has 2\n  \
          line 7: it is not UTF-8\n  \
@@ -77,7 +77,7 @@ fn a_lone_carriage_return_ends_a_row_outside_of_quotes() {
     // A field of its own behind the carriage return is a row of too few fields, not a part that vanishes.
     assert_eq!(
         open_as("a.csv", b"age,name\n1,first\rsecond part\n2,third\n").err().unwrap(),
-        "data `a.csv`: 1 row cannot be used\n  line 3: 1 fields, and the header has 2"
+        "data `a.csv`: 1 row cannot be used\n  line 3: 1 field, and the header has 2"
     );
 }
 
@@ -120,7 +120,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.csv");
         std::fs::write(&path, &text).unwrap();
-        let mut reader = Pass::open(&path, &CancelToken::new()).unwrap().buffered();
+        let mut reader = HashingReader::open(&path, &CancelToken::new()).unwrap().buffered();
         let form = Form { delimiter: b',', header: None };
         let (mut records, mut row) = (Vec::new(), Vec::new());
         let (mut size, mut lines) = (0, 0);

@@ -21,7 +21,7 @@ fn a_subset_keeps_places_and_tokens() {
     assert_ne!(part.digest().unwrap(), whole);
     assert!(part.item(2).is_err());
     let error = Rows::new(vec![1]).subset([1]).err().unwrap().to_string();
-    assert_eq!(error, "a subset asks for row index 1 of 1 rows");
+    assert_eq!(error, "a subset has the row index 1, and the data has 1 row");
 }
 
 #[test]

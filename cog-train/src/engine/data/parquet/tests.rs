@@ -148,7 +148,7 @@ fn rows_of_all_groups_are_read_in_any_order() {
 }
 
 #[test]
-fn bad_rows_and_bad_files_are_told() {
+fn bad_rows_and_bad_files_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.parquet");
     write(&path, [&[("a", 1), ("b", -2)], &[("c", 300)]]);

@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn shards_are_disjoint_together_the_batch_and_even(
+    fn shards_are_an_even_partition_of_the_batch(
         batch in prop::collection::hash_set(any::<u32>(), 0..60), world in 1usize..9,
     ) {
         let batch: Vec<u32> = batch.into_iter().collect();
@@ -53,7 +53,7 @@ proptest! {
     }
 
     #[test]
-    fn a_dropped_batch_is_the_ragged_one_only(count in 1usize..100, rows in 1usize..20) {
+    fn only_the_ragged_batch_is_dropped(count in 1usize..100, rows in 1usize..20) {
         let whole = Sampler::new(5, count, Batching::Rows(rows), true).unwrap();
         let Ok(dropped) = whole.clone().drop_last(true) else {
             prop_assert!(count < rows);
@@ -67,7 +67,7 @@ proptest! {
 }
 
 #[test]
-fn order_depends_on_seed_and_epoch_and_on_no_batching() {
+fn order_depends_on_seed_and_epoch_alone() {
     let order = |seed, epoch, rows| {
         let sampler = Sampler::new(seed, 50, Batching::Rows(rows), true).unwrap();
         sampler.epoch(epoch).iter().flatten().copied().collect::<Vec<u32>>()
@@ -78,7 +78,7 @@ fn order_depends_on_seed_and_epoch_and_on_no_batching() {
 }
 
 #[test]
-fn batches_by_tokens_come_in_no_order_of_length_and_pad_little() {
+fn batches_by_tokens_are_shuffled_and_pad_little() {
     let lengths: Vec<u32> = (0..1000).map(|row| row * 37 % 200 + 1).collect();
     let sampler = Sampler::new(3, 1000, Batching::tokens(1000), true).unwrap();
     let sampler = sampler.lengths(lengths.clone()).unwrap();
@@ -98,7 +98,7 @@ fn batches_by_tokens_come_in_no_order_of_length_and_pad_little() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_both_numbers() {
+fn invalid_settings_are_refused_with_both_numbers() {
     let reason = |made: Result<Sampler, Error>| made.unwrap_err().to_string();
     assert_eq!(reason(Sampler::new(0, 0, Batching::Rows(1), true)), "the data has no rows");
     assert_eq!(reason(Sampler::new(0, 1, Batching::Rows(0), true)), "a batch of 0 rows");
@@ -108,7 +108,7 @@ fn what_cannot_be_is_refused_with_both_numbers() {
         error.starts_with("row 2 has 11 tokens, more than the 10 of a batch\nhint: "),
         "{error}"
     );
-    assert_eq!(reason(sampler.clone().lengths(vec![1])), "there are 1 lengths for 3 rows");
+    assert_eq!(reason(sampler.clone().lengths(vec![1])), "1 length for 3 rows");
     assert_eq!(reason(sampler.ranks(2, 2)), "rank 2 in a world of 2");
     let four = Sampler::new(0, 3, Batching::Rows(4), true).unwrap();
     let error = reason(four.drop_last(true));
