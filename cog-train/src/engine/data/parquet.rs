@@ -37,13 +37,13 @@ use crate::progress::CancelToken;
 /// | TIMESTAMP | text: `2024-01-02 03:04:05.678901`, and ` +00:00` behind it where it is adjusted to UTC |
 /// | INT96 | text: `2024-01-02 03:04:05.678901000` |
 /// | UUID | text of 8-4-4-4-12 digits |
-/// | BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY | a list of numbers, or bytes where `T` takes bytes |
+/// | `BYTE_ARRAY`, `FIXED_LEN_BYTE_ARRAY` | a list of numbers, or bytes where `T` takes bytes |
 /// | LIST, repeated fields | a list |
 /// | MAP | a map |
 /// | groups | a struct or a map |
 /// | null | `None` |
 ///
-/// Uncompressed files and those with Zstandard, Snappy or gzip can be read; LZ4, LZ4_RAW, LZO and BROTLI cannot, and
+/// Uncompressed files and those with Zstandard, Snappy or gzip can be read; LZ4, `LZ4_RAW`, LZO and BROTLI cannot, and
 /// neither can columns of the type INTERVAL, or two columns of one name.
 ///
 /// A Parquet file can only be read by row groups, and one row group may be a large part of it, which does not suit rows in

@@ -38,7 +38,8 @@ pub(super) fn next_record(
             bytes += line_feed(reader)?;
         }
         if found.is_some() || consumed == 0 {
-            let record = Record { bytes, lines: scan.lines, unterminated: scan.quoted };
+            let record =
+                Record { bytes, lines: scan.lines, unterminated: scan.state == State::Quoted };
             return Ok((bytes > 0).then_some(record));
         }
     }
@@ -48,33 +49,36 @@ pub(super) fn next_record(
 /// start of a field only, and two of them within quotes are one of the text.
 struct Scan {
     delimiter: u8,
-    quoted: bool,
-    /// A field begins here.
-    field_start: bool,
-    /// The byte before was a quote within quotes: the closing one, or the first of two.
-    quote_before: bool,
+    state: State,
     /// The byte before was a carriage return.
     carriage: bool,
     lines: u64,
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    FieldStart,
+    Field,
+    Quoted,
+    /// Behind a quote within quotes: the closing one, or the first of two.
+    ClosingQuote,
+}
+
 impl Scan {
     fn new(delimiter: u8) -> Self {
-        let (quoted, field_start, quote_before, carriage) = (false, true, false, false);
-        Self { delimiter, quoted, field_start, quote_before, carriage, lines: 0 }
+        Self { delimiter, state: State::FieldStart, carriage: false, lines: 0 }
     }
 
     /// Takes the next byte and returns whether it ends the record.
     fn ends_at(&mut self, byte: u8) -> bool {
         self.lines += u64::from(byte == b'\r' || (byte == b'\n' && !self.carriage));
         self.carriage = byte == b'\r';
-        if byte == b'"' {
-            (self.quoted, self.quote_before) =
-                (!self.quoted && (self.field_start || self.quote_before), self.quoted);
-        } else {
-            self.quote_before = false;
-        }
-        self.field_start = !self.quoted && byte == self.delimiter;
-        !self.quoted && is_break(byte)
+        self.state = match (self.state, byte) {
+            (State::Quoted, b'"') => State::ClosingQuote,
+            (State::Quoted, _) | (State::FieldStart | State::ClosingQuote, b'"') => State::Quoted,
+            (_, byte) if byte == self.delimiter => State::FieldStart,
+            _ => State::Field,
+        };
+        self.state != State::Quoted && is_break(byte)
     }
 }

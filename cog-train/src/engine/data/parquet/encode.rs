@@ -62,7 +62,9 @@ impl<'a> Encoder<'a> {
         group: &dyn RowGroupReader,
     ) -> Result<Self, ParquetError> {
         let mut leaves = Vec::new();
-        columns.iter().for_each(|kind| int96_leaves(kind, &mut leaves));
+        for kind in columns {
+            int96_leaves(kind, &mut leaves);
+        }
         let stamps = leaves.into_iter().map(|leaf| Ok((leaf, Stamps::open(group, leaf)?)));
         Ok(Self {
             columns,
@@ -201,7 +203,11 @@ fn int96_leaves(kind: &Kind, leaves: &mut Vec<usize>) {
             int96_leaves(key, leaves);
             int96_leaves(value, leaves);
         }
-        Kind::Group(kinds) => kinds.iter().for_each(|kind| int96_leaves(kind, leaves)),
+        Kind::Group(kinds) => {
+            for kind in kinds {
+                int96_leaves(kind, leaves);
+            }
+        }
         Kind::Plain | Kind::Timestamp { .. } | Kind::Time { .. } | Kind::Uuid => {}
     }
 }

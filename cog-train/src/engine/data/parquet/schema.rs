@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use ::parquet::basic::{
     Compression, ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical,
 };
-use ::parquet::file::metadata::ParquetMetaData;
+use ::parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use ::parquet::schema::types::Type;
 
 /// The kind of a column's values, where the decoder's value alone does not say it.
@@ -43,7 +43,7 @@ pub(super) enum Kind {
 ///
 /// The reason that the file cannot be read without a loss: two columns of one name, an unknown type or codec.
 pub(super) fn columns(file: &ParquetMetaData) -> Result<Vec<Kind>, String> {
-    for column in file.row_groups().iter().flat_map(|group| group.columns()) {
+    for column in file.row_groups().iter().flat_map(RowGroupMetaData::columns) {
         let codec = match column.compression() {
             Compression::UNCOMPRESSED
             | Compression::SNAPPY

@@ -503,7 +503,7 @@ const LZ4: &str = "\
 
 #[test]
 fn codecs_are_read_or_named() {
-    use ::parquet::basic::Compression;
+    use ::parquet::basic::{Compression, GzipLevel, ZstdLevel};
     use ::parquet::file::properties::WriterProperties;
 
     let dir = tempfile::tempdir().unwrap();
@@ -524,8 +524,8 @@ fn codecs_are_read_or_named() {
     for codec in [
         Compression::UNCOMPRESSED,
         Compression::SNAPPY,
-        Compression::GZIP(Default::default()),
-        Compression::ZSTD(Default::default()),
+        Compression::GZIP(GzipLevel::default()),
+        Compression::ZSTD(ZstdLevel::default()),
     ] {
         write(codec);
         let rows = Parquet::<Value>::open(&path).unwrap();
