@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use self::room::Room;
 use super::aside::aside;
-use super::data::{Batches, Batching, Loader, Position, Step, histogram};
+use super::data::{Batch, Batches, Batching, Loader, Position, histogram};
 use super::evaluate;
 use super::fit::buffers;
 use super::memory::{self, Gauge, human};
@@ -139,7 +139,7 @@ fn heaviest<B: Send + 'static>(
     micro: Option<usize>,
     params: &Params,
     job: &Job,
-) -> anyhow::Result<(Batches<B>, Step<B>)> {
+) -> anyhow::Result<(Batches<B>, Batch<B>)> {
     let (cancel, seed) = (job.cancel_token(), job.seed());
     let lengths = train.clone();
     let batch = aside(&cancel, move || lengths.heaviest(seed))?;

@@ -1,7 +1,7 @@
 //! One step: micro-batches, gradients, finite or not, clip, update.
 
 use super::audit;
-use super::data::Step;
+use super::data::Batch;
 use super::gradients::Gradients;
 use super::memory;
 use super::objective::{Objective, Pass};
@@ -64,7 +64,7 @@ pub(super) enum Skip {
 pub(super) fn run<B, O: Objective<B>>(
     parts: &mut Parts<'_, O>,
     state: &mut State,
-    batch: &Step<B>,
+    batch: &Batch<B>,
     learning_rate: f64,
     job: &Job,
 ) -> anyhow::Result<Outcome> {

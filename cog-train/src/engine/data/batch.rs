@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::sampler::Position;
 
-/// All that one step trains on.
+/// A batch split into micro-batches: the data of one step.
 ///
-/// The example of [`Batches`] looks into one.
+/// The example of [`Batches`](super::Batches) looks into one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step<B> {
-    /// Where this batch stands.
+pub struct Batch<B> {
+    /// The position of this batch.
     pub at: Position,
-    /// Where the next one stands: what a checkpoint keeps once this step is done.
+    /// The position of the next one, which a checkpoint keeps after this step.
     pub next: Position,
     /// This rank's rows of the batch, as indices in the dataset. Empty where the batch has fewer rows than there are
     /// ranks.
@@ -20,20 +20,20 @@ pub struct Step<B> {
     /// The rows of all ranks.
     pub total: usize,
     /// The micro-batches, in the order of `rows`.
-    pub parts: Vec<Part<B>>,
+    pub parts: Vec<MicroBatch<B>>,
     /// The tokens of this rank's rows, without padding.
     pub tokens: usize,
-    /// How long [`Batches::next`] waited for it.
+    /// The time that [`Batches::next`](super::Batches::next) waited for it.
     pub waited: Duration,
 }
 
-/// A micro-batch.
+/// A micro-batch: rows that one forward pass computes.
 ///
-/// [`Step::parts`] are such.
+/// [`Batch::parts`] has them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Part<B> {
-    /// Which of [`Step::rows`] it has.
+pub struct MicroBatch<B> {
+    /// Its range of [`Batch::rows`].
     pub rows: Range<usize>,
-    /// What the collate function made.
+    /// The value of the collate function.
     pub batch: B,
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::batch::Step;
+use super::batch::Batch;
 use super::cursor::Cursor;
 use super::source::{BatchSettings, Source, make_batch};
 use crate::engine::aside::POLL;
@@ -28,7 +28,7 @@ struct Shared<B> {
 struct State<B> {
     /// Batches that are being made or are ready.
     in_flight: usize,
-    done: BTreeMap<u64, anyhow::Result<Step<B>>>,
+    done: BTreeMap<u64, anyhow::Result<Batch<B>>>,
     /// The number of all batches, once it is known.
     end: Option<u64>,
 }
@@ -117,7 +117,7 @@ impl<B: Send + 'static> Batches<B> {
     /// [`Error::Panicked`] for a panic in one of the two. The next call returns the batch after it. At the first call:
     /// [`Error::Plan`] for invalid settings; there are no batches then.
     #[expect(clippy::should_implement_trait, reason = "a for loop would hide the errors")]
-    pub fn next(&mut self) -> anyhow::Result<Option<Step<B>>> {
+    pub fn next(&mut self) -> anyhow::Result<Option<Batch<B>>> {
         self.take(None)
     }
 
@@ -127,7 +127,7 @@ impl<B: Send + 'static> Batches<B> {
     /// # Errors
     ///
     /// Those of [`Batches::next`]; [`Error::Cancelled`].
-    pub fn next_until(&mut self, cancel: &CancelToken) -> anyhow::Result<Option<Step<B>>> {
+    pub fn next_until(&mut self, cancel: &CancelToken) -> anyhow::Result<Option<Batch<B>>> {
         let step = cancel.check().map_err(Into::into).and_then(|()| self.take(Some(cancel)));
         if step.is_err() && cancel.is_cancelled() {
             std::mem::replace(self, Self(Mode::Failed(None))).leave();
@@ -135,7 +135,7 @@ impl<B: Send + 'static> Batches<B> {
         step
     }
 
-    fn take(&mut self, cancel: Option<&CancelToken>) -> anyhow::Result<Option<Step<B>>> {
+    fn take(&mut self, cancel: Option<&CancelToken>) -> anyhow::Result<Option<Batch<B>>> {
         let begin = Instant::now();
         let step = match &mut self.0 {
             Mode::Failed(error) => return error.take().map_or(Ok(None), |error| Err(error.into())),
@@ -154,7 +154,7 @@ impl<B: Send + 'static> Batches<B> {
                 }
             },
         };
-        step.map(|step| Some(Step { waited: begin.elapsed(), ..step }))
+        step.map(|step| Some(Batch { waited: begin.elapsed(), ..step }))
     }
 }
 
@@ -185,7 +185,7 @@ impl<B> Shared<B> {
         &self,
         number: u64,
         cancel: Option<&CancelToken>,
-    ) -> Result<Option<anyhow::Result<Step<B>>>, Error> {
+    ) -> Result<Option<anyhow::Result<Batch<B>>>, Error> {
         let mut state = lock(&self.state);
         loop {
             if let Some(step) = state.done.remove(&number) {

@@ -32,7 +32,7 @@ mod source;
 mod split;
 mod text;
 
-pub use batch::{Part, Step};
+pub use batch::{Batch, MicroBatch};
 pub use batches::Batches;
 pub use csv::Csv;
 pub use dataset::{Dataset, Mapped, Subset, WithTokens};

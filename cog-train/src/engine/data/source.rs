@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use candle_core::Device;
 
-use super::batch::{Part, Step};
+use super::batch::{Batch, MicroBatch};
 use super::cursor::Task;
 use super::dataset::Dataset;
 use super::problems::counted;
@@ -164,7 +164,7 @@ pub(super) fn make_batch<B>(
     settings: &BatchSettings,
     task: Task,
     is_cancelled: &IsCancelled<'_>,
-) -> anyhow::Result<Step<B>> {
+) -> anyhow::Result<Batch<B>> {
     let Task { at, next, rows, total } = task;
     let size = settings.micro.unwrap_or(usize::MAX).max(1);
     let mut parts = Vec::new();
@@ -189,9 +189,9 @@ pub(super) fn make_batch<B>(
                 source.place(rows[start] as usize)
             ))
         })?;
-        parts.push(Part { rows: start..end, batch });
+        parts.push(MicroBatch { rows: start..end, batch });
         start = end;
     }
     let tokens = rows.iter().map(|row| source.tokens(*row as usize)).sum();
-    Ok(Step { at, next, rows, total, parts, tokens, waited: std::time::Duration::ZERO })
+    Ok(Batch { at, next, rows, total, parts, tokens, waited: std::time::Duration::ZERO })
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::data::{Rows, Step};
+use crate::engine::data::{Batch, Rows};
 
-type Batch = (Vec<u32>, Vec<u32>);
+type Collated = (Vec<u32>, Vec<u32>);
 
 /// Items are their own row numbers; a batch is its items and a random number for each.
-fn loader(count: u32, sleep: bool) -> Loader<Batch> {
+fn loader(count: u32, sleep: bool) -> Loader<Collated> {
     let rows = Rows::new((0..count).collect::<Vec<u32>>()).named("numbers");
     let rows = rows.with_tokens(|row| *row as usize % 7 + 1).unwrap();
     Loader::new(rows, move |items: Vec<u32>, collate| {
@@ -24,12 +24,12 @@ fn loader(count: u32, sleep: bool) -> Loader<Batch> {
     })
 }
 
-fn take(batches: &mut Batches<Batch>, count: usize) -> Vec<Step<Batch>> {
-    let step = |_| Step { waited: Duration::ZERO, ..batches.next().unwrap().unwrap() };
+fn take(batches: &mut Batches<Collated>, count: usize) -> Vec<Batch<Collated>> {
+    let step = |_| Batch { waited: Duration::ZERO, ..batches.next().unwrap().unwrap() };
     (0..count).map(step).collect()
 }
 
-fn steps(loader: &Loader<Batch>, from: Position, count: usize) -> Vec<Step<Batch>> {
+fn steps(loader: &Loader<Collated>, from: Position, count: usize) -> Vec<Batch<Collated>> {
     take(&mut loader.start(9, from, Some(3), &Device::Cpu), count)
 }
 
@@ -69,8 +69,8 @@ fn a_position_past_its_epoch_is_the_start_of_the_next() {
 fn micro_batches_concatenate_to_the_batch() {
     let loader = loader(30, false);
     let with = |micro| take(&mut loader.start(9, Position::default(), micro, &Device::Cpu), 8);
-    let flat = |step: &Step<Batch>| -> Batch {
-        let parts: Vec<Batch> = step.parts.iter().map(|part| part.batch.clone()).collect();
+    let flat = |step: &Batch<Collated>| -> Collated {
+        let parts: Vec<Collated> = step.parts.iter().map(|part| part.batch.clone()).collect();
         (
             parts.iter().flat_map(|part| part.0.clone()).collect(),
             parts.iter().flat_map(|part| part.1.clone()).collect(),
