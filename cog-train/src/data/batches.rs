@@ -1,122 +1,42 @@
-//! Steps one after the other, made ahead of time by threads whose timing changes nothing.
+//! Batches in their order, prefetched by threads whose timing changes nothing.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::sampler::{Epoch, Position, Sampler};
-use super::source::{Making, Source, Task, make};
+use super::batch::Batch;
+use super::cursor::Cursor;
+use super::source::{BatchSettings, Source, make_batch};
 use crate::cancellable::POLL;
 use crate::error::Error;
 use crate::progress::CancelToken;
 
-/// All that one step trains on.
-///
-/// The example of [`Batches`] looks into one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step<B> {
-    /// Where this batch stands.
-    pub at: Position,
-    /// Where the next one stands: what a checkpoint keeps once this step is done.
-    pub next: Position,
-    /// This rank's rows of the batch, as indices in the dataset. Empty where the batch has fewer rows than there are
-    /// ranks.
-    pub rows: Vec<u32>,
-    /// The rows of all ranks.
-    pub total: usize,
-    /// The micro-batches, in the order of `rows`.
-    pub parts: Vec<Part<B>>,
-    /// The tokens of this rank's rows, without padding.
-    pub tokens: usize,
-    /// How long [`Batches::next`] waited for it.
-    pub waited: Duration,
-}
-
-/// A micro-batch.
-///
-/// [`Step::parts`] are such.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Part<B> {
-    /// Which of [`Step::rows`] it has.
-    pub rows: Range<usize>,
-    /// What the collate function made.
-    pub batch: B,
-}
-
-/// Says which batch is made next.
-pub(super) struct Cursor {
-    sampler: Sampler,
-    at: Position,
-    /// Ends with this epoch.
-    last: Option<u64>,
-    epoch: Option<Epoch>,
-    given: u64,
-}
-
-impl Cursor {
-    pub(super) fn new(sampler: Sampler, at: Position, last: Option<u64>) -> Self {
-        Self { sampler, at, last, epoch: None, given: 0 }
-    }
-
-    /// The number of the task, counted from 0, and the task; none at the end.
-    fn take(&mut self) -> (u64, Option<Task>) {
-        let task = self.task();
-        self.given += u64::from(task.is_some());
-        (self.given - u64::from(task.is_some()), task)
-    }
-
-    fn task(&mut self) -> Option<Task> {
-        loop {
-            if self.last.is_some_and(|last| self.at.epoch > last) {
-                return None;
-            }
-            let epoch = self.epoch.get_or_insert_with(|| self.sampler.epoch(self.at.epoch));
-            let batch = usize::try_from(self.at.batch).map_or(&[][..], |at| epoch.batch(at));
-            let after = Position { epoch: self.at.epoch + 1, batch: 0 };
-            if batch.is_empty() {
-                // Only from a position at or behind the end of its epoch: no epoch is empty.
-                (self.at, self.epoch) = (after, None);
-                continue;
-            }
-            let at = self.at;
-            let more = at.batch + 1 < epoch.len() as u64;
-            let (rows, total) = (self.sampler.shard(batch), batch.len());
-            self.at = if more { Position { batch: at.batch + 1, ..at } } else { after };
-            if !more {
-                self.epoch = None;
-            }
-            return Some(Task { at, next: self.at, rows, total });
-        }
-    }
-}
-
-/// What the threads and the taker share.
+/// The state that the worker threads share with the consumer.
 struct Shared<B> {
     cursor: Mutex<Cursor>,
     state: Mutex<State<B>>,
-    /// There is room for one more step.
+    /// Notified when one more batch may be made.
     room: Condvar,
-    /// A step is ready, or there will be none.
+    /// Notified when a batch is ready, or the last one was taken.
     ready: Condvar,
-    stop: AtomicBool,
+    stopped: AtomicBool,
     ahead: usize,
 }
 
 struct State<B> {
-    /// Steps in the making or ready.
-    open: usize,
-    done: BTreeMap<u64, anyhow::Result<Step<B>>>,
-    /// How many steps there are in all, once it is known.
+    /// Batches that are being made or are ready.
+    in_flight: usize,
+    done: BTreeMap<u64, anyhow::Result<Batch<B>>>,
+    /// The number of all batches, once it is known.
     end: Option<u64>,
 }
 
-/// The steps of a run in their order, over all epochs: [`Loader::start`](super::Loader::start).
+/// The batches of a run in their order, over all epochs: [`Loader::start`](super::Loader::start).
 ///
-/// Dropping it ends its threads; it waits for the row or the collate call that each is at, where [`Batches::leave`] does
-/// not.
+/// Dropping it joins its threads, each of which finishes its current row or collate call; [`Batches::leave`] does not
+/// wait.
 ///
 /// ```
 /// use cog_train::candle_core::Device;
@@ -134,93 +54,99 @@ struct State<B> {
 /// assert_eq!(step.next, Position { epoch: 0, batch: 2 });
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
-pub struct Batches<B>(Kind<B>);
+pub struct Batches<B>(Mode<B>);
 
-enum Kind<B> {
-    Here { cursor: Box<Cursor>, source: Arc<dyn Source<B>>, making: Making },
-    Ahead { shared: Arc<Shared<B>>, threads: Vec<JoinHandle<()>>, taken: u64 },
-    Broken(Option<Error>),
+enum Mode<B> {
+    Inline { cursor: Box<Cursor>, source: Arc<dyn Source<B>>, settings: BatchSettings },
+    Prefetched { shared: Arc<Shared<B>>, threads: Vec<JoinHandle<()>>, taken: u64 },
+    Failed(Option<Error>),
 }
 
 impl<B: Send + 'static> Batches<B> {
     pub(super) fn new(
         cursor: Cursor,
         source: Arc<dyn Source<B>>,
-        making: Making,
+        settings: BatchSettings,
         threads: usize,
         ahead: usize,
     ) -> Self {
         if threads == 0 {
-            return Self(Kind::Here { cursor: Box::new(cursor), source, making });
+            return Self(Mode::Inline { cursor: Box::new(cursor), source, settings });
         }
-        let state = State { open: 0, done: BTreeMap::new(), end: None };
+        let state = State { in_flight: 0, done: BTreeMap::new(), end: None };
         let shared = Arc::new(Shared {
             cursor: Mutex::new(cursor),
             state: Mutex::new(state),
             room: Condvar::new(),
             ready: Condvar::new(),
-            stop: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             ahead: ahead.max(1),
         });
-        let mut batches = Self(Kind::Ahead { shared, threads: Vec::new(), taken: 0 });
-        let Kind::Ahead { shared, threads: running, .. } = &mut batches.0 else { return batches };
+        let mut batches = Self(Mode::Prefetched { shared, threads: Vec::new(), taken: 0 });
+        let Mode::Prefetched { shared, threads: running, .. } = &mut batches.0 else {
+            return batches;
+        };
         for number in 0..threads {
-            let (shared, source, making) = (shared.clone(), source.clone(), making.clone());
+            let (shared, source, settings) = (shared.clone(), source.clone(), settings.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("data-{number}"))
-                .spawn(move || work(&shared, &*source, &making));
+                .spawn(move || worker(&shared, &*source, &settings));
             match thread {
                 Ok(thread) => running.push(thread),
                 // Fewer threads give the same steps.
                 Err(_) if !running.is_empty() => break,
-                Err(source) => return Self::broken(Error::Thread { task: "reads data", source }),
+                Err(error) => {
+                    return Self::failed(Error::InvalidConfig {
+                        reason: format!("cannot start a thread that reads data: {error}"),
+                    });
+                }
             }
         }
         batches
     }
 
-    pub(super) fn broken(error: Error) -> Self {
-        Self(Kind::Broken(Some(error)))
+    pub(super) fn failed(error: Error) -> Self {
+        Self(Mode::Failed(Some(error)))
     }
 
-    /// The next step; none at the end of [`Loader::once`](super::Loader::once), where others have no end.
+    /// Returns the next batch; `None` at the end of [`Loader::once`](super::Loader::once). Other sequences have no end.
     ///
     /// # Errors
     ///
-    /// At the step where it happens: what reading a row returned, with the row's place; what the collate function
-    /// returned; [`Error::Panicked`] for a panic in one of the two. The next call goes on behind that step. At the first
-    /// call: [`Error::InvalidConfig`] for settings that do not go together; there are no steps then.
+    /// At the batch where it happens: the error of reading a row, with the row's place; the error of the collate function;
+    /// [`Error::Panicked`] for a panic in one of the two. The next call returns the batch after it. At the first call:
+    /// [`Error::InvalidConfig`] for invalid settings; there are no batches then.
     #[expect(clippy::should_implement_trait, reason = "a for loop would hide the errors")]
-    pub fn next(&mut self) -> anyhow::Result<Option<Step<B>>> {
+    pub fn next(&mut self) -> anyhow::Result<Option<Batch<B>>> {
         self.take(None)
     }
 
-    /// [`Batches::next`], which waits only until the token is cancelled, whatever the threads are at; there are no steps
-    /// after that. Without threads, the row or the collate call under way is waited for.
+    /// Does the same as [`Batches::next`] until the token is cancelled, without waiting for the threads; there are no
+    /// batches after that. Without threads, the current row or collate call finishes first.
     ///
     /// # Errors
     ///
     /// Those of [`Batches::next`]; [`Error::Cancelled`].
-    pub fn next_until(&mut self, cancel: &CancelToken) -> anyhow::Result<Option<Step<B>>> {
+    pub fn next_until(&mut self, cancel: &CancelToken) -> anyhow::Result<Option<Batch<B>>> {
         let step = cancel.check().map_err(Into::into).and_then(|()| self.take(Some(cancel)));
         if step.is_err() && cancel.is_cancelled() {
-            std::mem::replace(self, Self(Kind::Broken(None))).leave();
+            std::mem::replace(self, Self(Mode::Failed(None))).leave();
         }
         step
     }
 
-    fn take(&mut self, cancel: Option<&CancelToken>) -> anyhow::Result<Option<Step<B>>> {
+    fn take(&mut self, cancel: Option<&CancelToken>) -> anyhow::Result<Option<Batch<B>>> {
         let begin = Instant::now();
         let step = match &mut self.0 {
-            Kind::Broken(error) => return error.take().map_or(Ok(None), |error| Err(error.into())),
-            Kind::Here { cursor, source, making } => match cursor.take().1 {
+            Mode::Failed(error) => return error.take().map_or(Ok(None), |error| Err(error.into())),
+            Mode::Inline { cursor, source, settings } => match cursor.take().1 {
                 None => return Ok(None),
                 Some(task) => {
-                    let stop = || cancel.is_some_and(CancelToken::is_cancelled);
-                    make(&**source, making, task, &stop)
+                    let is_cancelled = || cancel.is_some_and(CancelToken::is_cancelled);
+                    make_batch(&**source, settings, task, &is_cancelled)
                 }
             },
-            Kind::Ahead { shared, taken, .. } => match shared.take(*taken, cancel)? {
+            Mode::Prefetched { shared, taken, .. } => match shared.take(*taken, cancel)? {
                 None => return Ok(None),
                 Some(step) => {
                     *taken += 1;
@@ -228,15 +154,15 @@ impl<B: Send + 'static> Batches<B> {
                 }
             },
         };
-        step.map(|step| Some(Step { waited: begin.elapsed(), ..step }))
+        step.map(|step| Some(Batch { waited: begin.elapsed(), ..step }))
     }
 }
 
 impl<B> Batches<B> {
-    /// Ends without waiting: each thread ends by itself after the row or the collate call that it is at.
+    /// Stops without waiting: each thread ends by itself after its current row or collate call.
     pub fn leave(mut self) {
-        if let Kind::Ahead { shared, threads, .. } = &mut self.0 {
-            shared.end();
+        if let Mode::Prefetched { shared, threads, .. } = &mut self.0 {
+            shared.stop();
             threads.clear();
         }
     }
@@ -244,8 +170,8 @@ impl<B> Batches<B> {
 
 impl<B> Drop for Batches<B> {
     fn drop(&mut self) {
-        let Kind::Ahead { shared, threads, .. } = &mut self.0 else { return };
-        shared.end();
+        let Mode::Prefetched { shared, threads, .. } = &mut self.0 else { return };
+        shared.stop();
         for thread in threads.drain(..) {
             // A panic of the author's code has been caught before.
             let _ended = thread.join();
@@ -254,16 +180,16 @@ impl<B> Drop for Batches<B> {
 }
 
 impl<B> Shared<B> {
-    /// The step of this number, `None` when the steps have ended before it.
+    /// Returns the batch of this number, `None` when the sequence ended before it.
     fn take(
         &self,
         number: u64,
         cancel: Option<&CancelToken>,
-    ) -> Result<Option<anyhow::Result<Step<B>>>, Error> {
+    ) -> Result<Option<anyhow::Result<Batch<B>>>, Error> {
         let mut state = lock(&self.state);
         loop {
             if let Some(step) = state.done.remove(&number) {
-                state.open -= 1;
+                state.in_flight -= 1;
                 self.room.notify_one();
                 return Ok(Some(step));
             }
@@ -280,23 +206,23 @@ impl<B> Shared<B> {
         }
     }
 
-    /// Tells the threads to end.
-    fn end(&self) {
+    /// Stops the worker threads.
+    fn stop(&self) {
         // Under the lock, so that no thread goes to sleep between its look at the flag and the call.
         let _state = lock(&self.state);
-        self.stop.store(true, Ordering::Relaxed);
+        self.stopped.store(true, Ordering::Relaxed);
         self.room.notify_all();
     }
 
-    /// Waits for room; false at the end.
-    fn enter(&self) -> bool {
+    /// Reserves room for a batch; false at the end.
+    fn reserve(&self) -> bool {
         let mut state = lock(&self.state);
         loop {
-            if self.stop.load(Ordering::Relaxed) || state.end.is_some() {
+            if self.stopped.load(Ordering::Relaxed) || state.end.is_some() {
                 return false;
             }
-            if state.open < self.ahead {
-                state.open += 1;
+            if state.in_flight < self.ahead {
+                state.in_flight += 1;
                 return true;
             }
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -304,13 +230,13 @@ impl<B> Shared<B> {
     }
 }
 
-/// What a thread does. Tasks are taken in their order and put back under their number, so whoever is slow, the order
-/// stays.
-fn work<B>(shared: &Shared<B>, source: &dyn Source<B>, making: &Making) {
-    while shared.enter() {
+/// Runs a worker thread. Tasks are taken in their order and their batches stored by number, so a slow thread does not
+/// change the order.
+fn worker<B>(shared: &Shared<B>, source: &dyn Source<B>, settings: &BatchSettings) {
+    while shared.reserve() {
         let (number, task) = lock(&shared.cursor).take();
-        let unwanted = || shared.stop.load(Ordering::Relaxed);
-        let step = task.map(|task| make(source, making, task, &unwanted));
+        let is_cancelled = || shared.stopped.load(Ordering::Relaxed);
+        let step = task.map(|task| make_batch(source, settings, task, &is_cancelled));
         let mut state = lock(&shared.state);
         if let Some(step) = step {
             state.done.insert(number, step);

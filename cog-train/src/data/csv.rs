@@ -1,4 +1,7 @@
-//! Rows from a CSV file with a header: RFC 4180, with quoted fields that may hold line breaks.
+//! Rows from a CSV file with a header: RFC 4180, with quoted fields that may hold line breaks, and with records that end in
+//! `\n`, `\r\n` or a lone `\r`.
+
+mod record;
 
 use std::marker::PhantomData;
 use std::path::Path;
@@ -6,17 +9,23 @@ use std::path::Path;
 use ::csv::{ByteRecord, ErrorKind, ReaderBuilder};
 use serde::de::DeserializeOwned;
 
+use self::record::next_record;
 use super::dataset::Dataset;
-use super::held::Pass;
+use super::hashed_file::HashingReader;
 use super::index::{Index, Indexed};
-use super::lines::{LINE, mark, next_line, too_long};
-use super::problems::Problems;
+use super::lines::{BOM, LINE, skip_mark, too_long};
+use super::problems::{Problems, counted};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
-/// A CSV file, or one with tabs when its name ends in `.tsv`. The header's names are the fields of `T`. Opening it reads
-/// it once and parses every row; after that, rows are read where they stand, and the memory that it takes is 8 bytes a
-/// row.
+/// A CSV file, or one with tabs when its name ends in `.tsv`. The header's names are the fields of `T`.
+///
+/// `\n`, `\r\n` and a lone `\r` each end a row, except within quotes, and a file may mix them. Blank lines are no rows.
+/// Everything else is text as it stands: spaces around fields, NUL bytes, a byte order mark that is not at the start of
+/// the file.
+///
+/// Opening it reads it once and parses every row; after that, rows are read from the file by their position. It takes 8
+/// bytes of memory per row.
 ///
 /// ```
 /// use cog_train::data::{Csv, Dataset};
@@ -51,7 +60,7 @@ impl<T: DeserializeOwned + Send + 'static> Csv<T> {
         Self::open_with(path, &CancelToken::new())
     }
 
-    /// [`Csv::open`], which can be cancelled.
+    /// Does the same as [`Csv::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -60,7 +69,7 @@ impl<T: DeserializeOwned + Send + 'static> Csv<T> {
         Self::open_checked(path, cancel, |_| Ok(()))
     }
 
-    /// [`Csv::open_with`] and a check of each row's value: what is wrong with it is told with the others.
+    /// Does the same as [`Csv::open_with`] and validates each row by `check`, whose errors are reported with the others.
     ///
     /// # Errors
     ///
@@ -73,56 +82,35 @@ impl<T: DeserializeOwned + Send + 'static> Csv<T> {
         let path = path.as_ref();
         let tabs = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("tsv"));
         let mut form = Form { delimiter: if tabs { b'\t' } else { b',' }, header: None };
-        let mut reader = Pass::open(path, cancel)?.buffered();
+        let mut reader = HashingReader::open(path, cancel)?.buffered();
         let name = reader.get_ref().name().to_owned();
         let (mut index, mut problems) = (Index::default(), Problems::default());
-        let (mut row, mut offset, mut line) = (Vec::new(), 0, 1);
+        let (mut offset, mut line) = (skip_mark(&mut reader)?, 1);
+        let mut row = Vec::new();
         loop {
             row.clear();
+            let Some(record) = next_record(&mut reader, form.delimiter, &mut row)? else { break };
             let (start, first) = (offset, line);
-            let mut quotes = Quotes::new(form.delimiter);
-            let mut bom = 0;
-            // Lines, until one ends outside of quotes.
-            loop {
-                let seen = row.len();
-                let Some(bytes) = next_line(&mut reader, LINE, &mut row)? else { break };
-                if offset == 0 {
-                    bom = mark(&row, &name)?;
-                }
-                (offset, line) = (offset + bytes, line + 1);
-                if !quotes.open_behind(&row[seen.max(bom)..]) || row.len() > LINE {
-                    break;
-                }
-            }
-            if offset == start {
-                break;
-            }
-            let text = &row[bom..];
-            if text.trim_ascii().is_empty() {
+            (offset, line) = (offset + record.bytes, line + record.lines);
+            if form.is_blank(&row) {
                 continue;
             }
-            let place = || format!("line {first}");
-            let parsed = if row.len() > LINE {
-                // Where its quotes end is not known, so neither is where the next row begins.
-                if quotes.open {
-                    problems.add(place(), &format!("{}, or its quotes do not end", too_long(LINE)));
-                    return Err(problems.end(&name).err().unwrap_or(Error::Cancelled));
-                }
-                Err(too_long(LINE))
-            } else if quotes.open {
+            let parsed = if record.unterminated {
                 Err("its quotes do not end".to_owned())
+            } else if row.len() > LINE {
+                Err(too_long(LINE))
             } else if form.header.is_none() {
-                form.header = Some(header(form.fields(text)).map_err(|reason| Error::Data {
+                form.header = Some(header(form.fields(&row)).map_err(|reason| Error::Data {
                     place: name.clone(),
                     reason: format!("line {first}: {reason}"),
                 })?);
                 continue;
             } else {
-                form.parse(text).and_then(|row| check(&row))
+                form.parse(&row).and_then(|row| check(&row))
             };
             match parsed {
-                Ok(()) => index.push(start + bom as u64, first),
-                Err(reason) => problems.add(place(), &reason),
+                Ok(()) => index.push(start, first),
+                Err(reason) => problems.add(format!("line {first}"), &reason),
             }
         }
         Ok(Self { rows: Indexed::end(reader, index, problems)?, form, row: PhantomData })
@@ -146,19 +134,32 @@ impl<T: DeserializeOwned + Send + 'static> Dataset for Csv<T> {
     }
 
     fn digest(&self) -> Result<String, Error> {
-        Ok(self.rows.held.digest())
+        Ok(self.rows.file.digest())
     }
 }
 
-/// How a file's rows are read.
+/// The format of a file's records.
 struct Form {
     delimiter: u8,
     header: Option<ByteRecord>,
 }
 
 impl Form {
-    /// The fields of the first row in `bytes`.
+    /// Returns whether a record is a blank line, which is no row. Tabs that delimit empty fields are not blank.
+    fn is_blank(&self, record: &[u8]) -> bool {
+        record.iter().all(|byte| byte.is_ascii_whitespace() && *byte != self.delimiter)
+    }
+
+    /// Returns the fields of the first record in `bytes`.
     fn fields(&self, bytes: &[u8]) -> ByteRecord {
+        let marked;
+        // The reader drops a byte order mark, which within a file is text.
+        let bytes = if bytes.starts_with(BOM) {
+            marked = [BOM, bytes].concat();
+            &marked
+        } else {
+            bytes
+        };
         let mut fields = ByteRecord::new();
         let mut reader = ReaderBuilder::new()
             .delimiter(self.delimiter)
@@ -175,7 +176,8 @@ impl Form {
         let fields = self.fields(bytes);
         let header = self.header.as_ref().ok_or("there is no header")?;
         if fields.len() != header.len() {
-            return Err(format!("{} fields, and the header has {}", fields.len(), header.len()));
+            let found = counted(fields.len(), "field");
+            return Err(format!("{found}, and the header has {}", header.len()));
         }
         if fields.iter().any(|field| std::str::from_utf8(field).is_err()) {
             return Err("it is not UTF-8".to_owned());
@@ -204,114 +206,5 @@ fn header(names: ByteRecord) -> Result<ByteRecord, String> {
     Ok(names)
 }
 
-/// Whether quotes are open behind the bytes so far: they open at the start of a field only, and two are one of the text.
-struct Quotes {
-    delimiter: u8,
-    open: bool,
-    /// A field begins here.
-    fresh: bool,
-    /// The byte before was a quote in quotes: the end, or the first of two.
-    maybe: bool,
-}
-
-impl Quotes {
-    fn new(delimiter: u8) -> Self {
-        Self { delimiter, open: false, fresh: true, maybe: false }
-    }
-
-    fn open_behind(&mut self, bytes: &[u8]) -> bool {
-        for &byte in bytes {
-            match (byte, self.open) {
-                (b'"', true) => (self.open, self.maybe) = (false, true),
-                (b'"', false) => {
-                    self.open = self.fresh || self.maybe;
-                    self.maybe = false;
-                }
-                (_, true) => {}
-                (_, false) => self.maybe = false,
-            }
-            self.fresh = !self.open && byte == self.delimiter;
-        }
-        self.open
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Debug, Clone, PartialEq, serde::Deserialize, serde::Serialize)]
-    struct Row {
-        name: String,
-        age: u32,
-    }
-
-    fn open_as(file: &str, bytes: &[u8]) -> Result<Csv<Row>, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(file);
-        std::fs::write(&path, bytes).unwrap();
-        let folder = format!("{}/", dir.path().display());
-        Csv::open(&path).map_err(|error| error.to_string().replace(&folder, ""))
-    }
-
-    fn rows(csv: &Csv<Row>) -> Vec<(String, u32, String)> {
-        let row = |at| {
-            let Row { name, age } = csv.item(at).unwrap();
-            (name, age, csv.place(at).rsplit_once(' ').unwrap().1.to_owned())
-        };
-        (0..csv.len()).map(row).collect()
-    }
-
-    #[test]
-    fn quotes_line_breaks_and_marks() {
-        let bytes = "\u{feff}age,name\r\n1,\"a, \"\"b\"\"\r\nc\"\r\n\r\n2,5\" wide\r\n3,\"\"";
-        let csv = open_as("a.csv", bytes.as_bytes()).unwrap();
-        let expected = [("a, \"b\"\r\nc", 1, "2"), ("5\" wide", 2, "5"), ("", 3, "6")];
-        assert_eq!(rows(&csv), expected.map(|(name, age, line)| (name.into(), age, line.into())));
-        let csv = open_as("a.TSV", b"name\tage\na,b\t7").unwrap();
-        assert_eq!(rows(&csv)[0].0, "a,b");
-    }
-
-    #[test]
-    fn every_bad_row_is_told_with_its_line() {
-        let bytes = b"name,age\na,1\nb\n\"c\nd\",x\ne,2,3\n\xe9,4\nf,-1\n\"g,5\n";
-        assert_eq!(
-            open_as("a.csv", bytes).err().unwrap(),
-            "data `a.csv`: 6 rows cannot be used\n  \
-             line 3: 1 fields, and the header has 2\n  \
-             line 4: `age`: invalid digit found in string\n  \
-             line 6: 3 fields, and the header has 2\n  \
-             line 7: it is not UTF-8\n  \
-             line 8: `age`: invalid digit found in string\n  \
-             line 9: its quotes do not end"
-        );
-        let refused = |bytes: &[u8]| open_as("a.csv", bytes).err().unwrap();
-        assert!(refused(b"name\na\n").contains("line 2: missing field `age`"));
-        assert!(refused(b"name,age\n").ends_with("it has no rows"));
-        assert!(refused(b"name,name\n").ends_with("line 1: the header has `name` twice"));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(100))]
-
-        /// What the csv crate writes is what is read, whatever the texts hold.
-        #[test]
-        fn what_is_written_is_read(names in prop::collection::vec("[a\",\r\n \u{e4}]{0,6}", 1..10), crlf: bool) {
-            let rows: Vec<Row> = (7..).zip(&names).map(|(age, name)| Row { name: name.clone(), age }).collect();
-            let end = if crlf { ::csv::Terminator::CRLF } else { ::csv::Terminator::Any(b'\n') };
-            let mut writer = ::csv::WriterBuilder::new().terminator(end).from_writer(Vec::new());
-            for row in &rows {
-                writer.serialize(row).unwrap();
-            }
-            let bytes = writer.into_inner().unwrap();
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("a.csv");
-            std::fs::write(&path, &bytes).unwrap();
-            let csv = Csv::<Row>::open(&path).unwrap();
-            let read: Vec<Row> = (0..csv.len()).map(|at| csv.item(at).unwrap()).collect();
-            prop_assert_eq!(read, rows);
-        }
-    }
-}
+mod tests;

@@ -1,12 +1,10 @@
-//! Rows that can be read in any order: the trait [`Dataset`], and [`Rows`] in memory.
+//! Rows that can be read in any order: the trait [`Dataset`], and the datasets that its methods make of others.
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use super::adapt::{Mapped, Subset, WithTokens};
 use super::hash::Hash;
-use crate::error::Error;
+use super::problems::counted;
+use crate::error::{self, Error};
 use crate::progress::CancelToken;
 
 /// Rows that can be read in any order, from any thread.
@@ -25,7 +23,7 @@ pub trait Dataset: Send + Sync {
     /// One row.
     type Item: Send + 'static;
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     fn len(&self) -> usize;
 
     /// Reads the row at `index`, counted from 0. The same index gives the same row, always.
@@ -35,29 +33,29 @@ pub trait Dataset: Send + Sync {
     /// [`Error::Data`] with the row's place when it cannot be used or is not there.
     fn item(&self, index: usize) -> Result<Self::Item, Error>;
 
-    /// How much the row counts for in a batch by tokens, and what rows are sorted by there. 1 unless told; where it is 1 of
-    /// every row, the lengths of rows count as unknown, and no rate and no plan speaks of tokens.
+    /// Returns the size of the row in a batch by tokens, by which rows are sorted there. 1 by default; where it is 1 for
+    /// every row, the lengths of rows are unknown, and neither rates nor the dry run show tokens.
     fn tokens(&self, _index: usize) -> usize {
         1
     }
 
-    /// Where the row stands, for people: `train.jsonl line 17`. Errors name it so.
+    /// Returns the place of the row for messages, such as `train.jsonl line 17`.
     fn place(&self, index: usize) -> String;
 
-    /// SHA-256 of the content in 64 hexadecimal digits. A resumed run compares it: it must see the same data.
+    /// Returns the SHA-256 of the content in 64 hexadecimal digits. A resumed run compares it: the data must be the same.
     ///
     /// # Errors
     ///
-    /// Those of reading the rows, where the digest is not there since the opening.
+    /// Those of reading the rows, where opening did not compute the digest.
     fn digest(&self) -> Result<String, Error>;
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// These rows, each passed through `change` when it is read. What `change` returns as an error becomes
-    /// [`Error::Data`] with the row's place; the digest stays that of the rows underneath.
+    /// Applies `change` to each row when it is read. An error of `change` becomes [`Error::Data`] with the row's place; the
+    /// digest stays that of the underlying rows.
     fn map<U, F>(self, change: F) -> Mapped<Self, F>
     where
         Self: Sized,
@@ -67,7 +65,7 @@ pub trait Dataset: Send + Sync {
         Mapped::new(self, change)
     }
 
-    /// The rows at `indices`, in that order.
+    /// Selects the rows at `indices`, in that order.
     ///
     /// # Errors
     ///
@@ -79,12 +77,12 @@ pub trait Dataset: Send + Sync {
         Subset::new(self, indices.into_iter().collect())
     }
 
-    /// These rows with their lengths: reads each once and keeps what `count` says of it, 4 bytes a row. The digest
-    /// takes the lengths in, since batches by tokens are made of them.
+    /// Counts the tokens of each row: reads it once and keeps the value of `count`, 4 bytes per row. The digest includes
+    /// the lengths, since batches by tokens depend on them.
     ///
     /// # Errors
     ///
-    /// What reading a row returns.
+    /// Those of reading a row.
     fn with_tokens(self, count: impl Fn(&Self::Item) -> usize) -> Result<WithTokens<Self>, Error>
     where
         Self: Sized,
@@ -92,7 +90,7 @@ pub trait Dataset: Send + Sync {
         self.with_tokens_until(&CancelToken::new(), count)
     }
 
-    /// [`Dataset::with_tokens`], which ends when the token is cancelled: after the row that it is at.
+    /// Does the same as [`Dataset::with_tokens`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -109,7 +107,7 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-macro_rules! pass_on {
+macro_rules! delegate {
     ($($pointer:ty),*) => {$(
         impl<D: Dataset + ?Sized> Dataset for $pointer {
             type Item = D::Item;
@@ -137,117 +135,198 @@ macro_rules! pass_on {
     )*};
 }
 
-pass_on!(Arc<D>, Box<D>);
+delegate!(Arc<D>, Box<D>);
 
-/// What is said of an index that no row has.
+/// Returns the error for an index past the last row.
 pub(super) fn missing(name: &str, index: usize, count: usize) -> Error {
     Error::Data {
         place: name.to_owned(),
-        reason: format!("row {} was asked for, and there are {count}", index + 1),
+        reason: format!("row {} is out of range: there are {count}", index + 1),
     }
 }
 
-/// Writes a row for the digest.
-type Write<T> = Box<dyn Fn(&T) -> Result<Vec<u8>, String> + Send + Sync>;
-
-/// Rows in memory.
+/// Rows passed through a function: [`Dataset::map`].
 ///
-/// The example of [`Dataset`] makes some.
-pub struct Rows<T> {
-    items: Vec<T>,
-    name: String,
-    write: Write<T>,
+/// ```
+/// use cog_train::data::{Dataset, Rows};
+///
+/// let rows = Rows::new(vec!["1", "two"]).named("numbers").map(|text| Ok(text.parse::<i32>()?));
+/// assert_eq!(rows.item(0)?, 1);
+/// let error = rows.item(1).unwrap_err().to_string();
+/// assert_eq!(error, "data `numbers row 2`: invalid digit found in string");
+/// # Ok::<(), cog_train::Error>(())
+/// ```
+pub struct Mapped<D, F> {
+    inner: D,
+    change: F,
 }
 
-impl<T: Clone + Send + Sync + 'static> Rows<T> {
-    /// Rows whose digest is made of what serde writes of each, as JSON.
-    #[must_use]
-    pub fn new(rows: Vec<T>) -> Self
-    where
-        T: Serialize,
-    {
-        Self::made(rows, |row| serde_json::to_vec(row).map_err(|error| error.to_string()))
-    }
-
-    /// Rows whose digest is made of the bytes that `write` gives for each.
-    #[must_use]
-    pub fn hashed(rows: Vec<T>, write: impl Fn(&T) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::made(rows, move |row| Ok(write(row)))
-    }
-
-    fn made(
-        rows: Vec<T>,
-        write: impl Fn(&T) -> Result<Vec<u8>, String> + Send + Sync + 'static,
-    ) -> Self {
-        Self { items: rows, name: "memory".to_owned(), write: Box::new(write) }
-    }
-
-    /// With a name for errors, where `memory` is not enough.
-    #[must_use]
-    pub fn named(self, name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..self }
+impl<D, F> Mapped<D, F> {
+    pub(super) fn new(inner: D, change: F) -> Self {
+        Self { inner, change }
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Dataset for Rows<T> {
-    type Item = T;
+impl<D, F, U> Dataset for Mapped<D, F>
+where
+    D: Dataset,
+    U: Send + 'static,
+    F: Fn(D::Item) -> anyhow::Result<U> + Send + Sync,
+{
+    type Item = U;
 
     fn len(&self) -> usize {
-        self.items.len()
+        self.inner.len()
     }
 
-    fn item(&self, index: usize) -> Result<T, Error> {
-        let row = self.items.get(index).cloned();
-        row.ok_or_else(|| missing(&self.name, index, self.items.len()))
+    fn item(&self, index: usize) -> Result<U, Error> {
+        (self.change)(self.inner.item(index)?).map_err(|error| {
+            let links: Vec<String> = error.chain().map(error::plain).collect();
+            Error::Data { place: self.place(index), reason: links.join(": ") }
+        })
+    }
+
+    fn tokens(&self, index: usize) -> usize {
+        self.inner.tokens(index)
     }
 
     fn place(&self, index: usize) -> String {
-        format!("{} row {}", self.name, index + 1)
+        self.inner.place(index)
+    }
+
+    fn digest(&self) -> Result<String, Error> {
+        self.inner.digest()
+    }
+}
+
+/// Some of the rows: [`Dataset::subset`].
+///
+/// ```
+/// use cog_train::data::{Dataset, Rows};
+///
+/// let odd = Rows::new(vec!["a", "b", "c", "d"]).subset([1, 3])?;
+/// assert_eq!((odd.len(), odd.item(1)?, odd.place(1)), (2, "d", "memory row 4".to_owned()));
+/// # Ok::<(), cog_train::Error>(())
+/// ```
+pub struct Subset<D> {
+    inner: D,
+    indices: Vec<usize>,
+}
+
+impl<D: Dataset> Subset<D> {
+    pub(super) fn new(inner: D, indices: Vec<usize>) -> Result<Self, Error> {
+        let count = inner.len();
+        if let Some(index) = indices.iter().find(|index| **index >= count) {
+            return Err(Error::InvalidConfig {
+                reason: format!(
+                    "a subset has the row index {index}, and the data has {}",
+                    counted(count, "row")
+                ),
+            });
+        }
+        Ok(Self { inner, indices })
+    }
+
+    /// Returns the rows' indices in the underlying dataset.
+    #[must_use]
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    fn underlying(&self, index: usize) -> Result<usize, Error> {
+        let found = self.indices.get(index).copied();
+        found.ok_or_else(|| missing("subset", index, self.indices.len()))
+    }
+}
+
+impl<D: Dataset> Dataset for Subset<D> {
+    type Item = D::Item;
+
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn item(&self, index: usize) -> Result<D::Item, Error> {
+        self.inner.item(self.underlying(index)?)
+    }
+
+    fn tokens(&self, index: usize) -> usize {
+        self.underlying(index).map_or(1, |index| self.inner.tokens(index))
+    }
+
+    fn place(&self, index: usize) -> String {
+        self.underlying(index)
+            .map_or_else(|_| format!("subset row {}", index + 1), |index| self.inner.place(index))
     }
 
     fn digest(&self) -> Result<String, Error> {
         let mut hash = Hash::default();
-        for (index, row) in self.items.iter().enumerate() {
-            let written = (self.write)(row)
-                .map_err(|reason| Error::Data { place: self.place(index), reason })?;
-            hash.piece(&written);
-        }
+        hash.piece(self.inner.digest()?.as_bytes());
+        self.indices.iter().for_each(|index| hash.number(*index as u64));
+        Ok(hash.hex())
+    }
+}
+
+/// Rows with their lengths: [`Dataset::with_tokens`].
+///
+/// ```
+/// use cog_train::data::{Dataset, Rows};
+///
+/// let rows = Rows::new(vec!["to be", "or not to be"]).with_tokens(|row| row.split(' ').count())?;
+/// assert_eq!((rows.tokens(0), rows.tokens(1)), (2, 4));
+/// # Ok::<(), cog_train::Error>(())
+/// ```
+pub struct WithTokens<D> {
+    inner: D,
+    tokens: Vec<u32>,
+}
+
+impl<D: Dataset> WithTokens<D> {
+    pub(super) fn new(
+        inner: D,
+        cancel: &CancelToken,
+        count: impl Fn(&D::Item) -> usize,
+    ) -> Result<Self, Error> {
+        let tokens = (0..inner.len())
+            .map(|index| {
+                cancel.check()?;
+                let tokens = count(&inner.item(index)?);
+                u32::try_from(tokens).map_err(|_| Error::Data {
+                    place: inner.place(index),
+                    reason: format!("{tokens} tokens are more than {}", u32::MAX),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { inner, tokens })
+    }
+}
+
+impl<D: Dataset> Dataset for WithTokens<D> {
+    type Item = D::Item;
+
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn item(&self, index: usize) -> Result<D::Item, Error> {
+        self.inner.item(index)
+    }
+
+    fn tokens(&self, index: usize) -> usize {
+        self.tokens.get(index).map_or(1, |tokens| *tokens as usize)
+    }
+
+    fn place(&self, index: usize) -> String {
+        self.inner.place(index)
+    }
+
+    fn digest(&self) -> Result<String, Error> {
+        let mut hash = Hash::default();
+        hash.piece(self.inner.digest()?.as_bytes());
+        self.tokens.iter().for_each(|tokens| hash.bytes(&tokens.to_le_bytes()));
         Ok(hash.hex())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_have_places_and_a_digest_of_their_content() {
-        let rows = Rows::new(vec!["ab", "c"]).named("words");
-        assert_eq!((rows.len(), rows.tokens(1), rows.item(1).unwrap()), (2, 1, "c"));
-        assert_eq!(rows.place(0), "words row 1");
-        assert_eq!(
-            rows.item(2).unwrap_err().to_string(),
-            "data `words`: row 3 was asked for, and there are 2"
-        );
-        let digest = rows.digest().unwrap();
-        assert_eq!(digest.len(), 64);
-        assert_eq!(digest, Rows::new(vec!["ab", "c"]).digest().unwrap());
-        assert_ne!(digest, Rows::new(vec!["a", "bc"]).digest().unwrap());
-        let hashed = |rows: Vec<u8>| Rows::hashed(rows, |row| vec![*row]).digest().unwrap();
-        assert_ne!(hashed(vec![1, 2]), hashed(vec![2, 1]));
-    }
-
-    #[test]
-    fn pointers_to_datasets_are_datasets() {
-        let shared = Arc::new(Rows::new(vec![1, 2, 3]));
-        let boxed: Box<dyn Dataset<Item = i32>> = Box::new(shared.clone().map(|row| Ok(row * 2)));
-        assert_eq!((boxed.len(), boxed.item(2).unwrap(), shared.item(2).unwrap()), (3, 6, 3));
-        assert_eq!(boxed.digest().unwrap(), shared.digest().unwrap());
-    }
-
-    #[test]
-    fn a_row_that_cannot_be_written_is_named() {
-        let rows = Rows::new(vec![std::collections::BTreeMap::from([([1u8, 2], 3)])]);
-        assert!(rows.digest().unwrap_err().to_string().starts_with("data `memory row 1`: "));
-    }
-}
+mod tests;

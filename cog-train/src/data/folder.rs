@@ -1,55 +1,16 @@
 //! Images in folders: a folder for each class.
 
 use std::fs::{self, DirEntry};
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use image::{ImageFormat, ImageReader};
 use rayon::prelude::*;
 
 use super::dataset::{Dataset, missing};
 use super::hash::Hash;
+use super::image::Image;
 use super::problems::Problems;
 use crate::error::{Error, plain_io};
 use crate::progress::CancelToken;
-
-/// A picture: 8 bits a channel.
-///
-/// [`ImageFolder`] gives such.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    /// In pixels.
-    pub width: usize,
-    /// In pixels.
-    pub height: usize,
-    /// 3: red, green, blue.
-    pub channels: usize,
-    /// Row by row from the top, a pixel's channels together: `height * width * channels` bytes.
-    pub pixels: Vec<u8>,
-}
-
-impl Image {
-    /// Decodes a PNG or a JPEG. Grey becomes three equal channels, 16 bits become 8, and transparency is dropped. Pixels
-    /// are as they are stored; an orientation in the file's metadata is not applied.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the bytes, in words.
-    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let reader = ImageReader::new(Cursor::new(bytes));
-        let reader = reader.with_guessed_format().map_err(|error| plain_io(&error))?;
-        if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)) {
-            return Err("it is neither PNG nor JPEG".to_owned());
-        }
-        let image = reader.decode().map_err(|error| error.to_string())?.into_rgb8();
-        Ok(Self {
-            width: image.width() as usize,
-            height: image.height() as usize,
-            channels: 3,
-            pixels: image.into_raw(),
-        })
-    }
-}
 
 /// A folder with a sub-folder for each class, which holds the PNG and JPEG files of the class. A row is an image and the
 /// index of its class in [`ImageFolder::classes`]. Rows are in the order of classes and file names; names that begin
@@ -92,7 +53,7 @@ impl ImageFolder {
         Self::open_with(root, &CancelToken::new())
     }
 
-    /// [`ImageFolder::open`], which can be cancelled.
+    /// Does the same as [`ImageFolder::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -140,7 +101,7 @@ impl ImageFolder {
             }
         }
         let place = root.display().to_string();
-        problems.end(&place)?;
+        problems.finish(&place)?;
         if files.is_empty() {
             let reason =
                 "it has no images\nhint: it should have a sub-folder with images for each class";
@@ -149,7 +110,7 @@ impl ImageFolder {
         Ok(Self { root, classes, files })
     }
 
-    /// The names of the classes, sorted. A class without images counts.
+    /// Returns the names of the classes, sorted. A class without images counts.
     #[must_use]
     pub fn classes(&self) -> &[String] {
         &self.classes
@@ -199,7 +160,7 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
     hash.end()
 }
 
-/// What is in a folder, by name; names must be UTF-8, for they are classes and are shown.
+/// Returns the entries of a folder, sorted by name; names must be UTF-8, for they are classes and are shown.
 fn listed(folder: &Path, cancel: &CancelToken) -> Result<Vec<(String, PathBuf)>, Error> {
     cancel.check()?;
     let entries: Vec<DirEntry> =
@@ -220,11 +181,15 @@ fn listed(folder: &Path, cancel: &CancelToken) -> Result<Vec<(String, PathBuf)>,
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
+    use ::image::ImageFormat;
+
     use super::*;
 
     fn png(width: u32, height: u32, first: [u8; 3]) -> Vec<u8> {
-        let mut image = image::RgbImage::new(width, height);
-        image.put_pixel(0, 0, image::Rgb(first));
+        let mut image = ::image::RgbImage::new(width, height);
+        image.put_pixel(0, 0, ::image::Rgb(first));
         let mut bytes = Cursor::new(Vec::new());
         image.write_to(&mut bytes, ImageFormat::Png).unwrap();
         bytes.into_inner()
@@ -240,7 +205,7 @@ mod tests {
         write("dog/a.png", &png(1, 1, [9, 9, 9]));
         write("dog/.DS_Store", b"x");
         let mut jpeg = Cursor::new(Vec::new());
-        image::GrayImage::from_pixel(8, 4, image::Luma([200]))
+        ::image::GrayImage::from_pixel(8, 4, ::image::Luma([200]))
             .write_to(&mut jpeg, ImageFormat::Jpeg)
             .unwrap();
         write("cat/c.jpg", &jpeg.into_inner());
@@ -282,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_no_image_is_told_at_once() {
+    fn everything_that_is_no_image_is_reported_at_once() {
         let dir = pets();
         let write = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
         write("readme.txt", b"x");

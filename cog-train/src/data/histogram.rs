@@ -1,4 +1,4 @@
-//! Lengths of rows as a small picture of text, for the printout of a plan.
+//! A histogram of the lengths of rows as text, for the dry run.
 
 /// The most rows of the picture.
 const BINS: usize = 8;

@@ -1,14 +1,14 @@
-//! Where rows begin in a file, and on which lines.
+//! The byte offsets and the line numbers of the rows of a file.
 
 use std::io::BufReader;
 use std::ops::Range;
 
 use super::dataset::missing;
-use super::held::{Held, Pass};
+use super::hashed_file::{HashedFile, HashingReader};
 use super::problems::Problems;
 use crate::error::Error;
 
-/// 8 bytes a row, and 16 for each row whose line does not follow the one before.
+/// Takes 8 bytes per row, and 16 for each row whose line does not follow the one before.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     offsets: Vec<u64>,
@@ -30,7 +30,7 @@ impl Index {
         self.offsets.len()
     }
 
-    /// The line of a row, counted from 1. For a row that is not there: where it would be.
+    /// Returns the line of a row, counted from 1.
     pub(super) fn line(&self, row: usize) -> u64 {
         let behind = self.breaks.partition_point(|(first, _)| *first <= row);
         let Some((first, line)) = behind.checked_sub(1).and_then(|at| self.breaks.get(at)) else {
@@ -39,7 +39,7 @@ impl Index {
         line + (row - first) as u64
     }
 
-    /// From the row's first byte to the next row's, in a file of `size` bytes.
+    /// Returns the range from the row's first byte to the next row's, in a file of `size` bytes.
     pub(super) fn range(&self, row: usize, size: u64) -> Option<Range<u64>> {
         let start = *self.offsets.get(row)?;
         Some(start..self.offsets.get(row + 1).copied().unwrap_or(size))
@@ -49,24 +49,24 @@ impl Index {
 /// An open file with the index of its rows.
 #[derive(Debug)]
 pub(super) struct Indexed {
-    pub(super) held: Held,
+    pub(super) file: HashedFile,
     index: Index,
 }
 
 impl Indexed {
-    /// Ends the opening pass: with an error when there are bad rows or none.
+    /// Returns the file with its index, or an error when there are bad rows or none.
     pub(super) fn end(
-        reader: BufReader<Pass>,
+        reader: BufReader<HashingReader>,
         index: Index,
         problems: Problems,
     ) -> Result<Self, Error> {
-        let held = reader.into_inner().end()?;
-        problems.end(held.name())?;
+        let file = reader.into_inner().finish()?;
+        problems.finish(file.name())?;
         if index.len() == 0 {
             let reason = "it has no rows".to_owned();
-            return Err(Error::Data { place: held.name().to_owned(), reason });
+            return Err(Error::Data { place: file.name().to_owned(), reason });
         }
-        Ok(Self { held, index })
+        Ok(Self { file, index })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -74,13 +74,13 @@ impl Indexed {
     }
 
     pub(super) fn place(&self, row: usize) -> String {
-        format!("{} line {}", self.held.name(), self.index.line(row))
+        format!("{} line {}", self.file.name(), self.index.line(row))
     }
 
-    /// From the row's first byte to the next row's.
+    /// Reads the bytes from the row's first to the next row's.
     pub(super) fn bytes(&self, row: usize) -> Result<Vec<u8>, Error> {
-        let range = self.index.range(row, self.held.size());
-        self.held.read(range.ok_or_else(|| missing(self.held.name(), row, self.len()))?)
+        let range = self.index.range(row, self.file.size());
+        self.file.read(range.ok_or_else(|| missing(self.file.name(), row, self.len()))?)
     }
 }
 

@@ -1,17 +1,22 @@
 //! Rows from a JSONL file: one JSON value a line.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::dataset::Dataset;
 use super::lines::{LINE, Lines};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
-/// A JSONL file. Opening it reads it once and parses every line; after that, rows are read where they stand, and the
-/// memory that it takes is 8 bytes a row. Blank lines are no rows.
+/// A JSONL file. `\n`, `\r\n` and a lone `\r` each end a line, and blank lines are no rows. An object that has a key twice is
+/// refused: one of the two values would be lost. JSON has no NaN and no infinity; Python writes them, and they are refused
+/// as well.
+///
+/// Opening it reads it once and parses every line; after that, rows are read from the file by their position. It takes 8
+/// bytes of memory per row.
 ///
 /// ```
 /// use cog_train::data::{Dataset, Jsonl};
@@ -46,7 +51,7 @@ impl<T: DeserializeOwned + Send + 'static> Jsonl<T> {
         Self::open_with(path, &CancelToken::new())
     }
 
-    /// [`Jsonl::open`], which can be cancelled.
+    /// Does the same as [`Jsonl::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -55,7 +60,7 @@ impl<T: DeserializeOwned + Send + 'static> Jsonl<T> {
         Self::open_checked(path, cancel, |_| Ok(()))
     }
 
-    /// [`Jsonl::open_with`] and a check of each row's value: what is wrong with it is told with the others.
+    /// Does the same as [`Jsonl::open_with`] and validates each row by `check`, whose errors are reported with the others.
     ///
     /// # Errors
     ///
@@ -65,7 +70,11 @@ impl<T: DeserializeOwned + Send + 'static> Jsonl<T> {
         cancel: &CancelToken,
         mut check: impl FnMut(&T) -> Result<(), String>,
     ) -> Result<Self, Error> {
-        let lines = Lines::open(path.as_ref(), LINE, cancel, |line| check(&parse(line)?))?;
+        let lines = Lines::open(path.as_ref(), LINE, cancel, |line| {
+            let row = parse(line)?;
+            parse::<UniqueKeys>(line)?;
+            check(&row)
+        })?;
         Ok(Self { lines, row: PhantomData })
     }
 }
@@ -75,6 +84,64 @@ fn parse<T: DeserializeOwned>(line: &str) -> Result<T, String> {
         let text = error.to_string().replace(" at line 1 column", " at column");
         if error.is_data() { text } else { format!("not JSON: {text}") }
     })
+}
+
+/// Any JSON value in which no object has a key twice.
+struct UniqueKeys;
+
+impl<'de> serde::Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueKeys {
+    type Value = Self;
+
+    fn expecting(&self, form: &mut fmt::Formatter<'_>) -> fmt::Result {
+        form.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self, A::Error> {
+        let mut keys = Vec::new();
+        while let Some((key, Self)) = object.next_entry::<String, Self>()? {
+            keys.push(key);
+        }
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(A::Error::custom(format!("the key `{}` is there twice", pair[0]))),
+            None => Ok(self),
+        }
+    }
 }
 
 impl<T: DeserializeOwned + Send + 'static> Dataset for Jsonl<T> {
@@ -94,7 +161,7 @@ impl<T: DeserializeOwned + Send + 'static> Dataset for Jsonl<T> {
     }
 
     fn digest(&self) -> Result<String, Error> {
-        Ok(self.lines.0.held.digest())
+        Ok(self.lines.0.file.digest())
     }
 }
 
@@ -138,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_row_is_told_with_its_line() {
+    fn every_bad_row_is_reported_with_its_line() {
         let bytes = b"{\"text\": \"good\"}\n\n{\"text\": }\n{\"text\": 3}\n{\"txt\": \"a\"}\n{\"text\": \"\xe9\"}\n{\"text\": \"\"}\n{\"text";
         assert_eq!(
             open(bytes).err().unwrap(),
@@ -155,6 +222,54 @@ mod tests {
     }
 
     #[test]
+    fn every_line_break_ends_a_row() {
+        let rows = texts(
+            b"{\"text\": \"a\"}\r{\"text\": \"b\"}\r\n\r{\"text\": \"c\"}\n{\"text\": \"d\"}\r",
+        );
+        let expected = [("a", 1), ("b", 2), ("c", 4), ("d", 5)];
+        let expected =
+            expected.map(|(text, line)| (text.to_owned(), format!("train.jsonl line {line}")));
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused_in_rows_of_any_type() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        let lines = [
+            r#"{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}"#,
+            r#"{"a": 1, "b": 2, "a": 3}"#,
+            r#"[{"b": {"x": NaN}}]"#,
+            r#"[{"b": {"\u0061": 1, "a": 1}}]"#,
+            r#"{"a": 1e999}"#,
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let error = Jsonl::<serde_json::Value>::open(&path).err().unwrap().to_string();
+        assert!(
+            error.ends_with(
+                "a.jsonl`: 4 rows cannot be used\n  \
+                 line 2: the key `a` is there twice at column 24\n  \
+                 line 3: not JSON: expected value at column 14\n  \
+                 line 4: the key `a` is there twice at column 28\n  \
+                 line 5: not JSON: number out of range at column 11"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn nul_bytes_and_marks_within_a_file_are_refused_by_line() {
+        let bytes = b"{\"text\": \"a\"}\n{\"text\": \"\0\"}\n\xef\xbb\xbf{\"text\": \"b\"}\n\0\0\0";
+        assert_eq!(
+            open(bytes).err().unwrap(),
+            "data `train.jsonl`: 3 rows cannot be used\n  \
+             line 2: not JSON: control character (\\u0000-\\u001F) found while parsing a string at column 11\n  \
+             line 3: not JSON: expected value at column 1\n  \
+             line 4: not JSON: expected value at column 1"
+        );
+    }
+
+    #[test]
     fn files_without_rows_or_in_another_form_are_refused() {
         let refused = |bytes: &[u8]| open(bytes).err().unwrap();
         assert_eq!(refused(b""), "data `train.jsonl`: it is empty");
@@ -164,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_told_and_not_kept() {
+    fn a_long_line_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("long.txt");
         std::fs::write(&path, format!("short\n{}\nshort\n1234567890\n", "x".repeat(200_000)))
@@ -186,7 +301,7 @@ mod tests {
         let digest = rows.digest().unwrap();
         assert_eq!(digest.len(), 64);
         assert!(
-            rows.item(2).unwrap_err().to_string().ends_with("row 3 was asked for, and there are 2")
+            rows.item(2).unwrap_err().to_string().ends_with("row 3 is out of range: there are 2")
         );
         std::fs::File::options().write(true).open(&path).unwrap().set_len(20).unwrap();
         assert!(
@@ -198,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn opening_can_be_cancelled_half_way() {
+    fn cancellation_stops_opening() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.jsonl");
         std::fs::write(&path, "{\"text\": \"a\"}\n".repeat(50_000)).unwrap();
@@ -210,6 +325,6 @@ mod tests {
             Ok(())
         });
         assert!(matches!(opened, Err(Error::Cancelled)));
-        assert_eq!(seen, 1, "no row is looked at after the wish to stop");
+        assert_eq!(seen, 1, "no row is read after the cancellation");
     }
 }

@@ -1,9 +1,9 @@
-//! A text file as lines: what JSONL and plain lines have in common.
+//! Text files as lines: the reading that JSONL, plain text and CSV share.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::held::Pass;
+use super::hashed_file::HashingReader;
 use super::index::{Index, Indexed};
 use super::problems::Problems;
 use crate::error::Error;
@@ -12,115 +12,130 @@ use crate::progress::CancelToken;
 /// The most bytes of a line, 64 MiB: a file without line breaks is hardly meant to be one row.
 pub(super) const LINE: usize = 64 << 20;
 /// The byte order mark of UTF-8, which editors put at the start of a file.
-const BOM: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// A file whose rows are its lines that are not blank.
+/// A file whose rows are its lines that are not blank. `\n`, `\r\n` and a lone `\r` each end a line.
 #[derive(Debug)]
 pub(super) struct Lines(pub(super) Indexed);
 
 impl Lines {
-    /// Reads all lines once; `check` says what is wrong with one.
+    /// Reads all lines once; `check` returns the reason that a line cannot be used.
     pub(super) fn open(
         path: &Path,
         most: usize,
         cancel: &CancelToken,
         mut check: impl FnMut(&str) -> Result<(), String>,
     ) -> Result<Self, Error> {
-        let mut reader = Pass::open(path, cancel)?.buffered();
-        let name = reader.get_ref().name().to_owned();
+        let mut reader = HashingReader::open(path, cancel)?.buffered();
         let (mut index, mut problems) = (Index::default(), Problems::default());
-        let (mut line, mut offset) = (Vec::new(), 0);
+        let mut offset = skip_mark(&mut reader)?;
+        let mut line = Vec::new();
         for number in 1.. {
             line.clear();
             let Some(bytes) = next_line(&mut reader, most, &mut line)? else { break };
             let start = offset;
             offset += bytes;
-            let bom = if start == 0 { mark(&line, &name)? } else { 0 };
-            let text = clean(&line[bom..]);
-            if text.len() > most {
-                problems.add(format!("line {number}"), &too_long(most));
-                continue;
-            }
-            let checked = match std::str::from_utf8(text) {
-                Ok(text) if text.trim().is_empty() => continue,
-                Ok(text) => check(text),
-                Err(_) => Err("it is not UTF-8".to_owned()),
+            let checked = if line.len() > most {
+                Err(too_long(most))
+            } else {
+                match std::str::from_utf8(&line) {
+                    Ok(text) if text.trim().is_empty() => continue,
+                    Ok(text) => check(text),
+                    Err(_) => Err("it is not UTF-8".to_owned()),
+                }
             };
             match checked {
-                Ok(()) => index.push(start + bom as u64, number),
+                Ok(()) => index.push(start, number),
                 Err(reason) => problems.add(format!("line {number}"), &reason),
             }
         }
         Ok(Self(Indexed::end(reader, index, problems)?))
     }
 
-    /// The line of a row, without its end.
+    /// Returns the line of a row, without its terminator.
     pub(super) fn line(&self, row: usize) -> Result<String, Error> {
         let mut bytes = self.0.bytes(row)?;
         // Blank lines may follow.
-        let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+        let end = bytes.iter().position(|byte| is_break(*byte)).unwrap_or(bytes.len());
         bytes.truncate(end);
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-        String::from_utf8(bytes).map_err(|_| self.0.held.other())
+        String::from_utf8(bytes).map_err(|_| self.0.file.content_changed())
     }
 }
 
-/// Appends the next line with its end, and gives how many bytes it has in the file; none at the end. Of a line of more
-/// than `most` bytes, not much more is kept.
-pub(super) fn next_line(
-    reader: &mut BufReader<Pass>,
+/// Appends the next line without its terminator and returns the number of its bytes in the file; `None` at the end of the
+/// file. Of a longer line, `most + 1` bytes are kept.
+fn next_line(
+    reader: &mut BufReader<HashingReader>,
     most: usize,
     line: &mut Vec<u8>,
 ) -> Result<Option<u64>, Error> {
-    // At each line and not at each read alone: what looks at a row may take its time.
+    // For each line and not for each read alone: the check of a row may be slow.
     reader.get_ref().check()?;
-    let limit = most as u64 + 3 + BOM.len() as u64;
-    let mut read = || {
-        let bytes = reader.by_ref().take(limit).read_until(b'\n', line)? as u64;
-        let more = if bytes == limit && !line.ends_with(b"\n") { skip(reader)? } else { 0 };
-        Ok(bytes + more)
-    };
-    match read() {
-        Ok(bytes) => Ok((bytes > 0).then_some(bytes)),
-        Err(error) => Err(reader.get_ref().fault(error)),
+    let mut total = 0;
+    loop {
+        let chunk = fill(reader)?;
+        let found = chunk.iter().position(|byte| is_break(*byte));
+        let text = &chunk[..found.unwrap_or(chunk.len())];
+        keep(line, text, most);
+        let consumed = text.len() + usize::from(found.is_some());
+        let carriage = found.is_some_and(|at| chunk[at] == b'\r');
+        reader.consume(consumed);
+        total += consumed as u64;
+        if carriage {
+            total += line_feed(reader)?;
+        }
+        if found.is_some() || consumed == 0 {
+            return Ok((total > 0).then_some(total));
+        }
     }
 }
 
-/// What is said of a row that is longer than `most` bytes.
+/// Appends bytes up to `most + 1` in all, by which a longer text is recognized.
+pub(super) fn keep(kept: &mut Vec<u8>, bytes: &[u8], most: usize) {
+    let room = most.saturating_add(1).saturating_sub(kept.len());
+    kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
+
+/// Consumes the line feed of a `\r\n` whose carriage return has been read, and returns the number of bytes consumed.
+pub(super) fn line_feed(reader: &mut BufReader<HashingReader>) -> Result<u64, Error> {
+    let there = fill(reader)?.first() == Some(&b'\n');
+    reader.consume(usize::from(there));
+    Ok(u64::from(there))
+}
+
+/// Returns the bytes that are buffered, after a read where there are none; empty at the end of the file.
+pub(super) fn fill(reader: &mut BufReader<HashingReader>) -> Result<&[u8], Error> {
+    if let Err(error) = reader.fill_buf() {
+        return Err(reader.get_ref().read_error(error));
+    }
+    Ok(reader.buffer())
+}
+
+pub(super) fn is_break(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+/// Returns the reason for a row that is longer than `most` bytes.
 pub(super) fn too_long(most: usize) -> String {
     format!("it is longer than {most} bytes")
 }
 
-/// A line without what ends it.
-fn clean(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
+/// Consumes the byte order mark at the start of a file and returns its length, 0 or 3.
+pub(super) fn skip_mark(reader: &mut BufReader<HashingReader>) -> Result<u64, Error> {
+    fill(reader)?;
+    let length = mark(reader.buffer(), reader.get_ref().name())?;
+    reader.consume(length);
+    Ok(length as u64)
 }
 
-/// Reads to behind the next line break without keeping anything.
-fn skip(reader: &mut impl BufRead) -> std::io::Result<u64> {
-    let mut skipped = 0;
-    loop {
-        let bytes = match reader.fill_buf() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            other => other?,
-        };
-        let found = bytes.iter().position(|byte| *byte == b'\n');
-        let count = found.map_or(bytes.len(), |at| at + 1);
-        reader.consume(count);
-        skipped += count as u64;
-        if found.is_some() || count == 0 {
-            return Ok(skipped);
-        }
-    }
-}
-
-/// How many bytes of byte order mark are at the start of a file. Refuses what begins like UTF-16 or like packed data.
+/// Returns the length of the byte order mark at the start of a file. Refuses UTF-16 and formats that are not text.
 pub(super) fn mark(start: &[u8], name: &str) -> Result<usize, Error> {
     let reason = match start {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16\nhint: save the file as UTF-8",
+        // With a mark, or letters of ASCII without one.
+        [0xff, 0xfe, ..]
+        | [0xfe, 0xff, ..]
+        | [1..=127, 0, 1..=127, 0, ..]
+        | [0, 1..=127, 0, 1..=127, ..] => "it is UTF-16\nhint: save the file as UTF-8",
         [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [b'P', b'K', 3, 4, ..] => {
             "it is packed\nhint: unpack it first"
         }

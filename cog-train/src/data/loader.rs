@@ -5,14 +5,15 @@ use std::sync::{Arc, OnceLock};
 use candle_core::Device;
 use serde_json::{Value, json};
 
-use super::batches::{Batches, Cursor};
+use super::batches::Batches;
+use super::cursor::Cursor;
 use super::dataset::Dataset;
 use super::sampler::{Batching, Position, Sampler};
-use super::source::{Collate, Making, Pair, Source};
+use super::source::{BatchSettings, Collate, Pair, Source};
 use crate::error::Error;
 
-/// Makes batches of type `B` from a dataset. What it gives is a pure function of the data, the settings, the seed and
-/// the position; threads only make it sooner.
+/// Makes batches of type `B` from a dataset. They are a pure function of the data, the settings, the seed and the position;
+/// threads only make them sooner.
 ///
 /// ```
 /// use cog_train::candle_core::{Device, Tensor};
@@ -33,7 +34,7 @@ use crate::error::Error;
 /// ```
 pub struct Loader<B> {
     source: Arc<dyn Source<B>>,
-    /// Of each row, once they have been asked for.
+    /// Of each row, once they are counted.
     tokens: Arc<OnceLock<Vec<u32>>>,
     batching: Batching,
     shuffle: bool,
@@ -74,38 +75,38 @@ impl<B: Send + 'static> Loader<B> {
         }
     }
 
-    /// How many rows make a batch, over all ranks and micro-batches.
+    /// Sets the size of a batch, over all ranks and micro-batches.
     #[must_use]
     pub fn batch(self, batching: Batching) -> Self {
         Self { batching, ..self }
     }
 
-    /// Whether each epoch has an order of its own, or all have the order of the data.
+    /// Sets whether each epoch has a random order, or all have the order of the data.
     #[must_use]
     pub fn shuffle(self, shuffle: bool) -> Self {
         Self { shuffle, ..self }
     }
 
-    /// Whether an epoch's last batch is left out where it has fewer rows than others.
+    /// Sets whether to drop an epoch's last batch where it has fewer rows than others.
     #[must_use]
     pub fn drop_last(self, drop_last: bool) -> Self {
         Self { drop_last, ..self }
     }
 
-    /// How many threads make batches ahead of time; with 0, [`Batches::next`] makes them itself.
+    /// Sets the number of threads that prefetch batches; with 0, [`Batches::next`] makes them itself.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Self { threads, ..self }
     }
 
-    /// How many steps are held in memory at most, ready or in the making: one more than there are threads unless told.
+    /// Sets the most batches in memory, ready or being made. The default is one more than there are threads.
     #[must_use]
     pub fn ahead(self, steps: usize) -> Self {
         Self { ahead: Some(steps), ..self }
     }
 
-    /// Tells how many of the rows have lost a part because they were longer than the model can take: `--plan` says it.
-    /// The loader cannot know, for rows come to it cut.
+    /// Sets the number of rows that were truncated because they were longer than the model can take, for the dry run. The
+    /// loader cannot count them: rows come to it truncated.
     ///
     /// ```
     /// use cog_train::data::{Dataset, Loader, Rows};
@@ -121,13 +122,13 @@ impl<B: Send + 'static> Loader<B> {
         Self { cut: Some(rows), ..self }
     }
 
-    /// How many of the rows were cut, where [`Loader::cut`] has told it.
+    /// Returns the number of rows that were truncated, where [`Loader::cut`] has set it.
     #[must_use]
     pub fn cut_rows(&self) -> Option<usize> {
         self.cut
     }
 
-    /// How many rows make a batch.
+    /// Returns the size of a batch.
     #[must_use]
     pub fn batching(&self) -> Batching {
         self.batching
@@ -140,32 +141,32 @@ impl<B: Send + 'static> Loader<B> {
         Self { rank, world, ..self }
     }
 
-    /// Which process of how many this is for, as [`Loader::ranks`] has it: (0, 1) unless told.
+    /// Returns the rank and the number of processes of [`Loader::ranks`]; (0, 1) by default.
     #[must_use]
     pub fn rank_of(&self) -> (usize, usize) {
         (self.rank, self.world)
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.source.len()
     }
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many steps an epoch has, counted from 0; none where [`Loader::check`] fails. Batches by tokens depend on the
+    /// Returns the number of steps of an epoch; 0 where [`Loader::check`] fails. Batches by tokens depend on the
     /// order, so on the seed.
     #[must_use]
     pub fn steps_in(&self, seed: u64, epoch: u64) -> u64 {
         self.sampler(seed).map_or(0, |sampler| sampler.steps_in(epoch))
     }
 
-    /// The most rows that a batch can have.
+    /// Returns the most rows that a batch can have.
     #[must_use]
     pub fn most_rows(&self) -> usize {
         match self.batching {
@@ -174,7 +175,7 @@ impl<B: Send + 'static> Loader<B> {
         }
     }
 
-    /// The batch of the first epoch that is the largest once its rows are padded; 0 where [`Loader::check`] fails.
+    /// Returns the batch of the first epoch that is the largest once its rows are padded; 0 where [`Loader::check`] fails.
     #[must_use]
     pub fn heaviest(&self, seed: u64) -> u64 {
         let Ok(sampler) = self.sampler(seed) else { return 0 };
@@ -189,7 +190,7 @@ impl<B: Send + 'static> Loader<B> {
         heaviest.map_or(0, |(at, _)| at)
     }
 
-    /// Looks at the settings before the first step.
+    /// Validates the settings.
     ///
     /// # Errors
     ///
@@ -198,7 +199,7 @@ impl<B: Send + 'static> Loader<B> {
         self.sampler(0).map(drop)
     }
 
-    /// The digest of the data: [`Dataset::digest`].
+    /// Returns the digest of the data: [`Dataset::digest`].
     ///
     /// # Errors
     ///
@@ -207,13 +208,13 @@ impl<B: Send + 'static> Loader<B> {
         self.source.digest()
     }
 
-    /// Where a row stands, for people.
+    /// Returns the place of a row for messages.
     #[must_use]
     pub fn place(&self, row: u32) -> String {
         self.source.place(row as usize)
     }
 
-    /// What the order depends on beside the data and the seed, as JSON: for the comparison when a run is resumed.
+    /// Returns the settings that determine the order beside the data and the seed, as JSON: a resumed run compares them.
     #[must_use]
     pub fn describe(&self) -> Value {
         json!({
@@ -226,13 +227,13 @@ impl<B: Send + 'static> Loader<B> {
         })
     }
 
-    /// The tokens of each row, for a [histogram](super::histogram); none where every row counts 1.
+    /// Returns the tokens of each row, for a [histogram](super::histogram); none where every row counts 1.
     #[must_use]
     pub fn lengths(&self) -> Option<Vec<usize>> {
         self.has_lengths().then(|| self.tokens().iter().map(|tokens| *tokens as usize).collect())
     }
 
-    /// Whether rows count by their tokens: whether there is one that does not count 1.
+    /// Returns whether there is a row that does not count 1.
     #[must_use]
     pub fn has_lengths(&self) -> bool {
         self.tokens().iter().any(|tokens| *tokens != 1)
@@ -246,8 +247,8 @@ impl<B: Send + 'static> Loader<B> {
         })
     }
 
-    /// The steps from a position on, over epochs without end. `micro` is the most rows of a micro-batch: it changes how
-    /// a batch is cut into parts, never which rows it has.
+    /// Starts the sequence of batches at a position, over epochs without end. `micro` is the most rows of a micro-batch: it
+    /// changes the split of a batch, never its rows.
     #[must_use]
     pub fn start(
         &self,
@@ -259,11 +260,18 @@ impl<B: Send + 'static> Loader<B> {
         self.run(self.sampler(seed), seed, from, None, micro, device)
     }
 
-    /// One pass over all rows, not shuffled and with none left out, for an evaluation. Batches by tokens still have rows
-    /// of like length together.
+    /// Starts one epoch over all rows, in the order of the data, for an evaluation. Batches by tokens still group rows of
+    /// similar length.
     #[must_use]
     pub fn once(&self, device: &Device, micro: Option<usize>) -> Batches<B> {
-        self.run(self.made(0, false, false), 0, Position::default(), Some(0), micro, device)
+        self.run(
+            self.build_sampler(0, false, false),
+            0,
+            Position::default(),
+            Some(0),
+            micro,
+            device,
+        )
     }
 
     fn run(
@@ -277,18 +285,18 @@ impl<B: Send + 'static> Loader<B> {
     ) -> Batches<B> {
         let cursor = match sampler {
             Ok(sampler) => Cursor::new(sampler, from, last),
-            Err(error) => return Batches::broken(error),
+            Err(error) => return Batches::failed(error),
         };
-        let making = Making { device: device.clone(), seed, micro };
+        let settings = BatchSettings { device: device.clone(), seed, micro };
         let ahead = self.ahead.unwrap_or(self.threads + 1);
-        Batches::new(cursor, self.source.clone(), making, self.threads, ahead)
+        Batches::new(cursor, self.source.clone(), settings, self.threads, ahead)
     }
 
     pub(crate) fn sampler(&self, seed: u64) -> Result<Sampler, Error> {
-        self.made(seed, self.shuffle, self.drop_last)
+        self.build_sampler(seed, self.shuffle, self.drop_last)
     }
 
-    fn made(&self, seed: u64, shuffle: bool, drop_last: bool) -> Result<Sampler, Error> {
+    fn build_sampler(&self, seed: u64, shuffle: bool, drop_last: bool) -> Result<Sampler, Error> {
         let sampler = Sampler::new(seed, self.len(), self.batching, shuffle)?
             .drop_last(drop_last)?
             .ranks(self.rank, self.world)?;

@@ -1,17 +1,16 @@
 //! Data that comes as an archive: unpacked once into a folder, then read like any other.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::held::Pass;
+use super::hashed_file::HashingReader;
 use crate::archive::{self, Limits};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
-/// Unpacks a `.zip`, `.tar`, `.tar.gz` or `.tar.zst` into a folder of its own in `into`, and gives the folder that holds
-/// the data. Where all of it is in one folder that holds folders, it is that one. A path that is a folder already is given
-/// back as it is.
+/// Unpacks a `.zip`, `.tar`, `.tar.gz` or `.tar.zst` into a folder of its own in `into`, and returns the folder that holds
+/// the data. Where all of it is in one folder that holds folders, it is that one. A path that is a folder already is
+/// returned as it is.
 ///
 /// The folder is named by the archive's digest: the same archive is unpacked once, also over runs.
 ///
@@ -31,17 +30,7 @@ pub fn unpacked(path: &Path, into: &Path, cancel: &CancelToken) -> Result<PathBu
     if path.is_dir() {
         return Ok(path.to_owned());
     }
-    let mut pass = Pass::open(path, cancel)?;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match pass.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(pass.fault(error)),
-        }
-    }
-    let digest = pass.end()?.digest();
+    let digest = HashingReader::open(path, cancel)?.drain()?.digest();
     fs::create_dir_all(into).map_err(Error::file("create", into))?;
     let folder = into.join(format!("data-{}", &digest[..16]));
     // It takes its name when it is whole, so what has the name is whole.
@@ -51,7 +40,7 @@ pub fn unpacked(path: &Path, into: &Path, cancel: &CancelToken) -> Result<PathBu
     inner(folder)
 }
 
-/// The one file in `folder` or below that ends in one of `endings`, such as `["jsonl", "csv"]`. Case does not count, and
+/// Returns the one file in `folder` or below that ends in one of `endings`, such as `["jsonl", "csv"]`. Case does not count, and
 /// names that begin with a dot are left out.
 ///
 /// ```
@@ -111,7 +100,7 @@ fn inner(folder: PathBuf) -> Result<PathBuf, Error> {
     Ok(folder)
 }
 
-/// What is in a folder, less names that begin with a dot and what a Mac puts beside.
+/// Returns the entries of a folder, without hidden ones and those that macOS adds.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let fail = Error::file("read", folder);
     let listed: std::io::Result<Vec<_>> = fs::read_dir(folder).and_then(Iterator::collect);

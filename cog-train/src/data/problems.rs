@@ -1,10 +1,10 @@
-//! Bad rows of a file, told all at once.
+//! Bad rows of a file, reported all at once.
 
 use crate::error::Error;
 
-/// How many bad rows are shown.
+/// The most bad rows that are shown.
 const SHOWN: usize = 20;
-/// The most characters that are shown of what is wrong with one.
+/// The most characters of a reason that are shown.
 const REASON: usize = 300;
 
 /// Bad rows found so far.
@@ -28,18 +28,23 @@ impl Problems {
         }
     }
 
-    /// What is wrong with the file `name`, if anything is.
-    pub(super) fn end(mut self, name: &str) -> Result<(), Error> {
+    /// Returns the error of the file `name`, if a row is bad.
+    pub(super) fn finish(mut self, name: &str) -> Result<(), Error> {
         if self.count == 0 {
             return Ok(());
         }
         if self.count > SHOWN {
             self.shown.push(format!("and {} more", self.count - SHOWN));
         }
-        let rows = if self.count == 1 { "row" } else { "rows" };
-        let reason = format!("{} {rows} cannot be used\n  {}", self.count, self.shown.join("\n  "));
+        let rows = counted(self.count, "row");
+        let reason = format!("{rows} cannot be used\n  {}", self.shown.join("\n  "));
         Err(Error::Data { place: name.to_owned(), reason })
     }
+}
+
+/// Returns a number with its noun: `1 row`, `2 rows`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -47,11 +52,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_are_told_up_to_a_limit() {
+    fn all_are_reported_up_to_a_limit() {
         let of = |count| {
             let mut problems = Problems::default();
             (0..count).for_each(|at| problems.add(format!("line {}", at + 1), "bad"));
-            problems.end("a.jsonl")
+            problems.finish("a.jsonl")
         };
         assert!(of(0).is_ok());
         let text = of(1).unwrap_err().to_string();
@@ -68,6 +73,6 @@ mod tests {
     fn a_long_reason_is_cut() {
         let mut problems = Problems::default();
         problems.add("line 1", &"\u{e4}".repeat(1000));
-        assert!(problems.end("a").unwrap_err().to_string().len() < 700);
+        assert!(problems.finish("a").unwrap_err().to_string().len() < 700);
     }
 }

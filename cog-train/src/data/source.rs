@@ -1,16 +1,17 @@
-//! What makes a batch: rows of a dataset and the author's collate function, with the types of both out of sight.
+//! Makes batches from a dataset and the author's collate function, with the types of both erased.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use candle_core::Device;
 
-use super::batches::{Part, Step};
+use super::batch::{Batch, MicroBatch};
+use super::cursor::Task;
 use super::dataset::Dataset;
-use super::sampler::Position;
+use super::problems::counted;
 use crate::error::Error;
 use cog_train_nn::rng::{Rng, Stream};
 
-/// What a collate function may know of the batch it makes.
+/// The context of one call of a collate function.
 ///
 /// ```
 /// use cog_train::candle_core::{Device, Tensor};
@@ -38,27 +39,26 @@ pub struct Collate<'a> {
 }
 
 impl Collate<'_> {
-    /// Where the batch's tensors go.
+    /// Returns the device of the batch's tensors.
     #[must_use]
     pub fn device(&self) -> &Device {
         self.device
     }
 
-    /// The epoch, counted from 0.
+    /// Returns the epoch, counted from 0.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// The rows' indices in the dataset, in the order of the items.
+    /// Returns the rows' indices in the dataset, in the order of the items.
     #[must_use]
     pub fn rows(&self) -> &[u32] {
         self.rows
     }
 
-    /// Random numbers for the item at `row` of this batch: a function of the seed, `purpose`, the epoch and the row's
-    /// index in the dataset. So a row is cropped or flipped in the same way in whatever batch it comes, from whatever
-    /// thread.
+    /// Returns a random stream for the item at `row` of this batch: a function of the seed, `purpose`, the epoch and the
+    /// row's index in the dataset. So a row is cropped or flipped in the same way in any batch and on any thread.
     #[must_use]
     pub fn rng(&self, purpose: &str, row: usize) -> Stream {
         let row = self.rows.get(row).copied().unwrap_or(u32::MAX);
@@ -66,27 +66,16 @@ impl Collate<'_> {
     }
 }
 
-/// A batch that is to be made.
+/// The settings of all batches of a run.
 #[derive(Debug, Clone)]
-pub(super) struct Task {
-    pub(super) at: Position,
-    pub(super) next: Position,
-    /// This rank's rows.
-    pub(super) rows: Vec<u32>,
-    /// The rows of all ranks.
-    pub(super) total: usize,
-}
-
-/// How batches are made.
-#[derive(Debug, Clone)]
-pub(super) struct Making {
+pub(super) struct BatchSettings {
     pub(super) device: Device,
     pub(super) seed: u64,
     pub(super) micro: Option<usize>,
 }
 
-/// Whether the batch is no longer wanted: asked between rows.
-pub(super) type Stop<'a> = dyn Fn() -> bool + 'a;
+/// Returns whether the batch is cancelled; called between rows.
+pub(super) type IsCancelled<'a> = dyn Fn() -> bool + 'a;
 
 /// A dataset and its collate function.
 pub(super) trait Source<B>: Send + Sync {
@@ -94,7 +83,11 @@ pub(super) trait Source<B>: Send + Sync {
     fn tokens(&self, row: usize) -> usize;
     fn place(&self, row: usize) -> String;
     fn digest(&self) -> Result<String, Error>;
-    fn part(&self, collate: &Collate<'_>, stop: &Stop<'_>) -> anyhow::Result<B>;
+    fn micro_batch(
+        &self,
+        collate: &Collate<'_>,
+        is_cancelled: &IsCancelled<'_>,
+    ) -> anyhow::Result<B>;
 }
 
 /// The one [`Source`].
@@ -124,28 +117,32 @@ where
         self.dataset.digest()
     }
 
-    fn part(&self, collate: &Collate<'_>, stop: &Stop<'_>) -> anyhow::Result<B> {
+    fn micro_batch(
+        &self,
+        collate: &Collate<'_>,
+        is_cancelled: &IsCancelled<'_>,
+    ) -> anyhow::Result<B> {
         let mut items = Vec::with_capacity(collate.rows.len());
         for row in collate.rows {
-            if stop() {
+            if is_cancelled() {
                 return Err(Error::Cancelled.into());
             }
             let row = *row as usize;
             let item =
-                caught("dataset", || self.dataset.place(row), || Ok(self.dataset.item(row)?));
+                catch_panic("dataset", || self.dataset.place(row), || Ok(self.dataset.item(row)?));
             items.push(item?);
         }
         let place = || {
             let places = collate.rows.first().map(|row| self.dataset.place(*row as usize));
-            let others = collate.rows.len().saturating_sub(1);
-            format!("{} and {others} more rows", places.unwrap_or_default())
+            let others = counted(collate.rows.len().saturating_sub(1), "more row");
+            format!("{} and {others}", places.unwrap_or_default())
         };
-        caught("collate", place, || (self.collate)(items, collate))
+        catch_panic("collate", place, || (self.collate)(items, collate))
     }
 }
 
-/// Calls the author's code; a panic in it is [`Error::Panicked`].
-fn caught<T>(
+/// Calls the author's code and converts a panic into [`Error::Panicked`].
+fn catch_panic<T>(
     what: &'static str,
     place: impl FnOnce() -> String,
     call: impl FnOnce() -> anyhow::Result<T>,
@@ -161,27 +158,27 @@ fn caught<T>(
     })
 }
 
-/// Makes the whole step of a task, part by part.
-pub(super) fn make<B>(
+/// Makes the batch of a task, one micro-batch after the other.
+pub(super) fn make_batch<B>(
     source: &dyn Source<B>,
-    making: &Making,
+    settings: &BatchSettings,
     task: Task,
-    stop: &Stop<'_>,
-) -> anyhow::Result<Step<B>> {
+    is_cancelled: &IsCancelled<'_>,
+) -> anyhow::Result<Batch<B>> {
     let Task { at, next, rows, total } = task;
-    let size = making.micro.unwrap_or(usize::MAX).max(1);
+    let size = settings.micro.unwrap_or(usize::MAX).max(1);
     let mut parts = Vec::new();
     let mut start = 0;
     while start < rows.len() {
         let end = rows.len().min(start.saturating_add(size));
         let collate = Collate {
-            device: &making.device,
-            seed: making.seed,
+            device: &settings.device,
+            seed: settings.seed,
             epoch: at.epoch,
             rows: &rows[start..end],
         };
-        let batch = source.part(&collate, stop).map_err(|error| {
-            // What knows its own place needs no other.
+        let batch = source.micro_batch(&collate, is_cancelled).map_err(|error| {
+            // Errors of this crate name their row.
             if error.downcast_ref::<Error>().is_some() {
                 return error;
             }
@@ -192,9 +189,9 @@ pub(super) fn make<B>(
                 source.place(rows[start] as usize)
             ))
         })?;
-        parts.push(Part { rows: start..end, batch });
+        parts.push(MicroBatch { rows: start..end, batch });
         start = end;
     }
     let tokens = rows.iter().map(|row| source.tokens(*row as usize)).sum();
-    Ok(Step { at, next, rows, total, parts, tokens, waited: std::time::Duration::ZERO })
+    Ok(Batch { at, next, rows, total, parts, tokens, waited: std::time::Duration::ZERO })
 }

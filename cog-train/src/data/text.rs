@@ -4,12 +4,13 @@ use std::io::Read;
 use std::path::Path;
 
 use super::dataset::{Dataset, missing};
-use super::held::{Held, Pass};
+use super::hashed_file::{HashedFile, HashingReader};
 use super::lines::{LINE, Lines, mark};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
-/// The lines of a text file that are not blank. The memory that it takes is 8 bytes a line.
+/// The lines of a text file that are not blank. `\n`, `\r\n` and a lone `\r` each end a line. It takes 8 bytes of memory per
+/// line.
 ///
 /// ```
 /// use cog_train::data::{Dataset, TextLines};
@@ -35,7 +36,7 @@ impl TextLines {
         Self::open_with(path, &CancelToken::new())
     }
 
-    /// [`TextLines::open`], which can be cancelled.
+    /// Does the same as [`TextLines::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -61,7 +62,7 @@ impl Dataset for TextLines {
     }
 
     fn digest(&self) -> Result<String, Error> {
-        Ok(self.0.0.held.digest())
+        Ok(self.0.0.file.digest())
     }
 }
 
@@ -82,8 +83,8 @@ impl Dataset for TextLines {
 /// ```
 #[derive(Debug)]
 pub struct TextWindows {
-    held: Held,
-    /// Where the text begins: behind a byte order mark.
+    file: HashedFile,
+    /// The offset of the text, behind a byte order mark.
     start: u64,
     size: u64,
     stride: u64,
@@ -101,7 +102,7 @@ impl TextWindows {
         Self::open_with(path, size, stride, &CancelToken::new())
     }
 
-    /// [`TextWindows::open`], which can be cancelled.
+    /// Does the same as [`TextWindows::open`] until the token is cancelled.
     ///
     /// # Errors
     ///
@@ -119,21 +120,21 @@ impl TextWindows {
                 ),
             });
         }
-        let mut pass = Pass::open(path.as_ref(), cancel)?;
-        let start = checked(&mut pass)? as u64;
-        let held = pass.end()?;
+        let mut reader = HashingReader::open(path.as_ref(), cancel)?;
+        let start = validate(&mut reader)? as u64;
+        let file = reader.finish()?;
         let (size, stride) = (size as u64, stride as u64);
-        let bytes = held.size() - start;
+        let bytes = file.size() - start;
         if bytes == 0 {
             let reason = "it is empty".to_owned();
-            return Err(Error::Data { place: held.name().to_owned(), reason });
+            return Err(Error::Data { place: file.name().to_owned(), reason });
         }
         let count = bytes.saturating_sub(size).div_ceil(stride) + 1;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        Ok(Self { held, start, size, stride, count })
+        Ok(Self { file, start, size, stride, count })
     }
 
-    fn begins(&self, index: usize) -> u64 {
+    fn start_of(&self, index: usize) -> u64 {
         self.start + index as u64 * self.stride
     }
 }
@@ -147,13 +148,13 @@ impl Dataset for TextWindows {
 
     fn item(&self, index: usize) -> Result<String, Error> {
         if index >= self.count {
-            return Err(missing(self.held.name(), index, self.count));
+            return Err(missing(self.file.name(), index, self.count));
         }
-        let from = self.begins(index);
-        let to = self.held.size().min(from.saturating_add(self.size));
+        let from = self.start_of(index);
+        let to = self.file.size().min(from.saturating_add(self.size));
         // A character has at most 3 bytes before any of its others, and the byte at the end says whether it is within one.
         let first = self.start.max(from.saturating_sub(3));
-        let bytes = self.held.read(first..self.held.size().min(to + 1))?;
+        let bytes = self.file.read(first..self.file.size().min(to + 1))?;
         let cut = |at: u64| {
             let mut at = usize::try_from(at - first).unwrap_or(usize::MAX);
             while at > 0 && bytes.get(at).is_some_and(|byte| byte & 0xc0 == 0x80) {
@@ -162,53 +163,56 @@ impl Dataset for TextWindows {
             at
         };
         let window = bytes.get(cut(from)..cut(to)).unwrap_or_default();
-        String::from_utf8(window.to_vec()).map_err(|_| self.held.other())
+        String::from_utf8(window.to_vec()).map_err(|_| self.file.content_changed())
     }
 
     fn place(&self, index: usize) -> String {
-        format!("{} from byte {}", self.held.name(), self.begins(index))
+        format!("{} from byte {}", self.file.name(), self.start_of(index))
     }
 
     fn digest(&self) -> Result<String, Error> {
-        Ok(self.held.digest())
+        Ok(self.file.digest())
     }
 }
 
-/// Reads all of a file, which must be UTF-8, and gives the length of its byte order mark.
-fn checked(pass: &mut Pass) -> Result<usize, Error> {
-    let (mut buffer, mut kept, mut line, mut start) = (vec![0; 1 << 16], 0, 1, None);
+/// Reads all of a file, which must be UTF-8, and returns the length of its byte order mark.
+fn validate(reader: &mut HashingReader) -> Result<usize, Error> {
+    let (mut buffer, mut kept, mut start) = (vec![0; 1 << 16], 0, None);
+    let (mut line, mut carriage) = (1, false);
     loop {
-        let count = match pass.read(&mut buffer[kept..]) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            other => other.map_err(|error| pass.fault(error))?,
-        };
+        let count = reader.read(&mut buffer[kept..]).map_err(|error| reader.read_error(error))?;
         let text = &buffer[..kept + count];
         let bom = match start {
             Some(bom) => bom,
-            None => *start.insert(mark(text, pass.name())?),
+            None => *start.insert(mark(text, reader.name())?),
         };
         let good = match std::str::from_utf8(text) {
             Ok(_) => text.len(),
             // A character that the chunk cuts.
             Err(error) if error.error_len().is_none() && count > 0 => error.valid_up_to(),
             Err(error) => {
-                line += breaks(&text[..error.valid_up_to()]);
+                line += breaks(&text[..error.valid_up_to()], &mut carriage);
                 let reason = format!("line {line} is not UTF-8\nhint: save the file as UTF-8");
-                return Err(Error::Data { place: pass.name().to_owned(), reason });
+                return Err(Error::Data { place: reader.name().to_owned(), reason });
             }
         };
         if count == 0 {
             return Ok(bom);
         }
-        line += breaks(&text[..good]);
+        line += breaks(&text[..good], &mut carriage);
         let end = text.len();
         buffer.copy_within(good..end, 0);
         kept = end - good;
     }
 }
 
-fn breaks(text: &[u8]) -> usize {
-    text.split(|byte| *byte == b'\n').count() - 1
+/// Counts the line breaks in `text`; `carriage` keeps whether the byte before it was a carriage return.
+fn breaks(text: &[u8], carriage: &mut bool) -> usize {
+    let starts = |byte: &&u8| {
+        let after = std::mem::replace(carriage, **byte == b'\r');
+        **byte == b'\r' || (**byte == b'\n' && !after)
+    };
+    text.iter().filter(starts).count()
 }
 
 #[cfg(test)]
@@ -234,13 +238,40 @@ mod tests {
     }
 
     #[test]
+    fn every_line_break_ends_a_line_and_other_bytes_are_text() {
+        // The carriage return at 65,535 and its line feed are read apart.
+        let long = "x".repeat((1 << 16) - 1);
+        let (_dir, path) = file(format!("{long}\r\na\rb\r\r\nnul\0\n\u{feff}mark\r").as_bytes());
+        let lines = TextLines::open(&path).unwrap();
+        let row =
+            |at| (lines.item(at).unwrap(), lines.place(at).rsplit_once(' ').unwrap().1.to_owned());
+        let all: Vec<(String, String)> = (0..lines.len()).map(row).collect();
+        let expected =
+            [(&*long, "1"), ("a", "2"), ("b", "3"), ("nul\0", "5"), ("\u{feff}mark", "6")];
+        assert_eq!(all, expected.map(|(text, line)| (text.to_owned(), line.to_owned())));
+    }
+
+    #[test]
+    fn utf16_is_refused_with_and_without_a_mark() {
+        for bytes in [&b"\xff\xfea\0b\0"[..], b"\xfe\xff\0a\0b", b"a\0b\0", b"\0a\0b"] {
+            let (_dir, path) = file(bytes);
+            let refused = TextLines::open(&path).err().unwrap().to_string();
+            assert!(refused.contains("it is UTF-16\nhint: save the file as UTF-8"), "{refused}");
+            let refused = TextWindows::open(&path, 8, 8).unwrap_err().to_string();
+            assert!(refused.contains("it is UTF-16\nhint: save the file as UTF-8"), "{refused}");
+        }
+    }
+
+    #[test]
     fn a_text_that_is_not_utf8_is_refused_by_its_line() {
-        let mut bytes = vec![b'\n'; 70_000];
-        bytes.extend("\u{4e2d}".as_bytes());
-        for end in [&b"\xff rest"[..], b"\xe4\xb8"] {
-            let (_dir, path) = file(&[&bytes, end].concat());
-            let error = TextWindows::open(&path, 8, 8).unwrap_err().to_string();
-            assert!(error.contains("line 70001 is not UTF-8\nhint: "), "{error}");
+        for line_break in ["\n", "\r\n", "\r"] {
+            let mut bytes = line_break.repeat(70_000).into_bytes();
+            bytes.extend("\u{4e2d}".as_bytes());
+            for end in [&b"\xff rest"[..], b"\xe4\xb8"] {
+                let (_dir, path) = file(&[&bytes, end].concat());
+                let error = TextWindows::open(&path, 8, 8).unwrap_err().to_string();
+                assert!(error.contains("line 70001 is not UTF-8\nhint: "), "{error}");
+            }
         }
         let (_dir, path) = file("\u{feff}".as_bytes());
         assert!(TextWindows::open(&path, 8, 8).unwrap_err().to_string().ends_with("it is empty"));
@@ -251,7 +282,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(100))]
 
         #[test]
-        fn windows_side_by_side_are_the_text(
+        fn adjacent_windows_concatenate_to_the_text(
             text in "[a\u{e4}\u{4e2d}\u{1f600}\n]{1,60}", size in 4usize..40, bom: bool,
         ) {
             let mark = if bom { "\u{feff}" } else { "" };

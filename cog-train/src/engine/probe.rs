@@ -13,7 +13,7 @@ use super::state::State;
 use super::step::{self, Outcome, Parts};
 use super::training_config::TrainingConfig;
 use crate::cancellable::aside;
-use crate::data::{Batches, Batching, Loader, Position, Step, histogram};
+use crate::data::{Batch, Batches, Batching, Loader, Position, histogram};
 use crate::error::Error;
 use crate::job::Job;
 use crate::optim::{Ema, Optimizer};
@@ -139,7 +139,7 @@ fn heaviest<B: Send + 'static>(
     micro: Option<usize>,
     params: &Params,
     job: &Job,
-) -> anyhow::Result<(Batches<B>, Step<B>)> {
+) -> anyhow::Result<(Batches<B>, Batch<B>)> {
     let (cancel, seed) = (job.cancel_token(), job.seed());
     let lengths = train.clone();
     let batch = aside(&cancel, move || lengths.heaviest(seed))?;

@@ -5,7 +5,7 @@ use super::memory;
 use super::objective::{Objective, StepContext};
 use super::scale::Scale;
 use super::state::State;
-use crate::data::Step;
+use crate::data::Batch;
 use crate::error::Error;
 use crate::job::Job;
 use crate::optim::{Clip, Ema, Optimizer, norm};
@@ -64,7 +64,7 @@ pub(super) enum Skip {
 pub(super) fn run<B, O: Objective<B>>(
     parts: &mut Parts<'_, O>,
     state: &mut State,
-    batch: &Step<B>,
+    batch: &Batch<B>,
     learning_rate: f64,
     job: &Job,
 ) -> anyhow::Result<Outcome> {

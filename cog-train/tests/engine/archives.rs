@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use cog_train::CancelToken;
 use cog_train::data::{
     Csv, Dataset, ImageFolder, Jsonl, TextLines, TextWindows, only_file, unpacked,
 };
+use cog_train::{CancelToken, Error};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
@@ -39,7 +39,7 @@ fn picture(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
 
 type Files = Vec<(&'static str, Vec<u8>)>;
 
-/// What is packed, and what a Mac packs beside it.
+/// The files of an archive, with one that macOS adds.
 fn jsonl() -> Files {
     let rows = "{\"text\": \"\u{e4}\\n\", \"score\": 1}\n\n{\"text\": \"\", \"score\": -0.5}\n";
     vec![("set/train.jsonl", rows.into()), ("__MACOSX/set/._train.jsonl", b"\0".to_vec())]
@@ -185,9 +185,9 @@ fn parquet(dir: &Path) -> (Vec<String>, String) {
     read(&Parquet::<Row>::open(only_file(dir, &["parquet"]).unwrap()).unwrap())
 }
 
-/// A row that cannot be used is told by its line within the file within the archive.
+/// The place of a bad row is its line in the file in the archive.
 #[test]
-fn a_bad_row_in_an_archive_has_its_place() {
+fn a_bad_row_in_an_archive_is_reported_with_its_place() {
     let temp = tempfile::tempdir().unwrap();
     let files: Files =
         vec![("set/train.jsonl", b"{\"text\": \"a\", \"score\": 1}\n{\"text\"\n".to_vec())];
@@ -197,4 +197,61 @@ fn a_bad_row_in_an_archive_has_its_place() {
         let error = Jsonl::<Row>::open(&file).err().unwrap().to_string();
         assert!(error.contains("set/train.jsonl`: 1 row cannot be used\n  line 2: "), "{error}");
     }
+}
+
+/// An archive that ends early is refused, whichever byte is the last, and leaves no folder that looks like data. A tar
+/// without its end marker alone is whole.
+#[test]
+fn an_archive_that_ends_early_is_refused_and_leaves_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let files: Files = vec![("set/train.jsonl", b"{\"text\": \"a\", \"score\": 1}\n".repeat(40))];
+    let whole = files[0].1.len();
+    for archive in pack(&files, temp.path()) {
+        let bytes = fs::read(&archive).unwrap();
+        let cuts = [1, 2, bytes.len() / 3, bytes.len() / 2, bytes.len() * 9 / 10, bytes.len() - 9];
+        for cut in cuts {
+            let name = archive.file_name().unwrap();
+            let dir = temp.path().join(format!("cut {cut}"));
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join(name), &bytes[..cut]).unwrap();
+            let cache = dir.join("cache");
+            match unpacked(&dir.join(name), &cache, &CancelToken::new()) {
+                Ok(folder) => {
+                    let file = only_file(&folder, &["jsonl"]).unwrap();
+                    let size = usize::try_from(file.metadata().unwrap().len()).unwrap();
+                    let tar = name.to_str().unwrap().contains("tar") || name == "c.tgz";
+                    assert!(tar && size == whole, "{} cut at {cut}", archive.display());
+                }
+                Err(error) => {
+                    assert!(matches!(error, Error::Archive { .. } | Error::Data { .. }), "{error}");
+                    let left: Vec<_> = fs::read_dir(&cache).map_or(Vec::new(), Iterator::collect);
+                    assert!(left.is_empty(), "{} cut at {cut}: {left:?}", archive.display());
+                }
+            }
+        }
+    }
+}
+
+/// Text formats have one rule for the ends of lines, in an archive as beside it.
+#[test]
+fn rows_are_independent_of_the_ends_of_lines() {
+    let temp = tempfile::tempdir().unwrap();
+    let row = |text: &str| format!("{{\"text\": \"{text}\", \"score\": 1}}");
+    let (jsonl, csv) = ([row("a"), row("b")], ["text,score", "a,1", "b,1"]);
+    let mut seen = Vec::new();
+    for (name, end) in [("lf", "\n"), ("crlf", "\r\n"), ("cr", "\r")] {
+        let dir = temp.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("a.jsonl"), jsonl.join(end)).unwrap();
+        fs::write(dir.join("a.csv"), csv.join(end) + end).unwrap();
+        fs::write(dir.join("a.txt"), ["a", "", "b", ""].join(end)).unwrap();
+        let rows = [
+            read(&Jsonl::<Row>::open(dir.join("a.jsonl")).unwrap()).0,
+            read(&Csv::<Row>::open(dir.join("a.csv")).unwrap()).0,
+            read(&TextLines::open(dir.join("a.txt")).unwrap()).0,
+        ];
+        assert!(rows.iter().all(|rows| rows.len() == 2), "{name}: {rows:?}");
+        seen.push(rows);
+    }
+    assert!(seen.iter().all(|rows| *rows == seen[0]));
 }

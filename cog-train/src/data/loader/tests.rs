@@ -5,12 +5,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::{Rows, Step};
+use crate::data::{Batch, Rows};
 
-type Batch = (Vec<u32>, Vec<u32>);
+type Collated = (Vec<u32>, Vec<u32>);
 
 /// Items are their own row numbers; a batch is its items and a random number for each.
-fn loader(count: u32, sleep: bool) -> Loader<Batch> {
+fn loader(count: u32, sleep: bool) -> Loader<Collated> {
     let rows = Rows::new((0..count).collect::<Vec<u32>>()).named("numbers");
     let rows = rows.with_tokens(|row| *row as usize % 7 + 1).unwrap();
     Loader::new(rows, move |items: Vec<u32>, collate| {
@@ -24,17 +24,17 @@ fn loader(count: u32, sleep: bool) -> Loader<Batch> {
     })
 }
 
-fn take(batches: &mut Batches<Batch>, count: usize) -> Vec<Step<Batch>> {
-    let step = |_| Step { waited: Duration::ZERO, ..batches.next().unwrap().unwrap() };
+fn take(batches: &mut Batches<Collated>, count: usize) -> Vec<Batch<Collated>> {
+    let step = |_| Batch { waited: Duration::ZERO, ..batches.next().unwrap().unwrap() };
     (0..count).map(step).collect()
 }
 
-fn steps(loader: &Loader<Batch>, from: Position, count: usize) -> Vec<Step<Batch>> {
+fn steps(loader: &Loader<Collated>, from: Position, count: usize) -> Vec<Batch<Collated>> {
     take(&mut loader.start(9, from, Some(3), &Device::Cpu), count)
 }
 
 #[test]
-fn threads_and_their_timing_change_nothing() {
+fn batches_are_independent_of_threads_and_timing() {
     let straight = steps(&loader(50, false).threads(0), Position::default(), 40);
     for (threads, ahead) in [(1, 1), (1, 4), (2, 1), (2, 3), (4, 2), (4, 9)] {
         let loader = loader(50, true).threads(threads).ahead(ahead);
@@ -43,7 +43,7 @@ fn threads_and_their_timing_change_nothing() {
 }
 
 #[test]
-fn a_start_at_any_position_goes_on_as_the_straight_sequence() {
+fn a_start_at_any_position_equals_the_rest_of_the_sequence() {
     for batching in [Batching::Rows(8), Batching::Tokens { most: 20, pool: 16 }] {
         let loader = loader(30, false).batch(batching);
         let straight = steps(&loader, Position::default(), 24);
@@ -58,7 +58,7 @@ fn a_start_at_any_position_goes_on_as_the_straight_sequence() {
 }
 
 #[test]
-fn a_position_behind_its_epoch_is_the_start_of_the_next() {
+fn a_position_past_its_epoch_is_the_start_of_the_next() {
     let loader = loader(30, false);
     let next = Position { epoch: 1, batch: 0 };
     let whole = Position { epoch: 0, batch: loader.steps_in(9, 0) };
@@ -66,11 +66,11 @@ fn a_position_behind_its_epoch_is_the_start_of_the_next() {
 }
 
 #[test]
-fn the_micro_size_cuts_a_batch_and_changes_nothing_else() {
+fn micro_batches_concatenate_to_the_batch() {
     let loader = loader(30, false);
     let with = |micro| take(&mut loader.start(9, Position::default(), micro, &Device::Cpu), 8);
-    let flat = |step: &Step<Batch>| -> Batch {
-        let parts: Vec<Batch> = step.parts.iter().map(|part| part.batch.clone()).collect();
+    let flat = |step: &Batch<Collated>| -> Collated {
+        let parts: Vec<Collated> = step.parts.iter().map(|part| part.batch.clone()).collect();
         (
             parts.iter().flat_map(|part| part.0.clone()).collect(),
             parts.iter().flat_map(|part| part.1.clone()).collect(),
@@ -92,7 +92,7 @@ fn the_micro_size_cuts_a_batch_and_changes_nothing_else() {
 }
 
 #[test]
-fn random_numbers_belong_to_the_row_and_the_epoch() {
+fn random_numbers_depend_on_the_row_and_the_epoch_alone() {
     let of = |batching: Batching, epoch| {
         let loader = loader(30, false).batch(batching);
         let count = usize::try_from(loader.steps_in(9, epoch)).unwrap();
@@ -110,7 +110,7 @@ fn random_numbers_belong_to_the_row_and_the_epoch() {
 }
 
 #[test]
-fn one_pass_has_all_rows_in_order_and_ends() {
+fn one_epoch_has_all_rows_in_order_and_ends() {
     for threads in [0, 1, 3] {
         let loader = loader(30, false).threads(threads).drop_last(true);
         let mut batches = loader.once(&Device::Cpu, Some(2));
@@ -124,7 +124,7 @@ fn one_pass_has_all_rows_in_order_and_ends() {
 }
 
 #[test]
-fn ranks_take_parts_of_one_batch() {
+fn ranks_partition_each_batch() {
     let of = |rank| steps(&loader(30, false).ranks(rank, 3), Position::default(), 8);
     let whole = steps(&loader(30, false), Position::default(), 8);
     let parts: Vec<_> = (0..3).map(of).collect();
@@ -141,7 +141,7 @@ fn ranks_take_parts_of_one_batch() {
 }
 
 #[test]
-fn a_bad_row_comes_out_at_its_step_by_its_place_and_the_next_call_goes_on() {
+fn a_bad_row_fails_its_own_batch_and_no_other() {
     for threads in [0, 2] {
         let rows = Rows::new((0..12).collect::<Vec<i32>>()).named("n.csv").map(|row| {
             assert_ne!(row, 9, "nine");
@@ -169,7 +169,7 @@ fn a_bad_row_comes_out_at_its_step_by_its_place_and_the_next_call_goes_on() {
                 "[0, 1]",
                 "collate, batch 2 of epoch 1 (first row: n.csv row 3): two",
                 "data `n.csv row 6`: five",
-                "`collate` panicked at n.csv row 7 and 1 more rows: assertion `left != right` failed: six\n  left: 6\n right: 6",
+                "`collate` panicked at n.csv row 7 and 1 more row: assertion `left != right` failed: six\n  left: 6\n right: 6",
                 "`dataset` panicked at n.csv row 10: assertion `left != right` failed: nine\n  left: 9\n right: 9",
                 "[10, 11]"
             ]
@@ -178,7 +178,7 @@ fn a_bad_row_comes_out_at_its_step_by_its_place_and_the_next_call_goes_on() {
 }
 
 #[test]
-fn memory_is_bounded_and_dropping_ends_the_threads() {
+fn prefetch_is_bounded_and_dropping_joins_the_threads() {
     let made = Arc::new(AtomicUsize::new(0));
     let count = made.clone();
     let loader =
@@ -201,7 +201,7 @@ fn memory_is_bounded_and_dropping_ends_the_threads() {
 }
 
 #[test]
-fn settings_that_do_not_go_together_are_told_before_the_first_step() {
+fn invalid_settings_fail_before_the_first_batch() {
     let empty = Loader::new(Rows::new(Vec::<u8>::new()), |items: Vec<u8>, _| Ok(items));
     assert_eq!(empty.check().unwrap_err().to_string(), "the data has no rows");
     let mut batches = empty.start(0, Position::default(), None, &Device::Cpu);
@@ -217,7 +217,7 @@ fn settings_that_do_not_go_together_are_told_before_the_first_step() {
 }
 
 #[test]
-fn a_loader_describes_itself() {
+fn a_description_has_every_setting_of_the_order() {
     let plain = loader(30, false);
     assert_eq!(
         plain.describe().to_string(),
@@ -237,7 +237,7 @@ proptest! {
 
     /// An epoch of any loader has every row once, and as many steps as it says.
     #[test]
-    fn an_epoch_of_steps_is_a_permutation(count in 1u32..60, rows in 1usize..20, tokens: bool, threads in 0usize..3) {
+    fn an_epoch_of_batches_is_a_permutation(count in 1u32..60, rows in 1usize..20, tokens: bool, threads in 0usize..3) {
         let batching = if tokens { Batching::Tokens { most: rows + 6, pool: 10 } } else { Batching::Rows(rows) };
         let loader = loader(count, false).batch(batching).threads(threads);
         let mut batches = loader.start(9, Position { epoch: 3, batch: 0 }, None, &Device::Cpu);

@@ -1,4 +1,4 @@
-//! A file that is read once from its start to its end when it is opened, and then by position while it stays the same.
+//! A file that is read and hashed once when it is opened, and then read by position while its content stays the same.
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read};
@@ -12,11 +12,11 @@ use super::hash::{Hash, hex};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
-/// The bytes of one read. The wish to stop is looked at between two.
+/// The bytes of one read. Cancellation is checked between reads.
 const CHUNK: usize = 1 << 16;
 
-/// The opening pass over a file: what is read is hashed.
-pub(super) struct Pass {
+/// Reads a file from its start to its end and hashes what it reads.
+pub(super) struct HashingReader {
     file: File,
     name: String,
     before: Metadata,
@@ -25,7 +25,7 @@ pub(super) struct Pass {
     cancel: CancelToken,
 }
 
-impl Pass {
+impl HashingReader {
     /// Opens a regular file.
     pub(super) fn open(path: &Path, cancel: &CancelToken) -> Result<Self, Error> {
         cancel.check()?;
@@ -48,7 +48,7 @@ impl Pass {
         &self.name
     }
 
-    /// [`Error::Cancelled`] when the end was asked for.
+    /// Returns [`Error::Cancelled`] once the token is cancelled.
     pub(super) fn check(&self) -> Result<(), Error> {
         self.cancel.check()
     }
@@ -57,47 +57,64 @@ impl Pass {
         BufReader::with_capacity(CHUNK, self)
     }
 
-    /// What a failed read is to the caller.
-    pub(super) fn fault(&self, source: io::Error) -> Error {
+    /// Converts the error of a read.
+    pub(super) fn read_error(&self, source: io::Error) -> Error {
         if self.cancel.is_cancelled() {
             return Error::Cancelled;
         }
         Error::file("read", Path::new(&self.name))(source)
     }
 
-    /// Ends the pass; the file must have been read to its end.
-    pub(super) fn end(self) -> Result<Held, Error> {
+    /// Reads what is left and returns the file.
+    pub(super) fn drain(mut self) -> Result<HashedFile, Error> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match self.read(&mut buffer) {
+                Ok(0) => return self.finish(),
+                Ok(_) => {}
+                Err(error) => return Err(self.read_error(error)),
+            }
+        }
+    }
+
+    /// Returns the file, which must have been read to its end.
+    pub(super) fn finish(self) -> Result<HashedFile, Error> {
         self.cancel.check()?;
         let Self { file, name, before, hash, bytes, .. } = self;
         let after = file.metadata().map_err(Error::file("read", Path::new(&name)))?;
-        if bytes != before.len() || after.len() != bytes || changed(&after) != changed(&before) {
+        if bytes != before.len() || after.len() != bytes || modified(&after) != modified(&before) {
             let reason = "it changed while it was read".to_owned();
             return Err(Error::Data { place: name, reason });
         }
-        let modified = Mutex::new(changed(&before));
-        Ok(Held { file, name, size: bytes, digest: hash.end(), modified })
+        let modified = Mutex::new(modified(&before));
+        Ok(HashedFile { file, name, size: bytes, digest: hash.end(), modified })
     }
 }
 
-impl Read for Pass {
+impl Read for HashingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.cancel.is_cancelled() {
             return Err(io::Error::other("cancelled"));
         }
-        let count = self.file.read(buffer)?;
+        let count = loop {
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
         self.hash.bytes(&buffer[..count]);
         self.bytes += count as u64;
         Ok(count)
     }
 }
 
-fn changed(data: &Metadata) -> Option<SystemTime> {
+fn modified(data: &Metadata) -> Option<SystemTime> {
     data.modified().ok()
 }
 
-/// A file that is open, with what it was like when it was read.
+/// An open file with its size, digest and time of modification.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HashedFile {
     file: File,
     name: String,
     size: u64,
@@ -105,7 +122,7 @@ pub(super) struct Held {
     modified: Mutex<Option<SystemTime>>,
 }
 
-impl Held {
+impl HashedFile {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -118,27 +135,29 @@ impl Held {
         hex(&self.digest)
     }
 
-    /// The bytes of a range within the file.
+    /// Reads a range of bytes.
     pub(super) fn read(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        self.stays()?;
+        self.check_unchanged()?;
         let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let mut bytes = vec![0; count];
         match self.file.read_exact_at(&mut bytes, range.start) {
             Ok(()) => Ok(bytes),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.other()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(self.content_changed())
+            }
             Err(error) => Err(Error::file("read", Path::new(&self.name))(error)),
         }
     }
 
-    /// That the content is not what was read at the opening.
-    pub(super) fn other(&self) -> Error {
+    /// Returns the error for content that is not what was hashed.
+    pub(super) fn content_changed(&self) -> Error {
         let reason = "its content has changed since it was opened".to_owned();
         Error::Data { place: self.name.clone(), reason }
     }
 
-    /// Compares size and time with those at the opening. A new time alone may be a `touch` or a copy over itself, which
-    /// should not end a long run: the content decides then.
-    fn stays(&self) -> Result<(), Error> {
+    /// Compares size and time of modification with those at the opening. A new time alone may be a `touch`, which should
+    /// not end a long run: then the content is hashed again.
+    fn check_unchanged(&self) -> Result<(), Error> {
         let fail = Error::file("read", Path::new(&self.name));
         let now = match self.file.metadata() {
             Ok(now) => now,
@@ -155,7 +174,7 @@ impl Held {
             });
         }
         let mut known = self.modified.lock().unwrap_or_else(PoisonError::into_inner);
-        if *known == changed(&now) {
+        if *known == modified(&now) {
             return Ok(());
         }
         let (mut hash, mut at, mut bytes) = (Hash::default(), 0, vec![0; CHUNK]);
@@ -171,9 +190,9 @@ impl Held {
             }
         }
         if hash.end() != self.digest {
-            return Err(self.other());
+            return Err(self.content_changed());
         }
-        *known = changed(&now);
+        *known = modified(&now);
         Ok(())
     }
 }
@@ -182,18 +201,16 @@ impl Held {
 mod tests {
     use super::*;
 
-    fn held(path: &Path) -> Held {
-        let mut pass = Pass::open(path, &CancelToken::new()).unwrap();
-        io::copy(&mut pass, &mut io::sink()).unwrap();
-        pass.end().unwrap()
+    fn opened(path: &Path) -> HashedFile {
+        HashingReader::open(path, &CancelToken::new()).unwrap().drain().unwrap()
     }
 
     #[test]
-    fn a_file_that_changes_is_an_error_and_a_touched_one_is_none() {
+    fn reading_fails_when_the_content_changed_and_not_when_the_time_did() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.txt");
         std::fs::write(&path, "some text").unwrap();
-        let file = held(&path);
+        let file = opened(&path);
         assert_eq!(file.read(5..9).unwrap(), b"text");
         let touched = File::options().write(true).open(&path).unwrap();
         let later = |seconds| SystemTime::now() + std::time::Duration::from_secs(seconds);
@@ -209,23 +226,23 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_can_be_cancelled_at_any_read() {
+    fn cancellation_stops_the_next_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.txt");
         std::fs::write(&path, vec![b'x'; 3 * CHUNK]).unwrap();
         let cancel = CancelToken::new();
-        let mut pass = Pass::open(&path, &cancel).unwrap();
+        let mut pass = HashingReader::open(&path, &cancel).unwrap();
         assert_eq!(pass.read(&mut [0; 10]).unwrap(), 10);
         cancel.cancel();
         let fault = pass.read(&mut [0; 10]).unwrap_err();
-        assert!(matches!(pass.fault(fault), Error::Cancelled));
-        assert!(matches!(Pass::open(&path, &cancel), Err(Error::Cancelled)));
+        assert!(matches!(pass.read_error(fault), Error::Cancelled));
+        assert!(matches!(HashingReader::open(&path, &cancel), Err(Error::Cancelled)));
     }
 
     #[test]
-    fn what_is_no_file_with_content_is_refused() {
+    fn folders_missing_files_and_empty_files_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let refused = |path: &Path| match Pass::open(path, &CancelToken::new()) {
+        let refused = |path: &Path| match HashingReader::open(path, &CancelToken::new()) {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         };
