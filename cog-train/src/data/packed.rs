@@ -33,10 +33,8 @@ pub fn unpacked(path: &Path, into: &Path, cancel: &CancelToken) -> Result<PathBu
     let digest = HashingReader::open(path, cancel)?.drain()?.digest();
     fs::create_dir_all(into).map_err(Error::file("create", into))?;
     let folder = into.join(format!("data-{}", &digest[..16]));
-    // It takes its name when it is whole, so what has the name is whole.
-    if !folder.is_dir() {
-        archive::unpack(path, &folder, &Limits::default(), cancel)?;
-    }
+    // A folder that is there may have been altered: it is compared with the archive.
+    archive::unpack_cached(path, &folder, &Limits::default(), cancel)?;
     inner(folder)
 }
 
