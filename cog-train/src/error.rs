@@ -29,7 +29,7 @@ pub enum Error {
     Config(#[from] ConfigError),
 
     /// Weights that cannot be opened, read or saved.
-    #[error("weights `{place}`: {reason}")]
+    #[error("weights `{}`: {reason}", printable(.place))]
     Weights {
         /// The file, folder or address.
         place: String,
@@ -38,7 +38,7 @@ pub enum Error {
     },
 
     /// An archive that is broken or hostile. Nothing of it was kept.
-    #[error("archive `{place}`: {reason}")]
+    #[error("archive `{}`: {reason}", printable(.place))]
     Archive {
         /// The archive's file.
         place: String,
@@ -56,7 +56,7 @@ pub enum Error {
     },
 
     /// A file that could not be read or written.
-    #[error("cannot {action} `{}`: {}", .path.display(), plain_io(.source))]
+    #[error("cannot {action} `{}`: {}", printable(.path.display()), plain_io(.source))]
     File {
         /// `read`, `write`, `create`, ...
         action: &'static str,
@@ -108,7 +108,7 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 
     /// Training rows that cannot be used: all of them, up to a limit.
-    #[error("data `{place}`: {reason}")]
+    #[error("data `{}`: {reason}", printable(.place))]
     Data {
         /// The file or folder.
         place: String,
@@ -134,7 +134,7 @@ pub enum Error {
     },
 
     /// A checkpoint that cannot be written or read.
-    #[error("checkpoint `{place}`: {reason}")]
+    #[error("checkpoint `{}`: {reason}", printable(.place))]
     Checkpoint {
         /// Its folder.
         place: String,
@@ -187,6 +187,11 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::File { action, path, source }
     }
+
+    /// An [`Error::Weights`] about the file or folder `place`.
+    pub(crate) fn weights(place: &Path, reason: impl Into<String>) -> Self {
+        Self::Weights { place: place.display().to_string(), reason: reason.into() }
+    }
 }
 
 /// Returns the first [`Error`] in the chain of an author's error.
@@ -222,6 +227,29 @@ pub(crate) fn plain_tensor(error: &candle_core::Error) -> String {
         E::WithPath { inner, path } => format!("{}: {}", path.display(), plain_tensor(inner)),
         E::Context { inner, context } => format!("{context}: {}", plain_tensor(inner)),
         other => other.to_string(),
+    }
+}
+
+/// Returns text from outside (a path, a server's words) as a message may show it: control characters, and what else
+/// a terminal obeys or hides, are escaped.
+pub(crate) fn printable(text: impl std::fmt::Display) -> String {
+    const PLAIN: [char; 3] = ['"', '\'', '\\'];
+    let text = text.to_string();
+    let mut shown = String::with_capacity(text.len());
+    for piece in text.split_inclusive(PLAIN) {
+        let body = piece.strip_suffix(PLAIN).unwrap_or(piece);
+        shown.extend(body.escape_debug());
+        shown.push_str(&piece[body.len()..]);
+    }
+    shown
+}
+
+/// Returns a name from a file as a message may show it: [`printable`], and cut when it is long.
+pub(crate) fn printable_name(name: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    match name.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => printable(&name[..end]) + "...",
+        None => printable(name),
     }
 }
 
@@ -264,6 +292,36 @@ mod tests {
             (Error::Planned, 0),
         ] {
             assert_eq!(error.exit_code(), code, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn printable_escapes_what_a_terminal_obeys_and_nothing_else() {
+        for (text, shown) in [
+            ("a\x1b[2J\r\n\x07\u{9b}31m", r"a\u{1b}[2J\r\n\u{7}\u{9b}31m"),
+            ("\u{202e}cod.exe\u{200b}", r"\u{202e}cod.exe\u{200b}"),
+            ("it's \"C:\\a\" \u{e4}e\u{301}", "it's \"C:\\a\" \u{e4}e\u{301}"),
+            ("", ""),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+        assert_eq!(printable_name(&"n".repeat(200)), "n".repeat(200));
+        assert_eq!(printable_name(&"\u{4e2d}".repeat(201)), "\u{4e2d}".repeat(200) + "...");
+    }
+
+    #[test]
+    fn messages_escape_the_places_that_they_name() {
+        let place = "a\x1b[2Jb".to_owned();
+        let io = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        for error in [
+            Error::Weights { place: place.clone(), reason: "bad".to_owned() },
+            Error::Archive { place: place.clone(), reason: "bad".to_owned() },
+            Error::Data { place: place.clone(), reason: "bad".to_owned() },
+            Error::Checkpoint { place: place.clone(), reason: "bad".to_owned() },
+            Error::File { action: "read", path: place.clone().into(), source: io() },
+        ] {
+            let shown = error.to_string();
+            assert!(shown.contains(r"`a\u{1b}[2Jb`"), "{shown:?}");
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod weights;
 pub mod __private;
 mod job;
 mod params;
+mod partial;
 mod predictor;
 mod read;
 mod trainer;

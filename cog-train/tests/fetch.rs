@@ -61,7 +61,7 @@ fn rest(request: &Request, stream: &mut std::net::TcpStream, etag: &str, body: &
 }
 
 #[test]
-fn a_second_fetch_asks_nobody() {
+fn a_second_fetch_sends_no_request() {
     let server = Server::start(|_, stream| answer(stream, "200 OK", &[], b"hello"));
     let dir = tempfile::tempdir().unwrap();
     let url = server.url("some/my%20data.jsonl?token=secret");
@@ -87,7 +87,53 @@ fn a_second_fetch_asks_nobody() {
 }
 
 #[test]
-fn two_who_want_the_same_take_turns() {
+fn an_altered_file_in_the_cache_is_not_what_a_digest_means() {
+    let server = Server::start(|_, stream| answer(stream, "200 OK", &[], b"hello"));
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("{}#sha256={}", server.url("a.txt"), sha256(b"hello"));
+    let path = get(&fetcher(dir.path()), &url).unwrap();
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    // Of the same size and time.
+    fs::write(&path, b"jello").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    assert_eq!(fs::read(get(&fetcher(dir.path()), &url).unwrap()).unwrap(), b"hello");
+    assert_eq!(server.seen().len(), 2);
+
+    // Another name for the content, which something else has taken.
+    let folder = path.parent().unwrap();
+    fs::write(folder.join("b.txt"), b"other").unwrap();
+    let other = format!("{}#sha256={}", server.url("b.txt"), sha256(b"hello"));
+    let other = get(&fetcher(dir.path()), &other).unwrap();
+    assert_eq!((&*other, fs::read(&other).unwrap()), (&*folder.join("b.txt"), b"hello".to_vec()));
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn a_fetch_removes_what_killed_processes_left_and_cannot_be_resumed() {
+    let server = Server::start(|_, stream| answer(stream, "200 OK", &[], b"hello"));
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    fs::create_dir(&cache).unwrap();
+    // Without locks, as after a kill. The second can be resumed.
+    for name in ["aa.part", "bb.part", "bb.tag", ".fetch-1b2c3d4e5f.partial", ".fetch-notes"] {
+        fs::write(cache.join(name), "x").unwrap();
+    }
+    // A download of a living process.
+    let living = fs::File::create(cache.join("cc.part")).unwrap();
+    living.try_lock().unwrap();
+    let path = get(&fetcher(dir.path()), &server.url("a.txt")).unwrap();
+    let folder = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+    let mut names: Vec<String> = fs::read_dir(&cache)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != folder && !name.ends_with(".json"))
+        .collect();
+    names.sort();
+    assert_eq!(names, [".fetch-notes", "bb.part", "bb.tag", "cc.part"]);
+}
+
+#[test]
+fn concurrent_fetches_of_one_address_send_one_request() {
     let server = Server::start(|_, stream| {
         std::thread::sleep(Duration::from_millis(300));
         answer(stream, "200 OK", &[], b"hello");
@@ -106,7 +152,7 @@ fn two_who_want_the_same_take_turns() {
 }
 
 #[test]
-fn a_download_that_breaks_off_goes_on_where_it_was() {
+fn an_interrupted_download_resumes_at_its_last_byte() {
     let body = Arc::new(content());
     let sent = Arc::clone(&body);
     let server = Server::start(move |request, stream| match request.number {
@@ -123,7 +169,7 @@ fn a_download_that_breaks_off_goes_on_where_it_was() {
 }
 
 #[test]
-fn another_run_goes_on_with_what_an_earlier_one_left() {
+fn another_fetcher_resumes_an_interrupted_download() {
     let body = Arc::new(content());
     let sent = Arc::clone(&body);
     let server = Server::start(move |request, stream| match request.number {
@@ -141,7 +187,7 @@ fn another_run_goes_on_with_what_an_earlier_one_left() {
 }
 
 #[test]
-fn content_that_changed_meanwhile_is_fetched_anew() {
+fn content_that_changed_meanwhile_is_downloaded_again() {
     let (old, new) = (content(), b"quite another".to_vec());
     let sent = new.clone();
     let server = Server::start(move |request, stream| match request.number {
@@ -155,7 +201,7 @@ fn content_that_changed_meanwhile_is_fetched_anew() {
 }
 
 #[test]
-fn a_wrong_range_is_not_glued_on() {
+fn a_wrong_range_is_never_appended() {
     for lie in ["bytes 7-9/10", "bytes */10", ""] {
         let body = content();
         let sent = body.clone();
@@ -172,14 +218,14 @@ fn a_wrong_range_is_not_glued_on() {
 }
 
 #[test]
-fn a_server_that_always_restarts_is_given_up() {
+fn a_server_that_refuses_every_range_is_given_up() {
     let server = Server::start(|request, stream| match request.header("range") {
         None => half(stream, "\"one\"", &content()),
         Some(_) => answer(stream, "416 Range Not Satisfiable", &[], b""),
     });
     let dir = tempfile::tempdir().unwrap();
     let said = reason(get(&fetcher(dir.path()), &server.url("a.bin")));
-    assert!(said.starts_with("the content changes while it is fetched"), "{said}");
+    assert!(said.starts_with("the content changes during the download"), "{said}");
     assert_eq!(count(dir.path()), 0);
 }
 
@@ -199,7 +245,7 @@ fn a_cut_body_without_a_tag_is_refused_and_nothing_is_kept() {
 }
 
 #[test]
-fn errors_that_pass_are_tried_again_and_others_are_not() {
+fn transient_errors_are_retried_and_permanent_ones_are_not() {
     for (status, asked) in [
         ("404 Not Found", 1),
         ("403 Forbidden", 1),
@@ -227,7 +273,7 @@ fn errors_that_pass_are_tried_again_and_others_are_not() {
 }
 
 #[test]
-fn the_cap_holds_before_and_during() {
+fn the_limit_holds_before_and_during_a_download() {
     let server = Server::start(|request, stream| match request.path.as_str() {
         "/length" => answer(stream, "200 OK", &["ETag: \"one\""], &[7; 101]),
         "/chunked" => {
@@ -255,7 +301,7 @@ fn the_cap_holds_before_and_during() {
 }
 
 #[test]
-fn a_digest_must_match_and_finds_what_is_there() {
+fn a_digest_must_match_and_finds_cached_content() {
     let server = Server::start(|request, stream| {
         let status = if request.path == "/gone" { "404 Not Found" } else { "200 OK" };
         answer(stream, status, &[], b"hello");
@@ -264,10 +310,7 @@ fn a_digest_must_match_and_finds_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let fetcher = fetcher(dir.path());
     let said = reason(get(&fetcher, &format!("{}#sha256={bad}", server.url("a.bin"))));
-    assert_eq!(
-        said,
-        format!("the content has the SHA-256 digest `{good}`, and `{bad}` was asked for")
-    );
+    assert_eq!(said, format!("the content has the SHA-256 digest `{good}` instead of `{bad}`"));
     assert_eq!(count(dir.path()), 0);
     let said = reason(get(&fetcher, &format!("{}#sha256=12", server.url("a.bin"))));
     assert_eq!(said, "`#sha256=12` is not a digest of 64 hexadecimal digits");
@@ -289,7 +332,7 @@ fn a_digest_must_match_and_finds_what_is_there() {
 }
 
 #[test]
-fn redirects_are_followed_but_not_for_ever_and_not_anywhere() {
+fn redirects_are_followed_ten_times_and_only_to_the_web() {
     let server = Server::start(|request, stream| match request.path.as_str() {
         "/loop" => answer(stream, "302 Found", &["Location: /loop"], b""),
         "/file" => answer(stream, "302 Found", &["Location: file:///etc/passwd"], b""),
@@ -311,7 +354,7 @@ fn redirects_are_followed_but_not_for_ever_and_not_anywhere() {
 }
 
 #[test]
-fn a_packed_transfer_is_unpacked_and_capped() {
+fn a_compressed_transfer_is_decompressed_and_limited() {
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(bytes).unwrap();
@@ -337,7 +380,7 @@ fn a_packed_transfer_is_unpacked_and_capped() {
     );
     assert_eq!(
         reason(get(&fetcher, &server.url("br"))),
-        "the server packs the content by `br`, which was not asked for"
+        "the server compresses the content by `br` instead of `identity`"
     );
     for broken in ["corrupt", "cut"] {
         let said = reason(get(&fetcher, &server.url(broken)));
@@ -348,7 +391,7 @@ fn a_packed_transfer_is_unpacked_and_capped() {
 }
 
 #[test]
-fn a_silent_server_is_left_when_asked_and_when_it_is_too_long() {
+fn a_silent_server_is_left_on_cancel_and_on_timeout() {
     let server = Server::start(|request, stream| {
         if request.path == "/body" {
             half(stream, "\"one\"", &content());
@@ -368,7 +411,7 @@ fn a_silent_server_is_left_when_asked_and_when_it_is_too_long() {
         let said = fetcher.fetch(&server.url(path), &token, &mut Silent).unwrap_err();
         assert!(matches!(said, Error::Cancelled), "{path}: {said}");
         assert!(begin.elapsed() < Duration::from_millis(1500), "{path}: {:?}", begin.elapsed());
-        // What can be gone on with stays.
+        // What can be resumed stays.
         assert_eq!(count(&dir.path().join("cache")), if path == "body" { 2 } else { 0 }, "{path}");
     }
     let dir = tempfile::tempdir().unwrap();
@@ -379,7 +422,7 @@ fn a_silent_server_is_left_when_asked_and_when_it_is_too_long() {
 }
 
 #[test]
-fn what_is_kept_is_asked_for_again_when_wanted() {
+fn a_cached_file_is_revalidated_on_request() {
     let version = Arc::new(AtomicUsize::new(1));
     let now = Arc::clone(&version);
     let server = Server::start(move |request, stream| {
@@ -416,6 +459,12 @@ fn no_message_shows_a_credential() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().to_string()
     };
+    for password in ["hunter2/x", "hunter2?x", "hunter2#x", "12/hunter2"] {
+        let url = format!("http://user:{password}@{}/a", server.address);
+        let said = get(&fetcher(dir.path()), &url).unwrap_err();
+        let shown = format!("{said} {said:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("user"), "{shown}");
+    }
     for address in [server.address.as_str(), &closed, "host.invalid", "not a host", "[::"] {
         let url = format!("http://user:hunter2@{address}/a/b?token=hunter2&x=1#hunter2");
         let said = get(&fetcher(dir.path()), &url).unwrap_err();
@@ -458,7 +507,7 @@ fn servers_that_do_not_speak_http_are_refused() {
 }
 
 #[test]
-fn progress_is_told_and_ends_whole() {
+fn progress_is_reported_and_ends_complete() {
     #[derive(Default)]
     struct Told(Vec<(u64, u64)>);
     impl Report for Told {
@@ -479,7 +528,7 @@ fn progress_is_told_and_ends_whole() {
 }
 
 #[test]
-fn a_file_address_is_its_own_file() {
+fn a_file_address_returns_its_own_path() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("my file.txt");
     fs::write(&path, "hello").unwrap();
@@ -490,7 +539,7 @@ fn a_file_address_is_its_own_file() {
     assert_eq!(get(&fetcher, &format!("{url}#sha256={}", sha256(b"hello"))).unwrap(), path);
     assert!(get(&fetcher, &format!("{url}#sha256={}", sha256(b"jello"))).is_err());
     assert_eq!(reason(get(&fetcher, &format!("file://{}", dir.path().display()))), "is not a file");
-    assert!(reason(get(&fetcher, "file://host/a")).starts_with("`host` is another machine"));
+    assert!(reason(get(&fetcher, "file://host/a")).starts_with("is a file of another machine"));
     assert!(matches!(
         get(&fetcher, "file:///no/such/file"),
         Err(Error::File { action: "read", .. })
@@ -499,7 +548,7 @@ fn a_file_address_is_its_own_file() {
 }
 
 #[test]
-fn data_addresses_are_decoded_and_named_by_their_type() {
+fn data_addresses_are_decoded_and_named_by_media_type() {
     let dir = tempfile::tempdir().unwrap();
     let fetcher = fetcher(dir.path());
     for (url, name, content) in [

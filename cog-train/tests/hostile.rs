@@ -161,6 +161,7 @@ fn the_good_twins_are_opened() {
             "x.TAR.ZST",
             [zstandard(&plain[..700]), zstandard(&plain[700..])].concat(),
         ),
+        ("zstd of the widest window", "x.tar.zst", tars::zstandard_window(0x88, &plain)),
         ("a zip, stored", "x.zip", zips::zip(&[zips::stored(name, w)])),
         ("a zip, deflated", "x.zip", zips::zip(&[zips::stored("a", b""), zips::deflated(name, w)])),
         ("a zip with sizes behind", "x.zip", zips::zip(&[behind, zips::stored("z", b"z")])),
@@ -207,7 +208,7 @@ fn modes_are_ours_and_empty_folders_are_kept() {
 }
 
 #[test]
-fn a_caller_may_stop_skip_and_read_in_pieces() {
+fn a_caller_may_stop_skip_and_read_in_chunks() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.zip");
     let bytes = b"0123456789".repeat(100);
@@ -327,6 +328,85 @@ fn an_archive_of_evil_weights_is_refused_and_leaves_nothing() {
     }
 }
 
+/// As a trainer meets them: the names go through errors and reports to a terminal.
+#[test]
+fn names_from_files_reach_no_terminal_unescaped() {
+    #[derive(Default)]
+    struct Notes(Vec<String>);
+    impl cog_train::progress::Report for Notes {
+        fn line(&mut self, _: &str) {}
+        fn note(&mut self, text: &str) {
+            self.0.push(text.to_owned());
+        }
+        fn metric(&mut self, _: &str, _: u64, _: f64) {}
+        fn progress(&mut self, _: &str, _: u64, _: u64) {}
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("\x1b]0;evil\x07.safetensors");
+    let slot = |name: &str, dtype: &str| {
+        format!(r#""{name}":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,1]}}"#)
+    };
+    let header = format!("{{{}}}", slot(r"layer\u001b[2J", "BOOL"));
+    fs::write(&file, tensors::safetensors(&header, 1)).unwrap();
+    let mut notes = Notes::default();
+    let source = file.to_str().unwrap();
+    let weights = Weights::open_with(source, dir.path(), &CancelToken::new(), &mut notes).unwrap();
+    let mut texts = notes.0;
+    assert_eq!(texts.len(), 1);
+    let device = Device::Cpu;
+    texts.push(weights.get("layer\x1b[2J", &device).unwrap_err().to_string());
+    texts.push(weights.get("layer\x1b[3J", &device).unwrap_err().to_string());
+    fs::write(&file, tensors::safetensors("{}", 1)).unwrap();
+    texts.push(open(source, dir.path()).unwrap_err().to_string());
+    texts.push(open(&format!("{source}.gone"), dir.path()).unwrap_err().to_string());
+    let index = dir.path().join("model.safetensors.index.json");
+    for document in [
+        r#"{"weight_map":{"a\u001b[2J":"../\u001b[2J"}}"#,
+        r#"{"weight_map":{"a\u001b[2J":"\u001b[2J.safetensors"}}"#,
+        r#"{"\u001b[2J":1}"#,
+    ] {
+        fs::write(&index, document).unwrap();
+        let said = open(dir.path().to_str().unwrap(), dir.path()).unwrap_err();
+        texts.push(said.to_string());
+    }
+    for text in texts {
+        assert!(!text.chars().any(|char| char.is_control() && char != '\n'), "{text:?}");
+    }
+}
+
+#[test]
+fn a_damaged_cache_of_an_archive_is_unpacked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, cache) = (dir.path().join("x.tar"), dir.path().join("cache"));
+    let tar = tars::tar(&[
+        tars::file("m/model.safetensors", &tensors::good()),
+        tars::file("m/config.json", b"{}"),
+    ]);
+    fs::write(&path, &tar).unwrap();
+    let path = path.to_str().unwrap();
+    for source in [path.to_owned(), format!("{path}#sha256={}", server::sha256(&tar))] {
+        let weights = open(&source, &cache).unwrap();
+        let file = weights.files()[0].clone();
+        let value =
+            |weights: &Weights| weights.get("w", &Device::Cpu).unwrap().to_vec1::<f32>().unwrap();
+        let mut altered = tensors::good();
+        *altered.last_mut().unwrap() = 0x40;
+        for damaged in [altered, tensors::good()[..30].to_vec(), Vec::new()] {
+            fs::write(&file, damaged).unwrap();
+            assert_eq!(value(&open(&source, &cache).unwrap()), [0.0, 0.0]);
+        }
+        fs::remove_file(weights.path().join("config.json")).unwrap();
+        let again = open(&source, &cache).unwrap();
+        assert!(again.path().join("config.json").is_file());
+        // A killed process left a copy.
+        let left = cache.join("unpacked/.unpack-1b2c3d4e5f.partial");
+        fs::create_dir(&left).unwrap();
+        open(&source, &cache).unwrap();
+        assert!(!left.exists());
+        assert_eq!(fs::read_dir(cache.join("unpacked")).unwrap().count(), 1);
+    }
+}
+
 #[test]
 fn evil_addresses_are_refused_by_their_own_words_and_leave_nothing() {
     use server::{Server, answer, sha256};
@@ -363,9 +443,10 @@ fn evil_addresses_are_refused_by_their_own_words_and_leave_nothing() {
         (format!("{}#sha256={wrong}", url("good")), "the content has the SHA-256 digest"),
         (format!("{}#sha256=beef", url("good")), "`#sha256=beef` is not a digest"),
         (format!("{local}#sha256={wrong}"), "has the SHA-256 digest"),
+        (format!("{local}#sha256=\x1b[2J"), r"`#sha256=\u{1b}[2J` is not a digest"),
         (format!("file://{local}#sha256={wrong}"), "has the SHA-256 digest"),
         (format!("file://{local}.gone"), "no such file"),
-        ("file://elsewhere/w.safetensors".to_owned(), "`elsewhere` is another machine"),
+        ("file://elsewhere/w.safetensors".to_owned(), "is a file of another machine"),
         ("s3://bucket/w.safetensors".to_owned(), "`s3://` cannot be fetched"),
         ("data:;base64,AAAA".to_owned(), "weights cannot be in a `data:` address"),
         (format!("{}#sha256={right}", dir.path().display()), "is a folder, which has no digest"),

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{Cursor, Read};
 
 use cog_train::archive::{Kind, Limits, read_from};
@@ -15,6 +15,7 @@ const LIMITS: Limits = Limits {
     ratio: 200,
     ratio_free: 1 << 16,
     name_bytes: 300,
+    all_name_bytes: 4096,
     depth: 8,
 };
 
@@ -50,6 +51,9 @@ fn check(bytes: &[u8]) {
         Ok(())
     });
     if done.is_ok() {
+        let folders = seen.keys().flat_map(|name| name.match_indices('/').map(|(at, _)| &name[..at]));
+        let made: HashSet<&str> = folders.chain(seen.keys().map(String::as_str)).collect();
+        assert!(made.len() as u64 <= LIMITS.members, "{} files and folders", made.len());
         for (name, (_, whole)) in &seen {
             assert!(whole, "{name:?} was broken");
             let mut parents = name.match_indices('/').map(|(at, _)| &name[..at]);

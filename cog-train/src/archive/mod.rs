@@ -8,7 +8,8 @@
 //!   [`Limits::name_bytes`], a part of more than 255 bytes, more than [`Limits::depth`] parts. Two names that differ only
 //!   in case are refused as well, for they are one file on half of the systems; so is a name that is a file and a folder.
 //! - **Kinds**: files and folders. Links, devices, pipes and sparse files are refused. No mode, owner or time is kept.
-//! - **Sizes** stay within [`Limits`], for the whole, for a member, and against the size of the archive itself.
+//! - **Sizes** stay within [`Limits`], for the whole, for a member, and against the size of the archive itself. Folders
+//!   that names imply count as members do.
 //! - **One reading only**: where two readers of the format could see different members, the archive is refused: a pax
 //!   size against a header's, a zip directory against its local headers, overlaps, gaps, data before the first or after
 //!   the last member. Check sums must be right, and the end must be there.
@@ -17,6 +18,7 @@
 //!
 //! [`read`] hands out one member after the other; [`unpack`] writes them into a folder, all or none.
 
+mod compare;
 mod limits;
 mod names;
 mod stream;
@@ -32,9 +34,10 @@ use std::path::Path;
 
 pub use limits::Limits;
 pub use unpack::unpack;
+pub(crate) use unpack::unpack_cached;
 
 use crate::error::Error;
-use stream::{Ended, Refusal, refuse};
+use stream::{Refusal, Stopped, refuse};
 
 /// The kinds of archives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the extension says. Case does not count.
+    /// Returns the format by a name's extension. Case does not count.
     ///
     /// ```
     /// use cog_train::archive::Format;
@@ -72,7 +75,7 @@ impl Format {
         .find_map(|(extension, format)| name.ends_with(extension).then_some(format))
     }
 
-    /// What the first bytes say; 512 of them are enough.
+    /// Returns the format by the first bytes; 512 of them are enough.
     #[must_use]
     pub fn of_content(start: &[u8]) -> Option<Self> {
         match start {
@@ -84,7 +87,7 @@ impl Format {
         }
     }
 
-    /// The format in words.
+    /// Returns the format's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -96,7 +99,7 @@ impl Format {
     }
 }
 
-/// What a member is.
+/// The kinds of members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -111,24 +114,24 @@ pub struct Member<'a> {
     kind: Kind,
     size: u64,
     body: &'a mut dyn Read,
-    /// Why the body could not be read. It wins over what the caller made of it.
+    /// Why the body could not be read. It takes precedence over the caller's result.
     fault: Option<io::Error>,
 }
 
 impl Member<'_> {
-    /// Its checked name: UTF-8, relative, parts between slashes, no slash at the end.
+    /// Returns its checked name: UTF-8, relative, parts between slashes, no slash at the end.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name
     }
 
-    /// Whether it is a file or a folder.
+    /// Returns whether it is a file or a folder.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The bytes of the file; 0 for a folder.
+    /// Returns the bytes of the file; 0 for a folder.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
@@ -148,31 +151,31 @@ impl Read for Member<'_> {
     }
 }
 
-/// What the readers call for each member.
-type Give<'a> = dyn FnMut(&mut Member<'_>) -> io::Result<()> + 'a;
+/// The callback that the readers run for each member.
+type Visit<'a> = dyn FnMut(&mut Member<'_>) -> io::Result<()> + 'a;
 
-/// Hands out one member, then reads what the caller left of it, so that sizes and check sums are always checked.
+/// Hands out one member, then reads what the caller left of it, so that sizes and checksums are always verified.
 fn hand_out(
     name: &str,
     kind: Kind,
     size: u64,
     body: &mut dyn Read,
-    give: &mut Give<'_>,
+    visit: &mut Visit<'_>,
 ) -> io::Result<()> {
     let mut member = Member { name, kind, size, body, fault: None };
-    let given = give(&mut member);
+    let visited = visit(&mut member);
     if let Some(fault) = member.fault {
         return Err(fault);
     }
-    given?;
+    visited?;
     io::copy(member.body, &mut io::sink())?;
     Ok(())
 }
 
 /// Reads the archive at `path` and hands its members to `each`, in the order in which they are stored.
 ///
-/// What `each` does not read is skipped, and checked all the same. Members before a bad one have been handed out when
-/// the error comes: what must be all or nothing is for the caller to keep back, as [`unpack`] does.
+/// What `each` does not read is skipped, and verified all the same. Members before a bad one have been handed out when
+/// the error comes: a caller that needs all or nothing must hold its results back, as [`unpack`] does.
 ///
 /// ```
 /// use std::io::Read;
@@ -218,7 +221,7 @@ pub fn read(
     run(BufReader::with_capacity(1 << 16, file), path, named, limits, each)
 }
 
-/// [`read`] for an archive that is in memory or comes from elsewhere; `place` is what errors call it.
+/// Reads an archive as [`read`] does, from memory or from any other source; errors name it `place`.
 ///
 /// # Errors
 ///
@@ -239,11 +242,11 @@ fn run(
     limits: &Limits,
     mut each: impl FnMut(&mut Member<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut ended = None;
+    let mut stopped = None;
     let done = by_format(source, named, limits, &mut |member| {
         each(member).map_err(|error| {
-            ended = Some(error);
-            io::Error::other(Ended)
+            stopped = Some(error);
+            io::Error::other(Stopped)
         })
     });
     done.map_err(|fault| {
@@ -251,9 +254,9 @@ fn run(
         if let Some(Refusal(reason)) = inner.and_then(|inner| inner.downcast_ref()) {
             return Error::Archive { place: place.display().to_string(), reason: reason.clone() };
         }
-        match ended {
+        match stopped {
             Some(error)
-                if inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Ended>) =>
+                if inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>) =>
             {
                 error
             }
@@ -266,7 +269,7 @@ fn by_format(
     mut source: impl BufRead + Seek,
     named: Option<Format>,
     limits: &Limits,
-    give: &mut Give<'_>,
+    visit: &mut Visit<'_>,
 ) -> io::Result<()> {
     let mut start = Vec::with_capacity(tar::BLOCK);
     source.by_ref().take(tar::BLOCK as u64).read_to_end(&mut start)?;
@@ -291,12 +294,12 @@ fn by_format(
         (None, None) => return Err(refuse("is neither tar, tar.gz, tar.zst nor zip")),
     };
     let mut meter = |decoded: &mut dyn Read| {
-        tar::read(&mut stream::Meter::new(decoded, size, limits), limits, give)
+        tar::read(&mut stream::Meter::new(decoded, size, limits), size, limits, visit)
     };
     match format {
         Format::Tar => meter(&mut source),
         Format::TarGz => meter(&mut stream::gunzip(source)),
         Format::TarZst => meter(&mut stream::unzstd(source)?),
-        Format::Zip => zip::read(source, size, limits, give),
+        Format::Zip => zip::read(source, size, limits, visit),
     }
 }

@@ -1,85 +1,97 @@
-//! The names of members: what is a plain name, and that each is there once.
+//! The names of members: which are plain, and that each is there once.
 
 use std::collections::HashMap;
 use std::io;
 
 use super::stream::refuse;
 use super::{Kind, Limits};
+use crate::error::printable_name;
 
 /// The longest part of a name in bytes, as file systems have it.
 const PART_BYTES: usize = 255;
 
-/// The names seen so far.
+/// The names seen so far, as a tree: a folder is kept once, however many members are in it.
 pub(super) struct Names<'a> {
     limits: &'a Limits,
-    members: u64,
-    /// By the name in lower case: names that differ only in case clash.
-    seen: HashMap<String, Seen>,
+    /// The bytes of the archive.
+    size: u64,
+    /// Members that stand for the archive's root.
+    roots: u64,
+    name_bytes: u64,
+    /// By the folder's number and the last part in lower case: names that differ only in case clash.
+    seen: HashMap<(u64, String), Seen>,
 }
 
 struct Seen {
-    name: String,
+    number: u64,
+    /// The last part of the name as it was first spelled.
+    part: String,
     kind: Kind,
     /// A member of its own, not only the folder of another.
     own: bool,
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn new(limits: &'a Limits) -> Self {
-        Self { limits, members: 0, seen: HashMap::new() }
+    pub(super) fn new(limits: &'a Limits, size: u64) -> Self {
+        Self { limits, size, roots: 0, name_bytes: 0, seen: HashMap::new() }
     }
 
-    /// Takes a member's name as it is stored and gives it as it is handed out; `None` is the archive's root.
+    /// Takes a member's name as it is stored and returns it as it is handed out; `None` is the archive's root.
     pub(super) fn add(&mut self, stored: &[u8], kind: Kind) -> io::Result<Option<String>> {
-        self.members += 1;
-        if self.members > self.limits.members {
-            return Err(refuse(format!(
-                "holds more than the limit of {} members",
-                self.limits.members
-            )));
+        let Some(name) = plain(stored, kind, self.limits)? else {
+            self.roots += 1;
+            return self.check_entries().map(|()| None);
+        };
+        self.name_bytes += name.len() as u64;
+        self.limits.check_names(self.name_bytes).map_err(refuse)?;
+        let mut folder = 0;
+        for (end, _) in name.match_indices('/') {
+            folder = self.enter(folder, &name[..end], Kind::Folder, false)?;
         }
-        let Some(name) = plain(stored, kind, self.limits)? else { return Ok(None) };
-        for (at, _) in name.match_indices('/') {
-            self.enter(&name[..at], Kind::Folder, false)?;
-        }
-        self.enter(&name, kind, true)?;
+        self.enter(folder, &name, kind, true)?;
         Ok(Some(name))
     }
 
-    fn enter(&mut self, name: &str, kind: Kind, own: bool) -> io::Result<()> {
-        let Some(seen) = self.seen.get_mut(&name.to_lowercase()) else {
-            self.seen.insert(name.to_lowercase(), Seen { name: name.to_owned(), kind, own });
-            return Ok(());
+    /// Enters the last part of `name` in its folder, and returns the number of the entry.
+    fn enter(&mut self, folder: u64, name: &str, kind: Kind, own: bool) -> io::Result<u64> {
+        let (above, part) = name.rsplit_once('/').unwrap_or(("", name));
+        let key = (folder, part.to_lowercase());
+        let Some(seen) = self.seen.get_mut(&key) else {
+            let number = self.seen.len() as u64 + 1;
+            self.seen.insert(key, Seen { number, part: part.to_owned(), kind, own });
+            return self.check_entries().map(|()| number);
         };
-        if seen.name != name {
-            return Err(refuse(format!(
-                "members `{}` and `{name}` differ only in case",
-                seen.name
-            )));
+        if seen.part != part {
+            let first = [above, &seen.part].join(if above.is_empty() { "" } else { "/" });
+            let (first, name) = (printable_name(&first), printable_name(name));
+            return Err(refuse(format!("members `{first}` and `{name}` differ only in case")));
         }
         if seen.kind != kind {
-            return Err(refuse(format!("`{name}` is a file and a folder")));
+            return Err(refuse(format!("`{}` is a file and a folder", printable_name(name))));
         }
         if own && seen.own {
-            return Err(refuse(format!("member `{name}` is there twice")));
+            return Err(refuse(format!("member `{}` is there twice", printable_name(name))));
         }
         seen.own |= own;
-        Ok(())
+        Ok(seen.number)
+    }
+
+    fn check_entries(&self) -> io::Result<()> {
+        let count = self.seen.len() as u64 + self.roots;
+        self.limits.check_entries(count, self.size).map_err(refuse)
     }
 }
 
 /// A stored name for a message.
 pub(super) fn shown(stored: &[u8]) -> String {
-    const MOST: usize = 100;
+    const MAX_BYTES: usize = 200;
     match std::str::from_utf8(stored) {
-        Ok(name) if name.chars().count() > MOST => {
-            format!("{}...", name.chars().take(MOST).collect::<String>().escape_debug())
-        }
-        Ok(name) => name.escape_debug().to_string(),
-        Err(_) => stored[..stored.len().min(MOST)].escape_ascii().to_string(),
+        Ok(name) => printable_name(name),
+        Err(_) => stored[..stored.len().min(MAX_BYTES)].escape_ascii().to_string(),
     }
 }
 
+/// Returns the name that is stored, without a leading `./`; `None` is the root, and what is not plain is refused.
 fn plain(stored: &[u8], kind: Kind, limits: &Limits) -> io::Result<Option<String>> {
     let bad = |what: &str| Err(refuse(format!("member `{}` {what}", shown(stored))));
     if stored.is_empty() {

@@ -1,6 +1,6 @@
-//! The streams under a tar: decompression whose faults have words, and a meter that stops a bomb.
+//! The streams under a tar: decompression with readable errors, and a meter that stops a bomb.
 //!
-//! Inside this module everything is an `io::Error`, so that a reason passes through any `Read`; [`Refusal`] is the
+//! Inside this module every error is an `io::Error`, so that a reason passes through any `Read`; [`Refusal`] is the
 //! reason that a user sees.
 
 use std::fmt;
@@ -20,23 +20,23 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Marks that the caller ended the reading by an error of its own.
+/// Marks that the caller stopped the reading by an error of its own.
 #[derive(Debug)]
-pub(super) struct Ended;
+pub(super) struct Stopped;
 
-impl fmt::Display for Ended {
+impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ended by the caller")
+        f.write_str("stopped by the caller")
     }
 }
 
-impl std::error::Error for Ended {}
+impl std::error::Error for Stopped {}
 
 pub(super) fn refuse(reason: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, Refusal(reason.into()))
 }
 
-/// Counts what comes out and refuses it when it is too much.
+/// Counts the bytes that come out and refuses more than the limits allow.
 pub(super) struct Meter<'a> {
     inner: &'a mut dyn Read,
     out: u64,
@@ -64,7 +64,7 @@ impl Read for Meter<'_> {
 pub(super) struct Exact<'a> {
     pub(super) inner: &'a mut dyn Read,
     pub(super) left: u64,
-    /// What is said of an earlier end.
+    /// The reason of an earlier end.
     pub(super) short: &'a str,
 }
 
@@ -83,22 +83,28 @@ impl Read for Exact<'_> {
     }
 }
 
-/// A decoder whose errors say which data is broken and how.
-struct Worded<R> {
+/// A decoder whose errors name the format and the fault.
+struct Explained<R> {
     inner: R,
     format: &'static str,
 }
 
-impl<R: Read> Read for Worded<R> {
+impl<R: Read> Read for Explained<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buffer).map_err(|error| word(error, self.format))
+        self.inner.read(buffer).map_err(|error| explain(error, self.format))
     }
 }
 
-fn word(error: io::Error, format: &str) -> io::Error {
-    let ours = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Refusal>);
-    if ours || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+fn explain(error: io::Error, format: &str) -> io::Error {
+    let inner = error.get_ref();
+    if inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Refusal>)
+        || error.raw_os_error().is_some()
+        || error.kind() == io::ErrorKind::Interrupted
+    {
         return error;
+    }
+    if let Some(reason) = inner.and_then(|inner| zstd_reason(inner.downcast_ref()?)) {
+        return refuse(reason);
     }
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return refuse(format!("is truncated: its {format} data ends early"));
@@ -106,8 +112,32 @@ fn word(error: io::Error, format: &str) -> io::Error {
     refuse(format!("has corrupt {format} data"))
 }
 
+/// Why zstd refuses data that is not corrupt.
+fn zstd_reason(error: &zstd::Error) -> Option<&'static str> {
+    use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode as Code;
+    [
+        (
+            Code::ZSTD_error_frameParameter_windowTooLarge,
+            "has zstd data with a window of more than the limit of 128 MiB\n\
+             hint: compress it again without `--long`, or with `--long=27`",
+        ),
+        (
+            Code::ZSTD_error_dictionary_wrong,
+            "has zstd data that needs a dictionary\nhint: compress it again without `-D`",
+        ),
+        (Code::ZSTD_error_frameParameter_unsupported, "has zstd data of an unsupported version"),
+        (Code::ZSTD_error_version_unsupported, "has zstd data of an unsupported version"),
+        (Code::ZSTD_error_memory_allocation, "has zstd data that needs more memory than there is"),
+    ]
+    .into_iter()
+    .find_map(|(code, reason)| error.is(code).then_some(reason))
+}
+
 pub(super) fn gunzip(source: impl BufRead) -> impl Read {
-    Worded { inner: Gunzip { now: Some(flate2::bufread::GzDecoder::new(source)) }, format: "gzip" }
+    Explained {
+        inner: Gunzip { now: Some(flate2::bufread::GzDecoder::new(source)) },
+        format: "gzip",
+    }
 }
 
 /// Gzip members one after the other (`bgzip` writes many); anything else after one is refused, where common readers
@@ -142,5 +172,5 @@ pub(super) fn unzstd(source: impl BufRead) -> io::Result<impl Read> {
     const WINDOW_LOG: u32 = 27;
     let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
     decoder.window_log_max(WINDOW_LOG)?;
-    Ok(Worded { inner: decoder, format: "zstd" })
+    Ok(Explained { inner: decoder, format: "zstd" })
 }

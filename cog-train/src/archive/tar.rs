@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::names::{Names, shown};
 use super::stream::{Exact, refuse};
-use super::{Give, Kind, Limits, hand_out};
+use super::{Kind, Limits, Visit, hand_out};
 
 pub(super) const BLOCK: usize = 512;
 /// The most bytes of a pax header or a GNU long name.
@@ -12,15 +12,15 @@ const EXTENDED_BYTES: u64 = 1 << 20;
 
 const ENDS_EARLY: &str = "is truncated: the tar ends early";
 
-/// Whether a first block is a tar's: its sum is right, or it says `ustar`, or it is the end of an empty tar.
+/// Whether a first block is a tar's: its checksum is right, or it holds `ustar`, or it ends an empty tar.
 pub(super) fn looks_like_tar(start: &[u8]) -> bool {
     let Ok(block) = <&[u8; BLOCK]>::try_from(start) else { return false };
     is_zero(block) || &block[257..262] == b"ustar" || sum_is_right(block)
 }
 
-/// What pax and GNU headers say of the member after them.
+/// The pax and GNU headers that precede a member.
 #[derive(Default)]
-struct Said {
+struct ExtendedHeaders {
     pax: Option<Pax>,
     long_name: Option<Vec<u8>>,
 }
@@ -31,9 +31,15 @@ struct Pax {
     size: Option<u64>,
 }
 
-pub(super) fn read(source: &mut dyn Read, limits: &Limits, give: &mut Give<'_>) -> io::Result<()> {
-    let mut names = Names::new(limits);
-    let mut said = Said::default();
+/// Hands out the members of a tar in an archive of `size` bytes.
+pub(super) fn read(
+    source: &mut dyn Read,
+    size: u64,
+    limits: &Limits,
+    visit: &mut Visit<'_>,
+) -> io::Result<()> {
+    let mut names = Names::new(limits, size);
+    let mut extended_headers = ExtendedHeaders::default();
     let mut first = true;
     loop {
         let block = next_block(source)?;
@@ -52,16 +58,18 @@ pub(super) fn read(source: &mut dyn Read, limits: &Limits, give: &mut Give<'_>) 
         let header_size = number(&block[124..136])
             .ok_or_else(|| member(&stored, "has a size that is not a number"))?;
         match block[156] {
-            b'x' if said.pax.is_some() => return Err(refuse("has two pax headers for one member")),
-            b'x' => said.pax = Some(pax(&extended(source, header_size)?, false)?),
+            b'x' if extended_headers.pax.is_some() => {
+                return Err(refuse("has two pax headers for one member"));
+            }
+            b'x' => extended_headers.pax = Some(pax(&extended(source, header_size)?, false)?),
             b'g' => drop(pax(&extended(source, header_size)?, true)?),
-            b'L' if said.long_name.is_some() => {
+            b'L' if extended_headers.long_name.is_some() => {
                 return Err(refuse("has two long names for one member"));
             }
-            b'L' => said.long_name = Some(long_name(extended(source, header_size)?)?),
+            b'L' => extended_headers.long_name = Some(long_name(extended(source, header_size)?)?),
             flag => {
-                let said = std::mem::take(&mut said);
-                let (name, size) = settle(stored, header_size, said)?;
+                let extended = std::mem::take(&mut extended_headers);
+                let (name, size) = reconcile(stored, header_size, extended)?;
                 let kind = kind(flag, &name)?;
                 if kind == Kind::Folder && size != 0 {
                     return Err(member(&name, "is a folder with bytes"));
@@ -69,24 +77,28 @@ pub(super) fn read(source: &mut dyn Read, limits: &Limits, give: &mut Give<'_>) 
                 limits.check_member(&shown(&name), size).map_err(refuse)?;
                 if let Some(name) = names.add(&name, kind)? {
                     let mut body = Exact { inner: source, left: size, short: ENDS_EARLY };
-                    hand_out(&name, kind, size, &mut body, give)?;
+                    hand_out(&name, kind, size, &mut body, visit)?;
                 }
                 skip(source, padding(size))?;
             }
         }
     }
-    if said.pax.is_some() || said.long_name.is_some() {
+    if extended_headers.pax.is_some() || extended_headers.long_name.is_some() {
         return Err(refuse("ends after a header that belongs to a next member"));
     }
     end(source)
 }
 
-/// The name and size that hold. Readers disagree about contradictions, so there may be none.
-fn settle(stored: Vec<u8>, header_size: u64, said: Said) -> io::Result<(Vec<u8>, u64)> {
-    /// What eleven octal digits can say; writers put anything into the header of a larger file.
+/// Returns the name and the size that hold. Readers disagree about contradictions, so there may be none.
+fn reconcile(
+    stored: Vec<u8>,
+    header_size: u64,
+    extended: ExtendedHeaders,
+) -> io::Result<(Vec<u8>, u64)> {
+    /// The largest number of eleven octal digits; writers put anything into the header of a larger file.
     const OCTAL_MOST: u64 = 0o777_7777_7777;
-    let pax = said.pax.unwrap_or_default();
-    let name = match (pax.path, said.long_name) {
+    let pax = extended.pax.unwrap_or_default();
+    let name = match (pax.path, extended.long_name) {
         (Some(_), Some(long)) => return Err(member(&long, "has a pax name and a GNU name")),
         (Some(name), None) | (None, Some(name)) => name,
         (None, None) => stored,
@@ -192,7 +204,7 @@ fn long_name(mut content: Vec<u8>) -> io::Result<Vec<u8>> {
 /// Records of `LENGTH KEY=VALUE\n`, where the length counts itself.
 fn pax(content: &[u8], global: bool) -> io::Result<Pax> {
     let broken = || refuse("has a pax header that cannot be read");
-    let mut said = Pax::default();
+    let mut found = Pax::default();
     let mut keys = std::collections::HashSet::new();
     let mut rest = content;
     while !rest.is_empty() {
@@ -214,8 +226,8 @@ fn pax(content: &[u8], global: bool) -> io::Result<Pax> {
                 return Err(refuse(format!("says `{}` for all its members", shown(key))));
             }
             b"path" if value.is_empty() => return Err(refuse("has an empty pax name")),
-            b"path" => said.path = Some(value.to_vec()),
-            b"size" => said.size = Some(decimal(value).ok_or_else(broken)?),
+            b"path" => found.path = Some(value.to_vec()),
+            b"size" => found.size = Some(decimal(value).ok_or_else(broken)?),
             b"hdrcharset" if value != b"ISO-IR 10646 2000 UTF-8" => {
                 return Err(refuse("has a pax header that is not in UTF-8"));
             }
@@ -230,7 +242,7 @@ fn pax(content: &[u8], global: bool) -> io::Result<Pax> {
             _ => {}
         }
     }
-    Ok(said)
+    Ok(found)
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -241,7 +253,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 /// The end: a second block of zeros, and only zeros behind it.
 fn end(source: &mut dyn Read) -> io::Result<()> {
     if !is_zero(&next_block(source)?) {
-        return Err(refuse("goes on after its end"));
+        return Err(refuse("has members after its end"));
     }
     let mut buffer = [0; 16 * BLOCK];
     loop {

@@ -1,18 +1,23 @@
 //! Writing an archive's members into a folder, all or none.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
+use super::compare::matches;
 use super::{Kind, Limits, Member, read};
 use crate::error::Error;
+use crate::partial;
 use crate::progress::CancelToken;
+
+/// The names of folders that are being unpacked.
+const PREFIX: &str = ".unpack-";
 
 /// Unpacks `archive` into the new folder `target`.
 ///
-/// The members are written into a temporary folder beside `target`, which takes its name when all of them are there and
-/// on the disk. After an error neither is left. Files are made anew with mode 0644 and folders with 0755, less the
-/// umask.
+/// The members are written into a temporary folder beside `target`, which is renamed when all of them are durable. After
+/// an error neither is left; what a killed process leaves is removed by the next call. New files have mode 0644 and
+/// folders 0755, less the umask.
 ///
 /// ```no_run
 /// use cog_train::CancelToken;
@@ -32,25 +37,74 @@ pub fn unpack(
     limits: &Limits,
     cancel: &CancelToken,
 ) -> Result<(), Error> {
-    if target.exists() {
-        return Err(Error::file("create", target)(std::io::ErrorKind::AlreadyExists.into()));
+    if exists(target) {
+        return Err(Error::file("create", target)(io::ErrorKind::AlreadyExists.into()));
     }
-    let parent = match target.parent() {
+    let parent = parent_of(target);
+    let folder = unpack_beside(archive, parent, limits, cancel)?;
+    folder.persist(target).map_err(Error::file("create", target))?;
+    sync(parent)
+}
+
+/// Unpacks `archive` into `target`, unless `target` holds exactly what the archive does.
+///
+/// Every byte of `target` is compared with the archive: a folder that is damaged, altered or added to is replaced.
+pub(crate) fn unpack_cached(
+    archive: &Path,
+    target: &Path,
+    limits: &Limits,
+    cancel: &CancelToken,
+) -> Result<(), Error> {
+    let parent = parent_of(target);
+    partial::sweep(parent, PREFIX);
+    let damaged = exists(target);
+    if damaged && matches(archive, target, limits, cancel)? {
+        return Ok(());
+    }
+    let folder = unpack_beside(archive, parent, limits, cancel)?;
+    if damaged {
+        let removed = partial::folder(parent, PREFIX).map_err(Error::file("create", parent))?;
+        match fs::rename(target, removed.path().join("damaged")) {
+            // Another process has just done the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(Error::file("replace", target))?,
+        }
+    }
+    match folder.persist(target) {
+        // Another process was faster.
+        Err(_) if matches(archive, target, limits, cancel)? => Ok(()),
+        other => other.map_err(Error::file("create", target)).and_then(|()| sync(parent)),
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+fn parent_of(target: &Path) -> &Path {
+    match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    // Nobody else may enter the folder while it grows, so what was checked is what is written.
-    let folder = tempfile::Builder::new()
-        .prefix(".unpack-")
-        .tempdir_in(parent)
-        .map_err(Error::file("create", parent))?;
+    }
+}
+
+/// Unpacks into a new partial folder in `parent`, durably.
+fn unpack_beside(
+    archive: &Path,
+    parent: &Path,
+    limits: &Limits,
+    cancel: &CancelToken,
+) -> Result<partial::Folder, Error> {
+    // Only this user may enter the folder while it grows, so what was checked is what is written.
+    let folder = partial::folder(parent, PREFIX).map_err(Error::file("create", parent))?;
     let mut buffer = vec![0; 1 << 16];
     read(archive, limits, |member| write(member, folder.path(), &mut buffer, cancel))?;
-    settle(folder.path()).map_err(Error::file("write", folder.path()))?;
-    fs::rename(folder.path(), target).map_err(Error::file("create", target))?;
-    // It has the target's name now; its guard must not look for it under the old one.
-    let _gone = folder.keep();
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(Error::file("write", parent))
+    publish(folder.path()).map_err(Error::file("write", folder.path()))?;
+    Ok(folder)
+}
+
+fn sync(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("write", folder))
 }
 
 fn write(
@@ -75,13 +129,13 @@ fn write(
             Ok(count) => {
                 file.write_all(&buffer[..count]).map_err(Error::file("write", &path))?;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::file("read", Path::new(member.name()))(error)),
         }
     }
 }
 
-fn new_file(path: &Path) -> std::io::Result<File> {
+fn new_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -89,8 +143,8 @@ fn new_file(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// Opens the temporary folder to others and brings all of it to the disk.
-fn settle(folder: &Path) -> std::io::Result<()> {
+/// Lets others enter the folder, and makes all of it durable.
+fn publish(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let root = File::open(folder)?;
@@ -103,7 +157,7 @@ fn settle(folder: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sync_tree(folder: &Path) -> std::io::Result<()> {
+fn sync_tree(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

@@ -10,7 +10,7 @@ use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use super::names::shown;
 use super::stream::refuse;
-use super::{Give, Kind, Limits};
+use super::{Kind, Limits, Visit};
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
@@ -37,11 +37,11 @@ pub(super) fn read(
     mut source: impl BufRead + Seek,
     size: u64,
     limits: &Limits,
-    give: &mut Give<'_>,
+    visit: &mut Visit<'_>,
 ) -> io::Result<()> {
     let directory = directory::find(&mut source, size)?;
     for entry in directory::entries(&mut source, &directory, size, limits)? {
-        member::read(&mut source, &entry, give)?;
+        member::read(&mut source, &entry, visit)?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Addresses: their scheme, the digest they ask for, the name of their file, and what of them may be shown.
+//! Addresses: their scheme, the digest that they give, the name of their file, and the part that messages may show.
 
 use std::path::PathBuf;
 
-use crate::error::Error;
+use crate::error::{Error, printable, printable_name};
 
 /// The longest name of a file in bytes; systems allow 255, and a little is left for what is added.
 const NAME_BYTES: usize = 200;
@@ -31,19 +31,28 @@ impl Scheme {
 pub(super) struct Address {
     pub(super) scheme: Scheme,
     pub(super) url: String,
+    /// The whole address as messages may show it.
+    shown: String,
     /// From `#sha256=HEX`, in lower case.
     pub(super) sha256: Option<String>,
 }
 
 impl Address {
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        let bad = |reason: &str| Error::Fetch { url: redact(text), reason: reason.to_owned() };
+        let shown = redact(text);
+        let bad = |reason: &str| Error::Fetch { url: shown.clone(), reason: reason.to_owned() };
         let scheme = Scheme::of(text).ok_or_else(|| {
             bad("not an address\nhint: write `http://`, `https://`, `file://` or `data:`")
         })?;
+        if scheme == Scheme::Http && has_open_password(text) {
+            return Err(bad(
+                "its password holds a `/`, `?` or `#` as it is\nhint: write `%2F`, `%3F` or `%23`",
+            ));
+        }
         let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
         let sha256 = match fragment.strip_prefix("sha256=") {
             Some(hex) => Some(parse_digest(hex).ok_or_else(|| {
+                let hex = printable_name(hex);
                 bad(&format!("`#sha256={hex}` is not a digest of 64 hexadecimal digits"))
             })?),
             None => None,
@@ -51,23 +60,23 @@ impl Address {
         if scheme == Scheme::Http && url.chars().any(|char| char.is_control() || char == ' ') {
             return Err(bad("has a space or a control character in it"));
         }
-        Ok(Self { scheme, url: url.to_owned(), sha256 })
+        Ok(Self { scheme, url: url.to_owned(), shown, sha256 })
     }
 
     pub(super) fn error(&self, reason: impl Into<String>) -> Error {
-        Error::Fetch { url: redact(&self.url), reason: reason.into() }
+        Error::Fetch { url: self.shown.clone(), reason: reason.into() }
     }
 
     pub(super) fn check_digest(&self, found: &str) -> Result<(), Error> {
         match &self.sha256 {
             Some(wanted) if wanted != found => Err(self.error(format!(
-                "the content has the SHA-256 digest `{found}`, and `{wanted}` was asked for"
+                "the content has the SHA-256 digest `{found}` instead of `{wanted}`"
             ))),
             _ => Ok(()),
         }
     }
 
-    /// The last part of the path, unquoted, fit for a file system.
+    /// Returns the last part of the path, decoded, and fit for a file system.
     pub(super) fn file_name(&self) -> String {
         let path = self.url.split_once("://").map_or("", |(_, rest)| rest);
         let path = path.split('?').next().unwrap_or_default();
@@ -86,7 +95,7 @@ impl Address {
 
 /// Cuts a long name in the middle, so that the extension stays.
 fn shorten(name: &str) -> String {
-    /// Of a longer extension nothing is known.
+    /// No known extension is longer.
     const EXTENSION_BYTES: usize = 20;
     if name.len() <= NAME_BYTES {
         return name.to_owned();
@@ -97,13 +106,13 @@ fn shorten(name: &str) -> String {
     format!("{}{extension}", &name[..stem])
 }
 
-/// A SHA-256 digest in lower case.
+/// Parses a SHA-256 digest, and returns it in lower case.
 pub(crate) fn parse_digest(hex: &str) -> Option<String> {
     let good = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
     good.then(|| hex.to_ascii_lowercase())
 }
 
-/// Undoes `%41`; a `%` that quotes nothing stays.
+/// Decodes `%41`; a `%` without two digits stays.
 pub(super) fn unquote(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -120,32 +129,70 @@ pub(super) fn unquote(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An address for a message: without user, password, query and fragment; the data of a `data:` address is left out.
+/// The part of an address between its scheme and its path.
+struct Authority<'a> {
+    text: &'a str,
+    /// All that follows.
+    rest: &'a str,
+}
+
+impl<'a> Authority<'a> {
+    /// Splits what follows the `://`.
+    fn split(text: &'a str) -> Self {
+        let end = text.find(['/', '\\', '?', '#']).unwrap_or(text.len());
+        let (text, rest) = text.split_at(end);
+        Self { text, rest }
+    }
+
+    fn host(&self) -> &'a str {
+        self.text.rsplit('@').next().unwrap_or_default()
+    }
+
+    /// Whether a password may reach into the rest: `user:a/b@host` is by its form a host, a port and a path.
+    fn may_hold_password(&self) -> bool {
+        self.text.contains(':') && self.rest.contains('@')
+    }
+}
+
+/// Whether an address has a password that ends its authority too early, by what is then no port.
+fn has_open_password(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let authority = Authority::split(rest);
+    let host = authority.host();
+    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+    // `[::1]` has no port.
+    let is_port = host.ends_with(']') || port.bytes().all(|byte| byte.is_ascii_digit());
+    authority.may_hold_password() && !is_port
+}
+
+/// Returns an address as messages may show it: without user, password, query and fragment, and without the content of a
+/// `data:` address. Of an address whose password may reach into the path only the scheme is left.
 pub(crate) fn redact(url: &str) -> String {
     if Scheme::of(url) == Some(Scheme::Data) {
         let kind = url.split([',', ';']).next().unwrap_or_default();
-        return format!("{},...", kind.chars().take(60).collect::<String>());
+        return printable(format!("{},...", kind.chars().take(60).collect::<String>()));
     }
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let shown = match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let host = host.rsplit('@').next().unwrap_or_default();
-            format!("{scheme}://{host}{path}")
-        }
-        None => url.to_owned(),
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return printable(url.split(['?', '#']).next().unwrap_or_default());
     };
-    shown.escape_debug().to_string()
+    let authority = Authority::split(rest);
+    if authority.may_hold_password() {
+        return printable(format!("{scheme}://..."));
+    }
+    let path = authority.rest.split(['?', '#']).next().unwrap_or_default();
+    printable(format!("{scheme}://{}{path}", authority.host()))
 }
 
-/// The path of a `file://` address.
+/// Returns the path of a `file://` address.
 pub(crate) fn file_path(url: &str) -> Result<PathBuf, String> {
     let rest = url.get("file://".len()..).unwrap_or_default();
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
-        return Err(format!(
-            "`{host}` is another machine\nhint: a local file is `file:///` and its absolute path"
-        ));
+        // Not shown: what stands here may be credentials.
+        return Err(
+            "is a file of another machine\nhint: a local file is `file:///` and its absolute path"
+                .to_owned(),
+        );
     }
     if path.is_empty() {
         return Err("has no path".to_owned());

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use super::address::{Address, unquote};
 use crate::error::Error;
 
-/// The bytes and the name of their file: `file` and an extension by the media type.
+/// Returns the bytes and the name of their file: `file` and an extension by the media type.
 pub(super) fn decode(address: &Address, limit: u64) -> Result<(Vec<u8>, String), Error> {
     let rest = &address.url["data:".len()..];
     let (head, data) = rest.split_once(',').ok_or_else(|| address.error("has no comma"))?;
@@ -32,7 +32,7 @@ pub(super) fn decode(address: &Address, limit: u64) -> Result<(Vec<u8>, String),
     Ok((bytes, format!("file{}", extension(kind))))
 }
 
-/// What a file of this media type ends in; nothing for a type that is not known.
+/// Returns the extension for a media type; none for one that is not known.
 fn extension(kind: &str) -> &'static str {
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {

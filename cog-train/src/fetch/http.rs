@@ -1,6 +1,6 @@
-//! Downloads: streamed, resumed, tried again, and cancelled within a moment.
+//! Downloads: streamed, resumed, retried, and cancelled within a second.
 //!
-//! A thread does the talking (`talk`) and sends what it hears over a channel; this side writes, counts and looks at the
+//! A thread does the network side (`request`) and sends events over a channel; this side writes, counts and polls the
 //! token. When it gives up it shuts the thread's sockets.
 
 use std::path::PathBuf;
@@ -12,41 +12,47 @@ use ureq::http::{HeaderMap, StatusCode, header};
 use super::Fetcher;
 use super::address::Address;
 use super::part::{Part, Tag};
+use super::request::{Event, Head, RequestError, send};
 use super::store::Store;
-use super::talk::{Broken, Event, Head, talk};
-use crate::error::{Error, plain_io};
+use crate::error::{Error, plain_io, printable};
 use crate::progress::{CancelToken, Report};
 
-/// The bytes after which an attempt that broke off does not count; fewer would let a server drag it out.
-const GETS_ON: u64 = 1 << 20;
-/// How often the token is looked at while the server is silent.
+/// The bytes after which an interrupted attempt does not count as failed; fewer would let a server drag it out.
+const PROGRESS_BYTES: u64 = 1 << 20;
+/// The interval at which the token is polled while the server is silent.
 const POLL: Duration = Duration::from_millis(100);
-/// The longest wait between attempts, also when the server asks for more.
-const WAIT_MOST: Duration = Duration::from_secs(30);
-/// How often progress is told.
+/// The longest pause between attempts, whatever `Retry-After` says.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The interval of progress reports.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
-/// What ends an attempt without the file.
+/// Why an attempt ended without the file.
 enum Failure {
-    /// Worth another try, after the wait that the server asked for.
-    Again(String, Option<Duration>),
-    /// What is there does not go on; from the start, at once.
+    /// A retry may succeed, after the pause that the server requests.
+    Retry(String, Option<Duration>),
+    /// The part cannot be resumed: restart at once.
     Restart,
-    /// The same every time.
-    For(Error),
+    /// Every attempt fails alike.
+    Fatal(Error),
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::For(error)
+        Self::Fatal(error)
     }
 }
 
 enum Success {
-    /// The part is whole; the tag of its content, if there is one.
-    Whole(Option<String>),
-    /// What is kept is still the same.
+    /// The part is complete; the tag of its content, if there is one.
+    Complete(Option<String>),
+    /// The cached file is current.
     Unchanged,
+}
+
+/// What an answer announces of its content.
+struct Content {
+    etag: Option<String>,
+    length: Option<u64>,
 }
 
 pub(super) fn download(
@@ -55,43 +61,43 @@ pub(super) fn download(
     cancel: &CancelToken,
     report: &mut dyn Report,
 ) -> Result<PathBuf, Error> {
-    let store = Store::new(&fetcher.dir);
-    // A digest says what the content is, so nobody need be asked whether it is still the same.
-    let ask = fetcher.revalidate && address.sha256.is_none();
-    if !ask && let Some((_, path)) = store.find(address, cancel)? {
-        return Ok(path);
+    let store = Store::open(&fetcher.dir);
+    // A digest fixes the content, so there is nothing to revalidate.
+    let revalidate = fetcher.revalidate && address.sha256.is_none();
+    if !revalidate && let Some(found) = store.find(address, cancel)? {
+        return Ok(found.path);
     }
     if let Some(path) = store.find_content(address, cancel)? {
         return Ok(path);
     }
-    let mut part = Part::open(&fetcher.dir, &address.url, cancel)?;
-    // Whoever had the part before may have finished it.
-    let known = match store.find(address, cancel) {
-        Ok(known) => known,
+    let mut part = store.part(address, cancel)?;
+    // The last holder of the part may have completed it.
+    let cached = match store.find(address, cancel) {
+        Ok(cached) => cached,
         Err(error) => return Err(give_up(part, error)),
     };
-    if !ask && let Some((_, path)) = known {
+    if !revalidate && let Some(found) = cached {
         part.discard();
-        return Ok(path);
+        return Ok(found.path);
     }
-    let etag = known.as_ref().and_then(|(known, _)| known.etag.clone());
+    let etag = cached.as_ref().and_then(|found| found.etag.clone());
     match attempts(fetcher, address, &mut part, etag.as_deref(), cancel, report) {
-        Ok(Success::Whole(etag)) => store.keep(part, etag, address),
+        Ok(Success::Complete(etag)) => store.keep(part, etag, address),
         Ok(Success::Unchanged) => {
             part.discard();
-            known.map(|(_, path)| path).ok_or_else(|| {
-                address.error("the server answered 304 Not Modified, and nothing of it is here")
+            cached.map(|found| found.path).ok_or_else(|| {
+                address.error("the server answered 304 Not Modified, and nothing is cached")
             })
         }
         Err(error) => Err(give_up(part, error)),
     }
 }
 
-/// Keeps a part for another day when the address itself is not at fault.
+/// Keeps a part for a later resume unless the address itself is at fault.
 fn give_up(part: Part, error: Error) -> Error {
     match error {
         Error::Fetch { ref reason, .. } if !reason.starts_with(GAVE_UP) => part.discard(),
-        _ => part.leave(),
+        _ => part.suspend(),
     }
     error
 }
@@ -102,7 +108,7 @@ fn attempts(
     fetcher: &Fetcher,
     address: &Address,
     part: &mut Part,
-    known: Option<&str>,
+    cached_etag: Option<&str>,
     cancel: &CancelToken,
     report: &mut dyn Report,
 ) -> Result<Success, Error> {
@@ -111,10 +117,10 @@ fn attempts(
     let mut restarts = 0;
     loop {
         let before = part.length;
-        let tried = attempt(&agent, fetcher, address, part, known, cancel, report);
-        let (reason, wait) = match tried {
+        let result = attempt(&agent, fetcher, address, part, cached_etag, cancel, report);
+        let (reason, wait) = match result {
             Ok(success) => return Ok(success),
-            Err(Failure::For(error)) => {
+            Err(Failure::Fatal(error)) => {
                 agent.shutdown();
                 return Err(error);
             }
@@ -124,19 +130,19 @@ fn attempts(
                 continue;
             }
             Err(Failure::Restart) => {
-                return Err(address.error("the content changes while it is fetched"));
+                return Err(address.error("the content changes during the download"));
             }
-            Err(Failure::Again(reason, wait)) => (reason, wait),
+            Err(Failure::Retry(reason, wait)) => (reason, wait),
         };
-        // A large file over a bad line may break often, as long as it gets on.
-        let gets_on = part.tag.is_some() && part.length >= before + GETS_ON;
-        failed = if gets_on { 1 } else { failed + 1 };
+        // A large file over a bad line may be interrupted often, as long as it makes progress.
+        let progressed = part.tag.is_some() && part.length >= before + PROGRESS_BYTES;
+        failed = if progressed { 1 } else { failed + 1 };
         if failed >= fetcher.attempts {
             let times = if failed == 1 { "1 attempt" } else { &format!("{failed} attempts") };
             return Err(address.error(format!("{GAVE_UP}{times}: {reason}")));
         }
         let pause = fetcher.backoff.saturating_mul(1 << (failed - 1).min(16));
-        sleep(wait.unwrap_or(pause).min(WAIT_MOST), cancel)?;
+        sleep(wait.unwrap_or(pause).min(MAX_PAUSE), cancel)?;
         if part.tag.is_none() {
             part.restart(None)?;
         }
@@ -144,14 +150,14 @@ fn attempts(
 }
 
 fn agent(fetcher: &Fetcher) -> ureq::Agent {
-    // A header cannot hold anything else, and ureq trusts us to know.
+    // A header cannot hold anything else, and ureq does not check.
     let fits =
         |name: &String| !name.is_empty() && name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let name = std::env::var("COG_USER_AGENT").ok().filter(fits);
     let name = name.unwrap_or_else(|| concat!("cog-train/", env!("CARGO_PKG_VERSION")).to_owned());
     ureq::Agent::config_builder()
         .http_status_as_error(false)
-        // `talk` follows them: it looks where they lead.
+        // `request` follows them, and checks where they lead.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .user_agent(name)
@@ -168,14 +174,14 @@ fn attempt(
     fetcher: &Fetcher,
     address: &Address,
     part: &mut Part,
-    known: Option<&str>,
+    cached_etag: Option<&str>,
     cancel: &CancelToken,
     report: &mut dyn Report,
 ) -> Result<Success, Failure> {
     let from = part.length;
-    // A packed transfer has other offsets than the file, and cannot be resumed.
+    // A compressed transfer has other offsets than the file, and cannot be resumed.
     let mut headers = vec![(header::ACCEPT_ENCODING, "identity".to_owned())];
-    match (&part.tag, known) {
+    match (&part.tag, cached_etag) {
         (Some(tag), _) if from > 0 => {
             headers.push((header::RANGE, format!("bytes={from}-")));
             headers.push((header::IF_RANGE, tag.etag.clone()));
@@ -187,20 +193,20 @@ fn attempt(
     let (agent, url, timeout) = (agent.clone(), address.url.clone(), fetcher.timeout);
     std::thread::Builder::new()
         .name("fetch".to_owned())
-        .spawn(move || talk(&agent, url, &headers, timeout, &sender))
-        .map_err(|error| Failure::Again(plain_io(&error), None))?;
+        .spawn(move || send(&agent, url, &headers, timeout, &sender))
+        .map_err(|error| Failure::Retry(plain_io(&error), None))?;
 
     let head = match next(&events, cancel)? {
         Event::Head(head) => head,
-        Event::Broken(broken) => return Err(failure(broken, address)),
+        Event::Failed(error) => return Err(failure(error, address)),
         Event::Bytes(_) | Event::End => unreachable!("the head comes first"),
     };
-    let Some((etag, total)) = accept(&head, part, address)? else {
+    let Some(Content { etag, length: total }) = accept(&head, part, address)? else {
         return Ok(Success::Unchanged);
     };
     let over = |bytes: u64| {
         let limit = fetcher.limit;
-        Failure::For(address.error(format!("has {bytes} bytes, more than the limit of {limit}")))
+        Failure::Fatal(address.error(format!("has {bytes} bytes, more than the limit of {limit}")))
     };
     if let Some(total) = total.filter(|&total| total > fetcher.limit) {
         return Err(over(total));
@@ -210,58 +216,54 @@ fn attempt(
         part.restart(tag.map(|(etag, total)| Tag { etag: etag.to_owned(), total }))?;
     }
 
-    let mut told = Instant::now();
+    let mut reported = Instant::now();
     report.progress("bytes", part.length, total.unwrap_or(0));
     loop {
         match next(&events, cancel)? {
             Event::Bytes(bytes) => {
                 let length = part.length + bytes.len() as u64;
                 if length > fetcher.limit {
-                    return Err(Failure::For(
+                    return Err(Failure::Fatal(
                         address
                             .error(format!("has more bytes than the limit of {}", fetcher.limit)),
                     ));
                 }
                 part.append(&bytes)?;
-                if told.elapsed() >= REPORT_EVERY {
-                    told = Instant::now();
+                if reported.elapsed() >= REPORT_EVERY {
+                    reported = Instant::now();
                     report.progress("bytes", part.length, total.unwrap_or(0));
                 }
             }
             Event::End => break,
-            Event::Broken(broken) => return Err(failure(broken, address)),
+            Event::Failed(error) => return Err(failure(error, address)),
             Event::Head(_) => unreachable!("the head comes once"),
         }
     }
     match total {
-        Some(total) if part.length != total => Err(Failure::Again(
+        Some(total) if part.length != total => Err(Failure::Retry(
             format!("the connection ended after {} of {total} bytes", part.length),
             None,
         )),
         _ => {
             report.progress("bytes", part.length, part.length);
-            Ok(Success::Whole(etag))
+            Ok(Success::Complete(etag))
         }
     }
 }
 
-/// The tag and the total length of an answer with content; `None` is "not changed".
-#[expect(clippy::type_complexity, reason = "two optional values, named in the doc")]
-fn accept(
-    head: &Head,
-    part: &Part,
-    address: &Address,
-) -> Result<Option<(Option<String>, Option<u64>)>, Failure> {
+/// Checks the head of an answer; `None` is "not modified".
+fn accept(head: &Head, part: &Part, address: &Address) -> Result<Option<Content>, Failure> {
     if let Some(encoding) = text(&head.headers, header::CONTENT_ENCODING)
         && !encoding.eq_ignore_ascii_case("identity")
     {
-        return Err(Failure::For(address.error(format!(
-            "the server packs the content by `{encoding}`, which was not asked for"
+        let encoding = printable(encoding);
+        return Err(Failure::Fatal(address.error(format!(
+            "the server compresses the content by `{encoding}` instead of `identity`"
         ))));
     }
     let etag = text(&head.headers, header::ETAG).map(str::to_owned);
     match head.status {
-        StatusCode::OK => Ok(Some((etag, head.length))),
+        StatusCode::OK => Ok(Some(Content { etag, length: head.length })),
         StatusCode::NOT_MODIFIED if part.length == 0 => Ok(None),
         StatusCode::PARTIAL_CONTENT if part.length > 0 => {
             let tag = part.tag.as_ref().expect("only a tagged part is resumed");
@@ -270,7 +272,7 @@ fn accept(
             if range != Some(&wanted) || etag.as_ref().is_some_and(|etag| *etag != tag.etag) {
                 return Err(Failure::Restart);
             }
-            Ok(Some((Some(tag.etag.clone()), Some(tag.total))))
+            Ok(Some(Content { etag: Some(tag.etag.clone()), length: Some(tag.total) }))
         }
         StatusCode::RANGE_NOT_SATISFIABLE if part.length > 0 => Err(Failure::Restart),
         status @ (StatusCode::REQUEST_TIMEOUT
@@ -279,17 +281,17 @@ fn accept(
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
         | StatusCode::GATEWAY_TIMEOUT) => {
-            let wait = text(&head.headers, header::RETRY_AFTER).and_then(|text| text.parse().ok());
-            Err(Failure::Again(
+            let pause = text(&head.headers, header::RETRY_AFTER).and_then(|text| text.parse().ok());
+            Err(Failure::Retry(
                 format!("the server answered {status}"),
-                wait.map(Duration::from_secs),
+                pause.map(Duration::from_secs),
             ))
         }
-        status => Err(Failure::For(address.error(format!("the server answered {status}")))),
+        status => Err(Failure::Fatal(address.error(format!("the server answered {status}")))),
     }
 }
 
-/// A tag that promises the same bytes. A weak one, `W/"..."`, does not.
+/// Returns the tag if it promises the same bytes. A weak one, `W/"..."`, does not.
 fn strong(etag: Option<&str>) -> Option<&str> {
     etag.filter(|etag| etag.starts_with('"'))
 }
@@ -306,7 +308,7 @@ fn next(events: &Receiver<Event>, cancel: &CancelToken) -> Result<Event, Error> 
             Err(RecvTimeoutError::Timeout) => {}
             // The thread cannot end without a last event, unless it panicked.
             Err(RecvTimeoutError::Disconnected) => {
-                return Ok(Event::Broken(Broken::Again("no connection".to_owned())));
+                return Ok(Event::Failed(RequestError::Transient("no connection".to_owned())));
             }
         }
     }
@@ -321,9 +323,9 @@ fn sleep(pause: Duration, cancel: &CancelToken) -> Result<(), Error> {
     cancel.check()
 }
 
-fn failure(broken: Broken, address: &Address) -> Failure {
-    match broken {
-        Broken::Again(reason) => Failure::Again(reason, None),
-        Broken::Always(reason) => Failure::For(address.error(reason)),
+fn failure(error: RequestError, address: &Address) -> Failure {
+    match error {
+        RequestError::Transient(reason) => Failure::Retry(reason, None),
+        RequestError::Permanent(reason) => Failure::Fatal(address.error(reason)),
     }
 }

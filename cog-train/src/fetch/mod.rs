@@ -1,11 +1,10 @@
 //! Files from elsewhere: `http://`, `https://`, `file://` and `data:` addresses become local files.
 //!
-//! A [`Fetcher`] keeps what it fetches in a folder, by content: `DIR/SHA256/NAME`, where NAME is the last part of the
-//! address. What is there is not fetched again. A download goes to `DIR/KEY.part`, where KEY stands for the address; it
-//! is resumed when the server gave a strong `ETag` and still honours it, and started over otherwise. Two processes that
-//! want the same address take turns.
+//! A [`Fetcher`] caches what it fetches in a folder, by content: `DIR/SHA256/NAME`, where NAME is the last part of the
+//! address. A download is written to `DIR/KEY.part`, where KEY stands for the address; it is resumed when the server gave
+//! a strong `ETag` and still honours it, and restarted otherwise. Two processes that want the same address take turns.
 //!
-//! An address may end in `#sha256=HEX`; the content must then have that digest.
+//! An address may end in `#sha256=HEX`; the content must then have that digest, also when it comes from the cache.
 //!
 //! Downloads are behind the feature `http`, which is on unless left out.
 
@@ -13,12 +12,13 @@
 
 mod address;
 mod data;
+mod files;
 #[cfg_attr(not(feature = "http"), path = "no_http.rs")]
 mod http;
 mod part;
-mod store;
 #[cfg(feature = "http")]
-mod talk;
+mod request;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -31,15 +31,15 @@ use address::{Address, Scheme};
 use store::Store;
 
 pub(crate) use address::{file_path, parse_digest, redact};
-pub(crate) use store::digest_of;
+pub(crate) use files::{digest_of, hex};
 
 /// The most bytes of a file: 1 TiB.
 const LIMIT: u64 = 1 << 40;
-/// How long a server may be silent.
+/// The longest silence of a server.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// How often a download that gets nowhere is tried.
+/// The attempts of a download that makes no progress.
 const ATTEMPTS: u32 = 5;
-/// The wait after the first failure; each next one is twice as long.
+/// The pause after the first failure; each next one is twice as long.
 const BACKOFF: Duration = Duration::from_millis(500);
 
 /// Whether `text` is an address that [`Fetcher::fetch`] understands, by its scheme.
@@ -79,7 +79,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher that keeps its files in `dir`, which is made when the first one comes.
+    /// Creates a fetcher that caches files in `dir`, which is created for the first one.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -92,22 +92,22 @@ impl Fetcher {
         }
     }
 
-    /// Refuses files of more than this many bytes. 1 TiB unless said.
+    /// Refuses files of more than this many bytes. The default is 1 TiB.
     #[must_use]
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// How long a server may be silent before the attempt counts as failed. A minute unless said.
+    /// Sets how long a server may be silent before the attempt fails. The default is a minute.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How often to try while nothing arrives, and how long to wait after the first failure; each next wait is twice
-    /// as long. 5 and half a second unless said.
+    /// Sets the number of attempts while nothing arrives, and the pause after the first failure; each next pause is twice
+    /// as long. The defaults are 5 and half a second.
     #[must_use]
     pub fn retries(mut self, attempts: u32, backoff: Duration) -> Self {
         self.attempts = attempts.max(1);
@@ -115,16 +115,18 @@ impl Fetcher {
         self
     }
 
-    /// Whether to ask the server if what is kept is still the same. Without, what is kept is taken.
+    /// Sets whether the server is queried if the cached file is still current. By default the cached file is returned.
     #[must_use]
     pub fn revalidate(mut self, revalidate: bool) -> Self {
         self.revalidate = revalidate;
         self
     }
 
-    /// The local file with the content of `url`. A `file://` address is answered with its own path.
+    /// Returns the local file with the content of `url`. For a `file://` address it is that file itself.
     ///
-    /// `report` is told the bytes. A cancelled download stops within a second, also while the server is silent.
+    /// `report` gets the progress in bytes. A cancelled download stops within a second, also while the server is silent.
+    /// What a killed process left of a download is resumed by the next fetch of the address, or removed by the next fetch
+    /// of any when it cannot be resumed.
     ///
     /// # Errors
     ///
@@ -142,16 +144,16 @@ impl Fetcher {
             Scheme::File => local(&address, cancel),
             Scheme::Data => {
                 let (bytes, name) = data::decode(&address, self.limit)?;
-                Store::new(&self.dir).keep_bytes(&bytes, &name, &address)
+                Store::open(&self.dir).keep_bytes(&bytes, &name, &address)
             }
             Scheme::Http => http::download(self, &address, cancel, report),
         }
     }
 
-    /// Drops what [`Fetcher::fetch`] answered for `url`, which turned out to be of no use.
+    /// Removes the file that [`Fetcher::fetch`] returned for `url` from the cache.
     pub(crate) fn forget(&self, url: &str, path: &Path) {
         let url = url.split('#').next().unwrap_or_default();
-        Store::new(&self.dir).forget(url, path);
+        Store::open(&self.dir).forget(url, path);
     }
 }
 
@@ -165,24 +167,4 @@ fn local(address: &Address, cancel: &CancelToken) -> Result<PathBuf, Error> {
         address.check_digest(&digest_of(&path, cancel)?)?;
     }
     Ok(path)
-}
-
-/// The lower-case digits of bytes.
-pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
-    use std::fmt::Write as _;
-    bytes.as_ref().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes all");
-        text
-    })
-}
-
-/// What a download is called in `dir`, by its address.
-fn key(url: &str) -> String {
-    use sha2::Digest as _;
-    hex(&sha2::Sha256::digest(url)[..16])
-}
-
-fn remove(path: &Path) {
-    // A file that is not there is what is wanted; one that stays is written over next time.
-    let _ = std::fs::remove_file(path);
 }

@@ -1,4 +1,4 @@
-//! In the place of downloads where the feature `http` is left out.
+//! The refusal of downloads where the feature `http` is left out.
 
 use std::path::PathBuf;
 

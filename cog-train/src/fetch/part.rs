@@ -1,4 +1,4 @@
-//! A download on its way: `KEY.part`, and `KEY.tag` when it can be resumed.
+//! A download in progress: `KEY.part`, and `KEY.tag` when it can be resumed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -8,12 +8,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::store::{feed, read_failed, write_whole};
-use super::{hex, key, remove};
+use super::files::{digest_rest, hex, remove, write_atomic};
 use crate::error::Error;
+use crate::partial;
 use crate::progress::CancelToken;
 
-/// How often a process that waits for another's download looks again.
+/// The pause between attempts to lock a part that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// What must still hold when a download is resumed: `KEY.tag`.
@@ -23,7 +23,7 @@ pub(super) struct Tag {
     pub(super) total: u64,
 }
 
-/// A download on its way, `KEY.part`, locked against other processes.
+/// A download in progress, `KEY.part`, locked against other processes.
 pub(super) struct Part {
     file: File,
     path: PathBuf,
@@ -31,16 +31,16 @@ pub(super) struct Part {
     pub(super) length: u64,
     pub(super) tag: Option<Tag>,
     digest: Sha256,
-    /// Whether the folder was made for it.
-    made_dir: bool,
+    /// Whether the folder was created for it.
+    created_dir: bool,
 }
 
 impl Part {
-    /// Opens the part of an address and waits until no other process has it.
-    pub(super) fn open(dir: &Path, url: &str, cancel: &CancelToken) -> Result<Self, Error> {
-        let made_dir = !dir.exists();
+    /// Opens the part `key` in `dir`, and waits until no other process holds it.
+    pub(super) fn open(dir: &Path, key: &str, cancel: &CancelToken) -> Result<Self, Error> {
+        let created_dir = !dir.exists();
         fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
-        let path = dir.join(format!("{}.part", key(url)));
+        let path = dir.join(format!("{key}.part"));
         let tag_path = path.with_extension("tag");
         let failed = || Error::file("create", &path);
         loop {
@@ -60,7 +60,7 @@ impl Part {
                 }
                 Err(fs::TryLockError::Error(error)) => return Err(failed()(error)),
             }
-            // Who had it may have renamed or removed it meanwhile; then this is not the part any more.
+            // Its last holder may have renamed or removed it meanwhile; then this file is no longer the part.
             if !is_same_file(&file, &path) {
                 continue;
             }
@@ -69,9 +69,10 @@ impl Part {
             let mut digest = Sha256::new();
             let mut length = 0;
             if tag.is_some() {
-                length = feed(&mut file, &mut digest, cancel).map_err(read_failed(&path))??;
+                length = digest_rest(&mut file, &mut digest, cancel)
+                    .map_err(Error::file("read", &path))??;
             }
-            let mut part = Self { file, path, tag_path, length, tag, digest, made_dir };
+            let mut part = Self { file, path, tag_path, length, tag, digest, created_dir };
             if part.tag.as_ref().is_none_or(|tag| part.length > tag.total) {
                 part.restart(None)?;
             }
@@ -86,7 +87,7 @@ impl Part {
         Ok(())
     }
 
-    /// Empties the part. With a tag what comes next can be resumed.
+    /// Truncates the part. With a tag, the download that follows can be resumed.
     pub(super) fn restart(&mut self, tag: Option<Tag>) -> Result<(), Error> {
         let failed = || Error::file("write", &self.path);
         remove(&self.tag_path);
@@ -96,14 +97,14 @@ impl Part {
         self.digest = Sha256::new();
         if let Some(tag) = &tag {
             let note = serde_json::to_vec(tag).expect("a tag is plain data");
-            write_whole(&self.tag_path, &note)?;
+            write_atomic(parent_of(&self.path), &self.tag_path, &note)?;
         }
         self.tag = tag;
         Ok(())
     }
 
-    /// Ends without the file. What can be resumed stays.
-    pub(super) fn leave(self) {
+    /// Ends without the file, and keeps what can be resumed.
+    pub(super) fn suspend(self) {
         if self.tag.is_none() || self.length == 0 {
             self.discard();
         }
@@ -113,24 +114,45 @@ impl Part {
     pub(super) fn discard(self) {
         remove(&self.tag_path);
         remove(&self.path);
-        if self.made_dir
-            && let Some(dir) = self.path.parent()
-        {
+        if self.created_dir {
             // Refused by the system unless it is empty.
-            let _ = fs::remove_dir(dir);
+            let _ = fs::remove_dir(parent_of(&self.path));
         }
     }
 
-    /// Brings it to the disk; gives where it is and its digest.
-    pub(super) fn finish(&self) -> Result<(&Path, String), Error> {
+    /// Makes the whole download durable, and returns its digest.
+    pub(super) fn finish(&self) -> Result<String, Error> {
         self.file.sync_all().map_err(Error::file("write", &self.path))?;
-        Ok((&self.path, hex(self.digest.clone().finalize())))
+        Ok(hex(self.digest.clone().finalize()))
     }
 
-    /// Called when the file has been given its place.
-    pub(super) fn moved(self) {
-        remove(&self.tag_path);
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
+
+    /// Renames the whole download to `path`. The lock is held until the part is dropped.
+    pub(super) fn persist(&self, path: &Path) -> Result<(), Error> {
+        fs::rename(&self.path, path).map_err(Error::file("create", path))?;
+        remove(&self.tag_path);
+        Ok(())
+    }
+}
+
+/// Removes the parts in `dir` that cannot be resumed and whose process has died.
+pub(super) fn sweep(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "part")
+            && !path.with_extension("tag").exists()
+        {
+            partial::remove_unlocked(&path);
+        }
+    }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().expect("a part is in a folder")
 }
 
 #[cfg(unix)]

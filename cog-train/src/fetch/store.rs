@@ -1,17 +1,17 @@
 //! The folder of a [`Fetcher`](super::Fetcher): files by their content, and notes by their address.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::address::Address;
-use super::part::Part;
-use super::{hex, key, remove};
+use super::files::{PREFIX, Stamp, digest_of, hex, remove, write_atomic};
+use super::part::{self, Part};
 use crate::error::Error;
+use crate::partial;
 use crate::progress::CancelToken;
 
 /// A folder of fetched files.
@@ -19,58 +19,79 @@ pub(super) struct Store {
     dir: PathBuf,
 }
 
-/// What is known of an address whose file is kept: `KEY.json`.
+/// The note about an address whose file is kept: `KEY.json`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Known {
+pub(super) struct Note {
     sha256: String,
     name: String,
-    pub(super) etag: Option<String>,
+    etag: Option<String>,
     size: u64,
-    /// Nanoseconds since 1970. A file of this size and time is taken for the one that was digested.
+    /// Nanoseconds since 1970. Unless a digest is given, a file of this size and time counts as unchanged.
     modified: u128,
 }
 
+impl Note {
+    fn stamp(&self) -> Stamp {
+        Stamp { size: self.size, modified: self.modified }
+    }
+}
+
+/// A kept file of an address.
+pub(super) struct Found {
+    pub(super) etag: Option<String>,
+    pub(super) path: PathBuf,
+}
+
 impl Store {
-    pub(super) fn new(dir: &Path) -> Self {
+    /// Opens a folder, which need not exist, and removes what killed processes left there.
+    pub(super) fn open(dir: &Path) -> Self {
+        partial::sweep(dir, PREFIX);
+        part::sweep(dir);
         Self { dir: dir.to_owned() }
     }
 
-    fn note(&self, url: &str) -> PathBuf {
+    /// Opens the download of an address, and waits until no other process holds it.
+    pub(super) fn part(&self, address: &Address, cancel: &CancelToken) -> Result<Part, Error> {
+        Part::open(&self.dir, &key(&address.url), cancel)
+    }
+
+    fn note_path(&self, url: &str) -> PathBuf {
         self.dir.join(format!("{}.json", key(url)))
     }
 
-    /// The kept file of an address, if it is still what it was and has the digest that the address asks for.
+    /// Returns the kept file of an address, if it is unchanged and has the digest that the address gives.
     pub(super) fn find(
         &self,
         address: &Address,
         cancel: &CancelToken,
-    ) -> Result<Option<(Known, PathBuf)>, Error> {
-        let Some(known) = fs::read(self.note(&address.url))
+    ) -> Result<Option<Found>, Error> {
+        let Some(note) = fs::read(self.note_path(&address.url))
             .ok()
-            .and_then(|note| serde_json::from_slice::<Known>(&note).ok())
+            .and_then(|note| serde_json::from_slice::<Note>(&note).ok())
         else {
             return Ok(None);
         };
-        if address.sha256.as_ref().is_some_and(|wanted| *wanted != known.sha256) {
+        if address.sha256.as_ref().is_some_and(|wanted| *wanted != note.sha256) {
             return Ok(None);
         }
         // The note is a file like any other: its words must not lead out of the folder.
         let plain = |text: &str| !text.is_empty() && !text.contains(['/', '\\']) && text != "..";
-        if !plain(&known.sha256) || !plain(&known.name) {
+        if !plain(&note.sha256) || !plain(&note.name) {
             return Ok(None);
         }
-        let path = self.dir.join(&known.sha256).join(&known.name);
-        let same = match stamp(&path) {
-            Ok(stamp) if stamp == (known.size, known.modified) => true,
-            Ok(_) => digest_of(&path, cancel)? == known.sha256,
+        let path = self.dir.join(&note.sha256).join(&note.name);
+        let unchanged = match Stamp::of(&path) {
+            // Whoever gives a digest wants these bytes, and a size and a time can be forged.
+            Ok(stamp) if address.sha256.is_none() && stamp == note.stamp() => true,
+            Ok(_) => digest_of(&path, cancel)? == note.sha256,
             Err(_) => false,
         };
-        Ok(same.then_some((known, path)))
+        Ok(unchanged.then_some(Found { etag: note.etag, path }))
     }
 
-    /// Drops an address and its content, for whoever found that it is of no use.
+    /// Removes an address and its content.
     pub(super) fn forget(&self, url: &str, path: &Path) {
-        remove(&self.note(url));
+        remove(&self.note_path(url));
         remove(path);
         if let Some(folder) = path.parent() {
             // Refused by the system unless it is empty.
@@ -78,51 +99,60 @@ impl Store {
         }
     }
 
-    /// A file with this content under any name, checked.
+    /// Returns a file with the digest that the address gives, whatever address it came from.
     pub(super) fn find_content(
         &self,
         address: &Address,
         cancel: &CancelToken,
     ) -> Result<Option<PathBuf>, Error> {
         let Some(sha256) = &address.sha256 else { return Ok(None) };
-        let Ok(folder) = fs::read_dir(self.dir.join(sha256)) else { return Ok(None) };
-        for entry in folder.flatten() {
+        let folder = self.dir.join(sha256);
+        let named = folder.join(address.file_name());
+        if named.is_file() && digest_of(&named, cancel)? == *sha256 {
+            self.write_note(&named, sha256, None, address)?;
+            return Ok(Some(named));
+        }
+        let Ok(entries) = fs::read_dir(&folder) else { return Ok(None) };
+        for entry in entries.flatten() {
             let path = entry.path();
-            if path.is_file() && digest_of(&path, cancel)? == *sha256 {
-                return self.keep_copy(&path, sha256, address).map(Some);
+            if path != named && path.is_file() && digest_of(&path, cancel)? == *sha256 {
+                self.copy(&path, &named).map_err(Error::file("create", &named))?;
+                self.write_note(&named, sha256, None, address)?;
+                return Ok(Some(named));
             }
         }
         Ok(None)
     }
 
-    /// The same content under the name that the address gives it.
-    fn keep_copy(&self, path: &Path, sha256: &str, address: &Address) -> Result<PathBuf, Error> {
-        let named = self.dir.join(sha256).join(address.file_name());
-        if !named.exists() {
-            fs::hard_link(path, &named)
-                .or_else(|_| fs::copy(path, &named).map(drop))
-                .map_err(Error::file("create", &named))?;
+    /// Gives a file a second name, in the place of what has it. A file system without hard links gets a copy.
+    fn copy(&self, path: &Path, named: &Path) -> io::Result<()> {
+        remove(named);
+        if fs::hard_link(path, named).is_ok() {
+            return Ok(());
         }
-        self.write_note(&named, sha256, None, address)?;
-        Ok(named)
+        let mut file = partial::file(&self.dir, PREFIX)?;
+        io::copy(&mut File::open(path)?, file.as_file_mut())?;
+        file.as_file().sync_all()?;
+        file.persist(named)?;
+        Ok(())
     }
 
-    /// Gives a whole download its place and its note.
+    /// Keeps a whole download under its digest, with a note.
     pub(super) fn keep(
         &self,
         part: Part,
         etag: Option<String>,
         address: &Address,
     ) -> Result<PathBuf, Error> {
-        let (from, sha256) = part.finish()?;
+        let sha256 = part.finish()?;
         if let Err(error) = address.check_digest(&sha256) {
             part.discard();
             return Err(error);
         }
-        let path = self.place(&sha256, &address.file_name())?;
-        fs::rename(from, &path).map_err(Error::file("create", &path))?;
-        part.moved();
-        self.write_note(&path, &sha256, etag, address)?;
+        let path = self.path_for(&sha256, &address.file_name())?;
+        // Before the rename: after it the next process may open a part, and looks for the note first.
+        self.write_note(part.path(), &sha256, etag, address)?;
+        part.persist(&path)?;
         Ok(path)
     }
 
@@ -134,17 +164,19 @@ impl Store {
     ) -> Result<PathBuf, Error> {
         let sha256 = hex(Sha256::digest(bytes));
         address.check_digest(&sha256)?;
-        let path = self.place(&sha256, name)?;
-        write_whole(&path, bytes)?;
+        let path = self.path_for(&sha256, name)?;
+        write_atomic(&self.dir, &path, bytes)?;
         Ok(path)
     }
 
-    fn place(&self, sha256: &str, name: &str) -> Result<PathBuf, Error> {
+    /// Creates the folder of a digest, and returns the path of a file in it.
+    fn path_for(&self, sha256: &str, name: &str) -> Result<PathBuf, Error> {
         let folder = self.dir.join(sha256);
         fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
         Ok(folder.join(name))
     }
 
+    /// Writes the note of an address whose content is in the file `path`, which may still be renamed.
     fn write_note(
         &self,
         path: &Path,
@@ -152,64 +184,15 @@ impl Store {
         etag: Option<String>,
         address: &Address,
     ) -> Result<(), Error> {
-        let (size, modified) = stamp(path).map_err(read_failed(path))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let known = Known { sha256: sha256.to_owned(), name, etag, size, modified };
-        let note = serde_json::to_vec(&known).expect("a note is plain data");
-        write_whole(&self.note(&address.url), &note)
+        let Stamp { size, modified } = Stamp::of(path).map_err(Error::file("read", path))?;
+        let note =
+            Note { sha256: sha256.to_owned(), name: address.file_name(), etag, size, modified };
+        let note = serde_json::to_vec(&note).expect("a note is plain data");
+        write_atomic(&self.dir, &self.note_path(&address.url), &note)
     }
 }
 
-/// The SHA-256 digest of a file, in lower-case digits.
-pub(crate) fn digest_of(path: &Path, cancel: &CancelToken) -> Result<String, Error> {
-    let mut file = File::open(path).map_err(read_failed(path))?;
-    let mut digest = Sha256::new();
-    feed(&mut file, &mut digest, cancel).map_err(read_failed(path))??;
-    Ok(hex(digest.finalize()))
-}
-
-/// Digests a file from where it stands to its end; gives the bytes.
-pub(super) fn feed(
-    file: &mut File,
-    digest: &mut Sha256,
-    cancel: &CancelToken,
-) -> std::io::Result<Result<u64, Error>> {
-    let mut buffer = vec![0; 1 << 18];
-    let mut length = 0;
-    loop {
-        if let Err(cancelled) = cancel.check() {
-            return Ok(Err(cancelled));
-        }
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(Ok(length)),
-            Ok(count) => {
-                digest.update(&buffer[..count]);
-                length += count as u64;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-pub(super) fn read_failed(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    Error::file("read", path)
-}
-
-/// The size and the time of a file.
-fn stamp(path: &Path) -> std::io::Result<(u64, u128)> {
-    let found = fs::metadata(path)?;
-    let since = found.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok((found.len(), since.as_nanos()))
-}
-
-/// Writes a small file beside its place, then renames it.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let folder = path.parent().expect("a place in a folder");
-    fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::file("create", path))?;
-    file.write_all(bytes).map_err(Error::file("write", path))?;
-    file.as_file().sync_all().map_err(Error::file("write", path))?;
-    file.persist(path).map_err(|error| Error::file("create", path)(error.error))?;
-    Ok(())
+/// The name of a download and of its note, by the address.
+fn key(url: &str) -> String {
+    hex(&Sha256::digest(url)[..16])
 }

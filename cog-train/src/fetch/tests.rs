@@ -1,7 +1,7 @@
 use super::address::{Address, redact};
 use super::is_url;
 #[cfg(feature = "http")]
-use super::talk::resolve;
+use super::request::resolve;
 
 #[test]
 fn schemes_are_known_by_their_start() {
@@ -37,16 +37,57 @@ fn names_are_unquoted_and_fit_a_file_system() {
 }
 
 #[test]
-fn addresses_are_shown_without_what_is_secret() {
+fn addresses_are_shown_without_credentials_and_queries() {
     for (url, shown) in [
         ("https://u:p@h:1/a?b=c#d", "https://h:1/a"),
-        ("https://u:p@x@h/a@b", "https://h/a@b"),
+        ("https://u:p@x@h/a", "https://h/a"),
+        ("https://h/a@b", "https://h/a@b"),
+        // A password may reach into what is by its form a path, a query or a fragment.
+        ("https://u:p/w@h/a", "https://..."),
+        ("https://u:p?w@h/a", "https://..."),
+        ("https://u:p#w@h/a", "https://..."),
+        ("https://u:p\\w@h/a", "https://..."),
+        ("https://u:12/w@h/a", "https://..."),
+        ("https://u:p@x/w@h/a", "https://..."),
+        ("https://u:p@h/a?b@c", "https://..."),
+        ("s3://u:p/w@h/a", "s3://..."),
+        ("file://u:p@h/a", "file://h/a"),
+        ("http://[::1]:80/a", "http://[::1]:80/a"),
         ("https://h?token=1", "https://h"),
         ("data:text/plain;base64,AAAA", "data:text/plain,..."),
-        ("https://h/a\nb", "https://h/a\\nb"),
+        ("https://h/a\n\x1bb", r"https://h/a\n\u{1b}b"),
+        ("data:\x1b,x", r"data:\u{1b},..."),
     ] {
         assert_eq!(redact(url), shown, "{url}");
     }
+}
+
+#[test]
+fn no_error_of_an_address_holds_its_password() {
+    for password in ["pa/ss", "pa?ss", "pa#ss", "pa\\ss", "12/ss", "12#ss", "pa#sha256=ss", "p@/ss"]
+    {
+        let text = format!("http://user:{password}@host.example/x");
+        let error = match Address::parse(&text) {
+            Ok(address) => address.error("nothing"),
+            Err(error) => error,
+        };
+        let shown = format!("{error} {error:?}");
+        for part in ["user", "pa", "12", "ss\"", "ss@", "host"] {
+            assert!(!shown.replace("password", "").contains(part), "{text}: {shown}");
+        }
+    }
+    let error = Address::parse("http://user:pa/ss@host/x").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cannot fetch `http://...`: its password holds a `/`, `?` or `#` as it is\n\
+         hint: write `%2F`, `%3F` or `%23`"
+    );
+    // A port and an `@` in the path are no password for sure, so the address is used.
+    assert!(Address::parse("http://host:80/a@b").is_ok());
+    assert!(Address::parse("http://[fe80::a]/a@b").is_ok());
+    let other = Address::parse("file://user:pa/ss@host/x").unwrap();
+    let reason = super::file_path(&other.url).unwrap_err();
+    assert!(!reason.contains("user"), "{reason}");
 }
 
 #[cfg(feature = "http")]

@@ -1,7 +1,7 @@
-//! The header of a safetensors file, checked as a stranger's: eight bytes of length, a JSON object, then the data.
+//! The header of a safetensors file, checked as untrusted input: eight bytes of length, a JSON object, then the data.
 //!
-//! What passes here, a reader may trust: each tensor has the bytes of its shape, and the tensors fill the file without
-//! hole or overlap.
+//! A reader may rely on what passes here: each tensor has the bytes of its shape, the tensors fill the file with no hole or
+//! overlap, and neither sizes nor strides overflow.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -9,21 +9,27 @@ use std::fmt;
 use std::io::Read;
 
 use safetensors::Dtype;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// The format's own limit.
+use crate::error::{printable, printable_name};
+
+/// The limit of the format itself.
 const HEADER_BYTES: u64 = 100_000_000;
 /// The bytes before the header.
 const LENGTH_BYTES: u64 = 8;
+/// The most dimensions of a tensor, as in NumPy and PyTorch.
+const MAX_DIMS: usize = 64;
+/// Why a tensor is not opened or saved.
+pub(super) const TOO_LARGE: &str = "is too large to address";
 /// The header's entry that is no tensor.
 pub(super) const METADATA: &str = "__metadata__";
 
-/// What the header says of one tensor.
+/// The entry of one tensor in the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
-    /// Its first byte in the file.
+    /// Its first byte, counted from the start of the file.
     pub(super) begin: u64,
     pub(super) bytes: usize,
 }
@@ -34,7 +40,7 @@ pub(super) struct Header {
     pub(super) metadata: BTreeMap<String, String>,
 }
 
-/// Whether a file begins like a safetensors file.
+/// Returns whether a file begins like a safetensors file.
 pub(super) fn looks_like_safetensors(start: &[u8]) -> bool {
     // No header reaches 4 GiB.
     matches!(start, [_, _, _, _, 0, 0, 0, 0, b'{', ..])
@@ -79,77 +85,79 @@ pub(super) fn read(mut source: impl Read, size: u64) -> Result<Header, String> {
     let text =
         std::str::from_utf8(&text).map_err(|_| "has a header that is not UTF-8".to_owned())?;
     let raw: RawHeader = serde_json::from_str(text)
-        .map_err(|error| format!("has a header that cannot be read: {error}"))?;
+        .map_err(|error| format!("has a header that cannot be read: {}", printable(error)))?;
     check(raw, LENGTH_BYTES + length, room - length)
 }
 
-/// Checks every tensor for itself, then that they tile the `room` bytes of data from the byte `start` of the file on.
+/// Checks each tensor, then that they tile the `room` bytes of data from the byte `start` of the file on.
 fn check(raw: RawHeader, start: u64, room: u64) -> Result<Header, String> {
-    let mut order = Vec::with_capacity(raw.tensors.len());
     let mut tensors = BTreeMap::new();
-    for (name, slot) in raw.tensors {
-        let (begin, end) = slot.data_offsets;
-        let bad = |what: String| format!("tensor `{}` {what}", shown(&name));
-        let dtype = slot
-            .dtype()
-            .ok_or_else(|| bad(format!("is of the unknown dtype `{}`", shown(&slot.dtype))))?;
-        let shape = &slot.shape;
-        let bytes = bytes_of(dtype, shape).map_err(|what| bad(what.to_owned()))?;
-        if end < begin {
-            return Err(bad(format!("ends at byte {end}, before it begins at {begin}")));
-        }
-        if end > room {
-            return Err(bad(format!("ends at byte {end} of {room}: the file is truncated")));
-        }
-        if end - begin != bytes as u64 {
-            let place = end - begin;
-            return Err(bad(format!(
-                "is {dtype:?} of shape {shape:?}, which is {bytes} bytes, and has {place}"
-            )));
-        }
-        order.push((begin, end, name.clone()));
-        tensors.insert(name, Slot { dtype, shape: slot.shape, begin: start + begin, bytes });
+    for (name, raw) in raw.tensors {
+        let slot = check_tensor(raw, start, room)
+            .map_err(|reason| format!("tensor `{}` {reason}", printable_name(&name)))?;
+        tensors.insert(name, slot);
     }
-    order.sort();
-    let mut filled = 0;
-    let mut before = None;
-    for (begin, end, name) in &order {
-        if let (Some(before), true) = (before, *begin < filled) {
-            return Err(format!("tensor `{}` overlaps tensor `{}`", shown(name), shown(before)));
+    let mut order: Vec<(&String, &Slot)> = tensors.iter().collect();
+    order.sort_by_key(|(_, slot)| (slot.begin, slot.bytes));
+    let mut filled = start;
+    let mut before: Option<&String> = None;
+    for (name, slot) in order {
+        if let (Some(before), true) = (before, slot.begin < filled) {
+            let (name, before) = (printable_name(name), printable_name(before));
+            return Err(format!("tensor `{name}` overlaps tensor `{before}`"));
         }
-        if *begin > filled {
-            let hole = begin - filled;
-            return Err(format!("has a hole of {hole} bytes before tensor `{}`", shown(name)));
+        if slot.begin > filled {
+            let (hole, name) = (slot.begin - filled, printable_name(name));
+            return Err(format!("has a hole of {hole} bytes before tensor `{name}`"));
         }
-        filled = *end;
+        filled = slot.begin + slot.bytes as u64;
         before = Some(name);
     }
-    if filled != room {
-        return Err(format!("has {} bytes that belong to no tensor", room - filled));
+    let end = start + room;
+    if filled != end {
+        return Err(format!("has {} bytes that belong to no tensor", end - filled));
     }
     Ok(Header { tensors, metadata: raw.metadata })
 }
 
-/// The bytes of a tensor.
-pub(super) fn bytes_of(dtype: Dtype, shape: &[usize]) -> Result<usize, &'static str> {
+fn check_tensor(raw: RawSlot, start: u64, room: u64) -> Result<Slot, String> {
+    let dtype = raw
+        .dtype()
+        .ok_or_else(|| format!("is of the unknown dtype `{}`", printable_name(&raw.dtype)))?;
+    let (begin, end) = raw.data_offsets;
+    let shape = raw.shape;
+    let bytes = bytes_of(dtype, &shape)?;
+    if end < begin {
+        return Err(format!("ends at byte {end}, before it begins at {begin}"));
+    }
+    if end > room {
+        return Err(format!("ends at byte {end} of {room}: the file is truncated"));
+    }
+    if end - begin != bytes as u64 {
+        let found = end - begin;
+        return Err(format!(
+            "is {dtype} of shape {shape:?}, which is {bytes} bytes, and has {found}"
+        ));
+    }
+    Ok(Slot { dtype, shape, begin: start + begin, bytes })
+}
+
+/// Returns the bytes of a tensor.
+pub(super) fn bytes_of(dtype: Dtype, shape: &[usize]) -> Result<usize, String> {
+    // A dimension of 0 counts as 1: strides are products of the others, and must not overflow either.
     let bits = shape
         .iter()
-        .try_fold(1_usize, |count, &size| count.checked_mul(size))
+        .try_fold(1_usize, |count, &size| count.checked_mul(size.max(1)))
         .and_then(|count| count.checked_mul(dtype.bitsize()))
-        .ok_or("has more elements than a file can hold")?;
+        .ok_or_else(|| format!("of shape {shape:?} {TOO_LARGE}"))?;
+    let bits = if shape.contains(&0) { 0 } else { bits };
     if bits % 8 != 0 {
-        return Err("does not fill whole bytes");
+        return Err("does not fill whole bytes".to_owned());
     }
     Ok(bits / 8)
 }
 
-/// A name for a message.
-fn shown(name: &str) -> String {
-    const MOST: usize = 200;
-    name.chars().take(MOST).collect::<String>().escape_debug().to_string()
-}
-
-/// The JSON as it stands. Its maps are read by hand, for serde's own take the last of two equal keys.
+/// The JSON before the checks. Its maps are read by hand, for serde's own take the last of two equal keys.
 struct RawHeader {
     tensors: BTreeMap<String, RawSlot>,
     metadata: BTreeMap<String, String>,
@@ -159,6 +167,7 @@ struct RawHeader {
 #[serde(deny_unknown_fields)]
 struct RawSlot {
     dtype: String,
+    #[serde(deserialize_with = "shape")]
     shape: Vec<usize>,
     data_offsets: (u64, u64),
 }
@@ -193,13 +202,16 @@ impl<'de> Deserialize<'de> for RawHeader {
                         continue;
                     }
                     let of_tensor = |error| {
-                        de::Error::custom(format_args!("tensor `{}`: {error}", shown(&name)))
+                        de::Error::custom(format_args!(
+                            "tensor `{}`: {error}",
+                            printable_name(&name)
+                        ))
                     };
                     let slot = map.next_value::<Object>().map_err(of_tensor)?.0;
                     match header.tensors.entry(name) {
                         Entry::Vacant(place) => drop(place.insert(slot)),
                         Entry::Occupied(place) => {
-                            let name = shown(place.key());
+                            let name = printable_name(place.key());
                             return Err(de::Error::custom(format_args!(
                                 "tensor `{name}` is there twice"
                             )));
@@ -212,6 +224,34 @@ impl<'de> Deserialize<'de> for RawHeader {
 
         deserializer.deserialize_map(Entries)
     }
+}
+
+/// Reads a shape without keeping more than [`MAX_DIMS`] dimensions.
+fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
+    struct Dims;
+
+    impl<'de> Visitor<'de> for Dims {
+        type Value = Vec<usize>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of dimensions")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<usize>, A::Error> {
+            let mut dims = Vec::new();
+            while let Some(size) = list.next_element()? {
+                if dims.len() == MAX_DIMS {
+                    return Err(de::Error::custom(format_args!(
+                        "more than the limit of {MAX_DIMS} dimensions"
+                    )));
+                }
+                dims.push(size);
+            }
+            Ok(dims)
+        }
+    }
+
+    deserializer.deserialize_seq(Dims)
 }
 
 /// A slot that is a JSON object; serde's own reading takes a list of its fields as well.

@@ -8,7 +8,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// What the environment variable `COG_WEIGHTS` names; `None` when it is unset or empty.
+    /// Opens the weights that the environment variable `COG_WEIGHTS` names; `None` when it is unset or empty.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Weights {
         Self::from_env_with(&CancelToken::new(), &mut Silent)
     }
 
-    /// [`Weights::from_env`] for a caller who may cancel a download and shows how far it is.
+    /// Opens weights as [`Weights::from_env`] does; a download can be cancelled and reports its progress.
     pub(crate) fn from_env_with(
         cancel: &CancelToken,
         report: &mut dyn Report,
@@ -86,13 +86,16 @@ impl Weights {
     ///
     /// Of a **folder** the first of these counts: `model.safetensors`; `model.safetensors.index.json` and the files that
     /// it names; `weights.safetensors`; all `*.safetensors` in order of their names. A folder without any of these and
-    /// with exactly one folder in it stands for that one. A name in two files is an error.
+    /// with exactly one folder in it stands for that one. Where an index names a file for a tensor, copies of that tensor
+    /// in other files do not count; any other name in two files is an error.
     ///
-    /// **Downloads and archives** are kept in a cache: `$XDG_CACHE_HOME/cog-train`, else `~/.cache/cog-train`. An address
-    /// without a digest is asked for again, and taken from the cache if the server says that it is unchanged.
-    /// Archives are unpacked by the rules of [`crate::archive`], under the digest of the archive, once.
+    /// **Downloads and archives** are cached in `$XDG_CACHE_HOME/cog-train`, else `~/.cache/cog-train`. An address without
+    /// a digest is revalidated, and taken from the cache if the server answers that it is unchanged. Archives are unpacked
+    /// by the rules of [`crate::archive`], under the digest of the archive. The unpacked folder is compared with the archive
+    /// at each opening, and unpacked again when it differs.
     ///
-    /// Every header is checked before this returns: what is opened can be read, unless the files change meanwhile.
+    /// Every header is checked before this returns: a file that opens can be read, unless it changes meanwhile, except for
+    /// the tensors in [`Weights::unsupported`].
     ///
     /// ```no_run
     /// use cog_train::Weights;
@@ -109,7 +112,7 @@ impl Weights {
         Self::open_at_home(source.as_ref(), &CancelToken::new(), &mut Silent)
     }
 
-    /// With the user's own cache folder, if one is needed: where nothing is kept, a machine without a home is fine.
+    /// Opens weights with the user's own cache folder. A source that needs no cache needs no home either.
     fn open_at_home(
         source: &str,
         cancel: &CancelToken,
@@ -119,7 +122,8 @@ impl Weights {
         Self::open_with(source, &cache, cancel, report)
     }
 
-    /// [`Weights::open`] with a cache folder of one's own, which can be cancelled and tells how many bytes it has fetched.
+    /// Opens weights as [`Weights::open`] does, with another cache folder. It can be cancelled, and `report` gets the progress
+    /// of a download in bytes, and a note that names the tensors in [`Weights::unsupported`].
     ///
     /// # Errors
     ///
@@ -133,7 +137,7 @@ impl Weights {
         source::open(source.as_ref(), cache, cancel, report)
     }
 
-    /// Writes tensors into a safetensors file, whole or not at all, and opens it.
+    /// Writes tensors into a safetensors file atomically, and opens it.
     ///
     /// The same tensors give the same bytes, whatever their order: they are sorted by name within each width of element,
     /// widest first, so that all are aligned. The file's metadata is `format: pt`.
@@ -150,25 +154,47 @@ impl Weights {
         Self::open_file(file)
     }
 
-    /// All tensors by name, of their stored types, in fresh storage.
+    /// Loads all tensors by name, of their stored dtypes, in fresh storage. Those in [`Weights::unsupported`] are left out.
     ///
     /// # Errors
     ///
-    /// [`Error::Weights`] for a type that candle does not have, [`Error::File`] or [`Error::Tensor`].
+    /// [`Error::Weights`] when a file was cut meanwhile, [`Error::File`] or [`Error::Tensor`].
     pub fn tensors(&self, device: &Device) -> Result<BTreeMap<String, Tensor>, Error> {
-        self.names().map(|name| Ok((name.to_owned(), self.get(name, device)?))).collect()
+        let left_out: BTreeSet<&str> = self.unsupported().map(|(name, _)| name).collect();
+        let names = self.names().filter(|name| !left_out.contains(name));
+        names.map(|name| Ok((name.to_owned(), self.get(name, device)?))).collect()
     }
 
-    /// One tensor of its stored type, in fresh storage.
+    /// Returns the tensors that cannot be loaded because candle lacks their dtype, each with that dtype, such as `U16`.
+    ///
+    /// [`Weights::names`] has them, [`Weights::tensors`] leaves them out, and [`Weights::get`] and a builder refuse them.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let file = dir.path().join("model.safetensors");
+    /// # let header = r#"{"mask":{"dtype":"BOOL","shape":[1],"data_offsets":[0,1]}}"#;
+    /// # let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[1]].concat();
+    /// # std::fs::write(&file, bytes)?;
+    /// let weights = cog_train::Weights::open(file.to_str().unwrap())?;
+    /// let unsupported: Vec<_> = weights.unsupported().collect();
+    /// assert_eq!(unsupported, [("mask", "BOOL".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unsupported(&self) -> impl Iterator<Item = (&str, String)> {
+        self.opened.unsupported().map(|(name, dtype)| (name, dtype.to_string()))
+    }
+
+    /// Loads one tensor of its stored dtype, in fresh storage.
     ///
     /// # Errors
     ///
-    /// [`Error::Weights`] when there is no such tensor, with the nearest name; else those of [`Weights::tensors`].
+    /// [`Error::Weights`] when there is no such tensor, with the nearest name, or when it is one of
+    /// [`Weights::unsupported`]; else those of [`Weights::tensors`].
     pub fn get(&self, name: &str, device: &Device) -> Result<Tensor, Error> {
         self.opened.get(name, device)
     }
 
-    /// A builder for candle's modules, which reads each tensor when it is asked for, in fresh storage, as `dtype`.
+    /// Returns a builder for candle's modules, which loads each tensor on demand, in fresh storage, as `dtype`.
     ///
     /// # Errors
     ///
@@ -183,25 +209,25 @@ impl Weights {
         open::files(file.to_owned(), vec![file.to_owned()])
     }
 
-    /// The names of the tensors, sorted.
+    /// Returns the names of the tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.opened.names()
     }
 
-    /// The texts in the files' `__metadata__`. Of several files with one key the first counts.
+    /// Returns the texts in the files' `__metadata__`. Of several files with one key the first counts.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
 
-    /// The local file or folder. For an archive it is the unpacked folder that holds the safetensors files, so that what
+    /// Returns the local file or folder. For an archive it is the unpacked folder that holds the safetensors files, so that what
     /// lies beside them, a `config.json` or a tokenizer, is found here.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The safetensors files.
+    /// Returns the safetensors files.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.files
@@ -218,7 +244,7 @@ impl fmt::Debug for Weights {
     }
 }
 
-/// Where downloads and unpacked archives are kept: `$XDG_CACHE_HOME/cog-train`, else `~/.cache/cog-train`.
+/// Returns the folder of downloads and unpacked archives: `$XDG_CACHE_HOME/cog-train`, else `~/.cache/cog-train`.
 ///
 /// # Errors
 ///

@@ -1,43 +1,48 @@
-//! Opening: which files of a folder are the weights, and that together they make one set of tensors.
+//! Opening: the files of a folder that are the weights, and one set of tensors from them.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::{self, File};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Weights;
 use super::header;
 use super::read::Opened;
-use crate::error::Error;
+use crate::error::{Error, printable, printable_name};
 
 const MODEL: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const WEIGHTS: &str = "weights.safetensors";
 /// The most bytes of an index; the largest open models have 5 MB.
 const INDEX_BYTES: u64 = 100_000_000;
-/// How many folders may lie in one another around the one with the files.
+/// The most folders around the one with the files.
 const NESTED: usize = 8;
 
-/// Which tensor is in which file.
+/// The file of each tensor.
 type Index = BTreeMap<String, String>;
-
-pub(super) fn bad(place: &Path, reason: impl Into<String>) -> Error {
-    Error::Weights { place: place.display().to_string(), reason: reason.into() }
-}
 
 /// Opens these files as one set of weights that is called `path`.
 pub(super) fn files(path: PathBuf, files: Vec<PathBuf>) -> Result<Weights, Error> {
+    indexed(path, files, &Index::new())
+}
+
+/// Opens these files. Of a tensor in the index only the copy in the file that the index names counts.
+fn indexed(path: PathBuf, files: Vec<PathBuf>, index: &Index) -> Result<Weights, Error> {
     let mut opened = Opened::new();
     let mut metadata = BTreeMap::new();
     for file in &files {
         let handle = File::open(file).map_err(Error::file("read", file))?;
         let size = handle.metadata().map_err(Error::file("read", file))?.len();
-        let header = header::read(std::io::BufReader::new(&handle), size)
-            .map_err(|reason| bad(file, reason))?;
+        let mut header = header::read(BufReader::new(&handle), size)
+            .map_err(|reason| Error::weights(file, reason))?;
         for (key, value) in header.metadata {
             metadata.entry(key).or_insert(value);
         }
+        header.tensors.retain(|tensor, _| {
+            index.get(tensor).is_none_or(|shard| file.file_name() == Some(shard.as_ref()))
+        });
         opened.add(file, handle, header.tensors)?;
     }
     Ok(Weights { path, files, metadata, opened: Arc::new(opened) })
@@ -66,7 +71,7 @@ pub(super) fn folder(path: &Path) -> Result<Weights, Error> {
             return files(path, found);
         }
         if let Some(pickle) = entries.iter().find(|entry| is_pickle_name(entry)) {
-            return Err(bad(
+            return Err(Error::weights(
                 &path,
                 pickle_reason(&pickle.file_name().unwrap_or_default().to_string_lossy()),
             ));
@@ -75,7 +80,7 @@ pub(super) fn folder(path: &Path) -> Result<Weights, Error> {
         let [only] = folders[..] else { break };
         path.clone_from(only);
     }
-    Err(bad(&path, "holds no `.safetensors` file"))
+    Err(Error::weights(&path, "holds no `.safetensors` file"))
 }
 
 /// Opens the files that a Hugging Face index names.
@@ -86,14 +91,16 @@ fn sharded(path: PathBuf) -> Result<Weights, Error> {
     }
 
     let index = path.join(INDEX);
-    let failed = || Error::file("read", &index);
-    let size = fs::metadata(&index).map_err(failed())?.len();
-    if size > INDEX_BYTES {
-        return Err(bad(&index, format!("has {size} bytes, more than the limit of {INDEX_BYTES}")));
+    let mut text = Vec::new();
+    File::open(&index)
+        .and_then(|file| file.take(INDEX_BYTES + 1).read_to_end(&mut text))
+        .map_err(Error::file("read", &index))?;
+    if text.len() as u64 > INDEX_BYTES {
+        let reason = format!("has more bytes than the limit of {INDEX_BYTES}");
+        return Err(Error::weights(&index, reason));
     }
-    let text = fs::read(&index).map_err(failed())?;
     let Document { weight_map } = serde_json::from_slice(&text)
-        .map_err(|error| bad(&index, format!("cannot be read: {error}")))?;
+        .map_err(|error| Error::weights(&index, format!("cannot be read: {}", printable(error))))?;
 
     let mut shards: BTreeMap<&str, PathBuf> = BTreeMap::new();
     for (tensor, shard) in &weight_map {
@@ -101,36 +108,37 @@ fn sharded(path: PathBuf) -> Result<Weights, Error> {
             let plain =
                 !shard.contains(['/', '\\', '\0']) && extension(Path::new(shard)) == "safetensors";
             if !plain {
-                let what = format!(
-                    "puts tensor `{tensor}` into `{shard}`, which is not a safetensors file beside it"
+                let reason = format!(
+                    "puts tensor `{}` into `{}`, which is not a safetensors file beside it",
+                    printable_name(tensor),
+                    printable_name(shard)
                 );
-                return Err(bad(&index, what));
+                return Err(Error::weights(&index, reason));
             }
             place.insert(path.join(shard));
         }
     }
     if shards.is_empty() {
-        return Err(bad(&index, "names no file"));
+        return Err(Error::weights(&index, "names no file"));
     }
     let missing = shards.values().find(|file| !file.is_file());
     if let Some(missing) = missing {
-        let name = missing.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        return Err(bad(&index, format!("names `{name}`, which is not there")));
+        let name = missing.file_name().unwrap_or_default().to_string_lossy();
+        let name = printable_name(&name);
+        return Err(Error::weights(&index, format!("names `{name}`, which is not there")));
     }
-    let weights = files(path, shards.into_values().collect())?;
+    let weights = indexed(path, shards.into_values().collect(), &weight_map)?;
     for (tensor, shard) in &weight_map {
-        let found = weights.opened.file_of(tensor).and_then(Path::file_name);
-        if found != Some(shard.as_ref()) {
-            return Err(bad(
-                &index,
-                format!("puts tensor `{tensor}` into `{shard}`, which does not hold it"),
-            ));
+        if !weights.opened.contains(tensor) {
+            let (tensor, shard) = (printable_name(tensor), printable_name(shard));
+            let reason = format!("puts tensor `{tensor}` into `{shard}`, which does not hold it");
+            return Err(Error::weights(&index, reason));
         }
     }
     Ok(weights)
 }
 
-/// What is in a folder, by name, without what is hidden.
+/// Returns the entries of a folder, sorted, without the hidden ones.
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = || Error::file("read", folder);
     let mut entries = fs::read_dir(folder)
@@ -138,7 +146,7 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(failed())?;
-    // What macOS puts beside files: `._model.safetensors` is no model.
+    // macOS adds files of its own: `._model.safetensors` is no model.
     entries.retain(|entry| {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
         !name.starts_with('.') && name != "__MACOSX"
@@ -151,13 +159,14 @@ fn extension(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
-/// Whether a file is named like torch's pickles.
+/// Returns whether a file is named like a pickle of PyTorch.
 pub(super) fn is_pickle_name(path: &Path) -> bool {
     ["pt", "pth", "bin", "ckpt", "pkl", "pickle"].contains(&extension(path).as_str())
 }
 
-/// Why a pickle is not opened.
+/// Returns the reason for which a pickle is not opened.
 pub(super) fn pickle_reason(name: &str) -> String {
+    let name = printable_name(name);
     format!(
         "`{name}` is a pickle, and to read a pickle is to run its code\nhint: convert it in Python: \
          `safetensors.torch.save_file(torch.load(\"{name}\", weights_only=True), \"model.safetensors\")`"

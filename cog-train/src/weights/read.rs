@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
+use safetensors::Dtype;
 
 use super::header::Slot;
-use super::open::bad;
-use crate::error::Error;
+use crate::error::{Error, printable_name};
 
-/// How like a name must be to be suggested: 1 is equal.
-const ALIKE: f64 = 0.8;
+/// The similarity from which a name is suggested: 1 is equal.
+const SIMILAR: f64 = 0.8;
 
-/// Open files and what is where in them.
+/// Open files and the tensors in them.
 pub(super) struct Opened {
     files: Vec<(PathBuf, File)>,
     tensors: BTreeMap<String, (usize, Slot)>,
@@ -44,8 +44,11 @@ impl Opened {
                 Entry::Occupied(place) => {
                     let other = &self.files[place.get().0].0;
                     let other = other.file_name().unwrap_or_default().to_string_lossy();
-                    let name = place.key();
-                    return Err(bad(path, format!("tensor `{name}` is also in `{other}`")));
+                    let (name, other) = (printable_name(place.key()), printable_name(&other));
+                    return Err(Error::weights(
+                        path,
+                        format!("tensor `{name}` is also in `{other}`"),
+                    ));
                 }
             }
         }
@@ -56,24 +59,37 @@ impl Opened {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The file that holds a tensor.
-    pub(super) fn file_of(&self, name: &str) -> Option<&Path> {
-        self.tensors.get(name).map(|(number, _)| self.files[*number].0.as_path())
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The tensors whose dtype candle lacks.
+    pub(super) fn unsupported(&self) -> impl Iterator<Item = (&str, Dtype)> {
+        let tensors = self.tensors.iter().map(|(name, (_, slot))| (name.as_str(), slot.dtype));
+        tensors.filter(|(_, dtype)| DType::try_from(*dtype).is_err())
     }
 
     pub(super) fn get(&self, name: &str, device: &Device) -> Result<Tensor, Error> {
         let (number, slot) = self.tensors.get(name).ok_or_else(|| self.no_such(name))?;
         let (path, handle) = &self.files[*number];
         let dtype = DType::try_from(slot.dtype).map_err(|_| {
-            bad(
+            Error::weights(
                 path,
-                format!("tensor `{name}` is of dtype {:?}, which candle does not have", slot.dtype),
+                format!(
+                    "tensor `{}` is of dtype {}, which candle does not have",
+                    printable_name(name),
+                    slot.dtype
+                ),
             )
         })?;
         let mut bytes = vec![0; slot.bytes];
         read_at(handle, &mut bytes, slot.begin).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => {
-                bad(path, format!("the file became shorter: tensor `{name}` is not there any more"))
+                let name = printable_name(name);
+                Error::weights(
+                    path,
+                    format!("the file became shorter: tensor `{name}` is not there any more"),
+                )
             }
             _ => Error::file("read", path)(error),
         })?;
@@ -85,14 +101,16 @@ impl Opened {
             .names()
             .map(|other| (strsim::jaro_winkler(name, other), other))
             .max_by(|a, b| a.0.total_cmp(&b.0))
-            .filter(|(alike, _)| *alike >= ALIKE);
-        let hint = nearest
-            .map_or_else(String::new, |(_, other)| format!("\nhint: did you mean `{other}`?"));
+            .filter(|(similarity, _)| *similarity >= SIMILAR);
+        let hint = nearest.map_or_else(String::new, |(_, other)| {
+            format!("\nhint: did you mean `{}`?", printable_name(other))
+        });
         let place = match &self.files[..] {
             [(file, _)] => file.as_path(),
             files => files.first().and_then(|(file, _)| file.parent()).unwrap_or(Path::new("")),
         };
-        bad(place, format!("no tensor `{name}` among {}{hint}", self.tensors.len()))
+        let name = printable_name(name);
+        Error::weights(place, format!("no tensor `{name}` among {}{hint}", self.tensors.len()))
     }
 }
 
@@ -116,7 +134,7 @@ fn read_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> std::io::Result<()
     Ok(())
 }
 
-/// What a `VarBuilder` reads from.
+/// The source of a `VarBuilder`.
 pub(super) struct Backend(pub(super) std::sync::Arc<Opened>);
 
 impl SimpleBackend for Backend {
@@ -131,7 +149,7 @@ impl SimpleBackend for Backend {
         let tensor = self.get_unchecked(name, dtype, device)?;
         if *tensor.shape() != shape {
             return Err(candle_core::Error::UnexpectedShape {
-                msg: format!("shape mismatch for {name}"),
+                msg: format!("shape mismatch for {}", printable_name(name)),
                 expected: shape,
                 got: tensor.shape().clone(),
             });
@@ -153,6 +171,6 @@ impl SimpleBackend for Backend {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.0.tensors.contains_key(name)
+        self.0.contains(name)
     }
 }

@@ -10,12 +10,14 @@ use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
-use super::header::{METADATA, bytes_of};
-use super::open::bad;
-use crate::error::Error;
+use super::header::{METADATA, TOO_LARGE, bytes_of};
+use crate::error::{Error, printable_name};
+use crate::partial;
 
-/// Data begins at a multiple of this, so that a reader that maps the file finds its numbers aligned.
+/// Data begins at a multiple of this, so that a reader that maps the file finds its elements aligned.
 const ALIGN: usize = 8;
+/// The names of files that are being saved.
+const PREFIX: &str = ".weights-";
 
 pub(super) fn save<K: AsRef<str>>(
     tensors: impl IntoIterator<Item = (K, Tensor)>,
@@ -25,54 +27,48 @@ pub(super) fn save<K: AsRef<str>>(
     for (name, tensor) in tensors {
         let name = name.as_ref().to_owned();
         if name == METADATA {
-            return Err(bad(file, format!("a tensor cannot be called `{name}`")));
+            return Err(Error::weights(file, format!("a tensor cannot be called `{name}`")));
         }
         if by_name.contains_key(&name) {
-            return Err(bad(file, format!("tensor `{name}` is there twice")));
+            return Err(Error::weights(
+                file,
+                format!("tensor `{}` is there twice", printable_name(&name)),
+            ));
         }
         by_name.insert(name, tensor);
     }
     let mut order: Vec<(String, Tensor)> = by_name.into_iter().collect();
     order.sort_by_key(|(_, tensor)| place_of(tensor.dtype()));
     let entries = order.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype(), tensor.dims()));
-    let header = header(entries).map_err(|reason| bad(file, reason))?;
+    let header = header(entries).map_err(|reason| Error::weights(file, reason))?;
 
     let parent = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let failed = || Error::file("write", file);
-    let mut beside = beside(parent).map_err(Error::file("create", file))?;
+    let mut partial = partial::file(parent, PREFIX).map_err(Error::file("create", file))?;
     {
-        let mut writer = BufWriter::with_capacity(1 << 20, beside.as_file_mut());
+        let mut writer = BufWriter::with_capacity(1 << 20, partial.as_file_mut());
         writer.write_all(&header).map_err(failed())?;
         for (name, tensor) in &order {
             write_tensor(&mut writer, name, tensor, file)?;
         }
         writer.flush().map_err(failed())?;
     }
-    beside.as_file().sync_all().map_err(failed())?;
-    beside.persist(file).map_err(|error| failed()(error.error))?;
+    partial.as_file().sync_all().map_err(failed())?;
+    partial.persist(file).map_err(|error| failed()(error.error))?;
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed())
 }
 
-/// A temporary file with the mode that any new file gets; by itself it would be private.
-fn beside(parent: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".weights-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(parent)
-}
-
-/// The sort key of a tensor among those in order of their names: widest elements first keeps all aligned, and a stable
-/// sort leaves the names sorted within a width.
+/// Returns the sort key of a tensor among those in order of their names: widest elements first keeps all aligned, and a
+/// stable sort leaves the names sorted within a width.
 pub(crate) fn place_of(dtype: DType) -> impl Ord {
     std::cmp::Reverse(Dtype::from(dtype).bitsize())
 }
 
-/// All that stands before the data: the length and the JSON, of tensors in the order of [`place_of`]. Or the reason why
-/// these tensors cannot be saved.
+/// Returns the bytes before the data: the length and the JSON, of tensors in the order of [`place_of`]. The error is the
+/// reason for which these tensors cannot be saved.
 pub(crate) fn header<'a>(
     order: impl IntoIterator<Item = (&'a str, DType, &'a [usize])>,
 ) -> Result<Vec<u8>, String> {
@@ -85,13 +81,13 @@ pub(crate) fn header<'a>(
         }
         // candle keeps these packed, and cannot cut or count them.
         if matches!(dtype, DType::F6E2M3 | DType::F6E3M2 | DType::F4) {
+            let name = printable_name(name);
             return Err(format!("tensor `{name}` is of dtype {dtype:?}, which cannot be saved"));
         }
         let dtype = Dtype::from(dtype);
         let end = bytes_of(dtype, shape)
-            .ok()
-            .and_then(|bytes| begin.checked_add(bytes))
-            .ok_or_else(|| format!("tensor `{name}` does not fill whole bytes"))?;
+            .and_then(|bytes| begin.checked_add(bytes).ok_or_else(|| TOO_LARGE.to_owned()))
+            .map_err(|reason| format!("tensor `{}` {reason}", printable_name(name)))?;
         let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [begin, end]});
         entries.insert(name.to_owned(), entry);
         begin = end;
@@ -113,7 +109,8 @@ fn write_tensor(
     let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     let (Storage::Cpu(storage), Some((from, to))) = (&*storage, layout.contiguous_offsets()) else {
-        return Err(bad(file, format!("tensor `{name}` cannot be brought to the CPU")));
+        let name = printable_name(name);
+        return Err(Error::weights(file, format!("tensor `{name}` cannot be moved to the CPU")));
     };
     write_values(writer, storage, from..to).map_err(Error::file("write", file))
 }
@@ -146,18 +143,18 @@ pub(crate) fn write_values(
     }
 }
 
-/// Writes numbers in the file's byte order, in pieces that the compiler makes into plain copies.
+/// Writes values in the file's byte order, in chunks that compile to plain copies.
 fn little_endian<T: Copy, const N: usize>(
     writer: &mut impl Write,
     values: &[T],
     bytes: impl Fn(T) -> [u8; N],
 ) -> std::io::Result<()> {
-    const PIECE: usize = 1 << 14;
-    let mut buffer = vec![0_u8; PIECE * N];
-    for piece in values.chunks(PIECE) {
-        let (used, _) = buffer.split_at_mut(piece.len() * N);
-        for (place, &value) in used.chunks_exact_mut(N).zip(piece) {
-            place.copy_from_slice(&bytes(value));
+    const CHUNK: usize = 1 << 14;
+    let mut buffer = vec![0_u8; CHUNK * N];
+    for chunk in values.chunks(CHUNK) {
+        let (used, _) = buffer.split_at_mut(chunk.len() * N);
+        for (target, &value) in used.chunks_exact_mut(N).zip(chunk) {
+            target.copy_from_slice(&bytes(value));
         }
         writer.write_all(used)?;
     }

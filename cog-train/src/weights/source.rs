@@ -1,4 +1,4 @@
-//! What a source may be: a file, a folder, an archive, an address; and where the last two are kept.
+//! The sources of weights: a file, a folder, an archive, an address; and the cache of the last two.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use super::Weights;
 use super::header::looks_like_safetensors;
-use super::open::{self, bad, is_pickle_name, pickle_reason};
+use super::open::{self, is_pickle_name, pickle_reason};
 use crate::archive::{self, Format, Limits};
-use crate::error::Error;
+use crate::error::{Error, printable, printable_name};
 use crate::fetch::{self, Fetcher};
 use crate::progress::{CancelToken, Report};
 
 const DOWNLOADS: &str = "downloads";
 const UNPACKED: &str = "unpacked";
 
-/// The bytes by which a file is known.
+/// The first bytes of a file, by which its format is recognized.
 const START_BYTES: u64 = 512;
 
-/// Whether opening may write into the cache.
+/// Returns whether opening may write into the cache.
 pub(super) fn needs_cache(source: &str) -> bool {
     let local = Local::parse(source).ok().flatten();
     let Some(Local { path, .. }) = local else { return true };
@@ -31,21 +31,46 @@ pub(super) fn open(
     cancel: &CancelToken,
     report: &mut dyn Report,
 ) -> Result<Weights, Error> {
-    let made_cache = !cache.as_os_str().is_empty() && !cache.exists();
+    let created_cache = !cache.as_os_str().is_empty() && !cache.exists();
     let opened = match Local::parse(source)? {
         Some(local) => local.open(cache, cancel),
         None => remote(source, cache, cancel, report),
     };
-    if opened.is_err() {
-        // Empty folders only: the system refuses to remove others.
-        for name in [DOWNLOADS, UNPACKED] {
-            let _ = fs::remove_dir(cache.join(name));
-        }
-        if made_cache {
-            let _ = fs::remove_dir(cache);
-        }
+    if let Ok(weights) = &opened {
+        note_unsupported(weights, &shown(source), report);
+        return opened;
+    }
+    // Empty folders only: the system refuses to remove others.
+    for name in [DOWNLOADS, UNPACKED] {
+        let _ = fs::remove_dir(cache.join(name));
+    }
+    if created_cache {
+        let _ = fs::remove_dir(cache);
     }
     opened
+}
+
+/// Names the tensors that cannot be loaded, so that nobody misses them later.
+fn note_unsupported(weights: &Weights, shown: &str, report: &mut dyn Report) {
+    let mut unsupported = weights.unsupported();
+    let Some((name, dtype)) = unsupported.next() else { return };
+    let (name, more) = (printable_name(name), unsupported.count());
+    let more = match more {
+        0 => String::new(),
+        1 => ", and 1 more".to_owned(),
+        more => format!(", and {more} more"),
+    };
+    report.note(&format!(
+        "weights `{shown}`: not loaded, for candle lacks their dtype: `{name}` ({dtype}){more}"
+    ));
+}
+
+/// A source as messages may show it.
+fn shown(source: &str) -> String {
+    if source.contains("://") || fetch::is_url(source) {
+        return fetch::redact(source);
+    }
+    printable(source)
 }
 
 /// A path, with the digest that it must have.
@@ -57,14 +82,14 @@ struct Local {
 impl Local {
     /// A path or a `file://` address; `None` for an address elsewhere.
     fn parse(source: &str) -> Result<Option<Self>, Error> {
-        let shown = || fetch::redact(source);
-        let fail = |reason: String| Error::Weights { place: shown(), reason };
+        let fail = |reason: String| Error::Weights { place: shown(source), reason };
         if source.is_empty() {
             return Err(fail("no weights are named".to_owned()));
         }
         let (place, sha256) = match source.split_once("#sha256=") {
             Some((place, hex)) => {
                 let digest = fetch::parse_digest(hex).ok_or_else(|| {
+                    let hex = printable_name(hex);
                     fail(format!("`#sha256={hex}` is not a digest of 64 hexadecimal digits"))
                 })?;
                 (place, Some(digest))
@@ -75,7 +100,8 @@ impl Local {
         let path = match (fetch::is_url(place), scheme.as_str()) {
             (false, scheme) if place.contains("://") => {
                 return Err(fail(format!(
-                    "`{scheme}://` cannot be fetched\nhint: write `http://`, `https://` or `file://`"
+                    "`{}://` cannot be fetched\nhint: write `http://`, `https://` or `file://`",
+                    printable_name(scheme)
                 )));
             }
             (false, _) => PathBuf::from(place),
@@ -93,19 +119,19 @@ impl Local {
         let found = fs::metadata(&path).map_err(Error::file("read", &path))?;
         if found.is_dir() {
             if sha256.is_some() {
-                return Err(bad(&path, "is a folder, which has no digest"));
+                return Err(Error::weights(&path, "is a folder, which has no digest"));
             }
             return open::folder(&path);
         }
         if !found.is_file() {
-            return Err(bad(&path, "is neither a file nor a folder"));
+            return Err(Error::weights(&path, "is neither a file nor a folder"));
         }
         if let Some(wanted) = sha256 {
             let digest = fetch::digest_of(&path, cancel)?;
             if digest != wanted {
-                return Err(bad(
+                return Err(Error::weights(
                     &path,
-                    format!("has the SHA-256 digest `{digest}`, and `{wanted}` was asked for"),
+                    format!("has the SHA-256 digest `{digest}` instead of `{wanted}`"),
                 ));
             }
         }
@@ -122,7 +148,7 @@ fn remote(
     let fetcher = Fetcher::new(cache.join(DOWNLOADS)).revalidate(true);
     let path = fetcher.fetch(url, cancel, report)?;
     let opened = file(path.clone(), cache, cancel);
-    // The place in the cache says nothing to whoever gave the address.
+    // The user knows the address and not its file in the cache.
     let local = path.display().to_string();
     let place = |place: String| place.replacen(&local, &fetch::redact(url), 1);
     opened.map_err(|error| {
@@ -136,7 +162,7 @@ fn remote(
     })
 }
 
-/// Opens one file by what it holds. A name only adds to that.
+/// Opens one file by its content. Its name only refines the errors.
 fn file(path: PathBuf, cache: &Path, cancel: &CancelToken) -> Result<Weights, Error> {
     let start = start_of(&path).map_err(Error::file("read", &path))?;
     if looks_like_safetensors(&start) {
@@ -144,19 +170,19 @@ fn file(path: PathBuf, cache: &Path, cancel: &CancelToken) -> Result<Weights, Er
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if is_pickle_name(&path) || is_pickle(&path, &start).map_err(Error::file("read", &path))? {
-        return Err(bad(&path, pickle_reason(&name)));
+        return Err(Error::weights(&path, pickle_reason(&name)));
     }
     if Format::of_name(&name).is_some() || Format::of_content(&start).is_some() {
         return unpacked(&path, cache, cancel);
     }
     if start.starts_with(b"version https://git-lfs.github.com/spec/") {
-        return Err(bad(
+        return Err(Error::weights(
             &path,
             "is a pointer to a file that Git LFS keeps\nhint: `git lfs pull` fetches it",
         ));
     }
     if start.starts_with(b"GGUF") {
-        return Err(bad(
+        return Err(Error::weights(
             &path,
             "is a GGUF file, which cannot be trained\nhint: use the model's safetensors files",
         ));
@@ -165,29 +191,22 @@ fn file(path: PathBuf, cache: &Path, cancel: &CancelToken) -> Result<Weights, Er
     open::files(path.clone(), vec![path])
 }
 
-/// Opens an archive in the cache, under its digest. The folder appears there whole, so a second process finds it whole.
+/// Opens an archive from the cache, under its digest. The cached folder is compared with the archive, and unpacked again
+/// when it differs.
 fn unpacked(path: &Path, cache: &Path, cancel: &CancelToken) -> Result<Weights, Error> {
     let digest = fetch::digest_of(path, cancel)?;
     let parent = cache.join(UNPACKED);
     let target = parent.join(digest);
-    if target.is_dir() {
-        return open::folder(&target);
-    }
     fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
-    match archive::unpack(path, &target, &Limits::default(), cancel) {
-        Ok(()) => {}
-        // Another process was faster.
-        Err(Error::File { .. }) if target.is_dir() => return open::folder(&target),
-        Err(error) => return Err(error),
-    }
+    archive::unpack_cached(path, &target, &Limits::default(), cancel)?;
     let opened = open::folder(&target);
     if let Err(error) = opened {
         fs::remove_dir_all(&target).map_err(Error::file("remove", &target))?;
-        // The folder is gone; the archive is what the caller knows.
+        // The user knows the archive and not the folder, which is gone.
         return Err(match error {
             Error::Weights { place, reason } => {
                 let within = Path::new(&place).strip_prefix(&target).unwrap_or(Path::new(""));
-                bad(&path.join(within), reason)
+                Error::weights(&path.join(within), reason)
             }
             other => other,
         });
@@ -201,9 +220,9 @@ fn start_of(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Whether a file is a pickle: by its protocol mark, or as torch writes it, a zip with `data.pkl` in it.
+/// Returns whether a file is a pickle: by its protocol mark, or as PyTorch writes it, a zip with `data.pkl` in it.
 fn is_pickle(path: &Path, start: &[u8]) -> std::io::Result<bool> {
-    /// Where a zip's directory is; of a large model it is a megabyte.
+    /// The end of a zip, which holds its directory; of a large model that is a megabyte.
     const TAIL_BYTES: u64 = 4 << 20;
     const INSIDE: &[u8] = b"/data.pkl";
     if let [0x80, 2..=5, ..] = start {

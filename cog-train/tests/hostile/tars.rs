@@ -74,6 +74,17 @@ pub(crate) fn zstandard(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// A frame of stored blocks whose window is what the byte of the format says: 0x88 is 128 MiB, 0x90 is 256.
+pub(crate) fn zstandard_window(window: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, window];
+    for block in bytes.chunks(1 << 16) {
+        frame.extend(&(u32::try_from(block.len()).unwrap() << 3).to_le_bytes()[..3]);
+        frame.extend(block);
+    }
+    frame.extend([1, 0, 0]);
+    frame
+}
+
 /// Refused for a name.
 fn names() -> Vec<Case> {
     let of = |title, name: &[u8], says: &str| Case::tar(title, &[member(name, b'0', b"x")], says);
@@ -86,7 +97,7 @@ fn names() -> Vec<Case> {
         of("only parent", b"..", "member `..` has `..` in its name"),
         of("absolute", b"/etc/passwd", "member `/etc/passwd` has an absolute name"),
         of("drive", b"C:evil", "member `C:evil` has a drive letter in its name"),
-        of("backslash", b"a\\evil", r"member `a\\evil` has a backslash in its name"),
+        of("backslash", b"a\\evil", r"member `a\evil` has a backslash in its name"),
         of("control", b"a\x1b[2J", r"member `a\u{1b}[2J` has a control character in its name"),
         of("newline", b"a\nb", r"member `a\nb` has a control character in its name"),
         of("not UTF-8", b"a\xff", r"member `a\xff` has a name that is not UTF-8"),
@@ -100,18 +111,18 @@ fn names() -> Vec<Case> {
             &[member(b"L", b'L', long.as_bytes()), file("x", b"x")],
             &format!(
                 "member `{}...` has a name of 1202 bytes, more than the limit of 1024",
-                &long[..100]
+                &long[..200]
             ),
         ),
         Case::tar(
             "long part",
             &[pax(&[("path", &part)]), file("x", b"x")],
-            &format!("member `{}...` has a part of more than 255 bytes in its name", &part[..100]),
+            &format!("member `{}...` has a part of more than 255 bytes in its name", &part[..200]),
         ),
         Case::tar(
             "deep",
             &[pax(&[("path", &deep)]), file("x", b"x")],
-            &format!("member `{}...` is deeper than the limit of 64 folders", &deep[..100]),
+            &format!("member `{deep}` is deeper than the limit of 64 folders"),
         ),
         Case::tar(
             "bytes behind the name",
@@ -300,7 +311,7 @@ fn shapes() -> Vec<Case> {
             "goes on",
             "x.tar",
             [good.clone(), vec![0; 512], good.clone()].concat(),
-            "goes on after its end",
+            "has members after its end",
         ),
         Case::new("trailing", "x.tar", trailing, "has bytes after its end"),
         Case::new("nothing", "x.tar", Vec::new(), "is empty"),
@@ -331,6 +342,13 @@ fn packed() -> Vec<Case> {
         bytes
     };
     let zeros = |count| gzip(&tar(&[file("zeros", &vec![0; count])]));
+    let implied: Vec<_> = (0..9).map(|top| file(&format!("{top}/d/f"), b"")).collect();
+    let implied = gzip(&tar(&implied));
+    let inflated = format!(
+        "makes 17 files and folders, which take more than 1 times its own {} bytes",
+        implied.len()
+    );
+    let long_names = [1, 2, 3].map(|count| folder(&"n".repeat(30 + count)));
     let small = Limits { members: 2, bytes: 4096, member_bytes: 10, ..Limits::default() };
     let three = [file("a", b"1"), file("b", b"2"), file("c", b"3")];
     let tight = Limits { ratio_free: 1 << 20, ..Limits::default() };
@@ -379,7 +397,27 @@ fn packed() -> Vec<Case> {
         ),
         Case::new("bomb", "x.tgz", bomb, &ratio).within(tight.clone()),
         Case::new("bomb behind the end", "x.tgz", padding, &padding_ratio).within(tight),
-        Case::tar("members", &three, "holds more than the limit of 2 members")
+        Case::new("implied folders", "x.tgz", implied, &inflated).within(Limits {
+            ratio: 1,
+            ratio_free: 1 << 16,
+            ..Limits::default()
+        }),
+        Case::tar(
+            "an implied folder",
+            &[file("a/b/c", b"1")],
+            "holds more than the limit of 2 files and folders",
+        )
+        .within(small.clone()),
+        Case::tar("names", &long_names, "has names of more than the limit of 65 bytes together")
+            .within(Limits { all_name_bytes: 65, ..Limits::default() }),
+        Case::new(
+            "zstd window",
+            "x.tar.zst",
+            zstandard_window(0x90, &plain),
+            "has zstd data with a window of more than the limit of 128 MiB\n\
+             hint: compress it again without `--long`, or with `--long=27`",
+        ),
+        Case::tar("members", &three, "holds more than the limit of 2 files and folders")
             .within(small.clone()),
         Case::tar(
             "bytes",

@@ -114,12 +114,45 @@ pub(crate) fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "shape of 2^64",
             one("F32", "[4294967296,4294967296]", "[0,8]", 8),
-            "tensor `w` has more elements than a file can hold",
+            "tensor `w` of shape [4294967296, 4294967296] is too large to address",
         ),
         (
             "bytes of 2^64",
             one("F64", "[4611686018427387904]", "[0,8]", 8),
-            "tensor `w` has more elements than a file can hold",
+            "tensor `w` of shape [4611686018427387904] is too large to address",
+        ),
+        (
+            "strides of 2^80 before a zero",
+            one("F32", "[0,1099511627776,1099511627776]", "[0,0]", 0),
+            "tensor `w` of shape [0, 1099511627776, 1099511627776] is too large to address",
+        ),
+        (
+            "elements of 2^80 after a zero",
+            one("U8", "[1099511627776,1099511627776,0]", "[0,0]", 0),
+            "tensor `w` of shape [1099511627776, 1099511627776, 0] is too large to address",
+        ),
+        (
+            "100 000 dimensions",
+            one("F32", &format!("[{}1]", "1,".repeat(99_999)), "[0,4]", 4),
+            "has a header that cannot be read: tensor `w`: more than the limit of 64 dimensions at line 1 column 159",
+        ),
+        (
+            "escape codes in a name",
+            safetensors(
+                r#"{"\u001b[2J\u202e":{"dtype":"F7","shape":[0],"data_offsets":[0,0]}}"#,
+                0,
+            ),
+            r"tensor `\u{1b}[2J\u{202e}` is of the unknown dtype `F7`",
+        ),
+        (
+            "escape codes in a dtype",
+            one(r"\u001b[2J", "[0]", "[0,0]", 0),
+            r"tensor `w` is of the unknown dtype `\u{1b}[2J`",
+        ),
+        (
+            "escape codes in a key",
+            safetensors(r#"{"w":{"\u001b[2J":1}}"#, 0),
+            r"has a header that cannot be read: tensor `w`: unknown field `\u{1b}[2J`, expected one of `dtype`, `shape`, `data_offsets` at line 1 column 17",
         ),
         (
             "negative shape",

@@ -129,7 +129,7 @@ fn members() -> Vec<Case> {
         of(
             "zip backslash",
             stored("z\\..\\x", b"x"),
-            r"member `z\\..\\x` has a backslash in its name",
+            r"member `z\..\x` has a backslash in its name",
         ),
         of("zip link", stored("zl", b"/etc").mode(0o120_777), "member `zl` is a symbolic link"),
         of(
@@ -143,7 +143,7 @@ fn members() -> Vec<Case> {
         of(
             "zip folder by mode",
             stored("zf", b"").mode(0o040_755),
-            "member `zf` is a file by its name or its mode and a folder by the other",
+            "member `zf` is a file by one of its name and its mode, and a folder by the other",
         ),
         of(
             "zip folder by DOS",
@@ -151,7 +151,7 @@ fn members() -> Vec<Case> {
                 e.made_by = 0;
                 e.attributes = 0x10;
             }),
-            "member `zo` is a file by its name or its mode and a folder by the other",
+            "member `zo` is a file by one of its name and its mode, and a folder by the other",
         ),
         of("zip folder with bytes", stored("zb/", b"x"), "member `zb/` is a folder with bytes"),
         of("zip encrypted", a().edit(|e| e.flags = 1), "member `a` is encrypted"),
@@ -337,9 +337,21 @@ fn shapes() -> Vec<Case> {
         Case::zip(
             "zip members",
             &[a(), stored("b", b"")],
-            "holds more than the limit of 1 members",
+            "holds more than the limit of 1 files and folders",
         )
         .within(Limits { members: 1, ..Limits::default() }),
+        Case::zip(
+            "zip implied folders",
+            &[stored("a/b/c", b"hello")],
+            "holds more than the limit of 2 files and folders",
+        )
+        .within(Limits { members: 2, ..Limits::default() }),
+        Case::zip(
+            "zip names",
+            &[stored("abc", b""), stored("abd", b"")],
+            "has names of more than the limit of 5 bytes together",
+        )
+        .within(Limits { all_name_bytes: 5, ..Limits::default() }),
     ]
 }
 

@@ -23,9 +23,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("progress", &["error"]),
     ("cancellable", &["error", "progress"]),
     ("device", &["error"]),
-    ("archive", &["error", "progress"]),
-    ("fetch", &["error", "progress"]),
-    ("weights", &["archive", "device", "error", "fetch", "progress"]),
+    ("partial", &[]),
+    ("archive", &["error", "partial", "progress"]),
+    ("fetch", &["error", "partial", "progress"]),
+    ("weights", &["archive", "device", "error", "fetch", "partial", "progress"]),
     // The contract.
     ("output", &["error", "input", "weights"]),
     ("job", &["config", "device", "error", "input", "progress", "weights"]),

@@ -102,10 +102,8 @@ pub(super) fn entries(
     size: u64,
     limits: &Limits,
 ) -> io::Result<Vec<Entry>> {
-    if directory.count > limits.members {
-        return Err(refuse(format!("holds more than the limit of {} members", limits.members)));
-    }
-    let mut names = Names::new(limits);
+    limits.check_entries(directory.count, size).map_err(refuse)?;
+    let mut names = Names::new(limits, size);
     let mut entries = Vec::new();
     let mut total = 0_u64;
     source.seek(SeekFrom::Start(directory.at))?;
@@ -183,7 +181,7 @@ fn entry(table: &mut dyn Read, names: &mut Names<'_>) -> io::Result<Entry> {
     })
 }
 
-/// What the name says, if the system's attributes agree.
+/// Returns the kind by the name, if the system's attributes agree.
 fn kind(name: &[u8], made_by: u16, attributes: u32) -> io::Result<Kind> {
     const DOS_FOLDER: u32 = 0x10;
     const UNIX: u16 = 3;
@@ -192,7 +190,7 @@ fn kind(name: &[u8], made_by: u16, attributes: u32) -> io::Result<Kind> {
     let host = made_by >> 8;
     // A mode is kept by other hosts too, and unpackers apply it whatever the host says.
     let mode_kind = (attributes >> 16) & 0o170_000;
-    let said = match mode_kind {
+    let by_mode = match mode_kind {
         0o100_000 => Kind::File,
         0o040_000 => Kind::Folder,
         0o120_000 => return Err(bad(name, "is a symbolic link")),
@@ -202,8 +200,11 @@ fn kind(name: &[u8], made_by: u16, attributes: u32) -> io::Result<Kind> {
         0 => named,
         _ => return Err(bad(name, "is of an unknown type")),
     };
-    if said != named {
-        return Err(bad(name, "is a file by its name or its mode and a folder by the other"));
+    if by_mode != named {
+        return Err(bad(
+            name,
+            "is a file by one of its name and its mode, and a folder by the other",
+        ));
     }
     Ok(named)
 }

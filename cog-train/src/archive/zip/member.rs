@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read, Seek};
 
 use super::super::names::shown;
 use super::super::stream::Exact;
-use super::super::{Give, hand_out};
+use super::super::{Visit, hand_out};
 use super::{
     Entry, SIZES_BEHIND, STORED, bad, bytes_at, check_unicode_name, table_bytes, u16_at, u32_at,
     u64_at, widen,
@@ -18,7 +18,7 @@ const LOCAL_BYTES: u64 = 30;
 pub(super) fn read(
     source: &mut (impl BufRead + Seek),
     entry: &Entry,
-    give: &mut Give<'_>,
+    visit: &mut Visit<'_>,
 ) -> io::Result<()> {
     let name = &entry.name;
     let overlap = || bad(name, "overlaps the next member");
@@ -57,7 +57,7 @@ pub(super) fn read(
         return Err(bad(name, "has a header that differs from the directory"));
     }
 
-    data(source, entry, give)?;
+    data(source, entry, visit)?;
 
     let rest = table_bytes(source, behind.min(25))?;
     if rest.is_empty() && entry.flags & SIZES_BEHIND == 0 {
@@ -71,27 +71,27 @@ pub(super) fn read(
         16 | 24 => rest.strip_prefix(&DESCRIPTOR),
         _ => Some(&rest[..]),
     };
-    let told = record.and_then(|record| match record.len() {
+    let descriptor = record.and_then(|record| match record.len() {
         12 => Some([0, 4, 8].map(|at| u64::from(u32_at(record, at)))),
         20 => Some([u64::from(u32_at(record, 0)), u64_at(record, 4), u64_at(record, 12)]),
         _ => None,
     });
-    if told != Some(wide) {
+    if descriptor != Some(wide) {
         return Err(bad(name, "has sizes behind its data that differ from the directory"));
     }
     Ok(())
 }
 
 /// The bytes of a member: as many as it says, by the sum it says, from all that is stored and no more.
-fn data(source: &mut impl BufRead, entry: &Entry, give: &mut Give<'_>) -> io::Result<()> {
+fn data(source: &mut impl BufRead, entry: &Entry, visit: &mut Visit<'_>) -> io::Result<()> {
     let name = &entry.name;
     let mut packed = source.by_ref().take(entry.packed);
     let short = format!("member `{}` has fewer bytes than it says", shown(name));
     if entry.method == STORED {
-        return summed(&mut packed, &short, entry, give);
+        return summed(&mut packed, &short, entry, visit);
     }
     let mut decoder = flate2::bufread::DeflateDecoder::new(&mut packed);
-    summed(&mut Inflated(&mut decoder, name), &short, entry, give)?;
+    summed(&mut Inflated(&mut decoder, name), &short, entry, visit)?;
     if Inflated(&mut decoder, name).read(&mut [0])? != 0 {
         return Err(bad(name, "has more bytes than it says"));
     }
@@ -101,11 +101,16 @@ fn data(source: &mut impl BufRead, entry: &Entry, give: &mut Give<'_>) -> io::Re
     Ok(())
 }
 
-fn summed(inner: &mut dyn Read, short: &str, entry: &Entry, give: &mut Give<'_>) -> io::Result<()> {
+fn summed(
+    inner: &mut dyn Read,
+    short: &str,
+    entry: &Entry,
+    visit: &mut Visit<'_>,
+) -> io::Result<()> {
     let exact = Exact { inner, left: entry.size, short };
     let mut body = Summed { exact, sum: flate2::Crc::new(), entry };
     match &entry.plain {
-        Some(plain) => hand_out(plain, entry.kind, entry.size, &mut body, give)?,
+        Some(plain) => hand_out(plain, entry.kind, entry.size, &mut body, visit)?,
         None => drop(io::copy(&mut body, &mut io::sink())?),
     }
     // The sum of nothing is 0, and an empty member is never read.

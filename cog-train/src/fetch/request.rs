@@ -1,6 +1,6 @@
-//! The talking side of a download: a thread that asks, follows redirects, and sends what comes.
+//! The network side of a download: a thread that sends the request, follows redirects, and forwards the answer.
 //!
-//! A read from a socket cannot be interrupted, which is why this is a thread. It ends when nobody listens any more.
+//! A read from a socket cannot be interrupted, so it happens on a thread. The thread ends when its receiver is dropped.
 
 use std::io::Read;
 use std::sync::mpsc::SyncSender;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::address::{Scheme, redact};
-use crate::error::plain_io;
+use crate::error::{plain_io, printable};
 
 const REDIRECTS: u32 = 10;
-/// The bytes of a piece.
-const PIECE: usize = 1 << 18;
+/// The most bytes of a chunk.
+const CHUNK: usize = 1 << 18;
 
 pub(super) struct Head {
     pub(super) status: StatusCode,
@@ -26,28 +26,29 @@ pub(super) enum Event {
     Head(Head),
     Bytes(Vec<u8>),
     End,
-    Broken(Broken),
+    Failed(RequestError),
 }
 
-/// Why a talk ended before its time.
-pub(super) enum Broken {
-    /// Worth another try.
-    Again(String),
-    /// The same every time.
-    Always(String),
+/// Why a request failed.
+pub(super) enum RequestError {
+    /// A retry may succeed.
+    Transient(String),
+    /// Every attempt fails alike.
+    Permanent(String),
 }
 
-pub(super) fn talk(
+/// Sends a request and forwards its answer until the end, a failure, or the drop of the receiver.
+pub(super) fn send(
     agent: &ureq::Agent,
     url: String,
     headers: &[(HeaderName, String)],
     timeout: Duration,
     events: &SyncSender<Event>,
 ) {
-    let broken = |broken| drop(events.send(Event::Broken(broken)));
-    let mut answer = match ask(agent, url, headers, timeout) {
+    let fail = |error| drop(events.send(Event::Failed(error)));
+    let mut answer = match follow(agent, url, headers, timeout) {
         Ok(answer) => answer,
-        Err(why) => return broken(why),
+        Err(error) => return fail(error),
     };
     let length = answer.body().content_length();
     let head = Head { status: answer.status(), headers: answer.headers().clone(), length };
@@ -55,53 +56,55 @@ pub(super) fn talk(
         return;
     }
     let mut body = answer.body_mut().as_reader();
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; CHUNK];
     loop {
         match body.read(&mut buffer) {
             Ok(0) => return drop(events.send(Event::End)),
             Ok(count) if events.send(Event::Bytes(buffer[..count].to_vec())).is_err() => return,
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
-                return broken(word(&error.into(), timeout));
+                return fail(explain(&error.into(), timeout));
             }
             _ => {}
         }
     }
 }
 
-/// Asks, and asks again where the answer points to, as long as that is the web.
-fn ask(
+/// Sends the request, and follows redirects as long as they lead to the web.
+fn follow(
     agent: &ureq::Agent,
     mut url: String,
     headers: &[(HeaderName, String)],
     timeout: Duration,
-) -> Result<ureq::http::Response<ureq::Body>, Broken> {
+) -> Result<ureq::http::Response<ureq::Body>, RequestError> {
     for _ in 0..=REDIRECTS {
         let mut request = agent.get(&url);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let answer = request.call().map_err(|error| word(&error, timeout))?;
+        let answer = request.call().map_err(|error| explain(&error, timeout))?;
         let target = answer.headers().get(header::LOCATION);
         let moved = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
         let Some(target) = target.filter(|_| moved) else { return Ok(answer) };
         let target = target
             .to_str()
-            .map_err(|_| Broken::Always("the server redirects to nowhere".to_owned()))?;
+            .map_err(|_| RequestError::Permanent("the server redirects to nowhere".to_owned()))?;
         let next = resolve(&url, target);
         let scheme = |url: &str| url.split(':').next().unwrap_or_default().to_ascii_lowercase();
         if Scheme::of(&next) != Some(Scheme::Http) {
             let shown = redact(&next);
-            return Err(Broken::Always(format!("the server redirects to `{shown}`")));
+            return Err(RequestError::Permanent(format!("the server redirects to `{shown}`")));
         }
         if scheme(&url) == "https" && scheme(&next) == "http" {
-            return Err(Broken::Always("the server redirects from https to http".to_owned()));
+            return Err(RequestError::Permanent(
+                "the server redirects from https to http".to_owned(),
+            ));
         }
         url = next;
     }
-    Err(Broken::Always(format!("more than {REDIRECTS} redirects")))
+    Err(RequestError::Permanent(format!("more than {REDIRECTS} redirects")))
 }
 
-/// Where a `Location` leads from `base`.
+/// Resolves a `Location` against `base`.
 pub(super) fn resolve(base: &str, target: &str) -> String {
     let target = target.split('#').next().unwrap_or_default();
     let scheme_end = target.find(':').filter(|&at| !target[..at].contains(['/', '?']));
@@ -135,25 +138,25 @@ pub(super) fn resolve(base: &str, target: &str) -> String {
     format!("{scheme}://{host}/{}{query}", parts.join("/"))
 }
 
-/// ureq's errors in our words; none of them shows the address.
-fn word(error: &ureq::Error, timeout: Duration) -> Broken {
+/// Explains an error of ureq without showing the address.
+fn explain(error: &ureq::Error, timeout: Duration) -> RequestError {
     use ureq::Error as E;
     let reason = match error {
         E::Timeout(_) => {
             let wait = timeout.as_secs_f64();
-            return Broken::Again(format!("the server was silent for {wait} seconds"));
+            return RequestError::Transient(format!("the server was silent for {wait} seconds"));
         }
         E::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            return Broken::Again("the connection ended early".to_owned());
+            return RequestError::Transient("the connection ended early".to_owned());
         }
-        E::Io(error) => return Broken::Again(plain_io(error)),
-        E::ConnectionFailed => return Broken::Again("no connection".to_owned()),
+        E::Io(error) => return RequestError::Transient(plain_io(error)),
+        E::ConnectionFailed => return RequestError::Transient("no connection".to_owned()),
         E::HostNotFound => "the host is not known".to_owned(),
         E::BadUri(_) | E::Http(_) => "not a valid address".to_owned(),
         E::Decompress(..) => "the server's gzip data is corrupt".to_owned(),
         E::LargeResponseHeader(..) => "the server's answer has too many headers".to_owned(),
-        E::Protocol(error) => format!("the server does not speak HTTP: {error}"),
-        other => other.to_string(),
+        E::Protocol(error) => format!("the server does not speak HTTP: {}", printable(error)),
+        other => printable(other),
     };
-    Broken::Always(reason)
+    RequestError::Permanent(reason)
 }
