@@ -8,6 +8,7 @@
 //! one was there at its beginning or its end. The first save stands apart: the memory for its copy is made before it, beside
 //! steps that do not count.
 
+#![expect(unsafe_code, reason = "`compute::prepare` sets the environment before there are threads")]
 #![expect(clippy::print_stdout, reason = "a bench says what it measured")]
 #![expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use cog_train::__private::compute;
 use cog_train::anyhow::{Result, ensure};
 use cog_train::candle_core::{DType, Device, Tensor};
 use cog_train::checkpoint::{Checkpoints, Keep, Snapshot};
@@ -23,7 +25,6 @@ use cog_train::data::{Batching, Loader, Rows};
 use cog_train::engine::{Every, Loss, Params, StepContext, Training, TrainingConfig, fit};
 use cog_train::optim::{AdamW, Optimizer};
 use cog_train::rng::Rng;
-use cog_train::runner::compute;
 use cog_train::serde_json::json;
 use cog_train::{Job, candle_core};
 
@@ -190,7 +191,8 @@ fn saves(dir: &Path) -> Result<()> {
 }
 
 fn main() -> Result<()> {
-    compute::prepare();
+    // SAFETY: (1) no thread has been started.
+    unsafe { compute::prepare() };
     // Cargo itself gives `--bench`.
     let folder = std::env::args_os().skip(1).find(|argument| argument != "--bench");
     let folder = folder.map_or_else(|| PathBuf::from("."), PathBuf::from);
