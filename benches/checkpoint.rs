@@ -7,6 +7,7 @@
 //! 160 steps, which hold one save; the first save of a run, which may allocate its buffer, lies before them. A step
 //! lasts from one call of the loss to the next. The step that ends in a save holds its copy.
 
+#![expect(unsafe_code, reason = "`compute::prepare` sets the environment before there are threads")]
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 
@@ -14,6 +15,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use cog_train::__private::compute;
 use cog_train::anyhow::{Result, ensure};
 use cog_train::candle_core::{DType, Device, Tensor};
 use cog_train::checkpoint::Keep;
@@ -21,7 +23,6 @@ use cog_train::data::{Batching, Loader, Rows};
 use cog_train::engine::{Every, Loss, Params, StepContext, Training, TrainingConfig, fit};
 use cog_train::optim::{AdamW, Optimizer};
 use cog_train::rng::Rng;
-use cog_train::runner::compute;
 use cog_train::{Job, candle_core};
 
 /// As `run!` sets it, and its threads by `compute::prepare`.
@@ -238,7 +239,8 @@ fn verdict(held: bool) -> &'static str {
 }
 
 fn main() -> Result<()> {
-    compute::prepare();
+    // SAFETY: the process has one thread.
+    unsafe { compute::prepare() };
     // Cargo itself passes `--bench`.
     let mut arguments = std::env::args_os().skip(1).filter(|argument| argument != "--bench");
     let folder = arguments.next().map_or_else(|| PathBuf::from("."), PathBuf::from);

@@ -10,6 +10,7 @@
 //!
 //! Overhead is `fit` less the loop by hand. Against bare candle stands what a user's loop would take.
 
+#![expect(unsafe_code, reason = "`compute::prepare` sets the environment before there are threads")]
 #![expect(clippy::print_stdout, reason = "a bench prints")]
 #![expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 
@@ -17,13 +18,13 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
+use cog_train::__private::compute;
 use cog_train::candle_core::{DType, Device, Tensor, Var};
 use cog_train::candle_nn::optim::{AdamW as CandleAdamW, Optimizer as _, ParamsAdamW};
 use cog_train::data::{Batching, Loader, Rows};
 use cog_train::engine::{Gradients, Loss, Params, StepContext, Training, TrainingConfig, fit};
 use cog_train::optim::{AdamW, Clip, Optimizer, norm};
 use cog_train::rng::Rng;
-use cog_train::runner::compute;
 use cog_train::{Job, anyhow, candle_core};
 
 /// As `run!` sets it, and its threads by `compute::prepare`.
@@ -57,7 +58,8 @@ const SMALL: Shape = Shape { name: "10 ms", layers: 2, width: 512, rows: 96, ste
 type Batch = Tensor;
 
 fn main() -> anyhow::Result<()> {
-    compute::prepare();
+    // SAFETY: (1) no thread has been started.
+    unsafe { compute::prepare() };
     println!("medians of {ROUNDS} blocks of each kind, {} threads", rayon::current_num_threads());
     for shape in [TINY, SMALL] {
         overhead(shape)?;

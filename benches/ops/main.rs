@@ -22,6 +22,7 @@
 //! Not in it: batches, what `fit` does around a step, and what an operation finds in the caches because the one before
 //! left it there.
 
+#![expect(unsafe_code, reason = "`compute::prepare` sets the environment before there are threads")]
 #![expect(clippy::print_stdout, reason = "a bench prints")]
 #![expect(unreachable_pub, reason = "the modules of a program")]
 
@@ -34,8 +35,8 @@ mod table;
 mod update;
 mod work;
 
+use cog_train::__private::compute;
 use cog_train::anyhow::{Result, ensure};
-use cog_train::runner::compute;
 
 use jobs::Job;
 use machine::Machine;
@@ -51,7 +52,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const ROUNDS: usize = 9;
 
 fn main() -> Result<()> {
-    compute::prepare();
+    // SAFETY: (1) no thread has been started.
+    unsafe { compute::prepare() };
     // cargo passes `--bench` too.
     let names = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let wanted = |job: &&Job| {

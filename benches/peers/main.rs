@@ -9,6 +9,7 @@
 //! Each prints one line of JSON; `process.py` says what is in it. A step's time is that from the beginning of a loss to
 //! the beginning of the next, so that all that `fit` does is in it: batches, reports, the looks at gradients.
 
+#![expect(unsafe_code, reason = "`compute::prepare` sets the environment before there are threads")]
 #![expect(clippy::print_stdout, reason = "it prints its record")]
 #![expect(unreachable_pub, reason = "the modules of a program")]
 
@@ -21,11 +22,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use cog_train::__private::compute;
 use cog_train::anyhow::Result;
 use cog_train::candle_core::{DType, Device};
 use cog_train::engine::Precision;
 use cog_train::rng::Rng;
-use cog_train::runner::compute;
 use cog_train::serde_json::json;
 
 use crate::data::Batches;
@@ -43,7 +44,8 @@ const RATE: f64 = 3e-4;
 const BATCHES: usize = 8;
 
 fn main() -> Result<()> {
-    compute::prepare();
+    // SAFETY: (1) no thread has been started.
+    unsafe { compute::prepare() };
     let matches = arguments().get_matches();
     match matches.subcommand() {
         Some(("peak", _)) => peak(),

@@ -154,8 +154,8 @@ fn emit(program: &Program) -> TokenStream {
     quote! {
         #allocator
         fn main() -> ::std::process::ExitCode {
-            ::cog_train::runner::main(
-                &::cog_train::runner::App::new(::core::env!("CARGO_MANIFEST_DIR"), ::core::file!())
+            ::cog_train::__private::main(
+                &::cog_train::__private::App::new(::core::env!("CARGO_MANIFEST_DIR"), ::core::file!())
                     #trainer #predictor #config
             )
         }

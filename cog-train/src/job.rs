@@ -1,10 +1,10 @@
-//! What the author's methods are given: [`Setup`], the process, and [`Job`], one training or prediction.
+//! The arguments of the author's methods: [`Setup`], the process, and [`Job`], one training or prediction.
 
 mod events;
 mod files;
 mod records;
+mod requests;
 mod setup;
-mod wishes;
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -22,21 +22,11 @@ use crate::progress::{CancelToken, Report, Silent, json_number};
 use cog_train_nn::rng::Rng;
 
 pub(crate) use self::files::Marks;
+pub use self::records::Record;
 pub use self::setup::Setup;
 
 /// Where checkpoints lie in a run's folder.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
-
-/// How [`Job::record`] joins a value with what the name already holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Record {
-    /// The new value stands.
-    Replace,
-    /// The numbers are added.
-    Increment,
-    /// The values form a list.
-    Append,
-}
 
 /// One training or prediction: its folder, its device, its seed, and where its lines and numbers go.
 pub struct Job {
@@ -48,6 +38,8 @@ pub struct Job {
     save: Arc<AtomicBool>,
     mode: Mode,
     resume_read: Cell<bool>,
+    /// Whether a number or progress was reported.
+    has_stepped: bool,
     /// Whether a plan was asked for and the author's own loop was ended for it.
     was_cut: bool,
     report: Box<dyn Report>,
@@ -56,10 +48,10 @@ pub struct Job {
     records: Map<String, Value>,
 }
 
-/// How a run begins.
+/// The mode of a run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Mode {
-    /// The `checkpoints` folder of the run that is gone on with, if it has one.
+    /// The `checkpoints` folder of the resumed run, if there is one.
     pub(crate) resume: Option<PathBuf>,
     /// `--resume=force`: a plan that differs from the checkpoint's is taken.
     pub(crate) forced: bool,
@@ -108,6 +100,7 @@ impl Job {
             save,
             mode,
             resume_read: Cell::new(false),
+            has_stepped: false,
             was_cut: false,
             report,
             mask,
@@ -234,6 +227,7 @@ impl Job {
     /// A number that is not finite is written as `"NaN"`, `"Infinity"` or `"-Infinity"`, for JSON has no number for it.
     pub fn metric(&mut self, name: &str, step: u64, value: f64) {
         self.stop_for_plan();
+        self.has_stepped = true;
         let name = self.mask.text(name);
         self.report.metric(&name, step, value);
         if let Some(files) = &mut self.files {
@@ -245,6 +239,7 @@ impl Job {
     /// [`Job::metric`] sends it; the texts of [`json_number`] are numbers too.
     pub(crate) fn step(&mut self, step: u64, values: &Map<String, Value>) {
         self.stop_for_plan();
+        self.has_stepped = true;
         let values = self.mask.map(values);
         self.report.step(step, &values);
         if let Some(files) = &mut self.files {
@@ -255,6 +250,7 @@ impl Job {
     /// How far the run is, in steps. `total` is 0 while it is not known.
     pub fn progress(&mut self, done: u64, total: u64) {
         self.stop_for_plan();
+        self.has_stepped = true;
         self.report.progress("steps", done, total);
     }
 

@@ -6,6 +6,7 @@ extern crate self as cog_train;
 pub mod archive;
 mod cancellable;
 pub mod checkpoint;
+mod cli;
 pub mod config;
 pub mod data;
 pub mod device;
@@ -17,8 +18,7 @@ pub mod optim;
 pub mod output;
 pub mod prelude;
 pub mod progress;
-#[doc(hidden)]
-pub mod runner;
+mod run;
 pub mod weights;
 
 #[doc(hidden)]
@@ -45,7 +45,7 @@ pub use job::{Job, Record, Setup};
 pub use output::{PredictOutput, TrainOutput};
 pub use predictor::{PredictInputs, Predictor};
 pub use progress::CancelToken;
-pub use runner::Runner;
+pub use run::Runner;
 pub use trainer::{TrainInputs, Trainer};
 pub use weights::Weights;
 

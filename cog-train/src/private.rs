@@ -1,5 +1,8 @@
 //! Items for the code that the macros emit, and for nothing else. They are not covered by semantic versioning.
 
+pub use crate::cli::{App, compute, main, pairs};
+pub use crate::run::Given;
+
 pub mod verify {
     //! Constant checks.
 

@@ -5,7 +5,7 @@
 #![no_main]
 
 use cog_train::input::{InputType, Kind, Literal, Number, Origin, Path, Secret, Spec, Type};
-use cog_train::runner::pairs::{Given, print};
+use cog_train::__private::pairs::{from_pairs, print};
 use cog_train::serde_json::{Map, Value};
 use libfuzzer_sys::fuzz_target;
 
@@ -33,12 +33,12 @@ fuzz_target!(|text: &str| {
         pair.split_once('=').is_some_and(|(_, value)| value.starts_with('@') && !value.starts_with("@@"))
     };
     let pairs: Vec<&str> = text.split('\0').filter(|pair| !names_a_file(pair)).collect();
-    let Ok(values) = Given::from_pairs(TABLE, &pairs).check(TABLE) else { return };
+    let Ok(values) = from_pairs(TABLE, &pairs).check(TABLE) else { return };
     let printed: Vec<String> = TABLE
         .iter()
         .filter(|spec| values.origin(spec.name) == Some(Origin::Given))
         .map(|spec| format!("{}={}", spec.name, print(spec, values.get(spec.name).expect("a row"))))
         .collect();
-    let again = Given::from_pairs(TABLE, &printed).check(TABLE).expect("what was accepted is accepted again");
+    let again = from_pairs(TABLE, &printed).check(TABLE).expect("what was accepted is accepted again");
     assert_eq!(values, again);
 });

@@ -19,7 +19,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::files::append;
 use crate::error::Error;
 
 const PREFIX: &str = "events.out.tfevents.";
@@ -34,7 +33,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Goes on with the folder's event file if it has one.
+    /// Opens the folder's event file to append to it, if there is one.
     pub(super) fn open(dir: &Path) -> Result<Self, Error> {
         let mut names: Vec<String> = fs::read_dir(dir)
             .and_then(|entries| {
@@ -80,6 +79,12 @@ impl Events {
         // One write: a process that is killed leaves whole records.
         file.write_all(&bytes)
     }
+}
+
+/// Opens a file to write at its end, created if it is not there.
+pub(super) fn append(path: &Path) -> Result<File, Error> {
+    let file = fs::OpenOptions::new().create(true).append(true).open(path);
+    file.map_err(Error::file("create", path))
 }
 
 fn now() -> std::time::Duration {

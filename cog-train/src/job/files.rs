@@ -3,14 +3,14 @@
 //! A checkpoint holds their lengths ([`Marks`]), so that a resumed run takes back what came after it, and a run that
 //! was interrupted leaves the same `log.txt` and `metrics.jsonl` as one that was not.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::events::Events;
+use super::events::{Events, append};
 use crate::error::Error;
 use crate::progress::number_of;
 
@@ -174,12 +174,6 @@ impl Files {
             self.lost = Some(Error::file("write", &self.dir.join(file))(error));
         }
     }
-}
-
-/// Opens a file to write at its end, made if it is not there.
-pub(super) fn append(path: &Path) -> Result<File, Error> {
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    file.map_err(Error::file("create", path))
 }
 
 #[cfg(test)]

@@ -309,7 +309,7 @@ fn signalled(here: &Place, mode: &str, signals: &[&str]) -> (Said, Duration) {
     let start = Instant::now();
     for (index, signal) in signals.iter().enumerate() {
         if index > 0 {
-            until("once more");
+            until("again to quit now");
         }
         let sent = std::process::Command::new("kill")
             .args([signal.to_string(), child.id().to_string()])
@@ -435,7 +435,8 @@ fn help_shows_the_inputs_with_types_defaults_and_rules() {
         "more=<FILE>...",
         "--run-dir",
         "--resume",
-        "--plan",
+        "--dry-run",
+        "--force",
         "predict",
         "schema",
         "check",

@@ -55,7 +55,7 @@ fn an_interrupted_run_goes_on_and_leaves_what_a_straight_one_leaves() {
     let said = interrupted(&here, &count(&["-i", "data=data.txt", "--run-dir", "b"]), "-INT");
     let said = said.expect(130);
     assert!(
-        said.err.ends_with("error: cancelled\nnote: `--resume --run-dir b` goes on from there\n"),
+        said.err.ends_with("error: cancelled\nnote: `--resume --run-dir b` resumes it\n"),
         "{}",
         said.err
     );
@@ -115,7 +115,7 @@ fn every_changed_input_is_named_and_force_takes_it() {
   `epochs`: 5 before, 6 now
   `data`: `data.txt` had 5 bytes with SHA-256 5994471abb01 before, 6 bytes with SHA-256 8d969eef6eca now
   `seed`: 7 before, 8 now
-hint: `--resume=force` goes on all the same
+hint: `--resume=force` accepts the changes
 ";
     assert!(said.err.ends_with(expected), "{}", said.err);
     assert_eq!(here.tree(), before, "a refused run stays as it was");

@@ -1,0 +1,65 @@
+//! The program that `run!` describes: its types and its `cog.yaml`.
+
+use crate::predictor::Predictor;
+use crate::run::{Kind, Role};
+use crate::trainer::Trainer;
+
+/// A binary's trainer, predictor and `cog.yaml`; made by [`run!`](crate::run).
+#[derive(Clone)]
+pub struct App {
+    pub(crate) manifest_dir: &'static str,
+    pub(crate) source: &'static str,
+    pub(crate) trainer: Option<Role>,
+    pub(crate) predictor: Option<Role>,
+    pub(crate) config: Option<EmbeddedConfig>,
+}
+
+/// The `cog.yaml` that was there when the binary was compiled.
+#[derive(Clone, Copy)]
+pub(crate) struct EmbeddedConfig {
+    /// As `run!` names it, beside the source file.
+    pub(crate) file: &'static str,
+    pub(crate) text: &'static str,
+}
+
+impl App {
+    /// A binary without trainer and predictor. `manifest_dir` is the folder of `Cargo.toml`, `source` the file that
+    /// calls `run!`, as the compiler names it.
+    #[must_use]
+    pub const fn new(manifest_dir: &'static str, source: &'static str) -> Self {
+        Self { manifest_dir, source, trainer: None, predictor: None, config: None }
+    }
+
+    /// Sets the trainer; `name` is the last segment of its path.
+    #[must_use]
+    pub fn trainer<T: Trainer>(mut self, name: &'static str) -> Self {
+        self.trainer = Some(Role::trainer::<T>(name));
+        self
+    }
+
+    /// Sets the predictor; `name` is the last segment of its path.
+    #[must_use]
+    pub fn predictor<P: Predictor>(mut self, name: &'static str) -> Self {
+        self.predictor = Some(Role::predictor::<P>(name));
+        self
+    }
+
+    /// Embeds a `cog.yaml`.
+    #[must_use]
+    pub fn config(mut self, file: &'static str, text: &'static str) -> Self {
+        self.config = Some(EmbeddedConfig { file, text });
+        self
+    }
+
+    pub(crate) fn role(&self, kind: Kind) -> Option<&Role> {
+        match kind {
+            Kind::Train => self.trainer.as_ref(),
+            Kind::Predict => self.predictor.as_ref(),
+        }
+    }
+
+    /// Returns the role that is called when no command is named.
+    pub(crate) fn default_role(&self) -> Option<&Role> {
+        self.trainer.as_ref().or(self.predictor.as_ref())
+    }
+}

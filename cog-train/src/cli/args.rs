@@ -1,0 +1,298 @@
+//! The command line as a value. Nothing here opens a file.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+
+use super::app::App;
+use super::help;
+use super::terminal::{Format, colored};
+use crate::device::DeviceChoice;
+use crate::error::Error;
+use crate::run::{Kind, Resume};
+
+/// A command of the process.
+pub(crate) enum Command {
+    Invoke(Box<Invocation>),
+    Schema,
+    Check { config: Option<PathBuf> },
+}
+
+/// A training or a prediction.
+pub(crate) struct Invocation {
+    pub(crate) kind: Kind,
+    pub(crate) inputs: Vec<String>,
+    pub(crate) json: Option<String>,
+    pub(crate) env: Vec<String>,
+    pub(crate) output: Option<String>,
+    pub(crate) format: Format,
+    pub(crate) device: DeviceChoice,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) run_dir: Option<PathBuf>,
+    pub(crate) resume: Option<Resume>,
+    /// Print the plan of the run, and do nothing.
+    pub(crate) dry_run: bool,
+    /// Replace foreign files in the output folder.
+    pub(crate) force: bool,
+}
+
+/// The reason for which there is no command to execute.
+pub(crate) enum Stop {
+    /// Help or the version was asked for.
+    Shown(String),
+    /// The arguments are wrong; the text is ready to print.
+    Wrong(String),
+}
+
+const TRAIN: &str = "train";
+const PREDICT: &str = "predict";
+const FORCE: &str = "force";
+
+/// Reads the arguments, the program's name first.
+pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if is_module_call(&args) {
+        return Err(not_here("`-m`"));
+    }
+    let matches = command(app, &args).try_get_matches_from(&args).map_err(|error| {
+        let text = error.render();
+        if error.use_stderr() {
+            Stop::Wrong(if colored(&std::io::stderr()) {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
+            })
+        } else {
+            Stop::Shown(if colored(&std::io::stdout()) {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
+            })
+        }
+    })?;
+    match matches.subcommand() {
+        Some((TRAIN, inner)) => invocation(app, Kind::Train, inner),
+        Some((PREDICT, inner)) => invocation(app, Kind::Predict, inner),
+        Some(("schema", _)) => Ok(Command::Schema),
+        Some(("check", inner)) => {
+            Ok(Command::Check { config: inner.get_one::<PathBuf>("config").cloned() })
+        }
+        Some((other, _)) => Err(not_here(&format!("`{other}`"))),
+        None => invocation(app, app.default_role().map_or(Kind::Train, |role| role.kind), &matches),
+    }
+}
+
+/// `python -m cog.server.http` and its like, with this binary in the place of `python`.
+fn is_module_call(args: &[OsString]) -> bool {
+    let takes_a_value = |option: &OsString| {
+        ["-i", "-e", "-o", "--json", "--input", "--env", "--output"].iter().any(|it| option == it)
+    };
+    args.windows(2).any(|pair| pair[1] == "-m" && !takes_a_value(&pair[0]))
+}
+
+fn not_here(what: &str) -> Stop {
+    wrong(&format!(
+        "{what} is not a part of this version; train with `train`, and predict with `predict`"
+    ))
+}
+
+fn wrong(reason: &str) -> Stop {
+    Stop::Wrong(format!("error: {reason}\n"))
+}
+
+fn invocation(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, Stop> {
+    if app.role(kind).is_none() {
+        let (none, hint) = match kind {
+            Kind::Train => ("trainer", "run!(MyTrainer)"),
+            Kind::Predict => ("predictor", "run!(MyTrainer, predictor = MyPredictor)"),
+        };
+        return Err(wrong(&format!(
+            "this binary has no {none}\nhint: write `{hint}` in its source"
+        )));
+    }
+    let texts = |id: &str| matches.get_many::<String>(id).into_iter().flatten().cloned().collect();
+    let flag = |id: &str| matches.try_get_one::<bool>(id).ok().flatten() == Some(&true);
+    let json = matches.get_one::<String>("json").cloned();
+    let device: DeviceChoice = match matches.get_one::<String>("device") {
+        Some(text) => text.parse().map_err(|error: Error| wrong(&error.to_string()))?,
+        None => DeviceChoice::Auto,
+    };
+    let format = match matches.get_one::<String>("format").map(String::as_str) {
+        Some("json") => Format::Json,
+        None if json.is_some() => Format::Json,
+        _ => Format::Text,
+    };
+    Ok(Command::Invoke(Box::new(Invocation {
+        kind,
+        inputs: texts("input"),
+        json,
+        env: texts("env"),
+        output: matches.get_one::<String>("output").cloned(),
+        format,
+        device,
+        config: matches.get_one::<PathBuf>("config").cloned(),
+        seed: matches.try_get_one::<u64>("seed").ok().flatten().copied(),
+        run_dir: matches.try_get_one::<PathBuf>("run-dir").ok().flatten().cloned(),
+        resume: matches
+            .try_get_one::<String>("resume")
+            .ok()
+            .flatten()
+            .map(|how| if how == FORCE { Resume::Force } else { Resume::Same }),
+        dry_run: flag("dry-run"),
+        force: flag("force"),
+    })))
+}
+
+fn command(app: &App, args: &[OsString]) -> Clap {
+    let program = args
+        .first()
+        .and_then(|path| std::path::Path::new(path).file_name())
+        .map_or_else(|| "trainer".to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut command = Clap::new(program)
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
+        .max_term_width(100);
+    if let Some(role) = app.default_role() {
+        command = command
+            .about(about(role.about, role.kind))
+            .args(options(role.kind))
+            .after_help(after_help(app, role.kind));
+    }
+    for kind in [Kind::Train, Kind::Predict] {
+        let name = if kind == Kind::Train { TRAIN } else { PREDICT };
+        let role = app.role(kind);
+        let short = match kind {
+            Kind::Train => "Train (the default)",
+            Kind::Predict => "Predict with what COG_WEIGHTS names, or with the base",
+        };
+        let mut sub = Clap::new(name)
+            .about(short)
+            .args(options(kind))
+            .hide(role.is_none())
+            .max_term_width(100);
+        if kind == Kind::Predict {
+            sub = sub.visible_alias("run");
+        }
+        if let Some(role) = role {
+            sub = sub.long_about(about(role.about, kind)).after_help(after_help(app, kind));
+        }
+        command = command.subcommand(sub);
+    }
+    command
+        .subcommand(Clap::new("schema").about("Print the OpenAPI document"))
+        .subcommand(
+            Clap::new("check").about("Check cog.yaml against this binary").arg(config_option()),
+        )
+        .subcommand(
+            Clap::new("serve").hide(true).disable_help_flag(true).arg(
+                Arg::new("rest").num_args(0..).allow_hyphen_values(true).trailing_var_arg(true),
+            ),
+        )
+}
+
+fn about(text: &'static str, kind: Kind) -> &'static str {
+    match (text, kind) {
+        ("", Kind::Train) => "Trains",
+        ("", Kind::Predict) => "Predicts",
+        (text, _) => text,
+    }
+}
+
+fn after_help(app: &App, kind: Kind) -> String {
+    let width = rustix::termios::tcgetwinsize(rustix::stdio::stdout())
+        .map_or(100, |size| usize::from(size.ws_col));
+    let width = if width == 0 { 100 } else { width.min(100) };
+    let mut text = app
+        .role(kind)
+        .map_or_else(String::new, |role| help::inputs(role.table, "Inputs (-i NAME=VALUE)", width));
+    text.push_str(
+        "\nA value that begins with @ is read from the file it names; @@ is a literal @.",
+    );
+    text
+}
+
+fn options(kind: Kind) -> Vec<Arg> {
+    let output = match kind {
+        Kind::Train => "Where to write the result; a trailing / means a folder [default: weights]",
+        Kind::Predict => {
+            "Where to write the result; a trailing / means a folder [default: standard output, files to output]"
+        }
+    };
+    let mut options = vec![
+        Arg::new("input")
+            .short('i')
+            .long("input")
+            .value_name("NAME=VALUE")
+            .help("An input, by value or by NAME=@FILE; repeat it for more, or for a list")
+            .action(ArgAction::Append)
+            .allow_hyphen_values(true),
+        Arg::new("json")
+            .long("json")
+            .value_name("TEXT|@FILE|-")
+            .help("All inputs as one JSON object; the answer is JSON too")
+            .conflicts_with("input"),
+        Arg::new("output").short('o').long("output").value_name("PATH").help(output),
+        Arg::new("env")
+            .short('e')
+            .long("env")
+            .value_name("NAME=VALUE")
+            .help("An environment variable for the run; may be repeated")
+            .action(ArgAction::Append),
+        Arg::new("format")
+            .long("format")
+            .value_name("FORMAT")
+            .help("The format of the answer: text [default] or json")
+            .value_parser(["text", "json"])
+            .hide_possible_values(true),
+        Arg::new("device")
+            .long("device")
+            .value_name("DEVICE")
+            .help("auto [default], cpu, cuda or cuda:N"),
+        config_option(),
+        Arg::new("force")
+            .long("force")
+            .help("Replace files in the output folder that this program did not write")
+            .action(ArgAction::SetTrue),
+    ];
+    if kind == Kind::Train {
+        options.extend([
+            Arg::new("seed")
+                .long("seed")
+                .value_name("N")
+                .help("The run's seed, where no input of that name is given [default: drawn and recorded]")
+                .value_parser(clap::value_parser!(u64)),
+            Arg::new("run-dir")
+                .long("run-dir")
+                .value_name("DIR")
+                .help("The run's folder [default: a new one in runs/]")
+                .value_parser(clap::value_parser!(PathBuf)),
+            Arg::new("resume")
+                .long("resume")
+                .value_name(FORCE)
+                .help("Resume the run in --run-dir, or the newest one; =force accepts changed inputs")
+                .num_args(0..=1)
+                .require_equals(true)
+                .value_parser(["", FORCE])
+                .hide_possible_values(true)
+                .default_missing_value(""),
+            Arg::new("dry-run")
+                .long("dry-run")
+                .alias("plan")
+                .help("Print the plan of the run without training")
+                .action(ArgAction::SetTrue),
+        ]);
+    }
+    options
+}
+
+fn config_option() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("A cog.yaml in place of the one compiled in")
+        .value_parser(clap::value_parser!(PathBuf))
+}

@@ -1,0 +1,56 @@
+//! Settings of a process before it computes: threads and the allocator.
+#![expect(
+    unsafe_code,
+    reason = "a variable of one's own process; the allocator's settings, behind a C interface"
+)]
+
+use std::ffi::c_int;
+
+use crate::device::processors;
+
+/// Sets the number of threads, adds the calling thread to their pool, and keeps freed memory with the process. Once is
+/// enough.
+///
+/// # Safety
+///
+/// 1. No other thread of the process runs during the call: it sets a variable of the environment.
+pub unsafe fn prepare() {
+    // SAFETY: (1) is the caller's promise.
+    unsafe { set_thread_count() };
+    join_pool();
+    keep_pages();
+}
+
+/// Sets `RAYON_NUM_THREADS` where it is not set. Candle reads it at every product; without it, it counts the processors
+/// each time, which takes longer than a small product.
+///
+/// # Safety
+///
+/// 1. No other thread of the process runs during the call.
+unsafe fn set_thread_count() {
+    const NAME: &str = "RAYON_NUM_THREADS";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: by (1) no other thread reads or writes the environment during the call.
+        unsafe { std::env::set_var(NAME, processors().to_string()) };
+    }
+}
+
+/// A thread that is not in a pool sleeps while the pool works for it, and is woken afterwards: a few thousand times in a
+/// step. This pool is for what the calling thread asks for. Others have rayon's own, so that they get all processors
+/// while this thread waits for them, and so that neither can wait for the other in a circle.
+fn join_pool() {
+    // It fails in a thread that is in a pool already.
+    if let Ok(pool) = rayon::ThreadPoolBuilder::new().use_current_thread().build() {
+        std::mem::forget(pool);
+    }
+}
+
+/// A step allocates what the step before it has freed. Pages that were given back in between would be cleared again by
+/// the system. `MIMALLOC_PURGE_DELAY`, in milliseconds, says otherwise.
+fn keep_pages() {
+    /// `mi_option_purge_delay` of mimalloc's header.
+    const PURGE_DELAY: c_int = 15;
+    const NEVER: std::ffi::c_long = -1;
+    // SAFETY: the call stores one number atomically, and the allocator reads it atomically, whether or not it is in use.
+    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, NEVER) }
+}

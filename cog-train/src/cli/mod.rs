@@ -1,0 +1,57 @@
+//! The command line of a trainer's binary: the `main` of [`run!`](crate::run).
+
+mod answer;
+mod app;
+mod args;
+mod cog_yaml;
+pub mod compute;
+mod env;
+mod help;
+mod invoke;
+pub mod pairs;
+mod plan;
+mod signals;
+mod terminal;
+
+use std::process::ExitCode;
+
+use self::args::{Command, Stop};
+use self::terminal::{Format, Terminal, print_answer};
+use crate::input::schema::{self, Api, Side};
+use crate::run::Role;
+
+pub use app::App;
+
+/// The `main` of a trainer's binary. It must be the first call of the process: it sets variables of the environment.
+#[must_use]
+pub fn main(app: &App) -> ExitCode {
+    let terminal = Terminal::new(Format::Text);
+    ExitCode::from(match args::parse(app, std::env::args_os()) {
+        Ok(Command::Invoke(invocation)) => {
+            let role = app.role(invocation.kind).expect("the arguments name a role that is there");
+            invoke::invoke(app, role, &invocation)
+        }
+        Ok(Command::Schema) => print_answer(&terminal, &format!("{:#}\n", openapi(app))),
+        Ok(Command::Check { config }) => cog_yaml::check(app, config.as_deref(), &terminal),
+        Err(Stop::Shown(text)) => print_answer(&terminal, &text),
+        Err(Stop::Wrong(text)) => {
+            terminal.note(text.trim_end());
+            2
+        }
+    })
+}
+
+/// The version of Cog whose interface the document follows.
+const COG_VERSION: &str = "0.22.0";
+
+/// The OpenAPI document of a binary.
+fn openapi(app: &App) -> serde_json::Value {
+    fn side(role: &Role) -> Side<'static> {
+        Side { table: role.table, output: (role.output)() }
+    }
+    schema::document(&Api {
+        version: COG_VERSION,
+        train: app.trainer.as_ref().map(side),
+        predict: app.predictor.as_ref().map(side),
+    })
+}

@@ -1,0 +1,28 @@
+//! Problems of a value before its input is known.
+
+use crate::input::Problem;
+
+/// The reason for which a value cannot be read.
+pub(super) struct Flaw {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Flaw {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn of(self, input: &str) -> Problem {
+        let problem = Problem::new(input, self.message);
+        match self.hint {
+            Some(hint) => problem.with_hint(hint),
+            None => problem,
+        }
+    }
+}

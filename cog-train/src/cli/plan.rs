@@ -1,0 +1,134 @@
+//! The answer of `--dry-run`.
+
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
+
+use super::args::Invocation;
+use super::terminal::{Format, Terminal};
+use crate::config::Config;
+use crate::error::Error;
+use crate::progress::Report;
+use crate::run::{Control, DryRun, Request, RoleWorker};
+
+/// Prints the plan of a training on standard output.
+pub(super) fn plan(
+    invocation: &Invocation,
+    request: &Request<'_>,
+    config: &Config,
+    control: &Control,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    let run = DryRun::open(request, control, terminal)?;
+    let (inputs, seed) = (run.inputs.clone(), run.seed());
+    let environment = environment(invocation, config);
+    if invocation.format == Format::Text {
+        print(terminal, &text_of(&inputs, &seed, &environment))?;
+    }
+    let lines = Rc::default();
+    let printer =
+        Printer { terminal: terminal.clone(), format: invocation.format, lines: Rc::clone(&lines) };
+    let mut worker = RoleWorker::new(request.role, invocation.device, config);
+    let device = run.plan(&mut worker, control, terminal, Box::new(printer))?;
+    if invocation.format == Format::Json {
+        let lines = lines.take();
+        let object = json!({
+            "status": "planned", "inputs": inputs, "seed": seed, "device": device,
+            "environment": environment, "plan": lines,
+        });
+        print(terminal, &format!("{object}\n"))?;
+    }
+    Ok(())
+}
+
+/// The variables that are set for the run. Values may be secrets; their names are enough.
+fn environment(invocation: &Invocation, config: &Config) -> Map<String, Value> {
+    let mut environment = Map::new();
+    if let Some(weights) = std::env::var("COG_WEIGHTS").ok().filter(|text| !text.is_empty()) {
+        environment.insert("COG_WEIGHTS".to_owned(), crate::fetch::redact(&weights).into());
+    }
+    for (name, _) in config.environment() {
+        environment.entry(name).or_insert_with(|| "set by cog.yaml".into());
+    }
+    for (name, _) in invocation.env.iter().filter_map(|text| text.split_once('=')) {
+        environment.entry(name).or_insert_with(|| "set by -e".into());
+    }
+    environment
+}
+
+/// A row of the table of inputs.
+struct Row {
+    name: String,
+    value: String,
+    origin: String,
+}
+
+fn text_of(inputs: &Map<String, Value>, seed: &Value, environment: &Map<String, Value>) -> String {
+    let mut rows: Vec<Row> = Vec::new();
+    for (name, entry) in inputs {
+        let mut value = match &entry["value"] {
+            Value::Null => "-".to_owned(),
+            Value::String(text) if !text.is_empty() => text.escape_debug().to_string(),
+            other => other.to_string(),
+        };
+        let files = entry["files"].as_array().map_or(&[][..], Vec::as_slice);
+        let bytes: u64 = files.iter().filter_map(|file| file["bytes"].as_u64()).sum();
+        if !files.is_empty() {
+            let _ = write!(value, " ({bytes} bytes)");
+        }
+        let origin = entry["origin"].as_str().unwrap_or_default();
+        rows.push(Row { name: name.clone(), value, origin: origin.replace("absent", "not given") });
+    }
+    if !inputs.contains_key("seed") {
+        let value =
+            if seed["value"].is_null() { "-".to_owned() } else { seed["value"].to_string() };
+        let origin = seed["origin"].as_str().unwrap_or_default().to_owned();
+        rows.push(Row { name: "seed".to_owned(), value, origin });
+    }
+    for (name, value) in environment {
+        let value = value.as_str().unwrap_or_default().to_owned();
+        rows.push(Row { name: name.clone(), value, origin: "environment".to_owned() });
+    }
+    let width = |of: fn(&Row) -> &String| {
+        rows.iter().map(|row| of(row).chars().count()).max().unwrap_or_default().min(40)
+    };
+    let (first, second) = (width(|row| &row.name), width(|row| &row.value));
+    rows.iter().fold(String::new(), |mut text, Row { name, value, origin }| {
+        let _ = writeln!(text, "{name:first$}  {value:second$}  {origin}");
+        text
+    })
+}
+
+fn print(terminal: &Terminal, text: &str) -> Result<(), Error> {
+    let stdout = std::path::Path::new("standard output");
+    terminal.result(text).map_err(Error::file("write to", stdout))
+}
+
+/// Prints the lines of the plan on standard output: they are the answer.
+struct Printer {
+    terminal: Terminal,
+    format: Format,
+    lines: Rc<RefCell<Vec<String>>>,
+}
+
+impl Report for Printer {
+    fn line(&mut self, text: &str) {
+        match self.format {
+            // The final answer reports that standard output is gone.
+            Format::Text => drop(self.terminal.result(&format!("{text}\n"))),
+            Format::Json => self.lines.borrow_mut().push(text.to_owned()),
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        self.terminal.note(text);
+    }
+
+    fn metric(&mut self, _name: &str, _step: u64, _value: f64) {}
+
+    fn progress(&mut self, what: &str, done: u64, total: u64) {
+        Report::progress(&mut self.terminal, what, done, total);
+    }
+}

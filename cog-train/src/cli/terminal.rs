@@ -1,0 +1,293 @@
+//! The only place that writes to the process's standard output and standard error.
+//!
+//! The result goes to standard output, everything else to standard error. While a trainer or predictor works, its own
+//! `println!` must not mix with the result: [`Terminal::take_stdout`] keeps the real standard output aside and points
+//! the process's at standard error.
+
+mod words;
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value, json};
+
+use self::words::{Progress, STEPS, progress_line, short};
+use crate::progress::{Report, json_number, number_of};
+use crate::run::Observer;
+
+/// The format of everything printed: lines for a person, or one JSON object a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Standard output and standard error, shared by the trainer's thread and the signal thread.
+#[derive(Clone)]
+pub(crate) struct Terminal(Arc<Mutex<Inner>>);
+
+struct Inner {
+    format: Format,
+    bar: Option<Bar>,
+    stdout: Option<File>,
+    /// Without a bar: the progress since its first report.
+    plain: Option<Plain>,
+    /// The last loss, for whoever watches.
+    loss: Option<f64>,
+}
+
+/// The state behind lines of progress.
+struct Plain {
+    what: String,
+    /// The time of the first report, and the progress then.
+    began: (Instant, u64),
+    said: Instant,
+}
+
+struct Bar {
+    what: String,
+    bar: ProgressBar,
+}
+
+/// Without a terminal, progress is a line now and then, not a stream.
+const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// The number that stands beside the progress.
+const LOSS: &str = "loss";
+
+impl Terminal {
+    pub(crate) fn new(format: Format) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            format,
+            bar: None,
+            stdout: None,
+            plain: None,
+            loss: None,
+        })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on `println!` of anybody goes to standard error; [`Terminal::result`] still reaches standard output.
+    pub(crate) fn take_stdout(&self) -> io::Result<()> {
+        io::stdout().flush()?;
+        let real: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+        rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+        self.inner().stdout = Some(real.into());
+        Ok(())
+    }
+
+    /// The answer, on standard output. A reader that has gone away is no failure.
+    pub(crate) fn result(&self, text: &str) -> io::Result<()> {
+        let mut inner = self.inner();
+        inner.clear_bar();
+        let written = match &mut inner.stdout {
+            Some(file) => file.write_all(text.as_bytes()).and_then(|()| file.flush()),
+            None => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
+        };
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// A line of the program's own, on standard error.
+    pub(crate) fn note(&self, text: &str) {
+        self.inner().line("note", text);
+    }
+
+    /// `warning: ...` on standard error.
+    pub(crate) fn warning(&self, text: &str) {
+        let mut inner = self.inner();
+        match inner.format {
+            Format::Text => inner.plain(&format!("{}: {text}", paint("33;1", "warning"))),
+            Format::Json => inner.line("warning", text),
+        }
+    }
+
+    /// `error: ...` on standard error.
+    pub(crate) fn error(&self, text: &str) {
+        let mut inner = self.inner();
+        match inner.format {
+            Format::Text => inner.plain(&format!("{}: {text}", paint("31;1", "error"))),
+            Format::Json => inner.line("error", text),
+        }
+    }
+
+    /// Takes the progress bar away, so that what the shell prints next stands on a line of its own.
+    pub(crate) fn close(&self) {
+        self.inner().clear_bar();
+    }
+}
+
+impl Report for Terminal {
+    fn line(&mut self, text: &str) {
+        self.inner().line("line", text);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.inner().line("note", text);
+    }
+
+    fn metric(&mut self, name: &str, step: u64, value: f64) {
+        let mut inner = self.inner();
+        if name == LOSS {
+            inner.loss = Some(value);
+        }
+        if inner.format == Format::Json {
+            inner.plain(
+                &json!({"type": "metric", "step": step, "name": name, "value": json_number(value)})
+                    .to_string(),
+            );
+        }
+    }
+
+    fn step(&mut self, step: u64, values: &Map<String, Value>) {
+        let mut inner = self.inner();
+        if let Some(loss) = values.get(LOSS).and_then(number_of) {
+            inner.loss = Some(loss);
+        }
+        if inner.format == Format::Json {
+            let mut line = Map::from_iter([
+                ("type".to_owned(), "step".into()),
+                ("step".to_owned(), step.into()),
+            ]);
+            line.extend(values.clone());
+            inner.plain(&Value::Object(line).to_string());
+        }
+    }
+
+    fn progress(&mut self, what: &str, done: u64, total: u64) {
+        self.inner().progress(what, done, total);
+    }
+}
+
+impl Observer for Terminal {
+    fn note(&self, text: &str) {
+        Self::note(self, text);
+    }
+
+    fn warning(&self, text: &str) {
+        Self::warning(self, text);
+    }
+
+    fn report(&self) -> Box<dyn Report> {
+        Box::new(self.clone())
+    }
+}
+
+/// Prints an answer on standard output; the exit code.
+pub(crate) fn print_answer(terminal: &Terminal, text: &str) -> u8 {
+    match terminal.result(text) {
+        Ok(()) => 0,
+        Err(error) => {
+            terminal.error(&format!(
+                "cannot write to standard output: {}",
+                crate::error::plain_io(&error)
+            ));
+            1
+        }
+    }
+}
+
+impl Inner {
+    fn line(&mut self, kind: &str, text: &str) {
+        match self.format {
+            Format::Text => self.plain(text),
+            Format::Json => self.plain(&json!({"type": kind, "text": text}).to_string()),
+        }
+    }
+
+    /// Prints a line on standard error, above the bar if there is one. A failure has nowhere to be reported.
+    fn plain(&self, text: &str) {
+        let write = || drop(writeln!(io::stderr().lock(), "{text}"));
+        match &self.bar {
+            Some(bar) => bar.bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn progress(&mut self, what: &str, done: u64, total: u64) {
+        if self.format == Format::Json {
+            self.plain(
+                &json!({"type": "progress", "what": what, "done": done, "total": total})
+                    .to_string(),
+            );
+        } else if io::stderr().is_terminal() {
+            self.draw(what, done, total);
+        } else {
+            self.print_progress(what, done, total);
+        }
+    }
+
+    /// Prints a line now and then. The first call only starts the clock, so that short work prints nothing.
+    fn print_progress(&mut self, what: &str, done: u64, total: u64) {
+        let now = Instant::now();
+        if self.plain.as_ref().is_none_or(|plain| plain.what != what) {
+            self.plain = Some(Plain { what: what.to_owned(), began: (now, done), said: now });
+        }
+        let Some(plain) = &mut self.plain else { return };
+        if now.duration_since(plain.said) < PLAIN_PROGRESS_EVERY || (total > 0 && done >= total) {
+            return;
+        }
+        plain.said = now;
+        let (began, first) = plain.began;
+        let elapsed = now.duration_since(began);
+        let loss = self.loss.filter(|_| what == STEPS);
+        let line = progress_line(what, &Progress { first, done, total, elapsed, loss });
+        self.plain(&line);
+    }
+
+    fn draw(&mut self, what: &str, done: u64, total: u64) {
+        if self.bar.as_ref().is_some_and(|bar| bar.what != what) {
+            self.clear_bar();
+        }
+        let bar = self.bar.get_or_insert_with(|| Bar {
+            what: what.to_owned(),
+            bar: ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
+                .with_style(style(what, total))
+                .with_message(what.to_owned()),
+        });
+        if let Some(loss) = self.loss.filter(|_| what == STEPS) {
+            bar.bar.set_message(format!("loss {}", short(loss)));
+        }
+        bar.bar.set_length(total);
+        bar.bar.set_position(done);
+        if total > 0 && done >= total {
+            self.clear_bar();
+        }
+    }
+
+    fn clear_bar(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.bar.finish_and_clear();
+        }
+        self.plain = None;
+    }
+}
+
+fn style(what: &str, total: u64) -> ProgressStyle {
+    ProgressStyle::with_template(match (what, total) {
+        ("bytes", 0) => "{spinner} {bytes} {bytes_per_sec}",
+        ("bytes", _) => "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        (_, 0) => "{spinner} {pos} {msg} {per_sec}",
+        _ => "{bar:30} {pos}/{len} {msg} {per_sec} {eta}",
+    })
+    .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// Whether colours are wanted there: on a terminal that knows them, unless `NO_COLOR` says no.
+pub(crate) fn colored(stream: &impl IsTerminal) -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !refused && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+fn paint(code: &str, text: &str) -> String {
+    if colored(&io::stderr()) { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}

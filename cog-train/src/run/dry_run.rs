@@ -1,0 +1,86 @@
+//! `--dry-run`: the plan of a training, without the training.
+//!
+//! Inputs are resolved and files fetched as for a run, into a folder that is removed again. Then `setup` and `train` are
+//! called with a job that ends before the first step: the engine prints its plan and stops, and a loop of the author's own
+//! is ended where it would report its first number.
+
+use serde_json::{Map, Value, json};
+
+use super::check::{check, find_previous};
+use super::folder::RunFolder;
+use super::lifecycle::Run;
+use super::observer::Observer;
+use super::request::{Control, Request, Resume};
+use super::worker::{Prepared, Worker};
+use crate::error::Error;
+use crate::input::Values;
+use crate::job::Places;
+use crate::progress::Report;
+
+/// Printed for a trainer with a loop of its own.
+const UNKNOWN: &str = "the trainer has a loop of its own: nothing else is known of the run";
+
+/// A run whose inputs are resolved and that trains nothing.
+pub(crate) struct DryRun {
+    run: Run,
+    values: Values,
+    /// The inputs as `run.json` would record them.
+    pub(crate) inputs: Map<String, Value>,
+}
+
+impl DryRun {
+    /// Resolves the inputs of a request.
+    pub(crate) fn open(
+        request: &Request<'_>,
+        control: &Control,
+        observer: &dyn Observer,
+    ) -> Result<Self, Error> {
+        let mut previous = find_previous(request, false, observer)?;
+        let mut values = check(request, previous.as_mut())?;
+        let run_dir = previous.as_ref().map(|run| run.dir.as_path()).or(request.run_dir);
+        let places = Places {
+            run: RunFolder::probe(run_dir)?,
+            output: request.destination.as_ref().map_or_else(|| ".".into(), |it| it.parent()),
+        };
+        let force = request.resume == Some(Resume::Force);
+        let mut run = Run::plan(previous, &values, request.seed, force, places)?;
+        let (table, mut report) = (request.role.table, observer.report());
+        let inputs = run.fetch_inputs(table, &mut values, &control.cancel, report.as_mut())?;
+        Ok(Self { run, values, inputs })
+    }
+
+    /// Returns the seed and its origin. A seed that is drawn is another one when the run starts.
+    pub(crate) fn seed(&self) -> Value {
+        match self.run.seed() {
+            (_, "drawn") if !self.run.is_resumed() => json!({"value": null, "origin": "drawn"}),
+            (seed, _) if self.run.is_resumed() => json!({"value": seed, "origin": "run.json"}),
+            (seed, origin) => json!({"value": seed, "origin": origin}),
+        }
+    }
+
+    /// Sends the lines of the plan to `report`. Returns the device.
+    pub(crate) fn plan(
+        mut self,
+        worker: &mut dyn Worker,
+        control: &Control,
+        observer: &dyn Observer,
+        report: Box<dyn Report>,
+    ) -> anyhow::Result<String> {
+        let Prepared { setup, instance } = worker.prepare(&control.cancel, observer)?;
+        let device = format!("{:?}", setup.device().location()).to_lowercase();
+        control.cancel.check()?;
+        let mut job = self.run.job(setup, control, report)?;
+        let told = match instance.call(&self.values, &mut job) {
+            // The output of a trainer that takes no step is nobody's.
+            Ok(_) => false,
+            Err(error) if matches!(crate::error::find(&error), Some(Error::Planned)) => {
+                !job.was_cut()
+            }
+            Err(error) => return Err(error),
+        };
+        if !told {
+            job.line(UNKNOWN);
+        }
+        Ok(device)
+    }
+}

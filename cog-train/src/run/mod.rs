@@ -1,0 +1,42 @@
+//! The lifecycle of one run: inputs, folder, lock, setup, training, output and record.
+//!
+//! [`execute`](execute::execute) takes a [`Request`] and gives an [`Outcome`]. The command line and [`Runner`] call it
+//! alike. It knows inputs, files and processes; it knows neither a terminal nor arguments nor tensors.
+
+mod active;
+mod changes;
+mod check;
+mod clock;
+mod dry_run;
+mod embed;
+mod error_text;
+mod execute;
+mod fetch_inputs;
+mod folder;
+mod given;
+mod lifecycle;
+mod lock;
+mod observer;
+mod outputs;
+mod panics;
+mod previous;
+mod recorded;
+mod request;
+mod role;
+mod saved_output;
+mod staging;
+mod status;
+mod worker;
+
+pub use embed::Runner;
+pub use given::Given;
+
+pub(crate) use dry_run::DryRun;
+pub(crate) use execute::{Outcome, execute};
+pub(crate) use folder::shown;
+pub(crate) use observer::Observer;
+pub(crate) use outputs::{Destination, Published};
+pub(crate) use request::{Control, Request, Resume};
+pub(crate) use role::{Kind, Role};
+pub(crate) use status::Status;
+pub(crate) use worker::RoleWorker;

@@ -1,0 +1,269 @@
+use super::*;
+use crate::run::staging::names_in;
+use serde_json::json;
+use tempfile::TempDir;
+
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn write(&self, kind: Kind, given: &str, output: &Output) -> Result<Published, Error> {
+        Destination::new(kind, Some(&format!("{}/{given}", self.dir.path().display())), false)
+            .write(output)
+    }
+
+    /// Every file below `name` with its content, hidden ones too.
+    fn tree(&self, name: &str) -> Vec<(String, String)> {
+        fn walk(dir: &Path, base: &Path, into: &mut Vec<(String, String)>) {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, base, into);
+                } else {
+                    let name = path.strip_prefix(base).unwrap().display().to_string();
+                    into.push((name, fs::read_to_string(&path).unwrap()));
+                }
+            }
+        }
+        let mut files = Vec::new();
+        let base = self.dir.path().join(name);
+        walk(&base, &base, &mut files);
+        files.sort();
+        files
+    }
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(name, content)| ((*name).to_owned(), (*content).to_owned())).collect()
+}
+
+#[test]
+fn a_value_too_deep_for_a_reader_of_json_is_refused() {
+    let place = Place::new();
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    for (levels, fits) in [(98, true), (99, false)] {
+        let output =
+            Output::Object(vec![("a".into(), Output::List(vec![Output::Value(nested(levels))]))]);
+        match place.write(Kind::Train, "out/", &output) {
+            Ok(_) => assert!(fits, "{levels}"),
+            Err(error) => {
+                assert!(!fits, "{levels}");
+                assert_eq!(
+                    error.to_string(),
+                    "output `output`: nested 101 levels deep, more than the maximum of 100"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn one_file_takes_the_name_and_its_own_extension() {
+    for (source, given, place) in [
+        ("src/m.safetensors", "out/weights", "weights.safetensors"),
+        ("src/m.tar.gz", "out/weights", "weights.tar.gz"),
+        ("src/plain", "out/weights", "weights"),
+        ("src/m.safetensors", "out/final.st", "final.st"),
+        ("src/m.safetensors", "out/m.1", "m.1.safetensors"),
+        ("src/m.safetensors", "out/", "m.safetensors"),
+    ] {
+        let here = Place::new();
+        let source = here.file(source, "w");
+        let written = here.write(Kind::Train, given, &Output::File(source)).unwrap();
+        assert_eq!(here.tree("out"), pairs(&[(place, "w")]), "{given}");
+        assert!(written.value.as_str().unwrap().ends_with(place));
+    }
+}
+
+#[test]
+fn a_list_of_files_is_numbered() {
+    let here = Place::new();
+    let list = Output::List(vec![
+        Output::File(here.file("a.bin", "a")),
+        Output::File(here.file("b.txt", "b")),
+    ]);
+    here.write(Kind::Train, "out/weights", &list).unwrap();
+    here.write(Kind::Train, "out/x.bin", &list).unwrap();
+    assert_eq!(
+        here.tree("out"),
+        pairs(&[
+            ("weights.0.bin", "a"),
+            ("weights.1.txt", "b"),
+            ("x.0.bin", "a"),
+            ("x.1.txt", "b")
+        ])
+    );
+}
+
+fn structured(here: &Place, content: &str) -> Output {
+    Output::Object(vec![
+        ("weights".to_owned(), Output::File(here.file("src/model.safetensors", content))),
+        ("final_loss".to_owned(), Output::Value(json!(0.5))),
+        ("plots".to_owned(), Output::List(vec![Output::File(here.file("src/p.png", content))])),
+    ])
+}
+
+#[test]
+fn a_struct_with_files_is_a_folder_and_its_values_are_beside_them() {
+    let here = Place::new();
+    let written = here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
+    let tree = here.tree("weights");
+    assert_eq!(tree[1..], pairs(&[("plots.0.png", "1"), ("weights.safetensors", "1")]));
+    let json: Value = serde_json::from_str(&tree[0].1).unwrap();
+    assert_eq!(
+        json,
+        json!({"weights": "weights.safetensors", "final_loss": 0.5, "plots": ["plots.0.png"]})
+    );
+    assert!(written.value["plots"][0].as_str().unwrap().ends_with("weights/plots.0.png"));
+}
+
+#[test]
+fn a_folder_of_ours_is_exchanged_and_stale_files_go() {
+    let here = Place::new();
+    here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
+    let second = Output::Object(vec![(
+        "weights".to_owned(),
+        Output::File(here.file("src/new.safetensors", "2")),
+    )]);
+    here.write(Kind::Train, "weights", &second).unwrap();
+    let tree = here.tree("weights");
+    assert_eq!(tree.len(), 2, "{tree:?}");
+    assert_eq!(tree[1], ("weights.safetensors".to_owned(), "2".to_owned()));
+    assert_eq!(names_in(here.dir.path()).unwrap().len(), 2, "nothing staged stays");
+}
+
+#[test]
+fn a_folder_with_anything_else_in_it_keeps_it() {
+    let here = Place::new();
+    here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
+    here.file("weights/notes.txt", "mine");
+    here.write(Kind::Train, "weights", &structured(&here, "2")).unwrap();
+    assert_eq!(
+        here.tree("weights")[..2],
+        [("notes.txt".to_owned(), "mine".to_owned()), here.tree("weights")[1].clone()]
+    );
+    assert!(here.tree("weights").contains(&("weights.safetensors".to_owned(), "2".to_owned())));
+}
+
+#[test]
+fn values_are_text_or_json() {
+    let here = Place::new();
+    for (name, value, content) in [
+        ("text", json!("hello"), "hello"),
+        ("number", json!(3), "3"),
+        ("object", json!({"a": 1}), "{\n  \"a\": 1\n}\n"),
+    ] {
+        here.write(Kind::Train, name, &Output::Value(value)).unwrap();
+        assert_eq!(fs::read_to_string(here.dir.path().join(name)).unwrap(), content);
+    }
+    let nothing =
+        Destination::new(Kind::Predict, None, false).write(&Output::Value(json!("hi"))).unwrap();
+    assert_eq!((nothing.value, nothing.paths.len()), (json!("hi"), 0));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_and_nothing_is_touched() {
+    let here = Place::new();
+    here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
+    let before = here.tree("");
+    let missing = Output::Object(vec![
+        ("weights".to_owned(), Output::File(here.dir.path().join("src/model.safetensors"))),
+        ("extra".to_owned(), Output::File(here.dir.path().join("gone.bin"))),
+    ]);
+    let error = here.write(Kind::Train, "weights", &missing).unwrap_err().to_string();
+    assert!(
+        error.starts_with("output `extra`: the file `")
+            && error.ends_with("gone.bin` does not exist"),
+        "{error}"
+    );
+    assert_eq!(here.tree(""), before);
+}
+
+#[test]
+fn a_map_cannot_name_a_file_out_of_the_folder() {
+    let here = Place::new();
+    let file = here.file("src/a.txt", "a");
+    let map = Output::Object(vec![("../../evil".to_owned(), Output::File(file))]);
+    here.write(Kind::Train, "weights", &map).unwrap();
+    assert_eq!(here.tree("weights")[0], ("_.._evil.txt".to_owned(), "a".to_owned()));
+}
+
+#[test]
+fn a_file_in_the_place_of_a_folder_is_refused_and_kept() {
+    let here = Place::new();
+    here.file("weights", "mine");
+    let error =
+        here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap_err().to_string();
+    assert!(error.contains("is a file"), "{error}");
+    assert_eq!(fs::read_to_string(here.dir.path().join("weights")).unwrap(), "mine");
+}
+
+#[test]
+fn a_file_that_a_value_happens_to_name_is_not_ours() {
+    let here = Place::new();
+    let output = |here: &Place| {
+        let mut fields = vec![("note".to_owned(), Output::Value(json!("done")))];
+        fields.push(("weights".to_owned(), Output::File(here.file("src/m.safetensors", "w"))));
+        Output::Object(fields)
+    };
+    here.write(Kind::Train, "weights", &output(&here)).unwrap();
+    here.file("weights/done", "mine");
+    here.write(Kind::Train, "weights", &output(&here)).unwrap();
+    assert!(here.tree("weights").contains(&("done".to_owned(), "mine".to_owned())));
+}
+
+#[test]
+fn a_folder_in_the_output_is_merged_and_keeps_what_others_put_there() {
+    let here = Place::new();
+    let output = |content: &str| {
+        here.file("src/model/a.txt", content);
+        Output::Object(vec![("model".to_owned(), Output::File(here.dir.path().join("src/model")))])
+    };
+    here.write(Kind::Train, "weights", &output("1")).unwrap();
+    here.file("weights/model/mine.txt", "mine");
+    here.write(Kind::Train, "weights", &output("2")).unwrap();
+    let tree = here.tree("weights");
+    assert_eq!(tree[..2], pairs(&[("model/a.txt", "2"), ("model/mine.txt", "mine")]));
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_before_the_training() {
+    let here = Place::new();
+    here.file("plain", "mine");
+    here.file("folder.bin/x", "mine");
+    let fields = OutputType::Fields(vec![crate::output::OutputField {
+        name: "weights",
+        ty: OutputType::Path,
+        optional: false,
+    }]);
+    for (given, ty, fine) in [
+        ("plain", &fields, false),
+        ("plain", &OutputType::String, true),
+        ("plain", &OutputType::Path, true),
+        ("folder.bin", &OutputType::Path, false),
+        ("folder.bin", &OutputType::Integer, false),
+        ("folder.bin", &fields, true),
+        ("folder.bin/.", &OutputType::Path, true),
+        ("new/deep/", &OutputType::Path, true),
+        ("plain/deeper", &OutputType::Path, false),
+    ] {
+        let given = format!("{}/{given}", here.dir.path().display());
+        assert_eq!(
+            Destination::new(Kind::Train, Some(&given), false).prepare(ty).is_ok(),
+            fine,
+            "{given} {ty:?}"
+        );
+    }
+}

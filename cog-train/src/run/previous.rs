@@ -1,0 +1,195 @@
+//! The run that `--resume` resumes: its folder, its `run.json`, its inputs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::folder::{RECORD, RUNS, RunRecord, shown};
+use super::given::Given;
+use super::lock::Lock;
+use super::saved_output;
+use crate::error::Error;
+use crate::fetch::is_url;
+use crate::input::{self, Problem, Spec, Values};
+use crate::output::Output;
+
+/// The mark in `run.json` of an input whose recorded value is masked: a secret, or a value that holds one.
+pub(super) const HIDDEN: &str = "hidden";
+
+/// A run that was begun by an earlier process.
+#[derive(Debug)]
+pub(crate) struct PreviousRun {
+    pub(crate) dir: PathBuf,
+    pub(crate) fields: Map<String, Value>,
+    /// The inputs that were given now and not taken from `run.json`.
+    pub(crate) given: BTreeSet<String>,
+    /// Held from before the record is read until the process ends.
+    lock: Option<Lock>,
+}
+
+impl PreviousRun {
+    /// Finds the run in `run_dir`, or the trainer's newest in `runs/`.
+    ///
+    /// # Errors
+    ///
+    /// When the folder is another trainer's, or its `run.json` cannot be read.
+    pub(crate) fn find(trainer: &str, run_dir: Option<&Path>) -> Result<Option<Self>, Error> {
+        let Some(dir) = run_dir else { return newest(trainer) };
+        if !dir.join(RECORD).exists() {
+            return Ok(None);
+        }
+        let previous = Self::read(dir)?;
+        match previous.fields.get("trainer").and_then(Value::as_str) {
+            Some(name) if name == trainer => Ok(Some(previous)),
+            other => Err(Error::Resume {
+                reason: format!(
+                    "`{}` holds a run of {}, and this is `{trainer}`",
+                    dir.display(),
+                    other.map_or_else(|| "no trainer".to_owned(), |name| format!("`{name}`"))
+                ),
+            }),
+        }
+    }
+
+    fn read(dir: &Path) -> Result<Self, Error> {
+        let dir = dir.canonicalize().map_err(Error::file("open", dir))?;
+        let fields = RunRecord::read(&dir)?.into_fields();
+        Ok(Self { dir, fields, given: BTreeSet::new(), lock: None })
+    }
+
+    /// Locks the folder against other processes, and reads again what the last of them wrote.
+    pub(crate) fn lock(&mut self) -> Result<(), Error> {
+        self.lock = Lock::take(&self.dir)?;
+        if self.lock.is_none() {
+            let reason = format!("another process is training in `{}`", self.shown());
+            return Err(Error::Resume { reason });
+        }
+        self.fields = RunRecord::read(&self.dir)?.into_fields();
+        Ok(())
+    }
+
+    /// Hands the lock to the run that takes over.
+    pub(crate) fn take_lock(&mut self) -> Option<Lock> {
+        self.lock.take()
+    }
+
+    /// Returns the folder as it may be typed.
+    pub(crate) fn shown(&self) -> String {
+        shown(&self.dir)
+    }
+
+    /// Whether there is nothing left to train.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.fields.get("status").and_then(Value::as_str) == Some("succeeded")
+    }
+
+    /// Returns the folder of the run's checkpoints, if there is one.
+    pub(crate) fn checkpoints(&self) -> Option<PathBuf> {
+        let dir = self.dir.join(crate::job::CHECKPOINTS);
+        dir.is_dir().then_some(dir)
+    }
+
+    /// Restores the output of a finished run.
+    pub(crate) fn saved_output(&self) -> Result<Output, Error> {
+        saved_output::restore(self.fields.get("returned").unwrap_or(&Value::Null), &self.dir)
+    }
+
+    /// Returns the metrics that the run ended with.
+    pub(crate) fn metrics(&self) -> Map<String, Value> {
+        self.fields.get("metrics").and_then(Value::as_object).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn inputs(&self) -> Option<&Map<String, Value>> {
+        self.fields.get("inputs")?.as_object()
+    }
+
+    /// Returns the seed and its origin.
+    pub(crate) fn seed(&self) -> Option<(u64, String)> {
+        let seed = self.fields.get("seed")?;
+        Some((seed.get("value")?.as_u64()?, seed.get("origin")?.as_str()?.to_owned()))
+    }
+
+    /// Takes inputs that were not given now from `run.json`. A secret that was given then must be given again.
+    pub(crate) fn fill(&mut self, table: &[Spec], given: &mut Given) {
+        let here = table.iter().filter(|spec| given.get(spec.name).is_some());
+        self.given = here.map(|spec| spec.name.to_owned()).collect();
+        let Some(inputs) = self.inputs() else { return };
+        let (mut values, mut problems) = (Map::new(), Vec::new());
+        for spec in table.iter().filter(|spec| !self.given.contains(spec.name)) {
+            let Some(entry) = inputs.get(spec.name) else { continue };
+            let value = entry.get("value").unwrap_or(&Value::Null);
+            let is_secret = spec.ty.kind == input::Kind::Secret;
+            if is_secret || entry.get(HIDDEN) == Some(&Value::Bool(true)) {
+                if !value.is_null() && *value != Value::Array(Vec::new()) {
+                    let text = if is_secret {
+                        "it was given to the run, and secrets are not kept"
+                    } else {
+                        "its value held a secret, and secrets are not kept"
+                    };
+                    let hint = format!("give it again with `-i {}=VALUE`", spec.name);
+                    problems.push(Problem::new(spec.name, text).with_hint(hint));
+                }
+            } else if entry.get("origin").and_then(Value::as_str) != Some("absent") {
+                values.insert(spec.name.to_owned(), value.clone());
+            }
+        }
+        given.fill(values);
+        for problem in problems {
+            given.refuse(problem);
+        }
+    }
+
+    /// Replaces addresses that were not given now by the files that were fetched then: `run.json` holds addresses without
+    /// credentials and content.
+    pub(crate) fn reuse_fetched(&self, values: &mut Values) -> Result<(), Error> {
+        for (name, text) in values.paths_mut() {
+            let (input, index) = name.split_once('/').unwrap_or((&name, "0"));
+            if !is_url(text) || self.given.contains(input) {
+                continue;
+            }
+            let file = self.inputs().and_then(|inputs| {
+                inputs.get(input)?.get("files")?.get(index.parse::<usize>().ok()?)?.get("path")
+            });
+            match file.and_then(Value::as_str).and_then(|path| self.moved(path)) {
+                Some(path) => *text = path.display().to_string(),
+                None if text.starts_with("data:") => {
+                    let reason = format!(
+                        "the file of the input `{name}` has gone, and its address is not kept\n\
+                         hint: give it again with `-i {input}=ADDRESS`"
+                    );
+                    return Err(Error::Resume { reason });
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A fetched file, also when the run's folder is no longer where it was.
+    fn moved(&self, path: &str) -> Option<PathBuf> {
+        let inner = path.rfind("/inputs/").map(|at| self.dir.join(&path[at + 1..]));
+        [Some(PathBuf::from(path)), inner].into_iter().flatten().find(|path| path.is_file())
+    }
+}
+
+/// By `started_at`, whose text sorts like the time, and then by name.
+fn newest(trainer: &str) -> Result<Option<PreviousRun>, Error> {
+    let runs = Path::new(RUNS);
+    let entries = match fs::read_dir(runs) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("read", runs)(error)),
+    };
+    let key = |run: &PreviousRun| {
+        let started = run.fields.get("started_at").and_then(Value::as_str).map(str::to_owned);
+        (started, run.dir.clone())
+    };
+    Ok(entries
+        .flatten()
+        // What is not readable was not written by this program.
+        .filter_map(|entry| PreviousRun::read(&entry.path()).ok())
+        .filter(|run| run.fields.get("trainer").and_then(Value::as_str) == Some(trainer))
+        .max_by_key(key))
+}

@@ -1,0 +1,43 @@
+//! One training or prediction as its caller requests it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::active::ActiveRun;
+use super::given::Given;
+use super::outputs::Destination;
+use super::role::Role;
+use crate::progress::CancelToken;
+
+/// A training or prediction.
+pub(crate) struct Request<'a> {
+    pub(crate) role: &'a Role,
+    /// The inputs, not yet checked. Without any, a finished run is published again and its inputs are not compared.
+    pub(crate) inputs: Option<Given>,
+    /// The seed of a run that has no input of that name.
+    pub(crate) seed: Option<u64>,
+    /// The run's folder; a new one in `runs/` without it.
+    pub(crate) run_dir: Option<&'a Path>,
+    pub(crate) resume: Option<Resume>,
+    /// Where the output is written; without it the caller keeps the output.
+    pub(crate) destination: Option<Destination>,
+}
+
+/// The way to resume an earlier run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// Changed inputs are refused.
+    Same,
+    /// Changed inputs are accepted.
+    Force,
+}
+
+/// The handles by which other threads reach a run.
+#[derive(Clone, Default)]
+pub(crate) struct Control {
+    pub(crate) cancel: CancelToken,
+    /// Requests a checkpoint.
+    pub(crate) save: Arc<AtomicBool>,
+    pub(crate) active: ActiveRun,
+}

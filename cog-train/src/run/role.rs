@@ -1,0 +1,88 @@
+//! A trainer or predictor type without its type parameters.
+
+use super::panics::guarded;
+use crate::input::{Spec, Values};
+use crate::job::{Job, Setup};
+use crate::output::{Output, OutputType, PredictOutput, TrainOutput};
+use crate::predictor::{PredictInputs, Predictor};
+use crate::trainer::{TrainInputs, Trainer};
+
+/// The two kinds of roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Train,
+    Predict,
+}
+
+/// A trainer or predictor type.
+#[derive(Clone, Copy)]
+pub(crate) struct Role {
+    pub(crate) kind: Kind,
+    /// The last segment of the type's path.
+    pub(crate) name: &'static str,
+    /// The doc comment of the inputs.
+    pub(crate) about: &'static str,
+    pub(crate) table: &'static [Spec],
+    pub(crate) output: fn() -> OutputType,
+    instantiate: fn(&Setup) -> anyhow::Result<Box<dyn Instance>>,
+}
+
+/// A trainer or predictor that is set up.
+pub(crate) trait Instance {
+    /// Trains or predicts once. `values` were checked against the role's table. `None` when the instance keeps the output
+    /// itself.
+    fn call(&mut self, values: &Values, job: &mut Job) -> anyhow::Result<Option<Output>>;
+}
+
+impl Role {
+    pub(crate) fn trainer<T: Trainer>(name: &'static str) -> Self {
+        Self {
+            kind: Kind::Train,
+            name,
+            about: T::Inputs::ABOUT,
+            table: T::Inputs::TABLE,
+            output: <T::Output as TrainOutput>::output_type,
+            instantiate: |setup| {
+                Ok(Box::new(TrainerInstance(guarded("setup", || T::setup(setup))?)))
+            },
+        }
+    }
+
+    pub(crate) fn predictor<P: Predictor>(name: &'static str) -> Self {
+        Self {
+            kind: Kind::Predict,
+            name,
+            about: P::Inputs::ABOUT,
+            table: P::Inputs::TABLE,
+            output: <P::Output as PredictOutput>::output_type,
+            instantiate: |setup| {
+                let predictor = guarded("setup", || P::setup(setup, setup.weights()))?;
+                Ok(Box::new(PredictorInstance(predictor)))
+            },
+        }
+    }
+
+    /// Calls the type's `setup`.
+    pub(crate) fn instantiate(&self, setup: &Setup) -> anyhow::Result<Box<dyn Instance>> {
+        (self.instantiate)(setup)
+    }
+}
+
+struct TrainerInstance<T>(T);
+struct PredictorInstance<P>(P);
+
+impl<T: Trainer> Instance for TrainerInstance<T> {
+    fn call(&mut self, values: &Values, job: &mut Job) -> anyhow::Result<Option<Output>> {
+        let inputs = T::Inputs::from_values(values).map_err(crate::Error::from)?;
+        let output = guarded("train", || self.0.train(inputs, job))?;
+        Ok(Some(TrainOutput::into_output(output)))
+    }
+}
+
+impl<P: Predictor> Instance for PredictorInstance<P> {
+    fn call(&mut self, values: &Values, job: &mut Job) -> anyhow::Result<Option<Output>> {
+        let inputs = P::Inputs::from_values(values).map_err(crate::Error::from)?;
+        let output = guarded("predict", || self.0.predict(inputs, job))?;
+        Ok(Some(PredictOutput::into_output(output)))
+    }
+}

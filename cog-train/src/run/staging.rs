@@ -1,0 +1,81 @@
+//! Files and folders under construction beside their final place, and durable copies.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::Error;
+use crate::partial;
+
+/// A folder under construction. Dropping it removes it.
+pub(crate) struct StagedFolder {
+    partial: partial::Folder,
+}
+
+impl StagedFolder {
+    /// The folder that is renamed to its place. Only this user may enter the partial folder around it.
+    pub(crate) fn content(&self) -> PathBuf {
+        self.partial.path().join("content")
+    }
+}
+
+/// Creates a file under construction, after removing those of dead processes.
+pub(crate) fn staging_file(parent: &Path, place: &Path) -> Result<NamedTempFile, Error> {
+    partial::file(parent, &staging_prefix(place)).map_err(Error::file("write into", parent))
+}
+
+/// Creates a folder under construction, after removing those of dead processes.
+pub(crate) fn staging_dir(parent: &Path, place: &Path) -> Result<StagedFolder, Error> {
+    let fail = || Error::file("write into", parent);
+    let partial = partial::folder(parent, &staging_prefix(place)).map_err(fail())?;
+    let staged = StagedFolder { partial };
+    fs::create_dir(staged.content()).map_err(fail())?;
+    Ok(staged)
+}
+
+/// `.weights.`
+pub(crate) fn staging_prefix(place: &Path) -> String {
+    format!(".{}.", place.file_name().unwrap_or_default().to_string_lossy())
+}
+
+pub(crate) fn copy_synced(from: &Path, to: &Path) -> Result<(), Error> {
+    if from.is_dir() {
+        fs::create_dir(to).map_err(Error::file("create", to))?;
+        return copy_tree(from, to);
+    }
+    fs::copy(from, to).and_then(|_| File::open(to)?.sync_all()).map_err(Error::file("write", to))
+}
+
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(from).map_err(Error::file("read", from))? {
+        let entry = entry.map_err(Error::file("read", from))?;
+        copy_synced(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    sync_dir(to)
+}
+
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(Error::file("write", path))
+}
+
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::file("sync", dir))
+}
+
+pub(crate) fn parent_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+pub(crate) fn names_in(dir: &Path) -> std::io::Result<Vec<String>> {
+    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
