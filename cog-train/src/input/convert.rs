@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::problems::Problems;
+use super::problems::{Problem, Problems};
+use super::rules;
 use super::spec::{Kind, Type};
 use super::types::{Path, Secret};
-use super::values::Values;
 
 /// A type that one value of an input may have.
 ///
@@ -44,15 +44,27 @@ pub trait InputType: Sized {
     /// Converts a value; `None` when it does not fit.
     fn from_value(value: &Value) -> Option<Self>;
 
-    /// Calls [`Values::take`]. The derives call this method, so that a type that is not an input is one compile error
-    /// and not two: the compiler reports equal errors at one span once.
+    /// Converts the value `name` of `values`. The derives call this method, so that a type that is not an input is one
+    /// compile error and not two: the compiler reports equal errors at one span once.
     ///
     /// # Errors
     ///
-    /// Those of [`Values::take`].
-    fn take(values: &Values, name: &str) -> Result<Self, Problems> {
-        values.take(name)
+    /// A problem at `name` when the value does not fit `Self`. After [`check`](super::check) against the same table that
+    /// happens only for a number that overflows an `f32`.
+    fn take(values: &dyn Lookup, name: &str) -> Result<Self, Problems> {
+        let value = values.value(name).unwrap_or(&Value::Null);
+        Self::from_value(value).ok_or_else(|| {
+            let shown = rules::shown(Self::TYPE.kind, value);
+            let text = format!("{shown} does not fit the type of the field");
+            Problems::new(vec![Problem::new(name, text)])
+        })
     }
+}
+
+/// JSON values by the names of their inputs.
+pub trait Lookup {
+    /// Returns a value, secrets in the clear; `None` when there is no such input.
+    fn value(&self, name: &str) -> Option<&Value>;
 }
 
 /// An enum whose variants are the only values of an input; made by `#[derive(Choice)]`.

@@ -14,7 +14,7 @@ mod types;
 mod values;
 pub(crate) mod verify;
 
-pub use convert::{Choice, InputType, Item};
+pub use convert::{Choice, InputType, Item, Lookup};
 pub use mask::Mask;
 pub use output_type::{OutputField, OutputType};
 pub use problems::{Problem, Problems};

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::convert::InputType;
+use super::convert::{InputType, Lookup};
 use super::mask::Mask;
 use super::problems::{Problem, Problems, unknown_hint};
 use super::rules;
@@ -217,22 +217,20 @@ pub struct Entry<'a> {
     pub hidden: bool,
 }
 
+impl Lookup for Values {
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.get(name)
+    }
+}
+
 impl Values {
     /// Converts the value of a field.
     ///
     /// # Errors
     ///
-    /// A problem at `name` when the value does not fit `T`. After [`check`] against the same table that happens only
-    /// for a number that overflows an `f32`.
+    /// Those of [`InputType::take`].
     pub fn take<T: InputType>(&self, name: &str) -> Result<T, Problems> {
-        let value = self.get(name).unwrap_or(&Value::Null);
-        T::from_value(value).ok_or_else(|| {
-            let shown = rules::shown(T::TYPE.kind, value);
-            Problems::new(vec![Problem::new(
-                name,
-                format!("{shown} does not fit the type of the field"),
-            )])
-        })
+        T::take(self, name)
     }
 
     /// Returns the value of an input as JSON, secrets in the clear; `None` when the table has no such input.
