@@ -1,8 +1,7 @@
 //! One pass over a weight, its gradient and its state on the CPU: each number is read once and written once.
 //!
 //! candle hands out one writable storage per in-place operation. The operations are nested here: inside the one on the
-//! weight stands one on the first state, inside that one on the second, so all slices are at hand at once, without
-//! `unsafe`. The threads share the work in chunks of a fixed size, so the result does not depend on their number.
+//! weight stands one on the first state, inside that one on the second, so all slices are at hand at once. The threads share the work in chunks of a fixed size, so the result does not depend on their number.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -19,7 +18,7 @@ const CHUNK: usize = 16 * 1024;
 /// Whether two tensors are stored in the same place, which a nested operation would wait for for ever.
 pub fn same_storage(one: &Tensor, other: &Tensor) -> bool {
     // One after the other: two read locks on one storage are never held together.
-    host::place(one) == host::place(other)
+    host::storage_address(one) == host::storage_address(other)
 }
 
 /// Whether [`each`] can do it: on the CPU, and [alike](are_alike).
@@ -103,6 +102,7 @@ fn in_place<const N: usize>(
     });
 }
 
+#[expect(unsafe_code, reason = "streamed writes need a fence")]
 /// Writes into `spares`, which become the storages, and the storages the spares.
 fn elsewhere<const N: usize>(
     mut written: [Written<'_>; N],
@@ -118,8 +118,10 @@ fn elsewhere<const N: usize>(
     };
     let jobs: Vec<_> = gradient.chunks(CHUNK).map(next).collect();
     jobs.into_par_iter().for_each(|(old, new, gradient)| {
-        advance(old.map(cells), new.map(cells), gradient, work, simd::write_past);
-        simd::written_past();
+        // SAFETY: the fence below comes before anything else accesses the lines.
+        let write = |line: &[_; LINE], values| unsafe { simd::stream(line, values) };
+        advance(old.map(cells), new.map(cells), gradient, work, write);
+        simd::stream_fence();
     });
     for (written, spare) in written.into_iter().zip(spares) {
         std::mem::swap(written.storage, spare);

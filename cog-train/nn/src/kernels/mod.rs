@@ -1,4 +1,4 @@
-//! Fused operations: one folder each, with what it computes, the plain form and the fast one.
+//! Fused operations: a folder each, with its definition, its reference in candle's operations and its fast paths.
 
 pub(crate) mod activation;
 pub mod adamw;
@@ -18,6 +18,7 @@ pub mod lion;
 pub(crate) mod loan;
 pub(crate) mod matmul;
 pub mod norm;
+pub(crate) mod output;
 #[cfg(test)]
 pub(crate) mod parity;
 pub(crate) mod pool2d;

@@ -43,7 +43,7 @@ pub(crate) fn dispatch_wide<const N: usize>(
     }
     let mut widened = operands.map(Node::clone);
     for node in &mut widened {
-        *node = node.map(host::plain)?;
+        *node = node.map(host::contiguous)?;
     }
     fast(widened)
 }

@@ -1,5 +1,5 @@
-//! Inner loops for the machine at hand: each body is compiled for AVX-512, for AVX2 with FMA and for the plain target,
-//! and the widest that the processor has is taken at run time.
+//! Inner loops for the processor at hand: each body is compiled for AVX-512, for AVX2 with FMA and for the baseline, and the
+//! widest version that the processor supports is selected at run time.
 //!
 //! Sums run in [`LANES`] lanes in every version and a fused multiplication is fused in every version, so that all three
 //! round alike.
@@ -7,17 +7,17 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-/// What the processor has.
+/// The widest vectors that the processor supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    Plain,
+    Baseline,
     /// AVX2 and FMA.
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
 }
 
-/// The widest level of this processor.
+/// Returns the level of this processor.
 #[inline]
 pub(crate) fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
@@ -33,18 +33,18 @@ fn detect() -> Level {
     match (avx512, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
         (true, true) => Level::Avx512,
         (false, true) => Level::Avx2,
-        (_, false) => Level::Plain,
+        (_, false) => Level::Baseline,
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 fn detect() -> Level {
-    Level::Plain
+    Level::Baseline
 }
 
-/// Writes a function three times and calls the widest version that the processor has.
+/// Compiles a function three times and calls the widest version that the processor supports.
 ///
-/// The body sees plain slices and loops; the compiler makes vectors of them.
+/// The body has slices and loops, which the compiler vectorizes.
 macro_rules! simd {
     ($($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block)*) => {$(
         $(#[$meta])*
@@ -59,7 +59,7 @@ macro_rules! simd {
             #[target_feature(enable = "avx2,fma")]
             fn avx2($($arg: $type),*) $(-> $out)? { body($($arg),*) }
             match $crate::kernels::simd::level() {
-                // SAFETY: the processor has what the version asks for; `level` has looked.
+                // SAFETY: the processor has the features of the version: `level` has detected them.
                 #[cfg(target_arch = "x86_64")]
                 $crate::kernels::simd::Level::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
@@ -72,63 +72,66 @@ macro_rules! simd {
 }
 pub(crate) use simd;
 
-/// Numbers in a cache line.
+/// Elements of a cache line.
 pub(crate) const LINE: usize = 16;
 
-/// Writes a cache line's numbers past the caches where the processor can: memory that is only written is not read
-/// before. Threads that read it must come after [`written_past`].
-#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "processors' own ways are unsafe"))]
+/// Writes a cache line past the caches where the processor can, so that memory that is only written is not read first.
+///
+/// # Safety
+///
+/// The thread calls [`stream_fence`] before anything else accesses the line.
+#[expect(unsafe_code, reason = "intrinsics, and the promise of the caller")]
 #[inline]
-pub(crate) fn write_past(line: &[Cell<f32>; LINE], numbers: [f32; LINE]) {
+pub(crate) unsafe fn stream(line: &[Cell<f32>; LINE], values: [f32; LINE]) {
     #[cfg(target_arch = "x86_64")]
     if line.as_ptr().addr().is_multiple_of(16) {
         use std::arch::x86_64::{_mm_set_ps, _mm_stream_ps};
-        for (cells, numbers) in line.as_chunks::<4>().0.iter().zip(numbers.as_chunks::<4>().0) {
-            let [a, b, c, d] = *numbers;
-            // SAFETY: every processor of this kind has SSE; the four numbers are the line's, which begins where 16 bytes
-            // do, and a cell is written through a shared reference.
+        for (cells, values) in line.as_chunks::<4>().0.iter().zip(values.as_chunks::<4>().0) {
+            let [a, b, c, d] = *values;
+            // SAFETY: 1. every x86-64 processor has SSE; 2. the four cells are the line's, which is aligned to 16 bytes; 3. a cell may
+            // be written through a shared reference; 4. the fence follows: the caller's promise.
             unsafe { _mm_stream_ps(cells.as_ptr().cast_mut().cast(), _mm_set_ps(d, c, b, a)) };
         }
         return;
     }
-    for (cell, number) in line.iter().zip(numbers) {
-        cell.set(number);
+    for (cell, value) in line.iter().zip(values) {
+        cell.set(value);
     }
 }
 
-/// What was [written past](write_past) the caches by this thread comes before all that it does from here on.
-#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "processors' own ways are unsafe"))]
-pub(crate) fn written_past() {
+/// Orders the [streamed](stream) writes of this thread before everything that it does afterwards.
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "an intrinsic"))]
+pub(crate) fn stream_fence() {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every processor of this kind has it.
+    // SAFETY: every x86-64 processor has SSE.
     unsafe {
         std::arch::x86_64::_mm_sfence();
     }
 }
 
-/// Asks for the cache line of a number that will be read, if the slice has it.
-#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "processors' own ways are unsafe"))]
+/// Prefetches the cache line of an element, if the slice has it.
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "an intrinsic"))]
 #[expect(clippy::inline_always, reason = "a call would cost more than what it saves")]
 #[inline(always)]
 #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "it is a hint"))]
-pub(crate) fn prefetch(numbers: &[f32], at: usize) {
+pub(crate) fn prefetch(elements: &[f32], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(number) = numbers.get(at) {
+    if let Some(element) = elements.get(at) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: it reads nothing, and the place is in the slice.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(number).cast()) };
+        // SAFETY: 1. every x86-64 processor has SSE; 2. the address is that of an element.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(element).cast()) };
     }
 }
 
-/// Sums side by side: two registers of AVX-512. Fixed, for it decides the rounding.
+/// Parallel partial sums: two registers of AVX-512. Fixed: it decides the rounding.
 pub(crate) const LANES: usize = 32;
 
-/// e to the power of `x`, to about 2e-7 of its value; without a branch, so that a loop of it becomes vectors.
+/// Returns e to the power of `x`, to a relative error of about 2e-7; without a branch, so that a loop of it vectorizes.
 ///
-/// NaN stays NaN, what is under -87.3 becomes 0 and what is over 88.7 infinite.
+/// NaN stays NaN, below -87.3 the result is 0 and above 88.7 infinite.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    /// 1.5 * 2^23: added to a small number it leaves the nearest integer in the low bits.
+    /// 1.5 * 2^23: added to a small element it leaves the nearest integer in the low bits.
     const MAGIC: f32 = 12_582_912.0;
     const LOW: f32 = -87.336_54;
     const HIGH: f32 = 88.722_83;
@@ -154,29 +157,29 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x > HIGH { f32::INFINITY } else { value }
 }
 
-/// Folds elements into lanes by `fold`, and the lanes into one number by `join`.
+/// Folds elements into lanes by `fold`, and the lanes into one value by `join`.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 pub(crate) fn lanes(
-    numbers: &[f32],
+    elements: &[f32],
     start: f32,
     fold: impl Fn(f32, f32) -> f32,
     join: impl Fn(f32, f32) -> f32,
 ) -> f32 {
     let mut sums = [start; LANES];
-    let mut groups = numbers.chunks_exact(LANES);
+    let mut groups = elements.chunks_exact(LANES);
     for group in &mut groups {
         for lane in 0..LANES {
             sums[lane] = fold(sums[lane], group[lane]);
         }
     }
-    for (sum, number) in sums.iter_mut().zip(groups.remainder()) {
-        *sum = fold(*sum, *number);
+    for (sum, element) in sums.iter_mut().zip(groups.remainder()) {
+        *sum = fold(*sum, *element);
     }
     halves(sums, join)
 }
 
-/// Joins lanes pair by pair, so that the last steps are short.
+/// Joins lanes pairwise.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn halves(mut sums: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
@@ -190,23 +193,23 @@ fn halves(mut sums: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     sums[0]
 }
 
-/// The sum of the numbers.
+/// Returns the sum.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
-pub(crate) fn sum(numbers: &[f32]) -> f32 {
-    lanes(numbers, 0.0, |sum, number| sum + number, |one, other| one + other)
+pub(crate) fn sum(elements: &[f32]) -> f32 {
+    lanes(elements, 0.0, |sum, element| sum + element, |one, other| one + other)
 }
 
-/// The greatest of the numbers; NaN if one is NaN, minus infinity if there are none.
+/// Returns the maximum; NaN if an element is NaN, minus infinity if there is none.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
-pub(crate) fn max(numbers: &[f32]) -> f32 {
+pub(crate) fn max(elements: &[f32]) -> f32 {
     // `!(a >= b)` takes b when it is greater and when it is NaN; a NaN that is there stays.
     let greater = |one: f32, other: f32| if one >= other || one.is_nan() { one } else { other };
-    lanes(numbers, f32::NEG_INFINITY, greater, greater)
+    lanes(elements, f32::NEG_INFINITY, greater, greater)
 }
 
-/// The sum of the products of the pairs.
+/// Returns the dot product.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 pub(crate) fn dot(one: &[f32], other: &[f32]) -> f32 {
@@ -228,27 +231,27 @@ mod tests {
     use super::*;
 
     simd! {
-        fn exp_of(numbers: &[f32], powers: &mut [f32]) {
-            for (number, power) in numbers.iter().zip(powers) {
-                *power = exp(*number);
+        fn exp_of(elements: &[f32], powers: &mut [f32]) {
+            for (element, power) in elements.iter().zip(powers) {
+                *power = exp(*element);
             }
         }
-        fn sum_of(numbers: &[f32]) -> f32 { sum(numbers) }
-        fn max_of(numbers: &[f32]) -> f32 { max(numbers) }
+        fn sum_of(elements: &[f32]) -> f32 { sum(elements) }
+        fn max_of(elements: &[f32]) -> f32 { max(elements) }
         fn dot_of(one: &[f32], other: &[f32]) -> f32 { dot(one, other) }
     }
 
     #[test]
-    fn exp_is_close_over_its_range_and_plain_outside() {
-        let numbers: Vec<f32> = (-8730..8872i16).map(|at| f32::from(at) / 100.0 + 0.003).collect();
-        let mut powers = vec![0.0; numbers.len()];
-        exp_of(&numbers, &mut powers);
-        for (number, power) in numbers.iter().zip(&powers) {
-            let exact = f64::from(*number).exp();
+    fn exp_is_accurate_in_its_range_and_saturates_outside() {
+        let elements: Vec<f32> = (-8730..8872i16).map(|at| f32::from(at) / 100.0 + 0.003).collect();
+        let mut powers = vec![0.0; elements.len()];
+        exp_of(&elements, &mut powers);
+        for (element, power) in elements.iter().zip(&powers) {
+            let exact = f64::from(*element).exp();
             let wrong = (f64::from(*power) / exact - 1.0).abs();
             assert!(
                 wrong < 3e-7 || exact > f64::from(f32::MAX),
-                "e^{number} is {exact}, not {power}"
+                "e^{element} is {exact}, not {power}"
             );
         }
         let edges = [f32::NEG_INFINITY, -1e4, -88.0, 0.0, -0.0, 89.0, f32::INFINITY, f32::NAN];
@@ -258,30 +261,30 @@ mod tests {
         assert!(powers[7].is_nan());
     }
 
-    /// The wide version, which the processor chooses, rounds as the plain one, which is written out here.
+    /// The version that the processor selects rounds as the baseline, which is called here.
     #[test]
-    fn every_version_rounds_alike() {
+    fn every_version_returns_the_same_bits() {
         for length in [0, 1, 31, 32, 33, 1000] {
-            let numbers: Vec<f32> =
+            let elements: Vec<f32> =
                 (0..length).map(|at: u16| (f32::from(at) * 0.7).sin() * 3.1).collect();
-            let others: Vec<f32> = numbers.iter().map(|x| x * 0.3 - 1.0).collect();
-            assert_eq!(sum_of(&numbers).to_bits(), sum(&numbers).to_bits());
-            assert_eq!(dot_of(&numbers, &others).to_bits(), dot(&numbers, &others).to_bits());
-            assert_eq!(max_of(&numbers).to_bits(), max(&numbers).to_bits());
-            let mut powers = vec![0.0; numbers.len()];
-            exp_of(&numbers, &mut powers);
-            assert!(numbers.iter().zip(&powers).all(|(x, y)| exp(*x).to_bits() == y.to_bits()));
+            let others: Vec<f32> = elements.iter().map(|x| x * 0.3 - 1.0).collect();
+            assert_eq!(sum_of(&elements).to_bits(), sum(&elements).to_bits());
+            assert_eq!(dot_of(&elements, &others).to_bits(), dot(&elements, &others).to_bits());
+            assert_eq!(max_of(&elements).to_bits(), max(&elements).to_bits());
+            let mut powers = vec![0.0; elements.len()];
+            exp_of(&elements, &mut powers);
+            assert!(elements.iter().zip(&powers).all(|(x, y)| exp(*x).to_bits() == y.to_bits()));
         }
     }
 
     #[test]
-    fn a_greatest_number_is_found_wherever_it_stands_and_nan_is_kept() {
+    fn max_finds_every_position_and_propagates_nan() {
         for at in [0, 5, 31, 32, 63, 70] {
-            let mut numbers = vec![-1.0; 71];
-            numbers[at] = 2.0;
-            assert_eq!(max(&numbers).to_bits(), 2f32.to_bits());
-            numbers[at] = f32::NAN;
-            assert!(max(&numbers).is_nan());
+            let mut elements = vec![-1.0; 71];
+            elements[at] = 2.0;
+            assert_eq!(max(&elements).to_bits(), 2f32.to_bits());
+            elements[at] = f32::NAN;
+            assert!(max(&elements).is_nan());
         }
         assert_eq!(max(&[]).to_bits(), f32::NEG_INFINITY.to_bits());
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use candle_core::{CpuStorage, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::host::{self, place};
+use super::host::{self, storage_address as place};
 use super::loan;
 
 /// Memory for the numbers of tensors, by where those are stored.

@@ -3,21 +3,22 @@
 use rayon::prelude::*;
 
 use super::host;
+use super::output::{Destination, Output};
 use super::simd::simd;
 use super::tape::Node;
 use candle_core::Error;
 
-/// Elements that one thread takes at once.
+/// Elements of one task.
 const CHUNK: usize = 16 * 1024;
 
-/// The sum of two nodes of one shape.
+/// Adds two nodes of one shape.
 ///
 /// # Errors
 ///
 /// candle's error when the shapes differ or the device fails.
 pub(crate) fn forward(one: &Node, other: &Node) -> Result<Node, Error> {
     let (a, b) = (one.tensor(), other.tensor());
-    let y = if host::is_plain(a) && host::is_plain(b) && a.shape() == b.shape() {
+    let y = if host::is_contiguous(a) && host::is_contiguous(b) && a.shape() == b.shape() {
         host::read([a, b], |[a, b]| host::make(one.tensor().shape(), |y| both(y, a, b)))??
     } else {
         (a + b)?
@@ -29,52 +30,46 @@ pub(crate) fn forward(one: &Node, other: &Node) -> Result<Node, Error> {
     }))
 }
 
-/// Adds to each number.
+/// Adds to each element, on all threads.
 pub(crate) fn add(target: &mut [f32], from: &[f32]) {
     let pairs = target.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
     pairs.for_each(|(target, from)| add_chunk(target, from));
 }
 
-/// Adds to each number, or copies over it.
-pub(crate) fn add_or_copy(target: &mut [f32], from: &[f32], adds: bool) {
-    if adds {
-        add(target, from);
-    } else {
-        let pairs = target.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
-        pairs.for_each(|(target, from)| target.copy_from_slice(from));
+/// Adds a gradient to its destination, or copies it there.
+pub(crate) fn add_or_copy(target: Destination<'_>, from: &[f32]) {
+    match target {
+        Destination::Accumulate(target) => add(target, from),
+        Destination::Overwrite(target) => {
+            let pairs = target.par_chunks(CHUNK).zip(from.par_chunks(CHUNK));
+            pairs.for_each(|(mut target, from)| _ = target.append_copy(from));
+        }
     }
 }
 
-/// The sum of parts of one length, in their order, or that much more.
-pub(crate) fn of_parts<'a>(
-    target: &mut [f32],
-    parts: impl IntoIterator<Item = &'a [f32]>,
-    adds: bool,
-) {
-    if !adds {
-        target.fill(0.0);
-    }
+/// Adds parts of one length to a destination, in their order.
+pub(crate) fn of_parts<'a>(target: Destination<'_>, parts: impl IntoIterator<Item = &'a [f32]>) {
+    let target = target.into_sum();
     for part in parts {
         add_chunk(target, part);
     }
 }
 
-fn both(y: &mut [f32], a: &[f32], b: &[f32]) {
-    let pairs = y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK));
+fn both(y: Output<'_>, a: &[f32], b: &[f32]) {
+    let pairs = y.par_chunks(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK));
     pairs.for_each(|((y, a), b)| add_chunks(y, a, b));
 }
 
 simd! {
-    /// Adds to each number, on one thread.
+    /// Adds to each element, on this thread.
     pub(crate) fn add_chunk(target: &mut [f32], from: &[f32]) {
         for (target, from) in target.iter_mut().zip(from) {
             *target += *from;
         }
     }
 
-    fn add_chunks(y: &mut [f32], a: &[f32], b: &[f32]) {
-        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
-            *y = *a + *b;
-        }
+    fn add_chunks(y: Output<'_>, a: &[f32], b: &[f32]) {
+        let mut y = y;
+        y.append(a.len(), a.iter().zip(b).map(|(a, b)| *a + *b));
     }
 }

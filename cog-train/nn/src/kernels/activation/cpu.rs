@@ -1,4 +1,4 @@
-//! One pass over memory each way, without a branch, so that the loops become vectors.
+//! One pass over memory each way, without a branch, so that the loops vectorize.
 
 use candle_core::{Error, Tensor};
 use rayon::prelude::*;
@@ -6,40 +6,41 @@ use rayon::prelude::*;
 use super::Activation;
 use super::curves;
 use crate::kernels::host;
+use crate::kernels::output::Output;
 use crate::kernels::simd::simd;
 use crate::kernels::tape::Node;
 
-/// Numbers that one thread takes at once.
+/// Elements of one task.
 const CHUNK: usize = 16 * 1024;
 
-type Value = fn(&[f32], &mut [f32]);
-type Slope = fn(&[f32], &[f32], &mut [f32]);
+type Value = fn(&[f32], Output<'_>);
+type Slope = fn(&[f32], &[f32], Output<'_>);
 
 pub(super) fn forward(x: &Node, activation: Activation) -> Result<Node, Error> {
     let (value, slope) = loops(activation);
     let y = mapped(x.tensor(), value)?;
     let input = x.tensor().clone();
-    let keeps_result = activation == Activation::Relu;
-    let kept = if keeps_result { y.clone() } else { input.clone() };
+    let saves_result = activation == Activation::Relu;
+    let saved = if saves_result { y.clone() } else { input.clone() };
     let to = x.handle();
     let y = x.tape().result(y, [to], move |gradient, adjoints| {
-        let dx = host::read([&kept, &gradient], |[x, dy]| {
-            host::make(kept.shape(), |dx| {
-                let chunks = dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
+        let dx = host::read([&saved, &gradient], |[x, dy]| {
+            host::make(saved.shape(), |dx| {
+                let chunks = dx.par_chunks(CHUNK).zip(x.par_chunks(CHUNK));
                 let chunks = chunks.zip(dy.par_chunks(CHUNK));
                 chunks.for_each(|((dx, x), dy)| slope(x, dy, dx));
             })
         })??;
         adjoints.give(to, dx)
     });
-    // Whoever needs the result on the way back need not keep it beside the input.
-    Ok(if keeps_result { y } else { y.computed_again(move || mapped(&input, value)) })
+    // An operation that needs the result backward need not save it beside the input.
+    Ok(if saves_result { y } else { y.recomputed_by(move || mapped(&input, value)) })
 }
 
 fn mapped(x: &Tensor, value: Value) -> Result<Tensor, Error> {
-    host::read([x], |[numbers]| {
+    host::read([x], |[elements]| {
         host::make(x.shape(), |y| {
-            let chunks = y.par_chunks_mut(CHUNK).zip(numbers.par_chunks(CHUNK));
+            let chunks = y.par_chunks(CHUNK).zip(elements.par_chunks(CHUNK));
             chunks.for_each(|(y, x)| value(x, y));
         })
     })?
@@ -47,39 +48,39 @@ fn mapped(x: &Tensor, value: Value) -> Result<Tensor, Error> {
 
 fn loops(activation: Activation) -> (Value, Slope) {
     match activation {
-        Activation::Gelu => (gelu, gelu_back),
-        Activation::GeluErf => (gelu_erf, gelu_erf_back),
-        Activation::Silu => (silu, silu_back),
-        Activation::Relu => (relu, relu_back),
-        Activation::Tanh => (tanh, tanh_back),
-        Activation::Sigmoid => (sigmoid, sigmoid_back),
+        Activation::Gelu => (gelu, gelu_backward),
+        Activation::GeluErf => (gelu_erf, gelu_erf_backward),
+        Activation::Silu => (silu, silu_backward),
+        Activation::Relu => (relu, relu_backward),
+        Activation::Tanh => (tanh, tanh_backward),
+        Activation::Sigmoid => (sigmoid, sigmoid_backward),
     }
 }
 
-/// The loops over a curve and its slope.
+/// Writes the loops over a curve and its slope. The curves are passed by name and not in closures: a closure's body is
+/// not always inlined, and a call in the loop would keep it from being vectorized.
 macro_rules! loops {
-    ($($value:ident $back:ident $slope:ident;)*) => {
+    ($($value:ident $backward:ident $slope:ident;)*) => {
         simd! {$(
-            fn $value(x: &[f32], y: &mut [f32]) {
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y = curves::$value(*x);
-                }
+            fn $value(x: &[f32], y: Output<'_>) {
+                let mut y = y;
+                y.append(x.len(), x.iter().copied().map(curves::$value));
             }
 
-            fn $back(x: &[f32], dy: &[f32], dx: &mut [f32]) {
-                for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
-                    *dx = *dy * curves::$slope(*x);
-                }
+            fn $backward(x: &[f32], dy: &[f32], dx: Output<'_>) {
+                let mut dx = dx;
+                let slopes = x.iter().copied().map(curves::$slope);
+                dx.append(x.len(), dy.iter().zip(slopes).map(|(dy, slope)| *dy * slope));
             }
         )*}
     };
 }
 
 loops! {
-    gelu gelu_back gelu_slope;
-    gelu_erf gelu_erf_back gelu_erf_slope;
-    silu silu_back silu_slope;
-    relu relu_back relu_slope;
-    tanh tanh_back tanh_slope;
-    sigmoid sigmoid_back sigmoid_slope;
+    gelu gelu_backward gelu_slope;
+    gelu_erf gelu_erf_backward gelu_erf_slope;
+    silu silu_backward silu_slope;
+    relu relu_backward relu_slope;
+    tanh tanh_backward tanh_slope;
+    sigmoid sigmoid_backward sigmoid_slope;
 }

@@ -1,4 +1,5 @@
 //! One pass over memory each way.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use candle_core::{Error, Tensor};
 
@@ -6,8 +7,10 @@ use super::Activation;
 use crate::kernels::gpu::{self, Argument, Gpu, Grid, Kernel, kernel};
 use crate::kernels::tape::Node;
 
-const FORWARD: Kernel = kernel!("activation.cu", "activation_forward");
-const BACKWARD: Kernel = kernel!("activation.cu", "activation_backward");
+// SAFETY: `mapped` passes contiguous operands and a result of `count` elements, all of the type of the GPU.
+const FORWARD: Kernel = unsafe { kernel!("activation.cu", "activation_forward") };
+// SAFETY: as above.
+const BACKWARD: Kernel = unsafe { kernel!("activation.cu", "activation_backward") };
 
 pub(super) fn forward(gpu: Gpu, x: &Node, activation: Activation) -> Result<Node, Error> {
     let input = x.tensor().contiguous()?;
@@ -16,14 +19,14 @@ pub(super) fn forward(gpu: Gpu, x: &Node, activation: Activation) -> Result<Node
     let kept = if keeps_result { y.clone() } else { input.clone() };
     let (to, again) = (x.handle(), gpu.clone());
     let y = x.tape().result(y, [to], move |dy, adjoints| {
-        let dy = gpu::plain(&dy, kept.dtype())?;
+        let dy = gpu::contiguous(&dy, kept.dtype())?;
         adjoints.give(to, mapped(&gpu, BACKWARD, [&kept, &dy], activation)?)
     });
     // Whoever needs the result on the way back need not keep it beside the input.
     Ok(if keeps_result {
         y
     } else {
-        y.computed_again(move || mapped(&again, FORWARD, [&input], activation))
+        y.recomputed_by(move || mapped(&again, FORWARD, [&input], activation))
     })
 }
 
@@ -37,6 +40,6 @@ fn mapped<const N: usize>(
     let y = gpu.empty(operands[0].shape(), operands[0].dtype())?;
     let mut arguments = operands.map(Argument::Tensor).to_vec();
     arguments.extend([Argument::Tensor(&y), Argument::Size(count)]);
-    gpu.launch(&kernel, &[("CURVE", activation as usize)], Grid::numbers(count), &arguments)?;
+    gpu.launch(&kernel, &[("CURVE", activation as usize)], Grid::elementwise(count), &arguments)?;
     Ok(y)
 }

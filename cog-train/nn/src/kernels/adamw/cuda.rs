@@ -1,4 +1,5 @@
 //! One pass over memory.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use candle_core::{Error, Tensor};
 
@@ -6,7 +7,8 @@ use super::Constants;
 use crate::kernels::fused;
 use crate::kernels::gpu::{Gpu, Grid, Kernel, call, kernel};
 
-const ADAMW: Kernel = kernel!("adamw.cu", "adamw");
+// SAFETY: `gpu_of` has checked that the four tensors are contiguous, of `count` elements and of the type of the GPU.
+const ADAMW: Kernel = unsafe { kernel!("adamw.cu", "adamw") };
 
 /// The GPU of an update, if one pass can go over all tensors.
 pub(super) fn gpu_of(weight: &Tensor, gradient: &Tensor, moments: [&Tensor; 2]) -> Option<Gpu> {
@@ -31,7 +33,7 @@ pub(super) fn update(
     call!(
         gpu,
         ADAMW,
-        Grid::numbers(count),
+        Grid::elementwise(count),
         weight,
         gradient,
         first,

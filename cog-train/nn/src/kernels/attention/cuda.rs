@@ -1,5 +1,6 @@
 //! Blocks of queries against blocks of keys, on tensor cores. In 32 bits each number goes in two parts, so that an infinite
 //! one comes out as NaN.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use candle_core::{DType, Error, Tensor};
 
@@ -8,10 +9,17 @@ use super::mask::Sight;
 use crate::kernels::gpu::{self, Argument, Gpu, Grid, Kernel, kernel};
 use crate::kernels::tape::Node;
 
-const FORWARD: Kernel = kernel!("forward.cu", "attention_forward", after "tiles.cu");
-const DELTA: Kernel = kernel!("backward.cu", "attention_delta", after "tiles.cu");
-const BACKWARD_Q: Kernel = kernel!("backward.cu", "attention_backward_q", after "tiles.cu");
-const BACKWARD_KV: Kernel = kernel!("backward.cu", "attention_backward_kv", after "tiles.cu");
+// SAFETY: `Flash` passes operands of the sizes of its geometry, whose rows begin `rows` elements apart, all of its
+// type, with `lse` and `delta` of one element for each query and head, and lengths and segments that `Sight` has checked.
+const FORWARD: Kernel = unsafe { kernel!("forward.cu", "attention_forward", after "tiles.cu") };
+// SAFETY: as above.
+const DELTA: Kernel = unsafe { kernel!("backward.cu", "attention_delta", after "tiles.cu") };
+// SAFETY: as above.
+const BACKWARD_Q: Kernel =
+    unsafe { kernel!("backward.cu", "attention_backward_q", after "tiles.cu") };
+// SAFETY: as above.
+const BACKWARD_KV: Kernel =
+    unsafe { kernel!("backward.cu", "attention_backward_kv", after "tiles.cu") };
 
 /// The widest heads: wider ones have no room in a block's shared memory.
 const WIDEST: usize = 128;
@@ -43,7 +51,7 @@ pub(super) fn apart(
     let (y, lse) = flash.forward([&q, &k, &v], &shape)?;
     let (to, kept) = (operands.map(Node::handle), y.clone());
     Ok(operands[0].tape().result(y, to, move |dy, adjoints| {
-        let dy = gpu::plain(&dy, flash.dtype)?;
+        let dy = gpu::contiguous(&dy, flash.dtype)?;
         let like = |operand: &Tensor| flash.gpu.empty(operand.shape(), flash.dtype);
         let (dq, dk, dv) = (like(&q)?, like(&k)?, like(&v)?);
         flash.backward([&q, &k, &v], [&kept, &lse, &dy], [&dq, &dk, &dv])?;
@@ -73,7 +81,7 @@ pub(super) fn packed(
     let (y, lse) = flash.forward(parts(&x)?.each_ref(), &[batch, queries, heads * width])?;
     let (to, kept) = (operand.handle(), y.clone());
     Ok(operand.tape().result(y, [to], move |dy, adjoints| {
-        let dy = gpu::plain(&dy, flash.dtype)?;
+        let dy = gpu::contiguous(&dy, flash.dtype)?;
         let dx = flash.gpu.empty(x.shape(), flash.dtype)?;
         let (qkv, gradients) = (parts(&x)?, parts(&dx)?);
         flash.backward(qkv.each_ref(), [&kept, &lse, &dy], gradients.each_ref())?;

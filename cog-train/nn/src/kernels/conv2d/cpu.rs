@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::piece::Piece;
 use crate::kernels::host;
+use crate::kernels::output::Buffer;
 use crate::kernels::sum;
 use crate::kernels::tape::Node;
 
@@ -30,7 +31,7 @@ pub(super) fn forward(
     let y = host::read([x.tensor(), weight.tensor(), of_bias], |[x, weight, bias]| {
         host::make(shape, |y| {
             let each = geometry.together();
-            let pieces = y.par_chunks_mut(each * geometry.image_out());
+            let pieces = y.par_chunks(each * geometry.image_out());
             let pieces = pieces.zip(x.par_chunks(each * geometry.image_in()));
             pieces.for_each(|(y, x)| Piece::new(&geometry, x, weight).forward(bias, y));
         })
@@ -61,7 +62,7 @@ pub(super) fn forward(
         let (of_weight, of_bias) = total.split_at(weights);
         let of_weight = turned(of_weight, geometry.inner(), geometry.outputs);
         for (to, from) in [(to[1], of_weight.as_slice()), (to[2], of_bias)] {
-            adjoints.write(to, |target, adds| sum::add_or_copy(target, from, adds))?;
+            adjoints.write(to, |target| sum::add_or_copy(target, from))?;
         }
         Ok(())
     }))
@@ -104,12 +105,12 @@ impl Kept {
         let part = pieces.div_ceil(parts).max(1) * each;
         let count = geometry.images.div_ceil(part).max(1);
         let mut gathered = vec![0.0; if of_weight { count * size } else { 0 }];
-        let mut dx = of_x.then(|| host::uninit(self.x.elem_count()));
+        let mut dx = of_x.then(|| Buffer::new(self.x.elem_count()));
         host::read([&self.x, &self.weight, &self.y, dy], |[x, weight, y, dy]| {
             let turned = turned(weight, geometry.outputs, geometry.inner());
             let (into, out) = (geometry.image_in(), geometry.image_out());
             let work: Vec<_> = {
-                let mut dx = dx.as_mut().map(|dx| dx.chunks_mut(part * into));
+                let mut dx = dx.as_mut().map(|dx| dx.output().chunks(part * into));
                 let mut gathered = of_weight.then(|| gathered.chunks_mut(size));
                 let next = |_| {
                     (
@@ -119,20 +120,20 @@ impl Kept {
                 };
                 (0..count).map(next).collect()
             };
-            work.into_par_iter().enumerate().for_each(|(at, (mut dx, mut gathered))| {
+            work.into_par_iter().enumerate().for_each(|(at, (dx, mut gathered))| {
                 let images = at * part..((at + 1) * part).min(geometry.images);
-                for (nth, first) in images.clone().step_by(each).enumerate() {
+                let mut dx = dx.map(|dx| dx.chunks(each * into));
+                for first in images.clone().step_by(each) {
                     let last = (first + each).min(images.end);
                     let (read, write) = (first * into..last * into, first * out..last * out);
                     let y = y.get(write.clone());
-                    let start = nth * each * into;
-                    let dx = dx.as_mut().map(|dx| &mut dx[start..start + read.len()]);
+                    let dx = dx.as_mut().and_then(Iterator::next);
                     let piece = Piece::new(geometry, &x[read], weight);
                     piece.backward(&turned, y, &dy[write], dx, gathered.as_deref_mut());
                 }
             });
         })?;
-        let dx = dx.map(|dx| host::tensor(dx, self.x.shape())).transpose()?;
+        let dx = dx.map(|dx| dx.into_tensor(self.x.shape())).transpose()?;
         Ok(Gradients { dx, parts: gathered, size })
     }
 }

@@ -1,10 +1,12 @@
 //! The sizes of a convolution, and the pieces that the fast form cuts it into.
 
 use super::Settings;
-use super::unfold::BLOCK;
 use crate::kernels::matmul::Threads;
 use crate::kernels::window::Window;
 use candle_core::Error;
+
+/// Elements that are moved at once: a register of AVX-512.
+pub(super) const BLOCK: usize = 16;
 
 /// All sizes.
 #[derive(Debug, Clone, Copy)]

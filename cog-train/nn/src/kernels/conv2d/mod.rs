@@ -45,10 +45,10 @@ pub(crate) fn forward(
     settings: Settings,
 ) -> Result<Node, Error> {
     let geometry = Geometry::new(x.dims(), weight.dims(), bias.map(Tensor::dims), settings)?;
-    let weight = x.outside(weight);
+    let weight = x.leaf(weight);
     match bias {
         Some(bias) => dispatch(
-            [x, &weight, &x.outside(bias)],
+            [x, &weight, &x.leaf(bias)],
             |[x, weight, bias]| cpu::forward(&x, &weight, Some(&bias), geometry),
             move |[x, weight, bias]| reference::forward(x, weight, Some(bias), &geometry),
         ),

@@ -4,6 +4,7 @@
 use super::geometry::{Band, Geometry};
 use super::unfold::{fold, pad, unfold, unpad};
 use crate::kernels::matmul::{Matrix, Target, matmul};
+use crate::kernels::output::Output;
 use crate::kernels::scratch::scratch;
 use crate::kernels::simd::{self, simd};
 
@@ -20,9 +21,9 @@ impl<'a> Piece<'a> {
         Self { geometry, images: x.len() / geometry.image_in(), x, weight }
     }
 
-    /// Writes the results.
-    pub(super) fn forward(&self, bias: &[f32], y: &mut [f32]) {
-        let geometry = self.geometry;
+    /// Writes the results. They are zeroed first, for bands come in an order of their own; the products take far longer.
+    pub(super) fn forward(&self, bias: &[f32], y: Output<'_>) {
+        let (geometry, y) = (self.geometry, y.zeroed());
         scratch(geometry.lengths(), |[padded, matrix, product]| {
             self.pad(padded);
             for band in geometry.bands(self.images) {
@@ -50,18 +51,21 @@ impl<'a> Piece<'a> {
         turned: &[f32],
         y: Option<&[f32]>,
         dy: &[f32],
-        mut dx: Option<&mut [f32]>,
+        dx: Option<Output<'_>>,
         mut gathered: Option<&mut [f32]>,
     ) {
         let geometry = self.geometry;
         let (inner, outputs) = (geometry.inner(), geometry.outputs);
         let [of_padded, of_matrix, of_product] = geometry.lengths();
         let lengths = [of_padded, of_matrix, of_product, of_padded];
+        // Of an image that is a matrix the bands are columns: it is zeroed first, which is little beside the products.
+        let (mut image, dx) =
+            if self.is_in_place() { (dx.map(Output::zeroed), None) } else { (None, dx) };
         scratch(lengths, |[padded, matrix, gradient, sums]| {
             if gathered.is_some() {
                 self.pad(padded);
             }
-            if dx.is_some() && !self.is_in_place() {
+            if dx.is_some() {
                 sums.fill(0.0);
             }
             for band in geometry.bands(self.images) {
@@ -81,20 +85,19 @@ impl<'a> Piece<'a> {
                         let target = Target::add(&mut gathered[start..], outputs);
                         matmul(target, seen, gradient.t(), 1.0, geometry.threads());
                     }
-                    let Some(dx) = &mut dx else { continue };
                     let weight = Matrix::new(&turned[group * outputs * inner..], inner, outputs);
-                    if self.is_in_place() {
+                    if let Some(image) = &mut image {
                         let (start, stride) = self.in_place(band, group);
-                        let target = Target::set(&mut dx[start..], stride);
+                        let target = Target::set(&mut image[start..], stride);
                         matmul(target, weight, gradient, 1.0, geometry.threads());
-                    } else {
+                    } else if dx.is_some() {
                         let target = Target::set(matrix, columns);
                         matmul(target, weight, gradient, 1.0, geometry.threads());
                         fold(geometry, band, group, matrix, sums);
                     }
                 }
             }
-            if let Some(dx) = dx.filter(|_| !self.is_in_place()) {
+            if let Some(dx) = dx {
                 unpad(geometry, sums, dx);
             }
         });

@@ -4,11 +4,9 @@
 //! places is a row of the plane; it is moved in [`BLOCK`]s, the last of which reaches over the row's end. What it writes
 //! there is written again by the next row, so the matrix has [`BLOCK`] numbers more than it needs.
 
-use super::geometry::{Band, Geometry};
+use super::geometry::{BLOCK, Band, Geometry};
+use crate::kernels::output::Output;
 use crate::kernels::simd::simd;
-
-/// Numbers moved at once: a register of AVX-512.
-pub(super) const BLOCK: usize = 16;
 
 /// Copies images with zeros around their planes.
 pub(super) fn pad(geometry: &Geometry, x: &[f32], padded: &mut [f32]) {
@@ -23,13 +21,13 @@ pub(super) fn pad(geometry: &Geometry, x: &[f32], padded: &mut [f32]) {
 }
 
 /// Copies the planes out of their padding.
-pub(super) fn unpad(geometry: &Geometry, padded: &[f32], x: &mut [f32]) {
+pub(super) fn unpad(geometry: &Geometry, padded: &[f32], mut x: Output<'_>) {
     let ([height, width], [tall, wide]) = (geometry.plane, geometry.padded());
     let padding = geometry.window.padding;
-    let planes = x.chunks_exact_mut(height * width).zip(padded.chunks_exact(tall * wide));
-    for (plane, padded) in planes {
-        let rows = plane.chunks_exact_mut(width).zip(padded.chunks_exact(wide).skip(padding));
-        rows.for_each(|(row, padded)| row.copy_from_slice(&padded[padding..padding + width]));
+    for padded in padded.chunks_exact(tall * wide).take(x.len() / (height * width)) {
+        for row in padded.chunks_exact(wide).skip(padding).take(height) {
+            x.append_copy(&row[padding..padding + width]);
+        }
     }
 }
 

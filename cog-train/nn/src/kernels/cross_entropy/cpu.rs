@@ -4,21 +4,21 @@ use rayon::prelude::*;
 
 use super::IGNORED;
 use crate::kernels::host;
+use crate::kernels::output::Buffer;
 use crate::kernels::simd::{self, simd};
 use crate::kernels::tape::Node;
 use candle_core::Error;
 
 pub(super) fn forward(logits: &Node, targets: &[u32]) -> Result<Node, Error> {
     let classes = logits.dims()[1];
-    let mut gradient = logits.handle().map(|_| host::uninit(logits.tensor().elem_count()));
+    let mut gradient = logits.handle().map(|_| Buffer::new(logits.tensor().elem_count()));
     let losses: Vec<f64> = host::read([logits.tensor()], |[logits]| {
         let rows = logits.par_chunks(classes.max(1)).zip(targets);
         match &mut gradient {
             Some(gradient) => {
-                let rows = rows.zip(gradient.par_chunks_mut(classes.max(1)));
-                rows.map(|((row, target), gradient)| {
-                    gradient.copy_from_slice(row);
-                    softmax_row(gradient, *target)
+                let rows = rows.zip(gradient.output().par_chunks(classes.max(1)));
+                rows.map(|((row, target), mut gradient)| {
+                    softmax_row(gradient.append_copy(row), *target)
                 })
                 .collect()
             }
@@ -30,7 +30,7 @@ pub(super) fn forward(logits: &Node, targets: &[u32]) -> Result<Node, Error> {
     let shape = logits.tensor().shape().clone();
     Ok(logits.tape().result(loss, [to], move |dloss, adjoints| {
         let Some(gradient) = gradient else { return Ok(()) };
-        let gradient = host::tensor(gradient, shape)?;
+        let gradient = gradient.into_tensor(shape)?;
         scaled(&gradient, dloss.to_scalar()?)?;
         adjoints.give(to, gradient)
     }))

@@ -1,10 +1,13 @@
 //! The scores become their own gradient in one pass: only that is kept.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use crate::kernels::gpu::{self, Argument, Gpu, Grid, Kernel, call, kernel};
 use crate::kernels::tape::Node;
 use candle_core::{DType, Error, Tensor};
 
-const CROSS_ENTROPY: Kernel = kernel!("cross_entropy.cu", "cross_entropy");
+// SAFETY: `softmax_rows` passes scores and gradient `[rows, classes]`, contiguous and of the type of the GPU, and a
+// target and a loss for each row; a target is below `classes` or ignored.
+const CROSS_ENTROPY: Kernel = unsafe { kernel!("cross_entropy.cu", "cross_entropy") };
 
 pub(super) fn forward(gpu: &Gpu, logits: &Node, targets: &[u32]) -> Result<Node, Error> {
     let scores = logits.tensor().contiguous()?;
@@ -19,7 +22,8 @@ pub(super) fn forward(gpu: &Gpu, logits: &Node, targets: &[u32]) -> Result<Node,
     }))
 }
 
-/// The losses of the rows of `scores`, in 32 bits. `gradient`, which may be `scores`, becomes that of their sum.
+/// Returns the losses of the rows of `scores`, in 32 bits, and writes the gradient of their sum to `gradient`, which may be
+/// `scores`. The targets are [checked](super::checked).
 pub(crate) fn softmax_rows(
     gpu: &Gpu,
     scores: &Tensor,
@@ -27,6 +31,14 @@ pub(crate) fn softmax_rows(
     gradient: Option<&Tensor>,
 ) -> Result<Tensor, Error> {
     let (rows, classes) = scores.dims2()?;
+    let fits = gpu.takes(scores)
+        && scores.is_contiguous()
+        && targets.dtype() == DType::U32
+        && targets.dims() == [rows]
+        && gradient.is_none_or(|gradient| {
+            gpu.takes(gradient) && gradient.is_contiguous() && gradient.dims() == scores.dims()
+        });
+    gpu::ensure(fits, &CROSS_ENTROPY)?;
     let losses = gpu.empty(rows, DType::F32)?;
     let gradient: Argument<'_> = gradient.into();
     let grid = Grid::rows(rows, classes);

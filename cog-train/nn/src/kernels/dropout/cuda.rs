@@ -1,4 +1,5 @@
 //! One pass over memory each way; the backward pass is the forward pass on the gradient.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use candle_core::{Error, Tensor};
 
@@ -6,7 +7,8 @@ use super::{BLOCKS, GROUP, Mask};
 use crate::kernels::gpu::{Gpu, Grid, Kernel, call, kernel};
 use crate::kernels::tape::Node;
 
-const DROPOUT: Kernel = kernel!("dropout.cu", "dropout");
+// SAFETY: `masked` passes a contiguous operand and a result of `count` elements, both of the type of the GPU.
+const DROPOUT: Kernel = unsafe { kernel!("dropout.cu", "dropout") };
 
 /// Threads of a block, each of which draws the words of four numbers.
 const THREADS: usize = 256;

@@ -2,21 +2,22 @@
 
 use rayon::prelude::*;
 
+use crate::kernels::output::Destination;
 use crate::kernels::tape::Node;
 use crate::kernels::{host, sum};
 use candle_core::Error;
 
-/// Rows of the table, or of the result, that one thread takes at once.
+/// Rows of the table, or of the result, of one task.
 const ROWS: usize = 128;
 
 pub(super) fn forward(ids: Vec<u32>, table: &Node, shape: &[usize]) -> Result<Node, Error> {
     let d = table.dims()[1];
     let y = host::read([table.tensor()], |[table]| {
         host::make(shape, |y| {
-            let groups = y.par_chunks_mut((ROWS * d).max(1)).zip(ids.par_chunks(ROWS));
-            groups.for_each(|(rows, ids)| {
-                for (row, id) in rows.chunks_exact_mut(d).zip(ids) {
-                    row.copy_from_slice(&table[*id as usize * d..][..d]);
+            let groups = y.par_chunks((ROWS * d).max(1)).zip(ids.par_chunks(ROWS));
+            groups.for_each(|(mut rows, ids)| {
+                for id in ids {
+                    rows.append_copy(&table[*id as usize * d..][..d]);
                 }
             });
         })
@@ -24,25 +25,31 @@ pub(super) fn forward(ids: Vec<u32>, table: &Node, shape: &[usize]) -> Result<No
     let to = table.handle();
     Ok(table.tape().result(y, [to], move |gradient, adjoints| {
         host::read([&gradient], |[gradient]| {
-            adjoints.write(to, |target, adds| scatter(&ids, gradient, d, target, adds))
+            adjoints.write(to, |target| scatter(&ids, gradient, d, target))
         })?
     }))
 }
 
-fn scatter(ids: &[u32], gradient: &[f32], d: usize, target: &mut [f32], adds: bool) {
-    // Where the ids of each group of rows are used, in order.
-    let mut places = vec![Vec::new(); (target.len() / d).div_ceil(ROWS)];
+fn scatter(ids: &[u32], gradient: &[f32], d: usize, target: Destination<'_>) {
+    // Where the ids of each group of rows occur, in order.
+    let mut uses = vec![Vec::new(); (target.len() / d).div_ceil(ROWS)];
     for (at, id) in ids.iter().enumerate() {
-        places[*id as usize / ROWS].push(at);
+        uses[*id as usize / ROWS].push(at);
     }
-    let groups = target.par_chunks_mut(ROWS * d).zip(places);
-    groups.enumerate().for_each(|(group, (rows, places))| {
-        if !adds {
-            rows.fill(0.0);
-        }
-        for at in places {
+    let add = |group: usize, rows: &mut [f32], uses: Vec<usize>| {
+        for at in uses {
             let row = ids[at] as usize - group * ROWS;
             sum::add_chunk(&mut rows[row * d..][..d], &gradient[at * d..][..d]);
         }
-    });
+    };
+    match target {
+        Destination::Overwrite(target) => {
+            let groups = target.par_chunks(ROWS * d).zip(uses).enumerate();
+            groups.for_each(|(group, (rows, uses))| add(group, rows.zeroed(), uses));
+        }
+        Destination::Accumulate(target) => {
+            let groups = target.par_chunks_mut(ROWS * d).zip(uses).enumerate();
+            groups.for_each(|(group, (rows, uses))| add(group, rows, uses));
+        }
+    }
 }

@@ -1,11 +1,15 @@
 //! Rows are copied; backward, a block of threads has a row of the table and adds what belongs to it, in order.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use crate::kernels::gpu::{self, Gpu, Grid, Kernel, call, kernel};
 use crate::kernels::tape::Node;
 use candle_core::{Error, Tensor};
 
-const FORWARD: Kernel = kernel!("embedding.cu", "embedding_forward");
-const BACKWARD: Kernel = kernel!("embedding.cu", "embedding_backward");
+// SAFETY: `forward` passes a contiguous table with rows of `d` elements, ids that are below its number of rows, and a row
+// of the result or of its gradient for each id. `Uses` has a start for each row used and one behind the last.
+const FORWARD: Kernel = unsafe { kernel!("embedding.cu", "embedding_forward") };
+// SAFETY: as above.
+const BACKWARD: Kernel = unsafe { kernel!("embedding.cu", "embedding_backward") };
 
 pub(super) fn forward(
     gpu: Gpu,
@@ -20,7 +24,7 @@ pub(super) fn forward(
     call!(gpu, FORWARD, Grid::rows(ids.len(), d), &looked_up, &rows, &y, d)?;
     let (to, size) = (table.handle(), rows.shape().clone());
     Ok(table.tape().result(y, [to], move |dy, adjoints| {
-        let dy = gpu::plain(&dy, dtype)?;
+        let dy = gpu::contiguous(&dy, dtype)?;
         let of_table = Tensor::zeros(size, dtype, dy.device())?;
         let Uses { ids, starts, places } = Uses::of(&ids);
         let grid = Grid::rows(ids.len(), d);

@@ -25,7 +25,7 @@ pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
     };
     let shape: Vec<usize> = ids.dims().iter().copied().chain([d]).collect();
     let flat = ids.tensor().flatten_all()?;
-    let table = ids.outside(table);
+    let table = ids.leaf(table);
     let gpu = Gpu::of([table.tensor()]);
     if gpu.is_some() || fits(table.tensor()) {
         let flat: Vec<u32> = flat.to_dtype(DType::U32)?.to_vec1()?;
@@ -37,7 +37,7 @@ pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
             return cuda::forward(gpu, flat, &table, &shape);
         }
         let dtype = table.tensor().dtype();
-        let y = cpu::forward(flat, &table.map(host::plain)?, &shape)?;
+        let y = cpu::forward(flat, &table.map(host::contiguous)?, &shape)?;
         return y.map(|y| Ok(y.to_dtype(dtype)?));
     }
     let flat = flat.to_device(table.tensor().device())?;

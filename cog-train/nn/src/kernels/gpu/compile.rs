@@ -1,4 +1,4 @@
-//! Sources in CUDA C++ to code, by NVIDIA's run-time compiler.
+//! Compiles sources in CUDA C++ by NVIDIA's run-time compiler.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +10,10 @@ use candle_core::Error;
 
 const PRELUDE: &str = include_str!("prelude.cu");
 
-/// The code of a source by its name, its types and the kind of GPU.
+/// The code of a source by its name, its types and the architecture.
 static COMPILED: Mutex<BTreeMap<String, Arc<str>>> = Mutex::new(BTreeMap::new());
 
-/// The code of a source, compiled at its first use in this process.
+/// Returns the code of a source, compiled at its first use in this process.
 ///
 /// # Errors
 ///
@@ -30,20 +30,20 @@ pub(super) fn compiled(
     let source = format!("{PRELUDE}\n{}", kernel.source);
     let options = CompileOptions { options, ..CompileOptions::default() };
     let code = compile_ptx_with_opts(source, options)
-        .map_err(|error| candle_core::Error::msg(format!("{name} does not compile: {error:?}")))?;
+        .map_err(|error| Error::msg(format!("{name} does not compile: {error:?}")))?;
     let code: Arc<str> = code.to_src().into();
     compiled.insert(name.to_owned(), code.clone());
     Ok(code)
 }
 
-/// Whether the compiler is there and makes code for GPUs of this compute capability.
+/// Whether the compiler is installed and supports GPUs of this compute capability.
 pub(super) fn compiles_for(capability: (i32, i32)) -> bool {
     let options = vec![architecture(capability)];
     let options = CompileOptions { options, ..CompileOptions::default() };
     compile_ptx_with_opts("extern \"C\" __global__ void nothing() {}", options).is_ok()
 }
 
-/// The option for code of this compute capability.
+/// Returns the option for code of this compute capability.
 pub(super) fn architecture((major, minor): (i32, i32)) -> String {
     format!("--gpu-architecture=compute_{major}{minor}")
 }

@@ -1,12 +1,13 @@
-//! Kernels of ours on NVIDIA GPUs: sources in CUDA C++ beside the operations that they are of, compiled at their first use.
+//! Kernels for NVIDIA GPUs: sources in CUDA C++ beside their operations, compiled at their first use.
 //!
-//! An operation asks [`Gpu::of`] for the GPU of its operands. There is none for tensors elsewhere, for 64-bit floats, on
-//! GPUs before Ampere, and where NVIDIA's run-time compiler is not found: the plain form serves these.
-//! `COG_TRAIN_GPU_KERNELS=off` asks for the plain form everywhere, to compare the two.
+//! [`Gpu::of`] returns the GPU of an operation's operands. There is none for tensors elsewhere, for 64-bit floats, on
+//! GPUs before Ampere, and where NVIDIA's run-time compiler is not found: the reference serves these.
+//! `COG_TRAIN_GPU_KERNELS=off` selects the reference everywhere, to compare the two.
 
+#![expect(unsafe_code, reason = "a kernel comes with a promise")]
 #![cfg_attr(
     not(feature = "cuda"),
-    expect(dead_code, reason = "without GPUs nobody reads what one is asked for")
+    expect(dead_code, reason = "without GPUs nobody reads the arguments")
 )]
 
 #[cfg(feature = "cuda")]
@@ -30,28 +31,48 @@ pub(crate) use scale::scale;
 pub(crate) use sum::{column_sums, groups, sum_parts};
 
 /// A function in CUDA C++. Its source is compiled behind `prelude.cu`, which has the float type `T`.
+///
+/// A kernel reads and writes at addresses that it computes from sizes. The module that declares it, and nobody else, launches
+/// it, and answers for the arguments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kernel {
     /// The name of the source.
-    pub(crate) file: &'static str,
-    pub(crate) source: &'static str,
-    pub(crate) function: &'static str,
+    file: &'static str,
+    source: &'static str,
+    function: &'static str,
 }
 
-/// How many threads run, and what they share.
+impl Kernel {
+    /// Declares a kernel; [`kernel!`] names the files.
+    ///
+    /// # Safety
+    ///
+    /// Wherever the module of the declaration launches it: 1. the arguments are those of the function, in number, order and
+    /// type; 2. with the sizes given, it reads and writes inside of the tensors given, laid out as it takes them, and
+    /// inside of the shared memory of the grid.
+    pub(crate) const unsafe fn new(
+        file: &'static str,
+        source: &'static str,
+        function: &'static str,
+    ) -> Self {
+        Self { file, source, function }
+    }
+}
+
+/// The threads of a launch, and the memory that they share.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Grid {
     pub(crate) blocks: [usize; 3],
-    /// In a block.
+    /// Threads of a block.
     pub(crate) threads: usize,
-    /// Bytes that a block has for itself, beside what its source declares.
+    /// Bytes of shared memory of a block, besides those that its source declares.
     pub(crate) shared: usize,
 }
 
-/// What a function is called with.
+/// An argument of a kernel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Argument<'a> {
-    /// The address of its first number: `T*`, or what the tensor is of. The caller answers for gaps.
+    /// The address of its first element: `T*`, or a pointer of the tensor's type. The kernel takes the layout for granted.
     Tensor(&'a Tensor),
     /// A null pointer.
     Nothing,
@@ -63,21 +84,21 @@ pub(crate) enum Argument<'a> {
     Float(f32),
 }
 
-/// Bytes that a block may have for itself on every GPU since Ampere, 99 KiB, less what sources declare.
+/// Shared memory of a block on every GPU since Ampere, 99 KiB, less what sources declare.
 pub(crate) const SHARED: usize = 98 << 10;
 
-/// Threads of a block that goes through numbers one by one.
+/// Threads of a block of an elementwise kernel.
 const THREADS: usize = 256;
-/// Numbers that each of them takes, 16 bytes at a time.
+/// Elements of each of its threads, 16 bytes at a time.
 const EACH: usize = 8;
 
 impl Grid {
-    /// For `count` numbers, of which each thread takes some, side by side.
-    pub(crate) fn numbers(count: usize) -> Self {
+    /// Threads for `count` elements, of which each takes some that are contiguous.
+    pub(crate) fn elementwise(count: usize) -> Self {
         Self { blocks: [count.div_ceil(THREADS * EACH), 1, 1], threads: THREADS, shared: 0 }
     }
 
-    /// A block for each row of `length` numbers.
+    /// A block for each row of `length` elements.
     pub(crate) fn rows(rows: usize, length: usize) -> Self {
         let threads = length.div_ceil(8).next_power_of_two().clamp(32, 512);
         Self { blocks: [rows, 1, 1], threads, shared: 0 }
@@ -113,28 +134,38 @@ impl From<u32> for Argument<'_> {
 }
 
 impl From<f32> for Argument<'_> {
-    fn from(number: f32) -> Self {
-        Self::Float(number)
+    fn from(value: f32) -> Self {
+        Self::Float(value)
     }
 }
 
-/// A gradient as the kernels take it: of their type, and without gaps.
+/// Returns a gradient as the kernels take it: of their type, and contiguous.
 ///
 /// # Errors
 ///
-/// candle's error when there is no room.
-pub(crate) fn plain(gradient: &Tensor, dtype: DType) -> Result<Tensor, Error> {
+/// candle's error when memory cannot be allocated.
+pub(crate) fn contiguous(gradient: &Tensor, dtype: DType) -> Result<Tensor, Error> {
     Ok(gradient.to_dtype(dtype)?.contiguous()?)
 }
 
-/// A function of a source file beside the caller, which may stand after another one.
+/// Checks a precondition of a kernel.
+///
+/// # Errors
+///
+/// candle's error when it does not hold, which is a defect of the operation.
+pub(crate) fn ensure(holds: bool, kernel: &Kernel) -> Result<(), Error> {
+    let refused = || Error::msg(format!("{}: its operands do not fit", kernel.function));
+    holds.then_some(()).ok_or_else(refused)
+}
+
+/// A function of a source file beside the caller, which may be compiled behind another one. As unsafe as [`Kernel::new`].
 macro_rules! kernel {
     ($file:literal, $function:literal $(, after $first:literal)?) => {
-        $crate::kernels::gpu::Kernel {
-            file: $file,
-            source: concat!($(include_str!($first), "\n",)? include_str!($file)),
-            function: $function,
-        }
+        $crate::kernels::gpu::Kernel::new(
+            $file,
+            concat!($(include_str!($first), "\n",)? include_str!($file)),
+            $function,
+        )
     };
 }
 

@@ -1,4 +1,4 @@
-//! Without the feature `cuda` there is no GPU, and what would run on one is never reached.
+//! The GPU without the feature `cuda`: there is none, and its methods cannot be called.
 
 use std::convert::Infallible;
 
@@ -6,7 +6,7 @@ use candle_core::{DType, Error, Shape, Tensor};
 
 use super::{Argument, Grid, Kernel};
 
-/// A GPU that runs kernels of ours: none.
+/// A GPU that runs our kernels: none.
 #[derive(Debug, Clone)]
 pub(crate) struct Gpu(Infallible);
 
@@ -16,6 +16,10 @@ impl Gpu {
     }
 
     pub(crate) fn wide(&self) -> Self {
+        match self.0 {}
+    }
+
+    pub(crate) fn takes(&self, _tensor: &Tensor) -> bool {
         match self.0 {}
     }
 
@@ -30,7 +34,7 @@ impl Gpu {
     pub(crate) fn product(
         &self,
         _target: &Tensor,
-        _adds: bool,
+        _accumulate: bool,
         _operands: [&Tensor; 2],
         _scale: f32,
     ) -> Result<(), Error> {

@@ -1,12 +1,12 @@
-//! Gradients of weights, added where they stay.
+//! Gradients of weights, accumulated in place.
 
 use candle_core::{DType, Error, Tensor};
 
 use super::Gpu;
 use crate::kernels::tape::{Adjoints, Handle};
 
-/// Gives `scale * dy^T x`, `[outputs, inputs]` in 32 bits, to a weight: `dy` `[rows, outputs]` and `x` `[rows, inputs]` are
-/// of one type and without gaps.
+/// Adds `scale * dy^T x`, `[outputs, inputs]` in 32 bits, to the gradient of a weight: `dy` `[rows, outputs]` and `x`
+/// `[rows, inputs]` are of one type and contiguous.
 ///
 /// # Errors
 ///
@@ -19,6 +19,8 @@ pub(crate) fn weight_gradient(
     scale: f32,
 ) -> Result<(), Error> {
     let shape = (dy.dims()[1], x.dims()[1]);
-    let make = || gpu.empty(shape, DType::F32);
-    adjoints.write_tensor(to, make, |target, adds| gpu.product(target, adds, [dy, x], scale))
+    let allocate = || gpu.empty(shape, DType::F32);
+    adjoints.write_tensor(to, allocate, |target, accumulate| {
+        gpu.product(target, accumulate, [dy, x], scale)
+    })
 }

@@ -1,39 +1,44 @@
-//! Sums of rows.
+//! Adds up rows.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use candle_core::{DType, Error, Tensor};
 
-use super::{Gpu, Grid, Kernel, call, kernel};
+use super::{Gpu, Grid, Kernel, call, ensure, kernel};
 
-const PARTS: Kernel = kernel!("sum.cu", "column_parts");
-const SUM: Kernel = kernel!("sum.cu", "sum_parts");
+// SAFETY: `column_sums` and `sum_parts` have checked that the rows are contiguous, and allocate the sums.
+const PARTS: Kernel = unsafe { kernel!("sum.cu", "column_parts") };
+// SAFETY: as above.
+const SUM: Kernel = unsafe { kernel!("sum.cu", "sum_parts") };
 
-/// Groups of rows, at most: enough for every GPU. Fixed: it decides the rounding.
+/// The most groups of rows: enough for every GPU. Fixed: it decides the rounding.
 const MOST: usize = 512;
 /// Threads of a block, each of which has a column.
 const COLUMNS: usize = 64;
 /// Threads of a warp, each of which has a column in the second pass.
 const LANES: usize = 32;
 
-/// Rows in groups, each of which is added up by itself.
+/// A partition of rows. Each group is added up by itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Groups {
     pub(crate) count: usize,
-    /// Rows of one.
+    /// Rows of a group.
     pub(crate) each: usize,
 }
 
+/// Partitions rows.
 pub(crate) fn groups(rows: usize) -> Groups {
     let each = rows.div_ceil(MOST).max(1);
     Groups { count: rows.div_ceil(each), each }
 }
 
-/// The sum of the rows of `[rows, columns]`, which has no gaps, in 32 bits.
+/// Adds up the rows of `[rows, columns]`, contiguous and of the type that `gpu` computes in, in 32 bits.
 ///
 /// # Errors
 ///
 /// candle's error when the device fails.
 pub(crate) fn column_sums(gpu: &Gpu, rows: &Tensor) -> Result<Tensor, Error> {
     let (count, columns) = rows.dims2()?;
+    ensure(gpu.takes(rows) && rows.is_contiguous(), &PARTS)?;
     let groups = groups(count);
     let parts = gpu.empty((groups.count, columns), DType::F32)?;
     let blocks = [columns.div_ceil(COLUMNS), groups.count, 1];
@@ -42,13 +47,14 @@ pub(crate) fn column_sums(gpu: &Gpu, rows: &Tensor) -> Result<Tensor, Error> {
     sum_parts(gpu, &parts)
 }
 
-/// The sum of the rows of `parts`, `[groups, columns]` of 32 bits without gaps, as it is of 32 bits.
+/// Adds up the rows of `parts`, `[groups, columns]`, contiguous and of 32 bits.
 ///
 /// # Errors
 ///
 /// candle's error when the device fails.
 pub(crate) fn sum_parts(gpu: &Gpu, parts: &Tensor) -> Result<Tensor, Error> {
     let (count, columns) = parts.dims2()?;
+    ensure(parts.dtype() == DType::F32 && parts.is_contiguous(), &SUM)?;
     let y = gpu.empty(columns, DType::F32)?;
     let grid = Grid { blocks: [columns.div_ceil(LANES), 1, 1], threads: 8 * LANES, shared: 0 };
     call!(gpu, SUM, grid, parts, &y, count, columns)?;

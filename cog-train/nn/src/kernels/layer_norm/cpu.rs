@@ -4,12 +4,13 @@
 use rayon::prelude::*;
 
 use crate::kernels::host;
+use crate::kernels::output::Output;
 use crate::kernels::simd::{self, simd};
 use crate::kernels::sum;
 use crate::kernels::tape::Node;
 use candle_core::Error;
 
-/// Rows that one thread takes at once.
+/// Rows of one task.
 const ROWS: usize = 32;
 
 #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
@@ -19,7 +20,7 @@ pub(super) fn forward([x, weight, bias]: [Node; 3], epsilon: f64) -> Result<Node
     let operands = [x.tensor(), weight.tensor(), bias.tensor()];
     let y = host::read(operands, |[x, weight, bias]| {
         host::make(operands[0].shape(), |y| {
-            let groups = y.par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * n));
+            let groups = y.par_chunks(ROWS * n).zip(x.par_chunks(ROWS * n));
             groups.for_each(|(y, x)| rows(x, weight, bias, epsilon, y));
         })
     })??;
@@ -30,46 +31,47 @@ pub(super) fn forward([x, weight, bias]: [Node; 3], epsilon: f64) -> Result<Node
         let dx = host::read([&input, &scale, &gradient], |[x, weight, dy]| {
             parts.resize(x.len().div_ceil(ROWS * n) * 2 * n, 0.0);
             host::make(input.shape(), |dx| {
-                let groups = dx.par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * n));
+                let groups = dx.par_chunks(ROWS * n).zip(x.par_chunks(ROWS * n));
                 let groups = groups.zip(dy.par_chunks(ROWS * n)).zip(parts.par_chunks_mut(2 * n));
-                groups.for_each(|(((dx, x), dy), part)| back(x, weight, dy, epsilon, dx, part));
+                groups.for_each(|(((dx, x), dy), part)| backward(x, weight, dy, epsilon, dx, part));
             })
         })??;
         adjoints.give(to[0], dx)?;
         for (to, at) in [(to[1], 0), (to[2], n)] {
             let parts = parts.chunks(2 * n).map(|part| &part[at..at + n]);
-            adjoints.write(to, |target, adds| sum::of_parts(target, parts, adds))?;
+            adjoints.write(to, |target| sum::of_parts(target, parts))?;
         }
         Ok(())
     }))
 }
 
 simd! {
-    fn rows(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, y: &mut [f32]) {
+    fn rows(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, y: Output<'_>) {
+        let mut y = y;
         let n = weight.len();
-        for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+        for x in x.chunks_exact(n) {
             let (mean, scale) = moments(x, epsilon);
-            for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
-                *y = ((*x - mean) * scale).mul_add(*weight, *bias);
-            }
+            let values = x.iter().zip(weight).zip(bias);
+            y.append(n, values.map(|((x, w), b)| ((*x - mean) * scale).mul_add(*w, *b)));
         }
     }
 
-    /// `part` gathers the gradients of weight and bias of these rows.
-    #[expect(clippy::cast_precision_loss, reason = "a row has far fewer than 2^24 numbers")]
-    fn back(x: &[f32], weight: &[f32], dy: &[f32], epsilon: f32, dx: &mut [f32], part: &mut [f32]) {
+    /// Adds the gradients of weight and bias of these rows to `part`.
+    #[expect(clippy::cast_precision_loss, reason = "a row has far fewer than 2^24 elements")]
+    fn backward(
+        x: &[f32], weight: &[f32], dy: &[f32], epsilon: f32, dx: Output<'_>, part: &mut [f32],
+    ) {
+        let mut dx = dx;
         let n = weight.len();
         let (dweight, dbias) = part.split_at_mut(n);
-        for ((x, dy), dx) in x.chunks_exact(n).zip(dy.chunks_exact(n)).zip(dx.chunks_exact_mut(n)) {
+        for (x, dy) in x.chunks_exact(n).zip(dy.chunks_exact(n)) {
             let (mean, scale) = moments(x, epsilon);
-            // Two loops over slices of one length each: one that looks for its ends becomes no vector.
+            // Two loops over slices of one length each: a loop that checks its bounds does not vectorize.
             for (((dweight, dbias), x), dy) in dweight.iter_mut().zip(&mut *dbias).zip(x).zip(dy) {
                 *dweight = dy.mul_add((*x - mean) * scale, *dweight);
                 *dbias += *dy;
             }
-            for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(weight) {
-                *dx = *dy * *weight;
-            }
+            let dx = dx.append(n, dy.iter().zip(weight).map(|(dy, weight)| *dy * *weight));
             let mean_g = simd::sum(dx) / n as f32;
             let along = (simd::dot(dx, x) - mean * mean_g * n as f32) * scale / n as f32;
             for (dx, x) in dx.iter_mut().zip(x) {
@@ -80,8 +82,8 @@ simd! {
     }
 }
 
-/// The mean of a row and one over its standard deviation.
-#[expect(clippy::cast_precision_loss, reason = "a row has far fewer than 2^24 numbers")]
+/// Returns the mean of a row and one over its standard deviation.
+#[expect(clippy::cast_precision_loss, reason = "a row has far fewer than 2^24 elements")]
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {

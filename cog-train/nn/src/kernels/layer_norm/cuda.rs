@@ -1,11 +1,15 @@
 //! A block of threads for each row; backward, for some rows, which gathers the gradients of weight and bias.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use crate::kernels::gpu::{self, Gpu, Grid, Kernel, call, kernel};
 use crate::kernels::tape::Node;
 use candle_core::{DType, Error};
 
-const FORWARD: Kernel = kernel!("layer_norm.cu", "layer_norm_forward");
-const BACKWARD: Kernel = kernel!("layer_norm.cu", "layer_norm_backward");
+// SAFETY: `forward` passes contiguous rows of `n` elements and vectors of `n`, all of the type of the GPU, with two
+// moments for each row, two sums of `n` for each group, and shared memory for as much.
+const FORWARD: Kernel = unsafe { kernel!("layer_norm.cu", "layer_norm_forward") };
+// SAFETY: as above.
+const BACKWARD: Kernel = unsafe { kernel!("layer_norm.cu", "layer_norm_backward") };
 
 /// The longest rows: what a block gathers has room in its shared memory.
 pub(super) const LONGEST: usize = gpu::SHARED / (2 * size_of::<f32>());
@@ -27,7 +31,7 @@ pub(super) fn forward(
     call!(gpu, FORWARD, grid, &input, &scale, &added, &y, &moments, n, epsilon)?;
     let to = [x, weight, bias].map(Node::handle);
     Ok(x.tape().result(y, to, move |dy, adjoints| {
-        let dy = gpu::plain(&dy, dtype)?;
+        let dy = gpu::contiguous(&dy, dtype)?;
         let groups = gpu::groups(rows);
         let dx = gpu.empty(input.shape(), dtype)?;
         let wanted = to[1].is_some() || to[2].is_some();

@@ -35,7 +35,7 @@ pub(crate) fn forward(
         let reason = format!("layer_norm: rows of {n}, a weight {w:?} and a bias {b:?}");
         return Err(candle_core::Error::msg(reason).into());
     }
-    let (weight, bias) = (x.outside(weight), x.outside(bias));
+    let (weight, bias) = (x.leaf(weight), x.leaf(bias));
     let operands = [x, &weight, &bias];
     let gpu = Gpu::of(operands.map(Node::tensor)).filter(|_| n <= cuda::LONGEST);
     if let Some(gpu) = gpu {

@@ -64,8 +64,8 @@ pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> 
     }
     let product = Product {
         x: x.clone(),
-        weight: x.outside(weight),
-        bias: bias.map(|bias| x.outside(bias)),
+        weight: x.leaf(weight),
+        bias: bias.map(|bias| x.leaf(bias)),
         to: to.cloned(),
         scale,
         rows: x.tensor().elem_count() / inputs.max(1),
@@ -79,7 +79,7 @@ pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> 
         return reference::forward(product, &shape);
     }
     let dtype = x.tensor().dtype();
-    let y = cpu::forward(product.map(host::plain)?, &shape)?;
+    let y = cpu::forward(product.map(host::contiguous)?, &shape)?;
     y.map(|y| Ok(y.to_dtype(dtype)?))
 }
 

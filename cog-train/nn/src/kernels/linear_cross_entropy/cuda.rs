@@ -2,13 +2,13 @@
 
 use crate::kernels::cross_entropy::softmax_rows;
 use crate::kernels::gpu::{self, Gpu};
-use crate::kernels::tape::{Node, memory_for};
+use crate::kernels::tape::{Node, reusable_gradient};
 use candle_core::{DType, Error, Tensor};
 
-/// Scores that are made at once: enough for products at full speed.
+/// Scores that are computed at once: enough for products at full speed.
 const SCORES: usize = 64 << 20;
 
-/// `parameter` is what the weight is outside of the trace.
+/// `parameter` is the weight outside of the trace.
 pub(super) fn forward(
     gpu: &Gpu,
     h: &Node,
@@ -18,8 +18,11 @@ pub(super) fn forward(
     let to = [h.handle(), weight.handle()];
     let (classes, d) = weight.tensor().dims2()?;
     let (flat, w) = (h.tensor().reshape((targets.len(), d))?, weight.tensor().contiguous()?);
-    let make = || gpu.empty((classes, d), DType::F32);
-    let of_weight = to[1].map(|_| memory_for(parameter, (classes, d), make)).transpose()?;
+    let allocate = |_| match reusable_gradient(parameter, (classes, d)) {
+        Some(reused) => Ok(reused),
+        None => gpu.empty((classes, d), DType::F32),
+    };
+    let of_weight = to[1].map(allocate).transpose()?;
     let most = (SCORES / classes.max(1)).max(256);
     let (mut losses, mut of_h) = (Vec::new(), Vec::new());
     for (at, targets) in targets.chunks(most).enumerate() {

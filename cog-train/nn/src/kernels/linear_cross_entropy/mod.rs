@@ -29,13 +29,13 @@ pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Nod
         return Err(unfit(h, weight));
     }
     let targets = checked(targets, h.tensor().elem_count() / d, classes)?;
-    let node = h.outside(weight);
+    let node = h.leaf(weight);
     // candle makes no tensor without numbers on a GPU.
     if let Some(gpu) = Gpu::of([h.tensor(), weight]).filter(|_| !targets.is_empty()) {
         return cuda::forward(&gpu, h, (weight, &node), &targets);
     }
     if fits(h.tensor()) && fits(weight) {
-        cpu::forward(&h.map(host::plain)?, (weight, &node.map(host::plain)?), &targets)
+        cpu::forward(&h.map(host::contiguous)?, (weight, &node.map(host::contiguous)?), &targets)
     } else {
         reference::forward(h, &node, &targets)
     }

@@ -1,9 +1,9 @@
 //! Large products, tile by tile of the target.
 //!
-//! A thread puts the columns of the right matrix that its tile needs into panels that stay in its second cache while the
-//! rows of the left one go by (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008). Threads
+//! A thread packs the columns of the right matrix that its tile needs into panels, which stay in its second cache while
+//! it reads the rows of the left one (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008). Threads
 //! share tiles and nothing else, so that a product has one beginning and one end. How a sum is cut into parts depends on
-//! its length alone: the bits depend neither on the threads nor on how many rows and columns there are.
+//! its length alone: the bits depend neither on the threads nor on the number of rows and columns.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::kernel::Kernel;
 use super::pack::panels;
-use super::{After, Matrix, Target, Threads};
+use super::{Matrix, Place, Threads};
 use crate::kernels::scratch::scratch;
 
 /// The longest part of a sum that is added up in registers.
@@ -20,14 +20,14 @@ const DEPTH: usize = 512;
 const COLUMNS: usize = 512;
 /// The most rows of a tile.
 const ROWS: usize = 1024;
-/// What it takes to put a number into a panel, in multiplications.
-const MAKE: usize = 16;
-/// With fewer rows than these, columns without gaps are read where they are.
+/// The cost of packing an element, in multiplications.
+const PACK: usize = 16;
+/// With so many rows or fewer, contiguous columns are not packed.
 const FEW_ROWS: usize = 96;
-/// Products of fewer multiplications are for the plain way.
+/// Products of fewer multiplications are for `gemm`.
 const SMALL: usize = 1 << 18;
 
-/// Whether this is the way for a product of that size.
+/// Whether a product is large enough for tiles.
 pub(super) fn fits(left: &Matrix<'_>, right: &Matrix<'_>) -> bool {
     let (rows, columns, inner) = (left.rows, right.columns, left.columns);
     let steps = |matrix: &Matrix<'_>| matrix.stride.0 == 1 || matrix.stride.1 == 1;
@@ -46,18 +46,21 @@ struct Product<'a> {
     scale: f32,
     /// The parts of a sum.
     depth: usize,
-    numbers: *mut f32,
-    stride: usize,
-    adds: bool,
-    after: After<'a>,
+    target: Place<'a>,
 }
 
-// SAFETY: each thread writes tiles of its own.
+// SAFETY: the pointer of the target is all that keeps a product from being `Sync`. Only `fill`, `multiply` and `finish` use
+// it, which are unsafe: their callers keep to tiles that no other thread has.
 unsafe impl Sync for Product<'_> {}
 
-/// `target = left right * scale`, or that much more, and what comes [`After`].
-pub(super) fn multiply(
-    target: &mut Target<'_>,
+/// Computes `target = left right * scale`, or adds it to the target, and adds the epilogue.
+///
+/// # Safety
+///
+/// 1. The target is valid for reads and writes at the rows of `left` and the columns of `right`; 2. nothing else accesses
+/// these elements meanwhile, and they overlap neither factor; 3. they are initialized if the target accumulates.
+pub(super) unsafe fn multiply(
+    target: Place<'_>,
     left: Matrix<'_>,
     right: Matrix<'_>,
     scale: f32,
@@ -70,26 +73,26 @@ pub(super) fn multiply(
         right,
         scale,
         depth: inner.div_ceil(inner.div_ceil(DEPTH)),
-        numbers: target.numbers.as_mut_ptr(),
-        stride: target.stride,
-        adds: target.adds,
-        after: target.after,
+        target,
     };
+    // SAFETY: 1. to 3. are the caller's promise; 4. the tiles of one cut have no row and column in common, and each is filled
+    // once.
+    let fill = |(rows, columns)| unsafe { product.fill(rows, columns) };
     match threads {
         Threads::One => {
             let (down, across) = product.tile(1);
-            product.tiles(down, across).for_each(|(rows, columns)| product.fill(rows, columns));
+            product.tiles(down, across).for_each(fill);
         }
         Threads::All => {
             let (down, across) = product.tile(rayon::current_num_threads());
             let tiles: Vec<_> = product.tiles(down, across).collect();
-            tiles.into_par_iter().for_each(|(rows, columns)| product.fill(rows, columns));
+            tiles.into_par_iter().for_each(fill);
         }
     }
 }
 
 impl Product<'_> {
-    /// Rows and columns of a tile, such that `threads` are done soon.
+    /// Chooses the rows and columns of a tile such that `threads` are done soon.
     fn tile(&self, threads: usize) -> (usize, usize) {
         let Kernel { rows: height, columns: width, .. } = self.kernel;
         let (rows, columns) = (self.left.rows, self.right.columns);
@@ -100,11 +103,11 @@ impl Product<'_> {
             let down = even(rows, down * fewest_down, height);
             cuts.clone().map(move |cut| (down, even(columns, cut * fewest_across, width)))
         });
-        let left = if self.left.stride.1 == 1 { 0 } else { MAKE };
+        let left = if self.left.stride.1 == 1 { 0 } else { PACK };
         let time = |&(down, across): &(usize, usize)| {
-            let one = down * across + MAKE * across + left * down;
+            let one = down * across + PACK * across + left * down;
             let turns = (rows.div_ceil(down) * columns.div_ceil(across)).div_ceil(threads);
-            // A thread that is held up holds up the others for a part of the last turn.
+            // A thread that is late delays the others by a part of the last turn.
             one * (16 * turns + 1)
         };
         tiles.min_by_key(time).unwrap_or((rows, columns))
@@ -124,7 +127,12 @@ impl Product<'_> {
     }
 
     /// Computes one tile.
-    fn fill(&self, rows: Range<usize>, columns: Range<usize>) {
+    ///
+    /// # Safety
+    ///
+    /// 1. The rows and columns are in the target, which is valid for reads and writes there; 2. nothing else accesses these
+    /// elements meanwhile; 3. they are initialized if the target accumulates.
+    unsafe fn fill(&self, rows: Range<usize>, columns: Range<usize>) {
         let Kernel { rows: height, columns: width, .. } = self.kernel;
         let of_left = if self.left.stride.1 == 1 { 0 } else { rows.len().next_multiple_of(height) };
         let of_right = columns.len().next_multiple_of(width);
@@ -139,24 +147,30 @@ impl Product<'_> {
                     for from in (0..columns.len()).step_by(width) {
                         let part =
                             columns.start + from..columns.end.min(columns.start + from + width);
-                        self.multiply(
-                            row.clone(),
-                            part,
-                            depth.len(),
-                            left.at(at),
-                            right.at(from),
-                            start > 0,
-                        );
+                        let accumulate = self.target.accumulate || start > 0;
+                        // SAFETY: 1. to 3. are the caller's promise; what a part of the sums before this one has written is initialized;
+                        // 4. `Lines` reach over the `depth` of all their lines, and those of the right matrix come in full panels.
+                        unsafe {
+                            self.multiply(
+                                row.clone(),
+                                part,
+                                depth.len(),
+                                left.at(at),
+                                right.at(from),
+                                accumulate,
+                            );
+                        }
                     }
-                    if last && !self.after.is_nothing() {
-                        self.finish(row, columns.clone());
+                    if last && !self.target.epilogue.is_none() {
+                        // SAFETY: 1. and 2. are the caller's promise; 3. the products above have written the rows.
+                        unsafe { self.finish(row, columns.clone()) };
                     }
                 }
             }
         });
     }
 
-    /// A part of some rows of the left matrix.
+    /// Returns a part of some rows of the left matrix.
     fn rows<'a>(
         &'a self,
         room: &'a mut [f32],
@@ -164,17 +178,17 @@ impl Product<'_> {
         depth: Range<usize>,
     ) -> Lines<'a> {
         let (line, step) = self.left.stride;
-        let numbers = self.left.from(rows.start, depth.start);
+        let elements = self.left.from(rows.start, depth.start);
         if step == 1 {
-            // A row's numbers are taken one by one, so that rows without gaps need no panels.
-            return Lines { numbers, panel: line, steps: (1, line), full: usize::MAX, last: &[] };
+            // A row's elements are read one by one, so that contiguous rows need not be packed.
+            return Lines { elements, panel: line, steps: (1, line), full: usize::MAX, last: &[] };
         }
         let width = self.kernel.rows;
-        panels(room, width, numbers, (rows.len(), line), (depth.len(), step));
-        Lines { numbers: room, panel: depth.len(), steps: (width, 1), full: usize::MAX, last: &[] }
+        panels(room, width, elements, (rows.len(), line), (depth.len(), step));
+        Lines { elements: room, panel: depth.len(), steps: (width, 1), full: usize::MAX, last: &[] }
     }
 
-    /// A part of some columns of the right matrix, for so many `rows`.
+    /// Returns a part of some columns of the right matrix, for a product of so many `rows`.
     fn columns<'a>(
         &'a self,
         room: &'a mut [f32],
@@ -184,57 +198,63 @@ impl Product<'_> {
     ) -> Lines<'a> {
         let (step, line) = self.right.stride;
         let width = self.kernel.columns;
-        let numbers = self.right.from(depth.start, columns.start);
+        let elements = self.right.from(depth.start, columns.start);
         if line == 1 && rows <= FEW_ROWS {
-            // The loops read full panels: one that the matrix does not have is made.
+            // Micro-kernels read full panels: a last one that is not full is packed.
             let full = columns.len() / width * width;
             let room = &mut room[..width * depth.len()];
             if full < columns.len() {
                 panels(
                     room,
                     width,
-                    &numbers[full..],
+                    &elements[full..],
                     (columns.len() - full, line),
                     (depth.len(), step),
                 );
             }
-            return Lines { numbers, panel: 1, steps: (step, 1), full, last: room };
+            return Lines { elements, panel: 1, steps: (step, 1), full, last: room };
         }
-        panels(room, width, numbers, (columns.len(), line), (depth.len(), step));
-        Lines { numbers: room, panel: depth.len(), steps: (width, 1), full: usize::MAX, last: &[] }
+        panels(room, width, elements, (columns.len(), line), (depth.len(), step));
+        Lines { elements: room, panel: depth.len(), steps: (width, 1), full: usize::MAX, last: &[] }
     }
 
-    /// Some rows times some columns, as many of each as the innermost loops take at once.
-    fn multiply(
+    /// Multiplies some rows by some columns, of each at most as many as a micro-kernel takes at once.
+    ///
+    /// # Safety
+    ///
+    /// 1. The rows and columns are in the target, which is valid for reads and writes there; 2. nothing else accesses these
+    /// elements meanwhile; 3. they are initialized if it is to `accumulate`; 4. `left` has `depth` elements of each row, and
+    /// `right` `depth` of each column of a full panel, at the steps given.
+    unsafe fn multiply(
         &self,
         rows: Range<usize>,
         columns: Range<usize>,
         depth: usize,
         (left, left_steps): (&[f32], (usize, usize)),
         (right, (right_step, _)): (&[f32], (usize, usize)),
-        goes_on: bool,
+        accumulate: bool,
     ) {
         let function = self.kernel.function(columns.len(), rows.len());
-        // SAFETY: 1. the processor has what the function asks for: `Kernel` has looked; 2. a panel of columns is full,
-        // with zeros if need be, or its columns are all in the matrix; 3. of the rows it reads `depth` numbers each; 4. it
-        // writes these rows and columns of the target, which are this tile's alone and within it: `matmul` has looked;
-        // 5. it reads them only where they are added to.
+        let Place { first, stride, .. } = self.target;
+        // SAFETY: 1. the processor has the features that the function needs: `Kernel` has looked; 2. it reads `depth` elements of
+        // each row and of each column of a panel (4); 3. it writes these rows and columns of the target (1), which are ours
+        // alone (2); 4. it reads them only where it accumulates (3).
         unsafe {
             function(
                 columns.len(),
                 rows.len(),
                 depth,
-                self.numbers.wrapping_add(rows.start * self.stride + columns.start),
+                first.wrapping_add(rows.start * stride + columns.start),
                 right.as_ptr(),
                 left.as_ptr(),
-                self.stride.cast_signed(),
+                stride.cast_signed(),
                 1,
                 right_step.cast_signed(),
                 left_steps.0.cast_signed(),
                 left_steps.1.cast_signed(),
                 1.0,
                 self.scale,
-                u8::from(self.adds || goes_on),
+                u8::from(accumulate),
                 false,
                 false,
                 false,
@@ -243,35 +263,41 @@ impl Product<'_> {
         }
     }
 
-    /// Adds what comes after to rows of the target whose sums are complete.
-    fn finish(&self, rows: Range<usize>, columns: Range<usize>) {
+    /// Adds the epilogue to rows of the target whose sums are complete.
+    ///
+    /// # Safety
+    ///
+    /// 1. The rows and columns are in the target, which is valid for reads and writes there; 2. nothing else accesses these
+    /// elements meanwhile; 3. they are initialized.
+    unsafe fn finish(&self, rows: Range<usize>, columns: Range<usize>) {
+        let Place { first, stride, epilogue, .. } = self.target;
         for row in rows {
-            let start = row * self.stride + columns.start;
-            let place = self.numbers.wrapping_add(start);
-            // SAFETY: these numbers are within the target, and this tile's alone.
-            let numbers = unsafe { std::slice::from_raw_parts_mut(place, columns.len()) };
-            self.after.add(numbers, start, columns.start);
+            let start = row * stride + columns.start;
+            // SAFETY: 1. to 3. are the caller's promise.
+            let elements =
+                unsafe { std::slice::from_raw_parts_mut(first.wrapping_add(start), columns.len()) };
+            epilogue.add(elements, start, columns.start);
         }
     }
 }
 
-/// Rows or columns as the innermost loops read them: in panels, or in the matrix itself.
+/// Rows or columns as micro-kernels read them: in panels, or in the matrix itself.
 struct Lines<'a> {
-    numbers: &'a [f32],
+    elements: &'a [f32],
     /// From a line to the next where a panel begins.
     panel: usize,
-    /// From one number of a sum to the next, and from one line to the next.
+    /// From one element of a sum to the next, and from one line to the next.
     steps: (usize, usize),
-    /// How many lines are in `numbers`; the others are in a panel of their own.
+    /// The lines in `elements`; the others are in a panel of their own.
     full: usize,
     last: &'a [f32],
 }
 
 impl<'a> Lines<'a> {
-    /// From a line on.
+    /// Returns the elements from a line on, and their steps.
     fn at(&self, line: usize) -> (&'a [f32], (usize, usize)) {
         if line < self.full {
-            (&self.numbers[line * self.panel..], self.steps)
+            (&self.elements[line * self.panel..], self.steps)
         } else {
             (self.last, (Kernel::new().columns, 1))
         }

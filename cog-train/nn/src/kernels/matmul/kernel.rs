@@ -1,4 +1,4 @@
-//! The innermost loops: products of a panel of columns and a panel of rows, summed in registers. They are those of the
+//! Micro-kernels: products of a panel of columns and a panel of rows, summed in registers. They are those of the
 //! `gemm-f32` crate, the widest that the processor has.
 
 use std::sync::OnceLock;
@@ -8,11 +8,11 @@ use gemm_f32::microkernel::{self, scalar::f32 as scalar};
 
 use crate::kernels::simd;
 
-/// The innermost loops of one kind of processor, by the vectors and the rows that they take.
+/// The micro-kernels of one kind of processor, by the vectors and the rows that they take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kernel {
     functions: &'static [MicroKernelFn<f32>],
-    /// Numbers in a vector.
+    /// Elements of a vector.
     lanes: usize,
     /// The most rows that it takes at once.
     pub(super) rows: usize,
@@ -23,7 +23,7 @@ pub(super) struct Kernel {
 static SCALAR: [[MicroKernelFn<f32>; scalar::NR]; scalar::MR_DIV_N] = scalar::UKR;
 
 impl Kernel {
-    /// That of this processor.
+    /// Returns the micro-kernels of this processor.
     pub(super) fn new() -> Self {
         static KERNEL: OnceLock<Kernel> = OnceLock::new();
         *KERNEL.get_or_init(Self::detect)
@@ -38,7 +38,7 @@ impl Kernel {
             match simd::level() {
                 simd::Level::Avx512 => return Self::of(&AVX512, 16),
                 simd::Level::Avx2 => return Self::of(&AVX2, 8),
-                simd::Level::Plain => {}
+                simd::Level::Baseline => {}
             }
         }
         #[cfg(target_arch = "aarch64")]
@@ -57,7 +57,8 @@ impl Kernel {
         Self { functions: functions.as_flattened(), lanes, rows: ROWS, columns: VECTORS * lanes }
     }
 
-    /// For so many columns and rows, of each at least one and at most as many as it takes.
+    /// Returns the function for so many columns and rows, of each at least one and at most as many as it takes. It needs the
+    /// features of this processor, and no others.
     pub(super) fn function(&self, columns: usize, rows: usize) -> MicroKernelFn<f32> {
         self.functions[(columns.div_ceil(self.lanes) - 1) * self.rows + rows - 1]
     }

@@ -1,8 +1,8 @@
 //! Products of matrices of 32-bit floats on the CPU: large ones [block by block](blocked), the others by the `gemm` crate.
-//! Both have the innermost loops of that crate, with AVX-512 where the processor has it.
+//! Both use the micro-kernels of that crate, with AVX-512 where the processor has it.
 //!
 //! The threads share rows and columns of the result and never a sum, so the bits do not depend on their number.
-#![expect(unsafe_code, reason = "the loops take pointers and strides; `Matrix` has checked them")]
+#![expect(unsafe_code, reason = "micro-kernels take pointers and strides")]
 
 mod blocked;
 mod kernel;
@@ -10,48 +10,54 @@ mod pack;
 
 use gemm::Parallelism;
 
+use super::output::{Destination, Output};
 use super::sum;
 
-/// A matrix in a slice: the number at row `r` and column `c` is at `r * stride.0 + c * stride.1`.
+/// A matrix in a slice: the element at row `r` and column `c` is at `r * stride.0 + c * stride.1`, which is in the slice.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'a> {
-    numbers: &'a [f32],
+    elements: &'a [f32],
     rows: usize,
     columns: usize,
     stride: (usize, usize),
 }
 
 impl<'a> Matrix<'a> {
-    /// Row after row without gaps.
+    /// Contiguous rows.
     ///
     /// # Panics
     ///
     /// When the slice is too short.
-    pub(crate) fn new(numbers: &'a [f32], rows: usize, columns: usize) -> Self {
-        Self::strided(numbers, rows, columns, columns)
+    pub(crate) fn new(elements: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self::strided(elements, rows, columns, columns)
     }
 
-    /// Rows that begin `stride` numbers apart.
+    /// Rows that begin `stride` elements apart.
     ///
     /// # Panics
     ///
     /// When the slice is too short.
-    pub(crate) fn strided(numbers: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+    pub(crate) fn strided(elements: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(
-            numbers.len() >= extent(rows, columns, stride),
+            elements.len() >= extent(rows, columns, stride),
             "a matrix is longer than its slice"
         );
-        Self { numbers, rows, columns, stride: (stride, 1) }
+        Self { elements, rows, columns, stride: (stride, 1) }
     }
 
-    /// Rows and columns exchanged.
+    /// Returns the transpose.
     pub(crate) fn t(self) -> Self {
-        let Self { numbers, rows, columns, stride } = self;
-        Self { numbers, rows: columns, columns: rows, stride: (stride.1, stride.0) }
+        let Self { elements, rows, columns, stride } = self;
+        Self { elements, rows: columns, columns: rows, stride: (stride.1, stride.0) }
+    }
+
+    /// Returns the elements from a row and column on.
+    fn from(&self, row: usize, column: usize) -> &'a [f32] {
+        &self.elements[row * self.stride.0 + column * self.stride.1..]
     }
 }
 
-/// How many numbers a matrix reaches over.
+/// Returns the number of elements from the first to the last of a matrix.
 fn extent(rows: usize, columns: usize, stride: usize) -> usize {
     if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns }
 }
@@ -63,143 +69,188 @@ pub(crate) enum Threads {
     All,
 }
 
-/// Where a product goes.
-#[derive(Debug)]
+/// The memory that a product is written to.
 pub(crate) struct Target<'a> {
-    numbers: &'a mut [f32],
+    destination: Destination<'a>,
     stride: usize,
-    /// Whether the product is added to what is there.
-    adds: bool,
-    after: After<'a>,
+    epilogue: Epilogue<'a>,
 }
 
-/// What is added to a product once its sums are complete.
+/// Terms that are added to a product once its sums are complete.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct After<'a> {
-    /// One number for each column.
+pub(crate) struct Epilogue<'a> {
+    /// One element for each column.
     pub(crate) bias: Option<&'a [f32]>,
-    /// As long as the target, without gaps.
+    /// As long as the target, contiguous.
     pub(crate) to: Option<&'a [f32]>,
 }
 
-impl After<'_> {
-    pub(crate) const NOTHING: Self = Self { bias: None, to: None };
+impl Epilogue<'_> {
+    pub(crate) const NONE: Self = Self { bias: None, to: None };
 
-    fn is_nothing(&self) -> bool {
+    fn is_none(&self) -> bool {
         self.bias.is_none() && self.to.is_none()
     }
 
-    /// To numbers of a row of the target.
-    fn add(&self, numbers: &mut [f32], start: usize, column: usize) {
+    /// Adds the terms to elements of a row of the target, which begin at `start` and at `column`.
+    fn add(&self, elements: &mut [f32], start: usize, column: usize) {
         if let Some(to) = self.to {
-            sum::add_chunk(numbers, &to[start..][..numbers.len()]);
+            sum::add_chunk(elements, &to[start..][..elements.len()]);
         }
         if let Some(bias) = self.bias {
-            sum::add_chunk(numbers, &bias[column..][..numbers.len()]);
+            sum::add_chunk(elements, &bias[column..][..elements.len()]);
         }
     }
 }
 
 impl<'a> Target<'a> {
-    /// Over what is there, row after row without gaps for a product of `columns`.
-    pub(crate) fn set(numbers: &'a mut [f32], columns: usize) -> Self {
-        Self { numbers, stride: columns, adds: false, after: After::NOTHING }
+    /// An output with contiguous rows, for a product of `columns`.
+    pub(crate) fn new(output: Output<'a>, columns: usize) -> Self {
+        Self::to(Destination::Overwrite(output), columns)
     }
 
-    /// Added to what is there.
-    pub(crate) fn add(numbers: &'a mut [f32], columns: usize) -> Self {
-        Self { numbers, stride: columns, adds: true, after: After::NOTHING }
+    /// Initialized memory that is written over; its rows begin `stride` elements apart.
+    pub(crate) fn set(elements: &'a mut [f32], stride: usize) -> Self {
+        Self::new(Output::over(elements), stride)
     }
 
-    /// Added to what is there, if `adds`.
-    pub(crate) fn to(numbers: &'a mut [f32], columns: usize, adds: bool) -> Self {
-        Self { numbers, stride: columns, adds, after: After::NOTHING }
+    /// Memory that the product is added to, with contiguous rows for a product of `columns`.
+    pub(crate) fn add(elements: &'a mut [f32], columns: usize) -> Self {
+        Self::to(Destination::Accumulate(elements), columns)
     }
 
-    /// With something that is added afterwards. Its lengths are those of a row, and of the target.
-    pub(crate) fn after(self, after: After<'a>) -> Self {
-        assert!(after.bias.is_none_or(|bias| bias.len() == self.stride));
-        assert!(after.to.is_none_or(|to| to.len() == self.numbers.len()));
-        Self { after, ..self }
+    /// The destination of a gradient, with contiguous rows for a product of `columns`.
+    pub(crate) fn to(destination: Destination<'a>, columns: usize) -> Self {
+        Self { destination, stride: columns, epilogue: Epilogue::NONE }
+    }
+
+    /// Adds terms to the product. Their lengths are those of a row, and of the target.
+    ///
+    /// # Panics
+    ///
+    /// When they are not.
+    pub(crate) fn with_epilogue(self, epilogue: Epilogue<'a>) -> Self {
+        assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.stride));
+        assert!(epilogue.to.is_none_or(|to| to.len() == self.destination.len()));
+        Self { epilogue, ..self }
     }
 }
 
-/// `target = left right * scale`, or that much more.
+/// The target of a product of `rows` rows and some columns, which `matmul` has checked to be within it.
+struct Place<'a> {
+    /// The first element. Those that are not accumulated to may be uninitialized.
+    first: *mut f32,
+    stride: usize,
+    /// Whether the product is added to the elements.
+    accumulate: bool,
+    epilogue: Epilogue<'a>,
+}
+
+/// Computes `target = left right * scale`, or adds it to the target, and returns the elements of the target. They are
+/// none where a product is written over a part of the target only.
 ///
 /// # Panics
 ///
 /// When the matrices do not fit together or the target is too short.
-pub(crate) fn matmul(
-    mut target: Target<'_>,
+pub(crate) fn matmul<'a>(
+    target: Target<'a>,
     left: Matrix<'_>,
     right: Matrix<'_>,
     scale: f32,
     threads: Threads,
-) {
+) -> &'a mut [f32] {
+    let Target { mut destination, stride, epilogue } = target;
     let (rows, columns) = (left.rows, right.columns);
     assert_eq!(left.columns, right.rows, "the inner sizes of a product differ");
-    assert!(
-        target.stride >= columns && target.numbers.len() >= extent(rows, columns, target.stride)
-    );
-    if rows == 0 || columns == 0 {
-        return;
-    }
-    if blocked::fits(&left, &right) {
-        blocked::multiply(&mut target, left, right, scale, threads);
-    } else {
-        small(&mut target, left, right, scale, threads);
-        if !target.after.is_nothing() {
-            let (stride, after) = (target.stride, target.after);
-            let rows = target.numbers.chunks_mut(stride).take(rows).enumerate();
-            rows.for_each(|(row, numbers)| after.add(&mut numbers[..columns], row * stride, 0));
+    assert!(stride >= columns && destination.len() >= extent(rows, columns, stride));
+    if rows > 0 && columns > 0 {
+        let (first, accumulate) = match &mut destination {
+            Destination::Overwrite(output) => (output.as_mut_ptr(), false),
+            Destination::Accumulate(elements) => (elements.as_mut_ptr(), true),
+        };
+        let place = Place { first, stride, accumulate, epilogue };
+        // SAFETY: 1. the rows and columns of the product are within the target: the assertion above; 2. the target is borrowed
+        // mutably, so that nothing else reads or writes it and it overlaps neither factor; 3. it is initialized where it is
+        // accumulated to: an output is overwritten.
+        unsafe {
+            if blocked::fits(&left, &right) {
+                blocked::multiply(place, left, right, scale, threads);
+            } else {
+                small(&place, left, right, scale, threads);
+            }
         }
+    }
+    match destination {
+        Destination::Overwrite(mut output) => {
+            if output.len() == rows * columns {
+                // SAFETY: the product has written its rows and columns, which are all elements: with as many elements as that, and
+                // at least `extent` of them, the rows are contiguous.
+                unsafe { output.assume_filled() };
+            }
+            output.into_filled()
+        }
+        Destination::Accumulate(elements) => elements,
     }
 }
 
-/// By the `gemm` crate, which has ways for vectors and thin matrices.
-fn small(
-    target: &mut Target<'_>,
+/// Multiplies by the `gemm` crate, which has kernels for vectors and thin matrices.
+///
+/// # Safety
+///
+/// 1. The target is valid for reads and writes at the rows of `left` and the columns of `right`; 2. nothing else accesses
+/// these elements meanwhile, and they overlap neither factor; 3. they are initialized if the target accumulates.
+unsafe fn small(
+    target: &Place<'_>,
     left: Matrix<'_>,
     right: Matrix<'_>,
     scale: f32,
     threads: Threads,
 ) {
     let (rows, columns, inner) = (left.rows, right.columns, left.columns);
-    let Target { numbers, stride, adds, .. } = target;
+    let Place { first, stride, accumulate, epilogue } = *target;
+    let row = |row: usize| first.wrapping_add(row * stride);
     if inner == 0 {
-        if !*adds {
-            numbers.chunks_mut(*stride).take(rows).for_each(|row| row[..columns].fill(0.0));
+        if !accumulate {
+            // SAFETY: the rows are within the target (1), which is ours alone (2). Zero bytes are a float.
+            (0..rows).for_each(|at| unsafe { row(at).write_bytes(0, columns) });
         }
-        return;
+    } else {
+        let parallelism = match threads {
+            Threads::One => Parallelism::None,
+            Threads::All => Parallelism::Rayon(0),
+        };
+        // SAFETY: 1. each factor reaches no further than its slice: `Matrix` has checked it; 2. the target is valid and ours
+        // alone (1, 2); 3. it is read only where it is accumulated to (3).
+        unsafe {
+            gemm::gemm(
+                rows,
+                columns,
+                inner,
+                first,
+                1,
+                stride.cast_signed(),
+                accumulate,
+                left.elements.as_ptr(),
+                left.stride.1.cast_signed(),
+                left.stride.0.cast_signed(),
+                right.elements.as_ptr(),
+                right.stride.1.cast_signed(),
+                right.stride.0.cast_signed(),
+                1.0,
+                scale,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
     }
-    let parallelism = match threads {
-        Threads::One => Parallelism::None,
-        Threads::All => Parallelism::Rayon(0),
-    };
-    // SAFETY: 1. each matrix reaches no further than its slice, which `Matrix` and `matmul` have looked at;
-    // 2. the target is borrowed mutably, so it overlaps neither; 3. it is read only where it is added to.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            inner,
-            numbers.as_mut_ptr(),
-            1,
-            stride.cast_signed(),
-            *adds,
-            left.numbers.as_ptr(),
-            left.stride.1.cast_signed(),
-            left.stride.0.cast_signed(),
-            right.numbers.as_ptr(),
-            right.stride.1.cast_signed(),
-            right.stride.0.cast_signed(),
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    if !epilogue.is_none() {
+        for at in 0..rows {
+            // SAFETY: the row is within the target (1), ours alone (2), and has been written above or is accumulated to (3).
+            let elements = unsafe { std::slice::from_raw_parts_mut(row(at), columns) };
+            epilogue.add(elements, at * stride, 0);
+        }
     }
 }
 
@@ -214,24 +265,24 @@ mod tests {
         (0..count).map(|_| stream.normal() as f32).collect()
     }
 
-    /// Columns one after the other.
-    fn turned(numbers: &[f32], (rows, columns): (usize, usize), stride: usize) -> Vec<f32> {
+    /// Returns a matrix column by column.
+    fn transposed(elements: &[f32], (rows, columns): (usize, usize), stride: usize) -> Vec<f32> {
         (0..rows * columns)
-            .map(|at| numbers[at % rows.max(1) * stride + at / rows.max(1)])
+            .map(|at| elements[at % rows.max(1) * stride + at / rows.max(1)])
             .collect()
     }
 
-    /// Every way to store the operands, with gaps, against sums that are written out.
+    /// Every layout of the operands, strided too, against sums that are written out.
     #[test]
     fn products_are_sums_of_products() {
         let small = [(1, 1, 1), (3, 5, 7), (17, 33, 65), (4, 1, 300), (2, 3, 0)];
         let blocks = [(13, 100, 1100), (97, 600, 30), (2100, 31, 5), (31, 2100, 5), (200, 70, 513)];
         for (rows, columns, inner) in small.into_iter().chain(blocks) {
             let (left, right) = (draw(rows * (inner + 2), 0), draw(inner * (columns + 1), 1));
-            let turned_left = turned(&left, (rows, inner), inner + 2);
-            let turned_right = turned(&right, (inner, columns), columns + 1);
+            let left_t = transposed(&left, (rows, inner), inner + 2);
+            let right_t = transposed(&right, (inner, columns), columns + 1);
             let start = draw(rows * (columns + 3), 2);
-            for adds in [false, true] {
+            for accumulate in [false, true] {
                 let expected = |row: usize, column: usize| {
                     let sum: f64 = (0..inner)
                         .map(|at| {
@@ -239,17 +290,17 @@ mod tests {
                                 * f64::from(right[at * (columns + 1) + column])
                         })
                         .sum();
-                    let before = if adds { start[row * (columns + 3) + column] } else { 0.0 };
+                    let before = if accumulate { start[row * (columns + 3) + column] } else { 0.0 };
                     0.5 * sum + f64::from(before)
                 };
                 let a = Matrix::strided(&left, rows, inner, inner + 2);
                 let b = Matrix::strided(&right, inner, columns, columns + 1);
-                let turned_a = Matrix::new(&turned_left, inner, rows).t();
-                let turned_b = Matrix::new(&turned_right, columns, inner).t();
-                for (a, b) in [(a, b), (turned_a, b), (a, turned_b), (turned_a, turned_b)] {
+                let a_t = Matrix::new(&left_t, inner, rows).t();
+                let b_t = Matrix::new(&right_t, columns, inner).t();
+                for (a, b) in [(a, b), (a_t, b), (a, b_t), (a_t, b_t)] {
                     let mut found = start.clone();
-                    let target =
-                        Target { stride: columns + 3, ..Target::to(&mut found, columns, adds) };
+                    let target = if accumulate { Target::add } else { Target::set };
+                    let target = target(&mut found, columns + 3);
                     matmul(target, a, b, 0.5, Threads::All);
                     for row in 0..rows {
                         for column in 0..columns + 3 {
@@ -268,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_bits_under_any_number_of_threads() {
+    fn bits_do_not_depend_on_the_number_of_threads() {
         for (rows, columns, inner) in
             [(300, 500, 700), (33, 1000, 129), (1024, 8, 384), (8, 384, 1024)]
         {
@@ -292,7 +343,7 @@ mod tests {
 
     /// A batch of 300 rows gives the bits that its parts give: a sum is cut by its length alone.
     #[test]
-    fn the_same_bits_in_any_company() {
+    fn bits_of_a_row_do_not_depend_on_the_other_rows() {
         let (rows, columns, inner) = (300, 200, 1100);
         let (left, right) = (draw(rows * inner, 5), draw(inner * columns, 6));
         let product = |left: &[f32]| {
@@ -304,26 +355,26 @@ mod tests {
         };
         let parts: Vec<u32> = left.chunks(13 * inner).flat_map(product).collect();
         assert!(left.len().is_multiple_of(inner) && parts.len() == rows * columns);
-        // The last part is of one row, which goes another way.
+        // The last part has one row, which is multiplied by `gemm`.
         let whole = product(&left);
         assert!(parts[..299 * columns] == whole[..299 * columns]);
     }
 
     #[test]
-    fn what_comes_after_is_added_once() {
+    fn an_epilogue_is_added_once() {
         for (rows, columns, inner) in [(3, 5, 7), (30, 70, 1300)] {
             let (left, right) = (draw(rows * inner, 7), draw(inner * columns, 8));
             let (bias, to) = (draw(columns, 9), draw(rows * columns, 10));
-            let product = |after| {
+            let product = |epilogue| {
                 let mut found = vec![0.0; rows * columns];
                 let (left, right) =
                     (Matrix::new(&left, rows, inner), Matrix::new(&right, inner, columns));
-                let target = Target::set(&mut found, columns).after(after);
+                let target = Target::set(&mut found, columns).with_epilogue(epilogue);
                 matmul(target, left, right, 1.0, Threads::All);
                 found
             };
-            let alone = product(After::NOTHING);
-            let with = product(After { bias: Some(&bias), to: Some(&to) });
+            let alone = product(Epilogue::NONE);
+            let with = product(Epilogue { bias: Some(&bias), to: Some(&to) });
             for (at, (with, alone)) in with.into_iter().zip(alone).enumerate() {
                 let expected = alone + to[at] + bias[at % columns];
                 assert_eq!(with.to_bits(), expected.to_bits(), "{rows}x{columns}x{inner}, {at}");

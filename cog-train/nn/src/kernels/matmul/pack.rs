@@ -1,6 +1,5 @@
 //! Panels: parts of a matrix in the order in which the innermost loops read them.
 
-use super::Matrix;
 use crate::kernels::simd::{self, LINE, simd};
 
 /// Numbers that are turned at once, each way.
@@ -203,12 +202,5 @@ mod square {
 
     pub(super) fn turn(_: &mut [f32], _: usize, _: &[f32], _: usize) {
         unreachable!("it is not known")
-    }
-}
-
-impl<'a> Matrix<'a> {
-    /// The numbers from a place on.
-    pub(super) fn from(&self, row: usize, column: usize) -> &'a [f32] {
-        &self.numbers[row * self.stride.0 + column * self.stride.1..]
     }
 }

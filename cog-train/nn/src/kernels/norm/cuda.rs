@@ -1,9 +1,11 @@
 //! The sums of the squares of parts of a tensor, which the CPU adds up in order.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use crate::kernels::gpu::{Gpu, Grid, Kernel, call, kernel};
 use candle_core::{Error, Tensor};
 
-const SUM_OF_SQUARES: Kernel = kernel!("norm.cu", "sum_of_squares");
+// SAFETY: `sums_of_squares` passes a contiguous tensor of `count` elements, and as many sums as the grid has blocks.
+const SUM_OF_SQUARES: Kernel = unsafe { kernel!("norm.cu", "sum_of_squares") };
 
 /// Parts, at most. Fixed: it decides the rounding.
 const PARTS: usize = 256;

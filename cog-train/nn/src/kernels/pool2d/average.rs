@@ -16,9 +16,8 @@ pub(super) fn forward(x: &Node, planes: Planes) -> Result<Node, Error> {
     let dims = (shape.dims()[0], shape.dims()[1], planes.to[0], planes.to[1]);
     let y = host::read([x.tensor()], |[x]| {
         host::make(dims, |y| {
-            y.par_chunks_mut(short).zip(x.par_chunks(long)).for_each(|(y, x)| {
-                let each = y.chunks_exact_mut(to).zip(x.chunks_exact(from));
-                each.for_each(|(y, x)| means(&planes, x, y));
+            y.par_chunks(short).zip(x.par_chunks(long)).for_each(|(mut y, x)| {
+                x.chunks_exact(from).for_each(|x| means(&planes, x, y.append_zeros(to)));
             });
         })
     })??;
@@ -26,9 +25,9 @@ pub(super) fn forward(x: &Node, planes: Planes) -> Result<Node, Error> {
     Ok(x.tape().result(y, [handle], move |gradient, adjoints| {
         let dx = host::read([&gradient], |[dy]| {
             host::make(shape, |dx| {
-                dx.par_chunks_mut(long).zip(dy.par_chunks(short)).for_each(|(dx, dy)| {
-                    let each = dx.chunks_exact_mut(from).zip(dy.chunks_exact(to));
-                    each.for_each(|(dx, dy)| back(&planes, dy, dx));
+                dx.par_chunks(long).zip(dy.par_chunks(short)).for_each(|(mut dx, dy)| {
+                    let each = dy.chunks_exact(to);
+                    each.for_each(|dy| back(&planes, dy, dx.append_zeros(from)));
                 });
             })
         })??;
@@ -37,11 +36,11 @@ pub(super) fn forward(x: &Node, planes: Planes) -> Result<Node, Error> {
 }
 
 simd! {
+    /// `y` is zeros.
     fn means(planes: &Planes, x: &[f32], y: &mut [f32]) {
         let ([height, width], window) = (planes.from, planes.window);
         let share = 1.0 / window.taps() as f32;
         for (line, y) in y.chunks_exact_mut(planes.to[1]).enumerate() {
-            y.fill(0.0);
             for row in window.span(0, line, height) {
                 for tap in 0..window.kernel[1] {
                     let (range, first) = window.row(tap, width, planes.to[1]);
@@ -57,10 +56,10 @@ simd! {
         }
     }
 
+    /// `dx` is zeros.
     fn back(planes: &Planes, dy: &[f32], dx: &mut [f32]) {
         let ([height, width], window) = (planes.from, planes.window);
         let share = 1.0 / window.taps() as f32;
-        dx.fill(0.0);
         for (line, dy) in dy.chunks_exact(planes.to[1]).enumerate() {
             for row in window.span(0, line, height) {
                 for tap in 0..window.kernel[1] {

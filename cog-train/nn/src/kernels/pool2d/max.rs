@@ -21,7 +21,8 @@ pub(super) fn forward(x: &Node, planes: Planes) -> Result<Node, Error> {
     }
 }
 
-/// Pools by `pool(x, y, at)`, which writes a result's place to `at`; goes back by `back(dy, at, dx)`.
+/// Pools by `pool(x, y, at)`, which writes to `at` the index that each value comes from; the backward pass is
+/// `back(dy, at, dx)`. `y` and `dx` are zeros: zeroing a plane that the cache has costs less than it saves in code.
 fn run<A: Copy + Send + Sync + 'static>(
     x: &Node,
     planes: Planes,
@@ -36,10 +37,10 @@ fn run<A: Copy + Send + Sync + 'static>(
     let dims = (shape.dims()[0], shape.dims()[1], planes.to[0], planes.to[1]);
     let y = host::read([x.tensor()], |[x]| {
         host::make(dims, |y| {
-            let groups = y.par_chunks_mut(short).zip(kept.par_chunks_mut(short));
-            groups.zip(x.par_chunks(long)).for_each(|((y, kept), x)| {
-                let each = y.chunks_exact_mut(to).zip(kept.chunks_exact_mut(to));
-                each.zip(x.chunks_exact(from)).for_each(|((y, at), x)| pool(&planes, x, y, at));
+            let groups = y.par_chunks(short).zip(kept.par_chunks_mut(short));
+            groups.zip(x.par_chunks(long)).for_each(|((mut y, kept), x)| {
+                let each = x.chunks_exact(from).zip(kept.chunks_exact_mut(to));
+                each.for_each(|(x, at)| pool(&planes, x, y.append_zeros(to), at));
             });
         })
     })??;
@@ -47,11 +48,10 @@ fn run<A: Copy + Send + Sync + 'static>(
     Ok(x.tape().result(y, [handle], move |gradient, adjoints| {
         let dx = host::read([&gradient], |[dy]| {
             host::make(shape, |dx| {
-                let groups = dx.par_chunks_mut(long).zip(kept.par_chunks(short));
-                groups.zip(dy.par_chunks(short)).for_each(|((dx, kept), dy)| {
-                    let each = dx.chunks_exact_mut(from).zip(kept.chunks_exact(to));
-                    each.zip(dy.chunks_exact(to))
-                        .for_each(|((dx, at), dy)| back(&planes, dy, at, dx));
+                let groups = dx.par_chunks(long).zip(kept.par_chunks(short));
+                groups.zip(dy.par_chunks(short)).for_each(|((mut dx, kept), dy)| {
+                    let each = kept.chunks_exact(to).zip(dy.chunks_exact(to));
+                    each.for_each(|(at, dy)| back(&planes, dy, at, dx.append_zeros(from)));
                 });
             })
         })??;
@@ -89,10 +89,6 @@ simd! {
                     4 => spread::<4>(from, dy, at, above, below),
                     _ => spread::<1>(from, dy, at, above, below),
                 }
-            }
-            if width % 2 == 1 {
-                above[width - 1] = 0.0;
-                below[width - 1] = 0.0;
             }
         }
     }
@@ -148,11 +144,9 @@ fn later(one: (f32, u8), other: (f32, u8)) -> (f32, u8) {
     (if takes { other.0 } else { one.0 }, if takes { other.1 } else { one.1 })
 }
 
+/// A last row or column without a partner is under no window: its zeros stay.
 fn back_pairs(planes: &Planes, dy: &[f32], at: &[u8], dx: &mut [f32]) {
-    let [height, width] = planes.from;
-    unpair(dy, at, width, dx);
-    // A last row alone is under no window.
-    dx[height / 2 * 2 * width..].fill(0.0);
+    unpair(dy, at, planes.from[1], dx);
 }
 
 simd! {
@@ -200,7 +194,6 @@ fn flat(at: usize) -> u32 {
 }
 
 fn back_any(_: &Planes, dy: &[f32], at: &[u32], dx: &mut [f32]) {
-    dx.fill(0.0);
     for (dy, at) in dy.iter().zip(at) {
         dx[*at as usize] += *dy;
     }

@@ -5,12 +5,13 @@
 use rayon::prelude::*;
 
 use crate::kernels::host;
+use crate::kernels::output::Output;
 use crate::kernels::simd::{self, simd};
 use crate::kernels::sum;
 use crate::kernels::tape::Node;
 use candle_core::Error;
 
-/// Rows that one thread takes at once.
+/// Rows of one task.
 const ROWS: usize = 32;
 
 #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
@@ -20,54 +21,52 @@ pub(super) fn forward([x, weight]: [Node; 2], epsilon: f64) -> Result<Node, Erro
     let operands = [x.tensor(), weight.tensor()];
     let y = host::read(operands, |[x, weight]| {
         host::make(operands[0].shape(), |y| {
-            let groups = y.par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * n));
+            let groups = y.par_chunks(ROWS * n).zip(x.par_chunks(ROWS * n));
             groups.for_each(|(y, x)| rows(x, weight, epsilon, y));
         })
     })??;
     let to = [&x, &weight].map(Node::handle);
     let (input, scale) = (x.tensor().clone(), weight.tensor().clone());
     Ok(x.tape().result(y, to, move |gradient, adjoints| {
-        // The weight of a frozen model gathers nothing.
-        let wanted = to[1].is_some();
+        // A frozen weight has no gradient.
+        let trained = to[1].is_some();
         let groups = input.elem_count().div_ceil(ROWS * n);
-        let mut parts = vec![0.0; if wanted { groups * n } else { 0 }];
+        let mut parts = vec![0.0; if trained { groups * n } else { 0 }];
         let dx = host::read([&input, &scale, &gradient], |[x, weight, dy]| {
             host::make(input.shape(), |dx| {
-                let groups = dx.par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * n));
+                let groups = dx.par_chunks(ROWS * n).zip(x.par_chunks(ROWS * n));
                 let groups = groups.zip(dy.par_chunks(ROWS * n));
-                if wanted {
+                if trained {
                     groups.zip(parts.par_chunks_mut(n)).for_each(|(((dx, x), dy), part)| {
-                        back(x, weight, dy, epsilon, dx);
-                        gather(x, dy, epsilon, part);
+                        backward(x, weight, dy, epsilon, dx);
+                        accumulate(x, dy, epsilon, part);
                     });
                 } else {
-                    groups.for_each(|((dx, x), dy)| back(x, weight, dy, epsilon, dx));
+                    groups.for_each(|((dx, x), dy)| backward(x, weight, dy, epsilon, dx));
                 }
             })
         })??;
         adjoints.give(to[0], dx)?;
-        adjoints.write(to[1], |target, adds| sum::of_parts(target, parts.chunks(n), adds))
+        adjoints.write(to[1], |target| sum::of_parts(target, parts.chunks(n)))
     }))
 }
 
 simd! {
-    fn rows(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]) {
+    fn rows(x: &[f32], weight: &[f32], epsilon: f32, y: Output<'_>) {
+        let mut y = y;
         let n = weight.len();
-        for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+        for x in x.chunks_exact(n) {
             let scale = scale(x, epsilon);
-            for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
-                *y = *x * scale * *weight;
-            }
+            y.append(n, x.iter().zip(weight).map(|(x, weight)| *x * scale * *weight));
         }
     }
 
-    fn back(x: &[f32], weight: &[f32], dy: &[f32], epsilon: f32, dx: &mut [f32]) {
+    fn backward(x: &[f32], weight: &[f32], dy: &[f32], epsilon: f32, dx: Output<'_>) {
+        let mut dx = dx;
         let n = weight.len();
-        for ((x, dy), dx) in x.chunks_exact(n).zip(dy.chunks_exact(n)).zip(dx.chunks_exact_mut(n)) {
+        for (x, dy) in x.chunks_exact(n).zip(dy.chunks_exact(n)) {
             let scale = scale(x, epsilon);
-            for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(weight) {
-                *dx = *dy * *weight;
-            }
+            let dx = dx.append(n, dy.iter().zip(weight).map(|(dy, weight)| *dy * *weight));
             let along = simd::dot(dx, x) * scale * scale / n as f32;
             for (dx, x) in dx.iter_mut().zip(x) {
                 *dx = (-*x).mul_add(along, *dx) * scale;
@@ -75,8 +74,8 @@ simd! {
         }
     }
 
-    /// The part of the weight's gradient that comes from these rows, which the cache still has.
-    fn gather(x: &[f32], dy: &[f32], epsilon: f32, part: &mut [f32]) {
+    /// Adds the gradient of the weight that comes from these rows, which the cache still has.
+    fn accumulate(x: &[f32], dy: &[f32], epsilon: f32, part: &mut [f32]) {
         let n = part.len();
         for (x, dy) in x.chunks_exact(n).zip(dy.chunks_exact(n)) {
             let scale = scale(x, epsilon);
@@ -87,7 +86,7 @@ simd! {
     }
 }
 
-/// One over the root mean square of a row.
+/// Returns one over the root mean square of a row.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn scale(x: &[f32], epsilon: f32) -> f32 {

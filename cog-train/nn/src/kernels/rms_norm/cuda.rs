@@ -1,11 +1,15 @@
 //! A block of threads for each row; backward, for some rows, which gathers the weight's gradient.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use crate::kernels::gpu::{self, Gpu, Grid, Kernel, call, kernel};
 use crate::kernels::tape::Node;
 use candle_core::{DType, Error};
 
-const FORWARD: Kernel = kernel!("rms_norm.cu", "rms_norm_forward");
-const BACKWARD: Kernel = kernel!("rms_norm.cu", "rms_norm_backward");
+// SAFETY: `forward` passes contiguous rows of `n` elements and a weight of `n`, all of the type of the GPU, with a
+// scale for each row, a sum of `n` for each group, and shared memory for as much.
+const FORWARD: Kernel = unsafe { kernel!("rms_norm.cu", "rms_norm_forward") };
+// SAFETY: as above.
+const BACKWARD: Kernel = unsafe { kernel!("rms_norm.cu", "rms_norm_backward") };
 
 /// The longest rows: what a block gathers has room in its shared memory.
 pub(super) const LONGEST: usize = gpu::SHARED / size_of::<f32>();
@@ -21,7 +25,7 @@ pub(super) fn forward(gpu: Gpu, [x, weight]: [&Node; 2], epsilon: f64) -> Result
     call!(gpu, FORWARD, Grid::rows(rows, n), &input, &scale, &y, &scales, n, epsilon)?;
     let to = [x.handle(), weight.handle()];
     Ok(x.tape().result(y, to, move |dy, adjoints| {
-        let dy = gpu::plain(&dy, dtype)?;
+        let dy = gpu::contiguous(&dy, dtype)?;
         let groups = gpu::groups(rows);
         let dx = gpu.empty(input.shape(), dtype)?;
         let parts = to[1].map(|_| gpu.empty((groups.count, n), DType::F32)).transpose()?;

@@ -29,7 +29,7 @@ pub(crate) fn forward(x: &Node, weight: &Tensor, epsilon: f64) -> Result<Node, E
         let reason = format!("rms_norm: rows of {n} and a weight {:?}", weight.dims());
         return Err(candle_core::Error::msg(reason).into());
     }
-    let weight = x.outside(weight);
+    let weight = x.leaf(weight);
     if let Some(gpu) = Gpu::of([x.tensor(), weight.tensor()]).filter(|_| n <= cuda::LONGEST) {
         return cuda::forward(gpu, [x, &weight], epsilon);
     }

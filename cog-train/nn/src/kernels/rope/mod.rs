@@ -28,8 +28,8 @@ struct Rotation {
     length: usize,
     /// In a row.
     heads: usize,
-    /// The first ones, which are turned.
-    turned: usize,
+    /// The first ones, which are rotated.
+    rotated: usize,
     /// Numbers in a head.
     width: usize,
     /// Of every row of the batch, or of each.
@@ -51,7 +51,7 @@ pub(crate) fn forward(
         return Err(refused(&format!("not `[B, T, H, hd]`: {:?}", x.dims())));
     };
     let positions = positions_of(positions, batch, length)?;
-    turn(x, cos, sin, Rotation { batch, length, heads, turned: heads, width, positions })
+    rotate(x, cos, sin, Rotation { batch, length, heads, rotated: heads, width, positions })
 }
 
 /// Turns the first heads of each row.
@@ -61,7 +61,7 @@ pub(crate) fn forward(
 /// candle's error when the shapes do not fit, a position is beyond the tables, or the device fails.
 pub(crate) fn packed(
     x: &Node,
-    turned: usize,
+    rotated: usize,
     cos: &Tensor,
     sin: &Tensor,
     positions: Option<&Tensor>,
@@ -70,14 +70,14 @@ pub(crate) fn packed(
     let &[batch, length, row] = x.dims() else {
         return Err(refused(&format!("not `[B, T, n hd]`: {:?}", x.dims())));
     };
-    if width == 0 || row % width != 0 || turned * width > row {
-        return Err(refused(&format!("{turned} heads of {width} are not in a row of {row}")));
+    if width == 0 || row % width != 0 || rotated * width > row {
+        return Err(refused(&format!("{rotated} heads of {width} are not in a row of {row}")));
     }
     let positions = positions_of(positions, batch, length)?;
-    turn(x, cos, sin, Rotation { batch, length, heads: row / width, turned, width, positions })
+    rotate(x, cos, sin, Rotation { batch, length, heads: row / width, rotated, width, positions })
 }
 
-fn turn(x: &Node, cos: &Tensor, sin: &Tensor, rotation: Rotation) -> Result<Node, Error> {
+fn rotate(x: &Node, cos: &Tensor, sin: &Tensor, rotation: Rotation) -> Result<Node, Error> {
     let count = cos.dims().first().copied().unwrap_or(0);
     let width = rotation.width;
     if !width.is_multiple_of(2) || cos.dims() != [count, width / 2] || sin.dims() != cos.dims() {

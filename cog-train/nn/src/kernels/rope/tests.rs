@@ -10,16 +10,16 @@ fn fast([x, cos, sin]: [&Tensor; 3], positions: Option<&Tensor>) -> Result<Tenso
 
 fn fast_packed(
     [x, cos, sin]: [&Tensor; 3],
-    turned: usize,
+    rotated: usize,
     positions: Option<&Tensor>,
 ) -> Result<Tensor, Error> {
-    trace([x], |[x]| packed(&x, turned, cos, sin, positions))
+    trace([x], |[x]| packed(&x, rotated, cos, sin, positions))
 }
 
-/// The definition in the module's header, number by number, of the heads that are turned.
+/// The definition in the module's header, number by number, of the heads that are rotated.
 fn written_out(
     [x, cos, sin]: [&Tensor; 3],
-    turned: usize,
+    rotated: usize,
     positions: &[Vec<u32>],
 ) -> Result<Tensor, Error> {
     let half = cos.dims()[1];
@@ -33,7 +33,7 @@ fn written_out(
             for head in 0..heads {
                 let x = all.get(row)?.get(at)?.get(head)?;
                 let (one, other) = (x.narrow(0, 0, half)?, x.narrow(0, half, half)?);
-                if head >= turned {
+                if head >= rotated {
                     numbers.extend([one, other]);
                     continue;
                 }
@@ -69,19 +69,19 @@ fn the_fast_form_is_the_definition() {
             let given = if wanted.len() == 1 { given.get(0).unwrap() } else { given };
             let given = (at > 0).then_some(&given);
             let check =
-                |x: &Tensor, turned, fast: &dyn Fn([&Tensor; 3]) -> Result<Tensor, Error>| {
+                |x: &Tensor, rotated, fast: &dyn Fn([&Tensor; 3]) -> Result<Tensor, Error>| {
                     parity::check(
                         [x],
                         |[x]| {
                             let like_x = |t: &Tensor| t.to_device(x.device())?.to_dtype(x.dtype());
                             fast([x, &like_x(&cos)?, &like_x(&sin)?])
                         },
-                        |[x]| written_out([x, &cos, &sin], turned, wanted),
+                        |[x]| written_out([x, &cos, &sin], rotated, wanted),
                     );
                 };
             check(&x, heads, &|operands| fast(operands, given));
-            for turned in [0, heads - 1, heads] {
-                check(&row, turned, &|operands| fast_packed(operands, turned, given));
+            for rotated in [0, heads - 1, heads] {
+                check(&row, rotated, &|operands| fast_packed(operands, rotated, given));
             }
         }
     }
@@ -101,9 +101,9 @@ fn a_rotation_keeps_lengths_and_its_gradient_turns_back() {
         Var::from_tensor(&parity::draw(&[1, 9, 2, 8], 0).to_dtype(DType::F32).unwrap()).unwrap();
     let [cos, sin] = tables(9, 4).map(|table| table.to_dtype(DType::F32).unwrap());
     let y = fast([x.as_tensor(), &cos, &sin], None).unwrap();
-    // The gradient of half the squares is y itself, and turned back it is x.
+    // The gradient of half the squares is y itself, and rotated back it is x.
     let back = (y.sqr().unwrap().sum_all().unwrap() / 2.0).unwrap().backward().unwrap();
-    parity::close(back.get(&x).unwrap(), &x, 1e-6, "turned back");
+    parity::close(back.get(&x).unwrap(), &x, 1e-6, "rotated back");
     let lengths = |x: &Tensor| x.sqr().unwrap().sum(3).unwrap();
     parity::close(&lengths(&y), &lengths(&x), 1e-6, "lengths");
 }

@@ -1,11 +1,15 @@
 //! One pass over memory each way.
+#![expect(unsafe_code, reason = "a kernel is declared")]
 
 use crate::kernels::gpu::{self, Gpu, Grid, Kernel, call, kernel};
 use crate::kernels::tape::Node;
 use candle_core::{D, Error, Tensor};
 
-const FORWARD: Kernel = kernel!("swiglu.cu", "swiglu_forward");
-const BACKWARD: Kernel = kernel!("swiglu.cu", "swiglu_backward");
+// SAFETY: `product` and `back` pass rows of `n` elements that begin `stride` apart for what has the layout of the
+// operands, and contiguous rows of `n` for the result and its gradient, all of the type of the GPU.
+const FORWARD: Kernel = unsafe { kernel!("swiglu.cu", "swiglu_forward") };
+// SAFETY: as above.
+const BACKWARD: Kernel = unsafe { kernel!("swiglu.cu", "swiglu_backward") };
 
 pub(super) fn forward(gpu: Gpu, [gate, up]: [&Node; 2]) -> Result<Node, Error> {
     let operands = [gate.tensor().contiguous()?, up.tensor().contiguous()?];
@@ -21,7 +25,7 @@ pub(super) fn forward(gpu: Gpu, [gate, up]: [&Node; 2]) -> Result<Node, Error> {
         adjoints.give(to[0], of_gate)?;
         adjoints.give(to[1], of_up)
     });
-    Ok(y.computed_again(move || product(&again, operands.each_ref(), n)))
+    Ok(y.recomputed_by(move || product(&again, operands.each_ref(), n)))
 }
 
 pub(super) fn packed(gpu: Gpu, x: &Node) -> Result<Node, Error> {
@@ -34,7 +38,7 @@ pub(super) fn packed(gpu: Gpu, x: &Node) -> Result<Node, Error> {
         back(&gpu, halves(&kept)?.each_ref(), &dy, halves(&dx)?.each_ref(), row)?;
         adjoints.give(to, dx)
     });
-    Ok(y.computed_again(move || product(&again, halves(&input)?.each_ref(), row)))
+    Ok(y.recomputed_by(move || product(&again, halves(&input)?.each_ref(), row)))
 }
 
 /// Views of the two parts of each row.
@@ -59,7 +63,7 @@ fn back(
     [of_gate, of_up]: [&Tensor; 2],
     stride: usize,
 ) -> Result<(), Error> {
-    let dy = gpu::plain(dy, gate.dtype())?;
+    let dy = gpu::contiguous(dy, gate.dtype())?;
     let n = last(gate);
     let grid = Grid::rows(gate.elem_count() / n.max(1), n);
     call!(gpu, BACKWARD, grid, gate, up, &dy, of_gate, of_up, n, stride)

@@ -1,24 +1,26 @@
-//! The gradients of a backward pass while they are on their way.
+//! The gradients of a backward pass that have not reached their nodes yet.
 
 use candle_core::{Error, Tensor};
 
-use super::{Handle, Slot, buffers};
-use crate::kernels::{host, sum};
+use super::buffers::{self, added};
+use super::{Handle, Slot};
+use crate::kernels::host;
+use crate::kernels::output::Destination;
 
-/// The gradients that wait for their nodes' turns.
+/// The gradients that have arrived for nodes whose backward step has not run yet.
 pub(crate) struct Adjoints {
     nodes: Vec<Slot>,
     waiting: Vec<Waiting>,
 }
 
-/// What has arrived for a node.
+/// The gradient that has arrived for a node.
 #[derive(Default)]
 enum Waiting {
     #[default]
     Nothing,
-    /// Others may be looking at the same storage.
+    /// In a storage that others may read.
     Shared(Tensor),
-    /// Nobody else has it, so that it can be added to in place.
+    /// In a storage of its own, so that it can be accumulated to in place.
     Own(Tensor),
 }
 
@@ -28,12 +30,12 @@ impl Adjoints {
         Self { nodes, waiting }
     }
 
-    /// A gradient in a storage that nobody else has. It has as many elements as the node.
+    /// Adds a gradient whose storage nobody else refers to. It has as many elements as the node.
     ///
     /// # Errors
     ///
     /// candle's error when the device fails.
-    #[expect(clippy::needless_pass_by_value, reason = "so that nobody else has it")]
+    #[expect(clippy::needless_pass_by_value, reason = "the caller must not keep it")]
     pub(crate) fn give(&mut self, to: Handle, gradient: Tensor) -> Result<(), Error> {
         let Some(id) = to else { return Ok(()) };
         let gradient = self.shaped(id, &gradient)?;
@@ -48,7 +50,7 @@ impl Adjoints {
         Ok(())
     }
 
-    /// A gradient that goes elsewhere too.
+    /// Adds a gradient whose storage others may read.
     ///
     /// # Errors
     ///
@@ -67,37 +69,41 @@ impl Adjoints {
         Ok(())
     }
 
-    /// Lets `work` write the gradient of a node of the CPU where it stays: `work(target, adds)` adds to the target's
-    /// numbers if `adds`, and else writes over them, all of them.
+    /// Lets `work` write the gradient of a node on the CPU in place.
     ///
     /// # Errors
     ///
-    /// candle's error when there is no room.
+    /// candle's error when memory cannot be allocated.
     pub(crate) fn write(
         &mut self,
         to: Handle,
-        work: impl FnOnce(&mut [f32], bool),
+        work: impl FnOnce(Destination<'_>),
     ) -> Result<(), Error> {
         let Some(id) = to else { return Ok(()) };
         if let Some(buffer) = self.buffered(id) {
             return buffer.write(work);
         }
-        let (target, adds) = match std::mem::take(&mut self.waiting[id]) {
-            Waiting::Own(sum) if host::is_plain(&sum) => (sum, true),
-            Waiting::Own(sum) | Waiting::Shared(sum) => (host::plain(&sum)?.copy()?, true),
-            Waiting::Nothing => (host::make(self.nodes[id].shape.clone(), |_| ())?, false),
+        let sum = match std::mem::take(&mut self.waiting[id]) {
+            Waiting::Own(sum) if host::is_contiguous(&sum) => sum,
+            Waiting::Own(sum) | Waiting::Shared(sum) => host::contiguous(&sum)?.copy()?,
+            Waiting::Nothing => {
+                let shape = self.nodes[id].shape.clone();
+                let made = host::make(shape, |output| work(Destination::Overwrite(output)))?;
+                self.waiting[id] = Waiting::Own(made);
+                return Ok(());
+            }
         };
-        host::write(&target, |target| work(target, adds))?;
-        self.waiting[id] = Waiting::Own(target);
+        host::write(&sum, |sum| work(Destination::Accumulate(sum)))?;
+        self.waiting[id] = Waiting::Own(sum);
         Ok(())
     }
 
-    /// Lets `work(target, adds)` write the gradient of a node of another device where it stays, as [`write`](Self::write)
-    /// does on the CPU. `make` makes room for it in 32 bits.
+    /// Lets `work(target, accumulate)` write the gradient of a node on another device in place, as [`write`](Self::write)
+    /// does on the CPU. `make` allocates it in 32 bits.
     ///
     /// # Errors
     ///
-    /// What the two fail with.
+    /// The errors of `make` and `work`.
     pub(crate) fn write_tensor(
         &mut self,
         to: Handle,
@@ -120,27 +126,18 @@ impl Adjoints {
         }
     }
 
-    /// What has arrived for a leaf, in its own type.
+    /// Takes the gradient of a leaf, in the leaf's type.
     pub(super) fn of_leaf(&mut self, leaf: &Tensor, id: usize) -> Result<Option<Tensor>, Error> {
         self.take(id).map(|gradient| Ok(gradient.to_dtype(leaf.dtype())?)).transpose()
     }
 
-    fn buffered(&self, id: usize) -> Option<buffers::Place> {
-        self.nodes[id].leaf.and_then(buffers::place)
+    fn buffered(&self, id: usize) -> Option<buffers::Entry> {
+        self.nodes[id].leaf.and_then(buffers::entry)
     }
 
-    /// In the node's shape, and without what it was computed from: one that candle computed would keep that in memory.
+    /// Gives a gradient the node's shape, and detaches it from its graph, which would keep its operands in memory.
     fn shaped(&self, id: usize, gradient: &Tensor) -> Result<Tensor, Error> {
         let (shape, gradient) = (&self.nodes[id].shape, gradient.detach());
         Ok(if gradient.shape() == shape { gradient } else { gradient.reshape(shape)? })
     }
-}
-
-/// The sum, in the place of the first where that is possible.
-pub(super) fn added(own: Tensor, other: &Tensor) -> Result<Tensor, Error> {
-    if !host::is_plain(&own) || !host::is_plain(other) {
-        return Ok((&own + other.to_dtype(own.dtype())?)?);
-    }
-    host::read([other], |[other]| host::write(&own, |own| sum::add(own, other)))??;
-    Ok(own)
 }

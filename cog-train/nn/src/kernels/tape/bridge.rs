@@ -1,4 +1,4 @@
-//! A tape as one operation in a graph of candle's.
+//! A tape as one operation of candle's graph.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,8 +11,8 @@ use super::{Node, Record, Tape, buffers};
 
 /// Computes `work` on `inputs` as one candle operation.
 ///
-/// Within `work` the tensors are [`Node`]s. The gradients go where candle would bring them: to the inputs, if they have a
-/// graph, and to the variables that blocks within use. What `work` holds on to is freed as the backward pass goes by.
+/// Within `work` the tensors are [`Node`]s. Gradients flow as in candle: to the inputs, if they have a graph, and to the
+/// variables that layers within use. Activations are freed while the backward pass runs.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor, Var};
@@ -21,7 +21,7 @@ use super::{Node, Record, Tape, buffers};
 /// let weight = Var::ones((3, 2), DType::F32, &Device::Cpu)?;
 /// let linear = Linear::new(weight.as_tensor().clone(), None);
 /// let x = Tensor::new(&[[0.5f32, -1.0]], &Device::Cpu)?;
-/// let y = nn::trace([&x], |[x]| gelu(&linear.forward(&x)?))?; // one operation of candle's
+/// let y = nn::trace([&x], |[x]| gelu(&linear.forward(&x)?))?; // one candle operation
 /// let gradients = y.sqr()?.sum_all()?.backward()?;
 /// assert_eq!(gradients.get(&weight).unwrap().dims(), [3, 2]);
 /// # Ok::<(), candle_core::Error>(())
@@ -29,7 +29,7 @@ use super::{Node, Record, Tape, buffers};
 ///
 /// # Errors
 ///
-/// What `work` fails with; candle's error when the device fails.
+/// The error of `work`; candle's error when the device fails.
 pub fn trace<const N: usize>(
     inputs: [&Tensor; N],
     work: impl FnOnce([Node; N]) -> Result<Node, Error>,
@@ -39,16 +39,16 @@ pub fn trace<const N: usize>(
     join(&tape, result)
 }
 
-/// What a block computes on: a tensor of candle's, or a [`Node`] of a [`trace`]. A tensor makes a trace of its own.
+/// An operand of a layer: a tensor of candle's, or a [`Node`] of a [`trace`]. A tensor makes a trace of its own.
 pub trait Operand: Clone + sealed::Sealed {
-    /// The numbers.
-    fn numbers(&self) -> &Tensor;
+    /// Returns the tensor, detached or not.
+    fn as_tensor(&self) -> &Tensor;
 
     /// Computes on nodes.
     ///
     /// # Errors
     ///
-    /// What `work` fails with.
+    /// The error of `work`.
     fn on_nodes<const N: usize>(
         operands: [&Self; N],
         work: impl FnOnce([Node; N]) -> Result<Node, Error>,
@@ -62,7 +62,7 @@ mod sealed {
 }
 
 impl Operand for Tensor {
-    fn numbers(&self) -> &Tensor {
+    fn as_tensor(&self) -> &Tensor {
         self
     }
 
@@ -75,7 +75,7 @@ impl Operand for Tensor {
 }
 
 impl Operand for Node {
-    fn numbers(&self) -> &Tensor {
+    fn as_tensor(&self) -> &Tensor {
         &self.tensor
     }
 
@@ -87,20 +87,20 @@ impl Operand for Node {
     }
 }
 
-/// A backward pass that waits for its gradient, and what has come of it.
+/// A backward pass that has not run yet, and then its results.
 struct Pending {
     record: Mutex<Option<(Record, usize)>>,
     /// By leaf.
     gradients: Mutex<Vec<Option<Tensor>>>,
 }
 
-/// One operation of candle's. It has at most three operands, so that a tape with more leaves has [doors](Role::Door)
+/// One candle operation. It has at most three operands, so that a tape with more leaves needs [relays](Role::Relay)
 /// in between: operations without a value of their own that pass the gradients on.
 struct Operation {
     value: Mutex<Option<Tensor>>,
     pending: Arc<Pending>,
     role: Role,
-    /// Which leaf each operand is; `None` for a door.
+    /// The leaf of each operand; `None` for a relay.
     leaves: Vec<Option<usize>>,
 }
 
@@ -108,7 +108,7 @@ struct Operation {
 enum Role {
     /// The tape's result.
     Result,
-    Door,
+    Relay,
 }
 
 /// Puts the result into candle's graph.
@@ -117,22 +117,22 @@ fn join(tape: &Tape, result: Node) -> Result<Tensor, Error> {
     let Some(handle) = result.handle else { return Ok(result.tensor) };
     let leaves = (0..).zip(&record.leaves).map(|(leaf, (tensor, _))| (tensor.clone(), Some(leaf)));
     let mut operands: Vec<(Tensor, Option<usize>)> = leaves.collect();
-    // A gradient that goes into a buffer does not pass through candle. One such leaf stays: a parameter is what surely
-    // makes candle go back.
+    // A gradient that goes into a buffer does not pass through candle. One such leaf stays: a parameter makes sure that candle
+    // calls the backward pass.
     let mut anchor = false;
     operands.retain(|(leaf, _)| {
-        buffers::place(leaf.id()).is_none() || !std::mem::replace(&mut anchor, true)
+        buffers::entry(leaf.id()).is_none() || !std::mem::replace(&mut anchor, true)
     });
     let pending = Arc::new(Pending {
         record: Mutex::new(Some((record, handle))),
         gradients: Mutex::default(),
     });
     while operands.len() > 3 {
-        let door = |operands: &[(Tensor, Option<usize>)]| {
+        let relay = |operands: &[(Tensor, Option<usize>)]| {
             let nothing = Tensor::zeros((), DType::F32, operands[0].0.device())?;
-            Ok::<_, Error>((operation(operands, nothing, &pending, Role::Door)?, None))
+            Ok::<_, Error>((operation(operands, nothing, &pending, Role::Relay)?, None))
         };
-        operands = operands.chunks(3).map(door).collect::<Result<_, _>>()?;
+        operands = operands.chunks(3).map(relay).collect::<Result<_, _>>()?;
     }
     operation(&operands, result.tensor, &pending, Role::Result)
 }
@@ -150,21 +150,23 @@ fn operation(
         [(one, _)] => one.apply_op1(operation)?,
         [(one, _), (two, _)] => one.apply_op2(two, operation)?,
         [(one, _), (two, _), (three, _)] => one.apply_op3(two, three, operation)?,
-        _ => unreachable!("a tape with a way back has leaves, and doors leave at most three"),
+        _ => unreachable!("a tape with gradients has leaves, and relays leave at most three"),
     })
 }
 
 impl Operation {
-    /// The value, in a storage for candle.
+    /// Takes the value, in a storage for candle.
     fn value(&self) -> candle_core::Result<(Storage, Shape)> {
         let value = self.value.lock().unwrap_or_else(PoisonError::into_inner).take();
         let value =
             value.ok_or_else(|| candle_core::Error::msg("a trace ran twice"))?.contiguous()?;
         let (storage, layout) = value.storage_and_layout();
         let copy = match &*storage {
-            Storage::Cpu(numbers) => match layout.contiguous_offsets() {
-                Some((start, end)) => Storage::Cpu(part(numbers, start, end)?),
-                None => return Err(candle_core::Error::msg("a trace's value has gaps")),
+            Storage::Cpu(elements) => match layout.contiguous_offsets() {
+                Some((start, end)) => Storage::Cpu(part(elements, start, end)?),
+                None => {
+                    return Err(candle_core::Error::msg("the value of a trace is not contiguous"));
+                }
             },
             other => other.try_clone(layout)?,
         };
@@ -192,7 +194,7 @@ impl Operation {
         }
     }
 
-    /// The gradients of `operands`, once the gradient of the result is there.
+    /// Returns the gradients of `operands` for the gradient of the result.
     fn backward<const N: usize>(
         &self,
         operands: [&Tensor; N],
@@ -203,7 +205,7 @@ impl Operation {
             let record = self.pending.record.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some((record, from)) = record else {
                 return Err(candle_core::Error::msg(
-                    "a trace goes back once: its activations are freed on the way",
+                    "the backward pass of a trace runs once: it frees the activations",
                 ));
             };
             *gradients = record.backward(from, gradient, None)?.1;
@@ -220,21 +222,21 @@ impl Operation {
 }
 
 fn elsewhere() -> candle_core::Error {
-    candle_core::Error::msg("a trace's result is on another device than its operands")
+    candle_core::Error::msg("the result of a trace is on another device than its operands")
 }
 
-/// A copy of a part of a storage.
+/// Copies a part of a storage.
 fn part(storage: &CpuStorage, start: usize, end: usize) -> candle_core::Result<CpuStorage> {
     Ok(match storage {
-        CpuStorage::F32(numbers) => CpuStorage::F32(numbers[start..end].to_vec()),
-        CpuStorage::F64(numbers) => CpuStorage::F64(numbers[start..end].to_vec()),
-        CpuStorage::F16(numbers) => CpuStorage::F16(numbers[start..end].to_vec()),
-        CpuStorage::BF16(numbers) => CpuStorage::BF16(numbers[start..end].to_vec()),
-        _ => return Err(candle_core::Error::msg("a trace's value is not of a float type")),
+        CpuStorage::F32(elements) => CpuStorage::F32(elements[start..end].to_vec()),
+        CpuStorage::F64(elements) => CpuStorage::F64(elements[start..end].to_vec()),
+        CpuStorage::F16(elements) => CpuStorage::F16(elements[start..end].to_vec()),
+        CpuStorage::BF16(elements) => CpuStorage::BF16(elements[start..end].to_vec()),
+        _ => return Err(candle_core::Error::msg("the value of a trace is not of a float type")),
     })
 }
 
-/// candle has a trait for each number of operands, which differ in that number alone.
+/// Implements candle's trait for a number of operands. The traits differ in that number alone.
 macro_rules! operation {
     ($trait:ident, $back:ty, [$($storage:ident $layout:ident $operand:ident),*], |$all:ident| $give:expr) => {
         impl $trait for Operation {

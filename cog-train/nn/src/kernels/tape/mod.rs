@@ -1,13 +1,13 @@
-//! A backward pass of our own, inside one candle operation.
+//! A reverse-mode tape inside one candle operation.
 //!
-//! candle starts every gradient as zeros and adds to it, and keeps every activation until its backward pass has ended.
-//! Here a [`Node`] is a plain tensor with a number on a [`Tape`]; an operation computes on the plain tensors and leaves
-//! a closure on the tape. Backward, the closures run from the last to the first, and each is dropped, with what it kept,
-//! as soon as it has run. A gradient moves to where it goes; only a second one is added. Those of parameters are
-//! written straight into [buffers](Buffers) that stay from step to step.
+//! candle initializes every gradient to zero and adds to it, and keeps every activation until its backward pass has ended.
+//! Here a [`Node`] is a detached tensor with an index on a [`Tape`]; an operation computes on detached tensors and records
+//! a closure on the tape. Backward, the closures run from the last to the first, and each is dropped, with the tensors that
+//! it saved, as soon as it has run. The first gradient of a node is moved, only further ones are added. Those of parameters
+//! are written into [buffers](Buffers) that are kept from step to step.
 //!
-//! [`trace`] makes one candle operation of all that, so that it has its place in a graph of candle's: gradients of what
-//! comes from outside, parameters or the results of candle's operations, go back into that graph.
+//! [`trace`] wraps a tape in one candle operation: the gradients of its leaves, parameters or results of candle's
+//! operations, go back into candle's graph.
 
 mod adjoints;
 mod bridge;
@@ -21,75 +21,75 @@ use candle_core::{Error, Shape, Tensor, TensorId};
 
 pub(crate) use adjoints::Adjoints;
 pub use bridge::{Operand, trace};
-pub(crate) use buffers::memory_for;
+pub(crate) use buffers::reusable_gradient;
 pub use buffers::{Buffers, collect, without_gradients};
 pub use recompute::recompute;
 
-/// What an operation does backward: takes the gradient of its result and gives gradients to its operands.
+/// The backward step of an operation: takes the gradient of its result and gives gradients to its operands.
 type Backward = Box<dyn FnOnce(Tensor, &mut Adjoints) -> Result<(), Error> + Send>;
 
-/// Computes a node's numbers anew from what its operation keeps for its own way back.
-type Again = Arc<dyn Fn() -> Result<Tensor, Error> + Send + Sync>;
+/// Recomputes a node's tensor from what its operation saves for its own backward step.
+type Recompute = Arc<dyn Fn() -> Result<Tensor, Error> + Send + Sync>;
 
-/// Where the gradient of a node goes; `None` for a node that needs none.
+/// The index of a node on its tape; `None` for a node that needs no gradient.
 pub(crate) type Handle = Option<usize>;
 
-/// What has been computed so far, and how to go back. Cloning gives the same tape.
+/// The operations that have been recorded. A clone is the same tape.
 #[derive(Clone, Default)]
 pub(crate) struct Tape(Arc<Mutex<Record>>);
 
 #[derive(Default)]
 struct Record {
-    /// The shape and type of every node that needs a gradient.
+    /// Every node that needs a gradient.
     nodes: Vec<Slot>,
-    /// The node that a closure is of, and the closure.
+    /// The node of each recorded operation, and its backward step.
     steps: Vec<(usize, Backward)>,
-    /// What came from outside and needs a gradient: candle's variables and results of candle's operations.
+    /// The leaves that need a gradient: candle's variables and results of candle's operations.
     leaves: Vec<(Tensor, usize)>,
 }
 
-/// What a gradient must look like.
+/// The shape of a gradient, and the leaf that it is of.
 struct Slot {
     shape: Shape,
     leaf: Option<TensorId>,
 }
 
-/// A tensor within a [`trace`]: its numbers, and its place on the way back. Cloning shares both.
+/// A tensor within a [`trace`], recorded for its backward pass. A clone is the same node.
 ///
-/// The blocks of [this crate](crate) take nodes and give nodes; [`Node::tensor`] lets any candle operation look at the
-/// numbers, but what candle computes from them has no way back.
+/// The layers of [this crate](crate) take nodes and return nodes. Any candle operation may read [`Node::tensor`], but
+/// no gradient flows back through its result.
 #[derive(Clone)]
 pub struct Node {
     tensor: Tensor,
     tape: Tape,
     handle: Handle,
-    again: Option<Again>,
+    recompute: Option<Recompute>,
 }
 
-/// Numbers that an operation needs on its way back.
-pub(crate) enum Kept {
-    Numbers(Tensor),
-    /// They are cheap to compute and large to keep.
-    Again(Again),
+/// A tensor that an operation needs in its backward step.
+pub(crate) enum Saved {
+    Tensor(Tensor),
+    /// It is cheap to compute and large to keep.
+    Recompute(Recompute),
 }
 
-impl Kept {
-    pub(crate) fn numbers(self) -> Result<Tensor, Error> {
+impl Saved {
+    pub(crate) fn tensor(self) -> Result<Tensor, Error> {
         match self {
-            Self::Numbers(tensor) => Ok(tensor),
-            Self::Again(again) => again(),
+            Self::Tensor(tensor) => Ok(tensor),
+            Self::Recompute(recompute) => recompute(),
         }
     }
 }
 
 impl Node {
-    /// The numbers, without a graph.
+    /// Returns the tensor, detached from any graph.
     #[must_use]
     pub fn tensor(&self) -> &Tensor {
         &self.tensor
     }
 
-    /// The size of each dimension.
+    /// Returns the size of each dimension.
     #[must_use]
     pub fn dims(&self) -> &[usize] {
         self.tensor.dims()
@@ -101,32 +101,32 @@ impl Node {
         self.handle.is_some()
     }
 
-    /// The same node with other numbers for the same values: another type, or without gaps.
+    /// Returns the same node with the same values in another type or layout.
     pub(crate) fn map(
         &self,
         change: impl FnOnce(&Tensor) -> Result<Tensor, Error>,
     ) -> Result<Self, Error> {
         let tensor = change(&self.tensor)?;
-        // In another type they are other numbers.
-        let again = self.again.clone().filter(|_| tensor.dtype() == self.tensor.dtype());
-        Ok(Self { tensor, tape: self.tape.clone(), handle: self.handle, again })
+        // In another type the values are rounded.
+        let recompute = self.recompute.clone().filter(|_| tensor.dtype() == self.tensor.dtype());
+        Ok(Self { tensor, tape: self.tape.clone(), handle: self.handle, recompute })
     }
 
-    /// Lets operations on this node keep the way to its numbers in their place: `again` gives the same ones.
-    pub(crate) fn computed_again(
+    /// Lets operations on this node save `recompute` in place of its tensor: it returns the same bits.
+    pub(crate) fn recomputed_by(
         mut self,
-        again: impl Fn() -> Result<Tensor, Error> + Send + Sync + 'static,
+        recompute: impl Fn() -> Result<Tensor, Error> + Send + Sync + 'static,
     ) -> Self {
-        // Without a way back its operation keeps nothing.
-        self.again = self.handle.map(|_| -> Again { Arc::new(again) });
+        // Without a gradient its operation saves nothing.
+        self.recompute = self.handle.map(|_| -> Recompute { Arc::new(recompute) });
         self
     }
 
-    /// What an operation keeps of it.
-    pub(crate) fn kept(&self) -> Kept {
-        match &self.again {
-            Some(again) => Kept::Again(again.clone()),
-            None => Kept::Numbers(self.tensor.clone()),
+    /// Returns what an operation saves of it for its backward step.
+    pub(crate) fn saved(&self) -> Saved {
+        match &self.recompute {
+            Some(recompute) => Saved::Recompute(recompute.clone()),
+            None => Saved::Tensor(self.tensor.clone()),
         }
     }
 
@@ -138,19 +138,20 @@ impl Node {
         &self.tape
     }
 
-    /// A parameter, or another tensor from outside, on this node's tape. One tensor is one node, however often it is asked for.
-    pub(crate) fn outside(&self, tensor: &Tensor) -> Self {
+    /// Records a parameter, or another tensor of candle's, on this node's tape. One tensor is one node, however often it is
+    /// recorded.
+    pub(crate) fn leaf(&self, tensor: &Tensor) -> Self {
         self.tape.leaf(tensor)
     }
 
-    /// Something that needs no gradient.
+    /// Makes a node that needs no gradient.
     pub(crate) fn constant(&self, tensor: Tensor) -> Self {
-        Self { tensor, tape: self.tape.clone(), handle: None, again: None }
+        Self { tensor, tape: self.tape.clone(), handle: None, recompute: None }
     }
 }
 
 impl Tape {
-    /// A tensor from outside. It gets a gradient if candle would give it one.
+    /// Records a tensor of candle's. It gets a gradient if candle would give it one.
     pub(crate) fn leaf(&self, tensor: &Tensor) -> Node {
         let wanted = tensor.track_op() && !buffers::gradients_are_off();
         let handle = wanted.then(|| {
@@ -164,10 +165,10 @@ impl Tape {
                 id
             }
         });
-        Node { tensor: tensor.detach(), tape: self.clone(), handle, again: None }
+        Node { tensor: tensor.detach(), tape: self.clone(), handle, recompute: None }
     }
 
-    /// The result of an operation on `operands`. `backward` is kept only if one of them needs a gradient.
+    /// Records the result of an operation on `operands`. `backward` is kept only if one of them needs a gradient.
     pub(crate) fn result<const N: usize>(
         &self,
         tensor: Tensor,
@@ -181,20 +182,20 @@ impl Tape {
             record.steps.push((id, Box::new(backward)));
             id
         });
-        Node { tensor, tape: self.clone(), handle, again: None }
+        Node { tensor, tape: self.clone(), handle, recompute: None }
     }
 
-    /// A node to begin with that is no leaf: its gradient is asked for by its handle.
+    /// Records an input that is no leaf: its gradient is taken by its handle.
     fn start(&self, tensor: &Tensor, needs_gradient: bool) -> Node {
         let handle = needs_gradient.then(|| self.record_mut().node(tensor, None));
-        Node { tensor: tensor.clone(), tape: self.clone(), handle, again: None }
+        Node { tensor: tensor.clone(), tape: self.clone(), handle, recompute: None }
     }
 
     fn record_mut(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what was recorded; the tape is empty then.
+    /// Takes the record, and leaves the tape empty.
     fn take(&self) -> Record {
         std::mem::take(&mut *self.record_mut())
     }
@@ -206,8 +207,8 @@ impl Record {
         self.nodes.len() - 1
     }
 
-    /// Goes back from node `from`, whose gradient is `seed`. Gives the gradient of `start`, and those of the leaves in
-    /// their order, but for those that went into a buffer.
+    /// Runs the backward steps from node `from`, whose gradient is `seed`. Returns the gradient of `start`, and those of the
+    /// leaves in their order, except for those that went into a buffer.
     fn backward(
         self,
         from: usize,

@@ -3,14 +3,14 @@
 use super::{Handle, Node, Tape};
 use candle_core::Error;
 
-/// Computes `block` on `x` without keeping what is inside it; the backward pass computes it again (activation
+/// Computes `block` on `x` without saving its activations; the backward pass computes them again (activation
 /// checkpointing; Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). The gradients are the same bits.
 ///
-/// `block` must give the same each time: what is random in it comes from a stream of its own.
+/// `block` must return the same each time: randomness in it comes from a stream of its own.
 ///
 /// # Errors
 ///
-/// What `block` fails with.
+/// The error of `block`.
 pub fn recompute(
     x: &Node,
     block: impl Fn(&Node) -> Result<Node, Error> + Send + 'static,
@@ -18,7 +18,7 @@ pub fn recompute(
     let (y, used) = {
         let inner = Tape::default();
         let y = block(&inner.start(&x.tensor, x.handle.is_some()))?;
-        // The closures and what they keep go here; what matters is which tensors from outside they would reach.
+        // The backward steps and what they saved are dropped here. Only the leaves that they would reach are kept.
         let used: Vec<_> = inner.take().leaves.into_iter().map(|(leaf, _)| leaf).collect();
         (y.tensor, used)
     };
@@ -27,8 +27,8 @@ pub fn recompute(
         return Ok(x.constant(y));
     }
     let (source, to) = (x.tensor.clone(), x.handle);
-    let anything = to.or_else(|| handles.first().copied().flatten());
-    Ok(x.tape.result(y, [anything], move |gradient, adjoints| {
+    let any = to.or_else(|| handles.first().copied().flatten());
+    Ok(x.tape.result(y, [any], move |gradient, adjoints| {
         let inner = Tape::default();
         let x = inner.start(&source, to.is_some());
         let y = block(&x)?;

@@ -3,17 +3,17 @@ use candle_core::{DType, Device, Var};
 use super::super::sum;
 use super::*;
 
-fn var(numbers: &[f32]) -> Var {
-    Var::new(numbers, &Device::Cpu).unwrap()
+fn var(values: &[f32]) -> Var {
+    Var::new(values, &Device::Cpu).unwrap()
 }
 
-fn numbers(tensor: &Tensor) -> Vec<f32> {
+fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// y = x * factor, with a gradient for both.
 fn times(x: &Node, factor: &Tensor) -> Result<Node, Error> {
-    let factor = x.outside(factor);
+    let factor = x.leaf(factor);
     let y = (x.tensor() * factor.tensor())?;
     let to = [x.handle(), factor.handle()];
     let (x_, f) = (x.tensor().clone(), factor.tensor().clone());
@@ -24,7 +24,7 @@ fn times(x: &Node, factor: &Tensor) -> Result<Node, Error> {
             return Ok(());
         }
         host::read([&of_factor], |[from]| {
-            adjoints.write(to[1], |target, adds| sum::add_or_copy(target, from, adds))
+            adjoints.write(to[1], |target| sum::add_or_copy(target, from))
         })?
     }))
 }
@@ -42,9 +42,9 @@ fn traced(x: &Tensor, factors: &[Var]) -> Result<Tensor, Error> {
     trace([x], |[x]| factors.iter().try_fold(x, |y, factor| sum::forward(&times(&y, factor)?, &y)))
 }
 
-/// A result that goes two ways, parameters used once and twice, fewer and more leaves than candle has operands.
+/// With results used twice, parameters used once and twice, fewer and more leaves than candle has operands.
 #[test]
-fn gradients_are_candles() {
+fn gradients_equal_candles() {
     for count in [1, 2, 3, 4, 9, 10, 11] {
         let x = var(&[0.5, -1.5, 2.0]);
         let mut factors: Vec<Var> =
@@ -52,13 +52,13 @@ fn gradients_are_candles() {
         if let Some(first) = factors.first().cloned() {
             factors.push(first);
         }
-        // The input has a graph of its own, and goes on in candle afterwards.
+        // The input has a graph of its own, and candle continues from the result.
         let input = || (x.as_tensor() * 2.0).unwrap();
         let mut expected = candle(&input(), &factors).sqr().unwrap().backward().unwrap();
         let y = traced(&input(), &factors).unwrap();
         let mut found = y.sqr().unwrap().backward().unwrap();
         for var in factors.iter().chain([&x]) {
-            let pair = [&mut found, &mut expected].map(|store| store.get(var).map(numbers));
+            let pair = [&mut found, &mut expected].map(|store| store.get(var).map(values));
             for (found, expected) in pair[0].as_ref().unwrap().iter().zip(pair[1].as_ref().unwrap())
             {
                 assert!(
@@ -70,9 +70,9 @@ fn gradients_are_candles() {
     }
 }
 
-/// Buffers gather over passes, and give the same bits as candle's sums.
+/// Over several passes buffers accumulate the same bits as candle's sums.
 #[test]
-fn buffers_gather_and_begin_anew() {
+fn buffers_accumulate_until_they_are_cleared() {
     let (x, factor) = (var(&[1.0, 2.0]), var(&[3.0, 5.0]));
     let mut buffers = Buffers::new([factor.as_tensor()]);
     for _step in 0..2 {
@@ -81,19 +81,19 @@ fn buffers_gather_and_begin_anew() {
         for pass in 1..=3u8 {
             let y = traced(&x, std::slice::from_ref(&factor)).unwrap();
             let store = collect(&mut buffers, || y.sum_all().unwrap().backward().unwrap());
-            assert!(store.get(&factor).is_none(), "what is in a buffer is not in the store");
-            assert_eq!(numbers(store.get(&x).unwrap()), [4.0, 6.0]);
+            assert!(store.get(&factor).is_none(), "a gradient in a buffer is not in the store");
+            assert_eq!(values(store.get(&x).unwrap()), [4.0, 6.0]);
             let sum = f32::from(pass);
-            assert_eq!(numbers(buffers.get(&factor).unwrap()), [sum, 2.0 * sum]);
+            assert_eq!(values(buffers.get(&factor).unwrap()), [sum, 2.0 * sum]);
         }
     }
     let y = traced(&x, std::slice::from_ref(&factor)).unwrap();
-    assert!(y.backward().unwrap().get(&factor).is_some(), "without buffers the store has it");
+    assert!(y.backward().unwrap().get(&factor).is_some(), "without buffers it is in the store");
 }
 
-/// Through a comparison candle does not go back. The buffers get their gradients all the same.
+/// Candle's backward pass stops at a comparison. The buffers get their gradients all the same.
 #[test]
-fn a_leaf_that_candle_goes_back_from_nowhere_takes_no_gradient_away() {
+fn buffers_get_gradients_when_the_input_of_a_trace_has_none() {
     let (x, factor) = (var(&[1.0, -2.0]), var(&[3.0, 5.0]));
     let mut buffers = Buffers::new([factor.as_tensor()]);
     collect(&mut buffers, || {
@@ -101,26 +101,25 @@ fn a_leaf_that_candle_goes_back_from_nowhere_takes_no_gradient_away() {
         let y = traced(&open, std::slice::from_ref(&factor)).unwrap();
         y.sum_all().unwrap().backward().unwrap()
     });
-    assert_eq!(numbers(buffers.get(&factor).unwrap()), [1.0, 0.0]);
+    assert_eq!(values(buffers.get(&factor).unwrap()), [1.0, 0.0]);
 }
 
-/// A gradient that candle computes remembers its operands. One that stays from step to step must not.
+/// A gradient that candle computes keeps its operands in memory. One that is kept from step to step must not.
 #[test]
-fn gradients_keep_nothing_of_what_they_were_computed_from() {
+fn gradients_are_detached_from_their_operands() {
     let (x, factor) = (var(&[1.0, 2.0]), var(&[3.0, 5.0]));
     let mut buffers = Buffers::new([factor.as_tensor()]);
     let y = trace([x.as_tensor()], |[x]| {
-        let factor = x.outside(&factor);
+        let factor = x.leaf(&factor);
         crate::kernels::reference::apply([&x, &factor], |[x, factor]| Ok((x * factor)?))
     });
     let store = collect(&mut buffers, || y.unwrap().backward().unwrap());
     for gradient in [buffers.get(&factor).unwrap(), store.get(&x).unwrap()] {
         assert!(!gradient.track_op());
     }
-    assert_eq!(numbers(buffers.get(&factor).unwrap()), [1.0, 2.0]);
+    assert_eq!(values(buffers.get(&factor).unwrap()), [1.0, 2.0]);
 }
 
-/// What stays when the work panics are the buffers.
 #[test]
 fn buffers_come_back_after_a_panic() {
     let factor = var(&[1.0]);
@@ -128,54 +127,54 @@ fn buffers_come_back_after_a_panic() {
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         collect(&mut buffers, || panic!("in the backward pass"));
     }));
-    assert!(panicked.is_err() && buffers::place(factor.id()).is_none());
+    assert!(panicked.is_err() && buffers::entry(factor.id()).is_none());
     let y = traced(&var(&[2.0]), std::slice::from_ref(&factor)).unwrap();
     collect(&mut buffers, || y.backward().unwrap());
-    assert_eq!(numbers(buffers.get(&factor).unwrap()), [2.0]);
+    assert_eq!(values(buffers.get(&factor).unwrap()), [2.0]);
 }
 
 #[test]
-fn recomputing_changes_no_bit() {
+fn recomputed_gradients_equal_saved_ones_bit_for_bit() {
     let x = var(&[0.3, -0.7, 1.1]);
     let factors = [var(&[0.5, 0.6, 0.7]), var(&[-0.2, 0.4, 0.9])];
-    let gradients = |again: bool| {
+    let gradients = |recomputes: bool| {
         let owned = factors.clone();
         let block = move |x: &Node| {
             owned.iter().try_fold(x.clone(), |y, factor| sum::forward(&times(&y, factor)?, &y))
         };
         let y = trace([x.as_tensor()], |[x]| {
-            let y = if again { recompute(&x, block)? } else { block(&x)? };
+            let y = if recomputes { recompute(&x, block)? } else { block(&x)? };
             times(&y, &factors[0])
         });
         let store = y.unwrap().sqr().unwrap().backward().unwrap();
-        let gradient = |var: &Var| numbers(store.get(var).unwrap());
+        let gradient = |var: &Var| values(store.get(var).unwrap());
         factors.iter().chain([&x]).map(gradient).collect::<Vec<_>>()
     };
     assert_eq!(gradients(false), gradients(true));
 }
 
 #[test]
-fn nothing_is_kept_where_nothing_is_learned() {
+fn nothing_is_recorded_without_gradients() {
     let factor = var(&[2.0]);
     let x = Tensor::new(&[3f32], &Device::Cpu).unwrap();
     let y = without_gradients(|| traced(&x, std::slice::from_ref(&factor))).unwrap();
     assert!(!y.track_op());
     let frozen = trace([&x], |[x]| times(&x, &factor.as_detached_tensor())).unwrap();
     assert!(!frozen.track_op());
-    assert_eq!(numbers(&frozen), [6.0]);
+    assert_eq!(values(&frozen), [6.0]);
 }
 
 #[test]
-fn a_second_way_back_is_refused() {
+fn a_second_backward_pass_is_an_error() {
     let factor = var(&[2.0]);
     let y = traced(&Tensor::new(&[3f32], &Device::Cpu).unwrap(), &[factor]).unwrap();
     y.backward().unwrap();
-    assert!(y.backward().unwrap_err().to_string().contains("goes back once"));
+    assert!(y.backward().unwrap_err().to_string().contains("runs once"));
 }
 
-/// Values of any float type and layout become candle's.
+/// For every float type and a strided layout.
 #[test]
-fn a_value_keeps_its_type_and_its_place() {
+fn a_trace_keeps_the_type_and_values_of_its_result() {
     for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
         let x = Var::ones((3, 2), dtype, &Device::Cpu).unwrap();
         let y = trace([x.as_tensor()], |[x]| {

@@ -13,9 +13,9 @@ use super::super::Geometry;
 use super::super::mask::Sight;
 use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, turn};
 use super::forward::parts;
-use super::piece::Piece;
 use super::product::{Left, NOWHERE, multiply};
 use super::targets::{Head, Targets};
+use crate::kernels::output::Columns;
 use crate::kernels::scratch::scratch;
 
 /// A block of queries of one head.
@@ -23,7 +23,7 @@ struct Unit<'a> {
     head: usize,
     queries: Range<usize>,
     /// If it is wanted.
-    dq: Option<Piece<'a>>,
+    dq: Option<Columns<'a>>,
 }
 
 /// What one thread takes at once: blocks of queries that look at keys of one head.
@@ -33,7 +33,7 @@ struct Task<'a> {
     units: Vec<Unit<'a>>,
     keys: Range<usize>,
     /// If they are wanted.
-    dkv: Option<[Piece<'a>; 2]>,
+    dkv: Option<[Columns<'a>; 2]>,
 }
 
 /// What the tasks read.
@@ -53,7 +53,7 @@ pub(super) fn run(
     qkv: [Heads<'_>; 3],
     results: [&[f32]; 2],
     lse: &[f32],
-    mut targets: Targets<'_>,
+    targets: Targets<'_>,
 ) {
     if geometry.is_empty() {
         return targets.clear();
@@ -64,11 +64,13 @@ pub(super) fn run(
     let run = |tasks: Vec<Task<'_>>| {
         tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(&inputs));
     };
+    let heads = targets.heads(geometry);
     if heads_suffice(geometry) {
-        run(whole(geometry, &mut targets));
+        run(whole(geometry, heads));
     } else {
-        run(over_queries(geometry, &mut targets));
-        run(over_keys(geometry, &mut targets));
+        let (over_queries, over_keys) = separate(geometry, heads);
+        run(over_queries);
+        run(over_keys);
     }
 }
 
@@ -80,8 +82,8 @@ fn heads_suffice(geometry: &Geometry) -> bool {
 }
 
 /// One task for each head of keys.
-fn whole<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>> {
-    let tasks = targets.heads(geometry).into_iter().map(|Head { row, kv, dq, dkv }| Task {
+fn whole<'a>(geometry: &Geometry, heads: Vec<Head<'a>>) -> Vec<Task<'a>> {
+    let tasks = heads.into_iter().map(|Head { row, kv, dq, dkv }| Task {
         row,
         kv_head: kv,
         units: dq.into_iter().flat_map(|(head, dq)| units(geometry, head, dq)).collect(),
@@ -91,41 +93,50 @@ fn whole<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>>
     tasks.collect()
 }
 
-/// Tasks for the gradients of keys and values.
-fn over_queries<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>> {
-    let task = |Head { row, kv, dq, dkv: [dk, dv] }: Head<'a>| {
-        let of_all: Vec<usize> = dq.into_iter().map(|(head, _)| head).collect();
-        let pieces = dk.split_rows(KEYS).zip(dv.split_rows(KEYS));
-        let starts = (0..geometry.keys).step_by(KEYS);
-        starts.zip(pieces).map(move |(from, (dk, dv))| {
-            let ranges =
-                || (0..geometry.queries).step_by(QUERIES).map(|from| block(geometry, from));
-            let unit = |head| ranges().map(move |queries| Unit { head, queries, dq: None });
-            Task {
-                row,
-                kv_head: kv,
-                units: of_all.iter().copied().flat_map(unit).collect(),
-                keys: from..geometry.keys.min(from + KEYS),
-                dkv: Some([dk, dv]),
-            }
-        })
-    };
-    targets.heads(geometry).into_iter().flat_map(task).collect()
+/// Tasks that sum over queries, for the gradients of keys and values, and tasks that sum over keys, for those of queries.
+fn separate<'a>(geometry: &Geometry, heads: Vec<Head<'a>>) -> (Vec<Task<'a>>, Vec<Task<'a>>) {
+    let (mut of_kv, mut of_q) = (Vec::new(), Vec::new());
+    for Head { row, kv, dq, dkv } in heads {
+        let heads: Vec<usize> = dq.iter().map(|(head, _)| *head).collect();
+        of_kv.extend(over_queries(geometry, [row, kv], &heads, dkv));
+        of_q.extend(over_keys(geometry, [row, kv], dq));
+    }
+    (of_kv, of_q)
 }
 
-/// Tasks for the gradients of queries.
-fn over_keys<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<'a>> {
-    let parts = parts(geometry);
-    let mut tasks = Vec::new();
-    for Head { row, kv, dq, .. } in targets.heads(geometry) {
-        let first = tasks.len();
-        let empty =
-            |_| Task { row, kv_head: kv, units: Vec::new(), keys: 0..geometry.keys, dkv: None };
-        tasks.extend((0..parts).map(empty));
-        let units = dq.into_iter().flat_map(|(head, dq)| units(geometry, head, dq));
-        for (at, unit) in units.enumerate() {
-            tasks[first + at % parts].units.push(unit);
+/// Tasks for the gradients of the keys and values of one head, which the queries of `heads` see.
+fn over_queries<'a>(
+    geometry: &Geometry,
+    [row, kv_head]: [usize; 2],
+    heads: &[usize],
+    [dk, dv]: [Columns<'a>; 2],
+) -> impl Iterator<Item = Task<'a>> {
+    let blocks = dk.split_rows(KEYS).zip(dv.split_rows(KEYS));
+    (0..geometry.keys).step_by(KEYS).zip(blocks).map(move |(from, (dk, dv))| {
+        let ranges = || (0..geometry.queries).step_by(QUERIES).map(|from| block(geometry, from));
+        let unit = |head| ranges().map(move |queries| Unit { head, queries, dq: None });
+        Task {
+            row,
+            kv_head,
+            units: heads.iter().copied().flat_map(unit).collect(),
+            keys: from..geometry.keys.min(from + KEYS),
+            dkv: Some([dk, dv]),
         }
+    })
+}
+
+/// Tasks for the gradients of the queries that see one head of keys.
+fn over_keys<'a>(
+    geometry: &Geometry,
+    [row, kv_head]: [usize; 2],
+    dq: Vec<(usize, Columns<'a>)>,
+) -> Vec<Task<'a>> {
+    let parts = parts(geometry);
+    let empty = |_| Task { row, kv_head, units: Vec::new(), keys: 0..geometry.keys, dkv: None };
+    let mut tasks: Vec<_> = (0..parts).map(empty).collect();
+    let units = dq.into_iter().flat_map(|(head, dq)| units(geometry, head, dq));
+    for (at, unit) in units.enumerate() {
+        tasks[at % parts].units.push(unit);
     }
     tasks
 }
@@ -133,7 +144,7 @@ fn over_keys<'a>(geometry: &Geometry, targets: &'a mut Targets<'_>) -> Vec<Task<
 fn units<'a>(
     geometry: &Geometry,
     head: usize,
-    dq: Piece<'a>,
+    dq: Columns<'a>,
 ) -> impl Iterator<Item = Unit<'a>> + use<'a> {
     let geometry = *geometry;
     (0..).step_by(QUERIES).zip(dq.split_rows(QUERIES)).map(move |(from, dq)| Unit {
@@ -243,8 +254,9 @@ impl Inputs<'_> {
     }
 }
 
-fn write(mut target: Piece<'_>, numbers: &[f32], columns: usize) {
-    for (target, numbers) in target.rows().zip(numbers.chunks_exact(columns)) {
-        target.copy_from_slice(&numbers[..target.len()]);
+/// Copies rows of the given number of columns to a target, which may have fewer columns.
+fn write(mut target: Columns<'_>, rows: &[f32], columns: usize) {
+    for row in rows.chunks_exact(columns).take(target.rows()) {
+        target.append_copy(row);
     }
 }

@@ -8,15 +8,15 @@ use rayon::prelude::*;
 use super::super::Geometry;
 use super::super::mask::Sight;
 use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, rescale, score, soften, turn};
-use super::piece::{Piece, split_columns};
 use super::product::{Left, multiply};
+use crate::kernels::output::{Columns, Output};
 use crate::kernels::scratch::scratch;
 
 /// A block of queries of one head.
 struct Unit<'a> {
     head: usize,
     queries: Range<usize>,
-    y: Piece<'a>,
+    y: Columns<'a>,
     lse: &'a mut [f32],
 }
 
@@ -32,11 +32,11 @@ pub(super) fn run(
     geometry: &Geometry,
     sight: &Sight,
     qkv: [Heads<'_>; 3],
-    y: &mut [f32],
+    y: Output<'_>,
     lse: &mut [f32],
 ) {
     if geometry.is_empty() {
-        y.fill(0.0);
+        y.zeroed();
         return;
     }
     let tasks = tasks(geometry, y, lse);
@@ -44,14 +44,14 @@ pub(super) fn run(
 }
 
 /// Every block of queries. How they are shared out matters to the time and not to the result.
-fn tasks<'a>(geometry: &Geometry, y: &'a mut [f32], lse: &'a mut [f32]) -> Vec<Task<'a>> {
+fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task<'a>> {
     let Geometry { batch, queries, heads, width, .. } = *geometry;
     let parts = parts(geometry);
     let mut tasks = Vec::new();
-    let rows = y.chunks_mut(queries * heads * width).zip(lse.chunks_mut(heads * queries));
+    let rows = y.chunks(queries * heads * width).zip(lse.chunks_mut(heads * queries));
     for (row, (y, lse)) in (0..batch).zip(rows) {
         let mut heads =
-            (0..heads).zip(split_columns(y, heads * width, width)).zip(lse.chunks_mut(queries));
+            (0..heads).zip(y.split_columns(heads * width, width)).zip(lse.chunks_mut(queries));
         for kv_head in 0..geometry.kv_heads {
             let first = tasks.len();
             tasks.extend((0..parts).map(|_| Task { row, kv_head, units: Vec::new() }));
@@ -109,8 +109,8 @@ impl Task<'_> {
                     let target = &mut sums[..queries.len() * columns];
                     multiply(target, left, &values[part], columns, true);
                 }
-                for (at, (y, sums)) in y.rows().zip(sums.chunks_exact(columns)).enumerate() {
-                    lse[at] = finish(y, sums, most[at], sum[at]);
+                for (at, sums) in sums.chunks_exact(columns).take(y.rows()).enumerate() {
+                    lse[at] = finish(&mut y, sums, most[at], sum[at]);
                 }
             }
         });
@@ -118,15 +118,13 @@ impl Task<'_> {
 }
 
 /// Divides a row by the softmax's denominator, of which it returns the logarithm.
-fn finish(y: &mut [f32], sums: &[f32], most: f32, sum: f32) -> f32 {
+fn finish(y: &mut Columns<'_>, sums: &[f32], most: f32, sum: f32) -> f32 {
     if sum == 0.0 {
-        // Nothing was seen. The power of e of anything less infinity is zero.
-        y.fill(0.0);
+        // The query sees no key. e to the power of anything less infinity is zero.
+        y.append_row(std::iter::repeat(0.0));
         return f32::INFINITY;
     }
     let factor = 1.0 / sum;
-    for (y, sum) in y.iter_mut().zip(sums) {
-        *y = sum * factor;
-    }
+    y.append_row(sums.iter().map(|sum| sum * factor));
     most + sum.ln()
 }

@@ -6,7 +6,6 @@
 mod backward;
 mod block;
 mod forward;
-mod piece;
 mod product;
 mod targets;
 
@@ -15,6 +14,7 @@ use candle_core::{Error, Tensor};
 use super::Geometry;
 use super::mask::Sight;
 use crate::kernels::host;
+use crate::kernels::output::Buffer;
 use crate::kernels::tape::Node;
 use block::Heads;
 use targets::Targets;
@@ -24,17 +24,17 @@ pub(super) fn apart(operands: [Node; 3], geometry: Geometry, sight: Sight) -> Re
     let [q, k, v] = operands.each_ref().map(|operand| operand.tensor().clone());
     let (y, lse) =
         host::read([&q, &k, &v], |qkv| result(&geometry, &sight, geometry.apart(qkv), q.dims()))??;
-    let (to, kept) = (operands.each_ref().map(Node::handle), y.clone());
+    let (to, saved) = (operands.each_ref().map(Node::handle), y.clone());
     let [operand, ..] = operands;
     Ok(operand.tape().result(y, to, move |dy, adjoints| {
-        let mut gradients = [&q, &k, &v].map(|operand| host::uninit(operand.elem_count()));
-        host::read([&q, &k, &v, &kept, &dy], |[q, k, v, y, dy]| {
-            let targets = Targets::Apart(gradients.each_mut().map(Vec::as_mut_slice));
+        let mut gradients = [&q, &k, &v].map(|operand| Buffer::new(operand.elem_count()));
+        host::read([&q, &k, &v, &saved, &dy], |[q, k, v, y, dy]| {
+            let targets = Targets::Apart(gradients.each_mut().map(Buffer::output));
             let qkv = geometry.apart([q, k, v]);
             backward::run(&geometry, &sight, qkv, [y, dy], &lse, targets);
         })?;
         for ((to, operand), gradient) in to.into_iter().zip([q, k, v]).zip(gradients) {
-            adjoints.give(to, host::tensor(gradient, operand.shape())?)?;
+            adjoints.give(to, gradient.into_tensor(operand.shape())?)?;
         }
         Ok(())
     }))
@@ -49,11 +49,11 @@ pub(super) fn packed(
     let x = operand.tensor().clone();
     let shape = [geometry.batch, geometry.queries, geometry.heads * geometry.width];
     let (y, lse) = host::read([&x], |[x]| result(&geometry, &sight, geometry.packed(x), &shape))??;
-    let (to, kept) = (operand.handle(), y.clone());
+    let (to, saved) = (operand.handle(), y.clone());
     Ok(operand.tape().result(y, [to], move |dy, adjoints| {
-        let dx = host::read([&x, &kept, &dy], |[numbers, y, dy]| {
+        let dx = host::read([&x, &saved, &dy], |[elements, y, dy]| {
             host::make(x.shape(), |dx| {
-                let (qkv, targets) = (geometry.packed(numbers), Targets::Packed(dx));
+                let (qkv, targets) = (geometry.packed(elements), Targets::Packed(dx));
                 backward::run(&geometry, &sight, qkv, [y, dy], &lse, targets);
             })
         })??;
@@ -68,7 +68,7 @@ fn result(
     qkv: [Heads<'_>; 3],
     shape: &[usize],
 ) -> Result<(Tensor, Vec<f32>), Error> {
-    let mut lse = host::uninit(geometry.batch * geometry.heads * geometry.queries);
+    let mut lse = vec![0.0; geometry.batch * geometry.heads * geometry.queries];
     let y = host::make(shape, |y| forward::run(geometry, sight, qkv, y, &mut lse))?;
     Ok((y, lse))
 }

@@ -1,14 +1,14 @@
 //! Where the gradients go, head by head.
 
 use super::super::Geometry;
-use super::piece::{Piece, split_columns};
+use crate::kernels::output::{Columns, Output};
 
 /// Where the gradients of queries, keys and values go.
 pub(super) enum Targets<'a> {
     /// To three places of their operands' shapes.
-    Apart([&'a mut [f32]; 3]),
+    Apart([Output<'a>; 3]),
     /// To one, as the packed operand.
-    Packed(&'a mut [f32]),
+    Packed(Output<'a>),
 }
 
 /// The targets at one head of keys.
@@ -16,38 +16,38 @@ pub(super) struct Head<'a> {
     pub(super) row: usize,
     pub(super) kv: usize,
     /// By head of queries.
-    pub(super) dq: Vec<(usize, Piece<'a>)>,
-    pub(super) dkv: [Piece<'a>; 2],
+    pub(super) dq: Vec<(usize, Columns<'a>)>,
+    pub(super) dkv: [Columns<'a>; 2],
 }
 
-impl Targets<'_> {
-    /// No gradient.
+impl<'a> Targets<'a> {
+    /// Writes zeros.
     pub(super) fn clear(self) {
         match self {
-            Self::Apart(all) => all.into_iter().for_each(|target| target.fill(0.0)),
-            Self::Packed(target) => target.fill(0.0),
+            Self::Apart(all) => all.into_iter().for_each(|target| _ = target.zeroed()),
+            Self::Packed(target) => _ = target.zeroed(),
         }
     }
 
     /// By row of the batch and head of keys.
-    pub(super) fn heads(&mut self, geometry: &Geometry) -> Vec<Head<'_>> {
+    pub(super) fn heads(self, geometry: &Geometry) -> Vec<Head<'a>> {
         let Geometry { batch, queries, keys, heads, kv_heads, width } = *geometry;
         let (of_q, of_kv) = (heads * width, kv_heads * width);
-        let rows: Vec<Vec<Piece<'_>>> = match self {
+        let rows: Vec<Vec<Columns<'a>>> = match self {
             Self::Apart([q, k, v]) => {
-                let kv = k.chunks_mut(keys * of_kv).zip(v.chunks_mut(keys * of_kv));
-                let all = q.chunks_mut(queries * of_q).zip(kv).map(|(q, (k, v))| {
+                let kv = k.chunks(keys * of_kv).zip(v.chunks(keys * of_kv));
+                let all = q.chunks(queries * of_q).zip(kv).map(|(q, (k, v))| {
                     let parts = [(q, of_q), (k, of_kv), (v, of_kv)];
                     parts
                         .into_iter()
-                        .flat_map(|(part, row)| split_columns(part, row, width))
+                        .flat_map(|(part, row)| part.split_columns(row, width))
                         .collect()
                 });
                 all.collect()
             }
             Self::Packed(x) => {
                 let row = of_q + 2 * of_kv;
-                x.chunks_mut(queries * row).map(|x| split_columns(x, row, width)).collect()
+                x.chunks(queries * row).map(|x| x.split_columns(row, width)).collect()
             }
         };
         let mut found = Vec::with_capacity(batch * kv_heads);
