@@ -178,7 +178,9 @@ impl Measured {
         println!("without a save | {:.2}", of_not_saving / 1e3);
         println!("with one | {:.2}", of_saving / 1e3);
         println!();
-        println!("steps, in parts of those without a save beside them | how many | median | longest");
+        println!(
+            "steps, in parts of those without a save beside them | how many | median | longest"
+        );
         for (what, times) in [
             ("without a save beside them", &mut self.alone),
             ("before and after the copy", &mut self.with_copy),

@@ -4,7 +4,6 @@
 //! Sums run in [`LANES`] lanes in every version and a fused multiplication is fused in every version, so that all three
 //! round alike.
 
-use std::cell::Cell;
 use std::sync::OnceLock;
 
 /// What the processor has.
@@ -74,37 +73,6 @@ pub(crate) use simd;
 
 /// Numbers in a cache line.
 pub(crate) const LINE: usize = 16;
-
-/// Writes a cache line's numbers past the caches where the processor can: memory that is only written is not read
-/// before. Threads that read it must come after [`written_past`].
-#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "processors' own ways are unsafe"))]
-#[inline]
-pub(crate) fn write_past(line: &[Cell<f32>; LINE], numbers: [f32; LINE]) {
-    #[cfg(target_arch = "x86_64")]
-    if line.as_ptr().addr().is_multiple_of(16) {
-        use std::arch::x86_64::{_mm_set_ps, _mm_stream_ps};
-        for (cells, numbers) in line.as_chunks::<4>().0.iter().zip(numbers.as_chunks::<4>().0) {
-            let [a, b, c, d] = *numbers;
-            // SAFETY: every processor of this kind has SSE; the four numbers are the line's, which begins where 16 bytes
-            // do, and a cell is written through a shared reference.
-            unsafe { _mm_stream_ps(cells.as_ptr().cast_mut().cast(), _mm_set_ps(d, c, b, a)) };
-        }
-        return;
-    }
-    for (cell, number) in line.iter().zip(numbers) {
-        cell.set(number);
-    }
-}
-
-/// What was [written past](write_past) the caches by this thread comes before all that it does from here on.
-#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "processors' own ways are unsafe"))]
-pub(crate) fn written_past() {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every processor of this kind has it.
-    unsafe {
-        std::arch::x86_64::_mm_sfence();
-    }
-}
 
 /// Asks for the cache line of a number that will be read, if the slice has it.
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "processors' own ways are unsafe"))]
