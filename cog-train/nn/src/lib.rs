@@ -34,5 +34,5 @@ pub use crate::kernels::tape::{Node, Operand, recompute, trace};
 /// Entry points for the optimizers and checkpoints of `cog-train`, which is released together with this crate.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::kernels::{adamw, device_memory, fused, host, lion, norm, sgd, spare, tape};
+    pub use crate::kernels::{adamw, device_memory, fused, host, lion, norm, sgd, tape};
 }

@@ -1,5 +1,5 @@
-//! The file operations that checkpoints are made of, behind a trait: tests put a disk there that fails, stops or loses
-//! power at every single one of them.
+//! The file operations of checkpoints, behind a trait: tests implement it with disks that fail, stop or lose power at every
+//! single operation.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -7,40 +7,40 @@ use std::path::Path;
 
 /// A disk.
 pub(super) trait Disk: Send + Sync {
-    /// Makes a folder in one that exists.
+    /// Creates a folder in one that exists.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes a file that was not there.
+    /// Creates a file that does not exist.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>>;
-    /// Brings the names in a folder to the disk.
+    /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Renames a folder to a name that is free, in the same folder.
+    /// Renames a folder to an unused name in the same folder.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty folder.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
-    /// What is in a folder, sorted by name.
+    /// Lists a folder, sorted by name.
     fn list(&self, path: &Path) -> io::Result<Vec<Item>>;
     /// Opens a file for reading.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read>>;
 }
 
-/// A file that is being written. A `write` may take less than it is given.
+/// A file that is being written. A `write` may be partial.
 pub(super) trait Sink: Write {
-    /// Brings what was written to the disk.
+    /// Makes what was written durable.
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// Something in a folder.
+/// An entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Item {
-    /// As UTF-8; what is not is none of ours, and still has to differ from what is.
+    /// Lossily decoded as UTF-8: no other name is one of a checkpoint's.
     pub(super) name: String,
     pub(super) is_dir: bool,
-    /// The bytes of a file; 0 of a folder.
+    /// The size of a file; 0 for a folder.
     pub(super) bytes: u64,
 }
 
-/// The machine's own.
+/// The file system of the operating system.
 pub(super) struct Real;
 
 impl Disk for Real {
@@ -53,7 +53,7 @@ impl Disk for Real {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        // Elsewhere a folder cannot be opened as a file, and names need no call of their own.
+        // Other systems cannot open a folder as a file, and sync names by themselves.
         if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
     }
 
@@ -95,7 +95,7 @@ impl Sink for File {
     }
 }
 
-/// Removes a folder and all that is in it; one that is not there is removed.
+/// Removes a folder and its content. Does nothing if it does not exist.
 pub(super) fn remove_tree(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     let items = match disk.list(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -108,7 +108,7 @@ pub(super) fn remove_tree(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     disk.remove_dir(path)
 }
 
-/// Makes a folder and those around it that are not there, and brings their names to the disk.
+/// Creates a folder and its missing parents, and makes their names durable.
 pub(super) fn create_all(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     match disk.create_dir(path) {
         Ok(()) => {}
@@ -122,11 +122,11 @@ pub(super) fn create_all(disk: &dyn Disk, path: &Path) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     }
-    disk.sync_dir(around(path))
+    disk.sync_dir(parent_of(path))
 }
 
-/// The folder that a path is in.
-fn around(path: &Path) -> &Path {
+/// Returns the folder that holds a path.
+fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -1,4 +1,4 @@
-//! Finding the newest checkpoint that is whole, and reading it.
+//! Finds the newest complete checkpoint and reads it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -8,32 +8,30 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Kind;
 use super::disk::{Disk, Real};
-use super::manifest::{self, Manifest, Part};
+use super::folder::Kind;
+use super::manifest::{self, FileEntry, Manifest};
 use crate::error::{Error, plain_io};
 use crate::fetch::hex;
 use crate::weights::Weights;
 
-/// How many bytes are read at a time.
-const PIECE: usize = 1 << 20;
-/// How the tensor files end.
+/// The size of a read in bytes.
+const READ_SIZE: usize = 1 << 20;
+/// The extension of the tensor files.
 pub(super) const EXTENSION: &str = ".safetensors";
 
-/// What [`newest`] found.
-///
-/// The example of [`newest`] has one.
+/// The result of [`newest`], whose example uses one.
 #[derive(Debug)]
 pub struct Found {
-    /// The newest checkpoint that is whole.
+    /// The newest complete checkpoint.
     pub checkpoint: Option<Checkpoint>,
-    /// Newer ones that are not, with the reasons.
+    /// Newer ones that are damaged, with the reasons.
     pub passed_over: Vec<(PathBuf, String)>,
 }
 
-/// Finds the newest checkpoint in a folder whose files all have the sizes and digests of its manifest.
+/// Finds the newest checkpoint of a folder whose files all have the sizes and digests in its manifest.
 ///
-/// A folder that is not there has no checkpoint. Nothing is changed.
+/// A folder that does not exist holds no checkpoint. Changes nothing.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -53,7 +51,7 @@ pub struct Found {
 /// std::fs::write(dir.join("step-000020/weights.safetensors"), "damaged")?;
 ///
 /// let found = newest(&dir)?;
-/// let checkpoint = found.checkpoint.expect("one of the two is whole");
+/// let checkpoint = found.checkpoint.expect("one of the two is complete");
 /// assert_eq!(checkpoint.step(), 10);
 /// assert_eq!(checkpoint.tensors("weights", &Device::Cpu)?["scale"].to_vec1::<f32>()?, [10.0]);
 /// let (place, reason) = &found.passed_over[0];
@@ -75,8 +73,8 @@ pub(super) fn newest_on(disk: &dyn Disk, dir: &Path) -> Result<Found, Error> {
     };
     let mut order: Vec<(u64, Kind)> = items
         .iter()
-        .filter_map(|item| Kind::of(&item.name))
-        .filter(|(_, kind)| matches!(kind, Kind::Whole | Kind::Old))
+        .filter_map(|item| Kind::parse(&item.name))
+        .filter(|(_, kind)| matches!(kind, Kind::Complete | Kind::Old))
         .collect();
     order.sort();
     let mut passed_over = Vec::new();
@@ -96,7 +94,7 @@ pub(super) fn newest_on(disk: &dyn Disk, dir: &Path) -> Result<Found, Error> {
     Ok(Found { checkpoint: None, passed_over })
 }
 
-/// A checkpoint that was whole when it was opened.
+/// A checkpoint that was complete when it was opened.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -104,11 +102,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens the checkpoint of one folder and verifies it.
+    /// Opens the checkpoint in a folder and verifies it.
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`] with what is wrong with it.
+    /// [`Error::Checkpoint`] with the reason when it is damaged.
     pub fn open(path: &Path) -> Result<Self, Error> {
         match verify(&Real, path) {
             Ok(manifest) => Ok(Self { path: path.to_owned(), manifest }),
@@ -116,36 +114,36 @@ impl Checkpoint {
         }
     }
 
-    /// The step that it was saved at.
+    /// Returns the step that it was saved at.
     #[must_use]
     pub fn step(&self) -> u64 {
         self.manifest.step
     }
 
-    /// Its folder.
+    /// Returns its folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The state that was saved, equal to the last bit of its numbers.
+    /// Returns the state that was saved, with its numbers bit for bit.
     #[must_use]
     pub fn state(&self) -> &Value {
         &self.manifest.state
     }
 
-    /// Whether it was the best so far when it was saved.
+    /// Returns whether it was the best so far when it was saved.
     #[must_use]
     pub fn is_best(&self) -> bool {
         self.manifest.best
     }
 
-    /// What its tensor files were called in the snapshot, sorted.
+    /// Returns the names of its tensor files as in the snapshot, sorted.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.manifest.files.keys().filter_map(|name| name.strip_suffix(EXTENSION))
     }
 
-    /// The tensors of a file by name, of the types that they were saved with, in fresh storage.
+    /// Reads the tensors of a file by name, with the dtypes that they were saved with, into storage of their own.
     ///
     /// # Errors
     ///
@@ -164,21 +162,22 @@ impl Checkpoint {
     }
 }
 
-pub(super) fn bad(place: &Path, reason: String) -> Error {
-    Error::Checkpoint { place: place.display().to_string(), reason }
+/// Returns an error about the checkpoint at a path.
+pub(super) fn bad(path: &Path, reason: String) -> Error {
+    Error::Checkpoint { place: path.display().to_string(), reason }
 }
 
-/// Reads all of a checkpoint and compares it with its manifest; or says what is wrong.
+/// Reads all files of a checkpoint and compares them with its manifest.
 pub(super) fn verify(disk: &dyn Disk, path: &Path) -> Result<Manifest, String> {
-    let manifest = glance(disk, path)?;
-    for (name, part) in &manifest.files {
-        check(disk, path, name, part)?;
+    let manifest = check_sizes(disk, path)?;
+    for (name, entry) in &manifest.files {
+        check_digest(disk, path, name, entry)?;
     }
     Ok(manifest)
 }
 
-/// The manifest, if the files that it names and no others are there with their sizes.
-pub(super) fn glance(disk: &dyn Disk, path: &Path) -> Result<Manifest, String> {
+/// Reads the manifest, and checks that the files that it lists and no others are there with their sizes.
+pub(super) fn check_sizes(disk: &dyn Disk, path: &Path) -> Result<Manifest, String> {
     let items = disk.list(path).map_err(|error| plain_io(&error))?;
     if !items.iter().any(|item| item.name == manifest::NAME) {
         return Err(format!("there is no `{}`", manifest::NAME));
@@ -188,25 +187,25 @@ pub(super) fn glance(disk: &dyn Disk, path: &Path) -> Result<Manifest, String> {
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(cannot_read(manifest::NAME))?;
     let manifest = Manifest::from_bytes(&bytes)?;
-    for (name, part) in &manifest.files {
+    for (name, entry) in &manifest.files {
         let item = items.iter().find(|item| item.name == *name);
-        let there = item.ok_or_else(|| format!("`{name}` is missing"))?.bytes;
-        if there != part.bytes {
-            return Err(format!("`{name}` has {there} bytes instead of {}", part.bytes));
+        let bytes = item.ok_or_else(|| format!("`{name}` is missing"))?.bytes;
+        if bytes != entry.bytes {
+            return Err(format!("`{name}` has {bytes} bytes instead of {}", entry.bytes));
         }
     }
     let known =
         |name: &String| name == manifest::NAME || manifest.files.contains_key(name.as_str());
     match items.iter().find(|item| !known(&item.name)) {
-        Some(item) => Err(format!("`{}` does not belong to it", item.name)),
+        Some(item) => Err(format!("`{}` does not belong to it", item.name.escape_debug())),
         None => Ok(manifest),
     }
 }
 
-fn check(disk: &dyn Disk, path: &Path, name: &str, part: &Part) -> Result<(), String> {
+fn check_digest(disk: &dyn Disk, path: &Path, name: &str, entry: &FileEntry) -> Result<(), String> {
     let failed = || cannot_read(name);
     let mut file = disk.open(&path.join(name)).map_err(failed())?;
-    let (mut digest, mut buffer) = (Sha256::new(), vec![0; PIECE]);
+    let (mut digest, mut buffer) = (Sha256::new(), vec![0; READ_SIZE]);
     loop {
         match file.read(&mut buffer) {
             Ok(0) => break,
@@ -215,7 +214,7 @@ fn check(disk: &dyn Disk, path: &Path, name: &str, part: &Part) -> Result<(), St
             Err(error) => return Err(failed()(error)),
         }
     }
-    if hex(digest.finalize()) != part.sha256 {
+    if hex(digest.finalize()) != entry.sha256 {
         return Err(format!("`{name}` is damaged: its digest is not the manifest's"));
     }
     Ok(())

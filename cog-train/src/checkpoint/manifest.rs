@@ -1,7 +1,7 @@
-//! `manifest.json`: what a checkpoint holds, and how to tell that all of it is there.
+//! `manifest.json`: the state of a checkpoint, and the sizes and digests of its files.
 //!
-//! Its first line holds the digest of all other lines, so that a flipped bit in the state is seen as well as one in a
-//! tensor. The whole is one JSON object.
+//! Its first line holds the digest of all other lines, so a flipped bit is detected in the state as well as in a tensor.
+//! The file is one JSON object.
 
 use std::collections::BTreeMap;
 
@@ -12,30 +12,30 @@ use sha2::{Digest, Sha256};
 
 use crate::fetch::hex;
 
-/// The file's name.
+/// The name of the file.
 pub(super) const NAME: &str = "manifest.json";
-/// The version that this code writes, and the only one that it reads.
+/// The format version that this code writes, and the only one that it reads.
 pub(super) const VERSION: u64 = 1;
 /// The bytes before the digest, and those after it.
 const BEFORE: &str = "{\"sha256\":\"";
 const AFTER: &str = "\",\n";
 
-/// What a checkpoint holds.
+/// The content of `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) version: u64,
     pub(super) step: u64,
     pub(super) best: bool,
     pub(super) state: Value,
-    /// By the file's name in the folder.
-    pub(super) files: BTreeMap<String, Part>,
+    /// The files by name.
+    pub(super) files: BTreeMap<String, FileEntry>,
 }
 
 /// A file of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Part {
+pub(super) struct FileEntry {
     pub(super) bytes: u64,
-    /// In lower-case hex.
+    /// Lower-case hex.
     pub(super) sha256: String,
     pub(super) tensors: BTreeMap<String, Entry>,
 }
@@ -43,7 +43,7 @@ pub(super) struct Part {
 /// A tensor of a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Entry {
-    /// candle's name for it: `f32`.
+    /// candle's name of the dtype: `f32`.
     pub(super) dtype: String,
     pub(super) shape: Vec<usize>,
 }
@@ -55,10 +55,10 @@ impl Entry {
 }
 
 impl Manifest {
-    /// The bytes of the file: a pure function of what is in it.
+    /// Returns the bytes of the file, a pure function of the content.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let mut value = serde_json::to_value(self).map_err(|error| error.to_string())?;
-        // An object's keys are in the order in which someone put them there.
+        // The keys of an object are in the order of their insertion.
         if let Some(state) = value.get_mut("state") {
             state.sort_all_objects();
         }
@@ -66,7 +66,7 @@ impl Manifest {
         Ok(framed(text.trim_start_matches("{\n")))
     }
 
-    /// Reads the bytes of the file, or says what is wrong with them.
+    /// Parses the bytes of the file.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let damaged = || format!("`{NAME}` is damaged");
         let (frame, text) =
@@ -86,7 +86,7 @@ impl Manifest {
     }
 }
 
-/// A first line with the digest of the rest.
+/// Prepends a line with the digest of the text.
 fn framed(text: &str) -> Vec<u8> {
     let mut bytes = framed_digest(text.as_bytes());
     bytes.extend_from_slice(text.as_bytes());
@@ -106,13 +106,13 @@ mod tests {
     fn manifest(state: Value) -> Manifest {
         let entry = Entry::new(DType::BF16, &[2, 0, 3]);
         let tensors = BTreeMap::from([("a/b.weight".to_owned(), entry)]);
-        let part = Part { bytes: 1 << 60, sha256: hex(Sha256::digest(b"x")), tensors };
-        let files = BTreeMap::from([("weights.safetensors".to_owned(), part)]);
+        let entry = FileEntry { bytes: 1 << 60, sha256: hex(Sha256::digest(b"x")), tensors };
+        let files = BTreeMap::from([("weights.safetensors".to_owned(), entry)]);
         Manifest { version: VERSION, step: u64::MAX, best: true, state, files }
     }
 
     #[test]
-    fn numbers_come_back_bit_for_bit() {
+    fn numbers_are_restored_bit_for_bit() {
         let numbers: Vec<f64> = [
             0.1,
             1.0 / 3.0,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_content_gives_equal_bytes_of_one_json_object() {
+    fn equal_content_has_equal_bytes_of_one_json_object() {
         let one = manifest(json!({"a": 1, "b": {"c": 2, "d": 3}})).to_bytes().unwrap();
         let other = manifest(json!({"b": {"d": 3, "c": 2}, "a": 1})).to_bytes().unwrap();
         assert_eq!(one, other);
@@ -155,10 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_and_every_cut_is_seen() {
+    fn every_flipped_bit_and_every_truncation_is_detected() {
         let bytes = manifest(json!({"loss": 0.25})).to_bytes().unwrap();
         for at in 0..bytes.len() {
-            assert!(Manifest::from_bytes(&bytes[..at]).is_err(), "cut at {at}");
+            assert!(Manifest::from_bytes(&bytes[..at]).is_err(), "truncated at {at}");
             for bit in 0..8 {
                 let mut bytes = bytes.clone();
                 bytes[at] ^= 1 << bit;
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_said_to_be_one() {
+    fn another_version_is_rejected_with_both_versions() {
         let newer = Manifest { version: 2, ..manifest(Value::Null) }.to_bytes().unwrap();
         let reason = Manifest::from_bytes(&newer).unwrap_err();
         assert_eq!(reason, "is of version 2, and this program reads version 1");

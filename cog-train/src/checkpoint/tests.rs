@@ -1,10 +1,10 @@
-//! The laws of checkpoints: what comes back, what stays, and what a stop at any point leaves.
+//! The laws of checkpoints: exact restore, retention, and crash safety at every point.
 
-mod change;
 mod damage;
 mod faults;
 mod faulty;
 mod model;
+mod overlap;
 mod power;
 
 use std::collections::BTreeMap;
@@ -13,12 +13,13 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor, Var};
 use serde_json::{Value, json};
 
+use super::folder::Kind;
 use super::*;
 use crate::error::Error;
 
 type Files = BTreeMap<String, BTreeMap<String, Tensor>>;
 
-/// Tensors of many types and shapes, all different at every step.
+/// Returns tensors of many dtypes and shapes, which differ at every step.
 fn files(step: u64) -> Files {
     let cpu = &Device::Cpu;
     let base = Tensor::arange(0_u32, 24, cpu).unwrap().to_dtype(DType::F64).unwrap();
@@ -62,7 +63,7 @@ fn keep(last: usize) -> Keep {
     Keep { last, best: true }
 }
 
-/// The bytes of a tensor, by a path of its own.
+/// Returns the bits of a tensor without the code under test.
 fn bits(tensor: &Tensor) -> Vec<String> {
     let flat = tensor.contiguous().unwrap().flatten_all().unwrap();
     match tensor.dtype() {
@@ -102,7 +103,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_was_saved_comes_back() {
+fn a_checkpoint_restores_every_dtype_shape_and_the_state() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("run/checkpoints");
     assert!(newest(&dir).unwrap().checkpoint.is_none());
@@ -121,11 +122,11 @@ fn what_was_saved_comes_back() {
 }
 
 #[test]
-fn a_snapshot_is_a_copy() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut checkpoints = Checkpoints::open(folder.path(), keep(9)).unwrap();
+fn changes_after_save_do_not_reach_the_checkpoint() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut checkpoints = Checkpoints::open(temp.path(), keep(9)).unwrap();
     let var = Var::new(&[1_f32, 2.0], &Device::Cpu).unwrap();
-    // The second save goes into the memory of the first, the third finds it too small.
+    // The second save reuses the buffer of the first; it is too small for the third.
     for (step, values) in [(1, vec![1_f32, 2.0]), (2, vec![3.0, 4.0]), (3, vec![5.0, 6.0, 7.0])] {
         let value = Tensor::new(&*values, &Device::Cpu).unwrap();
         let tensor = if step == 3 {
@@ -141,18 +142,18 @@ fn a_snapshot_is_a_copy() {
     }
     checkpoints.finish().unwrap();
     for (step, values) in [(1, vec![1_f32, 2.0]), (2, vec![3.0, 4.0]), (3, vec![5.0, 6.0, 7.0])] {
-        let checkpoint = Checkpoint::open(&folder.path().join(Kind::Whole.name(step))).unwrap();
+        let checkpoint = Checkpoint::open(&temp.path().join(folder(step))).unwrap();
         let tensors = checkpoint.tensors("weights", &Device::Cpu).unwrap();
         assert_eq!(tensors["w"].to_vec1::<f32>().unwrap(), values);
     }
 }
 
 #[test]
-fn equal_snapshots_give_equal_files() {
+fn equal_snapshots_have_equal_bytes() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for dir in [one.path(), other.path()] {
         let mut checkpoints = Checkpoints::open(dir, keep(1)).unwrap();
-        // What the memory held before is of no account.
+        // A reused buffer makes no difference.
         if dir == other.path() {
             checkpoints.save(snapshot(1)).unwrap();
         }
@@ -168,7 +169,7 @@ fn equal_snapshots_give_equal_files() {
 }
 
 #[test]
-fn the_best_stays_and_a_step_can_be_saved_again() {
+fn the_best_is_kept_and_a_step_can_be_saved_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut checkpoints = Checkpoints::open(folder.path(), keep(1)).unwrap();
     for step in 1..=4 {
@@ -176,7 +177,7 @@ fn the_best_stays_and_a_step_can_be_saved_again() {
     }
     checkpoints.finish().unwrap();
     assert_eq!(names(folder.path()), ["step-000002", "step-000004"]);
-    // Another process goes on from 2, which it saves again.
+    // Another process resumes at step 2 and saves it again.
     drop(checkpoints);
     let mut checkpoints = Checkpoints::open(folder.path(), keep(1)).unwrap();
     checkpoints.save(Snapshot { state: json!("again"), ..snapshot(2) }).unwrap();
@@ -187,7 +188,7 @@ fn the_best_stays_and_a_step_can_be_saved_again() {
 }
 
 #[test]
-fn what_no_file_can_hold_is_refused_and_harms_nothing() {
+fn invalid_names_are_rejected_and_older_checkpoints_kept() {
     let folder = tempfile::tempdir().unwrap();
     let mut checkpoints = Checkpoints::open(folder.path(), keep(1)).unwrap();
     checkpoints.save(snapshot(1)).unwrap();
@@ -212,28 +213,4 @@ fn what_no_file_can_hold_is_refused_and_harms_nothing() {
     assert_eq!(names(folder.path()), ["step-000003"]);
     let error = Checkpoints::open(folder.path(), keep(0)).unwrap_err();
     assert!(matches!(error, Error::InvalidConfig { .. }));
-}
-
-#[test]
-fn names_are_told_apart() {
-    for kind in [Kind::Deleted, Kind::Partial, Kind::Old, Kind::Whole] {
-        for step in [0, 1, 999_999, 1_000_000, u64::MAX] {
-            assert_eq!(Kind::of(&kind.name(step)), Some((step, kind)));
-        }
-    }
-    let others = [
-        "step-1",
-        "step-0000001",
-        "step-000001.partial",
-        ".step-000001",
-        "..step-000001.old",
-        "step-00000x",
-        "step-+00001",
-        "step-",
-        "notes.txt",
-        "",
-    ];
-    for other in others {
-        assert_eq!(Kind::of(other), None, "{other}");
-    }
 }

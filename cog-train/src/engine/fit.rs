@@ -1,6 +1,5 @@
 //! The loop.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
@@ -12,7 +11,7 @@ use super::records::Records;
 use super::resume::{EMA, OPTIMIZER, Saved, WEIGHTS, identity, put_back, resume};
 use super::state::{Best, Mean, State};
 use super::step::{self, Outcome, Parts};
-use super::training_config::{Every, TrainingConfig};
+use super::training_config::TrainingConfig;
 use super::{memory, probe, report};
 use crate::cancellable::aside;
 use crate::checkpoint::{Checkpoint, Checkpoints, Snapshot, folder};
@@ -124,7 +123,7 @@ pub fn fit<B: Send + 'static>(
 ) -> anyhow::Result<TrainingSummary> {
     let Training { config, params, mut optimizer, train, eval } = training;
     let cancel = job.cancel_token();
-    let (steps, in_epoch) = steps(&config, &train, eval.as_ref(), job)?;
+    let steps = steps(&config, &train, eval.as_ref(), job)?;
     optimizer.prepare(params)?;
     let mut ema = averages(&config, params)?;
     let run = identity(&cancel, &config, &optimizer, params, &train, eval.as_ref())?;
@@ -139,10 +138,6 @@ pub fn fit<B: Send + 'static>(
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
     let mut state = resumed.unwrap_or_else(|| State::new(&config, params.computes_in()));
     let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), config.keep_checkpoints)?;
-    let early = |every: Every| every.comes_before_the_end(in_epoch, steps);
-    if early(config.save_every) || (eval.is_some() && early(config.eval_every)) {
-        checkpoints.make_reserve(&tensors(params, &optimizer, ema.as_ref()));
-    }
     let mut records = Records::new(state.step, train.has_lengths(), params.device());
     let mut batches: Option<Batches<B>> = None;
     let mut buffers = buffers(params);
@@ -181,8 +176,8 @@ pub fn fit<B: Send + 'static>(
         let now = Some((state.step, state.evaluated_at));
         if due && saved != now {
             let tensors = tensors(params, &optimizer, ema.as_ref());
-            // The files of the run are on the disk as far as the checkpoint goes back to them.
-            checkpoints.begin(snapshot(&state, &run, tensors, best, job)?, job.sync()?)?;
+            // A checkpoint holds the lengths of the run's files: so far they are synced before it appears.
+            checkpoints.save_after(snapshot(&state, &run, tensors, best, job)?, job.sync()?)?;
             saved = now;
         }
         if asked || last || cancelled {
@@ -226,8 +221,7 @@ pub fn fit<B: Send + 'static>(
             ema: ema.as_mut(),
             buffers: &mut buffers,
         };
-        let step = || step::run(&mut parts, &mut state, &batch, rate, job);
-        let done = match checkpoints.change(step) {
+        let done = match step::run(&mut parts, &mut state, &batch, rate, job) {
             Ok(Outcome::Done(done)) => done,
             Ok(Outcome::Cancelled) => continue,
             Err(error) if was_cancelled(&error, job) => continue,
@@ -270,13 +264,13 @@ pub fn fit<B: Send + 'static>(
     Ok(TrainingSummary::of(state))
 }
 
-/// Looks at the config and the data; how many steps there will be, and how many of them the first epoch has.
+/// Looks at the config and the data; how many steps there will be.
 fn steps<B: Send + 'static>(
     config: &TrainingConfig,
     train: &Loader<B>,
     eval: Option<&Loader<B>>,
     job: &Job,
-) -> Result<(u64, u64), Error> {
+) -> Result<u64, Error> {
     config.check()?;
     if eval.is_none() && (config.patience.is_some() || config.restore_best) {
         let reason =
@@ -301,15 +295,7 @@ fn steps<B: Send + 'static>(
         let sampler = train.sampler(seed)?;
         let steps_in =
             |epoch| if cancel.is_cancelled() { u64::MAX } else { sampler.steps_in(epoch) };
-        let first = Cell::new(0);
-        let steps = config.steps(|epoch| {
-            let steps = steps_in(epoch);
-            if epoch == 0 {
-                first.set(steps);
-            }
-            steps
-        });
-        Ok((steps, first.get()))
+        Ok(config.steps(steps_in))
     })?
 }
 

@@ -192,15 +192,6 @@ impl Every {
         }
     }
 
-    /// Whether it is done before a run of `steps` steps ends, whose first epoch has `epoch` of them.
-    pub(super) fn comes_before_the_end(self, epoch: u64, steps: u64) -> bool {
-        match self {
-            Self::End => false,
-            Self::Steps(every) => every < steps,
-            Self::Epoch => epoch < steps,
-        }
-    }
-
     fn describe(self) -> Value {
         match self {
             Self::End => json!("end"),
@@ -262,10 +253,6 @@ mod tests {
         assert_eq!(due(Every::Steps(3)), [3, 6]);
         assert_eq!(due(Every::Steps(1)), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(due(Every::Epoch), [4, 8]);
-        let before_the_end = |every: Every, steps| every.comes_before_the_end(4, steps);
-        assert!(!before_the_end(Every::End, 9));
-        assert!(before_the_end(Every::Steps(3), 4) && !before_the_end(Every::Steps(3), 3));
-        assert!(before_the_end(Every::Epoch, 5) && !before_the_end(Every::Epoch, 4));
     }
 
     #[test]

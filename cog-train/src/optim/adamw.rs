@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::Serialize;
 
-use super::rule::{OfThisCrate, Rule, Update, exactly, settings};
+use super::rule::{Rule, Update, exactly, settings};
 use crate::error::Error;
 use cog_train_nn::__private::adamw;
 
@@ -107,10 +107,6 @@ impl Rule for AdamW {
         update(weight, gradient, slots, at, (self.beta1, self.beta2, self.epsilon, true))
     }
 
-    fn is_fused(&self, _: OfThisCrate) -> bool {
-        true
-    }
-
     fn describe(&self) -> serde_json::Value {
         settings(self.name(), self)
     }
@@ -137,10 +133,6 @@ impl Rule for Adam {
         at: &Update,
     ) -> Result<(), Error> {
         update(weight, gradient, slots, at, (self.beta1, self.beta2, self.epsilon, false))
-    }
-
-    fn is_fused(&self, _: OfThisCrate) -> bool {
-        true
     }
 
     fn describe(&self) -> serde_json::Value {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::state;
 use crate::error::Error;
 use crate::params::Params;
-use cog_train_nn::__private::{fused, spare};
+use cog_train_nn::__private::fused;
 
 /// An exponential moving average of the weights that are trained, often better than the last ones (Polyak and Juditsky,
 /// "Acceleration of Stochastic Approximation by Averaging", 1992).
@@ -159,7 +159,6 @@ fn move_towards(average: &Var, weight: &Var, share: f64) -> Result<(), Error> {
             [average + (weight - average) * share]
         })?);
     }
-    spare::keep(average);
     let moved = ((weight.as_tensor() - average.as_tensor())? * share)?;
     Ok(average.set(&(average.as_tensor() + moved)?)?)
 }

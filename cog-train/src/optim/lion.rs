@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::Serialize;
 
-use super::rule::{OfThisCrate, Rule, Update, exactly, settings};
+use super::rule::{Rule, Update, exactly, settings};
 use crate::error::Error;
 use cog_train_nn::__private::lion;
 
@@ -63,10 +63,6 @@ impl Rule for Lion {
             gradient_scale: at.gradient_scale,
         };
         Ok(lion::update(weight, gradient, average, &numbers)?)
-    }
-
-    fn is_fused(&self, _: OfThisCrate) -> bool {
-        true
     }
 
     fn describe(&self) -> serde_json::Value {

@@ -9,13 +9,12 @@ use serde_json::json;
 use super::adamw::AdamW;
 use super::group::Group;
 use super::muon::Muon;
-use super::rule::{OfThisCrate, Rule, Update};
+use super::rule::{Rule, Update};
 use super::state;
 use crate::error::Error;
 use crate::params::Gradients;
 use crate::params::Params;
 use crate::params::Pattern;
-use cog_train_nn::__private::{fused, spare};
 
 /// The matrices that [`Optimizer::muon`] leaves to AdamW: embeddings (GPT-2 calls them `wte` and `wpe`), heads and norms.
 const NOT_HIDDEN: [&str; 6] = ["*embed*", "*wte*", "*wpe*", "*lm_head*", "*head*", "*norm*"];
@@ -58,16 +57,6 @@ struct UpdateSettings {
     factor: f64,
     names: Vec<&'static str>,
     slots: Vec<Var>,
-}
-
-impl UpdateSettings {
-    /// Keeps what an update is about to change for a checkpoint on its way; a fused one does it itself.
-    fn keep(&self, weight: &Tensor, gradient: &Tensor) {
-        let slots: Vec<&Tensor> = self.slots.iter().map(Var::as_tensor).collect();
-        if !(self.rule.is_fused(OfThisCrate(())) && fused::fits(weight, gradient, &slots)) {
-            std::iter::once(weight).chain(slots).for_each(spare::keep);
-        }
-    }
 }
 
 impl Optimizer {
@@ -193,7 +182,6 @@ impl Optimizer {
                 weight_decay: plan.weight_decay,
                 gradient_scale,
             };
-            plan.keep(param.master(), gradient);
             plan.rule.update(param.master(), gradient, &plan.slots, &at)?;
         }
         params.refresh()

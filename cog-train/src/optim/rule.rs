@@ -70,20 +70,9 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
         at: &Update,
     ) -> Result<(), Error>;
 
-    /// Whether [`update`](Self::update) is one fused pass where the tensors allow it, which leaves the old numbers to a
-    /// checkpoint on its way by itself. For any other they are copied before. Only rules of this crate can say so.
-    #[doc(hidden)]
-    fn is_fused(&self, _: OfThisCrate) -> bool {
-        false
-    }
-
     /// Its settings, for records and for the comparison on resume.
     fn describe(&self) -> serde_json::Value;
 }
-
-/// Asked for by what others cannot implement.
-#[derive(Debug)]
-pub struct OfThisCrate(pub(super) ());
 
 /// The numbers of one update of one parameter.
 ///

@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::Serialize;
 
-use super::rule::{OfThisCrate, Rule, Update, settings};
+use super::rule::{Rule, Update, settings};
 use crate::error::Error;
 use cog_train_nn::__private::sgd;
 
@@ -59,10 +59,6 @@ impl Rule for Sgd {
             gradient_scale: at.gradient_scale,
         };
         Ok(sgd::update(weight, gradient, slots.first(), &numbers)?)
-    }
-
-    fn is_fused(&self, _: OfThisCrate) -> bool {
-        true
     }
 
     fn describe(&self) -> serde_json::Value {

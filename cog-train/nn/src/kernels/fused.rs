@@ -1,51 +1,50 @@
-//! One pass over a weight, its gradient and its state on the CPU: each number is read once and written once.
+//! Fused in-place updates: one pass over a weight, its gradient and its state on the CPU.
 //!
-//! candle hands out one writable storage per in-place operation. The operations are nested here: inside the one on the
-//! weight stands one on the first state, inside that one on the second, so all slices are at hand at once. The threads share the work in chunks of a fixed size, so the result does not depend on their number.
+//! candle borrows one storage mutably per in-place operation. The operations are nested here: the one on the first state
+//! runs inside the one on the weight, and so on, so that all slices are borrowed at once without `unsafe`. The threads
+//! share chunks of a fixed size, so the result does not depend on the number of threads.
 
-use std::cell::{Cell, RefCell};
-use std::ops::Range;
+use std::cell::RefCell;
 
 use candle_core::{CpuStorage, DType, Error, InplaceOp1, InplaceOp2, Layout, Tensor};
 use rayon::prelude::*;
 
-use super::simd::{self, LINE};
-use super::{host, spare};
+use super::host;
+use super::simd::LINE;
 
-/// Elements in a chunk: 64 KiB for each slice, so that four fit into a core's second-level cache.
+/// Elements in a chunk: 64 KiB of each slice, so that four fit into the second-level cache of a core.
 const CHUNK: usize = 16 * 1024;
 
-/// Whether two tensors are stored in the same place, which a nested operation would wait for for ever.
+/// Whether two tensors share a storage, on which nested operations would deadlock.
 pub fn same_storage(one: &Tensor, other: &Tensor) -> bool {
     // One after the other: two read locks on one storage are never held together.
     host::storage_address(one) == host::storage_address(other)
 }
 
-/// Whether [`each`] can do it: on the CPU, and [alike](are_alike).
+/// Whether [`each`] supports the tensors: on the CPU, and [alike](are_alike).
 pub fn fits(weight: &Tensor, gradient: &Tensor, states: &[&Tensor]) -> bool {
     [weight, gradient].iter().chain(states).all(|tensor| host::on_cpu(tensor))
         && are_alike(weight, gradient, states)
 }
 
-/// Whether one pass can go over all tensors: 32-bit floats without gaps, each tensor with a storage of its own.
+/// Whether one pass can update all tensors: contiguous 32-bit floats of one shape, each in a storage of its own.
 pub(crate) fn are_alike(weight: &Tensor, gradient: &Tensor, states: &[&Tensor]) -> bool {
-    let plain = |tensor: &Tensor| {
+    let has_layout = |tensor: &Tensor| {
         tensor.dtype() == DType::F32 && tensor.is_contiguous() && tensor.dims() == weight.dims()
     };
-    plain(weight)
-        && plain(gradient)
+    has_layout(weight)
+        && has_layout(gradient)
         && !same_storage(weight, gradient)
         && states.iter().enumerate().all(|(at, state)| {
-            plain(state)
+            has_layout(state)
                 && !same_storage(state, weight)
                 && !same_storage(state, gradient)
                 && states[..at].iter().all(|other| !same_storage(state, other))
         })
 }
 
-/// Calls `work` with each element of `written` and of the gradient, on all threads, and writes what it gives.
-///
-/// It is written in place, or into [spare] memory where somebody reads what was there.
+/// Updates the elements of `written` in place, on all threads: `update` maps their old values and the element of the
+/// gradient to their new values.
 ///
 /// # Errors
 ///
@@ -53,127 +52,68 @@ pub(crate) fn are_alike(weight: &Tensor, gradient: &Tensor, states: &[&Tensor]) 
 pub fn each<const N: usize>(
     written: [&Tensor; N],
     gradient: &Tensor,
-    work: impl Fn([f32; N], f32) -> [f32; N] + Sync,
+    update: impl Fn([f32; N], f32) -> [f32; N] + Sync,
 ) -> Result<(), Error> {
     let Some((weight, states)) = written.split_first().filter(|(w, s)| fits(w, gradient, s)) else {
-        let reason =
-            "a fused update asks for 32-bit floats without gaps, each in a storage of its own";
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(
+            "a fused update takes contiguous 32-bit floats of one shape, each in a storage of its own",
+        ));
     };
-    let spares = RefCell::new(spare::take(written));
-    let pass = |gradient: &[f32], written: Vec<Written<'_>>| {
-        let Ok(written) = <[Written<'_>; N]>::try_from(written) else {
+    let pass = |gradient: &[f32], written: Vec<&mut [f32]>| {
+        let Ok(written) = <[&mut [f32]; N]>::try_from(written) else {
             return Err(candle_core::Error::msg(
-                "a fused update has opened another number of tensors",
+                "a fused update borrowed the wrong number of tensors",
             ));
         };
-        match &mut *spares.borrow_mut() {
-            Some(spares) => elsewhere(written, spares, gradient, &work),
-            None => in_place(written.map(|it| &mut it.storage[it.range]), gradient, &work),
-        }
+        let mut chunks = written.map(|slice| slice.chunks_mut(CHUNK));
+        let next = |gradient| (chunks.each_mut().map(|it| it.next().unwrap_or_default()), gradient);
+        let jobs: Vec<_> = gradient.chunks(CHUNK).map(next).collect();
+        jobs.into_par_iter()
+            .for_each(|(written, gradient)| update_chunk(written, gradient, &update));
         Ok(())
     };
-    weight.inplace_op2(gradient, &Weight { states, pass: &pass })?;
-    if let Some(old) = spares.into_inner() {
-        spare::put_back(written, old);
-    }
-    Ok(())
+    weight.inplace_op2(gradient, &WeightOp { states, pass: &pass })
 }
 
-/// What an update writes to: a storage, and the part of it that is the tensor's.
-struct Written<'a> {
-    storage: &'a mut Vec<f32>,
-    range: Range<usize>,
-}
-
-fn in_place<const N: usize>(
+fn update_chunk<const N: usize>(
     written: [&mut [f32]; N],
     gradient: &[f32],
-    work: &(impl Fn([f32; N], f32) -> [f32; N] + Sync),
+    update: &impl Fn([f32; N], f32) -> [f32; N],
 ) {
-    let mut written = written.map(|slice| slice.chunks_mut(CHUNK));
-    let next = |gradient| (written.each_mut().map(|it| it.next().unwrap_or_default()), gradient);
-    let jobs: Vec<_> = gradient.chunks(CHUNK).map(next).collect();
-    jobs.into_par_iter().for_each(|(written, gradient)| {
-        let cells = written.map(cells);
-        advance(cells, cells, gradient, work, |line, numbers| {
-            line.iter().zip(numbers).for_each(|(cell, number)| cell.set(number));
-        });
-    });
-}
-
-#[expect(unsafe_code, reason = "streamed writes need a fence")]
-/// Writes into `spares`, which become the storages, and the storages the spares.
-fn elsewhere<const N: usize>(
-    mut written: [Written<'_>; N],
-    spares: &mut [Vec<f32>; N],
-    gradient: &[f32],
-    work: &(impl Fn([f32; N], f32) -> [f32; N] + Sync),
-) {
-    let mut old = written.each_mut().map(|it| it.storage.chunks_mut(CHUNK));
-    let mut new = spares.each_mut().map(|spare| spare.chunks_mut(CHUNK));
-    let next = |gradient| {
-        let old = old.each_mut().map(|it| it.next().unwrap_or_default());
-        (old, new.each_mut().map(|it| it.next().unwrap_or_default()), gradient)
-    };
-    let jobs: Vec<_> = gradient.chunks(CHUNK).map(next).collect();
-    jobs.into_par_iter().for_each(|(old, new, gradient)| {
-        // SAFETY: the fence below comes before anything else accesses the lines.
-        let write = |line: &[_; LINE], values| unsafe { simd::stream(line, values) };
-        advance(old.map(cells), new.map(cells), gradient, work, write);
-        simd::stream_fence();
-    });
-    for (written, spare) in written.into_iter().zip(spares) {
-        std::mem::swap(written.storage, spare);
+    let (gradient_lines, gradient_rest) = gradient.as_chunks::<LINE>();
+    let mut rests = [(); N].map(|()| <&mut [f32]>::default());
+    let mut lines = [(); N].map(|()| <&mut [[f32; LINE]]>::default());
+    for (slice, (lines, rest)) in written.into_iter().zip(lines.iter_mut().zip(&mut rests)) {
+        (*lines, *rest) = slice.as_chunks_mut();
     }
-}
-
-fn cells(slice: &mut [f32]) -> &[Cell<f32>] {
-    Cell::from_mut(slice).as_slice_of_cells()
-}
-
-fn lines(slice: &[Cell<f32>]) -> &[[Cell<f32>; LINE]] {
-    slice.as_chunks().0
-}
-
-/// Reads `old`, and writes `new`, which may be the same, a whole line by `write`.
-fn advance<const N: usize>(
-    old: [&[Cell<f32>]; N],
-    new: [&[Cell<f32>]; N],
-    gradient: &[f32],
-    work: &impl Fn([f32; N], f32) -> [f32; N],
-    write: impl Fn(&[Cell<f32>; LINE], [f32; LINE]),
-) {
-    let (gradients, rest) = gradient.as_chunks::<LINE>();
-    let (old_lines, new_lines) = (old.map(lines), new.map(lines));
-    for (at, gradient) in gradients.iter().enumerate() {
-        // Between what is read and what is written the compiler sees no memory, and takes registers.
-        let mut numbers = old_lines.map(|lines| lines[at].each_ref().map(Cell::get));
+    for (at, gradient) in gradient_lines.iter().enumerate() {
+        // Between the reads and the writes there are only local arrays, which the compiler keeps in vector registers.
+        let mut values = lines.each_ref().map(|lines| lines[at]);
         for (lane, gradient) in gradient.iter().enumerate() {
-            let made = work(numbers.each_ref().map(|numbers| numbers[lane]), *gradient);
-            for (numbers, made) in numbers.iter_mut().zip(made) {
-                numbers[lane] = made;
+            let updated = update(values.each_ref().map(|values| values[lane]), *gradient);
+            for (values, updated) in values.iter_mut().zip(updated) {
+                values[lane] = updated;
             }
         }
-        for (lines, numbers) in new_lines.into_iter().zip(numbers) {
-            write(&lines[at], numbers);
+        for (lines, values) in lines.iter_mut().zip(values) {
+            lines[at] = values;
         }
     }
-    for (at, gradient) in (gradients.len() * LINE..).zip(rest) {
-        let made = work(old.map(|slice| slice[at].get()), *gradient);
-        for (slice, made) in new.into_iter().zip(made) {
-            slice[at].set(made);
+    for (at, gradient) in gradient_rest.iter().enumerate() {
+        let updated = update(rests.each_ref().map(|rest| rest[at]), *gradient);
+        for (rest, updated) in rests.iter_mut().zip(updated) {
+            rest[at] = updated;
         }
     }
 }
 
-/// The outermost operation: it has the weight and the gradient.
-struct Weight<'a, F> {
+/// The outermost operation: it borrows the weight and the gradient.
+struct WeightOp<'a, F> {
     states: &'a [&'a Tensor],
     pass: &'a F,
 }
 
-impl<F: Fn(&[f32], Vec<Written<'_>>) -> candle_core::Result<()>> InplaceOp2 for Weight<'_, F> {
+impl<F: Fn(&[f32], Vec<&mut [f32]>) -> candle_core::Result<()>> InplaceOp2 for WeightOp<'_, F> {
     fn name(&self) -> &'static str {
         "fused-update"
     }
@@ -187,59 +127,63 @@ impl<F: Fn(&[f32], Vec<Written<'_>>) -> candle_core::Result<()>> InplaceOp2 for 
     ) -> candle_core::Result<()> {
         let gradient = match gradient_layout.contiguous_offsets() {
             Some((start, end)) => &gradient.as_slice::<f32>()?[start..end],
-            None => return Err(gaps()),
+            None => return Err(not_contiguous()),
         };
-        descend(self.states, gradient, vec![opened(weight, weight_layout)?], self.pass)
+        descend(self.states, gradient, vec![slice_mut(weight, weight_layout)?], self.pass)
     }
 }
 
-/// An inner operation: it has one state more than the one around it.
-struct State<'a, F> {
+/// An inner operation: it borrows one state more than the one around it.
+struct StateOp<'a, F> {
     rest: &'a [&'a Tensor],
     gradient: &'a [f32],
-    /// What the operations around it opened. It is taken out: an operation has only `&self`.
-    open: RefCell<Option<Vec<Written<'a>>>>,
+    /// The slices that the outer operations borrowed. Taken by the operation, which has only `&self`.
+    borrowed: RefCell<Option<Vec<&'a mut [f32]>>>,
     pass: &'a F,
 }
 
-impl<F: Fn(&[f32], Vec<Written<'_>>) -> candle_core::Result<()>> InplaceOp1 for State<'_, F> {
+impl<F: Fn(&[f32], Vec<&mut [f32]>) -> candle_core::Result<()>> InplaceOp1 for StateOp<'_, F> {
     fn name(&self) -> &'static str {
         "fused-update-state"
     }
 
     fn cpu_fwd(&self, state: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        let Some(mut open) = self.open.take() else {
+        let Some(mut borrowed) = self.borrowed.take() else {
             return Err(candle_core::Error::msg("a fused update ran twice"));
         };
-        open.push(opened(state, layout)?);
-        descend(self.rest, self.gradient, open, self.pass)
+        borrowed.push(slice_mut(state, layout)?);
+        descend(self.rest, self.gradient, borrowed, self.pass)
     }
 }
 
-fn descend<F: Fn(&[f32], Vec<Written<'_>>) -> candle_core::Result<()>>(
+fn descend<F: Fn(&[f32], Vec<&mut [f32]>) -> candle_core::Result<()>>(
     rest: &[&Tensor],
     gradient: &[f32],
-    open: Vec<Written<'_>>,
+    borrowed: Vec<&mut [f32]>,
     pass: &F,
 ) -> candle_core::Result<()> {
     match rest.split_first() {
-        None => pass(gradient, open),
+        None => pass(gradient, borrowed),
         Some((next, rest)) => {
-            next.inplace_op1(&State { rest, gradient, open: RefCell::new(Some(open)), pass })
+            let borrowed = RefCell::new(Some(borrowed));
+            next.inplace_op1(&StateOp { rest, gradient, borrowed, pass })
         }
     }
 }
 
-fn opened<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::Result<Written<'a>> {
-    let CpuStorage::F32(storage) = storage else {
-        return Err(candle_core::Error::msg("a fused update asks for 32-bit floats"));
+fn slice_mut<'a>(
+    storage: &'a mut CpuStorage,
+    layout: &Layout,
+) -> candle_core::Result<&'a mut [f32]> {
+    let CpuStorage::F32(values) = storage else {
+        return Err(candle_core::Error::msg("a fused update takes 32-bit floats"));
     };
-    let Some((start, end)) = layout.contiguous_offsets() else { return Err(gaps()) };
-    Ok(Written { storage, range: start..end })
+    let Some((start, end)) = layout.contiguous_offsets() else { return Err(not_contiguous()) };
+    Ok(&mut values[start..end])
 }
 
-fn gaps() -> candle_core::Error {
-    candle_core::Error::msg("a fused update asks for tensors without gaps")
+fn not_contiguous() -> candle_core::Error {
+    candle_core::Error::msg("a fused update takes contiguous tensors")
 }
 
 #[cfg(test)]
@@ -247,9 +191,9 @@ mod tests {
     use super::*;
     use candle_core::{Device, Var};
 
-    /// Lengths around the chunk's: the last chunk is short, and nothing is left out or done twice.
+    /// At lengths around that of a chunk, whose last chunk is short.
     #[test]
-    fn every_element_once() {
+    fn every_element_is_updated_once() {
         for length in [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17] {
             let zeros = || Var::zeros(length, DType::F32, &Device::Cpu).unwrap();
             let (weight, first, second) = (zeros(), zeros(), zeros());
@@ -268,9 +212,8 @@ mod tests {
         }
     }
 
-    /// A part of a larger tensor begins somewhere inside its storage.
     #[test]
-    fn parts_of_a_tensor_begin_where_they_begin() {
+    fn an_update_of_a_narrowed_tensor_leaves_the_rest_of_its_storage() {
         let whole = Tensor::zeros((3, 2), DType::F32, &Device::Cpu).unwrap();
         let gradient = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
         let part = whole.narrow(0, 1, 1).unwrap();
@@ -278,9 +221,8 @@ mod tests {
         assert_eq!(whole.to_vec2::<f32>().unwrap(), [[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]);
     }
 
-    /// Not a wait for ever.
     #[test]
-    fn one_tensor_twice_is_refused() {
+    fn tensors_that_share_a_storage_are_rejected_instead_of_a_deadlock() {
         let zeros = || Tensor::zeros(4, DType::F32, &Device::Cpu).unwrap();
         let (a, b, c) = (zeros(), zeros(), zeros());
         for (written, gradient) in

@@ -1,12 +1,12 @@
-//! Something of the caller's that code deep inside, on the same thread, is to find.
+//! A thread-local that holds a caller's value for code deep in its call stack.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
-/// A place on each thread for what is lent.
+/// A thread-local slot for a lent value.
 pub(crate) type Slot<T> = LocalKey<RefCell<Option<T>>>;
 
-/// Runs `work` while what `owner` has is in the slot; then the owner has it again, after a panic too.
+/// Runs `work` while the value of `owner` is in the slot, then moves it back to `owner`, also after a panic.
 pub(crate) fn lend<T: Default, R>(
     slot: &'static Slot<T>,
     owner: &mut T,
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lent_comes_back_changed_and_uncovers_what_was_there() {
+    fn nested_loans_return_the_changed_values_in_reverse_order() {
         let (mut outer, mut inner) = (vec![1], vec![2]);
         let push = |number| SLOT.with_borrow_mut(|slot| slot.as_mut().unwrap().push(number));
         lend(&SLOT, &mut outer, || {

@@ -28,7 +28,6 @@ pub(crate) mod rope;
 pub(crate) mod scratch;
 pub mod sgd;
 pub(crate) mod simd;
-pub mod spare;
 pub(crate) mod sum;
 pub(crate) mod swiglu;
 pub mod tape;

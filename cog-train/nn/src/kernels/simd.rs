@@ -4,7 +4,6 @@
 //! Sums run in [`LANES`] lanes in every version and a fused multiplication is fused in every version, so that all three
 //! round alike.
 
-use std::cell::Cell;
 use std::sync::OnceLock;
 
 /// The widest vectors that the processor supports.
@@ -74,40 +73,6 @@ pub(crate) use simd;
 
 /// Elements of a cache line.
 pub(crate) const LINE: usize = 16;
-
-/// Writes a cache line past the caches where the processor can, so that memory that is only written is not read first.
-///
-/// # Safety
-///
-/// The thread calls [`stream_fence`] before anything else accesses the line.
-#[expect(unsafe_code, reason = "intrinsics, and the promise of the caller")]
-#[inline]
-pub(crate) unsafe fn stream(line: &[Cell<f32>; LINE], values: [f32; LINE]) {
-    #[cfg(target_arch = "x86_64")]
-    if line.as_ptr().addr().is_multiple_of(16) {
-        use std::arch::x86_64::{_mm_set_ps, _mm_stream_ps};
-        for (cells, values) in line.as_chunks::<4>().0.iter().zip(values.as_chunks::<4>().0) {
-            let [a, b, c, d] = *values;
-            // SAFETY: 1. every x86-64 processor has SSE; 2. the four cells are the line's, which is aligned to 16 bytes; 3. a cell may
-            // be written through a shared reference; 4. the fence follows: the caller's promise.
-            unsafe { _mm_stream_ps(cells.as_ptr().cast_mut().cast(), _mm_set_ps(d, c, b, a)) };
-        }
-        return;
-    }
-    for (cell, value) in line.iter().zip(values) {
-        cell.set(value);
-    }
-}
-
-/// Orders the [streamed](stream) writes of this thread before everything that it does afterwards.
-#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "an intrinsic"))]
-pub(crate) fn stream_fence() {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 processor has SSE.
-    unsafe {
-        std::arch::x86_64::_mm_sfence();
-    }
-}
 
 /// Prefetches the cache line of an element, if the slice has it.
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "an intrinsic"))]

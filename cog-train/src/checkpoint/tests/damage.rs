@@ -1,4 +1,4 @@
-//! Damage of every kind to the files of the newest checkpoint.
+//! Damage to the files of the newest checkpoint.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,18 +6,24 @@ use std::path::{Path, PathBuf};
 use super::super::manifest::{self, Manifest};
 use super::*;
 
-/// Two checkpoints, and the folders of both.
-fn two() -> (tempfile::TempDir, PathBuf, PathBuf) {
+/// A folder with two checkpoints.
+struct Two {
+    folder: tempfile::TempDir,
+    one: PathBuf,
+    two: PathBuf,
+}
+
+fn two_checkpoints() -> Two {
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let mut checkpoints = Checkpoints::open(folder.path(), keep(2)).unwrap();
     checkpoints.save(snapshot(1)).unwrap();
     checkpoints.save(snapshot(2)).unwrap();
     checkpoints.finish().unwrap();
     let (one, two) = (folder.path().join("step-000001"), folder.path().join("step-000002"));
-    (folder, one, two)
+    Two { folder, one, two }
 }
 
-/// The newest is passed over for a reason with these words in it, and the older one is found.
+/// Asserts that the newest is passed over for a reason with these words in it, and that the older one is found.
 fn assert_passed_over(dir: &Path, words: &str, what: &str) {
     let found = newest(dir).unwrap();
     let (path, reason) = &found.passed_over[0];
@@ -28,8 +34,8 @@ fn assert_passed_over(dir: &Path, words: &str, what: &str) {
 }
 
 #[test]
-fn every_flipped_byte_and_every_cut_is_passed_over() {
-    let (folder, _, two) = two();
+fn a_flipped_bit_in_any_byte_and_any_truncation_is_detected() {
+    let Two { folder, two, .. } = two_checkpoints();
     let (mut cuts, mut flips) = (0, 0);
     for name in names(&two) {
         let file = two.join(&name);
@@ -57,18 +63,18 @@ fn every_flipped_byte_and_every_cut_is_passed_over() {
 }
 
 #[test]
-fn a_folder_that_is_not_what_was_saved_is_passed_over() {
-    let (folder, one, two) = two();
+fn a_folder_that_differs_from_its_manifest_is_passed_over() {
+    let Two { folder, one, two } = two_checkpoints();
     let (dir, mut kinds) = (folder.path(), 0);
     for name in names(&two) {
         let (file, aside) = (two.join(&name), dir.join("aside"));
         fs::rename(&file, &aside).unwrap();
-        assert_passed_over(dir, &name, "a file is missing");
+        assert_passed_over(dir, &name, "a missing file");
         fs::create_dir(&file).unwrap();
         assert_passed_over(dir, &name, "a folder in its place");
         fs::remove_dir(&file).unwrap();
         if name != "ema.safetensors" {
-            // Those without a tensor are equal at all steps.
+            // A file without tensors is equal at all steps.
             fs::copy(one.join(&name), &file).unwrap();
             assert_passed_over(dir, "", "the older one's file");
             kinds += 1;
@@ -78,12 +84,15 @@ fn a_folder_that_is_not_what_was_saved_is_passed_over() {
     }
     for name in ["notes.txt", ".hidden", "more.safetensors"] {
         fs::write(two.join(name), "").unwrap();
-        assert_passed_over(dir, name, "a file too many");
+        assert_passed_over(dir, name, "an extra file");
         fs::remove_file(two.join(name)).unwrap();
         kinds += 1;
     }
+    fs::write(two.join("red\u{1b}[31m"), "").unwrap();
+    assert_passed_over(dir, "`red\\u{1b}[31m` does not belong to it", "control characters");
+    fs::remove_file(two.join("red\u{1b}[31m")).unwrap();
     fs::create_dir(two.join("more")).unwrap();
-    assert_passed_over(dir, "`more` does not belong to it", "a folder too many");
+    assert_passed_over(dir, "`more` does not belong to it", "an extra folder");
     fs::remove_dir(two.join("more")).unwrap();
 
     let file = two.join(manifest::NAME);
@@ -110,8 +119,8 @@ fn a_folder_that_is_not_what_was_saved_is_passed_over() {
 }
 
 #[test]
-fn what_is_none_of_ours_disturbs_nothing_and_stays() {
-    let (folder, ..) = two();
+fn unrelated_files_are_ignored_and_kept() {
+    let Two { folder, .. } = two_checkpoints();
     let dir = folder.path();
     for name in ["step-3", "step-abc", "best", ".step-000009.partial.bak", "step-000009 (copy)"] {
         fs::create_dir(dir.join(name)).unwrap();
@@ -130,10 +139,10 @@ fn what_is_none_of_ours_disturbs_nothing_and_stays() {
     assert_eq!(names(dir), before);
 }
 
-/// A run goes on from the one before a damaged one, and overtakes it.
+/// A run that resumed before a damaged checkpoint overtakes it.
 #[test]
-fn a_damaged_checkpoint_is_replaced_and_never_counts() {
-    let (folder, _, two) = two();
+fn a_damaged_checkpoint_is_replaced_and_never_counted() {
+    let Two { folder, two, .. } = two_checkpoints();
     let dir = folder.path();
     fs::remove_file(two.join("weights.safetensors")).unwrap();
     let nine = dir.join("step-000009");
@@ -151,8 +160,8 @@ fn a_damaged_checkpoint_is_replaced_and_never_counts() {
 }
 
 #[test]
-fn none_whole_is_none_with_all_reasons() {
-    let (folder, one, two) = two();
+fn without_a_complete_checkpoint_all_reasons_are_returned() {
+    let Two { folder, one, two } = two_checkpoints();
     for file in [one.join("ema.safetensors"), two.join("optimizer.safetensors")] {
         fs::write(file, "").unwrap();
     }

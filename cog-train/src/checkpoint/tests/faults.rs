@@ -1,4 +1,4 @@
-//! A fault at every operation of a run, and a full disk.
+//! Faults at every operation of a run, and a full disk.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::*;
 pub(super) struct Plan {
     pub(super) steps: [u64; 3],
     pub(super) keep: Keep,
-    /// Whether each save begins before it is known that the one before has ended.
+    /// Whether each save starts while the one before is written.
     pub(super) overlaps: bool,
 }
 
-/// Every save deletes one; one is kept as the best; one takes the place of another of the same step.
+/// Saves that delete one each, keep one as the best, and replace one of the same step.
 pub(super) const PLANS: [Plan; 4] = [
     Plan { steps: [1, 2, 3], keep: Keep { last: 1, best: false }, overlaps: false },
     Plan { steps: [1, 2, 3], keep: Keep { last: 1, best: true }, overlaps: true },
@@ -26,34 +26,34 @@ pub(super) const PLANS: [Plan; 4] = [
     Plan { steps: [2, 2, 2], keep: Keep { last: 1, best: false }, overlaps: true },
 ];
 
-/// What the `number`-th save of a run holds, counted from 1.
+/// Returns the snapshot of the `number`-th save of a run, counted from 1.
 fn nth(number: usize, step: u64) -> Snapshot {
     let files = files(number as u64);
     Snapshot { step, state: json!({"number": number}), files, best: number == 1 }
 }
 
-/// Runs a plan to its end or to its first error: the number of the last save that was promised, and the error.
+/// Runs a plan to its end or its first error: returns the number of the last save that was reported durable, and the error.
 pub(super) fn run(disk: &Arc<dyn Disk>, dir: &Path, plan: Plan) -> (usize, Option<Error>) {
-    let mut promised = 0;
+    let mut durable = 0;
     let mut all = || {
         let mut checkpoints = Checkpoints::open_on(Arc::clone(disk), dir, plan.keep)?;
         for (before, step) in plan.steps.into_iter().enumerate() {
             checkpoints.save(nth(before + 1, step))?;
-            promised = before;
+            durable = before;
             if !plan.overlaps {
                 checkpoints.finish()?;
-                promised = before + 1;
+                durable = before + 1;
             }
         }
         checkpoints.finish()?;
-        promised = plan.steps.len();
+        durable = plan.steps.len();
         Ok(())
     };
     let error = all().err();
-    (promised, error)
+    (durable, error)
 }
 
-/// The number of the save that would be gone on from, 0 for none.
+/// Returns the number of the save that a resumed run would read, 0 for none.
 pub(super) fn found(disk: &dyn Disk, dir: &Path) -> usize {
     let found = newest_on(disk, dir).unwrap();
     found.checkpoint.map_or(0, |checkpoint| {
@@ -65,23 +65,23 @@ pub(super) fn listed(disk: &dyn Disk, dir: &Path) -> Vec<String> {
     disk.list(dir).unwrap().into_iter().map(|item| item.name).collect()
 }
 
-/// What was promised, or what came after it, is there; and another process goes on and tidies up.
-pub(super) fn assert_goes_on(disk: &Arc<dyn Disk>, dir: &Path, promised: usize, what: &str) {
+/// Asserts that the save reported durable, or a later one, is found, and that another process resumes and cleans up.
+pub(super) fn assert_resumes(disk: &Arc<dyn Disk>, dir: &Path, durable: usize, what: &str) {
     let there = found(&**disk, dir);
-    assert!(there >= promised, "{what}: save {promised} was promised, and {there} is there");
+    assert!(there >= durable, "{what}: save {durable} was durable, and {there} is there");
 
     let keep = Keep { last: 1, best: false };
     let mut checkpoints = Checkpoints::open_on(Arc::clone(disk), dir, keep).unwrap();
-    assert_eq!(found(&**disk, dir), there, "{what}: settling changed what there is");
+    assert_eq!(found(&**disk, dir), there, "{what}: the cleanup changed what is found");
     let hidden = listed(&**disk, dir).into_iter().find(|name| name.starts_with('.'));
-    assert_eq!(hidden, None, "{what}: not settled");
+    assert_eq!(hidden, None, "{what}: not cleaned up");
     checkpoints.save(nth(9, 3)).unwrap();
     checkpoints.finish().unwrap();
     assert_eq!(found(&**disk, dir), 9, "{what}");
     assert_eq!(listed(&**disk, dir), ["step-000003"], "{what}");
 }
 
-/// Runs every plan with a fault at every operation, on disks that `make` makes: how many faults there were.
+/// Runs every plan with a fault at every operation, on disks from `make`, and returns the number of faults.
 fn everywhere<D: Disk + 'static>(
     mode: Mode,
     plans: &[Plan],
@@ -104,7 +104,7 @@ fn everywhere<D: Disk + 'static>(
 }
 
 #[test]
-fn a_stop_at_any_operation_loses_nothing() {
+fn durable_checkpoints_survive_a_crash_at_any_operation() {
     let dir = Path::new("/run/checkpoints");
     for (mode, least) in [(Mode::Stop, 839), (Mode::StopWithin, 839)] {
         let mut model = Model::new();
@@ -113,10 +113,10 @@ fn a_stop_at_any_operation_loses_nothing() {
             &PLANS,
             |disk, plan, what| {
                 let faulty: Arc<dyn Disk> = Arc::<Faulty<Model>>::clone(disk);
-                let (promised, _error) = run(&faulty, dir, plan);
+                let (durable, _error) = run(&faulty, dir, plan);
                 let left: Arc<dyn Disk> = Arc::new(disk.disk.clone());
-                if listed_or_none(&*left, dir).is_some() || promised > 0 {
-                    assert_goes_on(&left, dir, promised, what);
+                if listed_or_none(&*left, dir).is_some() || durable > 0 {
+                    assert_resumes(&left, dir, durable, what);
                 }
             },
             || {
@@ -132,9 +132,8 @@ fn listed_or_none(disk: &dyn Disk, dir: &Path) -> Option<Vec<Item>> {
     disk.list(dir).ok()
 }
 
-/// The same on the machine's own files.
 #[test]
-fn a_stop_at_any_operation_loses_nothing_on_real_files() {
+fn durable_checkpoints_survive_a_crash_at_any_operation_on_real_files() {
     for (mode, least) in [(Mode::Stop, 410), (Mode::StopWithin, 410)] {
         let mut points = 0;
         for plan in [PLANS[0], PLANS[3]] {
@@ -143,9 +142,9 @@ fn a_stop_at_any_operation_loses_nothing_on_real_files() {
                 let dir = folder.path().join("run/checkpoints");
                 let disk = Faulty::new(Real, mode, at);
                 let faulty: Arc<dyn Disk> = Arc::<Faulty<Real>>::clone(&disk);
-                let (promised, _error) = run(&faulty, &dir, plan);
+                let (durable, _error) = run(&faulty, &dir, plan);
                 let left: Arc<dyn Disk> = Arc::new(Real);
-                assert_goes_on(&left, &dir, promised, &format!("{plan:?}, {mode:?} at {at}"));
+                assert_resumes(&left, &dir, durable, &format!("{plan:?}, {mode:?} at {at}"));
                 if !disk.reached() {
                     break;
                 }
@@ -156,14 +155,14 @@ fn a_stop_at_any_operation_loses_nothing_on_real_files() {
     }
 }
 
-/// In memory, where there is such a place: these tests are about order, and wait for no disk.
+/// Returns a folder in memory where there is one: these tests are about order, not about the disk.
 fn quick_folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// One operation fails, the training goes on and saves the next time.
+/// The training continues after the failure and saves again.
 #[test]
-fn a_failure_at_any_operation_loses_nothing_and_stages_nothing() {
+fn durable_checkpoints_survive_a_failed_operation_and_nothing_stays_staged() {
     let dir = Path::new("/run/checkpoints");
     let least = 839;
     let (mut points, mut errors) = (0, 0);
@@ -173,14 +172,14 @@ fn a_failure_at_any_operation_loses_nothing_and_stages_nothing() {
             let disk = Faulty::new(model.clone(), Mode::Once, at);
             let what = format!("{plan:?}, failure at {at}");
             let faulty: Arc<dyn Disk> = Arc::<Faulty<Model>>::clone(&disk);
-            let mut promised = 0;
+            let mut durable = 0;
             let opened = Checkpoints::open_on(Arc::clone(&faulty), dir, plan.keep);
             errors += usize::from(opened.is_err());
             if let Ok(mut checkpoints) = opened {
                 for (before, step) in plan.steps.into_iter().enumerate() {
                     checkpoints.save(nth(before + 1, step)).unwrap();
                     match checkpoints.finish() {
-                        Ok(()) => promised = before + 1,
+                        Ok(()) => durable = before + 1,
                         Err(error) => {
                             errors += 1;
                             assert!(matches!(error, Error::Checkpoint { .. }), "{what}: {error}");
@@ -189,12 +188,12 @@ fn a_failure_at_any_operation_loses_nothing_and_stages_nothing() {
                     let staged = Kind::Partial.name(step);
                     assert!(!listed(&model, dir).contains(&staged), "{what}: `{staged}` stays");
                     let there = found(&model, dir);
-                    assert!(there >= promised, "{what}: {there} instead of {promised}");
+                    assert!(there >= durable, "{what}: {there} instead of {durable}");
                 }
                 drop(checkpoints);
             }
             let left: Arc<dyn Disk> = Arc::new(model);
-            assert_goes_on(&left, dir, promised, &what);
+            assert_resumes(&left, dir, durable, &what);
             if !disk.reached() {
                 break;
             }
@@ -202,12 +201,12 @@ fn a_failure_at_any_operation_loses_nothing_and_stages_nothing() {
         }
     }
     assert!(points >= least, "only {points} points");
-    // A checkpoint that cannot be looked at is left alone.
+    // A checkpoint that cannot be read is left alone.
     assert!(errors * 10 > points * 7, "{errors} errors at {points} points");
 }
 
 #[test]
-fn a_full_disk_is_said_to_be_full_and_the_older_checkpoint_stays() {
+fn a_full_disk_is_reported_and_older_checkpoints_are_kept() {
     let dir = Path::new("/run/checkpoints");
     let least = 144;
     let mut points = 0;
@@ -217,7 +216,7 @@ fn a_full_disk_is_said_to_be_full_and_the_older_checkpoint_stays() {
             let disk = Faulty::new(model.clone(), Mode::Full, at);
             let what = format!("{plan:?}, full at {at}");
             let faulty: Arc<dyn Disk> = Arc::<Faulty<Model>>::clone(&disk);
-            let (promised, error) = run(&faulty, dir, plan);
+            let (durable, error) = run(&faulty, dir, plan);
             if !disk.reached() {
                 assert!(error.is_none(), "{what}");
                 break;
@@ -228,26 +227,26 @@ fn a_full_disk_is_said_to_be_full_and_the_older_checkpoint_stays() {
             assert!(text.contains("no space left on device"), "{what}: {text}");
             let left: Arc<dyn Disk> = Arc::new(model);
             if let Error::Checkpoint { place, .. } = &error {
-                let folder = Kind::Whole.name(plan.steps[promised.min(2)]);
+                let folder = Kind::Complete.name(plan.steps[durable.min(2)]);
                 if text.contains("is saved, but") {
                     // The older one could not be deleted.
-                    assert!(text.contains(&format!("step {}", plan.steps[promised])), "{text}");
+                    assert!(text.contains(&format!("step {}", plan.steps[durable])), "{text}");
                 } else {
                     assert!(place.ends_with(&folder), "{what}: {text}");
                     assert!(text.ends_with("hint: free some space, or keep fewer checkpoints"));
-                    if promised > 0 {
-                        let step = plan.steps.into_iter().take(promised);
-                        let step = step.filter(|&step| step != plan.steps[promised]).max().unwrap();
+                    if durable > 0 {
+                        let step = plan.steps.into_iter().take(durable);
+                        let step = step.filter(|&step| step != plan.steps[durable]).max().unwrap();
                         let still = format!("the checkpoint of step {step} is still there");
                         assert!(text.contains(&still), "{what}: {text}");
                     }
-                    let staged = Kind::Partial.name(plan.steps[promised]);
+                    let staged = Kind::Partial.name(plan.steps[durable]);
                     assert!(!listed(&*left, dir).contains(&staged), "{what}");
                 }
             } else {
                 assert!(matches!(error, Error::File { action: "create", .. }), "{what}: {text}");
             }
-            assert_goes_on(&left, dir, promised, &what);
+            assert_resumes(&left, dir, durable, &what);
         }
     }
     assert!(points >= least, "only {points} points");

@@ -7,22 +7,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::disk::{Disk, Item, Sink};
 
-/// What happens at the n-th operation.
+/// The fault at the n-th operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// It and all after it do not happen.
+    /// It and all after it fail without effect.
     Stop,
-    /// It happens, a write by half, and nobody is told; all after it do not happen.
+    /// It takes effect, a write by half, and fails; all after it fail without effect.
     StopWithin,
-    /// It alone does not happen.
+    /// It alone fails without effect.
     Once,
-    /// It and all after it that need room do not happen. Only these count.
+    /// It and all after it that allocate space fail without effect. Only these count.
     Full,
-    /// As `Stop`, and only what changes the disk counts.
+    /// As `Stop`, and only operations that change the disk count.
     StopChange,
 }
 
-/// What an operation does.
+/// The effect of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Does {
     Read,
@@ -43,11 +43,12 @@ struct Fault {
     count: Arc<AtomicUsize>,
 }
 
-/// How many bytes a write takes at most, so that there are several to a file.
-const TAKES: usize = 512;
+/// The size of the largest write, so that each file takes several.
+const MAX_WRITE: usize = 512;
 
 impl Fault {
-    /// Counts an operation. Whether it happens: yes, no, or yes and nobody is told.
+    /// Counts an operation. Returns `true` if it succeeds, `false` if it takes effect and fails, an error if it fails without
+    /// effect.
     fn next(&self, does: Does) -> io::Result<bool> {
         let counts = match self.mode {
             Mode::Full => does == Does::Grow,
@@ -72,11 +73,11 @@ impl Fault {
         }
     }
 
-    /// Runs an operation that happens whole or not at all.
+    /// Runs an operation that is atomic.
     fn run<T>(&self, does: Does, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let told = self.next(does)?;
+        let succeeds = self.next(does)?;
         let result = run()?;
-        if told { Ok(result) } else { Err(io::Error::other("stopped")) }
+        if succeeds { Ok(result) } else { Err(io::Error::other("stopped")) }
     }
 }
 
@@ -85,7 +86,7 @@ impl<D: Disk> Faulty<D> {
         Arc::new(Self { disk, fault: Fault { mode, at, count: Arc::default() } })
     }
 
-    /// Whether the fault has come.
+    /// Whether the fault has occurred.
     pub(super) fn reached(&self) -> bool {
         self.fault.count.load(Ordering::SeqCst) >= self.fault.at
     }
@@ -134,7 +135,7 @@ struct FaultySink {
 
 impl Write for FaultySink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let bytes = &bytes[..bytes.len().min(TAKES)];
+        let bytes = &bytes[..bytes.len().min(MAX_WRITE)];
         if self.fault.next(Does::Grow)? {
             self.sink.write_all(bytes)?;
             return Ok(bytes.len());

@@ -1,7 +1,7 @@
-//! A disk in memory that knows what would outlive a loss of power.
+//! A disk in memory that models a loss of power.
 //!
-//! A file keeps what it held when it was last synced; of the rest anything may be there. A folder keeps the names that it
-//! had when it was last synced; each change since may have arrived or not, whatever happened to the others.
+//! A file keeps what it held when it was last synced; the rest is arbitrary. A folder keeps the names that it
+//! had when it was last synced; each later change may be lost, independently of the others.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::super::disk::{Disk, Item, Sink};
 
-/// The disk. A clone is the same disk.
+/// The disk. Clones share it.
 #[derive(Clone)]
 pub(super) struct Model(Arc<Mutex<Vec<Node>>>);
 
-/// A file or a folder; its number is its place in the list, and the first is the root.
+/// A file or a folder. Its number is its index in the list; the first is the root.
 #[derive(Clone)]
 enum Node {
     File { data: Vec<u8>, synced: usize },
@@ -30,7 +30,7 @@ enum Change {
     Rename(String, String),
 }
 
-/// What stands where a file was written and not synced.
+/// The content of a file after its synced part.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Rest {
     Whole,
@@ -71,7 +71,7 @@ impl Model {
         self.0.lock().unwrap()
     }
 
-    /// How many changes of names could get lost now.
+    /// Returns the number of changes of names that a loss of power could lose.
     pub(super) fn changes(&self) -> usize {
         let nodes = self.nodes();
         let reached = reached(&nodes);
@@ -82,14 +82,14 @@ impl Model {
         reached.iter().map(count).sum()
     }
 
-    /// Whether there is a file that was not synced.
+    /// Whether a file is not synced.
     pub(super) fn is_dirty(&self) -> bool {
         let nodes = self.nodes();
         let dirty = |number: &usize| matches!(&nodes[*number], Node::File { data, synced } if *synced < data.len());
         reached(&nodes).iter().any(dirty)
     }
 
-    /// The disk after a loss of power: the changes for which `arrived` says so have arrived.
+    /// Returns the disk after a loss of power, with the changes of names for which `arrived` is true.
     pub(super) fn lose_power(&self, arrived: impl Fn(usize) -> bool, rest: Rest) -> Self {
         let mut nodes = self.nodes().clone();
         let mut at = 0;
@@ -117,7 +117,7 @@ impl Model {
     }
 }
 
-/// A change whose ground is missing does not happen.
+/// Applies a change, unless what it changes is missing.
 fn apply(names: &mut Names, change: Change) {
     match change {
         Change::Link(name, number) => drop(names.insert(name, number)),
@@ -132,7 +132,7 @@ fn apply(names: &mut Names, change: Change) {
     }
 }
 
-/// The numbers of all that has a name, now or after a loss of power, in order.
+/// Returns the numbers of all nodes with a name, now or after a loss of power, in order.
 fn reached(nodes: &[Node]) -> Vec<usize> {
     let (mut found, mut next) = (std::collections::BTreeSet::from([0]), vec![0]);
     while let Some(number) = next.pop() {
@@ -163,8 +163,8 @@ fn find(nodes: &[Node], path: &Path) -> io::Result<usize> {
     Ok(at)
 }
 
-/// The folder around a path, and the last name of it.
-fn place(nodes: &[Node], path: &Path) -> io::Result<(usize, String)> {
+/// Returns the folder of a path and its last name.
+fn split(nodes: &[Node], path: &Path) -> io::Result<(usize, String)> {
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
     Ok((find(nodes, path.parent().unwrap())?, name))
 }
@@ -179,7 +179,7 @@ fn link(nodes: &mut Vec<Node>, path: &Path, node: Node) -> io::Result<usize> {
     if find(nodes, path).is_ok() {
         return Err(ErrorKind::AlreadyExists.into());
     }
-    let (dir, name) = place(nodes, path)?;
+    let (dir, name) = split(nodes, path)?;
     nodes.push(node);
     let number = nodes.len() - 1;
     change(nodes, dir, Change::Link(name, number));
@@ -213,7 +213,7 @@ impl Disk for Model {
         if find(&nodes, to).is_ok() {
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
-        let ((dir, from), (other, to)) = (place(&nodes, from)?, place(&nodes, to)?);
+        let ((dir, from), (other, to)) = (split(&nodes, from)?, split(&nodes, to)?);
         assert_eq!(dir, other, "a rename stays in its folder");
         change(&mut nodes, dir, Change::Rename(from, to));
         Ok(())
@@ -223,7 +223,7 @@ impl Disk for Model {
         let mut nodes = self.nodes();
         let number = find(&nodes, path)?;
         assert!(matches!(nodes[number], Node::File { .. }));
-        let (dir, name) = place(&nodes, path)?;
+        let (dir, name) = split(&nodes, path)?;
         change(&mut nodes, dir, Change::Unlink(name));
         Ok(())
     }
@@ -237,7 +237,7 @@ impl Disk for Model {
         if !now.is_empty() {
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
-        let (dir, name) = place(&nodes, path)?;
+        let (dir, name) = split(&nodes, path)?;
         change(&mut nodes, dir, Change::Unlink(name));
         Ok(())
     }
@@ -266,7 +266,7 @@ impl Disk for Model {
     }
 }
 
-/// An open file, which stays writable when its name goes.
+/// An open file, which stays writable after its name is removed.
 struct Open {
     disk: Model,
     number: usize,
