@@ -77,7 +77,16 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
         false
     }
 
-    /// Its settings, for records and for the comparison on resume.
+    /// Checks the rule's numbers, before its first update. By default all are taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] with the name and the value of each setting that is out of its range.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Returns the settings, for records and for the comparison on resume.
     fn describe(&self) -> serde_json::Value;
 }
 
