@@ -143,21 +143,16 @@ pub enum Error {
     /// The run was asked to stop, and did.
     #[error("cancelled")]
     Cancelled,
-
-    /// Only a plan was asked for (`--plan`), and it was given.
-    #[error("only a plan was asked for")]
-    Planned,
 }
 
 impl Error {
     /// What a process that ends by this error answers: 2 for what the caller wrote wrong, 130 for an interruption,
-    /// 0 for a plan that was asked for, else 1.
+    /// else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Inputs(_) | Self::Arguments { .. } | Self::Config(_) | Self::Resume { .. } => 2,
             Self::Cancelled => 130,
-            Self::Planned => 0,
             _ => 1,
         }
     }

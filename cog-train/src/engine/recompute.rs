@@ -100,7 +100,7 @@ impl fmt::Debug for Segment {
 mod tests {
     use candle_core::{D, DType, Device};
 
-    use super::super::objective::StepContext;
+    use super::super::context::StepContext;
     use super::*;
     use cog_train_nn::rng::Rng;
 

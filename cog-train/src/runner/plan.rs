@@ -1,8 +1,8 @@
 //! `--plan`: what a training would do, told without doing it.
 //!
-//! Inputs are resolved and files fetched as for a run, into a folder that goes again. Then `setup` and `train` are called
-//! with a job that ends before the first step: the engine tells its plan and stops, and a loop of the author's own is
-//! ended where it would report its first number.
+//! Inputs are resolved and files fetched as for a run, into a temporary folder. Then `setup` and `train` are called with a
+//! job in a dry run: the engine reports what the training would take and returns, and a loop of the author's own is
+//! cancelled where it reports its first number. What the author's code does after that does not count.
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -15,6 +15,7 @@ use super::run::Run;
 use super::terminal::{Format, Terminal};
 use crate::error::Error;
 use crate::input::Values;
+use crate::job::DryRun;
 use crate::progress::Report;
 
 /// Said of a trainer with a loop of its own.
@@ -52,14 +53,14 @@ pub(super) fn plan(process: &Process<'_>, mut run: Run, values: &mut Values) -> 
     let report =
         Teller { terminal: terminal.clone(), format: act.format, lines: Rc::clone(&lines) };
     let mut job = process.job(&mut run, &setup, Box::new(report))?;
-    let told = match actor.act(values, &mut job) {
-        // The output of a trainer that takes no step is nobody's.
-        Ok(_) => false,
-        Err(error) if matches!(crate::error::find(&error), Some(Error::Planned)) => !job.was_cut(),
-        Err(error) => return Err(error),
-    };
-    if !told {
-        job.line(UNKNOWN);
+    let ended = actor.act(values, &mut job);
+    match (job.dry_run(), ended) {
+        (DryRun::Reported, _) => {}
+        (DryRun::Started, Err(error)) => return Err(error),
+        (DryRun::Started | DryRun::OwnLoop { .. }, _) => {
+            job.open_dry_run_report();
+            job.line(UNKNOWN);
+        }
     }
     if act.format == Format::Json {
         let (seed, device) = (&settings["seed"], &settings["device"]);

@@ -20,12 +20,12 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Tells what is needed and what is free.
+    /// Reports what is needed and what is free.
     ///
     /// # Errors
     ///
     /// [`Error::Plan`] when there is too little; [`Error::File`] when the disk does not say.
-    pub(super) fn tell(&self, job: &mut Job) -> Result<(), Error> {
+    pub(super) fn report(&self, job: &mut Job) -> Result<(), Error> {
         let Some(Places { run, output }) = job.places().cloned() else { return Ok(()) };
         let there = job.resume_from().map_or(0, checkpoints_in);
         let checkpoints = self.checkpoint.saturating_mul(self.more(there));
