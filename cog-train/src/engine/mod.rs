@@ -15,7 +15,6 @@ mod loss;
 mod memory;
 mod objective;
 mod probe;
-mod recompute;
 mod records;
 mod report;
 mod resume;

@@ -163,7 +163,7 @@ fn backward<B, O: Objective<B>>(
         } else {
             loss.tensor().clone()
         };
-        let store = context.backward(&scaled)?;
+        let store = scaled.backward().map_err(Error::from)?;
         anyhow::Ok((loss, store))
     })?;
     let gradients = Gradients::take(learner.params, &mut store)?;
