@@ -62,7 +62,7 @@ fn once(blocks: usize, again: bool, parts: usize) -> Result<String> {
             };
             y = if again { context.recompute(&y, block)? } else { block(&y)? };
         }
-        sum.add(Gradients::take(&params, &mut context.backward(&y.sqr()?.sum_all()?)?)?)?;
+        sum.add(Gradients::take(&params, &mut y.sqr()?.sum_all()?.backward()?)?)?;
     }
     let ms = begin.elapsed().as_secs_f64() * 1e3;
     let peak = status("VmHWM:")? - before;

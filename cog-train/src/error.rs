@@ -163,21 +163,16 @@ pub enum Error {
     /// The run was cancelled.
     #[error("cancelled")]
     Cancelled,
-
-    /// The run was a dry run (`--dry-run`) and is complete.
-    #[error("dry run: nothing was trained")]
-    Planned,
 }
 
 impl Error {
     /// Returns the exit code of a process that ends with this error: 2 for a mistake of the caller, 130 for an
-    /// interruption, 0 for a dry run, else 1.
+    /// interruption, else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Inputs(_) | Self::Arguments { .. } | Self::Config(_) | Self::Resume { .. } => 2,
             Self::Cancelled => 130,
-            Self::Planned => 0,
             _ => 1,
         }
     }
@@ -289,7 +284,6 @@ mod tests {
             (Error::InvalidConfig { reason: reason() }, 1),
             (Error::DiskSpace { reason: reason() }, 1),
             (Error::Cancelled, 130),
-            (Error::Planned, 0),
         ] {
             assert_eq!(error.exit_code(), code, "{error:?}");
         }

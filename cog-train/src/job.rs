@@ -21,7 +21,7 @@ use crate::input::Mask;
 use crate::progress::{CancelToken, Report, Silent, json_number};
 use cog_train_nn::rng::Rng;
 
-pub(crate) use self::files::Marks;
+pub use self::files::Marks;
 pub use self::records::Record;
 pub use self::setup::Setup;
 
@@ -40,8 +40,7 @@ pub struct Job {
     resume_read: Cell<bool>,
     /// Whether a number or progress was reported.
     has_stepped: bool,
-    /// Whether a plan was asked for and the author's own loop was ended for it.
-    was_cut: bool,
+    dry_run: DryRun,
     report: Box<dyn Report>,
     mask: Mask,
     files: Option<Files>,
@@ -68,8 +67,20 @@ pub(crate) struct Places {
     pub(crate) output: PathBuf,
 }
 
-/// The payload that ends an author's own loop when only a plan was asked for. It is thrown without a panic's message.
-pub(crate) struct PlanOnly;
+/// The progress of a dry run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DryRun {
+    /// Nothing is known of the training yet.
+    Started,
+    /// `fit` has reported it. The author's code runs to its end, and nothing that it does counts.
+    Reported,
+    /// A loop of the author's own reported this step and was cancelled.
+    OwnLoop { step: u64 },
+}
+
+/// The payload that ends a loop of the author's own which ignores its cancellation in a dry run. It is thrown without a
+/// panic's message.
+pub(crate) struct DryRunEnded;
 
 /// What [`Job::start`] is made of.
 pub(crate) struct Start {
@@ -101,7 +112,7 @@ impl Job {
             mode,
             resume_read: Cell::new(false),
             has_stepped: false,
-            was_cut: false,
+            dry_run: DryRun::Started,
             report,
             mask,
             files,
@@ -119,12 +130,23 @@ impl Job {
         Self::in_test(dir.as_ref(), Mode::default())
     }
 
-    /// The same folder opened again, resumed from its `checkpoints`.
+    /// The same folder opened again, as by `--resume`, when it has `checkpoints`: for a trainer's own tests of its resume.
+    ///
+    /// ```
+    /// use cog_train::{Job, prelude::*};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let job = Job::for_test(dir.path());
+    /// std::fs::create_dir(job.dir().join("checkpoints"))?;
+    /// drop(job); // as if it had been killed
+    /// let job = Job::for_test_resumed(dir.path());
+    /// assert_eq!(job.resume_from(), Some(dir.path().join("checkpoints").as_path()));
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
     ///
     /// # Panics
     ///
     /// When the folder cannot be made.
-    #[doc(hidden)]
     #[must_use]
     pub fn for_test_resumed(dir: impl AsRef<Path>) -> Self {
         let dir = dir.as_ref();
@@ -207,6 +229,9 @@ impl Job {
 
     /// One line to the terminal, to `log.txt` and to the HTTP logs. The texts of secret inputs are masked.
     pub fn line(&mut self, text: impl Display) {
+        if self.mode.plan.is_some() && self.dry_run != DryRun::Started {
+            return; // it is about a training that was not done
+        }
         let text = text.to_string();
         let text = self.mask.text(&text);
         self.report.line(&text);
@@ -226,7 +251,9 @@ impl Job {
     ///
     /// A number that is not finite is written as `"NaN"`, `"Infinity"` or `"-Infinity"`, for JSON has no number for it.
     pub fn metric(&mut self, name: &str, step: u64, value: f64) {
-        self.stop_for_plan();
+        if self.ends_in_dry_run(step) {
+            return;
+        }
         self.has_stepped = true;
         let name = self.mask.text(name);
         self.report.metric(&name, step, value);
@@ -238,7 +265,9 @@ impl Job {
     /// All numbers of a step in one line of `metrics.jsonl`: `{"step":N, ...values}`. Each number goes where
     /// [`Job::metric`] sends it; the texts of [`json_number`] are numbers too.
     pub(crate) fn step(&mut self, step: u64, values: &Map<String, Value>) {
-        self.stop_for_plan();
+        if self.ends_in_dry_run(step) {
+            return;
+        }
         self.has_stepped = true;
         let values = self.mask.map(values);
         self.report.step(step, &values);
@@ -249,17 +278,76 @@ impl Job {
 
     /// How far the run is, in steps. `total` is 0 while it is not known.
     pub fn progress(&mut self, done: u64, total: u64) {
-        self.stop_for_plan();
+        if self.ends_in_dry_run(done) {
+            return;
+        }
         self.has_stepped = true;
         self.report.progress("steps", done, total);
     }
 
-    /// Ends a loop of the author's own when only a plan was asked for: it would train.
-    fn stop_for_plan(&mut self) {
-        if self.mode.plan.is_some() {
-            self.was_cut = true;
-            std::panic::resume_unwind(Box::new(PlanOnly));
+    /// In a dry run nothing is reported of a step, and a loop of the author's own is cancelled at its first one. A loop that
+    /// ignores that is unwound at the second step after it, since it would train to its end.
+    fn ends_in_dry_run(&mut self, step: u64) -> bool {
+        if self.mode.plan.is_none() {
+            return false;
         }
+        match self.dry_run {
+            DryRun::Started => {
+                self.dry_run = DryRun::OwnLoop { step };
+                self.cancel.cancel();
+            }
+            DryRun::OwnLoop { step: first } if step > first.saturating_add(1) => {
+                std::panic::resume_unwind(Box::new(DryRunEnded));
+            }
+            DryRun::OwnLoop { .. } | DryRun::Reported => {}
+        }
+        true
+    }
+
+    /// The progress of a dry run.
+    pub(crate) fn dry_run(&self) -> DryRun {
+        self.dry_run
+    }
+
+    /// Lets the lines that follow into a dry run's report.
+    pub(crate) fn open_dry_run_report(&mut self) {
+        self.dry_run = DryRun::Started;
+    }
+
+    /// Ends a dry run's report: the training is known.
+    pub(crate) fn close_dry_run_report(&mut self) {
+        self.dry_run = DryRun::Reported;
+    }
+
+    /// Returns the lengths of `log.txt`, `metrics.jsonl` and the event file, which are on the disk when this returns. A loop
+    /// of one's own stores them in its checkpoint; [`Job::rewind`] takes them.
+    ///
+    /// ```
+    /// use cog_train::{Job, Marks, prelude::*};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let mut job = Job::for_test(dir.path());
+    /// job.metric("loss", 1, 0.5);
+    /// let saved = cog_train::serde_json::to_string(&job.mark()?)?; // a checkpoint of step 1
+    /// job.metric("loss", 2, 0.25);
+    /// drop(job); // killed after step 2
+    ///
+    /// let mut job = Job::for_test_resumed(dir.path());
+    /// let marks: Marks = cog_train::serde_json::from_str(&saved)?;
+    /// job.rewind(&marks)?;
+    /// job.metric("loss", 2, 0.25); // step 2 once more
+    /// let metrics = std::fs::read_to_string(dir.path().join("metrics.jsonl"))?;
+    /// assert_eq!(metrics.lines().count(), 2);
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] when a file cannot be read or written.
+    pub fn mark(&self) -> Result<Marks, Error> {
+        let marks = self.marks()?;
+        self.sync()?()?;
+        Ok(marks)
     }
 
     /// The lengths of the run's files: where a checkpoint goes back to.
@@ -278,12 +366,12 @@ impl Job {
         self.files.as_mut().map_or(Ok(()), Files::forget_earlier)
     }
 
-    /// Takes back what the run's files got after a checkpoint.
+    /// Truncates the run's files to the lengths that they had at a checkpoint. `Marks::default()` is the start of the run.
     ///
     /// # Errors
     ///
-    /// When a file is shorter than it was then.
-    pub(crate) fn rewind(&mut self, marks: &Marks) -> Result<(), Error> {
+    /// [`Error::Resume`] when a file is shorter than it was then: nothing is truncated.
+    pub fn rewind(&mut self, marks: &Marks) -> Result<(), Error> {
         self.files.as_mut().map_or(Ok(()), |files| files.rewind(marks))
     }
 

@@ -41,7 +41,7 @@ pub use serde_json;
 pub use config::Config;
 pub use error::Error;
 pub use input::{Choice, Path, Secret};
-pub use job::{Job, Record, Setup};
+pub use job::{Job, Marks, Record, Setup};
 pub use output::{PredictOutput, TrainOutput};
 pub use predictor::{PredictInputs, Predictor};
 pub use progress::CancelToken;

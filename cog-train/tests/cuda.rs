@@ -159,7 +159,7 @@ fn every_optimizer_arrives_where_it_does_on_the_cpu() {
     for (name, learning_rate, tolerance, optimizer) in optimizers {
         let end_on = |device: &Device, folder: &str| {
             let mut job = Job::for_test(temp.path().join(format!("{name}-{folder}")));
-            let config = TrainingConfig { learning_rate, patience: None, ..plan() };
+            let config = TrainingConfig { learning_rate, patience: None, ..config() };
             train_on(device, &mut job, optimizer(), config, At::Nothing).unwrap()
         };
         let ((fitted, here), (other, there)) = (end_on(&Device::Cpu, "cpu"), end_on(&gpu, "gpu"));
@@ -167,7 +167,7 @@ fn every_optimizer_arrives_where_it_does_on_the_cpu() {
         let off = distance(&here, &there) / distance(&here, &start);
         eprintln!("figure: {name}, difference as a share of the way: {off:.1e}");
         assert!(off < tolerance, "{name}: {off} of the way off");
-        let losses = (fitted.after["loss"], other.after["loss"]);
+        let losses = (fitted.final_eval.unwrap().loss, other.final_eval.unwrap().loss);
         assert!((losses.0 / losses.1 - 1.0).abs() < tolerance, "{name}: {losses:?}");
     }
 }
@@ -219,7 +219,7 @@ fn stopped_on_the_gpu_and_resumed_it_is_the_same_run() {
     let Some(gpu) = gpu("stopped_on_the_gpu_and_resumed_it_is_the_same_run") else { return };
     let temp = tempfile::tempdir().unwrap();
     let run =
-        |job: &mut Job, at: At| train_on(&gpu, job, Optimizer::new(AdamW::default()), plan(), at);
+        |job: &mut Job, at: At| train_on(&gpu, job, Optimizer::new(AdamW::default()), config(), at);
     let straight = |name: &str| {
         let dir = temp.path().join(name);
         run(&mut Job::for_test(&dir), At::Nothing).unwrap();
@@ -268,7 +268,7 @@ fn a_gpu_without_room_gets_fewer_rows_at_once() {
             cog_train::engine::Objective::loss(&net, batch, context)
         };
         let training = Training {
-            config: TrainingConfig { micro_batch, patience: None, ..plan() },
+            config: TrainingConfig { micro_batch, patience: None, ..config() },
             params: &params,
             optimizer: Optimizer::new(AdamW::default()),
             train: loader(rows(ROWS), Batching::Rows(6)),
@@ -281,7 +281,7 @@ fn a_gpu_without_room_gets_fewer_rows_at_once() {
     let ((one, quiet), (other, log)) = (end("one", Some(1)), end("many", Some(6)));
     assert!(!quiet.contains("out of memory"), "{quiet}");
     assert!(log.contains("out of memory with 6 rows at once"), "{log}");
-    assert!(log.contains("out of memory with 2 rows at once: going on with 1"), "{log}");
+    assert!(log.contains("out of memory with 2 rows at once: retrying with 1"), "{log}");
     assert!(one == other, "what is computed row by row is the same");
 }
 
@@ -295,7 +295,7 @@ fn half_precision_learns() {
         let mut job = Job::for_test(temp.path().join(name));
         let net = HalfNet(&params);
         let training = Training {
-            config: TrainingConfig { ema: None, ..plan() },
+            config: TrainingConfig { ema: None, ..config() },
             params: &params,
             optimizer: Optimizer::new(AdamW::default()),
             train: loader(rows(ROWS), Batching::Rows(6)),
@@ -303,7 +303,8 @@ fn half_precision_learns() {
         };
         let fitted =
             fit(training, &|batch: &Batch, _: &StepContext| net.loss(batch), &mut job).unwrap();
-        let (before, after) = (fitted.before["loss"], fitted.after["loss"]);
+        let before = fitted.initial_eval.unwrap().loss;
+        let after = fitted.final_eval.unwrap().loss;
         eprintln!("figure: {name}, loss before and after: {before:.3}, {after:.3}");
         assert!(after < 0.9 * before, "{name}: {before} and {after}");
     }

@@ -100,12 +100,13 @@ impl Trainer for ImageClassifier {
                     .batch(Batching::Rows(256)),
             ),
         };
-        let fitted = fit(training, &network, job)?;
+        let summary = fit(training, &network, job)?;
 
         let file = job.dir().join("weights.safetensors");
         Weights::save(params.masters(), &file)?;
-        let accuracy = fitted.after["accuracy"];
-        Ok(TrainingOutput { weights: file.into(), accuracy, final_loss: fitted.loss })
+        let eval = summary.final_eval.context("there are held-out rows")?;
+        let accuracy = eval.metrics["accuracy"];
+        Ok(TrainingOutput { weights: file.into(), accuracy, final_loss: summary.loss })
     }
 }
 

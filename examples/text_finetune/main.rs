@@ -109,17 +109,17 @@ impl Trainer for TextFinetune {
             train: batches(train, inputs.batch_size).cut(cut),
             eval: Some(batches(eval, 16)),
         };
-        let fitted = fit(training, &|batch: &Batch, _: &StepContext| model.loss(batch), job)?;
+        let summary = fit(training, &|batch: &Batch, _: &StepContext| model.loss(batch), job)?;
         self.show(&model, &shown, job)?;
 
         let file = job.dir().join("weights.safetensors");
         Weights::save(params.masters(), &file)?;
         Ok(TrainingOutput {
             weights: file.into(),
-            final_loss: fitted.loss,
-            eval_loss_before: fitted.before["loss"],
-            eval_loss_after: fitted.after["loss"],
-            steps: fitted.steps,
+            final_loss: summary.loss,
+            eval_loss_before: summary.initial_eval.context("there are held-out rows")?.loss,
+            eval_loss_after: summary.final_eval.context("there are held-out rows")?.loss,
+            steps: summary.steps,
         })
     }
 }

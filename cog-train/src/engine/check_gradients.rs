@@ -1,11 +1,11 @@
 //! Whether every parameter that is trained gets a gradient. candle has fast operations without a backward pass, which cut
 //! the graph in silence: what lies before them is never trained.
 //!
-//! Which of these operations it was cannot be told: a tensor that one of them made is, to candle, one that nothing made,
-//! without a name or an origin. So the error names the parameters, and all the operations that are known to do it.
+//! candle does not record which of these operations made a tensor, so the error names the parameters and all the operations
+//! that are known to cut the graph.
 //!
-//! A parameter without any gradient is refused at the first update. One whose gradient is zero is borne for
-//! [`PATIENCE`] updates, for a zero is also what a sound model may begin with.
+//! A parameter without any gradient is refused at the first update. A gradient of zero is accepted for [`PATIENCE`]
+//! updates, since a sound model may begin with one.
 
 use candle_core::Tensor;
 
@@ -14,20 +14,24 @@ use crate::error::Error;
 use crate::params::Gradients;
 use crate::params::Params;
 
-/// The updates for which a gradient of zero is borne. LoRA's first matrix has a gradient of zero as long as the second is
+/// The updates for which a gradient of zero is accepted. LoRA's first matrix has a gradient of zero as long as the second is
 /// zero, which one update ends; a few more leave room for paths that open later.
 const PATIENCE: u64 = 5;
 /// How many names an error shows.
 const SHOWN: usize = 10;
 
-/// Looks at the gradients of a step until each parameter has had one that is not zero. A parameter without any gradient
-/// is an error at once, one whose gradient stays zero is an error after some updates.
+/// Checks the gradients of a step until each parameter has had one that is not zero. A parameter without any gradient is an
+/// error at once, one whose gradient stays zero is an error after some updates.
 ///
 /// # Errors
 ///
 /// [`Error::Diverged`] with the names.
-pub(super) fn look(params: &Params, gradients: &Gradients, state: &mut State) -> Result<(), Error> {
-    let Some(silent) = &state.silent else { return Ok(()) };
+pub(super) fn check(
+    params: &Params,
+    gradients: &Gradients,
+    state: &mut State,
+) -> Result<(), Error> {
+    let Some(known) = &state.without_gradient else { return Ok(()) };
     let first = state.updates == 0;
     if first {
         let missing: Vec<&str> = params
@@ -41,7 +45,7 @@ pub(super) fn look(params: &Params, gradients: &Gradients, state: &mut State) ->
     }
     let mut still = Vec::new();
     for (name, gradient) in gradients.iter() {
-        if (first || silent.iter().any(|known| known == name)) && is_zero(gradient)? {
+        if (first || known.iter().any(|known| known == name)) && is_zero(gradient)? {
             still.push(name.to_owned());
         }
     }
@@ -49,11 +53,14 @@ pub(super) fn look(params: &Params, gradients: &Gradients, state: &mut State) ->
         let names: Vec<&str> = still.iter().map(String::as_str).collect();
         return Err(refused(state.step, &names, params, "a gradient of zero at every step"));
     }
-    state.silent = if still.is_empty() { None } else { Some(still) };
+    state.without_gradient = if still.is_empty() { None } else { Some(still) };
     Ok(())
 }
 
 fn is_zero(gradient: &Tensor) -> Result<bool, Error> {
+    if gradient.elem_count() == 0 {
+        return Ok(false); // it has nothing that could be trained
+    }
     Ok(gradient.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()? == 0.0)
 }
 
@@ -66,9 +73,10 @@ fn refused(step: u64, names: &[&str], params: &Params, what: &str) -> Error {
     Error::Diverged {
         step: step + 1,
         reason: format!(
-            "{} of {} trained parameters get {what}: {}{more}\nhint: `detach()` and candle_nn's `softmax_last_dim`, \
-             `layer_norm`, `rms_norm`, `LayerNorm`, `RmsNorm`, `rope`, `rope_i`, `rope_thd` and `sdpa` cut the graph, and \
-             so do indices and comparisons; spell these out in plain operations, or freeze what is not meant to be trained",
+            "{} of {} trained parameters get {what}: {}{more}\nhint: `detach()`, indices, comparisons and candle_nn's \
+             `softmax_last_dim`, `layer_norm`, `rms_norm`, `LayerNorm`, `RmsNorm`, `rope`, `rope_i`, `rope_thd` and `sdpa` cut \
+             the graph; `cog_train::nn` has a differentiable `LayerNorm`, `RmsNorm`, `Rope` and `attention`, and \
+             `candle_nn::ops::softmax` is differentiable; freeze what is not meant to be trained",
             names.len(),
             params.trainable().count(),
             shown.join(", "),

@@ -1,95 +1,76 @@
-//! The held-out rows, measured once over.
-
-use std::collections::BTreeMap;
+//! Evaluation over the held-out rows.
 
 use candle_core::Device;
 
-use super::memory;
-use super::objective::{EvalScores, Objective, StepContext};
+use super::context::StepContext;
+use super::evaluation::{EvalScores, Evaluation};
+use super::objective::Objective;
+use super::retry::{Failed, retry};
+use super::state::State;
 use crate::data::Loader;
 use crate::error::{self, Error};
 use crate::job::Job;
 use cog_train_nn::__private::tape::without_gradients;
 
-/// The means over all rows of `eval`, in their order. `None` when the run was asked to stop. Where memory is short,
-/// `micro` becomes smaller.
+/// Returns the means over the first `most` batches of `eval`. `None` when the run is cancelled.
 ///
 /// # Errors
 ///
 /// What the data or the author's code fails with.
 pub(super) fn evaluate<B: Send + 'static>(
     eval: &Loader<B>,
+    most: usize,
     objective: &impl Objective<B>,
     device: &Device,
-    micro: &mut Option<usize>,
+    state: &mut State,
     job: &mut Job,
-) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
-    loop {
-        match over(eval, objective, device, *micro, usize::MAX, job) {
-            Err(error) if memory::is_short(&error) => {
-                let rows = micro.unwrap_or(eval.most_rows());
-                *micro = Some(memory::smaller(rows, error, job)?);
-            }
-            other => return other,
-        }
+) -> anyhow::Result<Option<Evaluation>> {
+    let scores = retry(state, eval.most_rows(), job, |state, job| {
+        scores(eval, most, objective, device, state.micro_batch, job).map_err(Failed::from)
+    });
+    match scores {
+        Ok(scores) => Ok(scores.map(|scores| scores.evaluation(state.step))),
+        Err(error) if is_cancellation(&error, job) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
-/// Whether an error is the answer to a wish to stop: the author's code may look at the token too.
-pub(super) fn was_cancelled(error: &anyhow::Error, job: &Job) -> bool {
+/// Whether an error answers the cancellation of the run: the author's code may look at the token too.
+pub(super) fn is_cancellation(error: &anyhow::Error, job: &Job) -> bool {
     job.cancelled() && matches!(error::find(error), Some(Error::Cancelled))
 }
 
-/// Over the first batches alone: what memory an evaluation takes.
-///
-/// # Errors
-///
-/// As [`evaluate`].
-pub(super) fn try_out<B: Send + 'static>(
+/// The scores of at most so many batches; `None` where there are none.
+fn scores<B: Send + 'static>(
     eval: &Loader<B>,
-    objective: &impl Objective<B>,
-    device: &Device,
-    micro: Option<usize>,
-    job: &Job,
-) -> anyhow::Result<()> {
-    // While one is computed, the next is there.
-    over(eval, objective, device, micro, 2, job).map(drop)
-}
-
-/// Over at most so many batches.
-fn over<B: Send + 'static>(
-    eval: &Loader<B>,
-    objective: &impl Objective<B>,
-    device: &Device,
-    micro: Option<usize>,
     most: usize,
+    objective: &impl Objective<B>,
+    device: &Device,
+    micro_batch: Option<usize>,
     job: &Job,
-) -> anyhow::Result<Option<BTreeMap<String, f64>>> {
-    let mut scores = EvalScores::default();
-    let mut batches = eval.once(device, micro);
+) -> anyhow::Result<Option<EvalScores>> {
+    let mut scores: Option<EvalScores> = None;
+    let mut batches = eval.once(device, micro_batch);
     let cancel = job.cancel_token();
     for _ in 0..most {
-        let batch = match batches.next_until(&cancel) {
-            Ok(Some(batch)) => batch,
-            Ok(None) => break,
-            Err(error) if was_cancelled(&error, job) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(batch) = batches.next_until(&cancel)? else { break };
         for part in batch.parts {
-            if job.cancelled() {
-                batches.leave();
-                return Ok(None);
-            }
-            let pass = StepContext::evaluation(job.seed());
-            match without_gradients(|| objective.evaluate(&part.batch, &pass)) {
-                Ok(more) => scores.add(more),
-                Err(error) if was_cancelled(&error, job) => {
-                    batches.leave();
-                    return Ok(None);
+            let context = StepContext::evaluation(job.seed());
+            let more = job
+                .check_cancelled()
+                .map_err(anyhow::Error::from)
+                .and_then(|()| without_gradients(|| objective.evaluate(&part.batch, &context)));
+            match (more, &mut scores) {
+                (Ok(more), Some(scores)) => scores.add(more),
+                (Ok(more), none) => *none = Some(more),
+                (Err(error), _) => {
+                    if is_cancellation(&error, job) {
+                        batches.leave();
+                    }
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
             }
         }
     }
-    Ok(Some(scores.means().map(|(name, mean)| (name.to_owned(), mean)).collect()))
+    Ok(scores)
 }

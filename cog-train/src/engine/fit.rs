@@ -1,60 +1,57 @@
 //! The loop.
 
-use std::collections::BTreeMap;
-
-use candle_core::Tensor;
 use serde_json::{Map, Value};
 
-use super::evaluate::{evaluate, was_cancelled};
-use super::objective::Objective;
-use super::records::Records;
-use super::resume::{EMA, OPTIMIZER, Saved, WEIGHTS, identity, put_back, resume};
-use super::state::{Best, Mean, State};
-use super::step::{self, Outcome, Parts};
+use super::evaluate::{evaluate, is_cancellation};
+use super::evaluation::Evaluation;
+use super::learner::Learner;
+use super::objective::{Objective, StepReport};
+use super::records::{Records, Work};
+use super::resume::{Saved, identity, resume};
+use super::retry::{Failed, retry};
+use super::state::{Mean, State, StopReason};
+use super::stream::Stream;
 use super::training_config::TrainingConfig;
-use super::{memory, probe, report};
-use crate::cancellable::aside;
+use super::{probe, report, step};
+use crate::cancellable::cancellable;
 use crate::checkpoint::{Checkpoint, Checkpoints, Snapshot, folder};
-use crate::data::{Batches, Loader};
+use crate::data::Loader;
 use crate::error::Error;
 use crate::job::{CHECKPOINTS, Job};
-use crate::optim::{Ema, Optimizer};
-use crate::params::{Param, Params};
-use cog_train_nn::__private::tape::Buffers;
+use crate::optim::{Limits, Optimizer};
+use crate::params::Params;
 
-/// What a training is made of, beside the loss.
+/// The parts of a training, beside the loss.
 ///
 /// The example of [`fit`] has one.
 pub struct Training<'a, B> {
-    /// The numbers.
+    /// The settings.
     pub config: TrainingConfig,
     /// The tensors, which the loss depends on by [`Params::tensors`].
     pub params: &'a Params,
-    /// How they are updated.
+    /// Updates the tensors.
     pub optimizer: Optimizer,
     /// The rows to learn from.
     pub train: Loader<B>,
-    /// The rows to measure on.
+    /// The held-out rows to evaluate on.
     pub eval: Option<Loader<B>>,
 }
 
-/// What came of a training. The weights are in the [`Params`] that were given.
+/// The results of a training. The weights are in the [`Params`] that were given.
 ///
 /// ```
-/// use cog_train::engine::{TrainingSummary, Training, fit};
+/// use cog_train::engine::{Objective, Training, TrainingSummary, fit};
 /// use cog_train::prelude::*;
 ///
-/// /// Trains, and says what came of it.
-/// fn tell(
-///     training: Training<'_, Vec<f32>>,
-///     objective: &impl cog_train::engine::Objective<Vec<f32>>,
-///     job: &mut Job,
-/// ) -> Result<()> {
-///     let fitted: TrainingSummary = fit(training, objective, job)?;
-///     let (before, after) = (fitted.before["loss"], fitted.after["loss"]); // with held-out rows
-///     job.line(format_args!("{} steps, loss {before:.3} to {after:.3}", fitted.steps));
-///     if let Some(best) = fitted.best {
-///         job.line(format_args!("it was best after {} steps: {:.3}", best.step, best.loss));
+/// /// Trains and logs the losses.
+/// fn train(training: Training<'_, Vec<f32>>, objective: &impl Objective<Vec<f32>>, job: &mut Job) -> Result<()> {
+///     let summary: TrainingSummary = fit(training, objective, job)?;
+///     job.line(format_args!("{} steps, training loss {:.3}", summary.steps, summary.loss));
+///     if let (Some(initial), Some(last)) = (&summary.initial_eval, &summary.final_eval) {
+///         job.line(format_args!("held-out loss {:.3} to {:.3}", initial.loss, last.loss));
+///     }
+///     if let Some(best) = &summary.best {
+///         job.line(format_args!("best after {} steps: {:.3}, {:?}", best.step, best.loss, best.metrics));
 ///     }
 ///     Ok(())
 /// }
@@ -62,24 +59,30 @@ pub struct Training<'a, B> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TrainingSummary {
-    /// Steps taken.
+    /// Steps taken, skipped ones included. In a dry run those of the run that would be resumed.
     pub steps: u64,
-    /// The mean loss over the last epoch, or what there was of it; NaN if no step had a finite loss.
+    /// Steps that did not change the weights; `log.txt` gives the reason of each.
+    pub skipped_steps: u64,
+    /// The mean loss over the last epoch, or over the part of it that was trained; NaN if no step had a finite loss.
     pub loss: f64,
-    /// The means over the held-out rows before the first step: `loss` and what the objective adds.
-    pub before: BTreeMap<String, f64>,
-    /// The means over the held-out rows at the end.
-    pub after: BTreeMap<String, f64>,
-    /// The evaluation with the lowest loss.
-    pub best: Option<Best>,
-    /// Whether it ended because the loss no longer fell.
-    pub stopped_early: bool,
+    /// The evaluation before the first step. `None` without held-out rows and in a dry run.
+    pub initial_eval: Option<Evaluation>,
+    /// The evaluation of the weights that are returned: the last one, or the best one with
+    /// [`restore_best`](TrainingConfig::restore_best). `None` without held-out rows and in a dry run.
+    pub final_eval: Option<Evaluation>,
+    /// The evaluation with the lowest loss. `None` if no evaluation had a finite loss.
+    pub best: Option<Evaluation>,
+    /// Why the training ended.
+    pub stop_reason: StopReason,
 }
 
-/// Trains: the loss of `objective` over the rows of `training.train` is made smaller until the plan's end.
+/// Trains: minimizes the loss of `objective` over the rows of `training.train`.
 ///
-/// Writes `metrics.jsonl` and checkpoints into the job's folder. A job that is resumed goes on from the newest
-/// checkpoint, and the run that is stopped and resumed is the same run, bit for bit: weights, state, numbers and lines.
+/// Writes `metrics.jsonl` and checkpoints into the job's folder. A resumed job continues from the newest checkpoint, and
+/// an interrupted and resumed run is the same run, bit for bit: weights, state, numbers and lines.
+///
+/// In a dry run ([`Job::is_dry_run`]) nothing is trained: two steps on the heaviest batch measure memory and time, a report
+/// goes to the job, and the summary has [`StopReason::DryRun`] and no evaluations.
 ///
 /// ```
 /// use cog_train::candle_core::{DType, Device, Tensor};
@@ -105,45 +108,46 @@ pub struct TrainingSummary {
 ///     Ok(Loss::sum((guess - y)?.sqr()?.sum_all()?, rows.dim(0)?)?)
 /// };
 /// let training = Training { config, params: &params, optimizer, train, eval: None };
-/// let fitted = fit(training, &squares, &mut job)?;
-/// assert_eq!(fitted.steps, 160);
-/// assert!(fitted.loss < 1e-3);
+/// let summary = fit(training, &squares, &mut job)?;
+/// assert_eq!(summary.steps, 160);
+/// assert!(summary.loss < 1e-3);
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] when the run was asked to stop: its state is on disk then. [`Error::InvalidConfig`], [`Error::Resume`],
-/// [`Error::Diverged`], [`Error::Checkpoint`] and [`Error::Data`] as they say; else what the author's code fails with.
+/// [`Error::Cancelled`] when the run is cancelled: its state is on disk then. [`Error::Diverged`] when too many steps in a
+/// row are not finite, when every step was skipped, or when a parameter gets no gradient. [`Error::InvalidConfig`],
+/// [`Error::Resume`], [`Error::Checkpoint`] and [`Error::Data`] as they say; else what the author's code fails with.
 #[expect(clippy::too_many_lines, reason = "the loop reads top to bottom, in one place")]
 pub fn fit<B: Send + 'static>(
     training: Training<'_, B>,
     objective: &impl Objective<B>,
     job: &mut Job,
 ) -> anyhow::Result<TrainingSummary> {
-    let Training { config, params, mut optimizer, train, eval } = training;
-    let cancel = job.cancel_token();
-    let steps = steps(&config, &train, eval.as_ref(), job)?;
-    optimizer.prepare(params)?;
-    let mut ema = averages(&config, params)?;
-    let run = identity(&cancel, &config, &optimizer, params, &train, eval.as_ref())?;
-    let resumed = resume(job, &config, &run, params, &mut optimizer, ema.as_mut())?;
-    if job.plan_only() {
+    let Training { config, params, optimizer, train, eval } = training;
+    check(&config, &optimizer, &train, eval.as_ref())?;
+    let steps = count_steps(&config, &train, job)?;
+    let mut learner = Learner::new(&config, params, optimizer)?;
+    let run =
+        identity(&job.cancel_token(), &config, &learner.optimizer, params, &train, eval.as_ref())?;
+    let resumed = resume(job, &config, &run, &mut learner)?;
+    if job.is_dry_run() {
         let taken = resumed.map_or(0, |state| state.step);
         let eval = eval.as_ref();
-        let planned = probe::Planned { config: &config, params, train: &train, eval, steps, taken };
-        return Err(probe::tell(&planned, &mut optimizer, ema.as_mut(), objective, job)?.into());
+        let planned = probe::Planned { config: &config, train: &train, eval, steps, taken };
+        probe::report(&planned, &mut learner, objective, job)?;
+        return Ok(TrainingSummary::of_dry_run(taken));
     }
     // A checkpoint is of its step and its last evaluation.
-    let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at));
+    let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at()));
     let mut state = resumed.unwrap_or_else(|| State::new(&config, params.computes_in()));
     let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), config.keep_checkpoints)?;
     let mut records = Records::new(state.step, train.has_lengths(), params.device());
-    let mut batches: Option<Batches<B>> = None;
-    let mut buffers = buffers(params);
+    let mut stream = Stream::new(&train, params.device());
 
     loop {
-        let last = state.step >= steps || state.stopped_early;
+        let last = state.step >= steps || state.stopped.is_some();
         let epoch_ended = state.position.batch == 0;
 
         // once in a while: evaluate
@@ -151,33 +155,35 @@ pub fn fit<B: Send + 'static>(
         let due = state.step == 0 || last || config.eval_every.is_due(state.step, epoch_ended);
         if let Some(eval) = &eval
             && due
-            && state.evaluated_at != Some(state.step)
+            && state.evaluated_at() != Some(state.step)
         {
-            swap(ema.as_mut(), params)?;
-            let scores = evaluate(eval, objective, params.device(), &mut state.micro, job);
-            swap(ema.as_mut(), params)?;
-            match scores? {
-                Some(scores) => {
-                    report::evaluation(job, state.step, &scores);
+            learner.swap_average()?;
+            let found = evaluate(eval, usize::MAX, objective, params.device(), &mut state, job);
+            learner.swap_average()?;
+            match found? {
+                Some(found) => {
+                    report::evaluation(job, &found);
+                    let verdict = state.record_evaluation(&config, found, last);
+                    if verdict.stops {
+                        report::early_stopping(job, &config, &state);
+                    }
                     // The first weights are saved only where they may be what is returned.
-                    best =
-                        state.evaluated(&config, scores) && (state.step > 0 || config.restore_best);
+                    best = verdict.is_best && (state.step > 0 || config.restore_best);
                 }
-                None => cut = true, // asked to stop; what follows sees to it
+                None => cut = true, // cancelled; what follows sees to it
             }
         }
 
-        // once in a while: save; also the last state, and when asked to stop
-        let last = last || state.stopped_early;
-        let cancelled = job.cancelled(); // read once: what is saved is what is left
+        // once in a while: save; also the last state, and on request or cancellation
+        let last = last || state.stopped.is_some();
+        let cancelled = job.cancelled(); // read once: the state that is saved is the one that is left
         let asked = job.save_requested();
         let due =
             asked || last || cancelled || best || config.save_every.is_due(state.step, epoch_ended);
-        let now = Some((state.step, state.evaluated_at));
+        let now = Some((state.step, state.evaluated_at()));
         if due && saved != now {
-            let tensors = tensors(params, &optimizer, ema.as_ref());
             // A checkpoint holds the lengths of the run's files: so far they are synced before it appears.
-            checkpoints.save_after(snapshot(&state, &run, tensors, best, job)?, job.sync()?)?;
+            checkpoints.save_after(snapshot(&state, &run, &learner, best, job)?, job.sync()?)?;
             saved = now;
         }
         if asked || last || cancelled {
@@ -190,108 +196,105 @@ pub fn fit<B: Send + 'static>(
             break; // one extra turn, so that the end is evaluated and saved
         }
         if cancelled || cut {
-            if let Some(batches) = batches {
-                batches.leave(); // a batch that is made for the next step is waited for by nobody
-            }
+            stream.leave();
             return Err(Error::Cancelled.into());
         }
 
         // one step: micro-batches -> gradients -> finite? -> clip -> update
-        let stream = batches.get_or_insert_with(|| {
-            train.start(job.seed(), state.position, state.micro, params.device())
+        let learning_rate = config.learning_rate * config.schedule.at(state.step, steps);
+        let computed = retry(&mut state, train.most_rows(), job, |state, job| {
+            let batch = stream.next(state, job)?;
+            let computed = step::compute(&mut learner, objective, state, &batch, job)
+                .map_err(Failed::on(step::rows_at_once(&batch)))?;
+            Ok((batch, computed))
         });
-        let batch = match stream.next_until(&cancel) {
-            Ok(batch) => batch
-                .ok_or_else(|| Error::InvalidConfig { reason: "the data has ended".to_owned() })?,
-            Err(error) if was_cancelled(&error, job) => continue,
-            Err(error) if memory::is_short(&error) => {
-                state.micro =
-                    Some(memory::smaller(state.micro.unwrap_or(train.most_rows()), error, job)?);
-                batches = None;
-                continue;
-            }
+        let (batch, computed) = match computed {
+            Ok(taken) => taken,
+            Err(error) if is_cancellation(&error, job) => continue,
             Err(error) => return Err(error),
         };
-        let rate = config.learning_rate * config.schedule.at(state.step, steps);
-        let mut parts = Parts {
-            params,
-            objective,
-            clip: config.clip,
-            optimizer: &mut optimizer,
-            ema: ema.as_mut(),
-            buffers: &mut buffers,
-        };
-        let done = match step::run(&mut parts, &mut state, &batch, rate, job) {
-            Ok(Outcome::Done(done)) => done,
-            Ok(Outcome::Cancelled) => continue,
-            Err(error) if was_cancelled(&error, job) => continue,
-            Err(error) => return Err(error),
-            Ok(Outcome::OutOfMemory(error)) => {
-                let largest = batch.parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
-                state.micro = Some(memory::smaller(largest, error, job)?);
-                batches = None;
-                continue;
-            }
-        };
+        let stats = step::apply(&mut learner, config.clip, &mut state, computed, learning_rate)?;
 
         // report
         if batch.at.batch == 0 {
             state.epoch = Mean::default();
         }
-        if done.skipped.is_none() {
-            state.epoch.add(done.sum, done.weight);
+        if stats.skipped.is_none() {
+            state.epoch.add(stats.sum, stats.weight);
         }
-        let rows = (batch.rows.len(), batch.tokens, batch.waited);
-        records.step(job, (state.step, steps), &done, rate, rows);
-        report::skipped(job, &config, &state, &done, &batch.rows, &train)?;
+        let step_report = StepReport {
+            step: state.step,
+            steps,
+            epoch: batch.at.epoch + 1,
+            loss: stats.loss(),
+            learning_rate,
+            grad_norm: stats.norm,
+            skipped: stats.skipped.is_some(),
+        };
+        let work = Work { rows: batch.rows.len(), tokens: batch.tokens, waited: batch.waited };
+        records.step(job, &step_report, stats.skipped, work);
+        report::skipped(job, &config, &state, &stats, &batch.rows, &train)?;
         state.position = batch.next;
         if state.position.batch == 0 {
             report::epoch(job, batch.at.epoch + 1, &config, &state);
         }
+        if objective.on_step(&step_report).is_break() && state.step < steps {
+            report::stopped_by_hook(job, state.step);
+            state.stopped = Some(StopReason::Hook);
+        }
     }
 
-    if let Some(batches) = batches {
-        batches.leave();
+    stream.leave();
+    if state.skipped_every_step() {
+        return Err(report::every_step_skipped(&state).into());
     }
-    match state.best {
+    match &state.best {
         Some(best) if config.restore_best && best.step != state.step => {
             let place = job.dir().join(CHECKPOINTS).join(folder(best.step));
-            let file = if ema.is_some() { EMA } else { WEIGHTS };
-            put_back(params, &Checkpoint::open(&place)?, file)?;
+            learner.restore_evaluated(&Checkpoint::open(&place)?)?;
+            state.last_eval = Some(best.clone());
         }
-        _ => swap(ema.as_mut(), params)?,
+        _ => learner.swap_average()?,
     }
     Ok(TrainingSummary::of(state))
 }
 
-/// Looks at the config and the data; how many steps there will be.
-fn steps<B: Send + 'static>(
+/// Checks all settings before anything is read or computed.
+fn check<B: Send + 'static>(
     config: &TrainingConfig,
+    optimizer: &Optimizer,
     train: &Loader<B>,
     eval: Option<&Loader<B>>,
-    job: &Job,
-) -> Result<u64, Error> {
-    config.check()?;
-    if eval.is_none() && (config.patience.is_some() || config.restore_best) {
-        let reason =
-            "the plan's `patience` and `restore_best` need held-out rows, and there are none";
-        return Err(Error::InvalidConfig { reason: reason.to_owned() });
-    }
-    let loaders = [Some(train), eval];
-    if let Some((rank, world)) =
-        loaders.into_iter().flatten().map(Loader::rank_of).find(|(_, world)| *world > 1)
-    {
-        return Err(Error::InvalidConfig {
-            reason: format!(
+) -> Result<(), Error> {
+    let mut limits = Limits::default();
+    limits.include(config.check());
+    limits.include(optimizer.check());
+    let needs_eval = config.patience.is_some() || config.restore_best;
+    limits.require(eval.is_some() || !needs_eval, || {
+        "the config's `patience` and `restore_best` need held-out rows, and there are none"
+            .to_owned()
+    });
+    for loader in [Some(train), eval].into_iter().flatten() {
+        let (rank, world) = loader.rank_of();
+        limits.require(world <= 1, || {
+            format!(
                 "the loader is for rank {rank} of {world}, and `fit` trains on one device: nothing would add up the \
                  gradients\nhint: leave `Loader::ranks` out"
-            ),
+            )
         });
     }
-    // Where batches are by tokens, each epoch's rows are put in order to be counted.
+    limits.finish()
+}
+
+/// Counts the steps. Where batches are by tokens, each epoch's rows are put in order for it.
+fn count_steps<B: Send + 'static>(
+    config: &TrainingConfig,
+    train: &Loader<B>,
+    job: &Job,
+) -> Result<u64, Error> {
     let (config, train, cancel, seed) =
         (config.clone(), train.clone(), job.cancel_token(), job.seed());
-    aside(&job.cancel_token(), move || {
+    cancellable(&job.cancel_token(), move || {
         let sampler = train.sampler(seed)?;
         let steps_in =
             |epoch| if cancel.is_cancelled() { u64::MAX } else { sampler.steps_in(epoch) };
@@ -299,57 +302,40 @@ fn steps<B: Send + 'static>(
     })?
 }
 
-fn averages(config: &TrainingConfig, params: &Params) -> Result<Option<Ema>, Error> {
-    let Some(decay) = config.ema else { return Ok(None) };
-    let mut ema = Ema::new(decay);
-    ema.prepare(params)?;
-    Ok(Some(ema))
-}
-
-/// Memory for the gradients of what is trained.
-pub(super) fn buffers(params: &Params) -> Buffers {
-    Buffers::new(params.trainable().map(|(_, param)| param.compute().as_tensor()))
-}
-
-/// Puts averages in the place of the weights, and back.
-fn swap(ema: Option<&mut Ema>, params: &Params) -> Result<(), Error> {
-    ema.map_or(Ok(()), |ema| ema.swap(params))
-}
-
-/// The tensors of a checkpoint. Frozen parameters are not among them: they are the author's to bring.
-fn tensors(params: &Params, optimizer: &Optimizer, ema: Option<&Ema>) -> Files {
-    let tensor =
-        |(name, param): (&str, &Param)| (name.to_owned(), param.master().as_detached_tensor());
-    let mut files = BTreeMap::from([
-        (WEIGHTS.to_owned(), params.trainable().map(tensor).collect()),
-        (OPTIMIZER.to_owned(), optimizer.state()),
-    ]);
-    files.extend(ema.map(|ema| (EMA.to_owned(), ema.state())));
-    files
-}
-
-type Files = BTreeMap<String, BTreeMap<String, Tensor>>;
-
 fn snapshot(
     state: &State,
     run: &Map<String, Value>,
-    files: Files,
+    learner: &Learner<'_>,
     best: bool,
     job: &Job,
 ) -> anyhow::Result<Snapshot> {
     let saved = Saved { state: state.clone(), run: run.clone(), marks: job.marks()? };
-    Ok(Snapshot { step: state.step, state: serde_json::to_value(saved)?, files, best })
+    let (step, files) = (state.step, learner.files());
+    Ok(Snapshot { step, state: serde_json::to_value(saved)?, files, best })
 }
 
 impl TrainingSummary {
     fn of(state: State) -> Self {
         Self {
             steps: state.step,
+            skipped_steps: state.skipped_steps,
             loss: state.epoch.value().unwrap_or(f64::NAN),
-            before: state.before,
-            after: state.after,
+            initial_eval: state.initial_eval,
+            final_eval: state.last_eval,
             best: state.best,
-            stopped_early: state.stopped_early,
+            stop_reason: state.stopped.unwrap_or(StopReason::Completed),
+        }
+    }
+
+    fn of_dry_run(steps: u64) -> Self {
+        Self {
+            steps,
+            skipped_steps: 0,
+            loss: f64::NAN,
+            initial_eval: None,
+            final_eval: None,
+            best: None,
+            stop_reason: StopReason::DryRun,
         }
     }
 }

@@ -73,7 +73,7 @@ impl Loss {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] when the tensor has more than one element.
+    /// [`Error::InvalidConfig`] when the tensor has more than one element, or the weight is negative or not finite.
     pub fn weighted(sum: &Tensor, weight: f64) -> Result<Self, Error> {
         if sum.elem_count() != 1 {
             return Err(Error::InvalidConfig {
@@ -82,6 +82,11 @@ impl Loss {
                     sum.dims()
                 ),
             });
+        }
+        if !(weight.is_finite() && weight >= 0.0) {
+            let reason =
+                format!("the weight of a loss is {weight}, expected a number of 0 or more");
+            return Err(Error::InvalidConfig { reason });
         }
         Ok(Self { sum: sum.flatten_all()?.squeeze(0)?, weight })
     }

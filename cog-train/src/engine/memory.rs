@@ -1,4 +1,4 @@
-//! How much memory is in use, and what is done where it is short.
+//! The memory in use, and the errors of a device without room.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use candle_core::Device;
 
-use crate::job::Job;
 use cog_train_nn::__private::device_memory;
 
-/// The bytes that this process holds (resident set size); 0 where the system does not tell.
+/// The resident set size of this process in bytes; 0 where the system does not say.
 pub(super) fn resident() -> u64 {
-    // Told in proc(5): the second number counts pages. A tenth of the time that `status` takes, for this is asked at
-    // every step.
+    // proc(5): the second number counts pages. Reading it takes a tenth of the time of `status`, and each step does.
     let pages = || fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok();
     pages().map_or(0, |pages: u64| pages * rustix::param::page_size() as u64)
 }
@@ -98,7 +96,7 @@ fn peak() -> u64 {
 
 /// Lets the peak start again from what is held now. Where the system does not allow it, the peak is that of the process.
 fn forget_peak() {
-    // Told in proc(5): 5 resets the peak of the resident set.
+    // proc(5): 5 resets the peak of the resident set.
     drop(fs::write("/proc/self/clear_refs", "5"));
 }
 
@@ -125,22 +123,6 @@ pub(super) fn is_short(error: &anyhow::Error) -> bool {
         let text = cause.to_string().to_lowercase();
         SHORT.iter().any(|short| text.contains(short))
     })
-}
-
-/// Half as many rows at once, and a line that says so.
-///
-/// # Errors
-///
-/// The error itself when there was only one row.
-pub(super) fn smaller(rows: usize, error: anyhow::Error, job: &mut Job) -> anyhow::Result<usize> {
-    if rows <= 1 {
-        return Err(error.context("one row alone is too large for the device"));
-    }
-    let fewer = rows.div_ceil(2);
-    job.line(format_args!(
-        "out of memory with {rows} rows at once: going on with {fewer}, and the batch stays the same"
-    ));
-    Ok(fewer)
 }
 
 /// `1.5 GiB`, as people write it.

@@ -5,25 +5,32 @@
 //! checkpoint holds whole, so that a resumed run is the same run, bit for bit.
 
 mod check_gradients;
+mod context;
 mod evaluate;
+mod evaluation;
 mod fit;
+mod frozen;
+mod learner;
 mod loss;
 mod memory;
 mod objective;
 mod probe;
-mod recompute;
 mod records;
 mod report;
 mod resume;
+mod retry;
 mod scale;
 mod state;
 mod step;
+mod stream;
 mod training_config;
 
+pub use context::StepContext;
+pub use evaluation::{EvalScores, Evaluation};
 pub use fit::{Training, TrainingSummary, fit};
 pub use loss::Loss;
-pub use objective::{EvalScores, Objective, StepContext};
-pub use state::Best;
+pub use objective::{LossFn, Objective, StepReport, loss_fn};
+pub use state::StopReason;
 pub use training_config::{Every, TrainingConfig};
 
 pub use crate::optim::schedule::{Schedule, Warmup};

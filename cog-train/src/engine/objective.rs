@@ -1,18 +1,15 @@
-//! What a training makes smaller: the author's loss over a batch.
+//! The objective of a training: the author's loss over a batch.
 
-use std::cell::RefCell;
+use std::ops::ControlFlow;
 
-use candle_core::Tensor;
-use candle_core::backprop::GradStore;
-
+use super::context::StepContext;
+use super::evaluation::EvalScores;
 use super::loss::Loss;
-use super::recompute::{self, Segment};
-use crate::error::Error;
-use cog_train_nn::rng::{Rng, Stream};
 
-/// The loss of a model over batches of type `B`. A closure `|batch: &B, context: &StepContext| -> Result<Loss>` is one.
+/// The loss of a model over batches of type `B`. A closure `|batch: &B, context: &StepContext| -> Result<Loss>` is one; so
+/// is what [`loss_fn`] makes of a closure.
 ///
-/// A type of one's own can tell more of the held-out rows than their loss:
+/// A type of one's own can measure more than the loss on held-out rows:
 ///
 /// ```
 /// use cog_train::candle_core::{DType, Tensor};
@@ -64,19 +61,20 @@ use cog_train_nn::rng::{Rng, Stream};
 /// # };
 ///
 /// let side = Side { weight: params.tensors()["weight"].clone() };
-/// let fitted = fit(training, &side, &mut job)?;
-/// assert!(fitted.after["accuracy"] > 0.9); // also `eval_accuracy` in metrics.jsonl
+/// let summary = fit(training, &side, &mut job)?;
+/// let eval = summary.final_eval.expect("there are held-out rows");
+/// assert!(eval.metrics["accuracy"] > 0.9); // also `eval_accuracy` in metrics.jsonl
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 pub trait Objective<B> {
-    /// The loss of a batch, over plain candle tensors that depend on [`Params::tensors`](super::Params::tensors).
+    /// Returns the loss of a batch, over plain candle tensors that depend on [`Params::tensors`](super::Params::tensors).
     ///
     /// # Errors
     ///
     /// What the author's code fails with: it ends the training.
     fn loss(&self, batch: &B, context: &StepContext) -> anyhow::Result<Loss>;
 
-    /// The loss of a batch of held-out rows, and other numbers over it. By default the loss alone.
+    /// Returns the scores of a batch of held-out rows. By default the loss alone.
     ///
     /// # Errors
     ///
@@ -84,169 +82,108 @@ pub trait Objective<B> {
     fn evaluate(&self, batch: &B, context: &StepContext) -> anyhow::Result<EvalScores> {
         Ok(EvalScores::new(&self.loss(batch, context)?)?)
     }
+
+    /// Called after each step. `Break` ends the training as if this step were its last: the held-out rows are evaluated,
+    /// the state is saved, and [`fit`](super::fit()) returns with [`StopReason::Hook`](super::StopReason::Hook).
+    ///
+    /// A resumed run calls it from the first step after its checkpoint on. It is the same run if the answer follows from
+    /// the report alone. It is not called in a dry run.
+    fn on_step(&self, report: &StepReport) -> ControlFlow<()> {
+        let _ = report;
+        ControlFlow::Continue(())
+    }
+}
+
+/// The numbers of a step, for [`Objective::on_step`].
+///
+/// The example of [`loss_fn`] looks at one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct StepReport {
+    /// The number of the step, counted from 1.
+    pub step: u64,
+    /// The steps of the training.
+    pub steps: u64,
+    /// The number of the epoch, counted from 1.
+    pub epoch: u64,
+    /// The mean loss over the batch; NaN if it has no targets.
+    pub loss: f64,
+    /// The learning rate of the step.
+    pub learning_rate: f64,
+    /// The norm of the gradient of the mean loss, before clipping.
+    pub grad_norm: f64,
+    /// Whether the weights were left as they are, for a reason that `log.txt` gives.
+    pub skipped: bool,
+}
+
+/// Makes an [`Objective`] of a closure, whose parameters need no types but the batch's.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use cog_train::candle_core::{DType, Device, Tensor};
+/// use cog_train::data::{Batching, Loader, Rows};
+/// use cog_train::engine::{Loss, Params, StopReason, Training, TrainingConfig, fit, loss_fn};
+/// use cog_train::optim::{Optimizer, Sgd};
+/// use cog_train::prelude::*;
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let mut job = Job::for_test(dir.path());
+/// let params = Params::new([("guess", Tensor::zeros((), DType::F32, job.device())?)])?;
+/// let guess = params.tensors()["guess"].clone();
+/// let loss = loss_fn(|rows: &Tensor, _| Ok(Loss::sum(rows.broadcast_sub(&guess)?.sqr()?.sum_all()?, rows.dim(0)?)?))
+///     .on_step(|report| if report.loss < 0.5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+///
+/// let train = Loader::new(Rows::new(vec![3f32; 8]), |rows: Vec<f32>, batch| Ok(Tensor::new(rows, batch.device())?))
+///     .batch(Batching::Rows(8));
+/// let training = Training {
+///     config: TrainingConfig { epochs: 1000, learning_rate: 0.1, ..TrainingConfig::default() },
+///     params: &params,
+///     optimizer: Optimizer::new(Sgd::default()),
+///     train,
+///     eval: None,
+/// };
+/// let summary = fit(training, &loss, &mut job)?;
+/// assert_eq!((summary.stop_reason, summary.steps), (StopReason::Hook, 8)); // the loss is 9 at first, and 0.64 times as much after each step
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+pub fn loss_fn<B, F>(loss: F) -> LossFn<F>
+where
+    F: Fn(&B, &StepContext) -> anyhow::Result<Loss>,
+{
+    LossFn { loss, on_step: |_| ControlFlow::Continue(()) }
+}
+
+/// A closure as an [`Objective`]: see [`loss_fn`].
+#[derive(Debug, Clone, Copy)]
+pub struct LossFn<F, H = fn(&StepReport) -> ControlFlow<()>> {
+    loss: F,
+    on_step: H,
+}
+
+impl<F, H> LossFn<F, H> {
+    /// Calls `hook` after each step: see [`Objective::on_step`].
+    pub fn on_step<G: Fn(&StepReport) -> ControlFlow<()>>(self, hook: G) -> LossFn<F, G> {
+        LossFn { loss: self.loss, on_step: hook }
+    }
+}
+
+impl<B, F, H> Objective<B> for LossFn<F, H>
+where
+    F: Fn(&B, &StepContext) -> anyhow::Result<Loss>,
+    H: Fn(&StepReport) -> ControlFlow<()>,
+{
+    fn loss(&self, batch: &B, context: &StepContext) -> anyhow::Result<Loss> {
+        (self.loss)(batch, context)
+    }
+
+    fn on_step(&self, report: &StepReport) -> ControlFlow<()> {
+        (self.on_step)(report)
+    }
 }
 
 impl<B, F: Fn(&B, &StepContext) -> anyhow::Result<Loss>> Objective<B> for F {
     fn loss(&self, batch: &B, context: &StepContext) -> anyhow::Result<Loss> {
         self(batch, context)
-    }
-}
-
-/// Numbers over held-out rows: each a sum and a weight, `loss` first.
-///
-/// ```
-/// use cog_train::candle_core::{Device, Tensor};
-/// use cog_train::engine::{Loss, EvalScores};
-///
-/// let loss = Loss::sum(Tensor::new(12f32, &Device::Cpu)?, 4)?;
-/// let scores = EvalScores::new(&loss)?.with("accuracy", 3.0, 4.0); // 3 of 4; batches add up before the quotient
-/// # let _ = scores;
-/// # Ok::<(), cog_train::anyhow::Error>(())
-/// ```
-///
-/// The example of [`Objective`] returns one.
-#[derive(Debug, Clone, Default)]
-pub struct EvalScores(Vec<(&'static str, f64, f64)>);
-
-impl EvalScores {
-    /// The loss.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Tensor`] when the device fails.
-    pub fn new(loss: &Loss) -> Result<Self, Error> {
-        Ok(Self(vec![("loss", loss.value()?, loss.weight())]))
-    }
-
-    /// Adds a number: a sum over `weight` rows or tokens, such as how many of them were answered rightly.
-    #[must_use]
-    pub fn with(mut self, name: &'static str, sum: f64, weight: f64) -> Self {
-        self.0.push((name, sum, weight));
-        self
-    }
-
-    /// Adds those of another batch.
-    pub(super) fn add(&mut self, other: Self) {
-        for (name, sum, weight) in other.0 {
-            match self.0.iter_mut().find(|(known, ..)| *known == name) {
-                Some((_, sums, weights)) => {
-                    *sums += sum;
-                    *weights += weight;
-                }
-                None => self.0.push((name, sum, weight)),
-            }
-        }
-    }
-
-    /// The means.
-    pub(super) fn means(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        self.0.iter().map(|(name, sum, weight)| (*name, sum / weight))
-    }
-}
-
-/// One forward pass over one micro-batch: whether it trains, and where its randomness comes from.
-///
-/// ```
-/// use cog_train::candle_core::{DType, Device};
-/// use cog_train::engine::StepContext;
-///
-/// let pass = StepContext::training(42, 7, 0); // `fit` makes them
-/// let mask = |context: &StepContext| context.stream("dropout", 2).uniform_tensor(4, 0.0, 1.0, DType::F32, &Device::Cpu);
-/// let again = StepContext::training(42, 7, 0);
-/// assert_eq!(mask(&pass)?.to_vec1::<f32>()?, mask(&again)?.to_vec1::<f32>()?);
-/// assert!(context.is_training() && !StepContext::evaluation(42).is_training());
-/// # Ok::<(), cog_train::anyhow::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct StepContext {
-    training: bool,
-    seed: u64,
-    step: u64,
-    part: u64,
-    segments: RefCell<Vec<Segment>>,
-}
-
-impl StepContext {
-    /// The pass over micro-batch `part` of step `step`, both counted from 0.
-    #[must_use]
-    pub fn training(seed: u64, step: u64, part: u64) -> Self {
-        Self { training: true, seed, step, part, segments: RefCell::default() }
-    }
-
-    /// A pass that learns nothing: dropout is off and nothing is computed twice.
-    #[must_use]
-    pub fn evaluation(seed: u64) -> Self {
-        Self { training: false, seed, step: 0, part: 0, segments: RefCell::default() }
-    }
-
-    /// Whether this pass trains: dropout and noise are for training alone.
-    #[must_use]
-    pub fn is_training(&self) -> bool {
-        self.training
-    }
-
-    /// The number of the step, counted from 0.
-    #[must_use]
-    pub fn step(&self) -> u64 {
-        self.step
-    }
-
-    /// Random numbers for a purpose such as `"dropout"` and a place such as the layer's number: a function of the run's
-    /// seed, the purpose, the step, the micro-batch and the place, so that a resumed run draws the same.
-    #[must_use]
-    pub fn stream(&self, purpose: &str, place: u64) -> Stream {
-        // 2^32 steps, 2^14 micro-batches and 2^18 places have streams of their own.
-        let index = self.step << 32 | (self.part & 0x3fff) << 18 | (place & 0x3_ffff);
-        Rng::new(self.seed, purpose).at(index)
-    }
-
-    /// Computes `block` on `x` without keeping what is inside it: its backward pass computes it again (activation
-    /// checkpointing; Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). The gradients are the same.
-    ///
-    /// `block` must give the same each time: what is random in it comes from [`StepContext::stream`]. It may use parameters
-    /// and anything else it holds; candle's tensors and layers are cheap to clone into it. In evaluation it is just
-    /// called.
-    ///
-    /// ```
-    /// use cog_train::candle_core::{DType, Device, Tensor, Var};
-    /// use cog_train::engine::StepContext;
-    ///
-    /// let weight = Var::ones((4, 4), DType::F32, &Device::Cpu)?;
-    /// let pass = StepContext::training(42, 0, 0);
-    /// let x = Tensor::ones((2, 4), DType::F32, &Device::Cpu)?;
-    /// let w = weight.as_tensor().clone();
-    /// let y = context.recompute(&x, move |x| Ok(x.matmul(&w)?.relu()?))?;
-    /// let gradients = context.backward(&y.sum_all()?)?;
-    /// assert_eq!(gradients.get(&weight).unwrap().to_vec2::<f32>()?, [[2.0; 4]; 4]);
-    /// # Ok::<(), cog_train::anyhow::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// What `block` fails with.
-    pub fn recompute(
-        &self,
-        x: &Tensor,
-        block: impl Fn(&Tensor) -> anyhow::Result<Tensor> + 'static,
-    ) -> anyhow::Result<Tensor> {
-        if !self.training {
-            return block(x);
-        }
-        let (segment, output) = Segment::new(x, Box::new(block))?;
-        self.segments.borrow_mut().push(segment);
-        Ok(output)
-    }
-
-    /// The backward pass from `loss`, through what [`StepContext::recompute`] left out.
-    ///
-    /// # Errors
-    ///
-    /// What the blocks or the device fail with.
-    pub fn backward(&self, loss: &Tensor) -> anyhow::Result<GradStore> {
-        let mut gradients = recompute::backward(loss)?;
-        for segment in self.segments.take().into_iter().rev() {
-            segment.backward(&mut gradients)?;
-        }
-        Ok(gradients)
     }
 }

@@ -1,33 +1,34 @@
-//! `--plan`: what a training will take, from two steps on its heaviest batch. Nothing is kept of them.
+//! The dry run: what a training will take, from two steps on its heaviest batch. Nothing of them is kept.
 
 mod room;
 
 use std::time::{Duration, Instant};
 
+use candle_core::Tensor;
+
 use self::room::Room;
-use super::evaluate;
-use super::fit::buffers;
+use super::evaluate::{evaluate, is_cancellation};
+use super::learner::Learner;
 use super::memory::{self, Gauge, human};
 use super::objective::Objective;
+use super::retry::{Failed, retry};
 use super::state::State;
-use super::step::{self, Outcome, Parts};
+use super::step;
+use super::stream::Stream;
 use super::training_config::TrainingConfig;
-use crate::cancellable::aside;
-use crate::data::{Batch, Batches, Batching, Loader, Position, histogram};
-use crate::error::Error;
+use crate::cancellable::cancellable;
+use crate::data::{Batching, Loader, histogram};
 use crate::job::Job;
-use crate::optim::{Ema, Optimizer};
 use crate::params::Params;
 
-/// What is to be told of.
+/// The training that would run.
 pub(super) struct Planned<'a, B> {
     pub(super) config: &'a TrainingConfig,
-    pub(super) params: &'a Params,
     pub(super) train: &'a Loader<B>,
     pub(super) eval: Option<&'a Loader<B>>,
     /// All steps of the run.
     pub(super) steps: u64,
-    /// Those that are taken already, when the run is resumed.
+    /// Those that were taken before, when the run is resumed.
     pub(super) taken: u64,
 }
 
@@ -45,20 +46,20 @@ struct Memory {
     peak: u64,
 }
 
-/// Tells rows, lengths, steps, parameters, memory, disk and time, line by line. The error that ends the run is
-/// [`Error::Planned`].
+/// Reports rows, lengths, steps, parameters, memory, disk and time, line by line.
 ///
 /// # Errors
 ///
 /// What the data or the author's loss fails with; a disk that is too small.
-pub(super) fn tell<B: Send + 'static>(
+pub(super) fn report<B: Send + 'static>(
     planned: &Planned<'_, B>,
-    optimizer: &mut Optimizer,
-    mut ema: Option<&mut Ema>,
+    learner: &mut Learner<'_>,
     objective: &impl Objective<B>,
     job: &mut Job,
-) -> anyhow::Result<Error> {
-    let Planned { config, params, train, eval, .. } = *planned;
+) -> anyhow::Result<()> {
+    job.open_dry_run_report();
+    let Planned { config, train, eval, .. } = *planned;
+    let params = learner.params;
     rows(planned, job);
     let (all, trained) = (params.count() as u64, params.trainable_count() as u64);
     job.line(format_args!(
@@ -67,86 +68,64 @@ pub(super) fn tell<B: Send + 'static>(
         params.computes_in().name()
     ));
 
-    let slots: usize = optimizer.state().values().map(candle_core::Tensor::elem_count).sum();
-    let (held, averages) = (4 * slots as u64, if ema.is_some() { 4 * trained } else { 0 });
-    let snapshot = 4 * trained + averages + held;
+    let slots: usize = learner.optimizer.state().values().map(Tensor::elem_count).sum();
+    let optimizer = 4 * slots as u64;
+    let averages = if learner.ema.is_some() { 4 * trained } else { 0 };
+    let snapshot = 4 * trained + averages + optimizer;
     let mut state = State::new(config, params.computes_in());
-    let mut buffers = buffers(params);
-    let (mut time, mut done) = (Duration::ZERO, 0);
-    // Before anything is computed: what the allocator keeps of a step would count as held.
     let gauge = Gauge::start(params.device());
-    // As a run does: what it measures with before the first step is not given back whole.
-    let measure = |micro, job: &Job| match eval {
-        Some(eval) => evaluate::try_out(eval, objective, params.device(), micro, job),
-        None => Ok(()),
+    // While one batch is computed, the next is there.
+    let measure = |state: &mut State, job: &mut Job| -> anyhow::Result<()> {
+        let Some(eval) = eval else { return Ok(()) };
+        evaluate(eval, 2, objective, params.device(), state, job).map(drop)
     };
-    measure(state.micro, job)?;
-    // The first step makes what stays: moments, buffers, worker threads. The second shows how long a step takes.
-    while done < 2 {
-        let (batches, batch) = match heaviest(train, state.micro, params, job) {
-            Ok(made) => made,
-            Err(error) if memory::is_short(&error) => {
-                let rows = state.micro.unwrap_or(train.most_rows());
-                state.micro = Some(memory::smaller(rows, error, job)?);
-                continue;
+    // As a run does: the memory of the evaluation before the first step is not all freed.
+    measure(&mut state, job)?;
+    let seed = job.seed();
+    let lengths = train.clone();
+    state.position.batch = cancellable(&job.cancel_token(), move || lengths.heaviest(seed))?;
+    let mut time = Duration::ZERO;
+    // The first step allocates what stays: moments, buffers, worker threads. The second shows how long a step takes.
+    for _ in 0..2 {
+        let mut stream = Stream::new(train, params.device());
+        let computed = retry(&mut state, train.most_rows(), job, |state, job| {
+            let batch = stream.next(state, job)?;
+            let start = Instant::now();
+            let computed = step::compute(learner, objective, state, &batch, job)
+                .map_err(Failed::on(step::rows_at_once(&batch)))?;
+            Ok((start, computed))
+        });
+        let (start, computed) = match computed {
+            Ok(computed) => computed,
+            Err(error) => {
+                if is_cancellation(&error, job) {
+                    stream.leave();
+                }
+                return Err(error);
             }
-            Err(error) => return Err(error),
         };
-        let start = Instant::now();
-        let mut parts = Parts {
-            params,
-            objective,
-            clip: config.clip,
-            optimizer,
-            ema: ema.as_deref_mut(),
-            buffers: &mut buffers,
-        };
-        match step::run(&mut parts, &mut state, &batch, 0.0, job)? {
-            Outcome::Done(_) => (time, done) = (start.elapsed(), done + 1),
-            Outcome::Cancelled => {
-                batches.leave();
-                return Ok(Error::Cancelled);
-            }
-            Outcome::OutOfMemory(error) => {
-                let rows = batch.parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
-                state.micro = Some(memory::smaller(rows, error, job)?);
-            }
-        }
+        step::apply(learner, config.clip, &mut state, computed, 0.0)?;
+        time = start.elapsed();
     }
-    measure(state.micro, job)?;
+    measure(&mut state, job)?;
+    job.check_cancelled()?;
     let (base, peak) = (gauge.base(), gauge.peak());
     let gradients = 4 * trained;
     let found = Memory {
         base,
         gradients,
-        optimizer: held,
+        optimizer,
         averages,
         // The optimizer's state was zeros that the system had given no pages to yet.
-        activations: peak.saturating_sub(base + held + gradients),
+        activations: peak.saturating_sub(base + optimizer + gradients),
         snapshot,
         peak,
     };
     in_memory(&found, params, gauge.is_of_device(), job);
-    Room { checkpoint: snapshot, keep: config.keep_checkpoints, weights: 4 * all }.tell(job)?;
+    Room { checkpoint: snapshot, keep: config.keep_checkpoints, weights: 4 * all }.report(job)?;
     in_time(time, planned, job);
-    Ok(Error::Planned)
-}
-
-/// The batch of the first epoch that is the largest, and what makes those after it: they are made ahead while the probe
-/// measures, as they are in a run, and take memory too.
-fn heaviest<B: Send + 'static>(
-    train: &Loader<B>,
-    micro: Option<usize>,
-    params: &Params,
-    job: &Job,
-) -> anyhow::Result<(Batches<B>, Batch<B>)> {
-    let (cancel, seed) = (job.cancel_token(), job.seed());
-    let lengths = train.clone();
-    let batch = aside(&cancel, move || lengths.heaviest(seed))?;
-    let mut batches = train.start(seed, Position { epoch: 0, batch }, micro, params.device());
-    let step = batches.next_until(&cancel)?;
-    let none = || Error::InvalidConfig { reason: "the data has no batches".to_owned() };
-    Ok((batches, step.ok_or_else(none)?))
+    job.close_dry_run_report();
+    Ok(())
 }
 
 /// Rows, steps, and where they are known the lengths of rows and how many of them are cut.
@@ -157,7 +136,7 @@ fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
         Batching::Tokens { most, .. } => format!("up to {most} tokens"),
     };
     let until = match config.epochs {
-        _ if config.max_steps == Some(steps) => "the most of the plan".to_owned(),
+        _ if config.max_steps == Some(steps) => "the config's `max_steps`".to_owned(),
         1 => "in 1 epoch".to_owned(),
         epochs => format!("in {epochs} epochs"),
     };
@@ -171,7 +150,7 @@ fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
                 job.line(format_args!("  {line}"));
             }
         }
-        None => job.line("  the lengths of rows are not told"),
+        None => job.line("  the lengths of rows are not known"),
     }
     match train.cut_rows() {
         Some(0) => job.line("  no row is cut"),

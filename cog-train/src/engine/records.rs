@@ -1,4 +1,4 @@
-//! What a step leaves behind: a line of numbers that the run decides, and a line of those that the machine does.
+//! The records of a step: a line of numbers that the run decides, and a line of those that the machine does.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,20 @@ use candle_core::Device;
 use serde_json::{Map, Value};
 
 use super::memory;
-use super::step::{Skip, Stats};
+use super::objective::StepReport;
+use super::step::Skip;
 use crate::job::Job;
 use crate::progress::json_number;
 use cog_train_nn::__private::device_memory;
+
+/// The rows of a step, for the rates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work {
+    pub(super) rows: usize,
+    pub(super) tokens: usize,
+    /// How long the step waited for its batch.
+    pub(super) waited: Duration,
+}
 
 /// Measures time between steps.
 pub(super) struct Records {
@@ -18,33 +28,32 @@ pub(super) struct Records {
     first_step: u64,
     /// Whether rows say how many tokens they have.
     has_lengths: bool,
-    /// Whose memory is told.
+    /// Where the parameters are.
     device: Device,
     /// The end of the step before.
-    told: Instant,
+    last: Instant,
 }
 
 impl Records {
     pub(super) fn new(first_step: u64, has_lengths: bool, device: &Device) -> Self {
         let now = Instant::now();
-        Self { started: now, first_step, has_lengths, device: device.clone(), told: now }
+        Self { started: now, first_step, has_lengths, device: device.clone(), last: now }
     }
 
-    /// Records step `step` (counted from 1) of `steps`.
+    /// Records a step.
     pub(super) fn step(
         &mut self,
         job: &mut Job,
-        (step, steps): (u64, u64),
-        stats: &Stats,
-        learning_rate: f64,
-        batch: (usize, usize, Duration),
+        report: &StepReport,
+        skipped: Option<Skip>,
+        work: Work,
     ) {
+        let (step, steps) = (report.step, report.steps);
         let mut values = Map::new();
-        let loss = if stats.weight == 0.0 { f64::NAN } else { stats.sum / stats.weight };
-        values.insert("loss".to_owned(), json_number(loss));
-        values.insert("learning_rate".to_owned(), json_number(learning_rate));
-        values.insert("grad_norm".to_owned(), json_number(stats.norm));
-        if let Some(skip) = stats.skipped {
+        values.insert("loss".to_owned(), json_number(report.loss));
+        values.insert("learning_rate".to_owned(), json_number(report.learning_rate));
+        values.insert("grad_norm".to_owned(), json_number(report.grad_norm));
+        if let Some(skip) = skipped {
             let why = match skip {
                 Skip::Empty => "no targets",
                 Skip::Scale => "loss scale",
@@ -55,18 +64,18 @@ impl Records {
         job.step(step, &values);
         job.progress(step, steps);
 
-        // A line of its own: what the clock decides is no part of what a resumed run repeats.
+        // A line of its own: a resumed run does not repeat what the clock decides.
         let now = Instant::now();
-        let speed = self.speed(now.duration_since(self.told), batch, step, steps);
+        let speed = self.speed(now.duration_since(self.last), work, step, steps);
         job.step(step, &speed);
-        self.told = now;
+        self.last = now;
     }
 
     #[expect(clippy::cast_precision_loss, reason = "rates are rounded anyway")]
     fn speed(
         &self,
         since: Duration,
-        (rows, tokens, waited): (usize, usize, Duration),
+        Work { rows, tokens, waited }: Work,
         step: u64,
         steps: u64,
     ) -> Map<String, Value> {

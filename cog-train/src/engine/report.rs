@@ -1,9 +1,6 @@
-//! What a person reads of a training, beside the progress bar.
+//! The lines of a training in the log.
 
-use std::collections::BTreeMap;
-
-use serde_json::Map;
-
+use super::evaluation::Evaluation;
 use super::state::State;
 use super::step::{Skip, Stats};
 use super::training_config::TrainingConfig;
@@ -12,32 +9,56 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::progress::json_number;
 
-/// The means over the held-out rows after `step` steps, as a line and as numbers called `eval_...`.
-pub(super) fn evaluation(job: &mut Job, step: u64, scores: &BTreeMap<String, f64>) {
-    let values: Map<_, _> =
-        scores.iter().map(|(name, score)| (format!("eval_{name}"), json_number(*score))).collect();
-    job.step(step, &values);
-    let (loss, others): (Vec<_>, Vec<_>) = scores.iter().partition(|(name, _)| *name == "loss");
-    let text: Vec<String> = loss
-        .into_iter()
-        .chain(others)
-        .map(|(name, score)| format!("{name} {}", short(*score)))
-        .collect();
-    let when = if step == 0 { "before the first step".to_owned() } else { format!("step {step}") };
-    job.line(format_args!("{when}: held-out {}", text.join(", ")));
+/// Reports an evaluation, as a line and as numbers called `eval_...`.
+pub(super) fn evaluation(job: &mut Job, eval: &Evaluation) {
+    let others = eval.metrics.iter().map(|(name, number)| (name.as_str(), *number));
+    let all: Vec<(&str, f64)> = std::iter::once(("loss", eval.loss)).chain(others).collect();
+    let values =
+        all.iter().map(|(name, number)| (format!("eval_{name}"), json_number(*number))).collect();
+    job.step(eval.step, &values);
+    let texts: Vec<String> =
+        all.iter().map(|(name, number)| format!("{name} {}", short(*number))).collect();
+    let when = match eval.step {
+        0 => "before the first step".to_owned(),
+        step => format!("step {step}"),
+    };
+    job.line(format_args!("{when}: held-out {}", texts.join(", ")));
 }
 
-/// The mean loss over an epoch that is over.
+/// Reports that a training stops early.
+pub(super) fn early_stopping(job: &mut Job, config: &TrainingConfig, state: &State) {
+    let by = match config.min_improvement {
+        0.0 => String::new(),
+        least => format!(" by more than {least}"),
+    };
+    let best = state.best.as_ref().map_or_else(
+        || "no loss was finite".to_owned(),
+        |best| format!("the lowest was {} at step {}", short(best.loss), best.step),
+    );
+    let (step, times) = (state.step, state.without_improvement);
+    let times =
+        if times == 1 { "the last evaluation".to_owned() } else { format!("{times} evaluations") };
+    job.line(format_args!(
+        "step {step}: stopped early, the held-out loss has not fallen{by} in {times}; {best}"
+    ));
+}
+
+/// Reports that the author's hook ends the training.
+pub(super) fn stopped_by_hook(job: &mut Job, step: u64) {
+    job.line(format_args!("step {step}: stopped by `on_step`"));
+}
+
+/// Reports the mean loss over an epoch that has ended.
 pub(super) fn epoch(job: &mut Job, epoch: u64, config: &TrainingConfig, state: &State) {
     let loss = state.epoch.value().map_or_else(|| "not finite".to_owned(), short);
     job.line(format_args!("epoch {epoch}/{}, step {}: loss {loss}", config.epochs, state.step));
 }
 
-/// Tells of a step that was skipped, with its first rows.
+/// Reports a step that was skipped, with its first rows.
 ///
 /// # Errors
 ///
-/// [`Error::Diverged`] after too many in a row, with every row of the last.
+/// [`Error::Diverged`] after too many in a row, with the first rows of the last.
 pub(super) fn skipped<B: Send + 'static>(
     job: &mut Job,
     config: &TrainingConfig,
@@ -46,7 +67,7 @@ pub(super) fn skipped<B: Send + 'static>(
     rows: &[u32],
     train: &Loader<B>,
 ) -> Result<(), Error> {
-    /// The most rows that are named in a line of the log.
+    /// The most rows that are named.
     const SHOWN: usize = 8;
     let step = state.step;
     match done.skipped {
@@ -67,30 +88,35 @@ pub(super) fn skipped<B: Send + 'static>(
     } else {
         format!("the loss is {}", done.sum)
     };
-    let places = |most: usize| {
-        let mut places: Vec<String> = rows.iter().take(most).map(|row| train.place(*row)).collect();
-        if rows.len() > most {
-            places.push(format!("{} more", rows.len() - most));
-        }
-        places.join(", ")
-    };
-    if state.skips < config.max_skipped_steps {
-        let places = places(SHOWN);
+    let mut places: Vec<String> = rows.iter().take(SHOWN).map(|row| train.place(*row)).collect();
+    if rows.len() > SHOWN {
+        places.push(format!("and {} more", rows.len() - SHOWN));
+    }
+    let places = places.join(", ");
+    if state.skipped_in_a_row < config.max_skipped_steps {
         job.line(format_args!("step {step} is skipped: {what} (rows: {places})"));
         return Ok(());
     }
-    // The end of the run: whoever looks for the row that does it needs all of them.
-    let places = places(usize::MAX);
     Err(Error::Diverged {
         step,
         reason: format!(
             "{what}, and so it was at {} steps in a row\n  rows of the last: {places}\nhint: try a lower learning rate, or look at these rows",
-            state.skips
+            state.skipped_in_a_row
         ),
     })
 }
 
-/// Four digits are enough for a person.
+/// Returns [`Error::Diverged`] for a run that has skipped all its steps.
+pub(super) fn every_step_skipped(state: &State) -> Error {
+    Error::Diverged {
+        step: state.step,
+        reason: "every step of the run was skipped, so nothing was trained\n\
+                 hint: `log.txt` gives the reason of each, and its rows"
+            .to_owned(),
+    }
+}
+
+/// A number with four digits.
 fn short(value: f64) -> String {
     if value == 0.0 || !value.is_finite() || (1e-3..1e6).contains(&value.abs()) {
         format!("{value:.4}")

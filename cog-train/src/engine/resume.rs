@@ -1,35 +1,33 @@
-//! Going on with a run: the newest checkpoint that verifies, and whether it is a checkpoint of the same run.
+//! Resuming: the newest checkpoint that verifies, and whether it is a checkpoint of the same run.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::frozen;
+use super::learner::Learner;
 use super::state::State;
 use super::training_config::TrainingConfig;
-use crate::cancellable::aside;
-use crate::checkpoint::{Checkpoint, Found, newest};
+use crate::cancellable::cancellable;
+use crate::checkpoint::{Found, newest};
 use crate::data::Loader;
 use crate::error::Error;
 use crate::job::{Job, Marks};
-use crate::optim::{Ema, Optimizer};
+use crate::optim::Optimizer;
 use crate::params::Params;
 use crate::progress::CancelToken;
 
-/// The tensor files of a checkpoint.
-pub(super) const WEIGHTS: &str = "weights";
-pub(super) const OPTIMIZER: &str = "optimizer";
-pub(super) const EMA: &str = "ema";
-
-/// All that a checkpoint holds beside tensors.
+/// The state of a checkpoint, beside its tensors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Saved {
     pub(super) state: State,
     /// What must be the same for the run to be the same, by name.
     pub(super) run: Map<String, Value>,
-    /// How long the run's files were.
+    /// The lengths of the run's files.
     pub(super) marks: Marks,
 }
 
-/// What makes a run this run: config, optimizer, data, the parameters' names and shapes.
+/// Returns what identifies a run: config, optimizer, data, the parameters' names and shapes, and the digest of those that are
+/// frozen.
 ///
 /// # Errors
 ///
@@ -44,7 +42,7 @@ pub(super) fn identity<B: Send + 'static>(
 ) -> Result<Map<String, Value>, Error> {
     let data = |loader: &Loader<B>| -> Result<Value, Error> {
         let read = loader.clone();
-        let digest = aside(cancel, move || read.digest())??;
+        let digest = cancellable(cancel, move || read.digest())??;
         Ok(json!({"digest": digest, "settings": loader.describe()}))
     };
     let shapes: Map<String, Value> = params
@@ -55,16 +53,18 @@ pub(super) fn identity<B: Send + 'static>(
         })
         .collect();
     let mut run = Map::new();
-    run.insert("plan".to_owned(), config.describe());
+    run.insert("config".to_owned(), config.describe());
     run.insert("optimizer".to_owned(), optimizer.describe());
     run.insert("precision".to_owned(), params.computes_in().name().into());
     run.insert("parameters".to_owned(), shapes.into());
+    run.insert("frozen_digest".to_owned(), frozen::digest(params, cancel)?.into());
     run.insert("data".to_owned(), data(train)?);
     run.insert("eval".to_owned(), eval.map(data).transpose()?.unwrap_or(Value::Null));
     Ok(run)
 }
 
-/// The state to go on from, when the run is resumed and there is a checkpoint of it; tensors and files are put back.
+/// Returns the state of the newest checkpoint of the run, when the job is resumed and there is one; tensors and files are
+/// restored.
 ///
 /// # Errors
 ///
@@ -73,9 +73,7 @@ pub(super) fn resume(
     job: &mut Job,
     config: &TrainingConfig,
     run: &Map<String, Value>,
-    params: &Params,
-    optimizer: &mut Optimizer,
-    ema: Option<&mut Ema>,
+    learner: &mut Learner<'_>,
 ) -> Result<Option<State>, Error> {
     let Some(dir) = job.resume_from().map(std::path::Path::to_owned) else { return Ok(None) };
     let Found { checkpoint, passed_over } = newest(&dir)?;
@@ -83,74 +81,54 @@ pub(super) fn resume(
         job.note(format_args!("checkpoint `{}` is passed over: {why}", path.display()));
     }
     let Some(checkpoint) = checkpoint else {
-        job.note("there is no checkpoint to go on from: starting at step 0");
+        job.note("there is no checkpoint to resume from: starting at step 0");
         job.forget_earlier()?;
         return Ok(None);
     };
-    let mut saved: Saved =
-        serde_json::from_value(checkpoint.state().clone()).map_err(|error| Error::Checkpoint {
+    let Saved { mut state, run: saved, marks } = serde_json::from_value(checkpoint.state().clone())
+        .map_err(|error| Error::Checkpoint {
             place: checkpoint.path().display().to_string(),
             reason: format!("its state cannot be read: {error}"),
         })?;
-    let differences = differences(&saved.run, run);
-    if !differences.is_empty() {
+    let differences = differences(&saved, run);
+    if differences.is_empty() {
+        learner.restore(&checkpoint)?;
+    } else {
         let text = differences.join("\n  ");
-        if !job.resume_forced() {
+        let fits = shapes(&saved) == shapes(run);
+        if !(job.resume_forced() && fits) {
+            let hint = if fits {
+                "`--resume=force` resumes it all the same"
+            } else {
+                "parameters of other names or shapes cannot be resumed: start a new run"
+            };
             return Err(Error::Resume {
                 reason: format!(
-                    "it has changed since its checkpoint at step {}\n  {text}\nhint: `--resume=force` goes on all the same",
-                    saved.state.step
+                    "it has changed since its checkpoint at step {}\n  {text}\nhint: {hint}",
+                    state.step
                 ),
             });
         }
-        job.note(format_args!("going on with a run that has changed:\n  {text}"));
-        saved.state.adopt(config, params.computes_in());
+        job.note(format_args!("resuming a run that has changed:\n  {text}"));
+        state.adopt(config, learner.params.computes_in());
+        for line in learner.restore_changed(&checkpoint, &mut state)? {
+            job.note(line);
+        }
     }
-    restore(&checkpoint, params, optimizer, ema)?;
-    job.rewind(&saved.marks)?;
-    job.note(format_args!(
-        "going on from step {} (`{}`)",
-        saved.state.step,
-        checkpoint.path().display()
-    ));
-    Ok(Some(saved.state))
+    job.rewind(&marks)?;
+    job.note(format_args!("resuming from step {} (`{}`)", state.step, checkpoint.path().display()));
+    Ok(Some(state))
 }
 
-fn restore(
-    checkpoint: &Checkpoint,
-    params: &Params,
-    optimizer: &mut Optimizer,
-    ema: Option<&mut Ema>,
-) -> Result<(), Error> {
-    let device = params.device();
-    put_back(params, checkpoint, WEIGHTS)?;
-    optimizer.restore(checkpoint.tensors(OPTIMIZER, device)?)?;
-    if let Some(ema) = ema {
-        ema.restore(checkpoint.tensors(EMA, device)?)?;
-    }
-    Ok(())
+/// The shapes of the parameters by name: the one difference that no force can bridge.
+fn shapes(run: &Map<String, Value>) -> Vec<(&str, &Value)> {
+    let parameters = run.get("parameters").and_then(Value::as_object);
+    parameters.into_iter().flatten().map(|(name, it)| (name.as_str(), &it["shape"])).collect()
 }
 
-/// Writes the tensors of a checkpoint's file into the parameters of the same names. Frozen parameters are not in
-/// checkpoints.
-pub(super) fn put_back(params: &Params, checkpoint: &Checkpoint, file: &str) -> Result<(), Error> {
-    let tensors = checkpoint.tensors(file, params.device())?;
-    for (name, param) in params.trainable() {
-        let tensor = tensors.get(name).filter(|it| it.dims() == param.master().dims());
-        let Some(tensor) = tensor else {
-            return Err(Error::Checkpoint {
-                place: checkpoint.path().display().to_string(),
-                reason: format!("it has no `{name}` of shape {:?}", param.master().dims()),
-            });
-        };
-        param.master().set(tensor)?;
-    }
-    params.refresh()
-}
-
-/// What differs, by the path of its name, the values then and now.
+/// Lists what differs, by the path of its name, with the values then and now.
 fn differences(then: &Map<String, Value>, now: &Map<String, Value>) -> Vec<String> {
-    /// The most that are told.
+    /// The most that are listed.
     const SHOWN: usize = 12;
     let mut found = Vec::new();
     for key in then.keys().chain(now.keys().filter(|key| !then.contains_key(*key))) {
@@ -186,14 +164,14 @@ mod tests {
     #[test]
     fn each_difference_is_named_with_both_values() {
         let map = |value: Value| value.as_object().unwrap().clone();
-        let then = map(json!({"plan": {"epochs": 3, "clip": null}, "rows": 10, "same": [1]}));
-        let now = map(json!({"plan": {"epochs": 4, "ema": 0.9}, "rows": 10, "same": [1]}));
+        let then = map(json!({"config": {"epochs": 3, "clip": null}, "rows": 10, "same": [1]}));
+        let now = map(json!({"config": {"epochs": 4, "ema": 0.9}, "rows": 10, "same": [1]}));
         assert_eq!(
             differences(&then, &now),
             [
-                "`plan.epochs`: 3 then, 4 now",
-                "`plan.clip`: null then, gone now",
-                "`plan.ema`: not there then, 0.9 now"
+                "`config.epochs`: 3 then, 4 now",
+                "`config.clip`: null then, gone now",
+                "`config.ema`: not there then, 0.9 now"
             ]
         );
         assert!(differences(&now, &now).is_empty());

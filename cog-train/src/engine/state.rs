@@ -1,50 +1,69 @@
-//! All of a training that changes and is no tensor. What a checkpoint holds of it is the whole of it.
-
-use std::collections::BTreeMap;
+//! The state of a training beside its tensors. A checkpoint holds all of it.
 
 use serde::{Deserialize, Serialize};
 
+use super::evaluation::Evaluation;
 use super::scale::Scale;
 use super::training_config::TrainingConfig;
 use crate::data::Position;
 use crate::params::Precision;
 
-/// Where a training is.
+/// The progress of a training and what was decided on the way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Steps taken, those that were skipped included.
+    /// Steps taken, skipped ones included.
     pub(super) step: u64,
-    /// Steps that changed the weights.
+    /// Steps that did not change the weights.
+    pub(super) skipped_steps: u64,
+    /// Updates by the optimizer since its state began.
     pub(super) updates: u64,
+    /// Updates of the moving average since it began.
+    pub(super) averaged: u64,
     /// The next batch.
     pub(super) position: Position,
-    /// The most rows in a forward pass, as it has come to be.
-    pub(super) micro: Option<usize>,
+    /// The most rows in a forward pass; smaller than the config's after a lack of memory.
+    pub(super) micro_batch: Option<usize>,
     pub(super) scale: Scale,
-    /// Steps skipped in a row.
-    pub(super) skips: u32,
-    /// Parameters whose gradients were zero so far; `None` once all have been seen.
-    pub(super) silent: Option<Vec<String>>,
+    /// Steps in a row whose loss or gradient was not finite.
+    pub(super) skipped_in_a_row: u32,
+    /// Parameters whose gradients have been zero so far; `None` once every parameter had another one.
+    pub(super) without_gradient: Option<Vec<String>>,
     /// The loss over the present epoch.
     pub(super) epoch: Mean,
-    pub(super) evaluated_at: Option<u64>,
-    pub(super) before: BTreeMap<String, f64>,
-    pub(super) after: BTreeMap<String, f64>,
-    pub(super) best: Option<Best>,
-    /// Evaluations in a row without a lower loss.
-    pub(super) stale: u32,
-    pub(super) stopped_early: bool,
+    pub(super) initial_eval: Option<Evaluation>,
+    pub(super) last_eval: Option<Evaluation>,
+    /// The evaluation with the lowest loss.
+    pub(super) best: Option<Evaluation>,
+    /// The loss that an evaluation must improve on for patience to begin anew.
+    pub(super) patience_from: Option<f64>,
+    /// Evaluations in a row without such an improvement.
+    pub(super) without_improvement: u32,
+    /// Why the training ended before its last step.
+    pub(super) stopped: Option<StopReason>,
 }
 
-/// The evaluation with the lowest loss.
-///
-/// [`TrainingSummary`](super::TrainingSummary) tells of it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// After so many steps.
-    pub step: u64,
-    /// The loss on the held-out rows.
-    pub loss: f64,
+/// Why a training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StopReason {
+    /// All its steps were taken.
+    Completed,
+    /// The held-out loss no longer fell: [`TrainingConfig::patience`].
+    EarlyStopping,
+    /// [`Objective::on_step`](super::Objective::on_step) returned `Break`.
+    Hook,
+    /// Nothing was trained: a dry run.
+    DryRun,
+}
+
+/// What an evaluation decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Its loss is the lowest so far.
+    pub(super) is_best: bool,
+    /// The training ends by it.
+    pub(super) stops: bool,
 }
 
 /// A mean by sums.
@@ -70,105 +89,166 @@ impl State {
     pub(super) fn new(config: &TrainingConfig, precision: Precision) -> Self {
         Self {
             step: 0,
+            skipped_steps: 0,
             updates: 0,
+            averaged: 0,
             position: Position::default(),
-            micro: config.micro_batch,
+            micro_batch: config.micro_batch,
             scale: Scale::new(precision),
-            skips: 0,
-            silent: config.check_gradients.then(Vec::new),
+            skipped_in_a_row: 0,
+            without_gradient: config.check_gradients.then(Vec::new),
             epoch: Mean::default(),
-            evaluated_at: None,
-            before: BTreeMap::new(),
-            after: BTreeMap::new(),
+            initial_eval: None,
+            last_eval: None,
             best: None,
-            stale: 0,
-            stopped_early: false,
+            patience_from: None,
+            without_improvement: 0,
+            stopped: None,
         }
     }
 
-    /// Goes on under a config or a precision that has changed: what was decided by the old one is decided anew.
+    /// Continues under a config or a precision that has changed: what followed from the old one is decided anew.
     pub(super) fn adopt(&mut self, config: &TrainingConfig, precision: Precision) {
         let fresh = Self::new(config, precision);
         if self.scale.is_dynamic() != fresh.scale.is_dynamic() {
             self.scale = fresh.scale;
         }
         if !config.check_gradients {
-            self.silent = None;
+            self.without_gradient = None;
         }
-        self.stopped_early = self.is_stale(config);
+        self.stopped = self.is_out_of_patience(config).then_some(StopReason::EarlyStopping);
     }
 
-    fn is_stale(&self, config: &TrainingConfig) -> bool {
-        config.patience.is_some_and(|patience| self.stale >= patience)
+    /// The step of the last evaluation.
+    pub(super) fn evaluated_at(&self) -> Option<u64> {
+        self.last_eval.as_ref().map(|eval| eval.step)
     }
 
-    /// Takes note of an evaluation. Whether it is the best so far.
-    pub(super) fn evaluated(
+    /// Whether no step changed the weights, of those that were taken.
+    pub(super) fn skipped_every_step(&self) -> bool {
+        self.step > 0 && self.skipped_steps == self.step
+    }
+
+    /// Records an evaluation. Early stopping ends a training that would otherwise have another step.
+    ///
+    /// The lowest loss is the best. Patience counts evaluations that do not improve on the loss that it counts from by
+    /// more than the config's `min_improvement`, and only after the weights have changed: before that none can be worse.
+    pub(super) fn record_evaluation(
         &mut self,
         config: &TrainingConfig,
-        mut scores: BTreeMap<String, f64>,
-    ) -> bool {
-        let loss = scores.get("loss").copied().unwrap_or(f64::NAN);
-        // JSON has no number for what is not finite.
-        scores.retain(|_, score| score.is_finite());
+        evaluation: Evaluation,
+        is_last: bool,
+    ) -> Verdict {
+        let loss = evaluation.loss;
+        let is_best = loss.is_finite() && self.best.as_ref().is_none_or(|best| loss < best.loss);
+        let improves = loss.is_finite()
+            && self.patience_from.is_none_or(|from| loss < from - config.min_improvement);
+        if improves {
+            self.patience_from = Some(loss);
+            self.without_improvement = 0;
+        } else if self.step > self.skipped_steps {
+            self.without_improvement += 1;
+        }
+        if is_best {
+            self.best = Some(evaluation.clone());
+        }
         if self.step == 0 {
-            self.before.clone_from(&scores);
+            self.initial_eval = Some(evaluation.clone());
         }
-        self.after = scores;
-        self.evaluated_at = Some(self.step);
-        // A loss that is not a number is no improvement.
-        let lower = loss.is_finite()
-            && self.best.is_none_or(|best| loss < best.loss - config.min_improvement);
-        if lower {
-            self.best = Some(Best { step: self.step, loss });
-            self.stale = 0;
-        } else {
-            self.stale += 1;
+        self.last_eval = Some(evaluation);
+        let stops = !is_last && self.is_out_of_patience(config);
+        if stops {
+            self.stopped = Some(StopReason::EarlyStopping);
         }
-        self.stopped_early = self.is_stale(config);
-        lower
+        Verdict { is_best, stops }
+    }
+
+    fn is_out_of_patience(&self, config: &TrainingConfig) -> bool {
+        config.patience.is_some_and(|patience| self.without_improvement >= patience)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
-    #[test]
-    fn the_best_evaluation_is_kept_and_patience_ends() {
-        let config =
-            TrainingConfig { patience: Some(2), min_improvement: 0.1, ..TrainingConfig::default() };
-        let mut state = State::new(&config, Precision::F32);
-        let mut seen = Vec::new();
-        for (step, loss) in [(0, 3.0), (1, 2.0), (2, 1.95), (3, 1.8), (4, f64::NAN), (5, 1.75)] {
+    fn evaluation(step: u64, loss: f64) -> Evaluation {
+        serde_json::from_value(serde_json::json!({
+            "step": step, "loss": crate::progress::json_number(loss), "metrics": BTreeMap::<String, f64>::new(),
+        }))
+        .unwrap()
+    }
+
+    /// Records these losses, one after each step from 0 on; which were best, and the step that it stopped at.
+    fn record(config: &TrainingConfig, losses: &[f64]) -> (State, Vec<u64>, Option<u64>) {
+        let mut state = State::new(config, Precision::F32);
+        let mut best = Vec::new();
+        for (step, loss) in (0..).zip(losses) {
             state.step = step;
-            let best = state.evaluated(&config, BTreeMap::from([("loss".to_owned(), loss)]));
-            seen.push((best, state.stopped_early));
+            let verdict = state.record_evaluation(config, evaluation(step, *loss), false);
+            if verdict.is_best {
+                best.push(step);
+            }
+            if verdict.stops {
+                return (state, best, Some(step));
+            }
         }
-        assert_eq!(
-            seen,
-            [
-                (true, false),
-                (true, false),
-                (false, false),
-                (true, false),
-                (false, false),
-                (false, true)
-            ]
-        );
-        assert_eq!(state.best, Some(Best { step: 3, loss: 1.8 }));
-        assert_eq!((state.before["loss"], state.after["loss"]), (3.0, 1.75));
+        (state, best, None)
     }
 
     #[test]
-    fn a_changed_plan_decides_anew() {
+    fn the_lowest_loss_is_best_and_min_improvement_is_for_patience_alone() {
+        let config =
+            TrainingConfig { patience: Some(5), min_improvement: 0.5, ..TrainingConfig::default() };
+        let (state, best, stopped) = record(&config, &[3.0, 2.0, 1.9, 1.8, 1.7, 1.6, 5.0]);
+        assert_eq!(best, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(state.best.unwrap().loss.to_bits(), 1.6_f64.to_bits());
+        assert_eq!(stopped, Some(6), "nothing is below 2.0 - 0.5 at 5 evaluations");
+        let (state, ..) = record(&config, &[3.0, 2.0, 1.9, 1.4]);
+        assert_eq!(state.without_improvement, 0, "1.4 is lower than 2.0 by more than 0.5");
+    }
+
+    #[test]
+    fn patience_counts_from_the_first_update_on() {
+        let config = TrainingConfig { patience: Some(1), ..TrainingConfig::default() };
+        for first in [f64::NAN, f64::INFINITY, 9.0] {
+            let (state, best, stopped) = record(&config, &[first, 2.0, 1.0]);
+            assert_eq!(stopped, None, "{first}");
+            assert_eq!(best.last(), Some(&2));
+            assert_eq!(state.initial_eval.unwrap().loss.to_bits(), first.to_bits());
+        }
+        assert_eq!(record(&config, &[3.0, f64::NAN]).2, Some(1));
+        // An evaluation after steps that changed nothing counts no more than the first.
+        let mut state = State::new(&config, Precision::F32);
+        state.record_evaluation(&config, evaluation(0, 2.0), false);
+        (state.step, state.skipped_steps) = (3, 3);
+        assert!(!state.record_evaluation(&config, evaluation(3, 2.0), false).stops);
+        state.step = 4;
+        assert!(state.record_evaluation(&config, evaluation(4, 2.0), false).stops);
+    }
+
+    #[test]
+    fn the_last_evaluation_of_a_completed_run_stops_nothing() {
         let config = TrainingConfig { patience: Some(1), ..TrainingConfig::default() };
         let mut state = State::new(&config, Precision::F32);
-        state.evaluated(&config, BTreeMap::from([("loss".to_owned(), f64::NAN)]));
-        assert!(state.stopped_early && state.silent.is_some() && !state.scale.is_dynamic());
+        state.record_evaluation(&config, evaluation(0, 2.0), false);
+        state.step = 1;
+        assert!(!state.record_evaluation(&config, evaluation(1, 3.0), true).stops);
+        assert_eq!(state.stopped, None);
+    }
+
+    #[test]
+    fn a_changed_config_decides_anew() {
+        let config = TrainingConfig { patience: Some(1), ..TrainingConfig::default() };
+        let (mut state, ..) = record(&config, &[2.0, f64::NAN]);
+        assert_eq!(state.stopped, Some(StopReason::EarlyStopping));
+        assert!(state.without_gradient.is_some() && !state.scale.is_dynamic());
         let patient = TrainingConfig { patience: Some(2), check_gradients: false, ..config };
         state.adopt(&patient, Precision::F16);
-        assert!(!state.stopped_early && state.silent.is_none() && state.scale.is_dynamic());
+        assert!(state.stopped.is_none() && state.without_gradient.is_none());
+        assert!(state.scale.is_dynamic());
         // What is scaled already keeps its scale.
         assert!(state.scale.after(false));
         let halved = state.scale;
@@ -177,13 +257,11 @@ mod tests {
     }
 
     #[test]
-    fn it_comes_back_from_json_with_every_bit() {
-        let mut state = State::new(&TrainingConfig::default(), Precision::F16);
+    fn json_keeps_every_bit_of_the_state() {
+        let config = TrainingConfig::default();
+        let (mut state, ..) = record(&config, &[1.0 / 3.0, 0.1 + 0.2]);
         state.epoch.add(0.1 + 0.2, 3.0);
-        state.evaluated(
-            &TrainingConfig::default(),
-            BTreeMap::from([("loss".to_owned(), 1.0 / 3.0)]),
-        );
+        state.scale = Scale::new(Precision::F16);
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
     }

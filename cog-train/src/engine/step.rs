@@ -1,111 +1,115 @@
-//! One step: micro-batches, gradients, finite or not, clip, update.
+//! One step: the gradients of its micro-batches, and the update by them.
 
 use super::check_gradients;
-use super::memory;
-use super::objective::{Objective, StepContext};
+use super::context::StepContext;
+use super::learner::Learner;
+use super::objective::Objective;
 use super::scale::Scale;
 use super::state::State;
 use crate::data::Batch;
 use crate::error::Error;
 use crate::job::Job;
-use crate::optim::{Clip, Ema, Optimizer, norm};
+use crate::optim::{Clip, norm};
 use crate::params::Gradients;
-use crate::params::Params;
-use cog_train_nn::__private::tape::{Buffers, collect};
+use cog_train_nn::__private::tape::collect;
 
-/// What a step works on.
-pub(super) struct Parts<'a, O> {
-    pub(super) params: &'a Params,
-    pub(super) objective: &'a O,
-    pub(super) clip: Clip,
-    pub(super) optimizer: &'a mut Optimizer,
-    pub(super) ema: Option<&'a mut Ema>,
-    /// Memory for gradients, which stays from step to step.
-    pub(super) buffers: &'a mut Buffers,
-}
-
-/// What came of a step.
-pub(super) enum Outcome {
-    /// The weights have changed, or have been left for a reason that is told.
-    Done(Stats),
-    /// The run was asked to stop before the gradients were complete. Nothing has changed.
-    Cancelled,
-    /// The device has no room for a micro-batch. Nothing has changed.
-    OutOfMemory(anyhow::Error),
+/// The gradients of a batch. Nothing has changed yet.
+pub(super) struct Computed {
+    gradients: Gradients,
+    /// The sum over the targets, and their weight.
+    sum: f64,
+    weight: f64,
+    /// What divides the gradients: all targets of the step, and what the loss was multiplied by.
+    divisor: f64,
+    /// The norm of the gradient of the mean loss, before it is clipped.
+    norm: f64,
 }
 
 /// The numbers of a step.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Stats {
     /// The sum over the targets, and their weight.
     pub(super) sum: f64,
     pub(super) weight: f64,
-    /// The length of the gradient of the mean loss, before it is clipped.
+    /// The norm of the gradient of the mean loss, before it is clipped.
     pub(super) norm: f64,
     /// Why the weights were left as they are.
     pub(super) skipped: Option<Skip>,
 }
 
+impl Stats {
+    /// The mean loss; NaN without targets.
+    pub(super) fn loss(&self) -> f64 {
+        if self.weight == 0.0 { f64::NAN } else { self.sum / self.weight }
+    }
+}
+
 /// Why a step has not changed the weights.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Skip {
     /// The batch has no targets.
     Empty,
-    /// The scaled loss went over what a half can hold; the scale is smaller now.
+    /// The scaled loss exceeds the range of a half; the scale is smaller now.
     Scale,
     /// The loss or the gradient is not finite.
     NotFinite,
 }
 
-/// Takes one step at `learning_rate` and moves `state` on, all but its position.
+/// Computes the gradients of a batch.
 ///
 /// # Errors
 ///
-/// What the author's loss fails with, but for a lack of memory; [`Error::Diverged`] by the audit.
-pub(super) fn run<B, O: Objective<B>>(
-    parts: &mut Parts<'_, O>,
-    state: &mut State,
+/// [`Error::Cancelled`]; what the author's loss fails with, a lack of memory included.
+pub(super) fn compute<B, O: Objective<B>>(
+    learner: &mut Learner<'_>,
+    objective: &O,
+    state: &State,
     batch: &Batch<B>,
-    learning_rate: f64,
     job: &Job,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<Computed> {
     let mut factor = None;
     let mut gradients: Option<Gradients> = None;
     let (mut sum, mut weight) = (0.0, 0.0);
-    parts.buffers.clear();
+    learner.buffers.clear();
     for (number, part) in (0..).zip(&batch.parts) {
-        if job.cancelled() {
-            return Ok(Outcome::Cancelled);
-        }
-        let pass = StepContext::training(job.seed(), state.step, number);
-        let done = backward(parts, &part.batch, &pass, (state.scale, &mut factor));
-        let added = done.and_then(|(part_sum, part_weight, part_gradients)| {
-            match &mut gradients {
-                Some(gradients) => gradients.add(part_gradients)?,
-                None => gradients = Some(part_gradients),
-            }
-            Ok((part_sum, part_weight))
-        });
-        match added {
-            Ok((part_sum, part_weight)) => {
-                sum += part_sum;
-                weight += part_weight;
-            }
-            Err(error) if memory::is_short(&error) => return Ok(Outcome::OutOfMemory(error)),
-            Err(error) => return Err(error),
+        job.check_cancelled()?;
+        let context = StepContext::training(job.seed(), state.step, number);
+        let scaling = Scaling { scale: state.scale, factor: &mut factor };
+        let computed = backward(learner, objective, &part.batch, &context, scaling)?;
+        sum += computed.sum;
+        weight += computed.weight;
+        match &mut gradients {
+            Some(gradients) => gradients.add(computed.gradients)?,
+            None => gradients = Some(computed.gradients),
         }
     }
     let mut gradients = gradients.unwrap_or_default();
-    let gathered = gradients.gather(parts.params, parts.buffers);
-
-    // The one division: by all targets of the step, and by what the loss was multiplied with.
+    gradients.gather(learner.params, &learner.buffers)?;
+    // The one division.
     let divisor = weight * factor.unwrap_or(1.0);
-    let norm = gathered.and_then(|()| norm(&gradients)).map_err(anyhow::Error::from);
-    let norm = match norm {
-        Ok(_) if weight == 0.0 => 0.0,
-        Ok(norm) => norm / divisor,
-        Err(error) if memory::is_short(&error) => return Ok(Outcome::OutOfMemory(error)),
-        Err(error) => return Err(error),
-    };
+    let norm = norm(&gradients)?;
+    let norm = if weight == 0.0 { 0.0 } else { norm / divisor };
+    Ok(Computed { gradients, sum, weight, divisor, norm })
+}
+
+/// The rows of a batch's largest micro-batch.
+pub(super) fn rows_at_once<B>(batch: &Batch<B>) -> usize {
+    batch.parts.iter().map(|part| part.rows.len()).max().unwrap_or(0)
+}
+
+/// Updates the weights, unless the step is to be skipped, and advances `state`, all but its position.
+///
+/// # Errors
+///
+/// [`Error::Diverged`] for parameters without a gradient; what the optimizer fails with.
+pub(super) fn apply(
+    learner: &mut Learner<'_>,
+    clip: Clip,
+    state: &mut State,
+    computed: Computed,
+    learning_rate: f64,
+) -> Result<Stats, Error> {
+    let Computed { gradients, sum, weight, divisor, norm } = computed;
     let finite = sum.is_finite() && norm.is_finite();
     let blamed = state.scale.after(finite);
     let skipped = match (weight == 0.0, finite) {
@@ -115,41 +119,53 @@ pub(super) fn run<B, O: Objective<B>>(
         (false, true) => None,
     };
     if skipped.is_none() {
-        check_gradients::look(parts.params, &gradients, state)?;
-        let gradients = parts.clip.values(gradients, 1.0 / divisor)?;
-        let factor = parts.clip.factor(norm) / divisor;
-        state.updates += 1;
-        parts.optimizer.step(parts.params, &gradients, state.updates, learning_rate, factor)?;
-        if let Some(ema) = &mut parts.ema {
-            ema.update(parts.params, state.updates)?;
-        }
+        check_gradients::check(learner.params, &gradients, state)?;
+        let gradients = clip.values(gradients, 1.0 / divisor)?;
+        let factor = clip.factor(norm) / divisor;
+        learner.update(&gradients, learning_rate, factor, state)?;
+    } else {
+        state.skipped_steps += 1;
     }
-    state.skips = if skipped == Some(Skip::NotFinite) { state.skips + 1 } else { 0 };
+    let in_a_row = state.skipped_in_a_row + 1;
+    state.skipped_in_a_row = if skipped == Some(Skip::NotFinite) { in_a_row } else { 0 };
     state.step += 1;
-    Ok(Outcome::Done(Stats { sum, weight, norm, skipped }))
+    Ok(Stats { sum, weight, norm, skipped })
 }
 
-/// Sum, weight and gradients of one micro-batch, but for those that go into buffers; the gradients are those of the sum
-/// times `factor`. The graph and its activations go when it returns.
+/// The loss scale, and the factor that follows from the first micro-batch of a step: one for all of them, so that their
+/// gradients add up.
+struct Scaling<'a> {
+    scale: Scale,
+    factor: &'a mut Option<f64>,
+}
+
+/// What a micro-batch adds to its step.
+struct Part {
+    sum: f64,
+    weight: f64,
+    /// Those of the sum times the scaling's factor, but for those that went into buffers.
+    gradients: Gradients,
+}
+
+/// Computes the gradients of one micro-batch. The graph and its activations are freed when it returns.
 fn backward<B, O: Objective<B>>(
-    parts: &mut Parts<'_, O>,
+    learner: &mut Learner<'_>,
+    objective: &O,
     batch: &B,
     context: &StepContext,
-    (scale, factor): (Scale, &mut Option<f64>),
-) -> anyhow::Result<(f64, f64, Gradients)> {
-    let Parts { params, objective, buffers, .. } = parts;
-    let (loss, mut store) = collect(buffers, || {
+    Scaling { scale, factor }: Scaling<'_>,
+) -> anyhow::Result<Part> {
+    let (loss, mut store) = collect(&mut learner.buffers, || {
         let loss = objective.loss(batch, context)?;
-        // One for all parts of the step, so that their gradients add up.
         let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
         let scaled = if scale.is_dynamic() {
             (loss.tensor() * factor).map_err(Error::from)?
         } else {
             loss.tensor().clone()
         };
-        let store = context.backward(&scaled)?;
+        let store = scaled.backward().map_err(Error::from)?;
         anyhow::Ok((loss, store))
     })?;
-    let gradients = Gradients::take(params, &mut store)?;
-    Ok((loss.value()?, loss.weight(), gradients))
+    let gradients = Gradients::take(learner.params, &mut store)?;
+    Ok(Part { sum: loss.value()?, weight: loss.weight(), gradients })
 }

@@ -1,11 +1,11 @@
-//! What is done when: pure functions of the step's number.
+//! The settings of a training, and when something is due: pure functions of the step's number.
 
 use serde_json::{Value, json};
 
 use crate::checkpoint::Keep;
 use crate::error::Error;
-use crate::optim::Clip;
 use crate::optim::schedule::Schedule;
+use crate::optim::{Clip, Limits, Range};
 
 /// How often something is done, beside the end of the run.
 ///
@@ -27,7 +27,7 @@ pub enum Every {
     Epoch,
 }
 
-/// The numbers of a training, all with a default.
+/// The settings of a training, all with a default.
 ///
 /// ```
 /// use cog_train::engine::{Every, TrainingConfig, Schedule, Warmup};
@@ -57,26 +57,30 @@ pub struct TrainingConfig {
     /// The most rows in a forward pass. A batch of more rows is computed in parts whose gradients add up (gradient
     /// accumulation). `None`: the whole batch. Either way it becomes smaller when the device runs out of memory.
     pub micro_batch: Option<usize>,
-    /// How gradients are kept from being too large.
+    /// The limit on gradients.
     pub clip: Clip,
     /// Keeps an exponential moving average of the weights with this decay, which is evaluated and returned in their place.
+    /// Its warm-up keeps at most the share `(1 + t) / (10 + t)` at update `t`, so that the first weights do not dominate a
+    /// short run: see [`Ema::warmup`](crate::optim::Ema::warmup).
     pub ema: Option<f64>,
-    /// When the held-out rows are measured; also before the first step.
+    /// When the held-out rows are evaluated; also before the first step and at the end.
     pub eval_every: Every,
-    /// When a checkpoint is written; also when the run is stopped, when asked, and after the best evaluation.
+    /// When a checkpoint is written; also when the run is cancelled, on request, and after the best evaluation.
     pub save_every: Every,
     /// Which checkpoints stay.
     pub keep_checkpoints: Keep,
-    /// Stops after so many evaluations in a row without a lower loss (early stopping).
+    /// Stops after so many evaluations in a row without an improvement of the loss (early stopping). The evaluation before
+    /// the first update does not count.
     pub patience: Option<u32>,
-    /// What a lower loss is lower by, at least.
+    /// An improvement, for `patience`, is a loss that is lower by more than this. It has no part in which evaluation is
+    /// the best: that is the one with the lowest loss.
     pub min_improvement: f64,
-    /// Returns the weights of the best evaluation in place of the last ones.
+    /// Returns the weights of the best evaluation, which has the lowest loss, in place of the last ones.
     pub restore_best: bool,
-    /// Stops after so many steps in a row whose loss or gradient is not finite. Each of them is skipped.
+    /// Fails after so many steps in a row whose loss or gradient is not finite. Each of them is skipped.
     pub max_skipped_steps: u32,
-    /// Refuses to go on when a parameter that is trained gets no gradient at the first update, or gradients of zero alone
-    /// at the first six.
+    /// Fails when a parameter that is trained gets no gradient at the first update, or gradients of zero alone at the
+    /// first six.
     pub check_gradients: bool,
 }
 
@@ -103,48 +107,37 @@ impl Default for TrainingConfig {
 }
 
 impl TrainingConfig {
-    /// Refuses numbers that cannot be meant.
+    /// Checks the settings.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`], with the field's name.
+    /// [`Error::InvalidConfig`] with the name and the value of each setting that is out of its range.
     pub fn check(&self) -> Result<(), Error> {
-        let wrong = |reason: &str| Err(Error::InvalidConfig { reason: reason.to_owned() });
-        let zero = |every| every == Every::Steps(0);
-        if self.epochs == 0 {
-            wrong("the plan's `epochs` is 0, and at least 1 is needed")
-        } else if self.max_steps == Some(0) {
-            wrong("the plan's `max_steps` is 0, and at least 1 is needed")
-        } else if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
-            wrong(&format!(
-                "the plan's `learning_rate` is {}, and 0 or more is needed",
-                self.learning_rate
-            ))
-        } else if self.micro_batch == Some(0) {
-            wrong("the plan's `micro_batch` is 0, and at least 1 row is needed")
-        } else if zero(self.eval_every) || zero(self.save_every) {
-            wrong(
-                "the config does something every 0 steps\nhint: `Every::End` leaves it to the end",
-            )
-        } else if self.ema.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
-            wrong(&format!(
-                "the plan's `ema` is {}, and a decay from 0 to below 1 is needed",
-                self.ema.unwrap_or_default()
-            ))
-        } else if self.patience == Some(0) {
-            wrong("the plan's `patience` is 0, and at least 1 evaluation is needed")
-        } else if self.restore_best && !self.keep_checkpoints.best {
-            wrong(
-                "the plan's `restore_best` needs the best checkpoint, and its `keep` has `best: false`",
-            )
-        } else if self.max_skipped_steps == 0 {
-            wrong("the plan's `max_skipped_steps` is 0, and at least 1 is needed")
-        } else {
-            Ok(())
+        let mut limits = Limits::default();
+        limits.at_least("epochs", self.epochs, 1);
+        limits.at_least("max_steps", self.max_steps.unwrap_or(1), 1);
+        limits.number("learning_rate", self.learning_rate, Range::NotNegative);
+        limits.include(self.schedule.check());
+        limits.at_least("micro_batch", self.micro_batch.unwrap_or(1) as u64, 1);
+        limits.include(self.clip.check());
+        limits.number("ema", self.ema.unwrap_or(0.0), Range::Decay);
+        for (name, every) in [("eval_every", self.eval_every), ("save_every", self.save_every)] {
+            limits.require(every != Every::Steps(0), || {
+                format!("`{name}` is 0 steps, expected 1 or more\nhint: `Every::End` is for the end alone")
+            });
         }
+        limits.at_least("keep_checkpoints.last", self.keep_checkpoints.last as u64, 1);
+        limits.at_least("patience", self.patience.unwrap_or(1).into(), 1);
+        limits.number("min_improvement", self.min_improvement, Range::NotNegative);
+        limits.require(!self.restore_best || self.keep_checkpoints.best, || {
+            "`restore_best` needs the best checkpoint, and `keep_checkpoints` has `best: false`"
+                .to_owned()
+        });
+        limits.at_least("max_skipped_steps", self.max_skipped_steps.into(), 1);
+        limits.finish()
     }
 
-    /// How many steps the run takes, when epoch `e` has `steps_in(e)` of them.
+    /// Returns the number of steps of a run whose epoch `e` has `steps_in(e)` of them.
     #[must_use]
     pub fn steps(&self, steps_in: impl Fn(u64) -> u64) -> u64 {
         let most = self.max_steps.unwrap_or(u64::MAX);
@@ -158,8 +151,8 @@ impl TrainingConfig {
         steps
     }
 
-    /// What a resumed run must have in common with the run it goes on with: all but when checkpoints are written and
-    /// which of them stay, for those change nothing of the result.
+    /// Returns the settings that a resumed run must share with its checkpoint: all but when checkpoints are written and which of
+    /// them stay, which change nothing of the result.
     #[must_use]
     pub fn describe(&self) -> Value {
         json!({
@@ -169,7 +162,7 @@ impl TrainingConfig {
             "schedule": self.schedule.describe(),
             "clip": self.clip,
             "ema": self.ema,
-            "evaluate": self.eval_every.describe(),
+            "eval_every": self.eval_every.describe(),
             "patience": self.patience,
             "min_improvement": self.min_improvement,
             "restore_best": self.restore_best,
@@ -256,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_cannot_be_meant_are_refused_by_name() {
+    fn a_setting_out_of_range_is_refused_by_name() {
         let config = TrainingConfig::default();
         for (name, config) in [
             ("epochs", TrainingConfig { epochs: 0, ..config.clone() }),
@@ -264,7 +257,19 @@ mod tests {
             ("learning_rate", TrainingConfig { learning_rate: f64::NAN, ..config.clone() }),
             ("learning_rate", TrainingConfig { learning_rate: -1.0, ..config.clone() }),
             ("micro_batch", TrainingConfig { micro_batch: Some(0), ..config.clone() }),
-            ("every 0 steps", TrainingConfig { save_every: Every::Steps(0), ..config.clone() }),
+            ("save_every", TrainingConfig { save_every: Every::Steps(0), ..config.clone() }),
+            ("eval_every", TrainingConfig { eval_every: Every::Steps(0), ..config.clone() }),
+            ("min_improvement", TrainingConfig { min_improvement: -0.1, ..config.clone() }),
+            ("min_improvement", TrainingConfig { min_improvement: f64::NAN, ..config.clone() }),
+            ("Clip::Norm", TrainingConfig { clip: Clip::Norm(-1.0), ..config.clone() }),
+            ("Clip::Value", TrainingConfig { clip: Clip::Value(f64::NAN), ..config.clone() }),
+            ("schedule.end", {
+                TrainingConfig { schedule: Schedule::Linear { end: f64::NAN }, ..config.clone() }
+            }),
+            ("keep_checkpoints.last", {
+                TrainingConfig { keep_checkpoints: Keep { last: 0, best: true }, ..config.clone() }
+            }),
+            ("ema", TrainingConfig { ema: Some(f64::NAN), ..config.clone() }),
             ("ema", TrainingConfig { ema: Some(1.0), ..config.clone() }),
             ("patience", TrainingConfig { patience: Some(0), ..config.clone() }),
             (
@@ -278,8 +283,10 @@ mod tests {
             ("max_skipped_steps", TrainingConfig { max_skipped_steps: 0, ..config.clone() }),
         ] {
             let error = config.check().unwrap_err().to_string();
-            assert!(error.contains(name), "{error}");
+            assert!(error.starts_with(&format!("`{name}` ")), "{error}");
         }
         config.check().unwrap();
+        let two = TrainingConfig { epochs: 0, ema: Some(2.0), ..config };
+        assert_eq!(two.check().unwrap_err().to_string().lines().count(), 2, "all at once");
     }
 }

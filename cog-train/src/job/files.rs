@@ -17,12 +17,18 @@ use crate::progress::number_of;
 const LOG: &str = "log.txt";
 const METRICS: &str = "metrics.jsonl";
 
-/// The lengths of a run's files in bytes: what a checkpoint promises to be there.
+/// The lengths of a run's files in bytes, which a checkpoint holds.
+///
+/// The example of [`Job::mark`](super::Job::mark) stores them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Marks {
-    pub(crate) log: u64,
-    pub(crate) metrics: u64,
-    pub(crate) tensorboard: u64,
+#[non_exhaustive]
+pub struct Marks {
+    /// Of `log.txt`.
+    pub log: u64,
+    /// Of `metrics.jsonl`.
+    pub metrics: u64,
+    /// Of the event file.
+    pub tensorboard: u64,
 }
 
 /// The open files. The first write that fails is kept, for a run does not end by a full disk's lost line.

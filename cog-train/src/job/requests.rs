@@ -63,9 +63,10 @@ impl Job {
 
     /// Returns the run's `checkpoints` folder, when `--resume` found a run that has one.
     ///
-    /// A loop of one's own writes its state into `job.dir().join("checkpoints")`, and looks here before its first step. A
-    /// checkpoint should appear whole: written under another name, then renamed. The lines of the run's earlier steps in
-    /// `metrics.jsonl` stay. A warning names a trainer that does not look: it started over.
+    /// A loop of one's own writes what it needs to go on into `job.dir().join("checkpoints")`, and looks here before its
+    /// first step. A checkpoint should appear whole: written under another name, then renamed;
+    /// [`Checkpoints`](crate::checkpoint::Checkpoints) does it. It holds [`Job::mark`], so that [`Job::rewind`] truncates what
+    /// the steps after it wrote into `metrics.jsonl`. A trainer that does not ask is warned about: it started over.
     ///
     /// ```
     /// # use cog_train::{Job, prelude::*};
@@ -95,8 +96,8 @@ impl Job {
     /// let mut job = Job::for_test(dir.path());
     /// job.cancel_token().cancel();
     /// assert!(count(&mut job, 15).is_err());
-    /// # let mut job = Job::for_test_resumed(dir.path());
-    /// # assert_eq!(count(&mut job, 15)?, 120);
+    /// let mut job = Job::for_test_resumed(dir.path());
+    /// assert_eq!(count(&mut job, 15)?, 120);
     /// # Ok::<(), cog_train::anyhow::Error>(())
     /// ```
     #[must_use]
@@ -110,12 +111,16 @@ impl Job {
         self.mode.forced
     }
 
-    /// Whether only a plan was asked for: `--plan`.
-    pub(crate) fn plan_only(&self) -> bool {
+    /// Whether this is a dry run: nothing is trained.
+    ///
+    /// [`fit`](crate::engine::fit()) returns at once with untrained weights. The code after it runs too, and its output and its
+    /// errors are dropped: guard what is costly or reaches outside of [`Job::dir`], such as an upload.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
         self.mode.plan.is_some()
     }
 
-    /// Where the run would write, when only a plan was asked for.
+    /// Where the run would write, in a dry run.
     pub(crate) fn places(&self) -> Option<&Places> {
         self.mode.plan.as_ref()
     }
@@ -128,10 +133,5 @@ impl Job {
     /// Whether a number or progress was reported.
     pub(crate) fn has_stepped(&self) -> bool {
         self.has_stepped
-    }
-
-    /// Whether the author's own loop was ended because only a plan was asked for.
-    pub(crate) fn was_cut(&self) -> bool {
-        self.was_cut
     }
 }

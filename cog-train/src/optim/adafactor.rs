@@ -3,6 +3,7 @@
 use candle_core::{D, Tensor, Var};
 use serde::Serialize;
 
+use super::limits::{Limits, Range};
 use super::rule::{Rule, Update, exactly, settings};
 use crate::error::Error;
 
@@ -108,6 +109,16 @@ impl Rule for Adafactor {
         let kept = (weight.as_tensor() * (1.0 - at.learning_rate * at.weight_decay))?;
         weight.set(&(kept - change.broadcast_mul(&(rate / excess)?)?)?)?;
         Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let mut limits = Limits::default();
+        limits.number("adafactor.beta2_decay", self.beta2_decay, Range::NotPositive);
+        limits.number("adafactor.epsilon1", self.epsilon1, Range::Positive);
+        limits.number("adafactor.epsilon2", self.epsilon2, Range::NotNegative);
+        limits.number("adafactor.clip", self.clip, Range::Positive);
+        limits.number("adafactor.weight_decay", self.weight_decay, Range::NotNegative);
+        limits.finish()
     }
 
     fn describe(&self) -> serde_json::Value {

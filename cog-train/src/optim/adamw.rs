@@ -3,6 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::Serialize;
 
+use super::limits::{Limits, Range};
 use super::rule::{Rule, Update, exactly, settings};
 use crate::error::Error;
 use cog_train_nn::__private::adamw;
@@ -60,27 +61,66 @@ impl Default for Adam {
     }
 }
 
-fn update(
-    weight: &Var,
-    gradient: &Tensor,
-    slots: &[Var],
-    at: &Update,
-    (beta1, beta2, epsilon, decoupled): (f64, f64, f64, bool),
-) -> Result<(), Error> {
-    let numbers = adamw::Numbers {
-        beta1,
-        beta2,
-        epsilon,
-        learning_rate: at.learning_rate,
-        weight_decay: at.weight_decay,
-        decoupled,
-        gradient_scale: at.gradient_scale,
-        step: at.step,
-    };
-    Ok(adamw::update(weight, gradient, exactly(slots)?, &numbers)?)
+/// The settings that both rules share.
+struct Moments {
+    beta1: f64,
+    beta2: f64,
+    epsilon: f64,
+    weight_decay: f64,
+    /// Whether weight decay shrinks the weight itself instead of adding to the gradient.
+    decoupled: bool,
 }
 
-fn moments(dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
+impl Moments {
+    fn update(
+        &self,
+        weight: &Var,
+        gradient: &Tensor,
+        slots: &[Var],
+        at: &Update,
+    ) -> Result<(), Error> {
+        let numbers = adamw::Numbers {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            epsilon: self.epsilon,
+            learning_rate: at.learning_rate,
+            weight_decay: at.weight_decay,
+            decoupled: self.decoupled,
+            gradient_scale: at.gradient_scale,
+            step: at.step,
+        };
+        Ok(adamw::update(weight, gradient, exactly(slots)?, &numbers)?)
+    }
+
+    fn check(&self, rule: &str) -> Result<(), Error> {
+        let mut limits = Limits::default();
+        for (name, number, range) in [
+            ("beta1", self.beta1, Range::Decay),
+            ("beta2", self.beta2, Range::Decay),
+            ("epsilon", self.epsilon, Range::NotNegative),
+            ("weight_decay", self.weight_decay, Range::NotNegative),
+        ] {
+            limits.number(&format!("{rule}.{name}"), number, range);
+        }
+        limits.finish()
+    }
+}
+
+impl AdamW {
+    fn moments(&self) -> Moments {
+        let Self { beta1, beta2, epsilon, weight_decay } = *self;
+        Moments { beta1, beta2, epsilon, weight_decay, decoupled: true }
+    }
+}
+
+impl Adam {
+    fn moments(&self) -> Moments {
+        let Self { beta1, beta2, epsilon, weight_decay } = *self;
+        Moments { beta1, beta2, epsilon, weight_decay, decoupled: false }
+    }
+}
+
+fn slots(dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
     vec![("exp_avg", dims.to_vec()), ("exp_avg_sq", dims.to_vec())]
 }
 
@@ -94,7 +134,7 @@ impl Rule for AdamW {
     }
 
     fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
-        moments(dims)
+        slots(dims)
     }
 
     fn update(
@@ -104,7 +144,11 @@ impl Rule for AdamW {
         slots: &[Var],
         at: &Update,
     ) -> Result<(), Error> {
-        update(weight, gradient, slots, at, (self.beta1, self.beta2, self.epsilon, true))
+        self.moments().update(weight, gradient, slots, at)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.moments().check(self.name())
     }
 
     fn describe(&self) -> serde_json::Value {
@@ -122,7 +166,7 @@ impl Rule for Adam {
     }
 
     fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
-        moments(dims)
+        slots(dims)
     }
 
     fn update(
@@ -132,7 +176,11 @@ impl Rule for Adam {
         slots: &[Var],
         at: &Update,
     ) -> Result<(), Error> {
-        update(weight, gradient, slots, at, (self.beta1, self.beta2, self.epsilon, false))
+        self.moments().update(weight, gradient, slots, at)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.moments().check(self.name())
     }
 
     fn describe(&self) -> serde_json::Value {

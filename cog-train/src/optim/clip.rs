@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::limits::{Limits, Range};
 use crate::error::Error;
 use crate::params::Gradients;
 use cog_train_nn::__private::norm as gradient_norm;
@@ -29,6 +30,21 @@ pub enum Clip {
 }
 
 impl Clip {
+    /// Checks the limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] for a limit that is not above 0.
+    pub fn check(self) -> Result<(), Error> {
+        let mut limits = Limits::default();
+        match self {
+            Self::None => {}
+            Self::Norm(limit) => limits.number("Clip::Norm", limit, Range::Positive),
+            Self::Value(limit) => limits.number("Clip::Value", limit, Range::Positive),
+        }
+        limits.finish()
+    }
+
     /// What the gradients are to be multiplied by when their norm is `norm`: 1 for all but [`Norm`](Self::Norm). It is 0
     /// when the norm is infinite and NaN when it is NaN.
     #[must_use]

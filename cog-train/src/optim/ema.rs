@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Tensor, Var};
 use serde_json::json;
 
+use super::limits::{Limits, Range};
 use super::state;
 use crate::error::Error;
 use crate::params::Params;
@@ -65,8 +66,11 @@ impl Ema {
     ///
     /// # Errors
     ///
-    /// [`Error::Tensor`] when the device has no room.
+    /// [`Error::InvalidConfig`] for a decay that is not from 0 to below 1; [`Error::Tensor`] when the device has no room.
     pub fn prepare(&mut self, params: &Params) -> Result<(), Error> {
+        let mut limits = Limits::default();
+        limits.number("ema", self.decay, Range::Decay);
+        limits.finish()?;
         let mut averages = BTreeMap::new();
         for (name, param) in params.trainable() {
             let average = Var::from_tensor(&param.master().as_detached_tensor().copy()?)?;

@@ -3,6 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::Serialize;
 
+use super::limits::{Limits, Range};
 use super::rule::{Rule, Update, exactly, settings};
 use crate::error::Error;
 use cog_train_nn::__private::lion;
@@ -63,6 +64,14 @@ impl Rule for Lion {
             gradient_scale: at.gradient_scale,
         };
         Ok(lion::update(weight, gradient, average, &numbers)?)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let mut limits = Limits::default();
+        limits.number("lion.beta1", self.beta1, Range::Decay);
+        limits.number("lion.beta2", self.beta2, Range::Decay);
+        limits.number("lion.weight_decay", self.weight_decay, Range::NotNegative);
+        limits.finish()
     }
 
     fn describe(&self) -> serde_json::Value {

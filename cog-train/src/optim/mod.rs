@@ -36,6 +36,7 @@ mod ema;
 #[cfg(test)]
 mod golden;
 mod group;
+mod limits;
 mod lion;
 mod muon;
 mod optimizer;
@@ -51,6 +52,7 @@ pub use adamw::{Adam, AdamW};
 pub use clip::{Clip, norm};
 pub use ema::Ema;
 pub use group::Group;
+pub(crate) use limits::{Limits, Range};
 pub use lion::Lion;
 pub use muon::{Adjust, Muon};
 pub use optimizer::Optimizer;

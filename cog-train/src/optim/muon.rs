@@ -3,6 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::Serialize;
 
+use super::limits::{Limits, Range};
 use super::rule::{Rule, Update, exactly, settings};
 use crate::error::Error;
 
@@ -135,6 +136,18 @@ impl Rule for Muon {
         let kept = (weight.as_tensor() * (1.0 - at.learning_rate * at.weight_decay))?;
         weight.set(&(kept - change)?)?;
         Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let mut limits = Limits::default();
+        limits.number("muon.momentum", self.momentum, Range::Decay);
+        limits.number("muon.weight_decay", self.weight_decay, Range::NotNegative);
+        for coefficient in self.coefficients {
+            limits.number("muon.coefficients", coefficient, Range::Finite);
+        }
+        limits.at_least("muon.iterations", self.iterations as u64, 1);
+        limits.number("muon.epsilon", self.epsilon, Range::Positive);
+        limits.finish()
     }
 
     fn describe(&self) -> serde_json::Value {

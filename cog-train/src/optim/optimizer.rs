@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::adamw::AdamW;
 use super::group::Group;
+use super::limits::{Limits, Range};
 use super::muon::Muon;
 use super::rule::{Rule, Update};
 use super::state;
@@ -94,6 +95,7 @@ impl Optimizer {
     /// [`Error::InvalidConfig`] when a group fits no parameter or a rule cannot update one that it is to; [`Error::Tensor`] when
     /// the device has no room.
     pub fn prepare(&mut self, params: &Params) -> Result<(), Error> {
+        self.check()?;
         for (pattern, _) in &self.groups {
             if !params.iter().any(|(name, _)| pattern.matches(name)) {
                 return Err(Error::InvalidConfig {
@@ -107,6 +109,32 @@ impl Optimizer {
         }
         self.settings = settings;
         Ok(())
+    }
+
+    /// Checks the numbers of all rules and groups.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] with the name and the value of each setting that is out of its range.
+    pub fn check(&self) -> Result<(), Error> {
+        let mut limits = Limits::default();
+        for rule in std::iter::once(&self.rule).chain(&self.other) {
+            limits.include(rule.check());
+        }
+        for (pattern, group) in &self.groups {
+            let numbers =
+                [("weight_decay", group.weight_decay), ("learning_rate", group.learning_rate)];
+            for (name, number) in numbers {
+                if let Some(number) = number {
+                    let name = format!("group `{pattern}` {name}");
+                    limits.number(&name, number, Range::NotNegative);
+                }
+            }
+            if let Some(rule) = &group.rule {
+                limits.include(rule.check());
+            }
+        }
+        limits.finish()
     }
 
     fn settings_of(&self, name: &str, weight: &Tensor) -> Result<UpdateSettings, Error> {
@@ -172,6 +200,9 @@ impl Optimizer {
         }
         for (name, param) in params.trainable() {
             let Some(gradient) = gradients.get(name) else { continue };
+            if gradient.elem_count() == 0 {
+                continue; // nothing to update, and no mean or norm that a rule could take
+            }
             let Some(plan) = self.settings.get(name) else {
                 let reason = format!("the optimizer was not prepared for `{name}`");
                 return Err(Error::InvalidConfig { reason });

@@ -70,7 +70,16 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
         at: &Update,
     ) -> Result<(), Error>;
 
-    /// Its settings, for records and for the comparison on resume.
+    /// Checks the rule's numbers, before its first update. By default all are taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] with the name and the value of each setting that is out of its range.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Returns the settings, for records and for the comparison on resume.
     fn describe(&self) -> serde_json::Value;
 }
 

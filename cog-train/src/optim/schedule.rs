@@ -4,6 +4,9 @@ use std::f64::consts::PI;
 
 use serde::Serialize;
 
+use super::limits::{Limits, Range};
+use crate::error::Error;
+
 /// The learning rate of every step, as a share of the peak.
 ///
 /// A schedule keeps no state: [`at`](Self::at) says the share of any step, so a resumed run goes on where it was. The
@@ -198,6 +201,67 @@ impl Schedule {
     pub fn at(&self, step: u64, steps: u64) -> f64 {
         // `max` takes the other number where one is NaN, so settings without meaning come out as 0.
         self.share(step.min(steps), steps).max(0.0)
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] with the name and the value of each setting that is out of its range.
+    pub fn check(&self) -> Result<(), Error> {
+        let mut limits = Limits::default();
+        let mut share = |name, number| limits.number(name, number, Range::Share);
+        match self {
+            Self::Constant => {}
+            Self::Linear { end } => share("schedule.end", *end),
+            Self::Cosine { floor } => share("schedule.floor", *floor),
+            Self::CosineRestarts { first, factor, floor } => {
+                share("schedule.floor", *floor);
+                limits.at_least("schedule.first", *first, 1);
+                limits.at_least("schedule.factor", *factor, 1);
+            }
+            Self::Polynomial { power, end } => {
+                share("schedule.end", *end);
+                limits.number("schedule.power", *power, Range::NotNegative);
+            }
+            Self::OneCycle { rise, start, end } => {
+                share("schedule.rise", *rise);
+                share("schedule.start", *start);
+                share("schedule.end", *end);
+            }
+            Self::WarmupStableDecay { decay, floor, .. } => {
+                share("schedule.decay", *decay);
+                share("schedule.floor", *floor);
+            }
+            Self::InverseSquareRoot { timescale } => {
+                limits.at_least("schedule.timescale", *timescale, 1);
+            }
+            Self::Warmed { warmup, then } => {
+                if let Warmup::Share(warmup) = warmup {
+                    share("schedule.warmup", *warmup);
+                }
+                limits.include(then.check());
+            }
+            Self::Joined { parts } => {
+                limits.at_least("schedule.parts", parts.len() as u64, 1);
+                // The last part has no end of its own.
+                let ends = &parts[..parts.len().saturating_sub(1)];
+                limits.require(
+                    ends.is_sorted_by(|one, next| one.until < next.until)
+                        && ends.first().is_none_or(|first| first.until > 0),
+                    || {
+                        let ends: Vec<u64> = ends.iter().map(|part| part.until).collect();
+                        format!(
+                            "`schedule.until` is {ends:?}, expected steps that rise from 1 or more"
+                        )
+                    },
+                );
+                for part in parts {
+                    limits.include(part.schedule.check());
+                }
+            }
+        }
+        limits.finish()
     }
 
     fn share(&self, step: u64, steps: u64) -> f64 {

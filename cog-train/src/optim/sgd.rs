@@ -3,6 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::Serialize;
 
+use super::limits::{Limits, Range};
 use super::rule::{Rule, Update, settings};
 use crate::error::Error;
 use cog_train_nn::__private::sgd;
@@ -59,6 +60,17 @@ impl Rule for Sgd {
             gradient_scale: at.gradient_scale,
         };
         Ok(sgd::update(weight, gradient, slots.first(), &numbers)?)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let mut limits = Limits::default();
+        limits.number("sgd.momentum", self.momentum, Range::Decay);
+        limits.number("sgd.dampening", self.dampening, Range::Share);
+        limits.number("sgd.weight_decay", self.weight_decay, Range::NotNegative);
+        limits.require(!self.nesterov || self.momentum != 0.0, || {
+            "`sgd.nesterov` is true and `sgd.momentum` is 0: there is no momentum to look ahead along".to_owned()
+        });
+        limits.finish()
     }
 
     fn describe(&self) -> serde_json::Value {

@@ -230,3 +230,95 @@ fn settings_say_everything() {
     assert_eq!(described["groups"][0]["names"], "*.bias");
     assert_eq!(described["groups"][0]["group"]["learning_rate"], 2.0);
 }
+
+#[test]
+fn a_setting_out_of_range_is_refused_by_name_before_the_first_update() {
+    let nan = f64::NAN;
+    let sgd = Sgd::default;
+    let (adam, adamw, lion) = (Adam::default, AdamW::default, Lion::default);
+    let (adafactor, muon) = (Adafactor::default, Muon::default);
+    let cases: Vec<(&str, Optimizer)> = vec![
+        ("`sgd.momentum` is NaN", Optimizer::new(Sgd { momentum: nan, ..sgd() })),
+        ("`sgd.momentum` is 1", Optimizer::new(Sgd { momentum: 1.0, ..sgd() })),
+        ("`sgd.dampening` is -0.5", Optimizer::new(Sgd { dampening: -0.5, ..sgd() })),
+        ("`sgd.weight_decay` is -1", Optimizer::new(Sgd { weight_decay: -1.0, ..sgd() })),
+        ("`sgd.nesterov` is true", Optimizer::new(Sgd { nesterov: true, ..sgd() })),
+        ("`adam.beta1` is 1", Optimizer::new(Adam { beta1: 1.0, ..adam() })),
+        ("`adam.beta2` is -0.1", Optimizer::new(Adam { beta2: -0.1, ..adam() })),
+        ("`adamw.beta2` is 1.5", Optimizer::new(AdamW { beta2: 1.5, ..adamw() })),
+        ("`adamw.epsilon` is -1", Optimizer::new(AdamW { epsilon: -1.0, ..adamw() })),
+        ("`adamw.weight_decay` is NaN", Optimizer::new(AdamW { weight_decay: nan, ..adamw() })),
+        ("`lion.beta1` is NaN", Optimizer::new(Lion { beta1: nan, ..lion() })),
+        ("`lion.beta2` is 2", Optimizer::new(Lion { beta2: 2.0, ..lion() })),
+        ("`adafactor.clip` is 0", Optimizer::new(Adafactor { clip: 0.0, ..adafactor() })),
+        ("`adafactor.beta2_decay` is 1", {
+            Optimizer::new(Adafactor { beta2_decay: 1.0, ..adafactor() })
+        }),
+        ("`adafactor.epsilon1` is 0", Optimizer::new(Adafactor { epsilon1: 0.0, ..adafactor() })),
+        ("`adafactor.epsilon2` is -1", Optimizer::new(Adafactor { epsilon2: -1.0, ..adafactor() })),
+        ("`muon.momentum` is 1", Optimizer::muon(Muon { momentum: 1.0, ..muon() }, adamw())),
+        ("`muon.iterations` is 0", Optimizer::muon(Muon { iterations: 0, ..muon() }, adamw())),
+        ("`muon.coefficients` is NaN", {
+            Optimizer::muon(Muon { coefficients: [1.0, nan, 1.0], ..muon() }, adamw())
+        }),
+        ("`muon.epsilon` is 0", Optimizer::muon(Muon { epsilon: 0.0, ..muon() }, adamw())),
+        ("`adamw.beta1` is 3", Optimizer::muon(muon(), AdamW { beta1: 3.0, ..adamw() })),
+        ("group `*` weight_decay` is -1", {
+            Optimizer::new(sgd()).group("*", Group::new().weight_decay(-1.0))
+        }),
+        ("group `*` learning_rate` is inf", {
+            Optimizer::new(sgd()).group("*", Group::new().learning_rate(f64::INFINITY))
+        }),
+        ("`lion.weight_decay` is -2", {
+            let rule = Lion { weight_decay: -2.0, ..lion() };
+            Optimizer::new(sgd()).group("*", Group::new().rule(rule))
+        }),
+    ];
+    for (words, mut optimizer) in cases {
+        let error = optimizer.prepare(&params()).unwrap_err();
+        assert!(matches!(error, Error::InvalidConfig { .. }), "{error:?}");
+        assert!(error.to_string().contains(words), "{words}: {error}");
+    }
+    for (words, clip) in [
+        ("`Clip::Norm` is -1", Clip::Norm(-1.0)),
+        ("`Clip::Norm` is NaN", Clip::Norm(nan)),
+        ("`Clip::Norm` is 0", Clip::Norm(0.0)),
+        ("`Clip::Value` is -0.5", Clip::Value(-0.5)),
+        ("`Clip::Value` is 0", Clip::Value(0.0)),
+    ] {
+        assert!(clip.check().unwrap_err().to_string().contains(words), "{words}");
+    }
+    for decay in [1.0, -0.1, nan] {
+        let error = Ema::new(decay).prepare(&params()).unwrap_err().to_string();
+        assert!(error.starts_with("`ema` is "), "{error}");
+    }
+    for make in every_rule() {
+        make().check().unwrap();
+    }
+    Clip::Norm(1.0).check().unwrap();
+}
+
+#[test]
+fn a_parameter_without_elements_changes_nothing_for_the_others() {
+    for make in every_rule() {
+        let trained = |with_empty: bool| {
+            let empty = |dims: &[usize]| Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
+            let none = || {
+                [("none.matrix", &[0, 4][..]), ("none.vector", &[0])]
+                    .into_iter()
+                    .filter(move |_| with_empty)
+                    .map(move |(name, dims)| (name.to_owned(), empty(dims)))
+            };
+            let params = Params::new(tensors(0).chain(none())).unwrap();
+            let mut optimizer = make();
+            optimizer.prepare(&params).unwrap();
+            for step in 1..=3 {
+                let gradients: Gradients = tensors(step).chain(none()).collect();
+                optimizer.step(&params, &gradients, step, 0.01, 1.0).unwrap();
+            }
+            let numbers = bits(&params);
+            numbers.into_iter().filter(|numbers| !numbers.is_empty()).collect::<Vec<_>>()
+        };
+        assert_eq!(trained(true), trained(false), "{:?}", make());
+    }
+}

@@ -1,8 +1,8 @@
 //! `--dry-run`: the plan of a training, without the training.
 //!
 //! Inputs are resolved and files fetched as for a run, into a folder that is removed again. Then `setup` and `train` are
-//! called with a job that ends before the first step: the engine prints its plan and stops, and a loop of the author's own
-//! is ended where it would report its first number.
+//! called with a job in a dry run: the engine reports what the training would take and returns, and a loop of the author's
+//! own is cancelled where it reports its first number. The output and the errors of the code after that are dropped.
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ use super::request::{Control, Request, Resume};
 use super::worker::{Prepared, Worker};
 use crate::error::Error;
 use crate::input::Values;
-use crate::job::Places;
+use crate::job::{DryRun as Progress, Places};
 use crate::progress::Report;
 
 /// Printed for a trainer with a loop of its own.
@@ -70,16 +70,14 @@ impl DryRun {
         let device = format!("{:?}", setup.device().location()).to_lowercase();
         control.cancel.check()?;
         let mut job = self.run.job(setup, control, report)?;
-        let told = match instance.call(&self.values, &mut job) {
-            // The output of a trainer that takes no step is nobody's.
-            Ok(_) => false,
-            Err(error) if matches!(crate::error::find(&error), Some(Error::Planned)) => {
-                !job.was_cut()
+        let ended = instance.call(&self.values, &mut job);
+        match (job.dry_run(), ended) {
+            (Progress::Reported, _) => {}
+            (Progress::Started, Err(error)) => return Err(error),
+            (Progress::Started | Progress::OwnLoop { .. }, _) => {
+                job.open_dry_run_report();
+                job.line(UNKNOWN);
             }
-            Err(error) => return Err(error),
-        };
-        if !told {
-            job.line(UNKNOWN);
         }
         Ok(device)
     }

@@ -1,10 +1,10 @@
-//! A panic in the author's code becomes an error that says where it happened; the end of a loop for a plan is none.
+//! A panic in the author's code becomes an error that says where it happened; the end of a loop in a dry run is none.
 
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::{Mutex, Once, PoisonError};
 
 use crate::error::Error;
-use crate::job::PlanOnly;
+use crate::job::DryRunEnded;
 
 struct Caught {
     place: String,
@@ -36,8 +36,8 @@ pub(crate) fn guarded<T>(
     let seen = state.1.take();
     drop(state);
     ended.unwrap_or_else(|payload| {
-        if payload.is::<PlanOnly>() {
-            return Err(Error::Planned.into());
+        if payload.is::<DryRunEnded>() {
+            return Err(Error::Cancelled.into());
         }
         let Caught { place, message } = seen.unwrap_or_else(|| Caught {
             place: "an unknown place".to_owned(),
@@ -84,11 +84,10 @@ mod tests {
     }
 
     #[test]
-    fn an_end_for_a_plan_is_no_panic() {
-        let error =
-            guarded::<()>("train", || std::panic::resume_unwind(Box::new(PlanOnly))).unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(Error::Planned)), "{error}");
-        assert_eq!(error.downcast_ref::<Error>().unwrap().exit_code(), 0);
+    fn the_end_of_a_dry_run_is_a_cancellation() {
+        let end = || std::panic::resume_unwind(Box::new(DryRunEnded));
+        let error = guarded::<()>("train", end).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Error::Cancelled)), "{error}");
     }
 
     #[test]

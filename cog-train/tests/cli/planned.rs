@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use crate::place::Place;
 
 /// What `tiny_fit` and its test say of themselves: 3 tensors, 100 rows in batches of 12.
-const DATA: &str = "data: 100 rows; 120 steps of 12 rows, the most of the plan";
+const DATA: &str = "data: 100 rows; 120 steps of 12 rows, the config's `max_steps`";
 
 /// Starts `tiny_fit` in `run` and stops it once its second checkpoint is there.
 fn stopped(here: &Place) {
@@ -43,7 +43,7 @@ fn a_plan_tells_all_that_is_known_and_leaves_nothing() {
         (0, "steps     120  default"),
         (6, "a line before the training"),
         (7, DATA),
-        (8, "  the lengths of rows are not told"),
+        (8, "  the lengths of rows are not known"),
         (9, "parameters: 38592, of which 38592 are trained (100.000 %), computed in f32"),
     ] {
         assert_eq!(lines[at], line, "{}", said.out);
@@ -136,7 +136,7 @@ fn a_checkpoint_that_is_damaged_is_named_with_the_reason() {
         "is passed over: `weights.safetensors` is damaged: its digest is not the manifest's";
     assert!(line.ends_with(reason), "{}", said.err);
     let step: u64 = older.trim_start_matches("step-").parse().unwrap();
-    assert!(said.err.contains(&format!("going on from step {step} (")), "{}", said.err);
+    assert!(said.err.contains(&format!("resuming from step {step} (")), "{}", said.err);
     assert!(!here.read("run/log.txt").contains("passed over"), "the log is that of any run");
 }
 

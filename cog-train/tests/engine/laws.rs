@@ -1,9 +1,10 @@
-//! What does not change the result: how a batch is cut, in which precision it computes.
+//! The result is independent of micro-batches and, within bounds, of precision.
 
 use cog_train::candle_core::{DType, Tensor};
 use cog_train::data::Batching;
 use cog_train::engine::{
-    Every, Loss, Objective, Params, Precision, StepContext, Training, TrainingConfig, fit,
+    Every, Loss, Objective, Params, Precision, StepContext, StopReason, Training, TrainingConfig,
+    fit,
 };
 use cog_train::optim::{AdamW, Muon, Optimizer, Sgd};
 use cog_train::prelude::*;
@@ -125,7 +126,8 @@ fn muon_with_its_adamw_part_learns_too() {
         eval: Some(loader(rows(19), Batching::Rows(6))),
     };
     let fitted = fit(training, &net, &mut job).unwrap();
-    assert!(fitted.after["loss"] < 0.7 * fitted.before["loss"], "{fitted:?}");
+    let (first, last) = (fitted.initial_eval.unwrap().loss, fitted.final_eval.unwrap().loss);
+    assert!(last < 0.7 * first, "{first} {last}");
 }
 
 #[test]
@@ -152,20 +154,27 @@ fn early_stopping_ends_the_run_and_the_best_weights_come_back() {
     };
     let fitted = fit(training(config), &net, &mut job).unwrap();
     let best = fitted.best.unwrap();
-    assert!(fitted.stopped_early && fitted.steps == best.step + 9, "{fitted:?}");
-    assert!(fitted.after["loss"] > best.loss);
+    assert_eq!((fitted.stop_reason, fitted.steps), (StopReason::EarlyStopping, best.step + 9));
+    // The summary is of the weights that are returned.
+    assert_eq!(fitted.final_eval.as_ref(), Some(&best));
+    let log = std::fs::read_to_string(dir.path().join("log.txt")).unwrap();
+    let line = format!(
+        "step {}: stopped early, the held-out loss has not fallen in 3 evaluations; the lowest was {:.4} at step {}",
+        fitted.steps, best.loss, best.step
+    );
+    assert!(log.lines().any(|it| it == line), "{line}: {log}");
 
     // Measured again, without a step, the weights are those of the best evaluation.
     let again =
         TrainingConfig { max_steps: Some(1), learning_rate: 0.0, ..TrainingConfig::default() };
     let mut job = Job::for_test(dir.path().join("again"));
     let again = fit(training(again), &net, &mut job).unwrap();
-    assert_eq!(again.before["loss"].to_bits(), best.loss.to_bits());
+    assert_eq!(again.initial_eval.unwrap().loss.to_bits(), best.loss.to_bits());
 }
 
 /// What is learned is the opposite of what is measured: what is best is what the run began with.
 #[test]
-fn where_nothing_was_better_than_the_first_weights_they_come_back() {
+fn the_first_weights_are_restored_when_no_later_ones_are_better() {
     let dir = tempfile::tempdir().unwrap();
     let wrong: Vec<_> = rows(19).into_iter().map(|(x, y, weight)| (x, -5.0 * y, weight)).collect();
     for ema in [None, Some(0.9)] {
@@ -189,10 +198,10 @@ fn where_nothing_was_better_than_the_first_weights_they_come_back() {
             eval: Some(loader(rows(19), Batching::Rows(6))),
         };
         let fitted = fit(training, &net, &mut job).unwrap();
-        let best = fitted.best.unwrap();
+        let best = fitted.best.clone().unwrap();
         assert_eq!((best.step, fitted.steps), (0, 12), "{fitted:?}");
-        assert_eq!(best.loss, fitted.before["loss"]);
-        assert!(fitted.after.get("loss").is_none_or(|loss| *loss > best.loss), "{fitted:?}");
+        assert_eq!(Some(&best), fitted.initial_eval.as_ref());
+        assert_eq!(Some(&best), fitted.final_eval.as_ref());
         assert_eq!(numbers(&params), numbers(&super::job::params()));
     }
 }

@@ -15,4 +15,5 @@ mod planned;
 mod records;
 mod resume;
 mod short;
+mod summary;
 mod trouble;

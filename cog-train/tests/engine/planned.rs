@@ -1,4 +1,4 @@
-//! What is told of a training that is only planned, and that nothing of it is done.
+//! A dry run reports what a training would take, and trains nothing.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -7,7 +7,9 @@ use std::time::Duration;
 use cog_train::candle_core::Tensor;
 use cog_train::checkpoint::Keep;
 use cog_train::data::{Batching, Dataset, Loader, Rows};
-use cog_train::engine::{Every, Loss, Params, StepContext, Training, TrainingConfig, fit};
+use cog_train::engine::{
+    Every, Loss, Params, StepContext, StopReason, Training, TrainingConfig, fit,
+};
 use cog_train::optim::{AdamW, Optimizer};
 use cog_train::prelude::*;
 use cog_train::{Error, anyhow};
@@ -28,8 +30,8 @@ fn loss(params: &Params) -> impl Fn(&Batch, &StepContext) -> Result<Loss> {
     }
 }
 
-/// What is told in `dir`, which must be new.
-fn told(
+/// The report of a dry run in `dir`, which must be new.
+fn reported(
     dir: &Path,
     config: TrainingConfig,
     train: Loader<Batch>,
@@ -39,10 +41,15 @@ fn told(
     let training =
         Training { config, params, optimizer: Optimizer::new(AdamW::default()), train, eval: None };
     let mut job = Job::for_test_planned(dir, dir);
-    let error = fit(training, &loss, &mut job).unwrap_err();
-    if !matches!(error.downcast_ref(), Some(Error::Planned)) {
-        return Err(error);
-    }
+    let summary = fit(training, &loss, &mut job)?;
+    assert!(job.is_dry_run());
+    assert_eq!((summary.stop_reason, summary.steps), (StopReason::DryRun, 0));
+    assert_eq!((&summary.initial_eval, &summary.final_eval, &summary.best), (&None, &None, &None));
+    // The author's code runs to its end, and none of its lines and numbers are about a training.
+    job.line("trained");
+    job.metric("accuracy", 1, 0.5);
+    job.progress(1, 1);
+    assert!(!job.cancelled());
     let names: Vec<_> = std::fs::read_dir(dir)?.map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name == "checkpoints"), "{names:?}");
     assert_eq!(std::fs::read_to_string(dir.join("metrics.jsonl"))?, "");
@@ -64,13 +71,13 @@ fn number(line: &str, before: &str) -> f64 {
 }
 
 #[test]
-fn a_plan_tells_data_parameters_memory_disk_and_time_and_changes_nothing() {
+fn a_dry_run_reports_data_parameters_memory_disk_and_time_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let params = params().freeze("out.bias").unwrap();
     let train = loader(rows(19), Batching::Rows(6));
-    let lines = told(dir.path(), config(), train, &params, loss(&params)).unwrap();
+    let lines = reported(dir.path(), config(), train, &params, loss(&params)).unwrap();
     assert_eq!(lines[0], "data: 19 rows; 12 steps of 6 rows, in 3 epochs");
-    assert_eq!(lines[1], "  the lengths of rows are not told");
+    assert_eq!(lines[1], "  the lengths of rows are not known");
     // 6 inputs, 10 within, 1 output: 60 + 10 + 10 + 1 numbers, of which the last is frozen.
     assert_eq!(lines[2], "parameters: 81, of which 80 are trained (98.765 %), computed in f32");
     // 4 bytes a number: 81 weights, two moments of 80, 80 averages, 80 gradients; a checkpoint has all but gradients,
@@ -101,7 +108,7 @@ fn a_plan_tells_data_parameters_memory_disk_and_time_and_changes_nothing() {
 }
 
 #[test]
-fn the_lengths_of_rows_and_how_many_are_cut_are_told_where_they_are_known() {
+fn known_lengths_of_rows_and_the_number_of_cut_rows_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let params = params();
     let with = |cut: Option<usize>| {
@@ -113,11 +120,17 @@ fn the_lengths_of_rows_and_how_many_are_cut_are_told_where_they_are_known() {
             None => train,
         };
         let dir = dir.path().join(format!("{cut:?}"));
-        told(&dir, TrainingConfig { max_steps: Some(4), ..config() }, train, &params, loss(&params))
-            .unwrap()
+        reported(
+            &dir,
+            TrainingConfig { max_steps: Some(4), ..config() },
+            train,
+            &params,
+            loss(&params),
+        )
+        .unwrap()
     };
     let lines = with(Some(5));
-    assert_eq!(lines[0], "data: 19 rows; 4 steps of up to 60 tokens, the most of the plan");
+    assert_eq!(lines[0], "data: 19 rows; 4 steps of up to 60 tokens, the config's `max_steps`");
     assert_eq!(lines[1], "  tokens of a row, and how many rows have so many:");
     let counts: f64 = lines[2..9].iter().map(|line| number(line, "\n")).sum();
     assert_eq!(counts, 19.0, "{lines:#?}");
@@ -130,7 +143,7 @@ fn the_lengths_of_rows_and_how_many_are_cut_are_told_where_they_are_known() {
 
 /// The batch is that with the most of rows times their greatest length, not the first one.
 #[test]
-fn the_probe_takes_the_heaviest_batch() {
+fn a_dry_run_measures_the_heaviest_batch() {
     let dir = tempfile::tempdir().unwrap();
     let params = params();
     let rows = Rows::new(rows(40)).with_tokens(|row| if row.0[0] > 1.5 { 90 } else { 3 }).unwrap();
@@ -144,14 +157,14 @@ fn the_probe_takes_the_heaviest_batch() {
     })
     .batch(Batching::Rows(4))
     .threads(0); // so that what is made is what is computed
-    told(dir.path(), config(), train, &params, loss(&params)).unwrap();
+    reported(dir.path(), config(), train, &params, loss(&params)).unwrap();
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 2, "two steps, and no batch ahead");
     assert!(seen.iter().all(|batch| batch.iter().any(|row| longest.contains(row))), "{seen:?}");
 }
 
 #[test]
-fn without_room_in_any_of_its_steps_the_probe_goes_on_with_smaller_parts() {
+fn a_dry_run_short_of_memory_retries_with_smaller_micro_batches() {
     let dir = tempfile::tempdir().unwrap();
     let params = params();
     // The first pass, the first of the second step, the second of the second step.
@@ -168,11 +181,11 @@ fn without_room_in_any_of_its_steps_the_probe_goes_on_with_smaller_parts() {
         let dir = dir.path().join(failing.to_string());
         let micro = if failing == 2 { Some(3) } else { None };
         let config = TrainingConfig { micro_batch: micro, ..config() };
-        let lines = told(&dir, config, train, &params, short).unwrap();
+        let lines = reported(&dir, config, train, &params, short).unwrap();
         let first = if failing == 2 {
-            "with 3 rows at once: going on with 2"
+            "with 3 rows at once: retrying with 2"
         } else {
-            "with 6 rows at once: going on with 3"
+            "with 6 rows at once: retrying with 3"
         };
         assert!(lines.iter().any(|line| line.contains(first)), "{lines:#?}");
         // Two parts of three rows, or three of two: each takes 3 ms.
@@ -188,7 +201,7 @@ fn a_disk_that_is_too_small_is_refused() {
     let params = params();
     let many = TrainingConfig { keep_checkpoints: Keep { last: 1 << 50, best: true }, ..config() };
     let train = loader(rows(19), Batching::Rows(6));
-    let error = told(dir.path(), many, train, &params, loss(&params)).unwrap_err();
+    let error = reported(dir.path(), many, train, &params, loss(&params)).unwrap_err();
     let text = error.to_string();
     assert!(matches!(error.downcast_ref(), Some(Error::DiskSpace { .. })), "{text}");
     assert!(
@@ -198,9 +211,9 @@ fn a_disk_that_is_too_small_is_refused() {
     assert!(text.contains(&format!("on the disk of `{}`", dir.path().display())), "{text}");
 }
 
-/// The audit looks at the gradients of the probe.
+/// The gradient check looks at the gradients of the dry run.
 #[test]
-fn what_the_first_step_would_refuse_is_refused_by_the_plan() {
+fn a_dry_run_refuses_what_the_first_step_would_refuse() {
     let dir = tempfile::tempdir().unwrap();
     let params = params();
     let cut = |batch: &Batch, _: &StepContext| -> Result<Loss> {
@@ -209,6 +222,6 @@ fn what_the_first_step_would_refuse_is_refused_by_the_plan() {
     };
     let config = TrainingConfig { eval_every: Every::End, ..config() };
     let train = loader(rows(19), Batching::Rows(6));
-    let error = told(dir.path(), config, train, &params, cut).unwrap_err().to_string();
+    let error = reported(dir.path(), config, train, &params, cut).unwrap_err().to_string();
     assert!(error.contains("4 of 4 trained parameters get no gradient"), "{error}");
 }

@@ -8,7 +8,8 @@ use super::job::{At, Left, STEPS, config, train};
 fn straight(dir: &std::path::Path) -> Left {
     let fitted = train(&mut Job::for_test(dir), config(), At::Nothing).unwrap();
     assert_eq!(fitted.steps, STEPS, "the run is not stopped early, so that every step counts");
-    assert!(fitted.after["loss"] < fitted.before["loss"], "it learns: {fitted:?}");
+    let (first, last) = (fitted.initial_eval.unwrap().loss, fitted.final_eval.unwrap().loss);
+    assert!(last < first, "it learns: {first} {last}");
     Left::of(dir)
 }
 
@@ -19,7 +20,7 @@ fn is_cancelled(error: &anyhow::Error) -> bool {
 use cog_train::anyhow;
 
 #[test]
-fn stopped_at_every_step_and_resumed_it_is_the_same_run() {
+fn resume_equals_straight_run_at_every_step() {
     let temp = tempfile::tempdir().unwrap();
     let straight = straight(&temp.path().join("straight"));
     let mut tried = 0;
@@ -34,9 +35,9 @@ fn stopped_at_every_step_and_resumed_it_is_the_same_run() {
     assert_eq!(tried, 30);
 }
 
-/// A failure saves nothing: the run goes on from the last checkpoint before it, or from the start.
+/// A failure saves nothing: the run resumes from the last checkpoint before it, or from the start.
 #[test]
-fn failed_at_every_step_and_resumed_it_is_the_same_run() {
+fn resume_after_a_failure_equals_straight_run_at_every_step() {
     let temp = tempfile::tempdir().unwrap();
     let straight = straight(&temp.path().join("straight"));
     for step in 0..STEPS {
@@ -49,7 +50,7 @@ fn failed_at_every_step_and_resumed_it_is_the_same_run() {
 }
 
 #[test]
-fn stopped_in_every_evaluation_and_resumed_it_is_the_same_run() {
+fn resume_after_a_cancelled_evaluation_equals_straight_run() {
     let temp = tempfile::tempdir().unwrap();
     let straight = straight(&temp.path().join("straight"));
     // Before the first step and after each five: 7 evaluations of 21 rows, in batches of 8 that are cut into parts of 2.
@@ -77,7 +78,7 @@ fn stopped_in_every_evaluation_and_resumed_it_is_the_same_run() {
 }
 
 #[test]
-fn stopped_again_and_again_it_is_the_same_run() {
+fn resume_of_a_resumed_run_equals_straight_run() {
     let temp = tempfile::tempdir().unwrap();
     let straight = straight(&temp.path().join("straight"));
     let dir = temp.path().join("stopped");
@@ -104,8 +105,8 @@ fn a_run_that_has_changed_is_refused_with_each_difference() {
     let text = error.to_string();
     assert!(matches!(error.downcast_ref(), Some(Error::Resume { .. })), "{text}");
     assert!(text.contains("step 9"), "{text}");
-    assert!(text.contains("`plan.learning_rate`: 0.02 then, 0.01 now"), "{text}");
-    assert!(text.contains("`plan.max_steps`: 30 then, 40 now"), "{text}");
+    assert!(text.contains("`config.learning_rate`: 0.02 then, 0.01 now"), "{text}");
+    assert!(text.contains("`config.max_steps`: 30 then, 40 now"), "{text}");
     assert!(text.contains("hint: `--resume=force`"), "{text}");
     // Nothing was touched: it still goes on as it was.
     let fitted = train(&mut Job::for_test_resumed(&dir), config(), At::Nothing).unwrap();
@@ -128,7 +129,7 @@ fn a_damaged_checkpoint_is_passed_over() {
 }
 
 #[test]
-fn a_resumed_log_is_json_lines_without_a_gap() {
+fn resumed_metrics_have_each_step_once() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("run");
     train(&mut Job::for_test(&dir), config(), At::Cancel(11)).unwrap_err();

@@ -1,4 +1,4 @@
-//! Where memory is short the same batch is done in smaller parts, wherever it was that there was no room.
+//! A lack of memory anywhere is retried on the same batch in smaller micro-batches.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -77,11 +77,11 @@ fn train() -> Loader<Batch> {
 }
 
 #[test]
-fn in_a_step_it_goes_down_until_it_fits_and_stays_there() {
+fn a_step_short_of_memory_halves_its_micro_batch_until_it_fits() {
     let left = narrow(None, false, train(), |_, rows| rows > 2).unwrap();
     // 6 -> 3 -> 2, and never again.
     assert_eq!(left.refused, 2);
-    for words in ["with 6 rows at once: going on with 3", "with 3 rows at once: going on with 2"] {
+    for words in ["with 6 rows at once: retrying with 3", "with 3 rows at once: retrying with 2"] {
         assert!(left.log.contains(&format!("out of memory {words}")), "{}", left.log);
     }
     assert_eq!(left.weights, trained(Some(2)));
@@ -90,12 +90,12 @@ fn in_a_step_it_goes_down_until_it_fits_and_stays_there() {
 
 /// Gradients of the parts before it are there by then: none of them may be counted twice.
 #[test]
-fn midway_through_a_batch_the_step_is_done_again_from_its_start() {
+fn a_step_short_of_memory_midway_is_retried_from_its_start() {
     // The parts of the first batch are 2, 2 and 2; the numbers are those of the passes.
     for failing in [1, 2, 4, 5] {
         let left = narrow(Some(2), false, train(), |number, _| number == failing).unwrap();
         assert_eq!(left.refused, 1);
-        assert!(left.log.contains("with 2 rows at once: going on with 1"), "{}", left.log);
+        assert!(left.log.contains("with 2 rows at once: retrying with 1"), "{}", left.log);
         let far = furthest(&left.weights, &trained(None));
         assert!(far < 1e-6, "pass {failing}: {far}");
     }
@@ -105,17 +105,17 @@ fn midway_through_a_batch_the_step_is_done_again_from_its_start() {
 }
 
 #[test]
-fn while_it_measures_the_parts_of_steps_become_smaller_too() {
+fn an_evaluation_short_of_memory_halves_the_micro_batch_of_steps_too() {
     let left = narrow(None, true, train(), |_, rows| rows > 2).unwrap();
     // 4 -> 2.
     assert_eq!(left.refused, 1);
-    assert!(left.log.contains("out of memory with 4 rows at once: going on with 2"));
+    assert!(left.log.contains("out of memory with 4 rows at once: retrying with 2"));
     assert_eq!(left.weights, trained(Some(2)));
 }
 
 /// A collate function puts its batch on the device: there may be no room for that.
 #[test]
-fn while_a_batch_is_made_it_is_made_again_in_smaller_parts() {
+fn a_batch_short_of_memory_is_collated_again_in_smaller_parts() {
     let refused = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&refused);
     let collate = move |rows: Vec<Row>, batch: &Collate<'_>| {
@@ -129,12 +129,12 @@ fn while_a_batch_is_made_it_is_made_again_in_smaller_parts() {
     // One batch at a time, so that none is made ahead before the first is refused.
     let left = narrow(None, false, made.threads(0), |_, _| false).unwrap();
     assert_eq!(refused.load(Ordering::Relaxed), 1);
-    assert!(left.log.contains("out of memory with 6 rows at once: going on with 3"));
+    assert!(left.log.contains("out of memory with 6 rows at once: retrying with 3"));
     assert_eq!(left.weights, trained(Some(3)));
 }
 
 #[test]
-fn one_row_that_has_no_room_is_the_end() {
+fn one_row_without_room_is_an_error() {
     for measured in [true, false] {
         let error = narrow(None, measured, train(), |_, _| true).err().unwrap();
         assert!(format!("{error:#}").starts_with("one row alone is too large"), "{error:#}");
@@ -143,7 +143,7 @@ fn one_row_that_has_no_room_is_the_end() {
 
 /// Any other failure ends the run at once.
 #[test]
-fn what_is_no_lack_of_memory_is_not_tried_again() {
+fn any_other_error_is_not_retried() {
     let params = params();
     let dir = tempfile::tempdir().unwrap();
     let calls = Cell::new(0);

@@ -1,9 +1,9 @@
-//! What goes wrong is told at its place, and ends the run or does not, as it should.
+//! Faults are reported at their place, and end the run or not, as they should.
 
 use cog_train::candle_core::{DType, Device, Tensor};
 use cog_train::data::{Batching, Loader, Rows};
 use cog_train::engine::{Loss, Params, Precision, StepContext, Training, TrainingConfig, fit};
-use cog_train::optim::{AdamW, Clip, Optimizer, Sgd};
+use cog_train::optim::{Adafactor, AdamW, Clip, Muon, Optimizer, Sgd};
 use cog_train::prelude::*;
 use cog_train::{Error, anyhow, candle_nn, serde_json};
 
@@ -46,7 +46,7 @@ fn product(params: &Params) -> impl Fn(&Tensor, &StepContext) -> Result<Loss> {
 }
 
 #[test]
-fn a_step_that_is_not_finite_is_skipped_and_told() {
+fn a_step_that_is_not_finite_is_skipped_and_logged() {
     let temp = tempfile::tempdir().unwrap();
     let nan = f32::NAN;
     let params = weight();
@@ -84,9 +84,8 @@ fn too_many_in_a_row_end_the_run_and_name_the_rows() {
     );
 }
 
-/// 12 rows: more than a line of the log names.
 #[test]
-fn the_error_that_ends_a_run_names_every_row_of_the_last_batch() {
+fn the_error_of_a_large_batch_names_few_of_its_rows() {
     let temp = tempfile::tempdir().unwrap();
     let params = weight();
     let train = numbers(vec![f32::NAN; 24]).batch(Batching::Rows(12));
@@ -98,11 +97,12 @@ fn the_error_that_ends_a_run_names_every_row_of_the_last_batch() {
         eval: None,
     };
     let error = fit(training, &product(&params), &mut Job::for_test(temp.path())).unwrap_err();
-    let named: Vec<String> = (13..=24).map(|row| format!("numbers row {row}")).collect();
+    let named: Vec<String> = (13..=20).map(|row| format!("numbers row {row}")).collect();
     let text = error.to_string();
-    assert!(text.contains(&format!("\n  rows of the last: {}\n", named.join(", "))), "{text}");
+    let line = format!("\n  rows of the last: {}, and 4 more\n", named.join(", "));
+    assert!(text.contains(&line), "{text}");
     let log = std::fs::read_to_string(temp.path().join("log.txt")).unwrap();
-    assert!(log.contains("numbers row 8, 4 more)") && !log.contains("numbers row 9,"), "{log}");
+    assert!(log.contains("numbers row 8, and 4 more)") && !log.contains("numbers row 9,"), "{log}");
 }
 
 #[test]
@@ -146,6 +146,7 @@ fn parameters_without_a_gradient_are_named() {
         "{text}"
     );
     assert!(text.contains("softmax_last_dim"), "{text}");
+    assert!(text.contains("`cog_train::nn` has a differentiable `LayerNorm`, `RmsNorm`"), "{text}");
     // Frozen, it is meant to be so.
     let params = Params::new(params.masters()).unwrap().freeze("before").unwrap();
     let tensors = params.tensors();
@@ -189,6 +190,56 @@ fn a_gradient_that_stays_zero_is_named_and_one_that_begins_late_is_not() {
 }
 
 #[test]
+fn a_run_that_skips_every_step_is_an_error() {
+    let temp = tempfile::tempdir().unwrap();
+    let params = weight();
+    let config = TrainingConfig { max_skipped_steps: 9, ..TrainingConfig::default() };
+    let rows = vec![f32::NAN; 6];
+    let error = run(temp.path(), &params, rows, config, product(&params)).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Error::Diverged { step: 3, .. })), "{error:?}");
+    assert!(error.to_string().starts_with("step 3: every step of the run was skipped"), "{error}");
+    // Without targets too.
+    let weight = params.tensors()["weight"].clone();
+    let empty = |_: &Tensor, _: &StepContext| Ok(Loss::sum((weight.sum_all()? * 0.0)?, 0)?);
+    let dir = temp.path().join("empty");
+    let error = run(&dir, &params, vec![1.0; 6], TrainingConfig::default(), empty).unwrap_err();
+    assert!(error.to_string().starts_with("step 3: every step of the run was skipped"), "{error}");
+}
+
+#[test]
+fn a_parameter_without_elements_is_trained_along() {
+    let temp = tempfile::tempdir().unwrap();
+    for (name, optimizer) in [
+        ("adafactor", Optimizer::new(Adafactor::default())),
+        ("muon", Optimizer::muon(Muon::default(), AdamW::default())),
+        ("adamw", Optimizer::new(AdamW::default())),
+    ] {
+        let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        let params = Params::new([("empty", ones(&[0, 4])), ("weight", ones(&[2, 2]))]).unwrap();
+        let tensors = params.tensors();
+        let loss = |rows: &Tensor, _: &StepContext| {
+            let empty = tensors["empty"].sum_all()?;
+            let sum = (tensors["weight"].broadcast_mul(&rows.mean_all()?)?.sum_all()? + empty)?;
+            Ok(Loss::sum(sum, rows.dim(0)?)?)
+        };
+        let training = Training {
+            config: TrainingConfig {
+                clip: Clip::Norm(1.0),
+                ema: Some(0.9),
+                ..TrainingConfig::default()
+            },
+            params: &params,
+            optimizer,
+            train: numbers(vec![1.0; 8]),
+            eval: None,
+        };
+        let summary = fit(training, &loss, &mut Job::for_test(temp.path().join(name))).unwrap();
+        assert_eq!((summary.steps, summary.skipped_steps), (4, 0), "{name}");
+        assert!(params.masters()["weight"].to_vec2::<f32>().unwrap()[0][0] < 1.0, "{name}");
+    }
+}
+
+#[test]
 fn a_batch_with_nothing_to_learn_is_skipped() {
     let temp = tempfile::tempdir().unwrap();
     let params = weight();
@@ -204,7 +255,7 @@ fn a_batch_with_nothing_to_learn_is_skipped() {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused_before_the_first_step() {
+fn invalid_settings_are_refused_before_the_first_step() {
     let temp = tempfile::tempdir().unwrap();
     let params = weight();
     let refused = |rows: Vec<f32>, config: TrainingConfig| {
@@ -224,6 +275,29 @@ fn what_does_not_go_together_is_refused_before_the_first_step() {
         error,
         "no parameter is called `nothing*`\nhint: there are 1 parameters, such as `weight`"
     );
+    // All at once, and the optimizer's too.
+    let training = Training {
+        config: TrainingConfig {
+            clip: Clip::Norm(-1.0),
+            min_improvement: f64::NAN,
+            ..TrainingConfig::default()
+        },
+        params: &params,
+        optimizer: Optimizer::new(AdamW { beta1: 1.5, ..AdamW::default() }),
+        train: numbers(vec![1.0]),
+        eval: None,
+    };
+    let error = fit(training, &product(&params), &mut Job::for_test(temp.path())).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`Clip::Norm` is -1, expected a number above 0\n`min_improvement` is NaN, expected a number of 0 or more\n\
+         `adamw.beta1` is 1.5, expected a number from 0 to below 1"
+    );
+    for weight in [-1.0, f64::NAN] {
+        let sum = Tensor::zeros((), DType::F32, &Device::Cpu).unwrap();
+        let error = Loss::weighted(&sum, weight).unwrap_err().to_string();
+        assert!(error.starts_with("the weight of a loss is "), "{error}");
+    }
     let error = Loss::sum(Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap(), 2).unwrap_err();
     assert!(error.to_string().contains("the shape [2]"), "{error}");
 }

@@ -20,12 +20,12 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Tells what is needed and what is free.
+    /// Reports what is needed and what is free.
     ///
     /// # Errors
     ///
-    /// [`Error::DiskSpace`] when there is too little; [`Error::File`] when the disk does not say.
-    pub(super) fn tell(&self, job: &mut Job) -> Result<(), Error> {
+    /// [`Error::InvalidConfig`] when there is too little; [`Error::File`] when the disk does not say.
+    pub(super) fn report(&self, job: &mut Job) -> Result<(), Error> {
         let Some(Places { run, output }) = job.places().cloned() else { return Ok(()) };
         let there = job.resume_from().map_or(0, checkpoints_in);
         let checkpoints = self.checkpoint.saturating_mul(self.more(there));
@@ -67,7 +67,7 @@ fn enough(needed: u64, free: u64, place: &Path, hint: &str) -> Result<(), Error>
     if needed <= free {
         return Ok(());
     }
-    Err(Error::DiskSpace {
+    Err(Error::InvalidConfig {
         reason: format!(
             "the run needs {} on the disk of `{}`, which has {} left\nhint: {hint}",
             human(needed),

@@ -240,3 +240,43 @@ fn settings_say_everything() {
         }
     }
 }
+
+#[test]
+fn a_setting_out_of_range_is_refused_by_name() {
+    let nan = f64::NAN;
+    let cosine = Schedule::cosine;
+    for (name, schedule) in [
+        ("schedule.end", Schedule::Linear { end: nan }),
+        ("schedule.end", Schedule::Linear { end: -0.1 }),
+        ("schedule.floor", Schedule::Cosine { floor: 1.5 }),
+        ("schedule.first", Schedule::CosineRestarts { first: 0, factor: 1, floor: 0.0 }),
+        ("schedule.factor", Schedule::CosineRestarts { first: 1, factor: 0, floor: 0.0 }),
+        ("schedule.power", Schedule::Polynomial { power: -1.0, end: 0.0 }),
+        ("schedule.rise", Schedule::OneCycle { rise: 1.1, start: 0.1, end: 0.1 }),
+        ("schedule.start", Schedule::OneCycle { rise: 0.3, start: nan, end: 0.1 }),
+        ("schedule.decay", {
+            Schedule::WarmupStableDecay { decay: 2.0, shape: Decay::Linear, floor: 0.0 }
+        }),
+        ("schedule.timescale", Schedule::InverseSquareRoot { timescale: 0 }),
+        ("schedule.warmup", cosine().warmup(Warmup::Share(1.01))),
+        ("schedule.warmup", cosine().warmup(Warmup::Share(nan))),
+        ("schedule.floor", Schedule::Cosine { floor: nan }.warmup(Warmup::Steps(1))),
+        ("schedule.parts", Schedule::joined([])),
+        ("schedule.until", Schedule::joined([(5, cosine()), (5, cosine()), (9, cosine())])),
+        ("schedule.until", Schedule::joined([(0, cosine()), (9, cosine())])),
+        ("schedule.end", Schedule::joined([(5, cosine()), (9, Schedule::Linear { end: nan })])),
+    ] {
+        let error = schedule.check().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{name}` is ")), "{name}: {error}");
+    }
+    for schedule in [
+        Schedule::Constant,
+        Schedule::one_cycle(),
+        Schedule::warmup_stable_decay(),
+        Schedule::linear().warmup(Warmup::Share(1.0)),
+        Schedule::joined([(100, Schedule::Constant), (500, Schedule::linear())]),
+        Schedule::joined([(0, Schedule::Constant)]),
+    ] {
+        schedule.check().unwrap();
+    }
+}

@@ -23,7 +23,7 @@ pub(crate) use adjoints::Adjoints;
 pub use bridge::{Operand, trace};
 pub(crate) use buffers::reusable_gradient;
 pub use buffers::{Buffers, collect, without_gradients};
-pub use recompute::recompute;
+pub use recompute::{recompute, recompute_tensor};
 
 /// The backward step of an operation: takes the gradient of its result and gives gradients to its operands.
 type Backward = Box<dyn FnOnce(Tensor, &mut Adjoints) -> Result<(), Error> + Send>;

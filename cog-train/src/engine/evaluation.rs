@@ -1,0 +1,167 @@
+//! Evaluations: the scores of batches of held-out rows, and the means over all of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use super::loss::Loss;
+use crate::error::Error;
+use crate::progress::{json_number, number_of};
+
+/// The means over the held-out rows after some steps.
+///
+/// A mean that is not finite is there as such: NaN or an infinity.
+///
+/// The example of [`TrainingSummary`](super::TrainingSummary) reads one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The steps taken before it.
+    pub step: u64,
+    /// The mean loss.
+    #[serde(serialize_with = "number", deserialize_with = "read_number")]
+    pub loss: f64,
+    /// The other means, by the names that [`EvalScores::with`] gave them.
+    #[serde(serialize_with = "numbers", deserialize_with = "read_numbers")]
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// Scores of held-out rows, each a sum and a weight.
+///
+/// ```
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::engine::{EvalScores, Loss};
+///
+/// let loss = Loss::sum(Tensor::new(12f32, &Device::Cpu)?, 4)?;
+/// let scores = EvalScores::new(&loss)?.with("accuracy", 3.0, 4.0); // 3 of 4; batches add up before the quotient
+/// # let _ = scores;
+/// # Ok::<(), cog_train::anyhow::Error>(())
+/// ```
+///
+/// The example of [`Objective`](super::Objective) returns one.
+#[derive(Debug, Clone)]
+pub struct EvalScores {
+    loss: Score,
+    others: BTreeMap<String, Score>,
+}
+
+/// A sum over so many rows or tokens.
+#[derive(Debug, Clone, Copy)]
+struct Score {
+    sum: f64,
+    weight: f64,
+}
+
+impl Score {
+    fn add(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.weight += other.weight;
+    }
+
+    fn mean(self) -> f64 {
+        self.sum / self.weight
+    }
+}
+
+impl EvalScores {
+    /// Scores by the loss alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    pub fn new(loss: &Loss) -> Result<Self, Error> {
+        let loss = Score { sum: loss.value()?, weight: loss.weight() };
+        Ok(Self { loss, others: BTreeMap::new() })
+    }
+
+    /// Adds a score: a sum over `weight` rows or tokens, such as the number of correct answers among them. Scores of one
+    /// name add up.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, sum: f64, weight: f64) -> Self {
+        self.add_score(name.into(), Score { sum, weight });
+        self
+    }
+
+    /// Adds the scores of another batch.
+    pub(super) fn add(&mut self, other: Self) {
+        self.loss.add(other.loss);
+        for (name, score) in other.others {
+            self.add_score(name, score);
+        }
+    }
+
+    fn add_score(&mut self, name: String, score: Score) {
+        self.others.entry(name).or_insert(Score { sum: 0.0, weight: 0.0 }).add(score);
+    }
+
+    /// Returns the means.
+    pub(super) fn evaluation(&self, step: u64) -> Evaluation {
+        let means = self.others.iter().map(|(name, score)| (name.clone(), score.mean()));
+        Evaluation { step, loss: self.loss.mean(), metrics: means.collect() }
+    }
+}
+
+// JSON has no number for what is not finite.
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn number<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    json_number(*number).serialize(serializer)
+}
+
+fn numbers<S: Serializer>(
+    numbers: &BTreeMap<String, f64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(numbers.iter().map(|(name, number)| (name, json_number(*number))))
+}
+
+fn read_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    number_of(&value).ok_or_else(|| serde::de::Error::custom(format!("{value} is no number")))
+}
+
+fn read_numbers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, f64>, D::Error> {
+    let values = BTreeMap::<String, Value>::deserialize(deserializer)?;
+    let read = |(name, value): (String, Value)| {
+        let number = number_of(&value)
+            .ok_or_else(|| serde::de::Error::custom(format!("`{name}`: {value} is no number")))?;
+        Ok((name, number))
+    };
+    values.into_iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+
+    fn scores(sum: f32, weight: usize) -> EvalScores {
+        EvalScores::new(&Loss::sum(Tensor::new(sum, &Device::Cpu).unwrap(), weight).unwrap())
+            .unwrap()
+    }
+
+    #[test]
+    fn the_mean_of_batches_is_the_quotient_of_their_sums() {
+        let class = format!("accuracy_{}", "owl"); // a name from the data
+        let mut all = scores(6.0, 3).with(class.as_str(), 1.0, 3.0);
+        all.add(scores(2.0, 1).with(class, 1.0, 1.0).with("rare", 1.0, 2.0));
+        let found = all.evaluation(7);
+        assert_eq!((found.step, found.loss), (7, 2.0));
+        let metrics =
+            [("accuracy_owl", 0.5), ("rare", 0.5)].map(|(name, it)| (name.to_owned(), it));
+        assert_eq!(found.metrics, BTreeMap::from(metrics));
+    }
+
+    #[test]
+    fn an_evaluation_that_is_not_finite_survives_json() {
+        let found = scores(f32::NAN, 2).with("low", f64::NEG_INFINITY, 1.0).evaluation(3);
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(text, r#"{"step":3,"loss":"NaN","metrics":{"low":"-Infinity"}}"#);
+        let read: Evaluation = serde_json::from_str(&text).unwrap();
+        assert!(read.loss.is_nan() && read.metrics["low"] == f64::NEG_INFINITY);
+    }
+}

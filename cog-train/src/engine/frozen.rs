@@ -1,0 +1,91 @@
+//! The digest of the parameters that are not trained. A checkpoint does not hold them, so a resumed run must bring the same.
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::cancellable::cancellable;
+use crate::error::Error;
+use crate::params::Params;
+use crate::progress::CancelToken;
+
+/// How many numbers one thread hashes before it looks at the token.
+const PIECE: usize = 1 << 20;
+
+/// Returns the SHA-256 of all frozen parameters with their names and shapes; `None` if there are none.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`]; [`Error::Tensor`] when the device fails.
+pub(super) fn digest(params: &Params, cancel: &CancelToken) -> Result<Option<String>, Error> {
+    let frozen = params.iter().filter(|(_, param)| !param.is_trainable());
+    let frozen: Vec<(String, Tensor)> = frozen
+        .map(|(name, param)| (name.to_owned(), param.master().as_detached_tensor()))
+        .collect();
+    if frozen.is_empty() {
+        return Ok(None);
+    }
+    let (token, on_cpu) = (cancel.clone(), params.device().is_cpu());
+    cancellable(cancel, move || hash(&frozen, on_cpu, &token))?.map(Some)
+}
+
+/// The same bits under any number of threads: pieces are hashed by themselves, and their digests in order.
+fn hash(tensors: &[(String, Tensor)], on_cpu: bool, cancel: &CancelToken) -> Result<String, Error> {
+    let mut pieces = Vec::new();
+    for (_, tensor) in tensors {
+        let count = tensor.elem_count();
+        pieces.extend((0..count).step_by(PIECE).map(|at| (tensor, at, PIECE.min(count - at))));
+    }
+    let piece = |(tensor, start, count): &(&Tensor, usize, usize)| {
+        cancel.check()?;
+        let numbers = tensor.flatten_all()?.narrow(0, *start, *count)?.to_vec1::<f32>()?;
+        let bytes: Vec<u8> = numbers.into_iter().flat_map(f32::to_le_bytes).collect();
+        Ok::<_, Error>(Sha256::digest(bytes))
+    };
+    let digests: Vec<_> = if on_cpu {
+        pieces.par_iter().map(piece).collect::<Result<_, _>>()?
+    } else {
+        pieces.iter().map(piece).collect::<Result<_, _>>()?
+    };
+    let mut all = Sha256::new();
+    for (name, tensor) in tensors {
+        all.update(format!("{name:?} {:?}\n", tensor.dims()));
+    }
+    digests.iter().for_each(|digest| all.update(digest));
+    Ok(all.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_digest_follows_every_frozen_number_and_no_trained_one() {
+        let digest = |frozen: &[f32], trained: f32| {
+            let tensors = [
+                ("base", Tensor::new(frozen, &Device::Cpu).unwrap()),
+                ("head", Tensor::new(&[trained], &Device::Cpu).unwrap()),
+            ];
+            let params = Params::new(tensors).unwrap().freeze("base").unwrap();
+            super::digest(&params, &CancelToken::new()).unwrap().unwrap()
+        };
+        let mut base = vec![0.5; PIECE + 3];
+        let first = digest(&base, 1.0);
+        assert_eq!(digest(&base, 2.0), first);
+        *base.last_mut().unwrap() = 0.25;
+        assert_ne!(digest(&base, 1.0), first, "the last number of the last piece counts");
+        let params = Params::new([("head", Tensor::new(&[1f32], &Device::Cpu).unwrap())]).unwrap();
+        assert_eq!(super::digest(&params, &CancelToken::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_cancelled_run_hashes_nothing() {
+        let tensor = Tensor::new(&[1f32], &Device::Cpu).unwrap();
+        let params = Params::new([("base", tensor)]).unwrap().freeze("base").unwrap();
+        let cancel = CancelToken::new();
+        cancel.cancel();
+        assert!(matches!(super::digest(&params, &cancel), Err(Error::Cancelled)));
+    }
+}

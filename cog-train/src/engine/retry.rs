@@ -1,0 +1,98 @@
+//! The retry after a lack of memory.
+
+use super::memory;
+use super::state::State;
+use crate::job::Job;
+
+/// A failed attempt.
+pub(super) struct Failed {
+    error: anyhow::Error,
+    /// The rows that it computed at once, where they are known.
+    rows: Option<usize>,
+}
+
+impl Failed {
+    /// An attempt on `rows` at once.
+    pub(super) fn on(rows: usize) -> impl FnOnce(anyhow::Error) -> Self {
+        move |error| Self { error, rows: Some(rows) }
+    }
+}
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error, rows: None }
+    }
+}
+
+/// Runs `attempt` until the device has room for it: after each lack of memory the state's micro-batch is halved, with a
+/// line in the log. `most_rows` are those of a batch that is not split.
+///
+/// An attempt that fails must have changed nothing.
+///
+/// # Errors
+///
+/// Any other error of `attempt`, and a lack of memory for a single row.
+pub(super) fn retry<T>(
+    state: &mut State,
+    most_rows: usize,
+    job: &mut Job,
+    mut attempt: impl FnMut(&State, &Job) -> Result<T, Failed>,
+) -> anyhow::Result<T> {
+    loop {
+        let Failed { error, rows } = match attempt(state, job) {
+            Ok(done) => return Ok(done),
+            Err(failed) => failed,
+        };
+        if !memory::is_short(&error) {
+            return Err(error);
+        }
+        let rows = rows.or(state.micro_batch).unwrap_or(most_rows);
+        if rows <= 1 {
+            return Err(error.context("one row alone is too large for the device"));
+        }
+        let fewer = rows.div_ceil(2);
+        job.line(format_args!(
+            "out of memory with {rows} rows at once: retrying with {fewer}, and the batch stays the same"
+        ));
+        state.micro_batch = Some(fewer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+    use crate::engine::training_config::TrainingConfig;
+    use crate::params::Precision;
+
+    #[test]
+    fn only_a_lack_of_memory_is_retried_with_half_of_the_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut job = Job::for_test(dir.path());
+        let mut state = State::new(&TrainingConfig::default(), Precision::F32);
+        let mut tried = Vec::new();
+        let done = retry(&mut state, 9, &mut job, |state, _| {
+            tried.push(state.micro_batch);
+            match state.micro_batch {
+                // The batch was of fewer rows than the largest.
+                None => Err(Failed::on(7)(anyhow!("out of memory"))),
+                Some(rows) if rows > 2 => Err(anyhow!("out of memory").into()),
+                Some(rows) => Ok(rows),
+            }
+        });
+        assert_eq!(done.unwrap(), 2);
+        assert_eq!(tried, [None, Some(4), Some(2)]);
+
+        let mut attempts = 0;
+        let failed = retry::<()>(&mut state, 9, &mut job, |_, _| {
+            attempts += 1;
+            Err(anyhow!("no such file").into())
+        });
+        assert_eq!((failed.unwrap_err().to_string().as_str(), attempts), ("no such file", 1));
+
+        let failed =
+            retry::<()>(&mut state, 9, &mut job, |_, _| Err(anyhow!("out of memory").into()));
+        assert_eq!(failed.unwrap_err().to_string(), "one row alone is too large for the device");
+    }
+}

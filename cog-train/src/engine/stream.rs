@@ -1,0 +1,51 @@
+//! The batches of a run, loaded ahead.
+
+use candle_core::Device;
+
+use super::state::State;
+use crate::data::{Batch, Batches, Loader};
+use crate::error::Error;
+use crate::job::Job;
+
+/// Batches from a state's position on. It starts over at that position when the size of micro-batches has changed.
+pub(super) struct Stream<'a, B> {
+    loader: &'a Loader<B>,
+    device: &'a Device,
+    started: Option<Started<B>>,
+}
+
+struct Started<B> {
+    batches: Batches<B>,
+    micro_batch: Option<usize>,
+}
+
+impl<'a, B: Send + 'static> Stream<'a, B> {
+    pub(super) fn new(loader: &'a Loader<B>, device: &'a Device) -> Self {
+        Self { loader, device, started: None }
+    }
+
+    /// Returns the batch at the state's position.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`], and what loading fails with.
+    pub(super) fn next(&mut self, state: &State, job: &Job) -> anyhow::Result<Batch<B>> {
+        let kept = self.started.take().filter(|it| it.micro_batch == state.micro_batch);
+        let mut started = kept.unwrap_or_else(|| {
+            let micro_batch = state.micro_batch;
+            let batches = self.loader.start(job.seed(), state.position, micro_batch, self.device);
+            Started { batches, micro_batch }
+        });
+        let batch = started.batches.next_until(&job.cancel_token());
+        self.started = Some(started);
+        Ok(batch?
+            .ok_or_else(|| Error::InvalidConfig { reason: "the data has ended".to_owned() })?)
+    }
+
+    /// Ends the loading without waiting for a batch that is being made.
+    pub(super) fn leave(self) {
+        if let Some(started) = self.started {
+            started.batches.leave();
+        }
+    }
+}
