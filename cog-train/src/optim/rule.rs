@@ -1,10 +1,10 @@
-//! What an optimizer is made of: how one parameter is updated.
+//! Rules: the update of one parameter.
 
 use candle_core::{Tensor, Var};
 
 use crate::error::Error;
 
-/// How one parameter is updated. Its state ("slots") is named tensors, written in place. Weights, gradients and slots are
+/// The update of one parameter. Its state ("slots") is named tensors, written in place. Weights, gradients and slots are
 /// `f32`; weight and gradient have one shape, and all are on one device.
 ///
 /// ```
@@ -70,8 +70,8 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
         at: &Update,
     ) -> Result<(), Error>;
 
-    /// Whether [`update`](Self::update) is one fused pass where the tensors allow it, which leaves the old numbers to a
-    /// checkpoint on its way by itself. For any other they are copied before. Only rules of this crate can say so.
+    /// Whether [`update`](Self::update) is one fused pass where the tensors allow it, which saves the old values for
+    /// a pending checkpoint by itself. For any other they are copied before. Only rules of this crate can return true.
     #[doc(hidden)]
     fn is_fused(&self, _: OfThisCrate) -> bool {
         false
