@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::progress::CancelToken;
 
-/// How often the token is read.
+/// The interval between two reads of the token.
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// Runs `work` and returns its result. If the run is cancelled first, the thread is detached: it holds nothing that is

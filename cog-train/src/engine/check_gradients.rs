@@ -1,5 +1,5 @@
-//! Whether every parameter that is trained gets a gradient. candle has fast operations without a backward pass, which cut
-//! the graph in silence: what lies before them is never trained.
+//! The check that every trained parameter gets a gradient. candle has fast operations without a backward pass, which cut the
+//! graph silently: the parameters before them are never trained.
 //!
 //! candle does not record which of these operations made a tensor, so the error names the parameters and all the operations
 //! that are known to cut the graph.
@@ -17,7 +17,7 @@ use crate::params::Params;
 /// The updates for which a gradient of zero is accepted. LoRA's first matrix has a gradient of zero as long as the second is
 /// zero, which one update ends; a few more leave room for paths that open later.
 const PATIENCE: u64 = 5;
-/// How many names an error shows.
+/// The most names that an error shows.
 const SHOWN: usize = 10;
 
 /// Checks the gradients of a step until each parameter has had one that is not zero. A parameter without any gradient is an

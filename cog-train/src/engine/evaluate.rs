@@ -16,7 +16,7 @@ use cog_train_nn::__private::tape::without_gradients;
 ///
 /// # Errors
 ///
-/// What the data or the author's code fails with.
+/// The error of the data or of the author's code.
 pub(super) fn evaluate<B: Send + 'static>(
     eval: &Loader<B>,
     most: usize,

@@ -1,5 +1,7 @@
 //! The digest of the parameters that are not trained. A checkpoint does not hold them, so a resumed run must bring the same.
 
+use std::fmt::Write;
+
 use candle_core::Tensor;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -9,7 +11,7 @@ use crate::error::Error;
 use crate::params::Params;
 use crate::progress::CancelToken;
 
-/// How many numbers one thread hashes before it looks at the token.
+/// The elements that a thread hashes between two reads of the token.
 const PIECE: usize = 1 << 20;
 
 /// Returns the SHA-256 of all frozen parameters with their names and shapes; `None` if there are none.
@@ -51,8 +53,14 @@ fn hash(tensors: &[(String, Tensor)], on_cpu: bool, cancel: &CancelToken) -> Res
     for (name, tensor) in tensors {
         all.update(format!("{name:?} {:?}\n", tensor.dims()));
     }
-    digests.iter().for_each(|digest| all.update(digest));
-    Ok(all.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    for digest in digests {
+        all.update(digest);
+    }
+    let hex = |mut text: String, byte: &u8| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    };
+    Ok(all.finalize().iter().fold(String::new(), hex))
 }
 
 #[cfg(test)]

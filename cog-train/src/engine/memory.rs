@@ -17,11 +17,10 @@ pub(super) fn resident() -> u64 {
     pages().map_or(0, |pages: u64| pages * rustix::param::page_size() as u64)
 }
 
-/// Measures the most memory that is held from its start on: that of the process, or of a GPU where the tensors are
-/// there.
+/// Measures the peak memory from its start on: of the process, or of the GPU that holds the tensors.
 ///
-/// A GPU's own count has no peak, so it is looked at all the time: what is freed sooner than it is looked at is not seen.
-/// What the driver's pool keeps for the next allocation is, which makes up for most of it.
+/// A GPU reports no peak, so its memory is sampled: an allocation that is freed between two samples is missed, except for
+/// what the driver's pool keeps.
 pub(super) struct Gauge {
     base: u64,
     device: Option<Watch>,
@@ -33,7 +32,7 @@ struct Watch {
     thread: Option<JoinHandle<()>>,
 }
 
-/// How often a GPU is looked at.
+/// The interval between two samples of a GPU's memory.
 const WATCH: Duration = Duration::from_millis(1);
 
 impl Gauge {
@@ -47,12 +46,12 @@ impl Gauge {
         Self { base, device: Some(Watch::start(base, move || device_memory::used(&device))) }
     }
 
-    /// What was held at the start.
+    /// Returns the bytes held at the start.
     pub(super) fn base(&self) -> u64 {
         self.base
     }
 
-    /// The most that was held since.
+    /// Returns the most bytes held since.
     pub(super) fn peak(&self) -> u64 {
         self.device.as_ref().map_or_else(peak, |watch| watch.most.load(Ordering::Relaxed))
     }
@@ -89,12 +88,12 @@ impl Drop for Watch {
     }
 }
 
-/// The most bytes that the process has held since [`forget_peak`].
+/// The peak of the process since [`forget_peak`], in bytes.
 fn peak() -> u64 {
     of_status("VmHWM:").unwrap_or(0)
 }
 
-/// Lets the peak start again from what is held now. Where the system does not allow it, the peak is that of the process.
+/// Resets the peak to the present. Where the system does not allow it, the peak is that of the whole process.
 fn forget_peak() {
     // proc(5): 5 resets the peak of the resident set.
     drop(fs::write("/proc/self/clear_refs", "5"));
@@ -107,7 +106,7 @@ fn of_status(key: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// What the libraries under candle write, in small letters, when memory cannot be had.
+/// The messages of the libraries under candle, in lower case, when an allocation fails.
 ///
 /// candle passes the errors of cudarc on as their `Debug` text, so that there is no type to ask:
 /// `DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")` from the driver, `CublasError(CUBLAS_STATUS_ALLOC_FAILED)`,

@@ -9,7 +9,7 @@ use super::loss::Loss;
 /// The loss of a model over batches of type `B`. A closure `|batch: &B, context: &StepContext| -> Result<Loss>` is one; so
 /// is what [`loss_fn`] makes of a closure.
 ///
-/// A type of one's own can measure more than the loss on held-out rows:
+/// A custom type can measure more than the loss on held-out rows:
 ///
 /// ```
 /// use cog_train::candle_core::{DType, Tensor};
@@ -71,14 +71,14 @@ pub trait Objective<B> {
     ///
     /// # Errors
     ///
-    /// What the author's code fails with: it ends the training.
+    /// The author's error, which ends the training.
     fn loss(&self, batch: &B, context: &StepContext) -> anyhow::Result<Loss>;
 
     /// Returns the scores of a batch of held-out rows. By default the loss alone.
     ///
     /// # Errors
     ///
-    /// What the author's code fails with: it ends the training.
+    /// The author's error, which ends the training.
     fn evaluate(&self, batch: &B, context: &StepContext) -> anyhow::Result<EvalScores> {
         Ok(EvalScores::new(&self.loss(batch, context)?)?)
     }

@@ -34,12 +34,12 @@ pub(super) struct Planned<'a, B> {
 
 /// The bytes of a training by what they are for.
 struct Memory {
-    /// What was held before the probe: on a CPU by the process, on a GPU by all processes.
+    /// Held before the probe: on a CPU by the process, on a GPU by all processes.
     base: u64,
     gradients: u64,
     optimizer: u64,
     averages: u64,
-    /// What the peak has beside: activations, and gradients on their way.
+    /// The rest of the peak: activations and temporary gradients.
     activations: u64,
     /// The copy that a checkpoint is written from, which is the host's.
     snapshot: u64,
@@ -50,7 +50,7 @@ struct Memory {
 ///
 /// # Errors
 ///
-/// What the data or the author's loss fails with; a disk that is too small.
+/// The error of the data or of the author's loss; [`Error::InvalidConfig`](crate::Error::InvalidConfig) for a disk that is too small.
 pub(super) fn report<B: Send + 'static>(
     planned: &Planned<'_, B>,
     learner: &mut Learner<'_>,

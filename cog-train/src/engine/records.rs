@@ -17,7 +17,7 @@ use cog_train_nn::__private::device_memory;
 pub(super) struct Work {
     pub(super) rows: usize,
     pub(super) tokens: usize,
-    /// How long the step waited for its batch.
+    /// The time that the step waited for its batch.
     pub(super) waited: Duration,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Records {
     first_step: u64,
     /// Whether rows say how many tokens they have.
     has_lengths: bool,
-    /// Where the parameters are.
+    /// The device of the parameters.
     device: Device,
     /// The end of the step before.
     last: Instant,

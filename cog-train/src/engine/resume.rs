@@ -20,7 +20,7 @@ use crate::progress::CancelToken;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Saved {
     pub(super) state: State,
-    /// What must be the same for the run to be the same, by name.
+    /// The settings that identify the run, by name.
     pub(super) run: Map<String, Value>,
     /// The lengths of the run's files.
     pub(super) marks: Marks,
@@ -31,7 +31,7 @@ pub(super) struct Saved {
 ///
 /// # Errors
 ///
-/// What reading the data fails with; [`Error::Cancelled`].
+/// [`Error::Data`] and the like when the data cannot be read; [`Error::Cancelled`].
 pub(super) fn identity<B: Send + 'static>(
     cancel: &CancelToken,
     config: &TrainingConfig,

@@ -13,7 +13,7 @@ const LEAST: f64 = 1.0;
 /// PyTorch grows after 2,000 steps too.
 const GROWS_AFTER: u64 = 2000;
 
-/// What the loss is multiplied with. Only powers of two, so that nothing is rounded by it.
+/// The factor of the loss. Only powers of two, so that nothing is rounded by it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Scale {
     value: f64,
@@ -37,7 +37,7 @@ impl Scale {
         self.dynamic
     }
 
-    /// What a sum over `weight` targets is multiplied with: the scale is for a mean, whose gradients are about as large
+    /// Returns the factor of a sum over `weight` targets: the scale is for a mean, whose gradients are about as large
     /// whatever the size of the batch.
     pub(super) fn of_sum(self, weight: f64) -> f64 {
         if self.dynamic && weight > 0.0 {
@@ -47,8 +47,8 @@ impl Scale {
         }
     }
 
-    /// After a step: twice as much after many steps that were finite, half after one that was not. Whether what was not
-    /// finite may have been the scale's doing.
+    /// Doubles the scale after many finite steps and halves it after one that is not. Returns whether the scale may be the
+    /// reason.
     pub(super) fn after(&mut self, finite: bool) -> bool {
         if !self.dynamic {
             return false;

@@ -57,7 +57,7 @@ pub enum StopReason {
     DryRun,
 }
 
-/// What an evaluation decided.
+/// The decisions that follow from an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// Its loss is the lowest so far.

@@ -19,7 +19,7 @@ pub(super) struct Computed {
     /// The sum over the targets, and their weight.
     sum: f64,
     weight: f64,
-    /// What divides the gradients: all targets of the step, and what the loss was multiplied by.
+    /// The divisor of the gradients: all targets of the step times the factor of the loss.
     divisor: f64,
     /// The norm of the gradient of the mean loss, before it is clipped.
     norm: f64,
@@ -59,7 +59,7 @@ pub(super) enum Skip {
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`]; what the author's loss fails with, a lack of memory included.
+/// [`Error::Cancelled`]; the error of the author's loss, a lack of memory included.
 pub(super) fn compute<B, O: Objective<B>>(
     learner: &mut Learner<'_>,
     objective: &O,
@@ -139,11 +139,11 @@ struct Scaling<'a> {
     factor: &'a mut Option<f64>,
 }
 
-/// What a micro-batch adds to its step.
+/// The contribution of a micro-batch to its step.
 struct Part {
     sum: f64,
     weight: f64,
-    /// Those of the sum times the scaling's factor, but for those that went into buffers.
+    /// Of the sum times the scaling's factor, except for those that went into buffers.
     gradients: Gradients,
 }
 

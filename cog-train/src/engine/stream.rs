@@ -28,7 +28,7 @@ impl<'a, B: Send + 'static> Stream<'a, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`], and what loading fails with.
+    /// [`Error::Cancelled`], and the errors of loading.
     pub(super) fn next(&mut self, state: &State, job: &Job) -> anyhow::Result<Batch<B>> {
         let kept = self.started.take().filter(|it| it.micro_batch == state.micro_batch);
         let mut started = kept.unwrap_or_else(|| {

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::optim::schedule::Schedule;
 use crate::optim::{Clip, Limits, Range};
 
-/// How often something is done, beside the end of the run.
+/// The interval of something that is done during a run; the end of the run is due in any case.
 ///
 /// ```
 /// use cog_train::engine::Every;
@@ -174,7 +174,7 @@ impl TrainingConfig {
 }
 
 impl Every {
-    /// Whether it is time after `step` steps, of which the last ended an epoch or not. The start and the end are the
+    /// Whether it is due after `step` steps, of which the last ended an epoch or not. The start and the end are the
     /// caller's.
     #[must_use]
     pub fn is_due(self, step: u64, epoch_ended: bool) -> bool {

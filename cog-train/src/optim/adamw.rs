@@ -19,9 +19,9 @@ use cog_train_nn::__private::adamw;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct AdamW {
-    /// How slowly the mean of the gradients moves.
+    /// The decay of the mean of the gradients.
     pub beta1: f64,
-    /// How slowly the mean of their squares moves.
+    /// The decay of the mean of their squares.
     pub beta2: f64,
     /// Added to the divisor.
     pub epsilon: f64,
@@ -45,9 +45,9 @@ impl Default for AdamW {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Adam {
-    /// How slowly the mean of the gradients moves.
+    /// The decay of the mean of the gradients.
     pub beta1: f64,
-    /// How slowly the mean of their squares moves.
+    /// The decay of the mean of their squares.
     pub beta2: f64,
     /// Added to the divisor.
     pub epsilon: f64,

@@ -45,7 +45,7 @@ impl Clip {
         limits.finish()
     }
 
-    /// What the gradients are to be multiplied by when their norm is `norm`: 1 for all but [`Norm`](Self::Norm). It is 0
+    /// Returns the factor of gradients whose norm is `norm`: 1 for all but [`Norm`](Self::Norm). It is 0
     /// when the norm is infinite and NaN when it is NaN.
     #[must_use]
     pub fn factor(self, norm: f64) -> f64 {

@@ -27,7 +27,7 @@ use cog_train_nn::__private::fused;
 /// ema.update(&params, 1)?;
 /// ema.swap(&params)?; // evaluates the average ...
 /// assert!((x.to_vec1::<f32>()?[0] - 1.1).abs() < 1e-6);
-/// ema.swap(&params)?; // ... and goes on with the weights
+/// ema.swap(&params)?; // ... and back to the weights
 /// assert_eq!(x.to_vec1::<f32>()?, [2.0]);
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
@@ -133,7 +133,7 @@ impl Ema {
         self.averages.iter().map(tensor).collect()
     }
 
-    /// Takes over averages, after [`prepare`](Self::prepare). Where one tensor does not fit, none is taken.
+    /// Restores averages, after [`prepare`](Self::prepare). If one tensor does not fit, none is taken.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn swapping_twice_is_as_if_never() {
+    fn swapping_twice_restores_every_bit() {
         let params = params();
         let mut ema = Ema::new(0.7);
         ema.prepare(&params).unwrap();
@@ -220,7 +220,7 @@ mod tests {
 
     /// A run that is cut in two has the average of the whole one.
     #[test]
-    fn goes_on_from_its_state() {
+    fn a_restored_average_continues_bit_for_bit() {
         let run = |cut: bool| {
             let params = params();
             let mut ema = Ema::new(0.9).warmup();

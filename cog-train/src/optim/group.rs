@@ -1,10 +1,10 @@
-//! Parameters that are updated otherwise than the rest.
+//! Groups of parameters with settings of their own.
 
 use std::sync::Arc;
 
 use super::rule::Rule;
 
-/// What is different for the parameters of a group; what is not set is as for the rest.
+/// The settings of a group of parameters; those that are not set are the optimizer's.
 ///
 /// ```
 /// use cog_train::optim::{AdamW, Group, Optimizer};
@@ -35,7 +35,7 @@ impl Group {
         self
     }
 
-    /// Multiplies the learning rate by `factor`, which has no unit: 0.1 is a tenth of the plan's, at each of its steps.
+    /// Multiplies the learning rate by `factor`, which has no unit: 0.1 is a tenth of the config's, at each step.
     #[must_use]
     pub fn learning_rate(mut self, factor: f64) -> Self {
         self.learning_rate = Some(factor);

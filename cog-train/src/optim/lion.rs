@@ -21,9 +21,9 @@ use cog_train_nn::__private::lion;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Lion {
-    /// How much of the momentum goes into the direction.
+    /// The share of the momentum in the direction.
     pub beta1: f64,
-    /// How slowly the momentum moves.
+    /// The decay of the momentum.
     pub beta2: f64,
     /// Each step takes this share, times the learning rate, of the weight.
     pub weight_decay: f64,

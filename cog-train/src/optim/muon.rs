@@ -7,7 +7,7 @@ use super::limits::{Limits, Range};
 use super::rule::{Rule, Update, exactly, settings};
 use crate::error::Error;
 
-/// How the learning rate depends on a matrix of `rows` by `columns`.
+/// The factor of the learning rate for a matrix of `rows` by `columns`.
 ///
 /// The example of [`Muon`] chooses one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -37,7 +37,7 @@ pub enum Adjust {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Muon {
-    /// How slowly the momentum moves.
+    /// The decay of the momentum.
     pub momentum: f64,
     /// Looks ahead along the momentum.
     pub nesterov: bool,
@@ -45,11 +45,11 @@ pub struct Muon {
     pub weight_decay: f64,
     /// The three coefficients of the iteration `x <- a x + (b g + c g g) x` with `g = x x^T`.
     pub coefficients: [f64; 3],
-    /// How often it is done.
+    /// The number of iterations.
     pub iterations: usize,
     /// The smallest norm that a matrix is divided by.
     pub epsilon: f64,
-    /// How the learning rate depends on the shape.
+    /// The factor of the learning rate by shape.
     pub adjust: Adjust,
 }
 

@@ -1,4 +1,4 @@
-//! Which rule, weight decay and learning rate each parameter has, and the state by name.
+//! The rule, weight decay and learning rate of each parameter, and the state by name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,14 +42,14 @@ const NOT_HIDDEN: [&str; 6] = ["*embed*", "*wte*", "*wpe*", "*lm_head*", "*head*
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Arc<dyn Rule>,
-    /// What takes the parameters that `rule` is not for, where there is such a thing.
+    /// The rule of the parameters that `rule` is not for, if there is one.
     other: Option<Arc<dyn Rule>>,
     groups: Vec<(Pattern, Group)>,
     /// By the parameter's name, once prepared.
     settings: BTreeMap<String, UpdateSettings>,
 }
 
-/// How one parameter is updated, and its state.
+/// The rule, settings and state of one parameter.
 #[derive(Debug)]
 struct UpdateSettings {
     rule: Arc<dyn Rule>,
@@ -88,11 +88,12 @@ impl Optimizer {
         self
     }
 
-    /// Makes the state for the parameters that are trained: zeros in 32 bits, on their device. What was there is gone.
+    /// Allocates the state of the trained parameters: zeros in 32 bits, on their device. It replaces any earlier state.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] when a group fits no parameter or a rule cannot update one that it is to; [`Error::Tensor`] when
+    /// [`Error::InvalidConfig`] for a setting out of its range, a group that fits no parameter, or a rule that cannot update a parameter of
+    /// its; [`Error::Tensor`] when
     /// the device has no room.
     pub fn prepare(&mut self, params: &Params) -> Result<(), Error> {
         self.check()?;
@@ -203,17 +204,17 @@ impl Optimizer {
             if gradient.elem_count() == 0 {
                 continue; // nothing to update, and no mean or norm that a rule could take
             }
-            let Some(plan) = self.settings.get(name) else {
+            let Some(settings) = self.settings.get(name) else {
                 let reason = format!("the optimizer was not prepared for `{name}`");
                 return Err(Error::InvalidConfig { reason });
             };
             let at = Update {
                 step,
-                learning_rate: learning_rate * plan.factor,
-                weight_decay: plan.weight_decay,
+                learning_rate: learning_rate * settings.factor,
+                weight_decay: settings.weight_decay,
                 gradient_scale,
             };
-            plan.rule.update(param.master(), gradient, &plan.slots, &at)?;
+            settings.rule.update(param.master(), gradient, &settings.slots, &at)?;
         }
         params.refresh()
     }
@@ -224,7 +225,7 @@ impl Optimizer {
         self.slots().into_iter().map(|(name, slot)| (name, slot.as_detached_tensor())).collect()
     }
 
-    /// Takes over a state, after [`prepare`](Self::prepare). Where one tensor does not fit, none is taken.
+    /// Restores a state, after [`prepare`](Self::prepare). If one tensor does not fit, none is taken.
     ///
     /// # Errors
     ///
@@ -234,10 +235,11 @@ impl Optimizer {
     }
 
     fn slots(&self) -> BTreeMap<String, Var> {
-        let slots = self.settings.iter().flat_map(|(name, plan)| {
-            plan.names
+        let slots = self.settings.iter().flat_map(|(name, settings)| {
+            settings
+                .names
                 .iter()
-                .zip(&plan.slots)
+                .zip(&settings.slots)
                 .map(move |(slot, tensor)| (format!("{name}.{slot}"), tensor.clone()))
         });
         slots.collect()

@@ -1,10 +1,10 @@
-//! What an optimizer is made of: how one parameter is updated.
+//! Rules: the update of one parameter.
 
 use candle_core::{Tensor, Var};
 
 use crate::error::Error;
 
-/// How one parameter is updated. Its state ("slots") is named tensors, written in place. Weights, gradients and slots are
+/// The update of one parameter. Its state ("slots") is named tensors, written in place. Weights, gradients and slots are
 /// `f32`; weight and gradient have one shape, and all are on one device.
 ///
 /// ```

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// The learning rate of every step, as a share of the peak.
 ///
-/// A schedule keeps no state: [`at`](Self::at) says the share of any step, so a resumed run goes on where it was. The
+/// A schedule keeps no state: [`at`](Self::at) is a function of the step, so a resumed run continues where it was. The
 /// shapes end a run close to their lowest value, which they reach at the step after the last, as PyTorch's do.
 ///
 /// ```
@@ -67,7 +67,7 @@ pub enum Schedule {
     WarmupStableDecay {
         /// The share of the steps that decay, of those after the warm-up.
         decay: f64,
-        /// How they go down.
+        /// The shape of the decay.
         shape: Decay,
         /// The share of the learning rate after the last step.
         floor: f64,
@@ -80,9 +80,9 @@ pub enum Schedule {
     },
     /// Up in a straight line, and then another schedule over the steps left: [`Schedule::warmup`].
     Warmed {
-        /// How long.
+        /// The length of the warm-up.
         warmup: Warmup,
-        /// What follows.
+        /// The schedule after it.
         then: Box<Schedule>,
     },
     /// One after the other: [`Schedule::joined`].
@@ -92,10 +92,10 @@ pub enum Schedule {
     },
 }
 
-/// How [`Schedule::WarmupStableDecay`] goes down.
+/// The shape of the decay of [`Schedule::WarmupStableDecay`].
 ///
 /// ```
-/// use cog_train::engine::{Decay, Schedule};
+/// use cog_train::optim::schedule::{Decay, Schedule};
 ///
 /// // The last 40 of 100 steps go down; half way, at step 80:
 /// let share = |shape| Schedule::WarmupStableDecay { decay: 0.4, shape, floor: 0.0 }.at(80, 100);
@@ -116,7 +116,7 @@ pub enum Decay {
     OneMinusSqrt,
 }
 
-/// How long the learning rate rises.
+/// The length of a warm-up.
 ///
 /// The step `s`, counted from 0, of a warm-up over `n` steps has the share `(s + 1) / (n + 1)`, so that no step is lost
 /// to a learning rate of 0 and the peak is at step `n`. It is multiplied by what the schedule that follows begins with.
@@ -181,7 +181,7 @@ impl Schedule {
     }
 
     /// One after the other: each until a step, counted from 0, that is no longer its own. The steps of each begin at 0,
-    /// and the last one goes on to the end of the run, whatever its step.
+    /// and the last one lasts to the end of the run, whatever its step.
     ///
     /// ```
     /// use cog_train::engine::Schedule;
@@ -322,7 +322,7 @@ fn half_cosine(done: f64) -> f64 {
     f64::midpoint(1.0, (PI * done).cos())
 }
 
-/// How much of its cycle a step has done.
+/// The share of its cycle that a step has done.
 fn in_cycle(step: u64, first: u64, factor: u64) -> f64 {
     let (mut begin, mut length) = (0u64, first.max(1));
     if factor <= 1 {

@@ -21,7 +21,7 @@ use cog_train_nn::__private::sgd;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Sgd {
-    /// How much of the last change is kept: 0 for none, usually 0.9.
+    /// The share of the last change that is kept: 0 for none, usually 0.9.
     pub momentum: f64,
     /// The share of a gradient that does not go into the momentum.
     pub dampening: f64,

@@ -1,4 +1,4 @@
-//! Taking over tensors by name: all of them or none.
+//! Restores tensors by name: all of them or none.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor, Var};
 use crate::error::Error;
 use cog_train_nn::__private::fused::same_storage;
 
-/// How many names of a kind an error gives.
+/// The most names of a kind that an error lists.
 const NAMED: usize = 5;
 
 /// Writes `state` into `slots` of the same names and shapes. `what` they are the state of stands in the error.

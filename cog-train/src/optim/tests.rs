@@ -124,7 +124,7 @@ fn every_rule() -> Vec<fn() -> Optimizer> {
 
 /// Cut in two at a step where the state matters, a run is the same run, bit for bit.
 #[test]
-fn goes_on_from_its_state() {
+fn a_restored_optimizer_continues_bit_for_bit() {
     for make in every_rule() {
         let run = |cut: bool| {
             let mut params = params();

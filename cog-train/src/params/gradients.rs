@@ -51,7 +51,7 @@ impl Gradients {
         Ok(Self(gradients))
     }
 
-    /// Adds what operations of [`nn`](crate::nn) have written into buffers of their own.
+    /// Adds the gradients that operations of [`nn`](crate::nn) wrote into buffers.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The tensors of a model by name: which are trained, in which precision they compute, and the values that are kept.
+//! The tensors of a model by name, trained or frozen, and the precision that they compute in.
 
 mod gradients;
 mod pattern;
@@ -76,26 +76,26 @@ impl Precision {
 pub struct Param {
     /// The values that are kept, in 32 bits.
     master: Var,
-    /// What the model computes with, where that is not `master` itself.
+    /// The tensor that the model computes with, if that is not `master` itself.
     compute: Option<Var>,
     trainable: bool,
 }
 
 impl Param {
-    /// The values that are trained, in 32 bits. Writing to them asks for [`Params::refresh`]. While [`fit`](super::fit())
+    /// The values that are trained, in 32 bits. After writing to them, call [`Params::refresh`]. While [`fit`](super::fit())
     /// trains, only its optimizer writes to what is trained: a checkpoint may hold anything else from before it or from after.
     #[must_use]
     pub fn master(&self) -> &Var {
         &self.master
     }
 
-    /// What the model computes with.
+    /// Returns the tensor that the model computes with.
     #[must_use]
     pub fn compute(&self) -> &Var {
         self.compute.as_ref().unwrap_or(&self.master)
     }
 
-    /// Whether it is trained.
+    /// Returns whether it is trained.
     #[must_use]
     pub fn is_trainable(&self) -> bool {
         self.trainable
@@ -158,7 +158,7 @@ impl Params {
         Ok(Self { params, precision: Precision::F32 })
     }
 
-    /// Leaves the parameters that fit as they are. To be called before the model takes its [`tensors`](Self::tensors).
+    /// Freezes the parameters whose names match. Call it before the model takes its [`tensors`](Self::tensors).
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl Params {
         self.choose(&pattern.into(), |fits, trainable| trainable && !fits)
     }
 
-    /// Trains only the parameters that fit.
+    /// Trains only the parameters whose names match.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl Params {
         )))
     }
 
-    /// Computes in another type. To be called before the model takes its [`tensors`](Self::tensors).
+    /// Computes in another type. Call it before the model takes its [`tensors`](Self::tensors).
     ///
     /// # Errors
     ///
@@ -214,8 +214,8 @@ impl Params {
         Ok(self)
     }
 
-    /// What a model computes with, by name: they change with every step. Frozen ones are no variables, so nothing is
-    /// computed for their gradients.
+    /// Returns the tensors that a model computes with, by name: they change with every step. Frozen ones are no variables, so
+    /// no gradient is computed for them.
     #[must_use]
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         let tensor = |param: &Param| {
@@ -232,7 +232,7 @@ impl Params {
         self.params.iter().map(|(name, param)| (name.clone(), tensor(param))).collect()
     }
 
-    /// Brings what the model computes with up to date with the values in 32 bits.
+    /// Updates the tensors that the model computes with from the values in 32 bits.
     ///
     /// # Errors
     ///
@@ -262,13 +262,13 @@ impl Params {
         self.params.get(name)
     }
 
-    /// How many numbers there are.
+    /// Returns the number of elements.
     #[must_use]
     pub fn count(&self) -> usize {
         self.iter().map(|(_, param)| param.master.elem_count()).sum()
     }
 
-    /// How many numbers are trained.
+    /// Returns the number of elements that are trained.
     #[must_use]
     pub fn trainable_count(&self) -> usize {
         self.trainable().map(|(_, param)| param.master.elem_count()).sum()
@@ -280,7 +280,7 @@ impl Params {
         self.precision
     }
 
-    /// Where they are.
+    /// Returns their device.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! The room on the disk that a run will take, and whether it is there.
+//! The disk space that a run will take, and whether it is free.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,11 +9,11 @@ use crate::engine::memory::human;
 use crate::error::Error;
 use crate::job::{Job, Places};
 
-/// What a run leaves on a disk, in bytes.
+/// The size of a run on disk, in bytes.
 pub(super) struct Room {
     /// One checkpoint.
     pub(super) checkpoint: u64,
-    /// How many of them stay.
+    /// The number of them that stay.
     pub(super) keep: Keep,
     /// The weights, as the author may write them at the end: all of them, in 32 bits.
     pub(super) weights: u64,
@@ -77,7 +77,7 @@ fn enough(needed: u64, free: u64, place: &Path, hint: &str) -> Result<(), Error>
     })
 }
 
-/// How many checkpoints a folder has.
+/// Counts the checkpoints of a folder.
 fn checkpoints_in(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
     let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
