@@ -16,12 +16,14 @@ use super::simd::LINE;
 const CHUNK: usize = 16 * 1024;
 
 /// Whether two tensors share a storage, on which nested operations would deadlock.
+#[must_use]
 pub fn same_storage(one: &Tensor, other: &Tensor) -> bool {
     // One after the other: two read locks on one storage are never held together.
     host::storage_address(one) == host::storage_address(other)
 }
 
 /// Whether [`each`] supports the tensors: on the CPU, and [alike](are_alike).
+#[must_use]
 pub fn fits(weight: &Tensor, gradient: &Tensor, states: &[&Tensor]) -> bool {
     [weight, gradient].iter().chain(states).all(|tensor| host::on_cpu(tensor))
         && are_alike(weight, gradient, states)

@@ -7,20 +7,20 @@ use super::super::manifest::{self, Manifest};
 use super::*;
 
 /// A folder with two checkpoints.
-struct Two {
+struct Saved {
     folder: tempfile::TempDir,
-    one: PathBuf,
-    two: PathBuf,
+    older: PathBuf,
+    newest: PathBuf,
 }
 
-fn two_checkpoints() -> Two {
+fn two_checkpoints() -> Saved {
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let mut checkpoints = Checkpoints::open(folder.path(), keep(2)).unwrap();
     checkpoints.save(snapshot(1)).unwrap();
     checkpoints.save(snapshot(2)).unwrap();
     checkpoints.finish().unwrap();
     let (one, two) = (folder.path().join("step-000001"), folder.path().join("step-000002"));
-    Two { folder, one, two }
+    Saved { folder, older: one, newest: two }
 }
 
 /// Asserts that the newest is passed over for a reason with these words in it, and that the older one is found.
@@ -35,7 +35,7 @@ fn assert_passed_over(dir: &Path, words: &str, what: &str) {
 
 #[test]
 fn a_flipped_bit_in_any_byte_and_any_truncation_is_detected() {
-    let Two { folder, two, .. } = two_checkpoints();
+    let Saved { folder, newest: two, .. } = two_checkpoints();
     let (mut cuts, mut flips) = (0, 0);
     for name in names(&two) {
         let file = two.join(&name);
@@ -64,7 +64,7 @@ fn a_flipped_bit_in_any_byte_and_any_truncation_is_detected() {
 
 #[test]
 fn a_folder_that_differs_from_its_manifest_is_passed_over() {
-    let Two { folder, one, two } = two_checkpoints();
+    let Saved { folder, older: one, newest: two } = two_checkpoints();
     let (dir, mut kinds) = (folder.path(), 0);
     for name in names(&two) {
         let (file, aside) = (two.join(&name), dir.join("aside"));
@@ -120,7 +120,7 @@ fn a_folder_that_differs_from_its_manifest_is_passed_over() {
 
 #[test]
 fn unrelated_files_are_ignored_and_kept() {
-    let Two { folder, .. } = two_checkpoints();
+    let Saved { folder, .. } = two_checkpoints();
     let dir = folder.path();
     for name in ["step-3", "step-abc", "best", ".step-000009.partial.bak", "step-000009 (copy)"] {
         fs::create_dir(dir.join(name)).unwrap();
@@ -142,7 +142,7 @@ fn unrelated_files_are_ignored_and_kept() {
 /// A run that resumed before a damaged checkpoint overtakes it.
 #[test]
 fn a_damaged_checkpoint_is_replaced_and_never_counted() {
-    let Two { folder, two, .. } = two_checkpoints();
+    let Saved { folder, newest: two, .. } = two_checkpoints();
     let dir = folder.path();
     fs::remove_file(two.join("weights.safetensors")).unwrap();
     let nine = dir.join("step-000009");
@@ -161,7 +161,7 @@ fn a_damaged_checkpoint_is_replaced_and_never_counted() {
 
 #[test]
 fn without_a_complete_checkpoint_all_reasons_are_returned() {
-    let Two { folder, one, two } = two_checkpoints();
+    let Saved { folder, older: one, newest: two } = two_checkpoints();
     for file in [one.join("ema.safetensors"), two.join("optimizer.safetensors")] {
         fs::write(file, "").unwrap();
     }
