@@ -141,7 +141,7 @@ pub fn fit<B: Send + 'static>(
     let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), config.keep_checkpoints)?;
     let early = |every: Every| every.comes_before_the_end(in_epoch, steps);
     if early(config.save_every) || (eval.is_some() && early(config.eval_every)) {
-        checkpoints.make_reserve(&tensors(params, &optimizer, ema.as_ref()));
+        checkpoints.make_reserve(&tensors(params, &optimizer, ema.as_ref())?);
     }
     let mut records = Records::new(state.step, train.has_lengths(), params.device());
     let mut batches: Option<Batches<B>> = None;
@@ -180,7 +180,7 @@ pub fn fit<B: Send + 'static>(
             asked || last || cancelled || best || config.save_every.is_due(state.step, epoch_ended);
         let now = Some((state.step, state.evaluated_at));
         if due && saved != now {
-            let tensors = tensors(params, &optimizer, ema.as_ref());
+            let tensors = tensors(params, &optimizer, ema.as_ref())?;
             // The files of the run are on the disk as far as the checkpoint goes back to them.
             checkpoints.begin(snapshot(&state, &run, tensors, best, job)?, job.sync()?)?;
             saved = now;
@@ -332,15 +332,17 @@ fn swap(ema: Option<&mut Ema>, params: &Params) -> Result<(), Error> {
 }
 
 /// The tensors of a checkpoint. Frozen parameters are not among them: they are the author's to bring.
-fn tensors(params: &Params, optimizer: &Optimizer, ema: Option<&Ema>) -> Files {
-    let tensor =
-        |(name, param): (&str, &Param)| (name.to_owned(), param.master().as_detached_tensor());
-    let mut files = BTreeMap::from([
-        (WEIGHTS.to_owned(), params.trainable().map(tensor).collect()),
-        (OPTIMIZER.to_owned(), optimizer.state()),
-    ]);
+fn tensors(params: &Params, optimizer: &Optimizer, ema: Option<&Ema>) -> Result<Files, Error> {
+    let tensor = |(name, param): (&str, &Param)| {
+        let tensor = param.master().as_detached_tensor();
+        // The next step's forward pass may change a buffer while the checkpoint is being written.
+        Ok((name.to_owned(), if param.is_buffer() { tensor.copy()? } else { tensor }))
+    };
+    let weights = params.changing().map(tensor).collect::<Result<_, Error>>()?;
+    let mut files =
+        BTreeMap::from([(WEIGHTS.to_owned(), weights), (OPTIMIZER.to_owned(), optimizer.state())]);
     files.extend(ema.map(|ema| (EMA.to_owned(), ema.state())));
-    files
+    Ok(files)
 }
 
 type Files = BTreeMap<String, BTreeMap<String, Tensor>>;

@@ -131,11 +131,20 @@ fn restore(
     Ok(())
 }
 
-/// Writes the tensors of a checkpoint's file into the parameters of the same names. Frozen parameters are not in
-/// checkpoints.
+/// Writes the tensors of a checkpoint's file into the parameters of the same names, and its buffers into the buffers.
+/// Frozen parameters are not in checkpoints.
 pub(super) fn put_back(params: &Params, checkpoint: &Checkpoint, file: &str) -> Result<(), Error> {
-    let tensors = checkpoint.tensors(file, params.device())?;
-    for (name, param) in params.trainable() {
+    let mut tensors = checkpoint.tensors(file, params.device())?;
+    if file != WEIGHTS && params.iter().any(|(_, param)| param.is_buffer()) {
+        // Averages are of what is trained.
+        let weights = checkpoint.tensors(WEIGHTS, params.device())?;
+        tensors.extend(
+            weights
+                .into_iter()
+                .filter(|(name, _)| params.get(name).is_some_and(crate::params::Param::is_buffer)),
+        );
+    }
+    for (name, param) in params.changing() {
         let tensor = tensors.get(name).filter(|it| it.dims() == param.master().dims());
         let Some(tensor) = tensor else {
             return Err(Error::Checkpoint {
