@@ -56,12 +56,28 @@ pub(super) enum Skip {
     NotFinite,
 }
 
-/// Takes one step at `learning_rate` and moves `state` on, all but its position.
+/// Takes one step at `learning_rate` and moves `state` on, all but its position. A step that does not change the weights
+/// leaves the model's buffers as they were.
 ///
 /// # Errors
 ///
 /// What the author's loss fails with, but for a lack of memory; [`Error::Diverged`] by the audit.
 pub(super) fn run<B, O: Objective<B>>(
+    parts: &mut Parts<'_, O>,
+    state: &mut State,
+    batch: &Step<B>,
+    learning_rate: f64,
+    job: &Job,
+) -> anyhow::Result<Outcome> {
+    let (params, before) = (parts.params, parts.params.copy_buffers()?);
+    let outcome = attempt(parts, state, batch, learning_rate, job);
+    if !matches!(&outcome, Ok(Outcome::Done(Stats { skipped: None, .. }))) {
+        params.restore_buffers(&before)?;
+    }
+    outcome
+}
+
+fn attempt<B, O: Objective<B>>(
     parts: &mut Parts<'_, O>,
     state: &mut State,
     batch: &Step<B>,

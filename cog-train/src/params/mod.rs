@@ -298,6 +298,18 @@ impl Params {
         self.iter().filter(|(_, param)| param.trainable || param.buffer)
     }
 
+    /// Copies of the [buffers](Self::buffers), by name.
+    pub(crate) fn copy_buffers(&self) -> Result<BTreeMap<String, Tensor>, Error> {
+        let buffers = self.iter().filter(|(_, param)| param.buffer);
+        buffers.map(|(name, param)| Ok((name.to_owned(), param.master.copy()?))).collect()
+    }
+
+    /// Writes copies of buffers back.
+    pub(crate) fn restore_buffers(&self, copies: &BTreeMap<String, Tensor>) -> Result<(), Error> {
+        let pairs = copies.iter().filter_map(|(name, copy)| Some((self.params.get(name)?, copy)));
+        pairs.into_iter().try_for_each(|(param, copy)| Ok(param.master.set(copy)?))
+    }
+
     /// A parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Param> {
