@@ -41,6 +41,9 @@ pub use crate::kernels::attention::Mask;
 pub use crate::kernels::cross_entropy::IGNORED;
 pub use crate::kernels::tape::{Node, Operand, recompute, trace};
 
+#[doc = include_str!("../docs/pytorch.md")]
+pub mod from_pytorch {}
+
 /// Entry points for the optimizers and checkpoints of `cog-train`, which is released together with this crate.
 #[doc(hidden)]
 pub mod __private {
