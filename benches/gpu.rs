@@ -56,9 +56,13 @@ fn main() -> Result<()> {
     let numbers = |shape: &[usize]| shape.iter().product::<usize>() as f64;
 
     let (x, weight) = (bench.var(&rows)?, bench.var(&[D])?);
-    let norm = RmsNorm::new(weight.as_tensor().clone(), 1e-5);
+    let norm = RmsNorm::from_tensors(weight.as_tensor().clone(), 1e-5);
     bench.of("rms_norm", ([&x], CHAIN), 5.0 * numbers(&rows) * size, 0.0, |[x]| norm.forward(x))?;
-    let norm = nn::LayerNorm::new(weight.as_tensor().clone(), bench.var(&[D])?.into_inner(), 1e-5);
+    let norm = nn::LayerNorm::from_tensors(
+        weight.as_tensor().clone(),
+        bench.var(&[D])?.into_inner(),
+        1e-5,
+    );
     bench
         .of("layer_norm", ([&x], CHAIN), 5.0 * numbers(&rows) * size, 0.0, |[x]| norm.forward(x))?;
     bench.of("gelu", ([&x], CHAIN), 5.0 * numbers(&rows) * size, 0.0, |[x]| nn::gelu(x))?;
@@ -89,7 +93,7 @@ fn main() -> Result<()> {
     let ids = Tensor::new(ids, &bench.device)?;
     let looked_up = (3 * B * T + VOCAB) as f64 * D as f64 * size;
     bench.of("embedding", ([&ids], 1), looked_up, 0.0, |[ids]| {
-        nn::Embedding::new(table.as_tensor().clone()).forward(ids)
+        nn::Embedding::from_tensors(table.as_tensor().clone()).forward(ids)
     })?;
     let scores = [B * T, VOCAB];
     let logits = bench.var(&scores)?;

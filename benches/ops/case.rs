@@ -41,7 +41,7 @@ impl Case {
         let bridge = (parts.shared && x.dims() != y.dims() && x.dtype().is_float())
             .then(|| Tensor::zeros((to, from), y.dtype(), y.device()))
             .transpose()?
-            .map(|weight| Linear::new(weight, None));
+            .map(|weight| Linear::from_tensors(weight, None));
         Ok(Self { parts, bridge, anchor })
     }
 

@@ -41,7 +41,7 @@ impl Machine {
     /// Measures once more.
     pub fn measure(&mut self) -> Result<()> {
         let [a, b] = &self.matrices;
-        let linear = Linear::new(b.clone(), None);
+        let linear = Linear::from_tensors(b.clone(), None);
         let products = [seconds(|| Ok(a.matmul(b)?))?, seconds(|| Ok(linear.forward(a)?))?];
         let numbers = &mut self.numbers;
         let pass = seconds(|| {

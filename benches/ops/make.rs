@@ -40,8 +40,8 @@ impl Maker {
             Kind::Linear(product) => self.linear(product)?,
             Kind::Adapter { rows, sizes: [inputs, rank, outputs] } => {
                 let (x, to) = (self.input((rows, inputs))?, self.input((rows, outputs))?);
-                let a = Linear::new(self.weight((rank, inputs))?, None);
-                let b = Linear::new(self.weight((outputs, rank))?, None);
+                let a = Linear::from_tensors(self.weight((rank, inputs))?, None);
+                let b = Linear::from_tensors(self.weight((outputs, rank))?, None);
                 (vec![x, to], forward(move |[x, to, _]| b.add_to(to, &a.forward(x)?, 2.0)))
             }
             Kind::Attention { batch, length, heads: [heads, kv_heads], sight, packed } => {
@@ -66,11 +66,11 @@ impl Maker {
                 (inputs, forward(|[gate, up, _]| nn::swiglu(gate, up)))
             }
             Kind::LayerNorm { rows, width } => {
-                let norm = LayerNorm::new(self.weight(width)?, self.weight(width)?, 1e-5);
+                let norm = LayerNorm::from_tensors(self.weight(width)?, self.weight(width)?, 1e-5);
                 (vec![self.input((rows, width))?], forward(move |[x, ..]| norm.forward(x)))
             }
             Kind::RmsNorm { rows, width } => {
-                let norm = RmsNorm::new(self.weight(width)?, 1e-5);
+                let norm = RmsNorm::from_tensors(self.weight(width)?, 1e-5);
                 (vec![self.input((rows, width))?], forward(move |[x, ..]| norm.forward(x)))
             }
             Kind::Add { rows, width } => {
@@ -83,7 +83,7 @@ impl Maker {
                 (vec![x], forward(move |[x, ..]| rope.forward(x)))
             }
             Kind::Embedding { rows, table: [count, width], .. } => {
-                let table = Embedding::new(self.weight((count, width))?);
+                let table = Embedding::from_tensors(self.weight((count, width))?);
                 (vec![ids(rows, count)?], forward(move |[ids, ..]| table.forward(ids)))
             }
             Kind::LinearCrossEntropy { rows, width, classes } => {
@@ -99,7 +99,7 @@ impl Maker {
             }
             Kind::Conv { batch, side, channels: [from, to] } => {
                 let (weight, bias) = (self.weight((to, from, 3, 3))?, self.weight(to)?);
-                let conv = Conv2d::new(weight, Some(bias)).padding(1);
+                let conv = Conv2d::from_tensors(weight, Some(bias)).padding(1);
                 let x = self.input((batch, from, side, side))?;
                 (vec![x], forward(move |[x, ..]| conv.forward_relu(x)))
             }
@@ -114,7 +114,7 @@ impl Maker {
         let Product { rows, inputs, outputs, bias, adds, behind } = product;
         let weight = self.weight((outputs, inputs))?;
         let bias = bias.then(|| self.weight(outputs)).transpose()?;
-        let linear = Linear::new(weight, bias);
+        let linear = Linear::from_tensors(weight, bias);
         let x = self.input((rows, behind.map_or(1, Curve::operands) * inputs))?;
         Ok(if adds {
             let to = self.input((rows, outputs))?;

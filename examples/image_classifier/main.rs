@@ -14,17 +14,18 @@ mod pgm;
 use std::collections::BTreeMap;
 
 use candle_core::{D, DType, Device};
+use cog_train::candle_core;
 use cog_train::data::{Batching, Loader, Rows};
 use cog_train::engine::{
     EvalScores, Loss, Objective, Params, StepContext, Training, TrainingConfig, fit,
 };
+use cog_train::nn::{self, Init};
 use cog_train::optim::{AdamW, Optimizer};
 use cog_train::prelude::*;
-use cog_train::{candle_core, candle_nn};
 
 use batch::{Augmentation, Batch};
 use idx::Images;
-use model::{ConvNet, first_weights};
+use model::ConvNet;
 
 /// Trains a network to read digits
 #[derive(Debug, TrainInputs)]
@@ -79,8 +80,9 @@ impl Trainer for ImageClassifier {
         };
         job.line(format_args!("{} images to train on, {} held out", train.len(), eval.len()));
 
-        let params = Params::new(first_weights(job.rng("init"), job.device())?)?;
-        let network = ConvNet::new(params.tensors())?;
+        let init = Init::random(job.rng("init"), job.device());
+        let params = Params::new(init.tensors_of(ConvNet::new)?)?.buffers("*.running_*")?;
+        let network = Init::from_tensors(params.tensors()).build(ConvNet::new)?;
         let augmentation = inputs.augmentation;
         let training = Training {
             config: TrainingConfig {
@@ -111,13 +113,17 @@ impl Trainer for ImageClassifier {
 }
 
 impl Objective<Batch> for ConvNet {
-    fn loss(&self, batch: &Batch, _context: &StepContext) -> Result<Loss> {
-        self.loss(&batch.images, &batch.labels)
+    fn loss(&self, batch: &Batch, context: &StepContext) -> Result<Loss> {
+        let sum = nn::trace([&batch.images], |[images]| {
+            nn::cross_entropy(&self.forward(&images, context.is_training())?, &batch.labels)
+        })?;
+        Ok(Loss::sum(sum, batch.labels.dim(0)?)?)
     }
 
-    fn evaluate(&self, batch: &Batch, context: &StepContext) -> Result<EvalScores> {
-        let loss = Objective::loss(self, batch, context)?;
-        let answers = self.forward(&batch.images)?.argmax(D::Minus1)?;
+    fn evaluate(&self, batch: &Batch, _context: &StepContext) -> Result<EvalScores> {
+        let scores = self.scores(&batch.images)?;
+        let loss = Loss::sum(nn::cross_entropy(&scores, &batch.labels)?, batch.labels.dim(0)?)?;
+        let answers = scores.argmax(D::Minus1)?;
         let right = answers.eq(&batch.labels)?.to_dtype(DType::F32)?.sum_all()?;
         Ok(EvalScores::new(&loss)?.with(
             "accuracy",
@@ -176,7 +182,8 @@ impl Predictor for DigitReader {
             "there are no weights to read with\nhint: train first, then set COG_WEIGHTS to what training wrote",
         )?;
         let device = setup.device().clone();
-        Ok(Self { network: ConvNet::new(weights.tensors(&device)?)?, device })
+        let network = Init::from_tensors(weights.tensors(&device)?).build(ConvNet::new)?;
+        Ok(Self { network, device })
     }
 
     fn predict(&mut self, inputs: Question, _job: &mut Job) -> Result<Answer> {
@@ -184,7 +191,7 @@ impl Predictor for DigitReader {
         let file = std::fs::read(&inputs.image).with_context(|| format!("cannot read `{name}`"))?;
         let pixels = pgm::parse(&file).with_context(|| format!("`{name}` cannot be classified"))?;
         let image = batch::plain(&[(pixels, 0)], &self.device)?.images;
-        let shares = candle_nn::ops::softmax(&self.network.forward(&image)?, D::Minus1)?;
+        let shares = nn::softmax(&self.network.scores(&image)?, D::Minus1)?;
         let shares: Vec<f64> =
             shares.squeeze(0)?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
         let (digit, probability) = (0u32..)

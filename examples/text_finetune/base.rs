@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
+use cog_train::nn::Init;
 use cog_train::prelude::*;
 use cog_train::{candle_core, serde_json};
 
@@ -29,17 +30,21 @@ impl Base {
             None => candle_core::safetensors::load_buffer(MODEL, device)?.into_iter().collect(),
         };
         // Half-precision files are computed with in 32 bits.
-        let tensors = stored
-            .into_iter()
-            .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?)))
-            .collect::<Result<_>>()?;
-        config.check(&tensors)?;
-        Ok(Self { config, text: Text::new(TOKENIZER)?, tensors })
+        let wide = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_dtype(DType::F32)?));
+        let tensors = stored.into_iter().map(wide).collect::<Result<_>>()?;
+        let base = Self { config, text: Text::new(TOKENIZER)?, tensors };
+        base.model()?; // refuses tensors of another model
+        Ok(base)
     }
 
     /// A model to talk with.
     pub fn model(&self) -> Result<Llama> {
-        Llama::new(&self.config, &self.tensors)
+        self.model_of(self.tensors.clone())
+    }
+
+    /// A model of these tensors.
+    pub fn model_of(&self, tensors: BTreeMap<String, Tensor>) -> Result<Llama> {
+        Ok(Init::from_tensors(tensors).build(|init| Llama::new(init, &self.config))?)
     }
 
     /// The base's values by name; a training copies them, so that the base stays as it is.

@@ -31,8 +31,8 @@ pub fn generate(
     for _ in 0..sampling.max_tokens {
         go_on()?;
         let seen = &tokens[tokens.len().saturating_sub(model.context())..];
-        let hidden = model.hidden(&Tensor::new(seen, model.device())?.unsqueeze(0)?)?;
-        let last = model.logits(&hidden.narrow(0, seen.len() - 1, 1)?)?.squeeze(0)?;
+        let logits = model.logits(&Tensor::new(seen, model.device())?.unsqueeze(0)?)?;
+        let last = logits.get(seen.len() - 1)?;
         let token = if sampling.temperature == 0.0 {
             last.argmax(D::Minus1)?.to_scalar::<u32>()?
         } else {

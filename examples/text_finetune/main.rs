@@ -80,7 +80,7 @@ impl Trainer for TextFinetune {
         let (train, eval) = self.examples(inputs.train_data.as_deref(), job)?;
         job.line(format_args!("{} examples to train on, {} held out", train.len(), eval.len()));
         let params = Params::new(self.base.tensors().clone())?;
-        let model = Llama::new(&self.base.config, &params.tensors())?;
+        let model = self.base.model_of(params.tensors())?;
 
         let config = TrainingConfig {
             epochs: inputs.epochs.into(),

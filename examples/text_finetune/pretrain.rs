@@ -24,6 +24,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
+use cog_train::nn::{Init, Initializer};
 use cog_train::prelude::{Context, Result, bail};
 use cog_train::rng::Rng;
 use cog_train::serde_json::{self, json};
@@ -151,10 +152,11 @@ fn train_tokenizer(corpus: &Corpus) -> Result<String> {
 }
 
 fn train_model(corpus: &Corpus, text: &Text, config: &Config) -> Result<Vec<(String, Tensor)>> {
-    let variables = fresh_variables(config)?;
-    let tensors = variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone()));
-    let model = Llama::new(config, &tensors.collect())?;
-    let mut optimizer = AdamW::new(variables.values().cloned().collect(), ParamsAdamW::default())?;
+    let init = first_weights(config);
+    let model = init.build(|init| Llama::new(init, config))?;
+    let variables = init.tensors();
+    let all = variables.values().map(Var::from_tensor).collect::<Result<_, _>>()?;
+    let mut optimizer = AdamW::new(all, ParamsAdamW::default())?;
     let mut batches = Vec::new();
     for step in 0..STEPS {
         if batches.is_empty() {
@@ -169,8 +171,8 @@ fn train_model(corpus: &Corpus, text: &Text, config: &Config) -> Result<Vec<(Str
             println!("step {}/{STEPS}: loss {:.3}", step + 1, loss.to_scalar::<f32>()?);
         }
     }
-    let stored = |(name, var): (&String, &Var)| Ok((name.clone(), var.to_dtype(DType::BF16)?));
-    variables.iter().map(stored).collect()
+    let stored = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_dtype(DType::BF16)?));
+    variables.into_iter().map(stored).collect()
 }
 
 /// The share of the peak learning rate at a step counted from 0: up over the first tenth of the run, then down in a
@@ -204,27 +206,14 @@ fn draw_batches(
 }
 
 /// Norms of one; matrices of small normal numbers, smaller where many layers add up.
-fn fresh_variables(config: &Config) -> Result<BTreeMap<String, Var>> {
+fn first_weights(config: &Config) -> Init {
     #[expect(clippy::cast_precision_loss, reason = "a few layers")]
     let residual = 0.02 / (2.0 * config.num_hidden_layers as f64).sqrt();
-    let init = Rng::new(SEED, "init");
-    let shapes = config.shapes().into_iter().zip(0..);
-    shapes
-        .map(|((name, shape), index)| {
-            let deviation = if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight")
-            {
-                residual
-            } else {
-                0.02
-            };
-            let tensor = if shape.len() == 1 {
-                Tensor::ones(shape, DType::F32, &Device::Cpu)?
-            } else {
-                init.at(index).normal_tensor(shape, 0.0, deviation, DType::F32, &Device::Cpu)?
-            };
-            Ok((name, Var::from_tensor(&tensor)?))
-        })
-        .collect()
+    Init::random(Rng::new(SEED, "init"), &Device::Cpu)
+        .with("*.weight", Initializer::Normal { std: 0.02 })
+        .with("*norm.weight", Initializer::ONES)
+        .with("*.o_proj.weight", Initializer::Normal { std: residual })
+        .with("*.down_proj.weight", Initializer::Normal { std: residual })
 }
 
 /// The tokens of a prompt and the scores of what may follow each of them, as JSON: what `check_transformers.py` compares.
@@ -232,8 +221,8 @@ fn print_logits(prompt: &str) -> Result<()> {
     let base = base::Base::load(&Device::Cpu, None)?;
     let tokens = [vec![base.text.end()], base.text.encode(prompt)?].concat();
     let model = base.model()?;
-    let hidden = model.hidden(&Tensor::new(&tokens[..], &Device::Cpu)?.unsqueeze(0)?)?;
-    let logits = model.logits(&hidden)?.to_vec2::<f32>()?;
+    let logits = model.logits(&Tensor::new(&tokens[..], &Device::Cpu)?.unsqueeze(0)?)?;
+    let logits = logits.to_vec2::<f32>()?;
     println!("{}", json!({"tokens": tokens, "logits": logits}));
     Ok(())
 }

@@ -37,7 +37,7 @@ struct Layer {
 impl Bert {
     pub fn new(tensors: &Tensors) -> Result<Self> {
         let table = |name| -> Result<Embedding> {
-            Ok(Embedding::new(tensor(tensors, &format!("{name}.weight"))?))
+            Ok(Embedding::from_tensors(tensor(tensors, &format!("{name}.weight"))?))
         };
         let layer = |at| Layer::new(tensors, &format!("layers.{at}"));
         Ok(Self {

@@ -18,7 +18,7 @@ impl Cnn {
         let conv = |at| -> Result<Conv2d> {
             let weight = tensor(tensors, &format!("convs.{at}.weight"))?;
             let bias = tensor(tensors, &format!("convs.{at}.bias"))?;
-            Ok(Conv2d::new(weight, Some(bias)).padding(1))
+            Ok(Conv2d::from_tensors(weight, Some(bias)).padding(1))
         };
         Ok(Self {
             convs: (0..3).map(conv).collect::<Result<_>>()?,

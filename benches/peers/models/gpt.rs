@@ -41,7 +41,7 @@ impl Gpt {
         let block = |at| Block::new(shape.heads, tensors, &format!("blocks.{at}"));
         Ok(Self {
             tokens: tensor(tensors, "wte.weight")?,
-            positions: Embedding::new(tensor(tensors, "wpe.weight")?),
+            positions: Embedding::from_tensors(tensor(tensors, "wpe.weight")?),
             blocks: (0..shape.layers).map(block).collect::<Result<_>>()?,
             norm: layer_norm(tensors, "lnf", EPSILON)?,
         })
@@ -52,7 +52,7 @@ impl Model for Gpt {
     fn loss(&self, batch: &Batch) -> Result<Loss> {
         let (ids, targets) = (&batch["inputs"], &batch["targets"]);
         let sum = nn::trace([ids, &positions(ids)?], |[ids, positions]| {
-            let tokens = Embedding::new(self.tokens.clone()).forward(&ids)?;
+            let tokens = Embedding::from_tensors(self.tokens.clone()).forward(&ids)?;
             let mut x = nn::add(&tokens, &self.positions.forward(&positions)?)?;
             drop(tokens);
             for block in &self.blocks {

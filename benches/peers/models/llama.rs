@@ -57,7 +57,7 @@ impl Llama {
         let head = shape.width / shape.heads;
         let rope = Rope::new(head, shape.length, 10_000.0, tokens.device())?;
         Ok(Self {
-            tokens: Embedding::new(tokens),
+            tokens: Embedding::from_tensors(tokens),
             blocks: (0..shape.layers).map(block).collect::<Result<_>>()?,
             norm: rms_norm(tensors, "norm")?,
             head: tensor(tensors, "head.weight")?,
@@ -120,7 +120,7 @@ impl Adapted {
             return Ok(Self { base: plain(tensors, name)?, lora: None });
         };
         let matrix = |part| -> Result<_> {
-            Ok(Linear::new(tensor(tensors, &format!("{name}.{part}"))?, None))
+            Ok(Linear::from_tensors(tensor(tensors, &format!("{name}.{part}"))?, None))
         };
         Ok(Self {
             base: plain(tensors, &format!("{name}.base"))?,

@@ -86,21 +86,21 @@ fn tensor(tensors: &Tensors, name: &str) -> Result<Tensor> {
 /// With a bias.
 fn linear(tensors: &Tensors, name: &str) -> Result<Linear> {
     let bias = tensor(tensors, &format!("{name}.bias"))?;
-    Ok(Linear::new(tensor(tensors, &format!("{name}.weight"))?, Some(bias)))
+    Ok(Linear::from_tensors(tensor(tensors, &format!("{name}.weight"))?, Some(bias)))
 }
 
 /// Without a bias.
 fn plain(tensors: &Tensors, name: &str) -> Result<Linear> {
-    Ok(Linear::new(tensor(tensors, &format!("{name}.weight"))?, None))
+    Ok(Linear::from_tensors(tensor(tensors, &format!("{name}.weight"))?, None))
 }
 
 fn layer_norm(tensors: &Tensors, name: &str, epsilon: f64) -> Result<LayerNorm> {
     let weight = tensor(tensors, &format!("{name}.weight"))?;
-    Ok(LayerNorm::new(weight, tensor(tensors, &format!("{name}.bias"))?, epsilon))
+    Ok(LayerNorm::from_tensors(weight, tensor(tensors, &format!("{name}.bias"))?, epsilon))
 }
 
 fn rms_norm(tensors: &Tensors, name: &str) -> Result<RmsNorm> {
-    Ok(RmsNorm::new(tensor(tensors, &format!("{name}.weight"))?, 1e-5))
+    Ok(RmsNorm::from_tensors(tensor(tensors, &format!("{name}.weight"))?, 1e-5))
 }
 
 /// The positions 0, 1, ... of each row of tokens.

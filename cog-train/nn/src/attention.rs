@@ -1,8 +1,9 @@
-//! Positions that look at each other.
+//! Attention.
 
-use super::{Mask, Operand};
-use crate::kernels::attention;
 use candle_core::Error;
+
+use super::{Init, Initializer, Linear, Mask, Operand};
+use crate::kernels::attention;
 
 /// Scaled dot-product attention, `softmax(q k^T / sqrt(hd)) v` (Vaswani et al., "Attention Is All You Need", 2017), as
 /// PyTorch's `scaled_dot_product_attention` but for the order of the dimensions, which is that of a linear layer's rows.
@@ -56,4 +57,61 @@ pub fn attention_packed<T: Operand>(
     mask: &Mask,
 ) -> Result<T, Error> {
     T::on_nodes([qkv], |[qkv]| attention::packed(&qkv, heads, kv_heads, mask))
+}
+
+/// Multi-head self-attention with a projection on each side, with the parameters of PyTorch's `MultiheadAttention`.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cog_train_nn::{Init, Mask, MultiHeadAttention, Rng};
+///
+/// let init = Init::random(Rng::new(42, "init"), &Device::Cpu);
+/// let attention = MultiHeadAttention::new(&init.at("self_attn"), 32, 4)?;
+/// let x = Tensor::ones((2, 5, 32), DType::F32, &Device::Cpu)?;
+/// assert_eq!(attention.forward(&x, &Mask::Causal)?.dims(), [2, 5, 32]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct MultiHeadAttention {
+    projection: Linear,
+    output: Linear,
+    heads: usize,
+}
+
+impl MultiHeadAttention {
+    /// A layer of `heads` heads over rows of `width` values. Its parameters are `in_proj_weight` `[3 width, width]` from
+    /// Xavier's uniform distribution, `out_proj.weight` `[width, width]` as [`Linear`]'s, and `in_proj_bias` and
+    /// `out_proj.bias` of zeros.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when `heads` does not divide `width`; those of [`Init::tensor`].
+    pub fn new(init: &Init, width: usize, heads: usize) -> Result<Self, Error> {
+        if heads == 0 || width % heads != 0 {
+            return Err(Error::Msg(format!("{heads} heads do not divide a width of {width}")));
+        }
+        let xavier = Initializer::XavierUniform { gain: 1.0 };
+        let weight = init.tensor("in_proj_weight", (3 * width, width), xavier)?;
+        let bias = init.tensor("in_proj_bias", 3 * width, Initializer::ZEROS)?;
+        let init = init.at("out_proj");
+        let output = init.tensor("weight", (width, width), Initializer::of_fan_in(width))?;
+        let output_bias = init.tensor("bias", width, Initializer::ZEROS)?;
+        Ok(Self {
+            projection: Linear::from_tensors(weight, Some(bias)),
+            output: Linear::from_tensors(output, Some(output_bias)),
+            heads,
+        })
+    }
+
+    /// `x` is `[B, T, width]`, and so is the result.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when the shape or the mask does not fit or the device fails.
+    pub fn forward<T: Operand>(&self, x: &T, mask: &Mask) -> Result<T, Error> {
+        T::on_nodes([x], |[x]| {
+            let qkv = self.projection.forward(&x)?;
+            self.output.forward(&attention::packed(&qkv, self.heads, self.heads, mask)?)
+        })
+    }
 }

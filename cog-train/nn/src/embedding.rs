@@ -2,7 +2,7 @@
 
 use candle_core::{Error, Tensor};
 
-use super::Operand;
+use super::{Init, Initializer, Operand};
 use crate::kernels::embedding;
 
 /// Rows of a table by number, as PyTorch's `Embedding`.
@@ -11,29 +11,46 @@ use crate::kernels::embedding;
 /// use candle_core::{Device, Tensor};
 /// use cog_train_nn::Embedding;
 ///
-/// let table = Embedding::new(Tensor::new(&[[0f32, 1.0], [2.0, 3.0]], &Device::Cpu)?);
+/// let table = Embedding::from_tensors(Tensor::new(&[[0f32, 1.0], [2.0, 3.0]], &Device::Cpu)?);
 /// let y = table.forward(&Tensor::new(&[[1u32, 0, 1]], &Device::Cpu)?)?;
 /// assert_eq!(y.to_vec3::<f32>()?, [[[2.0, 3.0], [0.0, 1.0], [2.0, 3.0]]]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Embedding {
-    table: Tensor,
+    weight: Tensor,
 }
 
 impl Embedding {
-    /// From a table `[n, d]` of floats.
-    #[must_use]
-    pub fn new(table: Tensor) -> Self {
-        Self { table }
+    /// A table of `rows` vectors with `width` values each: the parameter `weight` `[rows, width]`, from a standard normal
+    /// (PyTorch's `Embedding.reset_parameters`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Init::tensor`].
+    pub fn new(init: &Init, rows: usize, width: usize) -> Result<Self, Error> {
+        let normal = Initializer::Normal { std: 1.0 };
+        Ok(Self { weight: init.tensor("weight", (rows, width), normal)? })
     }
 
-    /// `ids` is `[..]`, integers below `n`; the result is `[.., d]` in the table's type.
+    /// A table `[rows, width]` of floats.
+    #[must_use]
+    pub fn from_tensors(weight: Tensor) -> Self {
+        Self { weight }
+    }
+
+    /// The table, `[rows, width]`: also the weight of an output layer that is tied to it.
+    #[must_use]
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// `ids` is `[..]`, integers below `rows`; the result is `[.., width]` in the table's type.
     ///
     /// # Errors
     ///
     /// candle's error when an id is not in the table or the device fails.
     pub fn forward<T: Operand>(&self, ids: &T) -> Result<T, Error> {
-        T::on_nodes([ids], |[ids]| embedding::forward(&ids, &self.table))
+        T::on_nodes([ids], |[ids]| embedding::forward(&ids, &self.weight))
     }
 }

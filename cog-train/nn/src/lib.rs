@@ -1,35 +1,48 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod arithmetic;
 mod attention;
+mod batch_norm;
 mod conv;
 mod dropout;
 mod embedding;
+mod init;
+mod initializer;
 mod kernels;
 mod linear;
 mod loss;
 mod norm;
 mod pool;
+mod reduce;
 pub mod rng;
 mod rope;
 mod shape;
 
 pub use activation::{gelu, gelu_erf, relu, sigmoid, silu, swiglu, swiglu_packed, tanh};
-pub use attention::{attention, attention_packed};
+pub use arithmetic::{add, add_scalar, mul, parameter, scale, sub};
+pub use attention::{MultiHeadAttention, attention, attention_packed};
+pub use batch_norm::{BatchNorm2d, BatchNormTensors, GroupNorm};
 pub use conv::Conv2d;
 pub use dropout::dropout;
 pub use embedding::Embedding;
-pub use linear::{Linear, add};
+pub use init::Init;
+pub use initializer::Initializer;
+pub use linear::Linear;
 pub use loss::{cross_entropy, linear_cross_entropy};
 pub use norm::{LayerNorm, RmsNorm};
 pub use pool::{avg_pool2d, max_pool2d};
+pub use reduce::{masked_mean, mean, softmax, sum};
 pub use rng::{Rng, Stream};
 pub use rope::Rope;
-pub use shape::reshape;
+pub use shape::{cat, index_select, narrow, permute, reshape, transpose};
 
 pub use crate::kernels::attention::Mask;
 pub use crate::kernels::cross_entropy::IGNORED;
 pub use crate::kernels::tape::{Node, Operand, recompute, trace};
+
+#[doc = include_str!("../docs/pytorch.md")]
+pub mod from_pytorch {}
 
 /// Entry points for the optimizers and checkpoints of `cog-train`, which is released together with this crate.
 #[doc(hidden)]

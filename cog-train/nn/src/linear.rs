@@ -1,24 +1,24 @@
-//! Products with weights, and sums.
+//! Products with weights.
 
 use candle_core::{Error, Tensor};
 
-use super::{Node, Operand};
+use super::{Init, Initializer, Node, Operand};
 use crate::kernels::linear::{self, Operands};
-use crate::kernels::sum;
 
 /// `y = x W^T + b`, as PyTorch's `Linear`. A weight without a graph is frozen: no gradient is computed for it.
 ///
 /// On the CPU, products of bfloat16 and IEEE halves are summed in 32 bits and rounded once.
 ///
 /// ```
-/// use candle_core::{DType, Device, Tensor, Var};
-/// use cog_train_nn::Linear;
+/// use candle_core::{Device, Tensor};
+/// use cog_train_nn::{Init, Initializer, Linear, Rng};
 ///
-/// let weight = Var::ones((3, 2), DType::F32, &Device::Cpu)?; // 3 numbers from 2
-/// let linear = Linear::new(weight.as_tensor().clone(), None);
+/// let init = Init::random(Rng::new(42, "init"), &Device::Cpu).with("*", Initializer::ONES);
+/// let linear = Linear::new(&init.at("fc1"), 2, 3)?;
 /// let y = linear.forward(&Tensor::new(&[[1f32, 0.5]], &Device::Cpu)?)?;
-/// assert_eq!(y.to_vec2::<f32>()?, [[1.5, 1.5, 1.5]]);
-/// assert_eq!(y.sum_all()?.backward()?.get(&weight).unwrap().to_vec2::<f32>()?, [[1.0, 0.5]; 3]);
+/// assert_eq!(y.to_vec2::<f32>()?, [[2.5, 2.5, 2.5]]);
+/// let gradients = y.sum_all()?.backward()?;
+/// assert_eq!(gradients.get(linear.weight()).unwrap().to_vec2::<f32>()?, [[1.0, 0.5]; 3]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -28,10 +28,43 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// From a weight `[out, in]` and a bias `[out]`.
+    /// A layer with the parameters `weight` `[outputs, inputs]` and `bias` `[outputs]`, both uniform within
+    /// `1 / sqrt(inputs)` (PyTorch's `Linear.reset_parameters`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Init::tensor`].
+    pub fn new(init: &Init, inputs: usize, outputs: usize) -> Result<Self, Error> {
+        let bias = init.tensor("bias", outputs, Initializer::of_fan_in(inputs))?;
+        Ok(Self { bias: Some(bias), ..Self::without_bias(init, inputs, outputs)? })
+    }
+
+    /// [`new`](Self::new) without a bias.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Init::tensor`].
+    pub fn without_bias(init: &Init, inputs: usize, outputs: usize) -> Result<Self, Error> {
+        let of_fan_in = Initializer::of_fan_in(inputs);
+        Ok(Self { weight: init.tensor("weight", (outputs, inputs), of_fan_in)?, bias: None })
+    }
+
+    /// A layer of a weight `[outputs, inputs]` and a bias `[outputs]`.
     #[must_use]
-    pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
+    pub fn from_tensors(weight: Tensor, bias: Option<Tensor>) -> Self {
         Self { weight, bias }
+    }
+
+    /// The weight, `[outputs, inputs]`.
+    #[must_use]
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias, `[outputs]`.
+    #[must_use]
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
     }
 
     /// `x` is `[.., in]`, the result `[.., out]`.
@@ -57,22 +90,4 @@ impl Linear {
         let operands = Operands { weight: &self.weight, bias: self.bias.as_ref(), to, scale };
         linear::forward(x, &operands)
     }
-}
-
-/// The sum of two tensors of one shape.
-///
-/// ```
-/// use candle_core::{Device, Tensor};
-/// use cog_train_nn as nn;
-///
-/// let x = Tensor::new(&[1f32, 2.0], &Device::Cpu)?;
-/// assert_eq!(nn::add(&x, &x)?.to_vec1::<f32>()?, [2.0, 4.0]);
-/// # Ok::<(), candle_core::Error>(())
-/// ```
-///
-/// # Errors
-///
-/// candle's error when the shapes differ or the device fails.
-pub fn add<T: Operand>(one: &T, other: &T) -> Result<T, Error> {
-    T::on_nodes([one, other], |[one, other]| sum::forward(&one, &other))
 }

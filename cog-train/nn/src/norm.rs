@@ -2,20 +2,20 @@
 
 use candle_core::{Error, Tensor};
 
-use super::Operand;
+use super::{Init, Initializer, Operand};
 use crate::kernels::{layer_norm, rms_norm};
 
 /// Layer normalization over the last dimension (Ba, Kiros and Hinton, "Layer Normalization", 2016).
 ///
 /// ```
-/// use candle_core::{DType, Device, Tensor, Var};
-/// use cog_train_nn::LayerNorm;
+/// use candle_core::{Device, Tensor};
+/// use cog_train_nn::{Init, LayerNorm, Rng};
 ///
-/// let (weight, bias) = (Var::ones(4, DType::F32, &Device::Cpu)?, Var::zeros(4, DType::F32, &Device::Cpu)?);
-/// let norm = LayerNorm::new(weight.as_tensor().clone(), bias.as_tensor().clone(), 1e-5);
+/// let init = Init::random(Rng::new(42, "init"), &Device::Cpu);
+/// let norm = LayerNorm::new(&init.at("norm"), 4, 1e-5)?;
 /// let y = norm.forward(&Tensor::new(&[[1f32, 2.0, 3.0, 4.0]], &Device::Cpu)?)?;
 /// assert!((y.to_vec2::<f32>()?[0][0] + 1.3416).abs() < 1e-4);
-/// assert!(y.sqr()?.sum_all()?.backward()?.get(&weight).is_some());
+/// assert!(y.sqr()?.sum_all()?.backward()?.get(norm.weight()).is_some());
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -26,10 +26,33 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// From a weight and a bias, both `[n]`, and what is added to the variance.
+    /// A layer over rows of `n` values with the parameters `weight` `[n]` of ones and `bias` `[n]` of zeros; `epsilon` is added
+    /// to the variance (1e-5 in PyTorch, 1e-12 in BERT).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Init::tensor`].
+    pub fn new(init: &Init, n: usize, epsilon: f64) -> Result<Self, Error> {
+        let weight = init.tensor("weight", n, Initializer::ONES)?;
+        Ok(Self { weight, bias: init.tensor("bias", n, Initializer::ZEROS)?, epsilon })
+    }
+
+    /// A layer of a weight and a bias, both `[n]`.
     #[must_use]
-    pub fn new(weight: Tensor, bias: Tensor, epsilon: f64) -> Self {
+    pub fn from_tensors(weight: Tensor, bias: Tensor, epsilon: f64) -> Self {
         Self { weight, bias, epsilon }
+    }
+
+    /// The weight, `[n]`.
+    #[must_use]
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias, `[n]`.
+    #[must_use]
+    pub fn bias(&self) -> &Tensor {
+        &self.bias
     }
 
     /// `x` is `[.., n]`, and so is the result.
@@ -46,14 +69,14 @@ impl LayerNorm {
 /// `x / sqrt(mean(x^2) + epsilon) * weight`.
 ///
 /// ```
-/// use candle_core::{DType, Device, Tensor, Var};
-/// use cog_train_nn::RmsNorm;
+/// use candle_core::{Device, Tensor};
+/// use cog_train_nn::{Init, RmsNorm, Rng};
 ///
-/// let weight = Var::ones(2, DType::F32, &Device::Cpu)?;
-/// let norm = RmsNorm::new(weight.as_tensor().clone(), 0.0);
+/// let init = Init::random(Rng::new(42, "init"), &Device::Cpu);
+/// let norm = RmsNorm::new(&init.at("norm"), 2, 0.0)?;
 /// let y = norm.forward(&Tensor::new(&[[3f32, 4.0]], &Device::Cpu)?)?;
 /// assert!((y.to_vec2::<f32>()?[0][1] - 4.0 / 12.5f32.sqrt()).abs() < 1e-6);
-/// assert!(y.sum_all()?.backward()?.get(&weight).is_some());
+/// assert!(y.sum_all()?.backward()?.get(norm.weight()).is_some());
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -63,9 +86,24 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// From a weight `[n]` and what is added to the mean of the squares.
+    /// A layer over rows of `n` values with the parameter `weight` `[n]` of ones; `epsilon` is added to the mean of the squares.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Init::tensor`].
+    pub fn new(init: &Init, n: usize, epsilon: f64) -> Result<Self, Error> {
+        Ok(Self { weight: init.tensor("weight", n, Initializer::ONES)?, epsilon })
+    }
+
+    /// The weight, `[n]`.
     #[must_use]
-    pub fn new(weight: Tensor, epsilon: f64) -> Self {
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// A layer of a weight `[n]`.
+    #[must_use]
+    pub fn from_tensors(weight: Tensor, epsilon: f64) -> Self {
         Self { weight, epsilon }
     }
 

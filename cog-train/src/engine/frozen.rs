@@ -20,7 +20,7 @@ const PIECE: usize = 1 << 20;
 ///
 /// [`Error::Cancelled`]; [`Error::Tensor`] when the device fails.
 pub(super) fn digest(params: &Params, cancel: &CancelToken) -> Result<Option<String>, Error> {
-    let frozen = params.iter().filter(|(_, param)| !param.is_trainable());
+    let frozen = params.iter().filter(|(_, param)| !param.is_trainable() && !param.is_buffer());
     let frozen: Vec<(String, Tensor)> = frozen
         .map(|(name, param)| (name.to_owned(), param.master().as_detached_tensor()))
         .collect();

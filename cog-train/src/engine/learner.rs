@@ -77,7 +77,7 @@ impl<'a> Learner<'a> {
         let tensor =
             |(name, param): (&str, &Param)| (name.to_owned(), param.master().as_detached_tensor());
         let mut files = BTreeMap::from([
-            (WEIGHTS.to_owned(), self.params.trainable().map(tensor).collect()),
+            (WEIGHTS.to_owned(), self.params.changing().map(tensor).collect()),
             (OPTIMIZER.to_owned(), self.optimizer.state()),
         ]);
         files.extend(self.ema.as_ref().map(|ema| (EMA.to_owned(), ema.state())));
@@ -134,8 +134,15 @@ impl<'a> Learner<'a> {
     }
 
     fn restore_weights(&self, checkpoint: &Checkpoint, file: &str) -> Result<(), Error> {
-        let tensors = checkpoint.tensors(file, self.params.device())?;
-        for (name, param) in self.params.trainable() {
+        let device = self.params.device();
+        let mut tensors = checkpoint.tensors(file, device)?;
+        if file != WEIGHTS && self.params.iter().any(|(_, param)| param.is_buffer()) {
+            // The average is of trained parameters alone.
+            let weights = checkpoint.tensors(WEIGHTS, device)?;
+            let is_buffer = |name: &String| self.params.get(name).is_some_and(Param::is_buffer);
+            tensors.extend(weights.into_iter().filter(|(name, _)| is_buffer(name)));
+        }
+        for (name, param) in self.params.changing() {
             let tensor = tensors.get(name).filter(|it| it.dims() == param.master().dims());
             let Some(tensor) = tensor else {
                 return Err(Error::Checkpoint {

@@ -1,5 +1,9 @@
 //! One step: the gradients of its micro-batches, and the update by them.
 
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+
 use super::check_gradients;
 use super::context::StepContext;
 use super::learner::Learner;
@@ -13,7 +17,7 @@ use crate::optim::{Clip, norm};
 use crate::params::Gradients;
 use cog_train_nn::__private::tape::collect;
 
-/// The gradients of a batch. Nothing has changed yet.
+/// The gradients of a batch. Of the model only its buffers have changed.
 pub(super) struct Computed {
     gradients: Gradients,
     /// The sum over the targets, and their weight.
@@ -23,6 +27,8 @@ pub(super) struct Computed {
     divisor: f64,
     /// The norm of the gradient of the mean loss, before it is clipped.
     norm: f64,
+    /// The model's buffers before the step, by name.
+    before: BTreeMap<String, Tensor>,
 }
 
 /// The numbers of a step.
@@ -55,12 +61,27 @@ pub(super) enum Skip {
     NotFinite,
 }
 
-/// Computes the gradients of a batch.
+/// Computes the gradients of a batch. When it fails, the model's buffers are as they were before.
 ///
 /// # Errors
 ///
 /// [`Error::Cancelled`]; the error of the author's loss, a lack of memory included.
 pub(super) fn compute<B, O: Objective<B>>(
+    learner: &mut Learner<'_>,
+    objective: &O,
+    state: &State,
+    batch: &Batch<B>,
+    job: &Job,
+) -> anyhow::Result<Computed> {
+    let before = learner.params.copy_buffers()?;
+    let computed = gradients_of(learner, objective, state, batch, job);
+    if computed.is_err() {
+        learner.params.restore_buffers(&before)?;
+    }
+    Ok(Computed { before, ..computed? })
+}
+
+fn gradients_of<B, O: Objective<B>>(
     learner: &mut Learner<'_>,
     objective: &O,
     state: &State,
@@ -89,7 +110,7 @@ pub(super) fn compute<B, O: Objective<B>>(
     let divisor = weight * factor.unwrap_or(1.0);
     let norm = norm(&gradients)?;
     let norm = if weight == 0.0 { 0.0 } else { norm / divisor };
-    Ok(Computed { gradients, sum, weight, divisor, norm })
+    Ok(Computed { gradients, sum, weight, divisor, norm, before: BTreeMap::new() })
 }
 
 /// The rows of a batch's largest micro-batch.
@@ -97,7 +118,7 @@ pub(super) fn rows_at_once<B>(batch: &Batch<B>) -> usize {
     batch.parts.iter().map(|part| part.rows.len()).max().unwrap_or(0)
 }
 
-/// Updates the weights, unless the step is to be skipped, and advances `state`, all but its position.
+/// Updates the weights and advances `state`, all but its position. A skipped step changes neither weights nor buffers.
 ///
 /// # Errors
 ///
@@ -109,7 +130,7 @@ pub(super) fn apply(
     computed: Computed,
     learning_rate: f64,
 ) -> Result<Stats, Error> {
-    let Computed { gradients, sum, weight, divisor, norm } = computed;
+    let Computed { gradients, sum, weight, divisor, norm, before } = computed;
     let finite = sum.is_finite() && norm.is_finite();
     let blamed = state.scale.after(finite);
     let skipped = match (weight == 0.0, finite) {
@@ -124,6 +145,7 @@ pub(super) fn apply(
         let factor = clip.factor(norm) / divisor;
         learner.update(&gradients, learning_rate, factor, state)?;
     } else {
+        learner.params.restore_buffers(&before)?;
         state.skipped_steps += 1;
     }
     let in_a_row = state.skipped_in_a_row + 1;

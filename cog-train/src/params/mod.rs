@@ -79,6 +79,8 @@ pub struct Param {
     /// The tensor that the model computes with, if that is not `master` itself.
     compute: Option<Var>,
     trainable: bool,
+    /// Whether the model updates it.
+    buffer: bool,
 }
 
 impl Param {
@@ -99,6 +101,12 @@ impl Param {
     #[must_use]
     pub fn is_trainable(&self) -> bool {
         self.trainable
+    }
+
+    /// Whether it is one of [`Params::buffers`].
+    #[must_use]
+    pub fn is_buffer(&self) -> bool {
+        self.buffer
     }
 }
 
@@ -147,7 +155,7 @@ impl Params {
                 DType::F32 => Var::from_tensor(&tensor.detach())?,
                 _ => Var::from_tensor(&tensor.detach().to_dtype(DType::F32)?)?,
             };
-            let param = Param { master, compute: None, trainable: true };
+            let param = Param { master, compute: None, trainable: true, buffer: false };
             if params.insert(name.clone(), param).is_some() {
                 return Err(plan(format!("the parameter `{name}` is there twice")));
             }
@@ -164,7 +172,7 @@ impl Params {
     ///
     /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn freeze(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
-        self.choose(&pattern.into(), |fits, trainable| trainable && !fits)
+        self.choose(&pattern.into(), |param, fits| param.trainable &= !fits)
     }
 
     /// Trains only the parameters whose names match.
@@ -173,19 +181,47 @@ impl Params {
     ///
     /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn train_only(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
-        self.choose(&pattern.into(), |fits, _| fits)
+        self.choose(&pattern.into(), |param, fits| param.trainable = fits && !param.buffer)
+    }
+
+    /// Marks the tensors that the model itself updates, such as the running statistics of a
+    /// [`BatchNorm2d`](crate::nn::BatchNorm2d). They are not trained, stay in 32 bits in every precision, and are in every
+    /// checkpoint, which frozen parameters are not. To be called before the model takes its [`tensors`](Self::tensors).
+    ///
+    /// ```
+    /// use cog_train::candle_core::{DType, Device, Tensor};
+    /// use cog_train::engine::{Params, Precision};
+    ///
+    /// let tensors = ["bn.weight", "bn.running_mean"].map(|name| (name, Tensor::ones(2, DType::F32, &Device::Cpu)));
+    /// let tensors = tensors.into_iter().map(|(name, tensor)| Ok((name, tensor?))).collect::<Result<Vec<_>, cog_train::Error>>()?;
+    /// let params = Params::new(tensors)?.buffers("*.running_*")?.precision(Precision::Bf16)?;
+    /// assert_eq!(params.trainable_count(), 2);
+    /// let running = &params.tensors()["bn.running_mean"];
+    /// assert!(running.dtype() == DType::F32 && !running.is_variable());
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] when no parameter fits.
+    pub fn buffers(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
+        self.choose(&pattern.into(), |param, fits| {
+            if fits {
+                (param.trainable, param.buffer, param.compute) = (false, true, None);
+            }
+        })
     }
 
     fn choose(
         mut self,
         pattern: &Pattern,
-        trains: impl Fn(bool, bool) -> bool,
+        change: impl Fn(&mut Param, bool),
     ) -> Result<Self, Error> {
         let mut found = false;
         for (name, param) in &mut self.params {
             let fits = pattern.matches(name);
             found |= fits;
-            param.trainable = trains(fits, param.trainable);
+            change(param, fits);
         }
         if found {
             return Ok(self);
@@ -206,6 +242,7 @@ impl Params {
     pub fn precision(mut self, precision: Precision) -> Result<Self, Error> {
         for param in self.params.values_mut() {
             param.compute = match precision {
+                _ if param.buffer => None,
                 Precision::F32 => None,
                 other => Some(Var::from_tensor(&param.master.to_dtype(other.dtype())?)?),
             };
@@ -254,6 +291,23 @@ impl Params {
     /// The parameters that are trained, sorted by name.
     pub fn trainable(&self) -> impl Iterator<Item = (&str, &Param)> {
         self.iter().filter(|(_, param)| param.trainable)
+    }
+
+    /// What a training changes, sorted by name: the parameters that are trained and the [buffers](Self::buffers).
+    pub(crate) fn changing(&self) -> impl Iterator<Item = (&str, &Param)> {
+        self.iter().filter(|(_, param)| param.trainable || param.buffer)
+    }
+
+    /// Copies of the [buffers](Self::buffers), by name.
+    pub(crate) fn copy_buffers(&self) -> Result<BTreeMap<String, Tensor>, Error> {
+        let buffers = self.iter().filter(|(_, param)| param.buffer);
+        buffers.map(|(name, param)| Ok((name.to_owned(), param.master.copy()?))).collect()
+    }
+
+    /// Writes copies of buffers back.
+    pub(crate) fn restore_buffers(&self, copies: &BTreeMap<String, Tensor>) -> Result<(), Error> {
+        let pairs = copies.iter().filter_map(|(name, copy)| Some((self.params.get(name)?, copy)));
+        pairs.into_iter().try_for_each(|(param, copy)| Ok(param.master.set(copy)?))
     }
 
     /// A parameter.

@@ -122,6 +122,11 @@ fn custom_loop() {
 }
 
 #[test]
+fn text_classifier() {
+    check("examples/text_classifier/README.md");
+}
+
+#[test]
 fn image_classifier() {
     check("examples/image_classifier/README.md");
 }

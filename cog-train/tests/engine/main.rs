@@ -8,6 +8,7 @@
 )]
 
 mod archives;
+mod buffers;
 mod changed;
 mod job;
 mod laws;

@@ -1,8 +1,11 @@
+use std::collections::BTreeMap;
+
 use candle_core::Var;
+use cog_train::nn::Initializer;
+use cog_train::rng::Rng;
 
 use super::*;
 use crate::text::Example;
-use cog_train::rng::Rng;
 
 fn config() -> Config {
     Config {
@@ -19,16 +22,11 @@ fn config() -> Config {
 
 /// Parameters large enough that every part of the model bends the result.
 fn variables(config: &Config) -> BTreeMap<String, Var> {
-    let numbers = Rng::new(3, "test");
-    let shapes = config.shapes().into_iter().zip(0..);
-    shapes
-        .map(|((name, shape), index)| {
-            let mean = if shape.len() == 1 { 1.0 } else { 0.0 };
-            let tensor =
-                numbers.at(index).normal_tensor(shape, mean, 0.4, DType::F32, &Device::Cpu);
-            (name, Var::from_tensor(&tensor.unwrap()).unwrap())
-        })
-        .collect()
+    let init = Init::random(Rng::new(3, "test"), &Device::Cpu)
+        .with("*", Initializer::Normal { std: 0.4 })
+        .with("*norm.weight", Initializer::Constant(1.2));
+    let tensors = init.tensors_of(|init| Llama::new(init, config)).unwrap();
+    tensors.into_iter().map(|(name, tensor)| (name, Var::from_tensor(&tensor).unwrap())).collect()
 }
 
 fn batch(rows: &[(&[u32], usize)]) -> Batch {
@@ -47,10 +45,9 @@ fn value(loss: &Tensor) -> f64 {
     f64::from(loss.to_scalar::<f32>().unwrap())
 }
 
-/// The slope of the loss along the gradient is the gradient's length: a tensor that gets none, or a wrong one, fails.
 fn of(config: &Config, variables: &BTreeMap<String, Var>) -> Llama {
     let tensors = variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone()));
-    Llama::new(config, &tensors.collect()).unwrap()
+    Init::from_tensors(tensors).build(|init| Llama::new(init, config)).unwrap()
 }
 
 fn mean(model: &Llama, batch: &Batch) -> Tensor {
@@ -58,6 +55,7 @@ fn mean(model: &Llama, batch: &Batch) -> Tensor {
     (loss.tensor() / loss.weight()).unwrap()
 }
 
+/// The slope of the loss along the gradient is the gradient's length: a tensor that gets none, or a wrong one, fails.
 #[test]
 fn every_parameter_gets_the_gradient_that_differences_show() {
     let config = config();
@@ -85,11 +83,11 @@ fn every_parameter_gets_the_gradient_that_differences_show() {
 fn a_token_sees_what_is_before_it_and_nothing_after() {
     let config = config();
     let model = of(&config, &variables(&config));
-    let hidden = |tokens: [u32; 4]| {
+    let scores = |tokens: [u32; 4]| {
         let tokens = Tensor::new(&[tokens], &Device::Cpu).unwrap();
-        model.hidden(&tokens).unwrap().to_vec2::<f32>().unwrap()
+        model.logits(&tokens).unwrap().to_vec2::<f32>().unwrap()
     };
-    let (one, other) = (hidden([1, 2, 3, 4]), hidden([1, 2, 5, 4]));
+    let (one, other) = (scores([1, 2, 3, 4]), scores([1, 2, 5, 4]));
     assert_eq!(one[..2], other[..2]);
     assert_ne!(one[2], other[2]);
     assert_ne!(one[3], other[3]);
@@ -101,7 +99,7 @@ fn positions_matter() {
     let model = of(&config, &variables(&config));
     let last = |tokens: [u32; 3]| {
         let tokens = Tensor::new(&[tokens], &Device::Cpu).unwrap();
-        model.hidden(&tokens).unwrap().to_vec2::<f32>().unwrap().pop().unwrap()
+        model.logits(&tokens).unwrap().to_vec2::<f32>().unwrap().pop().unwrap()
     };
     assert_ne!(last([1, 2, 3]), last([2, 1, 3]));
 }
@@ -139,11 +137,11 @@ fn tensors_of_another_model_are_refused_by_name() {
     let norm = tensors.remove("model.norm.weight").unwrap();
     tensors.insert("lm_head.weight".to_owned(), norm.clone());
     tensors.insert("model.embed_tokens.weight".to_owned(), norm);
-    let error = Llama::new(&config, &tensors).unwrap_err().to_string();
+    let built = Init::from_tensors(tensors).build(|init| Llama::new(init, &config));
     assert_eq!(
-        error,
-        "the weights do not fit the model: 3 problems\n  \
-         `model.embed_tokens.weight` has shape [8] in place of [11, 8]\n  \
+        built.unwrap_err().to_string(),
+        "the tensors do not fit the model: 3 problems\n  \
+         `model.embed_tokens.weight` has the shape [8], and the model needs [11, 8]\n  \
          `model.norm.weight` is missing\n  \
          `lm_head.weight` is not of this model"
     );

@@ -19,7 +19,7 @@ use super::{Node, Record, Tape, buffers};
 /// use cog_train_nn::{self as nn, Linear, gelu};
 ///
 /// let weight = Var::ones((3, 2), DType::F32, &Device::Cpu)?;
-/// let linear = Linear::new(weight.as_tensor().clone(), None);
+/// let linear = Linear::from_tensors(weight.as_tensor().clone(), None);
 /// let x = Tensor::new(&[[0.5f32, -1.0]], &Device::Cpu)?;
 /// let y = nn::trace([&x], |[x]| gelu(&linear.forward(&x)?))?; // one candle operation
 /// let gradients = y.sqr()?.sum_all()?.backward()?;

@@ -1,0 +1,345 @@
+//! The named tensors that layers are built from.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Error, Shape, Tensor, Var};
+
+use crate::initializer::Initializer;
+use crate::rng::Rng;
+
+/// The source of a model's tensors: drawn at random, or loaded. A layer asks it for each of its parameters by name and
+/// shape, so that the code of a model states each of them once and serves both.
+///
+/// [`at`](Init::at) enters a part of the model, as a dotted path: the weight of `Linear::new(&init.at("layers").at(0).at("fc1"), ..)`
+/// is called `layers.0.fc1.weight`. A drawn tensor is a function of the seed and of its full name, so that the order in
+/// which layers are built changes nothing, nor does a layer that is added elsewhere.
+///
+/// ```
+/// use candle_core::{DType, Device, Error, Tensor};
+/// use cog_train_nn::{Init, Initializer, Linear, Rng, relu};
+///
+/// struct Net {
+///     fc1: Linear,
+///     fc2: Linear,
+/// }
+///
+/// impl Net {
+///     fn new(init: &Init) -> Result<Self, Error> {
+///         Ok(Self { fc1: Linear::new(&init.at("fc1"), 8, 16)?, fc2: Linear::new(&init.at("fc2"), 16, 3)? })
+///     }
+///
+///     fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+///         self.fc2.forward(&relu(&self.fc1.forward(x)?)?)
+///     }
+/// }
+///
+/// // From scratch: PyTorch's defaults, but for the last weight.
+/// let init = Init::random(Rng::new(42, "init"), &Device::Cpu).with("fc2.weight", Initializer::ZEROS);
+/// let tensors = init.tensors_of(Net::new)?;
+/// assert_eq!(tensors.keys().collect::<Vec<_>>(), ["fc1.bias", "fc1.weight", "fc2.bias", "fc2.weight"]);
+///
+/// // From tensors: each is there, each has its shape, and none is left over.
+/// let net = Init::from_tensors(tensors).build(Net::new)?;
+/// assert_eq!(net.forward(&Tensor::zeros((1, 8), DType::F32, &Device::Cpu)?)?.dims(), [1, 3]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// To train with `cog_train::engine`, the parameters come first and the model is built from what it computes with:
+///
+/// ```text
+/// let params = Params::new(Init::random(job.rng("init"), job.device()).tensors_of(Net::new)?)?;
+/// let net = Init::from_tensors(params.tensors()).build(Net::new)?;
+/// ```
+///
+/// Cloning gives the same source.
+#[derive(Clone)]
+pub struct Init {
+    source: Arc<Mutex<Source>>,
+    /// The path of this part, with a dot at its end unless it is the whole.
+    path: String,
+}
+
+struct Source {
+    loaded: BTreeMap<String, Tensor>,
+    /// What is not loaded is drawn if a pattern fits; the last one counts.
+    drawn: Vec<(String, Rng)>,
+    dtype: DType,
+    device: Device,
+    initializers: Vec<Choice>,
+    /// Names that may be left over.
+    ignored: Vec<String>,
+    /// What was asked for.
+    tensors: BTreeMap<String, Tensor>,
+    /// Gathered within [`Init::build`].
+    problems: Option<Vec<String>>,
+}
+
+struct Choice {
+    pattern: String,
+    initializer: Initializer,
+    used: bool,
+}
+
+impl Init {
+    /// Draws every tensor, in 32 bits unless [`dtype`](Init::dtype) is called. The tensors are variables: gradients are
+    /// computed for them.
+    #[must_use]
+    pub fn random(rng: Rng, device: &Device) -> Self {
+        Self::new(BTreeMap::new(), vec![("*".to_owned(), rng)], device.clone())
+    }
+
+    /// Takes every tensor from those that are given, as it is.
+    #[must_use]
+    pub fn from_tensors<K: Into<String>>(tensors: impl IntoIterator<Item = (K, Tensor)>) -> Self {
+        let loaded: BTreeMap<String, Tensor> =
+            tensors.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect();
+        let device = loaded.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
+        Self::new(loaded, Vec::new(), device)
+    }
+
+    fn new(loaded: BTreeMap<String, Tensor>, drawn: Vec<(String, Rng)>, device: Device) -> Self {
+        let source = Source {
+            loaded,
+            drawn,
+            dtype: DType::F32,
+            device,
+            initializers: Vec::new(),
+            ignored: Vec::new(),
+            tensors: BTreeMap::new(),
+            problems: None,
+        };
+        Self { source: Arc::new(Mutex::new(source)), path: String::new() }
+    }
+
+    /// Draws tensors of another float type.
+    #[must_use]
+    pub fn dtype(self, dtype: DType) -> Self {
+        self.lock().dtype = dtype;
+        self
+    }
+
+    /// Draws the tensors whose names match where they are not among those loaded, such as the head that a pretrained
+    /// model is fine-tuned with. In a pattern, `*` stands for any text.
+    ///
+    /// ```
+    /// use candle_core::{Device, Error};
+    /// use cog_train_nn::{Embedding, Init, Linear, Rng};
+    ///
+    /// let body = |init: &Init| Embedding::new(&init.at("words"), 10, 4);
+    /// let classifier = |init: &Init| Ok::<_, Error>((body(init)?, Linear::new(&init.at("head"), 4, 2)?));
+    /// let pretrained = Init::random(Rng::new(1, "init"), &Device::Cpu).tensors_of(body)?;
+    ///
+    /// let init = Init::from_tensors(pretrained.clone());
+    /// assert!(init.build(classifier).is_err()); // there is no `head.weight`
+    /// let init = Init::from_tensors(pretrained).draw_missing("head.*", Rng::new(2, "init"));
+    /// assert!(init.build(classifier).is_ok());
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn draw_missing(self, pattern: &str, rng: Rng) -> Self {
+        self.lock().drawn.push((self.name(pattern), rng));
+        self
+    }
+
+    /// Draws the tensors whose names match from another distribution than the layer's own; the last match counts. In a
+    /// pattern, `*` stands for any text. It has no effect on tensors that are loaded.
+    ///
+    /// ```
+    /// use candle_core::Device;
+    /// use cog_train_nn::{Init, Initializer, LayerNorm, Linear, Rng};
+    ///
+    /// // GPT-2's: matrices of a small normal, biases of zero, norms of one.
+    /// let init = Init::random(Rng::new(42, "init"), &Device::Cpu)
+    ///     .with("*.weight", Initializer::Normal { std: 0.02 })
+    ///     .with("*.bias", Initializer::ZEROS)
+    ///     .with("*ln*.weight", Initializer::ONES);
+    /// let fc = Linear::new(&init.at("fc"), 4, 4)?;
+    /// assert_eq!(fc.bias().unwrap().to_vec1::<f32>()?, [0.0; 4]);
+    /// assert_eq!(LayerNorm::new(&init.at("ln_1"), 4, 1e-5)?.weight().to_vec1::<f32>()?, [1.0; 4]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with(self, pattern: &str, initializer: Initializer) -> Self {
+        let choice = Choice { pattern: self.name(pattern), initializer, used: false };
+        self.lock().initializers.push(choice);
+        self
+    }
+
+    /// Lets loaded tensors whose names match be left over, such as a `*.inv_freq` that the model computes itself.
+    #[must_use]
+    pub fn ignore(self, pattern: &str) -> Self {
+        self.lock().ignored.push(self.name(pattern));
+        self
+    }
+
+    /// A part of the model, below this one.
+    #[must_use]
+    pub fn at(&self, part: impl Display) -> Self {
+        Self { source: self.source.clone(), path: format!("{}{part}.", self.path) }
+    }
+
+    /// A tensor of this part, for parameters that are in no layer. It is drawn from `initializer` where it is not loaded.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when there is no such tensor, it has another shape or was asked for before, or the device fails.
+    /// Within [`build`](Init::build) the first three are reported at its end, all at once.
+    pub fn tensor(
+        &self,
+        name: &str,
+        shape: impl Into<Shape>,
+        initializer: Initializer,
+    ) -> Result<Tensor, Error> {
+        let (name, shape) = (self.name(name), shape.into());
+        let mut source = self.lock();
+        let tensor = match source.find(&name, &shape, initializer)? {
+            Ok(tensor) => tensor,
+            Err(problem) => {
+                let Some(problems) = &mut source.problems else { return Err(Error::Msg(problem)) };
+                problems.push(problem);
+                // The model is not returned.
+                Tensor::zeros((), source.dtype, &source.device)?.broadcast_as(shape)?
+            }
+        };
+        source.tensors.insert(name, tensor.clone());
+        Ok(tensor)
+    }
+
+    /// The tensors that were asked for so far, by their full names.
+    #[must_use]
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        self.lock().tensors.clone()
+    }
+
+    /// Builds a model, and compares its tensors with those that are loaded.
+    ///
+    /// # Errors
+    ///
+    /// What `model` fails with; candle's error with all tensors that are missing, have another shape, were asked for twice or
+    /// are left over, and with the patterns of [`with`](Init::with) that no name matches.
+    pub fn build<M, E: From<Error>>(
+        &self,
+        model: impl FnOnce(&Self) -> Result<M, E>,
+    ) -> Result<M, E> {
+        self.lock().problems = Some(Vec::new());
+        let model = model(self);
+        let mut source = self.lock();
+        let mut problems = source.problems.take().unwrap_or_default();
+        let model = model?;
+        problems.extend(source.left_over());
+        if problems.is_empty() {
+            return Ok(model);
+        }
+        let (count, more) = (problems.len(), problems.len().saturating_sub(SHOWN));
+        problems.truncate(SHOWN);
+        if more > 0 {
+            problems.push(format!("and {more} more"));
+        }
+        let s = if count == 1 { "" } else { "s" };
+        let list = problems.join("\n  ");
+        Err(Error::Msg(format!("the tensors do not fit the model: {count} problem{s}\n  {list}"))
+            .into())
+    }
+
+    /// The tensors of a model by their full names; the model itself is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Init::build).
+    pub fn tensors_of<M, E: From<Error>>(
+        &self,
+        model: impl FnOnce(&Self) -> Result<M, E>,
+    ) -> Result<BTreeMap<String, Tensor>, E> {
+        self.build(model)?;
+        Ok(self.tensors())
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.path)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The most problems that one error lists.
+const SHOWN: usize = 10;
+
+impl Source {
+    /// A tensor, or what is wrong with it.
+    fn find(
+        &mut self,
+        name: &str,
+        shape: &Shape,
+        initializer: Initializer,
+    ) -> Result<Result<Tensor, String>, Error> {
+        let mut chosen = initializer;
+        for choice in self.initializers.iter_mut().filter(|choice| matches(&choice.pattern, name)) {
+            (chosen, choice.used) = (choice.initializer, true);
+        }
+        if self.tensors.contains_key(name) {
+            return Ok(Err(format!("`{name}` was asked for twice")));
+        }
+        if let Some(tensor) = self.loaded.get(name) {
+            return Ok(if tensor.shape() == shape {
+                Ok(tensor.clone())
+            } else {
+                let (found, needed) = (tensor.dims(), shape.dims());
+                Err(format!("`{name}` has the shape {found:?}, and the model needs {needed:?}"))
+            });
+        }
+        let Some((_, rng)) = self.drawn.iter().rev().find(|(pattern, _)| matches(pattern, name))
+        else {
+            return Ok(Err(format!("`{name}` is missing")));
+        };
+        let tensor = chosen.draw(shape, rng.at(digest(name)), self.dtype, &self.device)?;
+        Ok(Ok(Var::from_tensor(&tensor)?.into_inner()))
+    }
+
+    /// Loaded tensors and patterns that the model has no use for.
+    fn left_over(&self) -> Vec<String> {
+        let ignored = |name: &str| self.ignored.iter().any(|pattern| matches(pattern, name));
+        let tensors = self.loaded.keys().filter(|name| !self.tensors.contains_key(*name));
+        let unused = self.initializers.iter().filter(|choice| !choice.used);
+        let tensors = tensors
+            .filter(|name| !ignored(name))
+            .map(|name| format!("`{name}` is not of this model"));
+        tensors
+            .chain(unused.map(|choice| format!("no tensor is called `{}`", choice.pattern)))
+            .collect()
+    }
+}
+
+/// Whether a name matches a pattern, in which `*` stands for any text.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
+            name.char_indices().any(|(at, _)| matches(rest, &name[at..])) || matches(rest, "")
+        }),
+    }
+}
+
+/// FNV-1a over 64 bits.
+fn digest(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+impl fmt::Debug for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = self.lock();
+        f.debug_struct("Init")
+            .field("path", &self.path.trim_end_matches('.'))
+            .field("loaded", &source.loaded.len())
+            .field("tensors", &source.tensors.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
