@@ -6,7 +6,7 @@ use super::Operand;
 use crate::kernels::elementwise::{self, Binary};
 use crate::kernels::sum;
 
-/// The sum of two tensors. Their shapes are broadcast as NumPy's: aligned at the last dimension, where sizes differ one of
+/// The sum of two tensors. Their shapes are broadcast as `NumPy`'s: aligned at the last dimension, where sizes differ one of
 /// them is 1 or missing.
 ///
 /// ```

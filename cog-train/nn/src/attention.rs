@@ -87,7 +87,7 @@ impl MultiHeadAttention {
     ///
     /// candle's error when `heads` does not divide `width`; those of [`Init::tensor`].
     pub fn new(init: &Init, width: usize, heads: usize) -> Result<Self, Error> {
-        if heads == 0 || width % heads != 0 {
+        if heads == 0 || !width.is_multiple_of(heads) {
             return Err(Error::Msg(format!("{heads} heads do not divide a width of {width}")));
         }
         let xavier = Initializer::XavierUniform { gain: 1.0 };

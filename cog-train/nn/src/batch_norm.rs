@@ -214,7 +214,7 @@ impl GroupNorm {
     /// A layer norm over the rows of groups, then the channels' own weights and biases.
     fn on(&self, x: &Node) -> Result<Node, Error> {
         let &Self { groups, epsilon, .. } = self;
-        let fits = |channels: usize| groups > 0 && channels % groups == 0;
+        let fits = |channels: usize| groups > 0 && channels.is_multiple_of(groups);
         let (rows, channels) = match *x.dims() {
             [rows, channels, ..] if fits(channels) => (rows, channels),
             _ => {

@@ -1,4 +1,5 @@
 //! Sums, means and softmax along a dimension.
+#![expect(clippy::needless_pass_by_value, reason = "a dimension is given as to candle's functions")]
 
 use candle_core::shape::Dim;
 use candle_core::{Error, Tensor};

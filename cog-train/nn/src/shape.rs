@@ -1,4 +1,5 @@
 //! The same values in another shape or order.
+#![expect(clippy::needless_pass_by_value, reason = "a dimension is given as to candle's functions")]
 
 use candle_core::shape::{Dim, ShapeWithOneHole};
 use candle_core::{Error, Tensor};
@@ -23,7 +24,7 @@ use crate::kernels::layout;
 /// candle's error when the shape has another number of elements.
 pub fn reshape<T: Operand>(x: &T, shape: impl ShapeWithOneHole) -> Result<T, Error> {
     // A gradient takes the shape of the node that it arrives at.
-    T::on_nodes([x], |[x]| x.map(|x: &Tensor| Ok(x.reshape(shape)?)))
+    T::on_nodes([x], |[x]| x.map(|x: &Tensor| x.reshape(shape)))
 }
 
 /// The part of `length` indices from `start` on along a dimension, as [`Tensor::narrow`].

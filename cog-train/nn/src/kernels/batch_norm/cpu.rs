@@ -80,13 +80,13 @@ pub(super) fn forward(
                 (0..sizes.channels).into_par_iter().map(of_channel).unzip()
             })?;
         if to[0].is_some() {
-            let share = if of_batch { 1.0 / sizes.count() } else { 0.0 } as f32;
+            let part = if of_batch { (1.0 / sizes.count()) as f32 } else { 0.0 };
             let of_x = host::read([&kept, &gradient], |[x, dy]| {
                 each_plane(x, Some(dy), sizes, |channel| {
-                    // dx = factor * (dy - share * of_bias - h * share * of_weight), h = (x - mean) * inverse.
+                    // dx = factor * (dy - part * of_bias - h * part * of_weight), h = (x - mean) * inverse.
                     let factor = inverse[channel] * factors[channel];
-                    let slope = -factor * share * of_weight[channel] * inverse[channel];
-                    let term = -factor * share * of_bias[channel] - slope * mean[channel];
+                    let slope = -factor * part * of_weight[channel] * inverse[channel];
+                    let term = -factor * part * of_bias[channel] - slope * mean[channel];
                     move |x, dy| factor * dy + slope * x + term
                 })
             })?;

@@ -83,8 +83,8 @@ mod tests {
     fn sums_and_means_along_each_dimension_are_candles() {
         let x = parity::draw(&[3, 40, 5], 0);
         for dim in 0..3 {
-            parity::check([&x], |[x]| trace([x], |[x]| sum(&x, dim, 1.0)), |[x]| Ok(x.sum(dim)?));
-            parity::check([&x], |[x]| trace([x], |[x]| mean(&x, dim)), |[x]| Ok(x.mean(dim)?));
+            parity::check([&x], |[x]| trace([x], |[x]| sum(&x, dim, 1.0)), |[x]| x.sum(dim));
+            parity::check([&x], |[x]| trace([x], |[x]| mean(&x, dim)), |[x]| x.mean(dim));
         }
     }
 
@@ -106,7 +106,7 @@ mod tests {
                     })
                     .to_vec();
                 let weights = Tensor::new(weights, x.device())?.unsqueeze(1)?;
-                Ok(weights.matmul(&x.contiguous()?)?.squeeze(1)?)
+                weights.matmul(&x.contiguous()?)?.squeeze(1)
             },
         );
     }
