@@ -24,7 +24,7 @@ impl Room {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] when there is too little; [`Error::File`] when the disk does not say.
+    /// [`Error::DiskSpace`] when there is too little; [`Error::File`] when the disk does not say.
     pub(super) fn report(&self, job: &mut Job) -> Result<(), Error> {
         let Some(Places { run, output }) = job.places().cloned() else { return Ok(()) };
         let there = job.resume_from().map_or(0, checkpoints_in);
@@ -67,7 +67,7 @@ fn enough(needed: u64, free: u64, place: &Path, hint: &str) -> Result<(), Error>
     if needed <= free {
         return Ok(());
     }
-    Err(Error::InvalidConfig {
+    Err(Error::DiskSpace {
         reason: format!(
             "the run needs {} on the disk of `{}`, which has {} left\nhint: {hint}",
             human(needed),
