@@ -22,7 +22,7 @@ pub(super) fn evaluation(job: &mut Job, eval: &Evaluation) {
         0 => "before the first step".to_owned(),
         step => format!("step {step}"),
     };
-    job.line(format_args!("{when}: held-out {}", texts.join(", ")));
+    job.line(format_args!("{when}: eval {}", texts.join(", ")));
 }
 
 /// Reports that a training stops early.
@@ -39,7 +39,7 @@ pub(super) fn early_stopping(job: &mut Job, config: &TrainingConfig, state: &Sta
     let times =
         if times == 1 { "the last evaluation".to_owned() } else { format!("{times} evaluations") };
     job.line(format_args!(
-        "step {step}: stopped early, the held-out loss has not fallen{by} in {times}; {best}"
+        "step {step}: stopped early, the eval loss has not fallen{by} in {times}; {best}"
     ));
 }
 

@@ -142,7 +142,7 @@ fn after_a_panic_in_the_loop_the_terminal_is_clean_and_the_log_is_there() {
     assert!(bytes.ends_with('\n'), "the shell goes on on a line of its own: {bytes:?}");
 
     let log = here.read("run/log.txt");
-    for line in ["a line before the training", "before the first step: ", "step 10: held-out "] {
+    for line in ["a line before the training", "before the first step: ", "step 10: eval "] {
         assert!(log.contains(line), "`{line}` in {log}");
     }
     let metrics = here.read("run/metrics.jsonl");

@@ -159,7 +159,7 @@ fn early_stopping_ends_the_run_and_the_best_weights_come_back() {
     assert_eq!(fitted.final_eval.as_ref(), Some(&best));
     let log = std::fs::read_to_string(dir.path().join("log.txt")).unwrap();
     let line = format!(
-        "step {}: stopped early, the held-out loss has not fallen in 3 evaluations; the lowest was {:.4} at step {}",
+        "step {}: stopped early, the eval loss has not fallen in 3 evaluations; the lowest was {:.4} at step {}",
         fitted.steps, best.loss, best.step
     );
     assert!(log.lines().any(|it| it == line), "{line}: {log}");

@@ -99,7 +99,7 @@ fn early_stopping_does_not_count_the_evaluation_before_the_first_step() {
         let (summary, _) = scripted(&dir, &[2.0, first, 1.0], config).unwrap();
         assert_eq!((summary.stop_reason, summary.steps), (StopReason::EarlyStopping, 1), "{name}");
         let log = std::fs::read_to_string(dir.join("log.txt")).unwrap();
-        let line = "step 1: stopped early, the held-out loss has not fallen in the last evaluation; \
+        let line = "step 1: stopped early, the eval loss has not fallen in the last evaluation; \
                     the lowest was 2.0000 at step 0\n";
         assert!(log.contains(line), "{log}");
     }
