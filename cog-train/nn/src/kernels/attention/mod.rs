@@ -22,6 +22,7 @@ mod cuda;
 mod mask;
 mod reference;
 
+use super::dtypes;
 use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
@@ -78,6 +79,8 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, mask: &Mask) -> Result<Node,
     if k.dims() != v.dims() || (batch, width) != (rows, other) {
         return Err(refused(&format!("the shapes do not fit together: {}", shapes())));
     }
+    let others = [("k", Some(k.tensor())), ("v", Some(v.tensor()))];
+    dtypes::check("attention", ("q", q.tensor()), others)?;
     check_heads(heads, kv_heads, width)?;
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width };
     let sight = Sight::new(mask, &geometry)?;

@@ -19,6 +19,7 @@ mod unfold;
 
 use candle_core::{Error, Tensor};
 
+use super::dtypes;
 use super::reference::dispatch;
 use super::tape::Node;
 use geometry::Geometry;
@@ -45,6 +46,7 @@ pub(crate) fn forward(
     settings: Settings,
 ) -> Result<Node, Error> {
     let geometry = Geometry::new(x.dims(), weight.dims(), bias.map(Tensor::dims), settings)?;
+    dtypes::check("conv2d", ("x", x.tensor()), [("weight", Some(weight)), ("bias", bias)])?;
     let weight = x.leaf(weight);
     match bias {
         Some(bias) => dispatch(

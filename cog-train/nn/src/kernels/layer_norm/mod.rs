@@ -14,6 +14,7 @@ mod reference;
 
 use candle_core::{Error, Tensor};
 
+use super::dtypes;
 use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
@@ -35,6 +36,8 @@ pub(crate) fn forward(
         let reason = format!("layer_norm: rows of {n}, a weight {w:?} and a bias {b:?}");
         return Err(candle_core::Error::msg(reason).into());
     }
+    let others = [("weight", Some(weight)), ("bias", Some(bias))];
+    dtypes::check("layer_norm", ("x", x.tensor()), others)?;
     let (weight, bias) = (x.leaf(weight), x.leaf(bias));
     let operands = [x, &weight, &bias];
     let gpu = Gpu::of(operands.map(Node::tensor)).filter(|_| n <= cuda::LONGEST);

@@ -15,6 +15,7 @@ mod reference;
 
 use candle_core::{Error, Tensor};
 
+use super::dtypes;
 use super::gpu::Gpu;
 use super::host;
 use super::reference::fits;
@@ -62,6 +63,8 @@ pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> 
     if !fit {
         return Err(unfit(x, operands));
     }
+    let others = [("weight", Some(weight)), ("bias", bias), ("to", to.map(Node::tensor))];
+    dtypes::check("linear", ("x", x.tensor()), others)?;
     let product = Product {
         x: x.clone(),
         weight: x.leaf(weight),

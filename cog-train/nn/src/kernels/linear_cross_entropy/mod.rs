@@ -12,6 +12,7 @@ mod reference;
 use candle_core::{Error, Tensor};
 
 use super::cross_entropy::checked;
+use super::dtypes;
 use super::gpu::Gpu;
 use super::host;
 use super::reference::fits;
@@ -28,6 +29,7 @@ pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Nod
     if columns != d || d == 0 {
         return Err(unfit(h, weight));
     }
+    dtypes::check("linear_cross_entropy", ("h", h.tensor()), [("weight", Some(weight))])?;
     let targets = checked(targets, h.tensor().elem_count() / d, classes)?;
     let node = h.leaf(weight);
     // candle makes no tensor without numbers on a GPU.

@@ -8,6 +8,7 @@ mod cpu;
 mod cuda;
 mod reference;
 
+use super::dtypes;
 use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
@@ -23,6 +24,7 @@ pub(crate) fn forward(gate: &Node, up: &Node) -> Result<Node, Error> {
         let reason = format!("swiglu: a gate {:?} and an up {:?}", gate.dims(), up.dims());
         return Err(candle_core::Error::msg(reason).into());
     }
+    dtypes::check("swiglu", ("gate", gate.tensor()), [("up", Some(up.tensor()))])?;
     if let Some(gpu) = Gpu::of([gate.tensor(), up.tensor()]) {
         return cuda::forward(gpu, [gate, up]);
     }
