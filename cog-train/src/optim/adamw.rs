@@ -67,7 +67,7 @@ fn update(
     at: &Update,
     (beta1, beta2, epsilon, decoupled): (f64, f64, f64, bool),
 ) -> Result<(), Error> {
-    let numbers = adamw::Numbers {
+    let numbers = adamw::Hyperparameters {
         beta1,
         beta2,
         epsilon,

@@ -33,7 +33,7 @@ pub(crate) fn on_cpu(tensor: &Tensor) -> bool {
 ///
 /// # Errors
 ///
-/// candle's error when there is no room.
+/// candle's error when memory cannot be allocated.
 pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor, Error> {
     tensor.to_dtype(DType::F32)?.contiguous()
 }
@@ -42,7 +42,7 @@ pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor, Error> {
 ///
 /// # Errors
 ///
-/// candle's error when there is no room.
+/// candle's error when memory cannot be allocated.
 pub(crate) fn widened(gradient: Tensor) -> Result<Tensor, Error> {
     match gradient.dtype() {
         DType::F16 | DType::BF16 | DType::F32 if on_cpu(&gradient) => contiguous(&gradient),

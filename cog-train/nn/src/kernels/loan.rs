@@ -1,12 +1,12 @@
-//! Something of the caller's that code deep inside, on the same thread, is to find.
+//! Lends a value of a caller to code further down the stack on the same thread, through a thread-local.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
-/// A place on each thread for what is lent.
+/// A thread-local for the value that is lent.
 pub(crate) type Slot<T> = LocalKey<RefCell<Option<T>>>;
 
-/// Runs `work` while what `owner` has is in the slot; then the owner has it again, after a panic too.
+/// Runs `work` while the slot has the value of `owner`, and then moves it back, after a panic too.
 pub(crate) fn lend<T: Default, R>(
     slot: &'static Slot<T>,
     owner: &mut T,
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lent_comes_back_changed_and_uncovers_what_was_there() {
+    fn a_loan_returns_its_value_and_restores_the_outer_one() {
         let (mut outer, mut inner) = (vec![1], vec![2]);
         let push = |number| SLOT.with_borrow_mut(|slot| slot.as_mut().unwrap().push(number));
         lend(&SLOT, &mut outer, || {

@@ -114,7 +114,7 @@ pub(crate) fn stream_fence() {
 
 /// Prefetches the cache line of an element, if the slice has it.
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "an intrinsic"))]
-#[expect(clippy::inline_always, reason = "a call would cost more than what it saves")]
+#[expect(clippy::inline_always, reason = "a call would cost more than it saves")]
 #[inline(always)]
 #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "it is a hint"))]
 pub(crate) fn prefetch(elements: &[f32], at: usize) {

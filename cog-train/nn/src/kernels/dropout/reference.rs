@@ -1,4 +1,4 @@
-//! The plain form. The mask is drawn on the CPU and moved, so that every device has the same.
+//! The reference. The mask is drawn on the CPU and copied, so that every device has the same.
 
 use candle_core::{Device, Error, Tensor};
 

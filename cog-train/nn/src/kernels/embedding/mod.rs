@@ -58,7 +58,7 @@ mod tests {
 
     /// Ids that come once, often and never, and tables over several chunks.
     #[test]
-    fn the_fast_form_is_the_plain_one() {
+    fn fast_path_equals_reference() {
         for (n, d, count) in [(1, 1, 4), (7, 3, 20), (1000, 33, 257)] {
             let ids: Vec<u32> = (0..count).map(|at| at * at * 31 % n).collect();
             let ids =
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_not_there_is_named() {
+    fn an_id_out_of_range_is_an_error() {
         let ids = Tensor::new(&[0u32, 3], &candle_core::Device::Cpu).unwrap();
         let error = look_up(&ids, &parity::draw(&[3, 2], 0).to_dtype(DType::F32).unwrap());
         let error = error.unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! The plain form.
+//! The reference.
 
 use candle_core::{D, Error, Tensor};
 

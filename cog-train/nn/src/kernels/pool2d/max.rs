@@ -44,14 +44,14 @@ fn run<A: Copy + Send + Sync + 'static>(
 ) -> Result<Node, Error> {
     let [from, to] = planes.sizes();
     let (shape, count) = (x.tensor().shape().clone(), x.tensor().elem_count() / from);
-    let mut kept = vec![zero; count * to];
+    let mut saved = vec![zero; count * to];
     let (long, short) = (planes.together() * from, planes.together() * to);
     let dims = (shape.dims()[0], shape.dims()[1], planes.to[0], planes.to[1]);
     let y = host::read([x.tensor()], |[x]| {
         host::make(dims, |y| {
-            let groups = y.par_chunks(short).zip(kept.par_chunks_mut(short));
-            groups.zip(x.par_chunks(long)).for_each(|((mut y, kept), x)| {
-                let each = x.chunks_exact(from).zip(kept.chunks_exact_mut(to));
+            let groups = y.par_chunks(short).zip(saved.par_chunks_mut(short));
+            groups.zip(x.par_chunks(long)).for_each(|((mut y, saved), x)| {
+                let each = x.chunks_exact(from).zip(saved.chunks_exact_mut(to));
                 each.for_each(|(x, at)| pool(&planes, x, &mut y, at));
             });
         })
@@ -60,9 +60,9 @@ fn run<A: Copy + Send + Sync + 'static>(
     Ok(x.tape().result(y, [handle], move |gradient, adjoints| {
         let dx = host::read([&gradient], |[dy]| {
             host::make(shape, |dx| {
-                let groups = dx.par_chunks(long).zip(kept.par_chunks(short));
-                groups.zip(dy.par_chunks(short)).for_each(|((mut dx, kept), dy)| {
-                    let each = kept.chunks_exact(to).zip(dy.chunks_exact(to));
+                let groups = dx.par_chunks(long).zip(saved.par_chunks(short));
+                groups.zip(dy.par_chunks(short)).for_each(|((mut dx, saved), dy)| {
+                    let each = saved.chunks_exact(to).zip(dy.chunks_exact(to));
                     each.for_each(|(at, dy)| back(&planes, dy, at, &mut dx));
                 });
             })

@@ -2,7 +2,7 @@
 //! with `silu(x) = x * sigmoid(x)`, shapes all equal, or both operands side by side in one `[.., 2n]`, the gate first.
 //!
 //! Backward, with `s = sigmoid(gate)`: `dup = dy * gate * s`, `dgate = dy * up * s * (1 + gate * (1 - s))`. Only the
-//! operands are kept.
+//! operands are saved.
 
 mod cpu;
 mod cuda;

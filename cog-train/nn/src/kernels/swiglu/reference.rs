@@ -1,4 +1,4 @@
-//! The plain forms.
+//! The references.
 
 use candle_core::{D, Error, Tensor};
 
