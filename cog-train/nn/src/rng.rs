@@ -182,7 +182,7 @@ impl Stream {
         mut draw: impl FnMut(&mut Self) -> f64,
     ) -> Result<Tensor, Error> {
         let values: Vec<f64> = (0..shape.elem_count()).map(|_| draw(self)).collect();
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
+        Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
     }
 }
 

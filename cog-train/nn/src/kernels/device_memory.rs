@@ -15,6 +15,7 @@ pub fn used(device: &Device) -> Option<u64> {
 
 /// Returns `None`: without the feature `cuda` there is no GPU.
 #[cfg(not(feature = "cuda"))]
+#[must_use]
 pub fn used(_device: &Device) -> Option<u64> {
     None
 }

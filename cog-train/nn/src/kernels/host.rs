@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::output::{Buffer, Output};
 
 /// Returns the address of a tensor's storage. Tensors that share a storage have one address.
+#[must_use]
 pub fn storage_address(tensor: &Tensor) -> usize {
     std::ptr::from_ref(&*tensor.storage_and_layout().0).addr()
 }

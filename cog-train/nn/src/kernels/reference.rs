@@ -24,7 +24,7 @@ pub(crate) fn dispatch<const N: usize>(
     reference: impl Fn([&Tensor; N]) -> Result<Tensor, Error> + Send + 'static,
 ) -> Result<Node, Error> {
     let dtype = operands[0].tensor().dtype();
-    dispatch_wide(operands, fast, reference)?.map(|y| Ok(y.to_dtype(dtype)?))
+    dispatch_wide(operands, fast, reference)?.map(|y| y.to_dtype(dtype))
 }
 
 /// As [`dispatch`], except that the result of `fast` stays in 32 bits: that of a sum over a batch, which may overflow 16.

@@ -67,7 +67,6 @@ macro_rules! loops {
             }
 
             fn $backward(x: &[f32], dy: &[f32], dx: Output<'_>) {
-                #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
                 #[inline(always)]
                 fn product(x: f32, dy: f32) -> f32 {
                     dy * curves::$slope(x)

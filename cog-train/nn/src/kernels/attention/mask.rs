@@ -170,9 +170,9 @@ fn words(tensor: &Tensor, name: &str, dims: &[usize]) -> Result<Vec<u32>, Error>
         let (found, dtype) = (tensor.dims(), tensor.dtype());
         return Err(refused(&format!("`{name}` is {found:?} of {dtype:?}, not {dims:?} of U32")));
     }
-    Ok(tensor.flatten_all()?.to_vec1()?)
+    tensor.flatten_all()?.to_vec1()
 }
 
 pub(super) fn refused(reason: &str) -> Error {
-    candle_core::Error::msg(format!("attention: {reason}")).into()
+    candle_core::Error::msg(format!("attention: {reason}"))
 }

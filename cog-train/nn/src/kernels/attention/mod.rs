@@ -132,7 +132,7 @@ pub(crate) fn packed(
             let part = |from, count| x.narrow(2, from, count);
             let (keys, values) = (part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?);
             let y = reference::forward([&part(0, heads)?, &keys, &values], &geometry, &reference)?;
-            Ok(y.reshape((batch, queries, heads * width))?)
+            y.reshape((batch, queries, heads * width))
         },
     )
 }

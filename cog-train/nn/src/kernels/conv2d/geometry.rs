@@ -41,7 +41,7 @@ impl Geometry {
         settings: Settings,
     ) -> Result<Self, Error> {
         let Settings { stride, padding, dilation, groups, relu } = settings;
-        let fail = |reason: String| Err(candle_core::Error::msg(reason).into());
+        let fail = |reason: String| Err(candle_core::Error::msg(reason));
         let (&[images, all, height, width], &[outputs, channels, kh, kw]) = (x, weight) else {
             return fail(format!(
                 "conv2d: an input {x:?} and a weight {weight:?}, not 4 sizes each"

@@ -32,7 +32,7 @@ pub(crate) fn forward(logits: &Node, targets: &Tensor) -> Result<Node, Error> {
     let &[n, classes] = logits.dims() else {
         let reason =
             format!("cross_entropy: scores {:?}, which are to be [rows, classes]", logits.dims());
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     };
     let targets = checked(targets, n, classes)?;
     if let Some(gpu) = Gpu::of([logits.tensor()]) {
@@ -49,7 +49,7 @@ pub(crate) fn forward(logits: &Node, targets: &Tensor) -> Result<Node, Error> {
 /// Returns the targets, of which there must be `n`, each a class or [`IGNORED`]. A negative one, such as PyTorch's
 /// -100, is ignored too.
 pub(crate) fn checked(targets: &Tensor, n: usize, classes: usize) -> Result<Vec<u32>, Error> {
-    let refused = |reason: String| Error::from(candle_core::Error::msg(reason));
+    let refused = |reason: String| candle_core::Error::msg(reason);
     let targets = targets.flatten_all()?;
     let targets: Vec<u32> = match targets.dtype() {
         DType::I64 => {

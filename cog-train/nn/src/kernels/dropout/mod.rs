@@ -37,7 +37,7 @@ struct Mask {
 pub(crate) fn forward(x: &Node, p: f64, stream: Stream) -> Result<Node, Error> {
     if !(0.0..=1.0).contains(&p) {
         let reason = format!("dropout: `p` is {p}, not from 0 to 1");
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     }
     if p == 0.0 {
         return Ok(x.clone());

@@ -21,7 +21,7 @@ use super::tape::Node;
 pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
     let &[n, d] = table.dims() else {
         let reason = format!("embedding: a table {:?}", table.dims());
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     };
     let shape: Vec<usize> = ids.dims().iter().copied().chain([d]).collect();
     let flat = ids.tensor().flatten_all()?;
@@ -31,18 +31,18 @@ pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
         let flat: Vec<u32> = flat.to_dtype(DType::U32)?.to_vec1()?;
         if let Some(id) = flat.iter().find(|id| **id as usize >= n) {
             let reason = format!("embedding: id {id}, and the table has {n} rows");
-            return Err(candle_core::Error::msg(reason).into());
+            return Err(candle_core::Error::msg(reason));
         }
         if let Some(gpu) = gpu {
             return cuda::forward(gpu, flat, &table, &shape);
         }
         let dtype = table.tensor().dtype();
         let y = cpu::forward(flat, &table.map(host::contiguous)?, &shape)?;
-        return y.map(|y| Ok(y.to_dtype(dtype)?));
+        return y.map(|y| y.to_dtype(dtype));
     }
     let flat = flat.to_device(table.tensor().device())?;
     apply([&table], move |[table]| {
-        Ok(table.contiguous()?.index_select(&flat, 0)?.reshape(shape.as_slice())?)
+        table.contiguous()?.index_select(&flat, 0)?.reshape(shape.as_slice())
     })
 }
 
@@ -69,7 +69,7 @@ mod tests {
                 |[table]| look_up(&ids, table),
                 |[table]| {
                     let flat = table.contiguous()?.index_select(&ids.flatten_all()?, 0)?;
-                    Ok(flat.reshape((1, ids.elem_count(), d))?)
+                    flat.reshape((1, ids.elem_count(), d))
                 },
             );
             parity::threads([&table], |[table]| look_up(&ids, table));

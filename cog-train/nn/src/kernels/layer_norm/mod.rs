@@ -34,7 +34,7 @@ pub(crate) fn forward(
     if weight.dims() != [n] || bias.dims() != [n] {
         let (w, b) = (weight.dims(), bias.dims());
         let reason = format!("layer_norm: rows of {n}, a weight {w:?} and a bias {b:?}");
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     }
     let others = [("weight", Some(weight)), ("bias", Some(bias))];
     dtypes::check("layer_norm", ("x", x.tensor()), others)?;

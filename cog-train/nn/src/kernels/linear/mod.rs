@@ -83,7 +83,7 @@ pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> 
     }
     let dtype = x.tensor().dtype();
     let y = cpu::forward(product.map(host::contiguous)?, &shape)?;
-    y.map(|y| Ok(y.to_dtype(dtype)?))
+    y.map(|y| y.to_dtype(dtype))
 }
 
 impl Product {
@@ -118,7 +118,7 @@ fn mismatch(x: &Node, operands: &Operands<'_>) -> Error {
         dims(operands.bias),
         dims(operands.to.map(Node::tensor)),
     );
-    candle_core::Error::msg(reason).into()
+    candle_core::Error::msg(reason)
 }
 
 #[cfg(test)]

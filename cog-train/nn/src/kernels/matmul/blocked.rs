@@ -57,8 +57,9 @@ unsafe impl Sync for Product<'_> {}
 ///
 /// # Safety
 ///
-/// 1. The target is valid for reads and writes at the rows of `left` and the columns of `right`; 2. nothing else accesses
-/// these elements meanwhile, and they overlap neither factor; 3. they are initialized if the target accumulates.
+/// 1. The target is valid for reads and writes at the rows of `left` and the columns of `right`.
+/// 2. Nothing else accesses these elements meanwhile, and they overlap neither factor.
+/// 3. They are initialized if the target accumulates.
 pub(super) unsafe fn multiply(
     target: Region<'_>,
     left: Matrix<'_>,
@@ -130,8 +131,9 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// 1. The rows and columns are in the target, which is valid for reads and writes there; 2. nothing else accesses these
-    /// elements meanwhile; 3. they are initialized if the target accumulates.
+    /// 1. The rows and columns are in the target, which is valid for reads and writes there.
+    /// 2. Nothing else accesses these elements meanwhile.
+    /// 3. They are initialized if the target accumulates.
     unsafe fn fill(&self, rows: Range<usize>, columns: Range<usize>) {
         let Kernel { rows: height, columns: width, .. } = self.kernel;
         let of_left = if self.left.stride.1 == 1 { 0 } else { rows.len().next_multiple_of(height) };
@@ -222,9 +224,10 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// 1. The rows and columns are in the target, which is valid for reads and writes there; 2. nothing else accesses these
-    /// elements meanwhile; 3. they are initialized if it is to `accumulate`; 4. `left` has `depth` elements of each row, and
-    /// `right` `depth` of each column of a full panel, at the steps given.
+    /// 1. The rows and columns are in the target, which is valid for reads and writes there.
+    /// 2. Nothing else accesses these elements meanwhile.
+    /// 3. They are initialized if it is to `accumulate`.
+    /// 4. `left` has `depth` elements of each row, and `right` `depth` of each column of a full panel, at the steps given.
     unsafe fn multiply(
         &self,
         rows: Range<usize>,
@@ -267,8 +270,9 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// 1. The rows and columns are in the target, which is valid for reads and writes there; 2. nothing else accesses these
-    /// elements meanwhile; 3. they are initialized.
+    /// 1. The rows and columns are in the target, which is valid for reads and writes there.
+    /// 2. Nothing else accesses these elements meanwhile.
+    /// 3. They are initialized.
     unsafe fn finish(&self, rows: Range<usize>, columns: Range<usize>) {
         let Region { first, stride, epilogue, .. } = self.target;
         for row in rows {

@@ -197,8 +197,9 @@ pub(crate) fn matmul<'a>(
 ///
 /// # Safety
 ///
-/// 1. The target is valid for reads and writes at the rows of `left` and the columns of `right`; 2. nothing else accesses
-/// these elements meanwhile, and they overlap neither factor; 3. they are initialized if the target accumulates.
+/// 1. The target is valid for reads and writes at the rows of `left` and the columns of `right`.
+/// 2. Nothing else accesses these elements meanwhile, and they overlap neither factor.
+/// 3. They are initialized if the target accumulates.
 unsafe fn small(
     target: &Region<'_>,
     left: Matrix<'_>,

@@ -66,7 +66,7 @@ fn on_the_cpu(tensor: &Tensor) -> Result<f64, Error> {
             let sums: Vec<f64> = values[start..end].par_chunks(CHUNK).map(chunk).collect();
             Ok(sums.into_iter().sum())
         }
-        _ => Err(candle_core::Error::msg("a norm needs contiguous 32-bit floats").into()),
+        _ => Err(candle_core::Error::msg("a norm needs contiguous 32-bit floats")),
     }
 }
 

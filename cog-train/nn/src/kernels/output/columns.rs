@@ -10,7 +10,7 @@ use super::Output;
 pub(crate) struct Columns<'a> {
     first: *mut MaybeUninit<f32>,
     rows: usize,
-    columns: usize,
+    width: usize,
     /// Elements between the beginnings of two rows.
     stride: usize,
     /// The rows that are filled.
@@ -36,7 +36,7 @@ impl<'a> Output<'a> {
         let part = |at: usize| Columns {
             first: first.wrapping_add(at * columns),
             rows,
-            columns,
+            width: columns,
             stride: width,
             filled: 0,
             written,
@@ -55,11 +55,11 @@ impl<'a> Columns<'a> {
     /// Splits it into parts of `rows` rows, the last of which may have fewer.
     pub(crate) fn split_rows(self, rows: usize) -> impl Iterator<Item = Columns<'a>> {
         assert_eq!(self.filled, 0, "columns are split before they are filled");
-        let Self { first, rows: all, columns, stride, written, .. } = self;
+        let Self { first, rows: all, width, stride, written, .. } = self;
         (0..all).step_by(rows).map(move |row| Columns {
             first: first.wrapping_add(row * stride),
             rows: rows.min(all - row),
-            columns,
+            width,
             stride,
             filled: 0,
             written,
@@ -74,8 +74,8 @@ impl<'a> Columns<'a> {
     /// When all rows are filled, or when there are fewer elements than columns.
     #[inline]
     pub(crate) fn append_map(&mut self, from: &[f32], f: impl Fn(f32) -> f32) {
-        let columns = self.columns;
-        self.next_row().append_map(&from[..columns], f);
+        let width = self.width;
+        self.next_row().append_map(&from[..width], f);
         self.filled += 1;
     }
 
@@ -85,8 +85,8 @@ impl<'a> Columns<'a> {
     ///
     /// When all rows are filled, or when there are fewer elements than columns.
     pub(crate) fn append_copy(&mut self, from: &[f32]) {
-        let columns = self.columns;
-        self.next_row().append_copy(&from[..columns]);
+        let width = self.width;
+        self.next_row().append_copy(&from[..width]);
         self.filled += 1;
     }
 
@@ -96,7 +96,7 @@ impl<'a> Columns<'a> {
         let start = self.first.wrapping_add(self.filled * self.stride);
         // SAFETY: 1. row and columns are within the slots that were split, which are borrowed mutably for 'a; 2. parts of one
         // split have no row and column in common, and what is split further is gone; 3. the row is borrowed from `self`.
-        let slots = unsafe { std::slice::from_raw_parts_mut(start, self.columns) };
+        let slots = unsafe { std::slice::from_raw_parts_mut(start, self.width) };
         Output { slots, filled: 0, written: None }
     }
 }
@@ -104,7 +104,7 @@ impl<'a> Columns<'a> {
 impl Drop for Columns<'_> {
     fn drop(&mut self) {
         if let Some(written) = self.written {
-            written.fetch_add(self.filled * self.columns, Ordering::Relaxed);
+            written.fetch_add(self.filled * self.width, Ordering::Relaxed);
         }
     }
 }

@@ -470,7 +470,7 @@ mod tests {
     fn memory_that_was_initialized_is_written_over() {
         let mut elements = [1.0, 2.0, 3.0];
         Output::over(&mut elements).append_copy(&[5.0, 6.0]);
-        assert_eq!(elements, [5.0, 6.0, 3.0]);
+        assert_eq!(elements.as_slice(), [5.0, 6.0, 3.0]);
         let sum = Destination::Overwrite(Output::over(&mut elements)).into_sum();
         sum[0] += 1.0;
         assert_eq!(Destination::Accumulate(&mut elements).into_sum(), [1.0, 0.0, 0.0]);

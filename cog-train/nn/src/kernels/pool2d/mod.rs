@@ -36,7 +36,7 @@ struct Planes {
 /// candle's error when the window does not fit or the device fails.
 pub(crate) fn forward(x: &Node, pool: Pool, window: Window) -> Result<Node, Error> {
     let Window { kernel, stride, padding, .. } = window;
-    let fail = |reason: String| Err(candle_core::Error::msg(reason).into());
+    let fail = |reason: String| Err(candle_core::Error::msg(reason));
     let &[_, _, height, width] = x.dims() else {
         return fail(format!("pooling: an input {:?}, not 4 sizes", x.dims()));
     };

@@ -28,7 +28,7 @@ pub(super) fn forward(x: &Tensor, pool: Pool, planes: &Planes) -> Result<Tensor,
         Pool::Max => seen.contiguous()?.gather(&chosen(&seen.detach(), &inside)?, 2)?,
         Pool::Average => (seen.sum_keepdim(2)? / taps as f64)?,
     };
-    Ok(y.reshape((images, channels, planes.to[0], planes.to[1]))?)
+    y.reshape((images, channels, planes.to[0], planes.to[1]))
 }
 
 /// Returns the index of the last NaN, else that of the first maximum that is not padding.
@@ -41,5 +41,5 @@ fn chosen(seen: &Tensor, inside: &Tensor) -> Result<Tensor, Error> {
     // No two ranks are equal.
     let first = greatest.broadcast_mul(&order.affine(-1.0, taps as f64)?)?;
     let last = undefined.broadcast_mul(&order.affine(1.0, 1.0 + taps as f64)?)?;
-    Ok((first + last)?.argmax_keepdim(2)?)
+    (first + last)?.argmax_keepdim(2)
 }

@@ -28,7 +28,7 @@ pub(crate) fn forward(x: &Node, weight: &Tensor, epsilon: f64) -> Result<Node, E
     let n = x.dims().last().copied().unwrap_or(0);
     if weight.dims() != [n] {
         let reason = format!("rms_norm: rows of {n} and a weight {:?}", weight.dims());
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     }
     dtypes::check("rms_norm", ("x", x.tensor()), [("weight", Some(weight))])?;
     let weight = x.leaf(weight);

@@ -4,5 +4,5 @@ use candle_core::{D, Error, Tensor};
 
 pub(super) fn forward([x, weight]: [&Tensor; 2], epsilon: f64) -> Result<Tensor, Error> {
     let square = x.sqr()?.mean_keepdim(D::Minus1)?;
-    Ok(x.broadcast_div(&(square + epsilon)?.sqrt()?)?.broadcast_mul(weight)?)
+    x.broadcast_div(&(square + epsilon)?.sqrt()?)?.broadcast_mul(weight)
 }

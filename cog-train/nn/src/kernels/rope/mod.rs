@@ -114,11 +114,11 @@ fn positions_of(
         );
         return Err(refused(&reason));
     }
-    Ok(positions.flatten_all()?.to_vec1()?)
+    positions.flatten_all()?.to_vec1()
 }
 
 fn refused(reason: &str) -> Error {
-    candle_core::Error::msg(format!("rope: {reason}")).into()
+    candle_core::Error::msg(format!("rope: {reason}"))
 }
 
 #[cfg(test)]

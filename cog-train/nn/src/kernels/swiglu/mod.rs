@@ -22,7 +22,7 @@ use candle_core::Error;
 pub(crate) fn forward(gate: &Node, up: &Node) -> Result<Node, Error> {
     if gate.dims() != up.dims() {
         let reason = format!("swiglu: a gate {:?} and an up {:?}", gate.dims(), up.dims());
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     }
     dtypes::check("swiglu", ("gate", gate.tensor()), [("up", Some(up.tensor()))])?;
     if let Some(gpu) = Gpu::of([gate.tensor(), up.tensor()]) {
@@ -39,7 +39,7 @@ pub(crate) fn forward(gate: &Node, up: &Node) -> Result<Node, Error> {
 pub(crate) fn packed(x: &Node) -> Result<Node, Error> {
     if x.dims().last().is_none_or(|n| n % 2 == 1) {
         let reason = format!("swiglu_packed: {:?} does not end in two halves", x.dims());
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     }
     if let Some(gpu) = Gpu::of([x.tensor()]) {
         return cuda::packed(gpu, x);
