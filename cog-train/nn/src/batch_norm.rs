@@ -228,9 +228,8 @@ impl GroupNorm {
         let ones = Tensor::ones(length, x.tensor().dtype(), x.tensor().device())?;
         let normal = layer_norm::forward(&grouped, &ones, &ones.zeros_like()?, epsilon)?;
         let normal = normal.map(|normal| normal.reshape((rows, channels, ())))?;
-        let column = |tensor: &Tensor| {
-            x.leaf(tensor).map(|tensor| tensor.reshape((tensor.elem_count(), 1)))
-        };
+        let column =
+            |tensor: &Tensor| x.leaf(tensor).map(|tensor| tensor.reshape((tensor.elem_count(), 1)));
         let scaled = elementwise::binary(Binary::Mul, &normal, &column(&self.weight)?)?;
         let y = elementwise::binary(Binary::Add, &scaled, &column(&self.bias)?)?;
         y.map(|y| y.reshape(shape))

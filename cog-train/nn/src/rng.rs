@@ -1,11 +1,11 @@
 //! Random numbers by name: a stream is a pure function of (seed, purpose, index).
 //!
-//! Its bits, whole numbers, uniform numbers and shuffles are the same on every machine. Normal numbers go through the
+//! Bits, integers, uniform values and shuffles are the same on every machine. Normally distributed values go through the
 //! platform's `ln` and `cos`, whose last bit may differ between systems; on one machine they are always the same. Tensors
-//! are drawn on the CPU and copied, so that every device has the same numbers.
+//! are drawn on the CPU and copied, so that every device has the same values.
 //!
 //! There is no generator to save or to share between threads: the 7th shuffle of seed 42 is
-//! `Rng::new(42, "shuffle").at(7)`, whoever asks and whenever. The bits come from Philox4x32-10 (Salmon et al.,
+//! `Rng::new(42, "shuffle").at(7)`, on every thread and at any time. The bits come from Philox4x32-10 (Salmon et al.,
 //! "Parallel random numbers: as easy as 1, 2, 3", SC 2011), the generator that PyTorch uses on GPUs.
 
 use candle_core::{DType, Device, Error, Shape, Tensor};
@@ -29,17 +29,17 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// The streams of `seed` for `purpose`, a name such as `"init"` or `"shuffle"`.
+    /// Returns the streams of `seed` for `purpose`, a name such as `"init"` or `"shuffle"`.
     #[must_use]
     pub fn new(seed: u64, purpose: &str) -> Self {
-        // FNV-1a: short, and fixed for ever.
+        // FNV-1a: short, and stable across versions.
         let purpose = purpose
             .bytes()
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         Self { seed, purpose }
     }
 
-    /// The stream number `index`: an epoch, a step, a layer.
+    /// Returns the stream with index `index`: an epoch, a step, a layer.
     #[must_use]
     pub fn at(&self, index: u64) -> Stream {
         Stream { seed: self.seed, purpose: self.purpose, index, block: 0, left: 0, words: [0; 4] }
@@ -58,7 +58,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// 32 random bits.
+    /// Returns 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
         if self.left == 0 {
             let [low, high] = halves(self.index);
@@ -70,9 +70,8 @@ impl Stream {
         self.words[3 - self.left]
     }
 
-    /// The words of `N` blocks of four, beginning `skip` blocks after the present one: the first words of all blocks,
-    /// then the second ones, and so on. [`next_u32`](Self::next_u32) gives the same words, block after block. `N` of
-    /// them are computed side by side; the loop around decides by which instructions.
+    /// Returns the words of `N` blocks of four, beginning `skip` blocks after the present one: the first words of all blocks,
+    /// then the second ones, and so on. [`next_u32`](Self::next_u32) returns the same words, block after block.
     #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
     #[inline(always)]
     pub(crate) fn blocks<const N: usize>(&self, skip: u32) -> [[u32; N]; 4] {
@@ -93,27 +92,31 @@ impl Stream {
         counter
     }
 
-    /// What the words of the present block are computed from: a GPU draws the same ones.
+    /// Returns the counter and the key of the present block, from which a GPU draws the same words.
     pub(crate) fn counter_and_key(&self) -> ([u32; 4], [u32; 2]) {
         let [low, high] = halves(self.index);
         ([self.block, low, high, self.purpose], halves(self.seed))
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         let low = self.next_u32();
         u64::from(self.next_u32()) << 32 | u64::from(low)
     }
 
-    /// Uniform in [0, 1), with 53 random bits.
+    /// Draws uniformly from [0, 1), with 53 random bits.
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
     pub fn uniform(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * 2f64.powi(-53)
     }
 
-    /// Uniform in `0..n`, without bias. `n` must not be 0.
+    /// Draws uniformly from `0..n`, without bias.
+    ///
+    /// # Panics
+    ///
+    /// When `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        // Lemire's multiplication; the few low products that would favour some results are drawn again.
+        // Lemire's multiplication; the few low products that would bias the result are rejected.
         let threshold = n.wrapping_neg() % n;
         loop {
             let product = u128::from(self.next_u64()) * u128::from(n);
@@ -125,13 +128,13 @@ impl Stream {
         }
     }
 
-    /// Normal with mean 0 and standard deviation 1 (Box-Muller, the cosine branch).
+    /// Draws from the normal distribution with mean 0 and standard deviation 1 (Box-Muller, the cosine branch).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
-    /// Puts `items` into a uniformly random order (Fisher-Yates).
+    /// Shuffles `items` uniformly (Fisher-Yates).
     #[expect(clippy::cast_possible_truncation, reason = "an index of a slice")]
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
@@ -139,11 +142,11 @@ impl Stream {
         }
     }
 
-    /// A tensor of normal numbers, drawn in 64 bits and rounded to `dtype`.
+    /// Draws a tensor of normally distributed values, in 64 bits and rounded to `dtype`.
     ///
     /// # Errors
     ///
-    /// candle's error when the device has no room or does not know the type.
+    /// candle's error when memory cannot be allocated or the device does not support the type.
     pub fn normal_tensor(
         &mut self,
         shape: impl Into<Shape>,
@@ -155,11 +158,11 @@ impl Stream {
         self.tensor(shape.into(), dtype, device, |stream| mean + std * stream.normal())
     }
 
-    /// A tensor of numbers uniform in `[low, high)`, drawn in 64 bits and rounded to `dtype`.
+    /// Draws a tensor of values uniform in `[low, high)`, in 64 bits and rounded to `dtype`.
     ///
     /// # Errors
     ///
-    /// candle's error when the device has no room or does not know the type.
+    /// candle's error when memory cannot be allocated or the device does not support the type.
     pub fn uniform_tensor(
         &mut self,
         shape: impl Into<Shape>,
@@ -178,14 +181,14 @@ impl Stream {
         device: &Device,
         mut draw: impl FnMut(&mut Self) -> f64,
     ) -> Result<Tensor, Error> {
-        let numbers: Vec<f64> = (0..shape.elem_count()).map(|_| draw(self)).collect();
-        Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
+        let values: Vec<f64> = (0..shape.elem_count()).map(|_| draw(self)).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-fn halves(number: u64) -> [u32; 2] {
-    [number as u32, (number >> 32) as u32]
+fn halves(word: u64) -> [u32; 2] {
+    [word as u32, (word >> 32) as u32]
 }
 
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
@@ -271,9 +274,9 @@ mod tests {
     #[test]
     fn normal_has_its_moments() {
         let mut stream = Rng::new(7, "test").at(1);
-        let numbers: Vec<f64> = (0..100_000).map(|_| stream.normal()).collect();
-        let mean = numbers.iter().sum::<f64>() / 1e5;
-        let variance = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1e5;
+        let values: Vec<f64> = (0..100_000).map(|_| stream.normal()).collect();
+        let mean = values.iter().sum::<f64>() / 1e5;
+        let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1e5;
         assert!(mean.abs() < 0.016, "{mean}");
         assert!((variance - 1.0).abs() < 0.023, "{variance}");
     }

@@ -79,7 +79,7 @@ impl Moments {
         slots: &[Var],
         at: &Update,
     ) -> Result<(), Error> {
-        let numbers = adamw::Numbers {
+        let numbers = adamw::Hyperparameters {
             beta1: self.beta1,
             beta2: self.beta2,
             epsilon: self.epsilon,

@@ -56,7 +56,7 @@ impl Rule for Lion {
         at: &Update,
     ) -> Result<(), Error> {
         let [average] = exactly(slots)?;
-        let numbers = lion::Numbers {
+        let numbers = lion::Hyperparameters {
             beta1: self.beta1,
             beta2: self.beta2,
             learning_rate: at.learning_rate,

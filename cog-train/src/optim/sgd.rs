@@ -51,7 +51,7 @@ impl Rule for Sgd {
         slots: &[Var],
         at: &Update,
     ) -> Result<(), Error> {
-        let numbers = sgd::Numbers {
+        let numbers = sgd::Hyperparameters {
             learning_rate: at.learning_rate,
             momentum: self.momentum,
             share: if at.step == 1 { 1.0 } else { 1.0 - self.dampening },

@@ -1,11 +1,11 @@
-//! How much of a GPU's memory is taken.
+//! The memory in use on a GPU.
 
 use candle_core::Device;
 
-/// The bytes in use on the GPU, by this process and all others: its whole memory less what the driver calls free. What
-/// this process has freed and its pool still keeps counts as used.
+/// Returns the bytes in use on the GPU, by this process and all others: its whole memory less the memory that the driver
+/// reports as free. Memory that this process has freed and its pool retains counts as used.
 ///
-/// `None` on the CPU, on a device of another kind, and where the driver does not say.
+/// `None` on the CPU, on a device of another kind, and where the driver does not report it.
 #[cfg(feature = "cuda")]
 pub fn used(device: &Device) -> Option<u64> {
     let Device::Cuda(device) = device else { return None };
@@ -13,8 +13,9 @@ pub fn used(device: &Device) -> Option<u64> {
     u64::try_from(total.checked_sub(free)?).ok()
 }
 
-/// Without the feature `cuda` there is no GPU to ask.
+/// Returns `None`: without the feature `cuda` there is no GPU.
 #[cfg(not(feature = "cuda"))]
+#[must_use]
 pub fn used(_device: &Device) -> Option<u64> {
     None
 }
@@ -24,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cpu_has_no_memory_of_its_own() {
+    fn the_cpu_reports_no_device_memory() {
         assert_eq!(used(&Device::Cpu), None);
     }
 }

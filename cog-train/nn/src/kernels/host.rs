@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::output::{Buffer, Output};
 
 /// Returns the address of a tensor's storage. Tensors that share a storage have one address.
+#[must_use]
 pub fn storage_address(tensor: &Tensor) -> usize {
     std::ptr::from_ref(&*tensor.storage_and_layout().0).addr()
 }
@@ -33,7 +34,7 @@ pub(crate) fn on_cpu(tensor: &Tensor) -> bool {
 ///
 /// # Errors
 ///
-/// candle's error when there is no room.
+/// candle's error when memory cannot be allocated.
 pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor, Error> {
     tensor.to_dtype(DType::F32)?.contiguous()
 }
@@ -42,7 +43,7 @@ pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor, Error> {
 ///
 /// # Errors
 ///
-/// candle's error when there is no room.
+/// candle's error when memory cannot be allocated.
 pub(crate) fn widened(gradient: Tensor) -> Result<Tensor, Error> {
     match gradient.dtype() {
         DType::F16 | DType::BF16 | DType::F32 if on_cpu(&gradient) => contiguous(&gradient),

@@ -11,9 +11,9 @@ use candle_core::{Error, Tensor, Var};
 
 use super::fused;
 
-/// The numbers of one update.
+/// The hyperparameters of one update.
 #[derive(Debug, Clone, Copy)]
-pub struct Numbers {
+pub struct Hyperparameters {
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
@@ -26,7 +26,7 @@ pub struct Numbers {
     pub gradient_scale: f64,
 }
 
-/// One update, in place.
+/// Updates a weight in place.
 ///
 /// # Errors
 ///
@@ -35,12 +35,12 @@ pub fn update(
     weight: &Var,
     gradient: &Tensor,
     average: &Var,
-    numbers: &Numbers,
+    parameters: &Hyperparameters,
 ) -> Result<(), Error> {
     if fused::fits(weight, gradient, &[average]) {
-        cpu(weight, gradient, average, numbers)
+        cpu(weight, gradient, average, parameters)
     } else {
-        reference(weight, gradient, average, numbers)
+        reference(weight, gradient, average, parameters)
     }
 }
 
@@ -49,13 +49,13 @@ fn cpu(
     weight: &Tensor,
     gradient: &Tensor,
     average: &Tensor,
-    numbers: &Numbers,
+    parameters: &Hyperparameters,
 ) -> Result<(), Error> {
-    let scale = numbers.gradient_scale as f32;
-    let (beta1, share1) = (numbers.beta1 as f32, (1.0 - numbers.beta1) as f32);
-    let (beta2, share2) = (numbers.beta2 as f32, (1.0 - numbers.beta2) as f32);
-    let shrink = (1.0 - numbers.learning_rate * numbers.weight_decay) as f32;
-    let rate = numbers.learning_rate as f32;
+    let scale = parameters.gradient_scale as f32;
+    let (beta1, share1) = (parameters.beta1 as f32, (1.0 - parameters.beta1) as f32);
+    let (beta2, share2) = (parameters.beta2 as f32, (1.0 - parameters.beta2) as f32);
+    let shrink = (1.0 - parameters.learning_rate * parameters.weight_decay) as f32;
+    let rate = parameters.learning_rate as f32;
     fused::each([weight, average], gradient, |[w, m], g| {
         let g = g * scale;
         let direction = m * beta1 + g * share1;
@@ -65,21 +65,21 @@ fn cpu(
     })
 }
 
-/// The plain form: every device.
+/// The reference: every device.
 fn reference(
     weight: &Var,
     gradient: &Tensor,
     average: &Var,
-    numbers: &Numbers,
+    parameters: &Hyperparameters,
 ) -> Result<(), Error> {
-    let gradient = (gradient * numbers.gradient_scale)?;
+    let gradient = (gradient * parameters.gradient_scale)?;
     let direction =
-        ((average.as_tensor() * numbers.beta1)? + (&gradient * (1.0 - numbers.beta1))?)?;
-    let shrink = 1.0 - numbers.learning_rate * numbers.weight_decay;
-    let change = (direction.sign()? * numbers.learning_rate)?;
+        ((average.as_tensor() * parameters.beta1)? + (&gradient * (1.0 - parameters.beta1))?)?;
+    let shrink = 1.0 - parameters.learning_rate * parameters.weight_decay;
+    let change = (direction.sign()? * parameters.learning_rate)?;
     weight.set(&((weight.as_tensor() * shrink)? - change)?)?;
-    let kept = (average.as_tensor() * numbers.beta2)?;
-    average.set(&(kept + (gradient * (1.0 - numbers.beta2))?)?)?;
+    let decayed = (average.as_tensor() * parameters.beta2)?;
+    average.set(&(decayed + (gradient * (1.0 - parameters.beta2))?)?)?;
     Ok(())
 }
 
@@ -91,27 +91,27 @@ mod tests {
 
     /// Also where the gradient is exactly 0: there the weight only decays.
     #[test]
-    fn the_fast_form_is_the_plain_one() {
+    fn fast_path_equals_reference() {
         let mut stream = Rng::new(6, "test").at(0);
         let mut normal =
             || stream.normal_tensor((9, 2003), 0.0, 1.0, DType::F32, &Device::Cpu).unwrap();
         let start = normal();
         let var = |tensor: &Tensor| Var::from_tensor(&tensor.copy().unwrap()).unwrap();
-        let [fast, plain] = [0, 1].map(|_| [var(&start), var(&start.zeros_like().unwrap())]);
+        let [fast, expected] = [0, 1].map(|_| [var(&start), var(&start.zeros_like().unwrap())]);
         for step in 0..10 {
             let gradient = if step == 0 { start.zeros_like().unwrap() } else { normal() };
-            let numbers = Numbers {
+            let parameters = Hyperparameters {
                 beta1: 0.9,
                 beta2: 0.99,
                 learning_rate: 0.01,
                 weight_decay: 0.3,
                 gradient_scale: 0.5,
             };
-            cpu(&fast[0], &gradient, &fast[1], &numbers).unwrap();
-            reference(&plain[0], &gradient, &plain[1], &numbers).unwrap();
+            cpu(&fast[0], &gradient, &fast[1], &parameters).unwrap();
+            reference(&expected[0], &gradient, &expected[1], &parameters).unwrap();
         }
-        for (fast, plain) in fast.iter().zip(&plain) {
-            assert_eq!(fast.to_vec2::<f32>().unwrap(), plain.to_vec2::<f32>().unwrap());
+        for (fast, expected) in fast.iter().zip(&expected) {
+            assert_eq!(fast.to_vec2::<f32>().unwrap(), expected.to_vec2::<f32>().unwrap());
         }
     }
 }

@@ -1,12 +1,12 @@
-//! A thread-local that holds a caller's value for code deep in its call stack.
+//! Lends a value of a caller to code further down the stack on the same thread, through a thread-local.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
-/// A thread-local slot for a lent value.
+/// A thread-local for the value that is lent.
 pub(crate) type Slot<T> = LocalKey<RefCell<Option<T>>>;
 
-/// Runs `work` while the value of `owner` is in the slot, then moves it back to `owner`, also after a panic.
+/// Runs `work` while the slot has the value of `owner`, and then moves it back, after a panic too.
 pub(crate) fn lend<T: Default, R>(
     slot: &'static Slot<T>,
     owner: &mut T,
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_loans_return_the_changed_values_in_reverse_order() {
+    fn a_loan_returns_its_value_and_restores_the_outer_one() {
         let (mut outer, mut inner) = (vec![1], vec![2]);
         let push = |number| SLOT.with_borrow_mut(|slot| slot.as_mut().unwrap().push(number));
         lend(&SLOT, &mut outer, || {

@@ -8,6 +8,7 @@ pub(crate) mod conv2d;
 pub(crate) mod cross_entropy;
 pub mod device_memory;
 pub(crate) mod dropout;
+pub(crate) mod dtypes;
 pub(crate) mod elementwise;
 pub(crate) mod embedding;
 pub mod fused;

@@ -1,4 +1,4 @@
-//! Memory for what a thread computes and needs no more afterwards. It stays with the thread: fresh pages would cost more
+//! Scratch memory of a thread. The thread keeps it: fresh pages would cost more
 //! than the work of a small operation.
 
 use std::cell::RefCell;
@@ -7,30 +7,30 @@ use super::simd::LINE;
 
 thread_local! {
     /// One for each depth of nested uses, the outermost last.
-    static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static CACHE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `work` with slices of these lengths, whose numbers are anything. The first begins with a cache line, and so do
+/// Calls `work` with slices of these lengths, which have arbitrary values. The first is aligned to a cache line, and so are
 /// the others if the lengths are multiples of 16: a register that is loaded across two lines costs twice.
 pub(crate) fn scratch<const N: usize, R>(
     lengths: [usize; N],
     work: impl FnOnce([&mut [f32]; N]) -> R,
 ) -> R {
     // Taken and not borrowed: while it waits for others the thread may begin another piece of work.
-    let mut kept = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let mut memory = CACHE.with_borrow_mut(Vec::pop).unwrap_or_default();
     let length = lengths.iter().sum::<usize>() + LINE;
-    if kept.len() < length {
-        kept = vec![0.0; length];
+    if memory.len() < length {
+        memory = vec![0.0; length];
     }
-    let skipped = kept.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-    let mut rest = &mut kept[skipped..];
+    let skipped = memory.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+    let mut rest = &mut memory[skipped..];
     let slices = lengths.map(|length| {
         let (slice, after) = std::mem::take(&mut rest).split_at_mut(length);
         rest = after;
         slice
     });
     let result = work(slices);
-    KEPT.with_borrow_mut(|others| others.push(kept));
+    CACHE.with_borrow_mut(|others| others.push(memory));
     result
 }
 
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_are_apart_and_uses_may_be_nested() {
+    fn slices_are_disjoint_and_calls_nest() {
         let sum = scratch([3, 0, 2], |[one, none, two]| {
             one.fill(1.0);
             two.fill(2.0);

@@ -13,9 +13,9 @@ use candle_core::{Error, Tensor, Var};
 
 use super::fused;
 
-/// The numbers of one update.
+/// The hyperparameters of one update.
 #[derive(Debug, Clone, Copy)]
-pub struct Numbers {
+pub struct Hyperparameters {
     /// Step size.
     pub learning_rate: f64,
     /// Decay of the velocity.
@@ -30,7 +30,7 @@ pub struct Numbers {
     pub gradient_scale: f64,
 }
 
-/// One update, in place; without a buffer there is no momentum.
+/// Updates a weight in place; without a buffer there is no momentum.
 ///
 /// # Errors
 ///
@@ -39,14 +39,14 @@ pub fn update(
     weight: &Var,
     gradient: &Tensor,
     buffer: Option<&Var>,
-    numbers: &Numbers,
+    parameters: &Hyperparameters,
 ) -> Result<(), Error> {
     match buffer {
         Some(buffer) if fused::fits(weight, gradient, &[buffer]) => {
-            with_momentum(weight, gradient, buffer, numbers)
+            with_momentum(weight, gradient, buffer, parameters)
         }
-        None if fused::fits(weight, gradient, &[]) => without(weight, gradient, numbers),
-        _ => reference(weight, gradient, buffer, numbers),
+        None if fused::fits(weight, gradient, &[]) => without(weight, gradient, parameters),
+        _ => reference(weight, gradient, buffer, parameters),
     }
 }
 
@@ -55,13 +55,13 @@ fn with_momentum(
     weight: &Tensor,
     gradient: &Tensor,
     buffer: &Tensor,
-    numbers: &Numbers,
+    parameters: &Hyperparameters,
 ) -> Result<(), Error> {
-    let (scale, decay) = (numbers.gradient_scale as f32, numbers.weight_decay as f32);
-    let (momentum, share) = (numbers.momentum as f32, numbers.share as f32);
-    let rate = numbers.learning_rate as f32;
-    // The change is `b * of_buffer + g * of_gradient`: a choice by numbers keeps the loop without branches.
-    let (of_buffer, of_gradient) = if numbers.nesterov { (momentum, 1.0) } else { (1.0, 0.0) };
+    let (scale, decay) = (parameters.gradient_scale as f32, parameters.weight_decay as f32);
+    let (momentum, share) = (parameters.momentum as f32, parameters.share as f32);
+    let rate = parameters.learning_rate as f32;
+    // The change is `b * of_buffer + g * of_gradient`: factors in place of a condition keep the loop without branches.
+    let (of_buffer, of_gradient) = if parameters.nesterov { (momentum, 1.0) } else { (1.0, 0.0) };
     fused::each([weight, buffer], gradient, |[w, b], g| {
         let g = g * scale + w * decay;
         let b = b * momentum + g * share;
@@ -70,30 +70,31 @@ fn with_momentum(
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
-fn without(weight: &Tensor, gradient: &Tensor, numbers: &Numbers) -> Result<(), Error> {
-    let (scale, decay) = (numbers.gradient_scale as f32, numbers.weight_decay as f32);
-    let rate = numbers.learning_rate as f32;
+fn without(weight: &Tensor, gradient: &Tensor, parameters: &Hyperparameters) -> Result<(), Error> {
+    let (scale, decay) = (parameters.gradient_scale as f32, parameters.weight_decay as f32);
+    let rate = parameters.learning_rate as f32;
     fused::each([weight], gradient, |[w], g| [w - (g * scale + w * decay) * rate])
 }
 
-/// The plain form: every device.
+/// The reference: every device.
 fn reference(
     weight: &Var,
     gradient: &Tensor,
     buffer: Option<&Var>,
-    numbers: &Numbers,
+    parameters: &Hyperparameters,
 ) -> Result<(), Error> {
-    let mut change =
-        ((gradient * numbers.gradient_scale)? + (weight.as_tensor() * numbers.weight_decay)?)?;
+    let mut change = ((gradient * parameters.gradient_scale)?
+        + (weight.as_tensor() * parameters.weight_decay)?)?;
     if let Some(buffer) = buffer {
-        buffer.set(&((buffer.as_tensor() * numbers.momentum)? + (&change * numbers.share)?)?)?;
-        change = if numbers.nesterov {
-            ((buffer.as_tensor() * numbers.momentum)? + change)?
+        buffer
+            .set(&((buffer.as_tensor() * parameters.momentum)? + (&change * parameters.share)?)?)?;
+        change = if parameters.nesterov {
+            ((buffer.as_tensor() * parameters.momentum)? + change)?
         } else {
             buffer.as_detached_tensor()
         };
     }
-    weight.set(&(weight.as_tensor() - (change * numbers.learning_rate)?)?)?;
+    weight.set(&(weight.as_tensor() - (change * parameters.learning_rate)?)?)?;
     Ok(())
 }
 
@@ -104,20 +105,20 @@ mod tests {
     use candle_core::{DType, Device};
 
     #[test]
-    fn the_fast_form_is_the_plain_one() {
+    fn fast_path_equals_reference() {
         for (momentum, nesterov) in [(None, false), (Some(0.9), false), (Some(0.9), true)] {
             let mut stream = Rng::new(5, "test").at(0);
             let mut normal =
                 || stream.normal_tensor((9, 2003), 0.0, 1.0, DType::F32, &Device::Cpu).unwrap();
             let start = normal();
             let var = |tensor: &Tensor| Var::from_tensor(&tensor.copy().unwrap()).unwrap();
-            let (fast, plain) = (var(&start), var(&start));
+            let (fast, expected) = (var(&start), var(&start));
             let zeros = start.zeros_like().unwrap();
-            let (fast_buffer, plain_buffer) =
+            let (fast_buffer, expected_buffer) =
                 (momentum.map(|_| var(&zeros)), momentum.map(|_| var(&zeros)));
             for step in 0..10 {
                 let gradient = normal();
-                let numbers = Numbers {
+                let parameters = Hyperparameters {
                     learning_rate: 0.1,
                     momentum: momentum.unwrap_or_default(),
                     share: if step == 0 { 1.0 } else { 0.7 },
@@ -125,10 +126,10 @@ mod tests {
                     weight_decay: 0.05,
                     gradient_scale: 0.3,
                 };
-                update(&fast, &gradient, fast_buffer.as_ref(), &numbers).unwrap();
-                reference(&plain, &gradient, plain_buffer.as_ref(), &numbers).unwrap();
+                update(&fast, &gradient, fast_buffer.as_ref(), &parameters).unwrap();
+                reference(&expected, &gradient, expected_buffer.as_ref(), &parameters).unwrap();
             }
-            assert_eq!(fast.to_vec2::<f32>().unwrap(), plain.to_vec2::<f32>().unwrap());
+            assert_eq!(fast.to_vec2::<f32>().unwrap(), expected.to_vec2::<f32>().unwrap());
         }
     }
 }

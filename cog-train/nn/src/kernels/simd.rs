@@ -47,7 +47,7 @@ fn detect() -> Level {
 macro_rules! simd {
     ($($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block)*) => {$(
         $(#[$meta])*
-        #[allow(unsafe_code, clippy::too_many_arguments, clippy::inline_always)]
+        #[allow(clippy::too_many_arguments, clippy::inline_always, clippy::let_and_return, clippy::let_unit_value)]
         $vis fn $name($($arg: $type),*) $(-> $out)? {
             #[inline(always)]
             fn body($($arg: $type),*) $(-> $out)? $body
@@ -57,7 +57,9 @@ macro_rules! simd {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             fn avx2($($arg: $type),*) $(-> $out)? { body($($arg),*) }
-            match $crate::kernels::simd::level() {
+            // Of the versions alone: a body must say for itself that it is unsafe.
+            #[allow(unsafe_code)]
+            let out = match $crate::kernels::simd::level() {
                 // SAFETY: the processor has the features of the version: `level` has detected them.
                 #[cfg(target_arch = "x86_64")]
                 $crate::kernels::simd::Level::Avx512 => unsafe { avx512($($arg),*) },
@@ -65,7 +67,8 @@ macro_rules! simd {
                 #[cfg(target_arch = "x86_64")]
                 $crate::kernels::simd::Level::Avx2 => unsafe { avx2($($arg),*) },
                 _ => body($($arg),*),
-            }
+            };
+            out
         }
     )*};
 }
@@ -76,7 +79,7 @@ pub(crate) const LINE: usize = 16;
 
 /// Prefetches the cache line of an element, if the slice has it.
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "an intrinsic"))]
-#[expect(clippy::inline_always, reason = "a call would cost more than what it saves")]
+#[expect(clippy::inline_always, reason = "a call would cost more than it saves")]
 #[inline(always)]
 #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "it is a hint"))]
 pub(crate) fn prefetch(elements: &[f32], at: usize) {

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::dtypes;
 use super::host;
 use super::output::{Destination, Output};
 use super::simd::simd;
@@ -18,6 +19,7 @@ const CHUNK: usize = 16 * 1024;
 /// candle's error when the shapes differ or the device fails.
 pub(crate) fn forward(one: &Node, other: &Node) -> Result<Node, Error> {
     let (a, b) = (one.tensor(), other.tensor());
+    dtypes::check("add", ("one", a), [("other", Some(b))])?;
     let y = if host::is_contiguous(a) && host::is_contiguous(b) && a.shape() == b.shape() {
         host::read([a, b], |[a, b]| host::make(one.tensor().shape(), |y| both(y, a, b)))??
     } else {
@@ -70,6 +72,6 @@ simd! {
 
     fn add_chunks(y: Output<'_>, a: &[f32], b: &[f32]) {
         let mut y = y;
-        y.append(a.len(), a.iter().zip(b).map(|(a, b)| *a + *b));
+        y.append_map2(a, b, |a, b| a + b);
     }
 }

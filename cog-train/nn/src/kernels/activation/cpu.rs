@@ -57,20 +57,22 @@ fn loops(activation: Activation) -> (Value, Slope) {
     }
 }
 
-/// Writes the loops over a curve and its slope. The curves are passed by name and not in closures: a closure's body is
-/// not always inlined, and a call in the loop would keep it from being vectorized.
+/// Writes the loops over a curve and its slope.
 macro_rules! loops {
     ($($value:ident $backward:ident $slope:ident;)*) => {
         simd! {$(
             fn $value(x: &[f32], y: Output<'_>) {
                 let mut y = y;
-                y.append(x.len(), x.iter().copied().map(curves::$value));
+                y.append_map(x, curves::$value);
             }
 
             fn $backward(x: &[f32], dy: &[f32], dx: Output<'_>) {
+                #[inline(always)]
+                fn product(x: f32, dy: f32) -> f32 {
+                    dy * curves::$slope(x)
+                }
                 let mut dx = dx;
-                let slopes = x.iter().copied().map(curves::$slope);
-                dx.append(x.len(), dy.iter().zip(slopes).map(|(dy, slope)| *dy * slope));
+                dx.append_map2(x, dy, product);
             }
         )*}
     };

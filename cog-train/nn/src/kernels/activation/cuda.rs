@@ -16,13 +16,13 @@ pub(super) fn forward(gpu: Gpu, x: &Node, activation: Activation) -> Result<Node
     let input = x.tensor().contiguous()?;
     let y = mapped(&gpu, FORWARD, [&input], activation)?;
     let keeps_result = activation == Activation::Relu;
-    let kept = if keeps_result { y.clone() } else { input.clone() };
+    let saved = if keeps_result { y.clone() } else { input.clone() };
     let (to, again) = (x.handle(), gpu.clone());
     let y = x.tape().result(y, [to], move |dy, adjoints| {
-        let dy = gpu::contiguous(&dy, kept.dtype())?;
-        adjoints.give(to, mapped(&gpu, BACKWARD, [&kept, &dy], activation)?)
+        let dy = gpu::contiguous(&dy, saved.dtype())?;
+        adjoints.give(to, mapped(&gpu, BACKWARD, [&saved, &dy], activation)?)
     });
-    // Whoever needs the result on the way back need not keep it beside the input.
+    // An operation that needs the result backward need not save it beside the input.
     Ok(if keeps_result {
         y
     } else {

@@ -1,4 +1,4 @@
-//! The functions and their slopes at one number, without a branch. NaN and infinities come out as PyTorch's.
+//! The functions and their slopes at one element, without a branch. NaN and infinities are mapped as PyTorch's.
 #![expect(clippy::inline_always, reason = "they must take the width of the loop around them")]
 
 use crate::kernels::simd::exp;
@@ -49,7 +49,7 @@ pub(super) fn silu_slope(x: f32) -> f32 {
 
 #[inline(always)]
 pub(super) fn relu(x: f32) -> f32 {
-    // A NaN is not under 0, and stays.
+    // A NaN is not below 0, and stays.
     if x <= 0.0 { 0.0 } else { x }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn relu_slope(x: f32) -> f32 {
 /// To about 2e-7 of its value.
 #[inline(always)]
 pub(super) fn tanh(x: f32) -> f32 {
-    // Near 0 the difference from 1 would lose what matters: there an odd polynomial, of least relative error on
+    // Near 0 the difference from 1 would lose all digits: there an odd polynomial, of least relative error on
     // [0, 0.625] by weighted least squares.
     let square = x * x;
     let series = -5.704_934e-3f32;

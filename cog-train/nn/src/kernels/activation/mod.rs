@@ -1,6 +1,6 @@
-//! Activation functions, number by number: `y = f(x)` of any shape, backward `dx = dy * f'(x)`.
+//! Activation functions, elementwise: `y = f(x)` of any shape, backward `dx = dy * f'(x)`.
 //!
-//! Only `x` is kept for the backward pass, and of [`Relu`](Activation::Relu) only `y`: what the next operation keeps too.
+//! Only `x` is saved for the backward pass, and for [`Relu`](Activation::Relu) only `y`, which the next operation saves too.
 
 mod cpu;
 mod cuda;
@@ -12,7 +12,7 @@ use super::reference::dispatch;
 use super::tape::Node;
 use candle_core::Error;
 
-/// Which function.
+/// The function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
     /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))` (Hendrycks and Gimpel, "Gaussian Error Linear Units",

@@ -1,4 +1,4 @@
-//! The plain forms.
+//! The references.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 

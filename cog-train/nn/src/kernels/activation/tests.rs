@@ -19,16 +19,16 @@ fn fast([x]: [&Tensor; 1], activation: Activation) -> Result<Tensor, Error> {
     trace([x], |[x]| forward(&x, activation))
 }
 
-/// `y` and `dx` of numbers of 32 bits.
+/// Returns `y` and `dx` in 32 bits.
 fn both(x: &[f32], activation: Activation) -> [Vec<f32>; 2] {
     let x = Var::new(x, &Device::Cpu).unwrap();
     let y = fast([&x], activation).unwrap();
     let dx = y.sum_all().unwrap().backward().unwrap().remove(&x).unwrap();
-    [y, dx].map(|numbers| numbers.to_vec1().unwrap())
+    [y, dx].map(|values| values.to_vec1().unwrap())
 }
 
 #[test]
-fn the_fast_form_is_the_plain_one() {
+fn fast_path_equals_reference() {
     for activation in ALL {
         for shape in [&[0][..], &[1], &[7, 3], &[2, 3, 31], &[130, 257]] {
             let x = parity::draw(shape, 0).affine(2.0, 0.0).unwrap();
@@ -42,7 +42,7 @@ fn the_fast_form_is_the_plain_one() {
 /// y = f(x); y.sum().backward(); print(y, x.grad)  # f: F.gelu(approximate='tanh'), F.gelu, F.silu, torch.relu, ...
 /// ```
 #[test]
-fn pytorch_has_the_same_numbers() {
+fn values_and_gradients_equal_pytorchs() {
     let x = [-3.0, -0.7, 0.0, 0.4, 2.5];
     let expected = [
         [
@@ -79,7 +79,7 @@ fn pytorch_has_the_same_numbers() {
 
 /// As a share of the value itself, in the tails too.
 #[test]
-fn the_curves_are_close_over_their_range() {
+fn the_curves_are_accurate_over_their_range() {
     let x: Vec<f32> = (-1200..=1200i16).map(|at| f32::from(at) / 100.0 + 0.003).collect();
     let wide = Tensor::new(x.as_slice(), &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();
     let tolerance = [(Activation::Tanh, 2e-7), (Activation::Silu, 4e-7), (Activation::Gelu, 4e-5)];
@@ -92,7 +92,7 @@ fn the_curves_are_close_over_their_range() {
         };
         let exact: Vec<f64> = exact.to_vec1().unwrap();
         for ((x, y), exact) in x.iter().zip(&both(&x, activation)[0]).zip(&exact) {
-            // Under 1e-6 the plain form itself, 1 + tanh, has lost its digits.
+            // Below 1e-6 the reference itself, 1 + tanh, has lost its digits.
             let wrong = (f64::from(*y) - exact).abs() / exact.abs().max(1e-6);
             assert!(wrong < tolerance, "{activation:?} of {x} is {exact}, not {y}: {wrong:e}");
         }
@@ -103,7 +103,7 @@ fn the_curves_are_close_over_their_range() {
 /// for x in (-12., -8., -5., -2., -0.5, 0.5, 5.): print(x * math.erfc(-x / math.sqrt(2)) / 2)
 /// ```
 #[test]
-fn the_tail_of_gelu_erf_keeps_its_digits() {
+fn gelu_erf_is_accurate_in_its_tail() {
     let x = [-12.0, -8.0, -5.0, -2.0, -0.5, 0.5, 5.0];
     let exact = [
         -2.131_778_534e-32,
@@ -124,7 +124,7 @@ fn the_tail_of_gelu_erf_keeps_its_digits() {
 /// x = torch.tensor([-inf, -1e20, -100., inf, nan, 1e20], requires_grad=True); y = f(x); y.sum().backward()
 /// ```
 #[test]
-fn what_is_not_finite_comes_out_as_in_pytorch() {
+fn non_finite_elements_are_mapped_as_in_pytorch() {
     const NAN: f32 = f32::NAN;
     const INF: f32 = f32::INFINITY;
     let x = [-INF, -1e20, -100.0, INF, NAN, 1e20];
@@ -150,7 +150,7 @@ fn what_is_not_finite_comes_out_as_in_pytorch() {
 }
 
 #[test]
-fn the_same_bits_under_any_number_of_threads() {
+fn bits_do_not_depend_on_the_number_of_threads() {
     for activation in ALL {
         parity::threads([&parity::draw(&[301, 197], 0)], |x| fast(x, activation));
     }

@@ -26,9 +26,9 @@ pub(super) fn update(
 ) -> Result<(), Error> {
     let Constants { scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate } =
         *constants;
-    let numbers = [scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate];
+    let values = [scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate];
     let [scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate] =
-        numbers.map(|number| number as f32);
+        values.map(|value| value as f32);
     let count = weight.elem_count();
     call!(
         gpu,

@@ -20,9 +20,9 @@ use candle_core::{Error, Tensor, Var};
 
 use super::fused;
 
-/// The numbers of one update.
+/// The hyperparameters of one update.
 #[derive(Debug, Clone, Copy)]
-pub struct Numbers {
+pub struct Hyperparameters {
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
@@ -41,13 +41,13 @@ pub struct Numbers {
     pub step: u64,
 }
 
-/// What of it does not change from element to element.
+/// The factors of one update, which are the same for every element.
 #[derive(Debug, Clone, Copy)]
 struct Constants {
     scale: f64,
     /// Multiplies the weight.
     shrink: f64,
-    /// Multiplies the weight on its way into the gradient.
+    /// Multiplies the weight that is added to the gradient.
     coupled: f64,
     /// 1 - beta1.
     share1: f64,
@@ -61,31 +61,31 @@ struct Constants {
     rate: f64,
 }
 
-impl From<&Numbers> for Constants {
+impl From<&Hyperparameters> for Constants {
     #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
-    fn from(numbers: &Numbers) -> Self {
-        let Numbers { beta1, beta2, learning_rate, weight_decay, .. } = *numbers;
-        let step = numbers.step as f64;
-        let (shrink, coupled) = if numbers.decoupled {
+    fn from(parameters: &Hyperparameters) -> Self {
+        let Hyperparameters { beta1, beta2, learning_rate, weight_decay, .. } = *parameters;
+        let step = parameters.step as f64;
+        let (shrink, coupled) = if parameters.decoupled {
             (1.0 - learning_rate * weight_decay, 0.0)
         } else {
             (1.0, weight_decay)
         };
         Self {
-            scale: numbers.gradient_scale,
+            scale: parameters.gradient_scale,
             shrink,
             coupled,
             share1: 1.0 - beta1,
             beta2,
             share2: 1.0 - beta2,
             correction: 1.0 / (1.0 - beta2.powf(step)).sqrt(),
-            epsilon: numbers.epsilon,
+            epsilon: parameters.epsilon,
             rate: learning_rate / (1.0 - beta1.powf(step)),
         }
     }
 }
 
-/// One update, in place.
+/// Updates a weight in place.
 ///
 /// # Errors
 ///
@@ -94,9 +94,9 @@ pub fn update(
     weight: &Var,
     gradient: &Tensor,
     moments: [&Var; 2],
-    numbers: &Numbers,
+    parameters: &Hyperparameters,
 ) -> Result<(), Error> {
-    let constants = Constants::from(numbers);
+    let constants = Constants::from(parameters);
     let [first, second] = moments;
     if fused::fits(weight, gradient, &[first, second]) {
         cpu::update(weight, gradient, [first, second], &constants)
@@ -113,20 +113,20 @@ mod tests {
     use crate::rng::Rng;
     use candle_core::{DType, Device};
 
-    /// The fast form rounds as the plain one does: bit for bit, over steps, with both kinds of decay.
+    /// Bit for bit, over several steps, with both kinds of decay.
     #[test]
-    fn the_fast_form_is_the_plain_one() {
+    fn fast_path_equals_reference() {
         for (decoupled, weight_decay) in [(true, 0.1), (false, 0.1), (true, 0.0)] {
             let mut stream = Rng::new(11, "test").at(0);
             let mut normal =
                 || stream.normal_tensor((33, 1001), 0.0, 1.0, DType::F32, &Device::Cpu).unwrap();
             let start = [normal(), normal().zeros_like().unwrap(), normal().zeros_like().unwrap()];
-            let [fast, plain] = [0, 1].map(|_| {
+            let [fast, expected] = [0, 1].map(|_| {
                 start.each_ref().map(|tensor| Var::from_tensor(&tensor.copy().unwrap()).unwrap())
             });
             for step in 1..=20 {
                 let gradient = normal();
-                let numbers = Numbers {
+                let parameters = Hyperparameters {
                     beta1: 0.9,
                     beta2: 0.999,
                     epsilon: 1e-8,
@@ -136,26 +136,31 @@ mod tests {
                     gradient_scale: 0.37,
                     step,
                 };
-                let constants = Constants::from(&numbers);
+                let constants = Constants::from(&parameters);
                 cpu::update(&fast[0], &gradient, [&fast[1], &fast[2]], &constants).unwrap();
-                reference::update(&plain[0], &gradient, [&plain[1], &plain[2]], &constants)
-                    .unwrap();
+                reference::update(
+                    &expected[0],
+                    &gradient,
+                    [&expected[1], &expected[2]],
+                    &constants,
+                )
+                .unwrap();
             }
-            for (fast, plain) in fast.iter().zip(&plain) {
+            for (fast, expected) in fast.iter().zip(&expected) {
                 let bits = |tensor: &Tensor| -> Vec<u32> {
-                    let numbers: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-                    numbers.into_iter().map(f32::to_bits).collect()
+                    let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+                    values.into_iter().map(f32::to_bits).collect()
                 };
-                assert_eq!(bits(fast), bits(plain));
+                assert_eq!(bits(fast), bits(expected));
             }
         }
     }
 
-    /// A gradient with gaps goes the plain way, and arrives.
+    /// The reference takes a gradient that is not contiguous.
     #[test]
-    fn a_transposed_gradient_is_taken_as_it_is() {
+    fn a_transposed_gradient_gives_the_same_update() {
         let gradient = Tensor::new(&[[1f32, -2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
-        let numbers = Numbers {
+        let parameters = Hyperparameters {
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
@@ -168,7 +173,7 @@ mod tests {
         let run = |gradient: &Tensor| {
             let [weight, first, second] =
                 [0, 1, 2].map(|_| Var::zeros((2, 2), DType::F32, &Device::Cpu).unwrap());
-            update(&weight, gradient, [&first, &second], &numbers).unwrap();
+            update(&weight, gradient, [&first, &second], &parameters).unwrap();
             weight.to_vec2::<f32>().unwrap()
         };
         let turned = gradient.t().unwrap();

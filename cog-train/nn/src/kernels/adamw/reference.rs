@@ -1,4 +1,4 @@
-//! The plain form: every device.
+//! The reference: every device.
 
 use candle_core::{Error, Tensor, Var};
 
@@ -19,7 +19,7 @@ pub(super) fn update(
     second.set(&((second.as_tensor() * constants.beta2)? + squared)?)?;
     let divisor = second.sqrt()?.affine(constants.correction, constants.epsilon)?;
     let change = ((first.as_tensor() / divisor)? * constants.rate)?;
-    let kept = (weight.as_tensor() * constants.shrink)?;
-    weight.set(&(kept - change)?)?;
+    let decayed = (weight.as_tensor() * constants.shrink)?;
+    weight.set(&(decayed - change)?)?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Blocks of queries against blocks of keys, on tensor cores. In 32 bits each number goes in two parts, so that an infinite
-//! one comes out as NaN.
+//! Blocks of queries against blocks of keys, on tensor cores. In 32 bits each element is split into two, so that an infinite
+//! one becomes NaN.
 #![expect(unsafe_code, reason = "a kernel is declared")]
 
 use candle_core::{DType, Error, Tensor};
@@ -21,17 +21,17 @@ const BACKWARD_Q: Kernel =
 const BACKWARD_KV: Kernel =
     unsafe { kernel!("backward.cu", "attention_backward_kv", after "tiles.cu") };
 
-/// The widest heads: wider ones have no room in a block's shared memory.
+/// The widest heads that fit into a block's shared memory.
 const WIDEST: usize = 128;
 /// The most rows of a batch and the most heads: a grid has no more blocks in these directions.
 const MOST: usize = 65_535;
 
-/// Threads of a block, and the queries or keys that it has for itself.
+/// Threads of a block, and the queries or keys that it owns.
 const THREADS: usize = 128;
 const ROWS: usize = 64;
 const WARPS: usize = 4;
 
-/// Whether the kernels do it.
+/// Whether the kernels support the sizes.
 pub(super) fn fits(geometry: &Geometry) -> bool {
     geometry.width <= WIDEST && geometry.batch.max(geometry.heads) <= MOST
 }
@@ -49,12 +49,12 @@ pub(super) fn apart(
     let flash = Flash::new(gpu, geometry, sight, q.dtype(), rows)?;
     let shape = q.dims().to_vec();
     let (y, lse) = flash.forward([&q, &k, &v], &shape)?;
-    let (to, kept) = (operands.map(Node::handle), y.clone());
+    let (to, saved) = (operands.map(Node::handle), y.clone());
     Ok(operands[0].tape().result(y, to, move |dy, adjoints| {
         let dy = gpu::contiguous(&dy, flash.dtype)?;
         let like = |operand: &Tensor| flash.gpu.empty(operand.shape(), flash.dtype);
         let (dq, dk, dv) = (like(&q)?, like(&k)?, like(&v)?);
-        flash.backward([&q, &k, &v], [&kept, &lse, &dy], [&dq, &dk, &dv])?;
+        flash.backward([&q, &k, &v], [&saved, &lse, &dy], [&dq, &dk, &dv])?;
         for (to, gradient) in to.into_iter().zip([dq, dk, dv]) {
             adjoints.give(to, gradient)?;
         }
@@ -79,17 +79,17 @@ pub(super) fn packed(
         Ok([part(0, heads)?, k, v])
     };
     let (y, lse) = flash.forward(parts(&x)?.each_ref(), &[batch, queries, heads * width])?;
-    let (to, kept) = (operand.handle(), y.clone());
+    let (to, saved) = (operand.handle(), y.clone());
     Ok(operand.tape().result(y, [to], move |dy, adjoints| {
         let dy = gpu::contiguous(&dy, flash.dtype)?;
         let dx = flash.gpu.empty(x.shape(), flash.dtype)?;
         let (qkv, gradients) = (parts(&x)?, parts(&dx)?);
-        flash.backward(qkv.each_ref(), [&kept, &lse, &dy], gradients.each_ref())?;
+        flash.backward(qkv.each_ref(), [&saved, &lse, &dy], gradients.each_ref())?;
         adjoints.give(to, dx)
     }))
 }
 
-/// What the functions of one attention are called with.
+/// The arguments of the kernels of one attention.
 struct Flash {
     gpu: Gpu,
     geometry: Geometry,
@@ -97,7 +97,7 @@ struct Flash {
     causal: bool,
     lengths: Option<Tensor>,
     segments: Option<Tensor>,
-    /// How far apart the rows of q, and those of k and v, begin.
+    /// Strides of the rows of q, and of those of k and v.
     rows: [usize; 2],
 }
 
@@ -145,7 +145,7 @@ impl Flash {
         self.run(BACKWARD_KV, blocks, 2 * ROWS, &[q, k, v, dy, lse, &delta, dk, dv])
     }
 
-    /// `own`: rows that a block has for itself.
+    /// Launches a kernel whose blocks own `own` rows each.
     fn run(
         &self,
         kernel: Kernel,
@@ -168,7 +168,7 @@ impl Flash {
         [("HD", self.padded()), ("TILE", self.tile())]
     }
 
-    /// Numbers in a row of a tile.
+    /// Returns the elements of a row of a tile.
     fn padded(&self) -> usize {
         self.geometry.width.next_multiple_of(32)
     }

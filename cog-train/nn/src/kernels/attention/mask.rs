@@ -1,4 +1,4 @@
-//! Which keys a query sees.
+//! The keys that a query sees.
 
 use std::ops::Range;
 
@@ -6,10 +6,10 @@ use candle_core::{DType, Error, Tensor};
 
 use super::Geometry;
 
-/// Which keys a query sees, for [`attention`](crate::attention).
+/// The keys that each query sees in [`attention`](crate::attention).
 ///
-/// A query that sees no key gives zeros and has no gradient, as in PyTorch. What is hidden must be finite all the same,
-/// also as in PyTorch: zero times NaN is NaN.
+/// A query that sees no key returns zeros and has no gradient, as in PyTorch. Hidden values must be finite all the same, also
+/// as in PyTorch: zero times NaN is NaN.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -31,27 +31,27 @@ use super::Geometry;
 pub enum Mask {
     /// Every query sees every key.
     Full,
-    /// A query sees its own key and those before. With more keys than queries, the queries are the last ones: with kept
-    /// keys of earlier positions. (PyTorch's `is_causal` takes them as the first ones. For as many keys as queries,
-    /// which is what a training has, both are the same.)
+    /// A query sees its own key and those before. With more keys than queries, the queries are the last ones: the
+    /// keys of earlier positions are cached. (PyTorch's `is_causal` takes them as the first ones. For as many keys as queries,
+    /// as in training, both are the same.)
     Causal,
     /// Rows of different lengths: only the first keys of a row are seen.
     Padding {
-        /// How many keys each row of the batch has, `[B]` of u32.
+        /// The number of keys of each row of the batch, `[B]` of u32.
         lengths: Tensor,
-        /// Whether that is combined with [`Mask::Causal`].
+        /// Whether the mask is also [`Mask::Causal`].
         causal: bool,
     },
     /// Several texts in one row: a query sees the keys of its own text (block-diagonal attention).
     Segments {
         /// The text that each position belongs to, `[B, T]` of u32, for as many keys as queries.
         ids: Tensor,
-        /// Whether that is combined with [`Mask::Causal`].
+        /// Whether the mask is also [`Mask::Causal`].
         causal: bool,
     },
 }
 
-/// A mask in numbers.
+/// A mask on the host.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sight {
     causal: bool,
@@ -71,7 +71,7 @@ impl Sight {
             Mask::Full => Self::default(),
             Mask::Causal => Self { causal: true, ..Self::default() },
             Mask::Padding { lengths, causal } => {
-                let lengths = numbers(lengths, "lengths", &[batch])?;
+                let lengths = words(lengths, "lengths", &[batch])?;
                 if let Some(row) = lengths.iter().position(|length| *length as usize > keys) {
                     let length = lengths[row];
                     return Err(refused(&format!(
@@ -84,28 +84,26 @@ impl Sight {
                 if queries != keys {
                     let both = format!("{queries} queries and {keys} keys");
                     return Err(refused(&format!(
-                        "segments ask for as many keys as queries, not {both}"
+                        "segments need as many keys as queries, not {both}"
                     )));
                 }
-                let segments = Some(numbers(ids, "ids", &[batch, queries])?);
+                let segments = Some(words(ids, "ids", &[batch, queries])?);
                 Self { causal: *causal, lengths: None, segments }
             }
         };
         if sight.causal && queries > keys {
             let both = format!("{queries} queries and {keys} keys");
-            return Err(refused(&format!(
-                "a causal mask asks for a key for each query, not {both}"
-            )));
+            return Err(refused(&format!("a causal mask needs a key for each query, not {both}")));
         }
         Ok(sight)
     }
 
-    /// Whether it is causal, the lengths and the segments.
+    /// Returns whether it is causal, the lengths and the segments.
     pub(super) fn parts(&self) -> (bool, Option<&[u32]>, Option<&[u32]>) {
         (self.causal, self.lengths.as_deref(), self.segments.as_deref())
     }
 
-    /// Whether a query sees a key: the definition that the plain form goes by.
+    /// Whether a query sees a key: the definition, which the reference uses.
     pub(super) fn sees(&self, geometry: &Geometry, row: usize, query: usize, key: usize) -> bool {
         let of = |segments: &[u32], at| segments[row * geometry.queries + at];
         (!self.causal || key <= query + geometry.earlier())
@@ -118,7 +116,7 @@ impl Sight {
         self.lengths.is_none() && self.segments.is_none()
     }
 
-    /// How many keys at most the queries of a block see: the first ones.
+    /// Returns the end of the keys that the queries of a block may see.
     pub(super) fn reach(&self, geometry: &Geometry, row: usize, queries: &Range<usize>) -> usize {
         let keys = self.lengths.as_ref().map_or(geometry.keys, |lengths| lengths[row] as usize);
         if self.causal { keys.min(queries.end + geometry.earlier()) } else { keys }
@@ -138,7 +136,7 @@ impl Sight {
         })
     }
 
-    /// How much greater than the query the number of a key in its block may be.
+    /// Returns the greatest difference of the index of a key and that of a query, each in its block.
     pub(super) fn diagonal(
         &self,
         geometry: &Geometry,
@@ -149,7 +147,7 @@ impl Sight {
         self.causal.then(|| query.cast_signed() - key.cast_signed())
     }
 
-    /// The segments of a block of queries and of a block of keys.
+    /// Returns the segments of a block of queries and of a block of keys.
     pub(super) fn ids(
         &self,
         geometry: &Geometry,
@@ -162,19 +160,19 @@ impl Sight {
     }
 }
 
-/// The least and the greatest.
+/// Returns the minimum and the maximum.
 pub(super) fn ends(ids: &[u32]) -> [u32; 2] {
     ids.iter().fold([u32::MAX, 0], |[least, most], id| [least.min(*id), most.max(*id)])
 }
 
-fn numbers(tensor: &Tensor, name: &str, dims: &[usize]) -> Result<Vec<u32>, Error> {
+fn words(tensor: &Tensor, name: &str, dims: &[usize]) -> Result<Vec<u32>, Error> {
     if tensor.dims() != dims || tensor.dtype() != DType::U32 {
         let (found, dtype) = (tensor.dims(), tensor.dtype());
         return Err(refused(&format!("`{name}` is {found:?} of {dtype:?}, not {dims:?} of U32")));
     }
-    Ok(tensor.flatten_all()?.to_vec1()?)
+    tensor.flatten_all()?.to_vec1()
 }
 
 pub(super) fn refused(reason: &str) -> Error {
-    candle_core::Error::msg(format!("attention: {reason}")).into()
+    candle_core::Error::msg(format!("attention: {reason}"))
 }

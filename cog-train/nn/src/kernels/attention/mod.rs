@@ -6,22 +6,23 @@
 //! ```
 //!
 //! for each row of the batch and head of queries. `q` and `y` `[B, T, H, hd]`, `k` and `v` `[B, S, KV, hd]`, all of one
-//! float type; `KV` divides `H`, and query head `h` looks at key head `h / (H / KV)`. A [`Mask`] says which keys a query
-//! sees; one that sees none gives zeros and has no gradient, as in PyTorch.
+//! float type; `KV` divides `H`, and query head `h` attends to key head `h / (H / KV)`. A [`Mask`] says which keys a query
+//! sees; one that sees none returns zeros and has no gradient, as in PyTorch.
 //!
 //! Backward, with `p` the softmax's result and `D = sum(y * dy)` of each query: `dv = p^T dy`,
 //! `ds = p * (dy v^T - D) / sqrt(hd)`, `dq = ds k`, `dk = ds^T q`.
 //!
-//! The fast form never holds a matrix of `T` times `S` (Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2",
-//! 2023): it goes through blocks of queries and keys, and keeps for the backward pass the result and one number for each
-//! query and head, the logarithm of the softmax's denominator. Each thread has room for the keys and values of one head
-//! and their gradients, and some blocks: memory grows with `T` and not with its square.
+//! The fast path never stores a matrix of `T` times `S` (Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2",
+//! 2023): it iterates over blocks of queries and keys, and saves for the backward pass the result and one value for each
+//! query and head, the logarithm of the softmax's denominator. Each thread has scratch memory for the keys and values of one
+//! head and their gradients, and some blocks: memory is linear in `T`.
 
 mod cpu;
 mod cuda;
 mod mask;
 mod reference;
 
+use super::dtypes;
 use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
@@ -34,30 +35,30 @@ use mask::{Sight, refused};
 struct Geometry {
     /// Rows of the batch, each with a mask of its own.
     batch: usize,
-    /// Positions that look.
+    /// Positions of queries.
     queries: usize,
-    /// Positions that are looked at.
+    /// Positions of keys.
     keys: usize,
     /// Of queries.
     heads: usize,
     /// Of keys and of values.
     kv_heads: usize,
-    /// Numbers in one query, key or value.
+    /// Elements of one query, key or value.
     width: usize,
 }
 
 impl Geometry {
-    /// Heads of queries that share one of keys.
+    /// Returns the heads of queries that share one of keys.
     fn group(&self) -> usize {
         self.heads / self.kv_heads
     }
 
-    /// Positions before the first query: with a causal mask the queries are the last ones.
+    /// Returns the positions before the first query: with a causal mask the queries are the last ones.
     fn earlier(&self) -> usize {
         self.keys.saturating_sub(self.queries)
     }
 
-    /// What the products of queries and keys are multiplied with.
+    /// Returns the factor of the products of queries and keys.
     #[expect(clippy::cast_precision_loss, reason = "heads are far narrower than 2^53")]
     fn scale(&self) -> f64 {
         1.0 / (self.width as f64).sqrt()
@@ -78,17 +79,19 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, mask: &Mask) -> Result<Node,
     if k.dims() != v.dims() || (batch, width) != (rows, other) {
         return Err(refused(&format!("the shapes do not fit together: {}", shapes())));
     }
+    let others = [("k", Some(k.tensor())), ("v", Some(v.tensor()))];
+    dtypes::check("attention", ("q", q.tensor()), others)?;
     check_heads(heads, kv_heads, width)?;
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width };
     let sight = Sight::new(mask, &geometry)?;
     if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| cuda::fits(&geometry)) {
         return cuda::apart(gpu, [q, k, v], geometry, &sight);
     }
-    let plain = sight.clone();
+    let reference = sight.clone();
     dispatch(
         [q, k, v],
         |operands| cpu::apart(operands, geometry, sight),
-        move |operands| reference::forward(operands, &geometry, &plain),
+        move |operands| reference::forward(operands, &geometry, &reference),
     )
 }
 
@@ -120,7 +123,7 @@ pub(crate) fn packed(
     if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| cuda::fits(&geometry)) {
         return cuda::packed(gpu, qkv, geometry, &sight);
     }
-    let plain = sight.clone();
+    let reference = sight.clone();
     dispatch(
         [qkv],
         |operands| cpu::packed(operands, geometry, sight),
@@ -128,8 +131,8 @@ pub(crate) fn packed(
             let x = qkv.reshape((batch, queries, all, width))?;
             let part = |from, count| x.narrow(2, from, count);
             let (keys, values) = (part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?);
-            let y = reference::forward([&part(0, heads)?, &keys, &values], &geometry, &plain)?;
-            Ok(y.reshape((batch, queries, heads * width))?)
+            let y = reference::forward([&part(0, heads)?, &keys, &values], &geometry, &reference)?;
+            y.reshape((batch, queries, heads * width))
         },
     )
 }
@@ -139,7 +142,7 @@ fn check_heads(heads: usize, kv_heads: usize, width: usize) -> Result<(), Error>
         return Err(refused(&format!("{kv_heads} heads of keys do not divide {heads} of queries")));
     }
     if width == 0 {
-        return Err(refused("a head of no numbers"));
+        return Err(refused("a head of no elements"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The plain form.
+//! The reference.
 
 use candle_core::{D, Error, Tensor};
 
@@ -14,7 +14,7 @@ pub(super) fn forward(
     let shared = |x: &Tensor| -> Result<Tensor, Error> {
         let x = x.transpose(1, 2)?.unsqueeze(2)?;
         let x = x.broadcast_as((batch, kv_heads, geometry.group(), keys, width))?;
-        Ok(x.reshape((batch, heads, keys, width))?)
+        x.reshape((batch, heads, keys, width))
     };
     let (q, k, v) = (q.transpose(1, 2)?.contiguous()?, shared(k)?, shared(v)?);
     let scores = (q.matmul(&k.t()?.contiguous()?)? * geometry.scale())?;
@@ -25,7 +25,7 @@ pub(super) fn forward(
         .where_cond(&scores, &hidden.to_dtype(scores.dtype())?)?;
     let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     let weights = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?.broadcast_mul(&seeing)?;
-    Ok(weights.matmul(&v)?.transpose(1, 2)?.contiguous()?)
+    weights.matmul(&v)?.transpose(1, 2)?.contiguous()
 }
 
 /// One where a query sees a key, `[B, 1, T, S]`, and where it sees any, `[B, 1, T, 1]`. One that sees none is shown all

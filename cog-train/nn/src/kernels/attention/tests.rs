@@ -12,7 +12,7 @@ fn fast_packed(qkv: &Tensor, heads: [usize; 2], mask: &Mask) -> Result<Tensor, E
     trace([qkv], |[qkv]| packed(&qkv, heads[0], heads[1], mask))
 }
 
-fn plain(operands: [&Tensor; 3], mask: &Mask) -> Result<Tensor, Error> {
+fn expected(operands: [&Tensor; 3], mask: &Mask) -> Result<Tensor, Error> {
     let (q, k) = (operands[0].dims(), operands[1].dims());
     let geometry = Geometry {
         batch: q[0],
@@ -25,9 +25,9 @@ fn plain(operands: [&Tensor; 3], mask: &Mask) -> Result<Tensor, Error> {
     reference::forward(operands, &geometry, &Sight::new(mask, &geometry)?)
 }
 
-fn integers(shape: &[usize], number: impl Fn(usize) -> usize) -> Tensor {
-    let numbers = (0..shape.iter().product()).map(|at| u32::try_from(number(at)).unwrap());
-    Tensor::from_iter(numbers, &Device::Cpu).unwrap().reshape(shape).unwrap()
+fn integers(shape: &[usize], value: impl Fn(usize) -> usize) -> Tensor {
+    let values = (0..shape.iter().product()).map(|at| u32::try_from(value(at)).unwrap());
+    Tensor::from_iter(values, &Device::Cpu).unwrap().reshape(shape).unwrap()
 }
 
 fn padding(lengths: &[u32], causal: bool) -> Mask {
@@ -44,7 +44,7 @@ fn draw(queries: usize, keys: usize, [heads, kv_heads]: [usize; 2], width: usize
         .map(|(at, positions, heads)| parity::draw(&[2, positions, heads, width], at))
 }
 
-/// The value and the gradients of a sum in which each number of the result has its weight in `dy`.
+/// Returns the value and the gradients of a sum in which `dy` weights each element of the result.
 fn gradients<const N: usize>(
     operands: [&Tensor; N],
     dy: &Tensor,
@@ -70,7 +70,7 @@ fn all_close(found: &[Tensor], expected: &[Tensor], what: &str) {
 
 /// Lengths around the blocks', shared heads and others, every mask.
 #[test]
-fn the_fast_form_is_the_plain_one() {
+fn fast_path_equals_reference() {
     for (length, heads, width) in [
         (7, [3, 3], 5),
         (7, [6, 2], 64),
@@ -88,22 +88,21 @@ fn the_fast_form_is_the_plain_one() {
             segments(integers(&[2, length], |at| at % 3), false),
         ];
         for mask in masks {
-            parity::check(operands.each_ref(), |all| fast(all, &mask), |all| plain(all, &mask));
+            parity::check(operands.each_ref(), |all| fast(all, &mask), |all| expected(all, &mask));
         }
     }
 }
 
-/// A softmax of one number is one, and stays so.
 #[test]
-fn one_position_gives_its_value() {
+fn attention_over_one_key_returns_its_value() {
     let operands = draw(1, 1, [6, 2], 8).map(|x| x.to_dtype(DType::F32).unwrap());
     let dy = Tensor::ones((2, 1, 6, 8), DType::F32, &Device::Cpu).unwrap();
     let found = gradients(operands.each_ref(), &dy, |all| fast(all, &Mask::Causal));
-    let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let vec = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let values = operands[2].unsqueeze(3).unwrap().broadcast_as((2, 1, 2, 3, 8)).unwrap();
-    assert_eq!(numbers(&found[0]), numbers(&values));
-    assert!([1, 2].iter().all(|at| numbers(&found[*at]).iter().all(|number| number.abs() < 1e-6)));
-    assert!(numbers(&found[3]).iter().all(|number| number.to_bits() == 3f32.to_bits()));
+    assert_eq!(vec(&found[0]), vec(&values));
+    assert!([1, 2].iter().all(|at| vec(&found[*at]).iter().all(|value| value.abs() < 1e-6)));
+    assert!(vec(&found[3]).iter().all(|value| value.to_bits() == 3f32.to_bits()));
 }
 
 /// More keys than queries, and fewer.
@@ -117,14 +116,14 @@ fn queries_and_keys_may_differ_in_number() {
             masks.extend([Mask::Causal, padding(&[least, 1], true)]);
         }
         for mask in masks {
-            parity::check(operands.each_ref(), |all| fast(all, &mask), |all| plain(all, &mask));
+            parity::check(operands.each_ref(), |all| fast(all, &mask), |all| expected(all, &mask));
         }
     }
 }
 
 /// The same bits, in values and in gradients.
 #[test]
-fn a_packed_operand_is_three() {
+fn packed_attention_equals_separate_operands() {
     let (length, heads, width) = (70, [6, 2], 8);
     let operands =
         draw(length, length, heads, width).map(|operand| operand.to_dtype(DType::F32).unwrap());
@@ -132,13 +131,13 @@ fn a_packed_operand_is_three() {
     let dy = parity::draw(&[2, length, 6, width], 7).to_dtype(DType::F32).unwrap();
     let expected = gradients(operands.each_ref(), &dy, |all| fast(all, &Mask::Causal));
     let found = gradients([&packed], &dy, |[qkv]| {
-        Ok(fast_packed(qkv, heads, &Mask::Causal)?.reshape(dy.shape())?)
+        fast_packed(qkv, heads, &Mask::Causal)?.reshape(dy.shape())
     });
-    let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    assert_eq!(numbers(&found[0]), numbers(&expected[0]));
+    let vec = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(vec(&found[0]), vec(&expected[0]));
     let expected = Tensor::cat(&expected[1..], 2).unwrap();
-    assert_eq!(numbers(&found[1]), numbers(&expected));
-    // And in the plain form, which other types and devices take.
+    assert_eq!(vec(&found[1]), vec(&expected));
+    // And in the reference, for other types and devices.
     let packed = packed.to_dtype(DType::F64).unwrap();
     parity::check(
         [&packed],
@@ -149,7 +148,7 @@ fn a_packed_operand_is_three() {
 
 /// Few heads and many threads, and the other way round: the two ways to share out the work.
 #[test]
-fn the_same_bits_under_any_number_of_threads() {
+fn bits_do_not_depend_on_the_number_of_threads() {
     for heads in [[1, 1], [4, 1], [6, 6]] {
         let all = draw(300, 300, heads, 8);
         let mask = segments(integers(&[2, 300], |at| at % 300 / 140), true);
@@ -159,9 +158,8 @@ fn the_same_bits_under_any_number_of_threads() {
     }
 }
 
-/// Three texts in one row give what each gives alone.
 #[test]
-fn a_packed_row_is_its_parts() {
+fn segments_equal_separate_texts() {
     let parts = [(0, 90), (90, 1), (91, 109)];
     let operands = draw(200, 200, [4, 2], 8);
     let dy = parity::draw(&[2, 200, 4, 8], 9).to_dtype(DType::F32).unwrap();
@@ -179,9 +177,9 @@ fn a_packed_row_is_its_parts() {
     }
 }
 
-/// What is beyond the length of a row has no say and no gradient.
+/// Positions beyond the length of a row change nothing and get no gradient.
 #[test]
-fn a_padded_row_is_the_shorter_one() {
+fn padding_equals_a_shorter_row() {
     let operands = draw(130, 130, [4, 2], 8).map(|x| x.to_dtype(DType::F32).unwrap());
     let dy = parity::draw(&[2, 70, 4, 8], 9).to_dtype(DType::F32).unwrap();
     let weights = dy.pad_with_zeros(1, 0, 60).unwrap();
@@ -198,9 +196,9 @@ fn a_padded_row_is_the_shorter_one() {
     }
 }
 
-/// Zeros, as PyTorch's, though a softmax of nothing is no number.
+/// As in PyTorch, though the softmax of nothing is undefined.
 #[test]
-fn a_query_that_sees_nothing_gives_zeros() {
+fn a_query_that_sees_no_key_returns_zeros() {
     let operands = draw(5, 5, [2, 1], 4).map(|x| x.to_dtype(DType::F32).unwrap());
     let dy = Tensor::ones((2, 5, 2, 4), DType::F32, &Device::Cpu).unwrap();
     for tensor in gradients(operands.each_ref(), &dy, |all| fast(all, &padding(&[0, 5], true))) {
@@ -225,11 +223,11 @@ fn a_query_that_sees_nothing_gives_zeros() {
 /// show(torch.tensor([[1, 0, 0], [0, 1, 1], [0, 1, 1]]).bool(), False)
 /// ```
 #[test]
-fn values_and_gradients_are_those_of_pytorch() {
+fn values_and_gradients_equal_pytorchs() {
     #[expect(clippy::cast_precision_loss, reason = "a dozen")]
     let wave = |factor: f64, by: f64, shape: &[usize]| {
-        let numbers = (0..shape.iter().product()).map(|at: usize| (factor * at as f64).sin() * by);
-        Tensor::from_iter(numbers, &Device::Cpu).unwrap().reshape(shape).unwrap()
+        let values = (0..shape.iter().product()).map(|at: usize| (factor * at as f64).sin() * by);
+        Tensor::from_iter(values, &Device::Cpu).unwrap().reshape(shape).unwrap()
     };
     let operands = [
         wave(0.7, 2.0, &[1, 3, 2, 2]),
@@ -275,23 +273,24 @@ fn values_and_gradients_are_those_of_pytorch() {
     }
 }
 
-/// What is undefined reaches all that see it. A score of infinity has no softmax; a row with nothing but minus infinity
+/// An undefined element reaches all queries that see it. A score of infinity has no softmax; a row of minus infinities
 /// counts as one that sees nothing, as PyTorch's.
 #[test]
-fn what_is_not_finite_flows_as_in_pytorch() {
+fn non_finite_elements_propagate_as_in_pytorch() {
     for device in &parity::devices() {
         let operands = draw(70, 70, [2, 2], 8).map(|x| x.to_dtype(DType::F32).unwrap());
-        let spoiled = |which: usize, number: f32| -> Vec<Vec<bool>> {
+        let spoiled = |which: usize, bad: f32| -> Vec<Vec<bool>> {
             // Position 40 of head 1.
             let position = integers(&[1, 70, 1, 1], |at| usize::from(at == 40));
             let head = integers(&[1, 1, 2, 1], |at| at);
-            let place = position.broadcast_mul(&head).unwrap().broadcast_as((2, 70, 2, 8)).unwrap();
-            let bad = Tensor::full(number, (2, 70, 2, 8), &Device::Cpu).unwrap();
+            let spoiled =
+                position.broadcast_mul(&head).unwrap().broadcast_as((2, 70, 2, 8)).unwrap();
+            let full = Tensor::full(bad, (2, 70, 2, 8), &Device::Cpu).unwrap();
             let mut operands = operands.clone();
-            if number.is_infinite() {
+            if bad.is_infinite() {
                 operands[1] = operands[1].abs().unwrap();
             }
-            operands[which] = place.where_cond(&bad, &operands[which]).unwrap();
+            operands[which] = spoiled.where_cond(&full, &operands[which]).unwrap();
             let operands = operands.map(|operand| operand.to_device(device).unwrap());
             let y = fast(operands.each_ref(), &Mask::Causal).unwrap();
             let sums = y.get(1).unwrap().sum(2).unwrap().t().unwrap().to_vec2::<f32>().unwrap();
@@ -310,9 +309,9 @@ fn what_is_not_finite_flows_as_in_pytorch() {
     }
 }
 
-/// Room for blocks and for one head, whatever the number of pairs.
+/// Scratch memory is for blocks and for one head, whatever the number of pairs.
 #[test]
-fn a_long_row_needs_no_matrix_of_its_pairs() {
+fn memory_is_linear_in_the_length() {
     let room = |keys| {
         let geometry = Geometry { batch: 1, queries: keys, keys, heads: 1, kv_heads: 1, width: 64 };
         cpu::room(&geometry)
@@ -326,7 +325,7 @@ fn a_long_row_needs_no_matrix_of_its_pairs() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn mismatched_operands_are_errors_that_name_them() {
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
     let message = |q: &[usize], k: &[usize], mask: &Mask| {
         let (q, k) = (zeros(q), zeros(k));
@@ -354,7 +353,7 @@ fn what_does_not_fit_is_named() {
         ),
         (
             message(&q, &[2, 1, 2, 5], &Mask::Causal),
-            "attention: a causal mask asks for a key for each query, not 3 queries and 1 keys",
+            "attention: a causal mask needs a key for each query, not 3 queries and 1 keys",
         ),
         (
             message(&q, &q, &padding(&[3, 4], false)),
@@ -364,7 +363,7 @@ fn what_does_not_fit_is_named() {
         (message(&q, &q, &ids), "attention: `ids` is [2, 4] of U32, not [2, 3] of U32"),
         (
             message(&q, &[2, 4, 4, 5], &ids),
-            "attention: segments ask for as many keys as queries, not 3 queries and 4 keys",
+            "attention: segments need as many keys as queries, not 3 queries and 4 keys",
         ),
         (of_packed(&[2, 3], [1, 1]), "attention: not `[B, T, (H + 2 KV) hd]`: [2, 3]"),
         (of_packed(&[2, 3, 10], [2, 1]), "attention: 2 + 2 * 1 heads do not divide a row of 10"),

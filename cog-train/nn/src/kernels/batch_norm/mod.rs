@@ -41,7 +41,11 @@ struct Sizes {
 /// candle's error when `x` has no channels or the device fails.
 pub(crate) fn statistics(x: &Tensor) -> Result<Statistics, Error> {
     let sizes = Sizes::of(x)?;
-    if fits(x) { cpu::statistics(&host::contiguous(x)?, sizes) } else { reference::statistics(x, sizes) }
+    if fits(x) {
+        cpu::statistics(&host::contiguous(x)?, sizes)
+    } else {
+        reference::statistics(x, sizes)
+    }
 }
 
 /// Normalizes by the statistics of the batch itself, which `statistics` must be.

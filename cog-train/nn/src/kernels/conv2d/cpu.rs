@@ -1,5 +1,5 @@
 //! Images are shared between threads in [pieces](super::piece) of a fixed number of them. The weight's gradient is
-//! gathered in a fixed number of parts, which are added up in their order, so the bits do not depend on the number of
+//! accumulated in a fixed number of parts, which are added up in their order, so the bits do not depend on the number of
 //! threads.
 
 use candle_core::{Error, Tensor};
@@ -12,10 +12,10 @@ use crate::kernels::output::Buffer;
 use crate::kernels::sum;
 use crate::kernels::tape::Node;
 
-/// Numbers of a gradient that one thread adds up at once.
+/// Elements of a gradient that one task adds up.
 const CHUNK: usize = 4 * 1024;
 
-/// Numbers that all parts of a weight's gradient together should not exceed.
+/// The most elements of all parts of a weight's gradient together.
 const PARTS: usize = 16 * 1024 * 1024;
 
 pub(super) fn forward(
@@ -26,7 +26,7 @@ pub(super) fn forward(
 ) -> Result<Node, Error> {
     let nothing = host::tensor(Vec::new(), 0)?;
     let of_bias = bias.map_or(&nothing, Node::tensor);
-    let [height, width] = geometry.places;
+    let [height, width] = geometry.positions;
     let shape = (geometry.images, geometry.groups * geometry.outputs, height, width);
     let y = host::read([x.tensor(), weight.tensor(), of_bias], |[x, weight, bias]| {
         host::make(shape, |y| {
@@ -37,7 +37,7 @@ pub(super) fn forward(
         })
     })??;
     let to = [x.handle(), weight.handle(), bias.and_then(Node::handle)];
-    let kept = Kept {
+    let saved = Saved {
         geometry,
         x: x.tensor().clone(),
         weight: weight.tensor().clone(),
@@ -45,11 +45,11 @@ pub(super) fn forward(
     };
     Ok(x.tape().result(y, to, move |dy, adjoints| {
         let [of_x, of_weight, of_bias] = to.map(|to| to.is_some());
-        let Gradients { dx, mut parts, size } = kept.backward(&dy, of_x, of_weight || of_bias)?;
+        let Gradients { dx, mut parts, size } = saved.backward(&dy, of_x, of_weight || of_bias)?;
         if let Some(dx) = dx {
             adjoints.give(to[0], dx)?;
         }
-        let weights = kept.weight.elem_count();
+        let weights = saved.weight.elem_count();
         let mut parts = parts.chunks_exact_mut(size);
         let Some(total) = parts.next() else { return Ok(()) };
         let parts: Vec<&[f32]> = parts.map(|part| &*part).collect();
@@ -60,7 +60,7 @@ pub(super) fn forward(
             }
         });
         let (of_weight, of_bias) = total.split_at(weights);
-        let of_weight = turned(of_weight, geometry.inner(), geometry.outputs);
+        let of_weight = transposed(of_weight, geometry.inner(), geometry.outputs);
         for (to, from) in [(to[1], of_weight.as_slice()), (to[2], of_bias)] {
             adjoints.write(to, |target| sum::add_or_copy(target, from))?;
         }
@@ -68,18 +68,18 @@ pub(super) fn forward(
     }))
 }
 
-/// Matrices one after the other, with rows and columns exchanged.
-fn turned(matrices: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut turned = Vec::with_capacity(matrices.len());
+/// Transposes consecutive matrices.
+fn transposed(matrices: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut transposed = Vec::with_capacity(matrices.len());
     for matrix in matrices.chunks_exact(rows * columns) {
         let at = |column: usize| matrix[column..].iter().step_by(columns);
-        (0..columns).for_each(|column| turned.extend(at(column)));
+        (0..columns).for_each(|column| transposed.extend(at(column)));
     }
-    turned
+    transposed
 }
 
-/// What the backward pass needs.
-struct Kept {
+/// The tensors that the backward pass needs.
+struct Saved {
     geometry: Geometry,
     x: Tensor,
     weight: Tensor,
@@ -89,12 +89,12 @@ struct Kept {
 
 struct Gradients {
     dx: Option<Tensor>,
-    /// The gradients of weight and bias, in parts of `size` numbers.
+    /// The gradients of weight and bias, in parts of `size` elements.
     parts: Vec<f32>,
     size: usize,
 }
 
-impl Kept {
+impl Saved {
     fn backward(&self, dy: &Tensor, of_x: bool, of_weight: bool) -> Result<Gradients, Error> {
         let geometry = &self.geometry;
         let size = self.weight.elem_count() + geometry.groups * geometry.outputs;
@@ -107,7 +107,7 @@ impl Kept {
         let mut gathered = vec![0.0; if of_weight { count * size } else { 0 }];
         let mut dx = of_x.then(|| Buffer::new(self.x.elem_count()));
         host::read([&self.x, &self.weight, &self.y, dy], |[x, weight, y, dy]| {
-            let turned = turned(weight, geometry.outputs, geometry.inner());
+            let transposed = transposed(weight, geometry.outputs, geometry.inner());
             let (into, out) = (geometry.image_in(), geometry.image_out());
             let work: Vec<_> = {
                 let mut dx = dx.as_mut().map(|dx| dx.output().chunks(part * into));
@@ -129,7 +129,7 @@ impl Kept {
                     let y = y.get(write.clone());
                     let dx = dx.as_mut().and_then(Iterator::next);
                     let piece = Piece::new(geometry, &x[read], weight);
-                    piece.backward(&turned, y, &dy[write], dx, gathered.as_deref_mut());
+                    piece.backward(&transposed, y, &dy[write], dx, gathered.as_deref_mut());
                 }
             });
         })?;

@@ -1,4 +1,4 @@
-//! The sizes of a convolution, and the pieces that the fast form cuts it into.
+//! The sizes of a convolution, and the partition of the fast path.
 
 use super::Settings;
 use crate::kernels::matmul::Threads;
@@ -17,15 +17,15 @@ pub(super) struct Geometry {
     pub(super) channels: usize,
     /// In one group.
     pub(super) outputs: usize,
-    /// Height and width of what comes in.
+    /// Height and width of an input plane.
     pub(super) plane: [usize; 2],
-    /// Height and width of what goes out.
-    pub(super) places: [usize; 2],
+    /// Height and width of an output plane.
+    pub(super) positions: [usize; 2],
     pub(super) window: Window,
     pub(super) relu: bool,
 }
 
-/// Rows of the result that are computed at once: of each image, `rows` from `first` on.
+/// Rows of the result that are computed together: of each image, `rows` from `first` on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Band {
     pub(super) images: usize,
@@ -41,7 +41,7 @@ impl Geometry {
         settings: Settings,
     ) -> Result<Self, Error> {
         let Settings { stride, padding, dilation, groups, relu } = settings;
-        let fail = |reason: String| Err(candle_core::Error::msg(reason).into());
+        let fail = |reason: String| Err(candle_core::Error::msg(reason));
         let (&[images, all, height, width], &[outputs, channels, kh, kw]) = (x, weight) else {
             return fail(format!(
                 "conv2d: an input {x:?} and a weight {weight:?}, not 4 sizes each"
@@ -58,30 +58,30 @@ impl Geometry {
         }
         let window = Window { kernel: [kh, kw], stride, padding, dilation };
         let plane = [height, width];
-        let Some(places) = window.places(plane).filter(|_| !plane.contains(&0)) else {
+        let Some(positions) = window.positions(plane).filter(|_| !plane.contains(&0)) else {
             return fail(format!(
-                "conv2d: a kernel {:?} with stride {stride}, padding {padding} and dilation {dilation} has no place on \
+                "conv2d: a kernel {:?} with stride {stride}, padding {padding} and dilation {dilation} does not fit on \
                  {plane:?}",
                 window.kernel
             ));
         };
         let outputs = outputs / groups;
-        Ok(Self { images, groups, channels, outputs, plane, places, window, relu })
+        Ok(Self { images, groups, channels, outputs, plane, positions, window, relu })
     }
 
-    /// Numbers that a number of the result is a sum over.
+    /// Returns the number of terms of each element of the result.
     pub(super) fn inner(&self) -> usize {
         self.channels * self.window.taps()
     }
 
-    /// Numbers of one image that comes in.
+    /// Returns the elements of an input image.
     pub(super) fn image_in(&self) -> usize {
         self.groups * self.channels * self.plane[0] * self.plane[1]
     }
 
-    /// Numbers of one image that goes out.
+    /// Returns the elements of an output image.
     pub(super) fn image_out(&self) -> usize {
-        self.groups * self.outputs * self.places[0] * self.places[1]
+        self.groups * self.outputs * self.positions[0] * self.positions[1]
     }
 
     /// Height with the padding, and how far apart rows are: with stride 1 a row of blocks that begins anywhere in a row
@@ -89,34 +89,34 @@ impl Geometry {
     pub(super) fn padded(&self) -> [usize; 2] {
         let Window { kernel, stride, padding, dilation } = self.window;
         let [tall, wide] = self.plane.map(|size| size + 2 * padding);
-        let blocks = (kernel[1] - 1) * dilation + self.places[1].next_multiple_of(BLOCK);
+        let blocks = (kernel[1] - 1) * dilation + self.positions[1].next_multiple_of(BLOCK);
         [tall, if stride == 1 { blocks } else { wide }]
     }
 
-    /// How far apart in the padded planes two images are, and what two rows of the result see.
+    /// Returns the strides in the padded planes of images, and of the windows of two rows of the result.
     pub(super) fn strides(&self) -> [usize; 2] {
         let [tall, wide] = self.padded();
         [self.groups * self.channels * tall * wide, self.window.stride * wide]
     }
 
-    /// Whether every number of the result sees one place of each channel, the same: then nothing needs to be moved.
+    /// Whether every element of the result depends on one position of each channel, the same: then nothing is unfolded.
     pub(super) fn is_pointwise(&self) -> bool {
         self.window.kernel == [1, 1] && self.window.stride == 1 && self.window.padding == 0
     }
 
-    /// Columns to multiply at once: enough for a product at full speed, and few enough for the cache of a core.
+    /// Returns the columns of a product: enough for full speed, and few enough for the cache of a core.
     fn columns(&self) -> usize {
         (256 * 1024 / self.inner().max(1)).clamp(128, 800)
     }
 
-    /// Images that one thread takes at once.
+    /// Returns the images of one task.
     pub(super) fn together(&self) -> usize {
-        (self.columns() / (self.places[0] * self.places[1]).max(1)).max(1)
+        (self.columns() / (self.positions[0] * self.positions[1]).max(1)).max(1)
     }
 
     /// The bands of `images` images.
     pub(super) fn bands(&self, images: usize) -> impl Iterator<Item = Band> {
-        let [height, width] = self.places;
+        let [height, width] = self.positions;
         let most = (self.columns() / (width * images).max(1)).clamp(1, height);
         // Bands of about one size.
         let rows = height.div_ceil(height.div_ceil(most));
@@ -127,12 +127,12 @@ impl Geometry {
         })
     }
 
-    /// Whether a product has the threads of the pool, or one of them: with one piece only nobody else is at work.
+    /// Whether a product has the threads of the pool, or one of them: with one task only, the others are idle.
     pub(super) fn threads(&self) -> Threads {
         if self.images <= self.together() { Threads::All } else { Threads::One }
     }
 
-    /// Numbers of the greatest piece: of its images with their padding, of its unfolded matrix, of its results.
+    /// Returns the scratch memory of the largest task: padded images, unfolded matrix, results.
     pub(super) fn lengths(&self) -> [usize; 3] {
         let [tall, wide] = self.padded();
         let together = self.together().min(self.images.max(1));
@@ -146,19 +146,19 @@ impl Geometry {
 }
 
 impl Band {
-    /// Places of one image.
+    /// Returns the positions of one image.
     pub(super) fn of_image(&self, geometry: &Geometry) -> usize {
-        self.rows * geometry.places[1]
+        self.rows * geometry.positions[1]
     }
 
-    /// For each result of a group and each image: which result it is, and where its numbers begin in the matrix of the
-    /// band and in the images that go out.
+    /// Iterates over the output channels of a group and the images: the channel, and where its elements begin in the matrix of
+    /// the band and in the output images.
     pub(super) fn rows_of(
         self,
         geometry: &Geometry,
         group: usize,
     ) -> impl Iterator<Item = (usize, usize, usize)> {
-        let Geometry { groups, outputs, places: [height, width], .. } = *geometry;
+        let Geometry { groups, outputs, positions: [height, width], .. } = *geometry;
         let size = self.rows * width;
         (0..outputs).flat_map(move |output| {
             let of_all = group * outputs + output;
@@ -170,7 +170,7 @@ impl Band {
         })
     }
 
-    /// Places of all images.
+    /// Returns the positions of all images.
     pub(super) fn columns(&self, geometry: &Geometry) -> usize {
         self.images * self.of_image(geometry)
     }

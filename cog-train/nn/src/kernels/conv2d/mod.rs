@@ -9,7 +9,7 @@
 //! `H' = (H + 2 padding - dilation (kh - 1) - 1) / stride + 1`, all of one float type. With groups, the o-th group of
 //! results sees the o-th group of channels only.
 //!
-//! Kept for the backward pass are the operands and, with ReLU, the result.
+//! The operands and, with ReLU, the result are saved for the backward pass.
 
 mod cpu;
 mod geometry;
@@ -19,11 +19,12 @@ mod unfold;
 
 use candle_core::{Error, Tensor};
 
+use super::dtypes;
 use super::reference::dispatch;
 use super::tape::Node;
 use geometry::Geometry;
 
-/// What is not a size of the operands.
+/// The settings that the shapes of the operands do not determine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) stride: usize,
@@ -45,6 +46,7 @@ pub(crate) fn forward(
     settings: Settings,
 ) -> Result<Node, Error> {
     let geometry = Geometry::new(x.dims(), weight.dims(), bias.map(Tensor::dims), settings)?;
+    dtypes::check("conv2d", ("x", x.tensor()), [("weight", Some(weight)), ("bias", bias)])?;
     let weight = x.leaf(weight);
     match bias {
         Some(bias) => dispatch(

@@ -1,5 +1,5 @@
-//! The work of one thread: some images, by products of matrices. What the window sees is unfolded into the columns of a
-//! matrix, as many at once as a core's cache holds.
+//! The work of one task: some images, by products of matrices. The elements under the window are unfolded into the columns of
+//! a matrix, as many at a time as a core's cache holds.
 
 use super::geometry::{Band, Geometry};
 use super::unfold::{fold, pad, unfold, unpad};
@@ -44,11 +44,11 @@ impl<'a> Piece<'a> {
     }
 
     /// Writes the gradient of the images to `dx`, and adds those of weight and bias to `gathered`: the weight's with rows
-    /// and columns exchanged, group after group, which is the faster product. `turned` is the weight in that form, `y`
+    /// and columns exchanged, group after group, which is the faster product. `transposed` is the weight in that layout, `y`
     /// is there with ReLU.
     pub(super) fn backward(
         &self,
-        turned: &[f32],
+        transposed: &[f32],
         y: Option<&[f32]>,
         dy: &[f32],
         dx: Option<Output<'_>>,
@@ -85,7 +85,8 @@ impl<'a> Piece<'a> {
                         let target = Target::add(&mut gathered[start..], outputs);
                         matmul(target, seen, gradient.t(), 1.0, geometry.threads());
                     }
-                    let weight = Matrix::new(&turned[group * outputs * inner..], inner, outputs);
+                    let weight =
+                        Matrix::new(&transposed[group * outputs * inner..], inner, outputs);
                     if let Some(image) = &mut image {
                         let (start, stride) = self.in_place(band, group);
                         let target = Target::set(&mut image[start..], stride);
@@ -126,7 +127,7 @@ impl<'a> Piece<'a> {
         }
     }
 
-    /// What the window sees, a column for each place.
+    /// Returns the elements under the window, a column for each position.
     fn seen<'m>(
         &self,
         band: Band,
@@ -153,7 +154,7 @@ simd! {
         if relu {
             for (y, product) in y.iter_mut().zip(product) {
                 let sum = *product + bias;
-                // A NaN is not under 0, and stays.
+                // A NaN is not below 0, and stays.
                 *y = if sum <= 0.0 { 0.0 } else { sum };
             }
         } else {

@@ -1,4 +1,4 @@
-//! The plain form.
+//! The reference.
 
 use candle_core::{Error, Tensor};
 
@@ -13,10 +13,11 @@ pub(super) fn forward(
 ) -> Result<Tensor, Error> {
     let window = geometry.window;
     let mut x = x.clone();
-    // candle's way back asks that the window ends where the plane does, so that is arranged before.
-    for (dim, (places, kernel)) in (2..).zip(geometry.places.into_iter().zip(window.kernel)) {
+    // candle's backward pass needs a window that ends at the edge of the plane, so the plane is cut first.
+    for (dim, (positions, kernel)) in (2..).zip(geometry.positions.into_iter().zip(window.kernel)) {
         x = x.pad_with_zeros(dim, window.padding, window.padding)?;
-        x = x.narrow(dim, 0, (places - 1) * window.stride + (kernel - 1) * window.dilation + 1)?;
+        x =
+            x.narrow(dim, 0, (positions - 1) * window.stride + (kernel - 1) * window.dilation + 1)?;
     }
     let x = x.contiguous()?;
     let y = x.conv2d(weight, 0, window.stride, window.dilation, geometry.groups)?;

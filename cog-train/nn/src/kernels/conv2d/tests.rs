@@ -31,10 +31,10 @@ fn check(x: &[usize], weight: &[usize], settings: Settings) {
     );
 }
 
-/// One place and many, rows of the result around the blocks that are moved, images alone and together, kernels that are
-/// no squares, strides that do not end at the plane's end, dilation, groups, kernels of one number.
+/// One position and many, rows of the result around the blocks that are moved, images alone and together, kernels that are
+/// not square, strides that leave a rest, dilation, groups, kernels of one element.
 #[test]
-fn the_fast_form_is_the_plain_one() {
+fn fast_path_equals_reference() {
     check(&[1, 1, 1, 1], &[1, 1, 1, 1], PLAIN);
     check(&[3, 2, 5, 7], &[4, 2, 3, 3], SAME);
     check(&[2, 3, 4, 16], &[2, 3, 3, 3], SAME);
@@ -52,15 +52,15 @@ fn the_fast_form_is_the_plain_one() {
 
 /// More images than a piece has, and images that are more than one band.
 #[test]
-fn pieces_and_bands_are_one_result() {
+fn batches_and_bands_make_one_result() {
     check(&[41, 3, 6, 5], &[4, 3, 3, 3], SAME);
     check(&[2, 1, 50, 31], &[2, 1, 3, 3], SAME);
     check(&[70, 2, 20, 20], &[2, 2, 1, 1], PLAIN);
 }
 
-/// With ReLU only the fast values may decide where the slope is 0, so that the numbers are kept away from it.
+/// The values are far from 0, where rounding would decide on the slope of ReLU.
 #[test]
-fn relu_is_the_plain_one_too() {
+fn relu_equals_reference() {
     let (x, weight) = (parity::draw(&[5, 2, 6, 5], 0), parity::draw(&[3, 2, 3, 3], 1));
     let bias = Tensor::new(&[40f64, -40.0, 40.0], &Device::Cpu).unwrap();
     let settings = Settings { relu: true, ..SAME };
@@ -80,7 +80,7 @@ fn relu_is_the_plain_one_too() {
 /// print(y, x.grad, w.grad, b.grad)
 /// ```
 #[test]
-fn pytorch_has_the_same_numbers() {
+fn values_and_gradients_equal_pytorchs() {
     let device = &Device::Cpu;
     let x = [[[[1f32, -2.0, 0.5], [3.0, 0.0, -1.0], [2.0, 1.0, -0.5]]]];
     let weight = [[[[0.5f32, -1.0], [2.0, 0.25]]], [[[-1.0, 1.0], [0.5, -0.5]]]];
@@ -103,22 +103,22 @@ fn pytorch_has_the_same_numbers() {
 }
 
 #[test]
-fn the_same_bits_under_any_number_of_threads() {
+fn bits_do_not_depend_on_the_number_of_threads() {
     let settings = Settings { relu: true, ..SAME };
     for (x, weight) in [([67, 3, 9, 7], [5, 3, 3, 3]), ([1, 8, 40, 33], [9, 8, 3, 3])] {
         parity::threads(draw(&x, &weight).each_ref(), |operands| fast(operands, settings));
     }
 }
 
-/// What is not finite reaches the places that see it and no other, and passes ReLU.
+/// They pass ReLU.
 #[test]
-fn what_is_not_finite_goes_where_it_is_seen() {
+fn non_finite_elements_reach_the_windows_that_contain_them() {
     let x = parity::draw(&[2, 1, 5, 20], 0).to_dtype(DType::F32).unwrap();
-    let mut numbers: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+    let mut values: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
     // The middle of the first image, and the last column of its last row.
-    numbers[2 * 20 + 10] = f32::NAN;
-    numbers[4 * 20 + 19] = f32::INFINITY;
-    let x = Tensor::from_vec(numbers, x.shape(), &Device::Cpu).unwrap();
+    values[2 * 20 + 10] = f32::NAN;
+    values[4 * 20 + 19] = f32::INFINITY;
+    let x = Tensor::from_vec(values, x.shape(), &Device::Cpu).unwrap();
     let weight = Tensor::ones((1, 1, 3, 3), DType::F32, &Device::Cpu).unwrap();
     let bias = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
     let y = fast([&x, &weight, &bias], Settings { relu: true, ..SAME }).unwrap();
@@ -132,25 +132,25 @@ fn what_is_not_finite_goes_where_it_is_seen() {
 }
 
 #[test]
-fn only_wanted_gradients_are_computed_and_they_are_the_same() {
+fn gradients_do_not_depend_on_which_others_are_computed() {
     let operands = draw(&[9, 2, 6, 6], &[3, 2, 3, 3]).map(|o| o.to_dtype(DType::F32).unwrap());
     let [x, weight, bias] = operands.each_ref();
-    let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let (_, [dx, dweight, dbias]) =
         parity::run([x, weight, bias], candle_core::DType::F64, |all| fast(all, SAME));
     let (_, [alone]) =
         parity::run([x], candle_core::DType::F64, |[x]| fast([x, weight, bias], SAME));
-    assert_eq!(numbers(&dx), numbers(&alone));
+    assert_eq!(values(&dx), values(&alone));
     let (_, [alone]) =
         parity::run([weight], candle_core::DType::F64, |[weight]| fast([x, weight, bias], SAME));
-    assert_eq!(numbers(&dweight), numbers(&alone));
+    assert_eq!(values(&dweight), values(&alone));
     let (_, [alone]) =
         parity::run([bias], candle_core::DType::F64, |[bias]| fast([x, weight, bias], SAME));
-    assert_eq!(numbers(&dbias), numbers(&alone));
+    assert_eq!(values(&dbias), values(&alone));
 }
 
 #[test]
-fn sizes_that_do_not_fit_are_named() {
+fn mismatched_sizes_are_errors_that_name_them() {
     let message = |x: &[usize], weight: &[usize], settings| {
         fast(draw(x, weight).each_ref(), settings).unwrap_err().to_string()
     };
@@ -165,7 +165,7 @@ fn sizes_that_do_not_fit_are_named() {
         ),
         (
             message(&[1, 3, 2, 5], &[8, 3, 3, 3], PLAIN),
-            "conv2d: a kernel [3, 3] with stride 1, padding 0 and dilation 1 has no place on [2, 5]",
+            "conv2d: a kernel [3, 3] with stride 1, padding 0 and dilation 1 does not fit on [2, 5]",
         ),
     ] {
         assert!(error.starts_with(start), "{error}");

@@ -1,8 +1,8 @@
-//! Between planes and the matrix whose columns are what a window sees at each of its places.
+//! Converts between planes and the matrix whose columns are the elements under the window at each position.
 //!
 //! Planes are first copied with their padding, so that no window needs to look for the edge. With stride 1 a row of
-//! places is a row of the plane; it is moved in [`BLOCK`]s, the last of which reaches over the row's end. What it writes
-//! there is written again by the next row, so the matrix has [`BLOCK`] numbers more than it needs.
+//! positions is a row of the plane; it is moved in [`BLOCK`]s, the last of which reaches beyond the row's end. The next row overwrites
+//! these elements, so the matrix has [`BLOCK`] elements more than it needs.
 
 use super::geometry::{BLOCK, Band, Geometry};
 use crate::kernels::output::Output;
@@ -32,11 +32,11 @@ pub(super) fn unpad(geometry: &Geometry, padded: &[f32], mut x: Output<'_>) {
 }
 
 simd! {
-    /// The matrix of one group: a row for each channel and number under the window, a column for each place.
+    /// Unfolds one group: a row for each channel and element under the window, a column for each position.
     pub(super) fn unfold(
         geometry: &Geometry, band: Band, group: usize, padded: &[f32], matrix: &mut [f32],
     ) {
-        let (stride, width) = (geometry.window.stride, geometry.places[1]);
+        let (stride, width) = (geometry.window.stride, geometry.positions[1]);
         let [image, below] = geometry.strides();
         let mut at = 0;
         for seen in 0..geometry.inner() {
@@ -64,7 +64,7 @@ simd! {
     pub(super) fn fold(
         geometry: &Geometry, band: Band, group: usize, matrix: &[f32], padded: &mut [f32],
     ) {
-        let (stride, width) = (geometry.window.stride, geometry.places[1]);
+        let (stride, width) = (geometry.window.stride, geometry.positions[1]);
         let [image, below] = geometry.strides();
         let mut at = 0;
         for seen in 0..geometry.inner() {
@@ -94,8 +94,8 @@ simd! {
     }
 }
 
-/// Where in the padded planes of the first image the row `seen` of a group's matrix begins: a channel, and a number under
-/// the window.
+/// Returns the beginning, in the padded planes of the first image, of the row `seen` of a group's matrix: a channel, and an
+/// element under the window.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn first(geometry: &Geometry, band: Band, group: usize, seen: usize) -> usize {

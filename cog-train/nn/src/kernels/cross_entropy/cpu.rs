@@ -1,4 +1,4 @@
-//! The scores become their own gradient in one pass: only that is kept.
+//! The scores are overwritten by their gradient in one pass: only that is saved.
 
 use rayon::prelude::*;
 
@@ -36,23 +36,23 @@ pub(super) fn forward(logits: &Node, targets: &[u32]) -> Result<Node, Error> {
     }))
 }
 
-/// The sum of the rows' losses as a tensor of 32 bits, added in order and in 64.
-#[expect(clippy::cast_possible_truncation, reason = "a loss is a number of 32 bits")]
+/// Adds up the losses of the rows, in order and in 64 bits, to a tensor of 32 bits.
+#[expect(clippy::cast_possible_truncation, reason = "a loss has 32 bits")]
 pub(crate) fn total(losses: &[f64]) -> Result<candle_core::Tensor, Error> {
     host::tensor(vec![losses.iter().sum::<f64>() as f32], ())
 }
 
-/// Multiplies in place; one changes nothing and costs nothing.
+/// Multiplies in place; a factor of one is skipped.
 pub(crate) fn scaled(tensor: &candle_core::Tensor, factor: f32) -> Result<(), Error> {
     if factor.to_bits() == 1f32.to_bits() {
         return Ok(());
     }
-    host::write(tensor, |numbers| {
-        numbers.par_chunks_mut(16 * 1024).for_each(|numbers| scale(numbers, factor));
+    host::write(tensor, |values| {
+        values.par_chunks_mut(16 * 1024).for_each(|values| scale(values, factor));
     })
 }
 
-/// The loss of a row of scores, which become the gradient of that loss.
+/// Returns the loss of a row of scores, and overwrites them by their gradient.
 pub(crate) fn softmax_row(row: &mut [f32], target: u32) -> f64 {
     if target == IGNORED {
         row.fill(0.0);
@@ -72,16 +72,16 @@ fn loss_of_row(row: &[f32], target: u32) -> f64 {
 }
 
 simd! {
-    /// Scores become shares that add up to one; gives the logarithm of the sum of their exponentials.
+    /// Computes the softmax in place, and returns the logarithm of the sum of the exponentials.
     fn exponentials(row: &mut [f32]) -> f32 {
         let most = simd::max(row);
-        for number in row.iter_mut() {
-            *number = simd::exp(*number - most);
+        for value in row.iter_mut() {
+            *value = simd::exp(*value - most);
         }
         let sum = simd::sum(row);
         let share = 1.0 / sum;
-        for number in row.iter_mut() {
-            *number *= share;
+        for value in row.iter_mut() {
+            *value *= share;
         }
         most + sum.ln()
     }
@@ -92,9 +92,9 @@ simd! {
         most + sum.ln()
     }
 
-    fn scale(numbers: &mut [f32], factor: f32) {
-        for number in numbers {
-            *number *= factor;
+    fn scale(values: &mut [f32], factor: f32) {
+        for value in values {
+            *value *= factor;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The scores become their own gradient in one pass: only that is kept.
+//! The scores are overwritten by their gradient in one pass: only that is saved.
 #![expect(unsafe_code, reason = "a kernel is declared")]
 
 use crate::kernels::gpu::{self, Argument, Gpu, Grid, Kernel, call, kernel};

@@ -4,7 +4,7 @@
 //! loss = sum over i of log(sum over j of exp(logits[i, j])) - logits[i, targets[i]]
 //! ```
 //!
-//! `logits` `[n, classes]` of a float type, `targets` `[n]` of an integer type; the loss is one number, in 32 bits for
+//! `logits` `[n, classes]` of a float type, `targets` `[n]` of an integer type; the loss is a scalar, in 32 bits for
 //! scores of 16. A row whose target is [`IGNORED`] counts for nothing. Backward: `dlogits[i] = dloss * (softmax(logits[i]) - onehot(targets[i]))`.
 
 mod cpu;
@@ -32,7 +32,7 @@ pub(crate) fn forward(logits: &Node, targets: &Tensor) -> Result<Node, Error> {
     let &[n, classes] = logits.dims() else {
         let reason =
             format!("cross_entropy: scores {:?}, which are to be [rows, classes]", logits.dims());
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     };
     let targets = checked(targets, n, classes)?;
     if let Some(gpu) = Gpu::of([logits.tensor()]) {
@@ -46,10 +46,10 @@ pub(crate) fn forward(logits: &Node, targets: &Tensor) -> Result<Node, Error> {
     )
 }
 
-/// The targets as numbers, of which there must be `n`, each a class or [`IGNORED`]. A negative one, such as PyTorch's
+/// Returns the targets, of which there must be `n`, each a class or [`IGNORED`]. A negative one, such as PyTorch's
 /// -100, is ignored too.
 pub(crate) fn checked(targets: &Tensor, n: usize, classes: usize) -> Result<Vec<u32>, Error> {
-    let unfit = |reason: String| Error::from(candle_core::Error::msg(reason));
+    let refused = |reason: String| candle_core::Error::msg(reason);
     let targets = targets.flatten_all()?;
     let targets: Vec<u32> = match targets.dtype() {
         DType::I64 => {
@@ -59,13 +59,15 @@ pub(crate) fn checked(targets: &Tensor, n: usize, classes: usize) -> Result<Vec<
         _ => targets.to_dtype(DType::U32)?.to_vec1()?,
     };
     if targets.len() != n {
-        return Err(unfit(format!(
+        return Err(refused(format!(
             "cross_entropy: {n} rows of scores and {} targets",
             targets.len()
         )));
     }
     match targets.iter().find(|target| **target != IGNORED && **target as usize >= classes) {
-        Some(target) => Err(unfit(format!("cross_entropy: target {target} of {classes} classes"))),
+        Some(target) => {
+            Err(refused(format!("cross_entropy: target {target} of {classes} classes")))
+        }
         None => Ok(targets),
     }
 }

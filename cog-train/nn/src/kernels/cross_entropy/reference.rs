@@ -1,4 +1,4 @@
-//! The plain form.
+//! The reference.
 
 use candle_core::{D, DType, Error, Tensor};
 
@@ -15,9 +15,9 @@ pub(crate) fn forward(logits: &Tensor, targets: &[u32]) -> Result<Tensor, Error>
         DType::F64 => logits.clone(),
         _ => logits.to_dtype(DType::F32)?,
     };
-    // The greatest score is taken off, without a way back: it changes nothing but the rounding.
+    // The maximum is subtracted, detached: it changes only the rounding.
     let shifted = wide.broadcast_sub(&wide.detach().max_keepdim(D::Minus1)?)?;
     let total = shifted.exp()?.sum(D::Minus1)?.log()?;
     let losses = (total - shifted.gather(&classes, 1)?.squeeze(1)?)?;
-    Ok((losses * counts.to_dtype(wide.dtype())?)?.sum_all()?)
+    (losses * counts.to_dtype(wide.dtype())?)?.sum_all()
 }

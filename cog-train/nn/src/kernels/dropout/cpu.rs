@@ -37,11 +37,7 @@ simd! {
         for (group, x) in x.chunks(GROUP).enumerate() {
             let words = mask.words(first + group);
             // A product, as PyTorch's: an infinite or undefined element that is dropped is undefined.
-            let values = x.iter().zip(words.as_flattened());
-            y.append(
-                x.len(),
-                values.map(|(x, word)| *x * if *word < least { 0.0 } else { scale }),
-            );
+            y.append_map2(x, words.as_flattened(), |x, word| x * if word < least { 0.0 } else { scale });
         }
     }
 }

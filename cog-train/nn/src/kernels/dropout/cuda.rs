@@ -10,7 +10,7 @@ use crate::kernels::tape::Node;
 // SAFETY: `masked` passes a contiguous operand and a result of `count` elements, both of the type of the GPU.
 const DROPOUT: Kernel = unsafe { kernel!("dropout.cu", "dropout") };
 
-/// Threads of a block, each of which draws the words of four numbers.
+/// Threads of a block, each of which draws the words of four elements.
 const THREADS: usize = 256;
 
 pub(super) fn forward(gpu: Gpu, x: &Node, mask: Mask) -> Result<Node, Error> {

@@ -1,7 +1,7 @@
 //! Dropout (Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014):
-//! `y = x * m / (1 - p)`, where `m` is 0 with probability `p` and else 1, for each number of `x` of any shape.
+//! `y = x * m / (1 - p)`, where `m` is 0 with probability `p` and else 1, for each element of `x` of any shape.
 //!
-//! `m` is a function of a random stream and of the number's place, so nothing is kept: the backward pass draws it again.
+//! `m` is a function of a random stream and of the element's index, so nothing is saved: the backward pass draws it again.
 //! It is the same under any number of threads and on every device.
 
 mod cpu;
@@ -14,22 +14,22 @@ use super::tape::Node;
 use crate::rng::Stream;
 use candle_core::Error;
 
-/// Blocks of random words that are drawn side by side: their words are those of [`GROUP`] numbers.
+/// Blocks of random words that are drawn in one loop: their words are those of [`GROUP`] elements.
 const BLOCKS: usize = 16;
-/// Numbers in a row that [`BLOCKS`] are drawn for: the first word of each block, then the second of each, and so on.
+/// Consecutive elements that [`BLOCKS`] are drawn for: the first word of each block, then the second of each, and so on.
 const GROUP: usize = 4 * BLOCKS;
 
-/// Which numbers stay.
+/// The elements that are not dropped.
 #[derive(Debug, Clone)]
 struct Mask {
     stream: Stream,
-    /// Words under this one are of numbers that go.
+    /// An element whose word is below is dropped.
     least: u32,
-    /// What stays is multiplied by it.
+    /// The factor of the elements that are not dropped.
     scale: f64,
 }
 
-/// Sets numbers to zero by chance.
+/// Sets elements to zero at random.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ struct Mask {
 pub(crate) fn forward(x: &Node, p: f64, stream: Stream) -> Result<Node, Error> {
     if !(0.0..=1.0).contains(&p) {
         let reason = format!("dropout: `p` is {p}, not from 0 to 1");
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     }
     if p == 0.0 {
         return Ok(x.clone());
@@ -63,7 +63,7 @@ impl Mask {
         Self { stream, least: (p * 2f64.powi(32)) as u32, scale }
     }
 
-    /// The words of the group's numbers, in their order.
+    /// Returns the words of a group's elements, in their order.
     #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
     #[inline(always)]
     fn words(&self, group: usize) -> [[u32; BLOCKS]; 4] {

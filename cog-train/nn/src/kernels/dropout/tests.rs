@@ -16,7 +16,7 @@ fn fast([x]: [&Tensor; 1], p: f64) -> Result<Tensor, Error> {
 }
 
 #[test]
-fn the_fast_form_is_the_plain_one() {
+fn fast_path_equals_reference() {
     for dims in [&[0][..], &[1], &[5, 13], &[2, 3, 64], &[3, 20_001]] {
         for p in [0.1, 0.5, 1.0] {
             let mask = Mask::new(p, stream());
@@ -48,7 +48,7 @@ fn the_mask_is_a_function_of_the_stream() {
 
 /// Five standard deviations of a binomial.
 #[test]
-fn the_share_that_goes_is_p_and_the_mean_stays() {
+fn the_dropped_share_is_p_and_the_mean_is_preserved() {
     let count = 1_000_000;
     let x = Tensor::ones(count, DType::F32, &Device::Cpu).unwrap();
     for p in [0.1, 0.5, 0.9] {
@@ -61,9 +61,8 @@ fn the_share_that_goes_is_p_and_the_mean_stays() {
     }
 }
 
-/// The gradient is dropped where the number was.
 #[test]
-fn the_way_back_has_the_same_mask() {
+fn the_backward_pass_draws_the_same_mask() {
     let x = Var::ones(1000, DType::F32, &Device::Cpu).unwrap();
     let y = fast([&x], 0.3).unwrap();
     let dx = y.sum_all().unwrap().backward().unwrap().remove(&x).unwrap();
@@ -71,20 +70,20 @@ fn the_way_back_has_the_same_mask() {
 }
 
 #[test]
-fn the_same_bits_under_any_number_of_threads() {
+fn bits_do_not_depend_on_the_number_of_threads() {
     parity::threads([&parity::draw(&[301, 197], 0)], |x| fast(x, 0.5));
 }
 
 /// As PyTorch's product with a mask.
 #[test]
-fn what_is_not_finite_is_undefined_where_it_is_dropped() {
+fn dropped_infinities_are_nan() {
     let x = Tensor::full(f32::INFINITY, 100, &Device::Cpu).unwrap();
     let y: Vec<f32> = fast([&x], 0.5).unwrap().to_vec1().unwrap();
     assert!(y.iter().any(|y| y.is_nan()) && y.iter().all(|y| y.is_nan() || y.is_infinite()));
 }
 
 #[test]
-fn no_chance_is_the_same_and_what_is_no_probability_is_named() {
+fn a_probability_of_zero_is_the_identity_and_others_must_be_in_range() {
     let x = parity::draw(&[5], 0);
     assert_eq!(fast([&x], 0.0).unwrap().to_vec1::<f64>().unwrap(), x.to_vec1::<f64>().unwrap());
     for p in [-0.1, 1.5, f64::NAN] {

@@ -1,4 +1,4 @@
-//! Rows are copied; backward, each thread owns rows of the table and adds what belongs to them.
+//! Rows are copied; backward, each task owns rows of the table and adds their gradients.
 
 use rayon::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Rows are copied; backward, a block of threads has a row of the table and adds what belongs to it, in order.
+//! Rows are copied; backward, a block of threads owns a row of the table and adds its gradients, in order.
 #![expect(unsafe_code, reason = "a kernel is declared")]
 
 use crate::kernels::gpu::{self, Gpu, Grid, Kernel, call, kernel};
@@ -26,21 +26,21 @@ pub(super) fn forward(
     Ok(table.tape().result(y, [to], move |dy, adjoints| {
         let dy = gpu::contiguous(&dy, dtype)?;
         let of_table = Tensor::zeros(size, dtype, dy.device())?;
-        let Uses { ids, starts, places } = Uses::of(&ids);
+        let Uses { ids, starts, positions } = Uses::of(&ids);
         let grid = Grid::rows(ids.len(), d);
-        let [ids, starts, places] = [ids, starts, places].map(|words| gpu.upload(&words));
-        call!(gpu, BACKWARD, grid, &ids?, &starts?, &places?, &dy, &of_table, d)?;
+        let [ids, starts, positions] = [ids, starts, positions].map(|words| gpu.upload(&words));
+        call!(gpu, BACKWARD, grid, &ids?, &starts?, &positions?, &dy, &of_table, d)?;
         adjoints.give(to, of_table)
     }))
 }
 
-/// Where each row of a table is used.
+/// The occurrences of each row of a table.
 struct Uses {
-    /// The rows that are, in order.
+    /// The rows that occur, in order.
     ids: Vec<u32>,
-    /// Where the places of each begin, and where those of the last end.
+    /// The beginning of the positions of each row, and the end of those of the last.
     starts: Vec<u32>,
-    places: Vec<u32>,
+    positions: Vec<u32>,
 }
 
 impl Uses {
@@ -55,6 +55,6 @@ impl Uses {
             }
         }
         starts.push(u32::try_from(order.len()).unwrap_or(u32::MAX));
-        Self { ids, starts, places: order.into_iter().map(|(_, place)| place).collect() }
+        Self { ids, starts, positions: order.into_iter().map(|(_, position)| position).collect() }
     }
 }

@@ -160,7 +160,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Computes `target = scale * a^T b`, or adds it to the target: `a` `[rows, m]` and `b` `[rows, n]` of this GPU's type,
+    /// Computes `target = scale * a^T b`, or accumulate it to the target: `a` `[rows, m]` and `b` `[rows, n]` of this GPU's type,
     /// `target` `[m, n]` of 32 bits, all contiguous.
     ///
     /// # Errors

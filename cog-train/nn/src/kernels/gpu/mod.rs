@@ -145,7 +145,7 @@ impl From<f32> for Argument<'_> {
 ///
 /// candle's error when memory cannot be allocated.
 pub(crate) fn contiguous(gradient: &Tensor, dtype: DType) -> Result<Tensor, Error> {
-    Ok(gradient.to_dtype(dtype)?.contiguous()?)
+    gradient.to_dtype(dtype)?.contiguous()
 }
 
 /// Checks a precondition of a kernel.

@@ -51,8 +51,7 @@ simd! {
         let n = weight.len();
         for x in x.chunks_exact(n) {
             let (mean, scale) = moments(x, epsilon);
-            let values = x.iter().zip(weight).zip(bias);
-            y.append(n, values.map(|((x, w), b)| ((*x - mean) * scale).mul_add(*w, *b)));
+            y.append_map3([x, weight, bias], |x, w, b| ((x - mean) * scale).mul_add(w, b));
         }
     }
 
@@ -71,7 +70,7 @@ simd! {
                 *dweight = dy.mul_add((*x - mean) * scale, *dweight);
                 *dbias += *dy;
             }
-            let dx = dx.append(n, dy.iter().zip(weight).map(|(dy, weight)| *dy * *weight));
+            let dx = dx.append_map2(dy, weight, |dy, weight| dy * weight);
             let mean_g = simd::sum(dx) / n as f32;
             let along = (simd::dot(dx, x) - mean * mean_g * n as f32) * scale / n as f32;
             for (dx, x) in dx.iter_mut().zip(x) {

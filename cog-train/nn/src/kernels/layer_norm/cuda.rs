@@ -1,4 +1,4 @@
-//! A block of threads for each row; backward, for some rows, which gathers the gradients of weight and bias.
+//! A block of threads for each row; backward, for some rows, whose gradients of weight and bias it accumulates.
 #![expect(unsafe_code, reason = "a kernel is declared")]
 
 use crate::kernels::gpu::{self, Gpu, Grid, Kernel, call, kernel};
@@ -11,7 +11,7 @@ const FORWARD: Kernel = unsafe { kernel!("layer_norm.cu", "layer_norm_forward") 
 // SAFETY: as above.
 const BACKWARD: Kernel = unsafe { kernel!("layer_norm.cu", "layer_norm_backward") };
 
-/// The longest rows: what a block gathers has room in its shared memory.
+/// The longest rows: the sums of a block must fit into its shared memory.
 pub(super) const LONGEST: usize = gpu::SHARED / (2 * size_of::<f32>());
 
 #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]

@@ -14,6 +14,7 @@ mod reference;
 
 use candle_core::{Error, Tensor};
 
+use super::dtypes;
 use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
@@ -33,8 +34,10 @@ pub(crate) fn forward(
     if weight.dims() != [n] || bias.dims() != [n] {
         let (w, b) = (weight.dims(), bias.dims());
         let reason = format!("layer_norm: rows of {n}, a weight {w:?} and a bias {b:?}");
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     }
+    let others = [("weight", Some(weight)), ("bias", Some(bias))];
+    dtypes::check("layer_norm", ("x", x.tensor()), others)?;
     let (weight, bias) = (x.leaf(weight), x.leaf(bias));
     let operands = [x, &weight, &bias];
     let gpu = Gpu::of(operands.map(Node::tensor)).filter(|_| n <= cuda::LONGEST);

@@ -1,4 +1,4 @@
-//! The plain form.
+//! The reference.
 
 use candle_core::{D, Error, Tensor};
 
@@ -6,5 +6,5 @@ pub(super) fn forward([x, weight, bias]: [&Tensor; 3], epsilon: f64) -> Result<T
     let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
     let normal = centered.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
-    Ok(normal.broadcast_mul(weight)?.broadcast_add(bias)?)
+    normal.broadcast_mul(weight)?.broadcast_add(bias)
 }

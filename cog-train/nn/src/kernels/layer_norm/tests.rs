@@ -6,9 +6,9 @@ fn fast([x, weight, bias]: [&Tensor; 3]) -> Result<Tensor, Error> {
     trace([x], |[x]| forward(&x, weight, bias, 1e-5))
 }
 
-/// One row and many, one number in a row and many, lengths around the lanes' and around what a GPU's block has room for.
+/// One row and many, rows of one element and of many, lengths around the lanes' and around the shared memory of a GPU's block.
 #[test]
-fn the_fast_form_is_the_plain_one() {
+fn fast_path_equals_reference() {
     for (rows, n) in [
         (vec![1], 1),
         (vec![3], 5),
@@ -26,14 +26,13 @@ fn the_fast_form_is_the_plain_one() {
 }
 
 #[test]
-fn the_same_bits_under_any_number_of_threads() {
+fn bits_do_not_depend_on_the_number_of_threads() {
     let operands = [parity::draw(&[301, 97], 0), parity::draw(&[97], 1), parity::draw(&[97], 2)];
     parity::threads(operands.each_ref(), fast);
 }
 
-/// A number that is undefined or infinite spoils its own row and no other.
 #[test]
-fn what_is_not_finite_stays_in_its_row() {
+fn non_finite_elements_stay_in_their_row() {
     for device in &parity::devices() {
         let (one, zero) = (
             Tensor::ones(2, candle_core::DType::F32, device).unwrap(),
@@ -48,7 +47,7 @@ fn what_is_not_finite_stays_in_its_row() {
 }
 
 #[test]
-fn shapes_that_do_not_fit_are_named() {
+fn mismatched_shapes_are_errors_that_name_them() {
     let (x, weight) = (parity::draw(&[2, 4], 0), parity::draw(&[3], 0));
     let error = fast([&x, &weight, &parity::draw(&[4], 0)]).unwrap_err().to_string();
     assert!(error.starts_with("layer_norm: rows of 4, a weight [3] and a bias [4]"), "{error}");

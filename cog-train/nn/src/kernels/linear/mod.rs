@@ -1,4 +1,4 @@
-//! A product with a weight, as PyTorch's `linear`, and what is added to it:
+//! A product with a weight, as PyTorch's `linear`, with an optional bias and an optional summand:
 //!
 //! ```text
 //! y = scale * x W^T + bias + to
@@ -15,21 +15,22 @@ mod reference;
 
 use candle_core::{Error, Tensor};
 
+use super::dtypes;
 use super::gpu::Gpu;
 use super::host;
 use super::reference::fits;
 use super::tape::Node;
 
-/// What goes into a product beside its input.
+/// The operands of a product besides its input.
 pub(crate) struct Operands<'a> {
     pub(crate) weight: &'a Tensor,
     pub(crate) bias: Option<&'a Tensor>,
-    /// What the product is added to.
+    /// The summand: the product is added to it.
     pub(crate) to: Option<&'a Node>,
     pub(crate) scale: f32,
 }
 
-/// The sizes of a product, and where its gradients go.
+/// The operands and the sizes of a product.
 #[derive(Clone)]
 struct Product {
     x: Node,
@@ -51,7 +52,7 @@ struct Product {
 pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> {
     let &Operands { weight, bias, to, scale } = operands;
     let inputs = x.dims().last().copied().unwrap_or(0);
-    let &[outputs, columns] = weight.dims() else { return Err(unfit(x, operands)) };
+    let &[outputs, columns] = weight.dims() else { return Err(mismatch(x, operands)) };
     let mut shape = x.dims().to_vec();
     if let Some(last) = shape.last_mut() {
         *last = outputs;
@@ -60,8 +61,10 @@ pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> 
         && bias.is_none_or(|bias| bias.dims() == [outputs])
         && to.is_none_or(|to| to.dims() == shape);
     if !fit {
-        return Err(unfit(x, operands));
+        return Err(mismatch(x, operands));
     }
+    let others = [("weight", Some(weight)), ("bias", bias), ("to", to.map(Node::tensor))];
+    dtypes::check("linear", ("x", x.tensor()), others)?;
     let product = Product {
         x: x.clone(),
         weight: x.leaf(weight),
@@ -80,7 +83,7 @@ pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> 
     }
     let dtype = x.tensor().dtype();
     let y = cpu::forward(product.map(host::contiguous)?, &shape)?;
-    y.map(|y| Ok(y.to_dtype(dtype)?))
+    y.map(|y| y.to_dtype(dtype))
 }
 
 impl Product {
@@ -104,7 +107,7 @@ impl Product {
     }
 }
 
-fn unfit(x: &Node, operands: &Operands<'_>) -> Error {
+fn mismatch(x: &Node, operands: &Operands<'_>) -> Error {
     let dims = |tensor: Option<&Tensor>| {
         tensor.map_or_else(|| "none".to_owned(), |tensor| format!("{:?}", tensor.dims()))
     };
@@ -115,7 +118,7 @@ fn unfit(x: &Node, operands: &Operands<'_>) -> Error {
         dims(operands.bias),
         dims(operands.to.map(Node::tensor)),
     );
-    candle_core::Error::msg(reason).into()
+    candle_core::Error::msg(reason)
 }
 
 #[cfg(test)]

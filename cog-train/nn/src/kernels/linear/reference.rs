@@ -1,4 +1,4 @@
-//! The plain form: every device and every float type.
+//! The reference: every device and every float type.
 
 use candle_core::{Error, Tensor};
 

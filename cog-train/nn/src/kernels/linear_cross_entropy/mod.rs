@@ -1,9 +1,9 @@
 //! The cross-entropy of a linear layer's scores without the scores: `sum(cross_entropy(h W^T, targets))`.
 //!
-//! `h` `[.., d]` and `weight` `[classes, d]` of one float type, `targets` with one entry a row of `h`; the loss is one
-//! number, as in [`cross_entropy`](super::cross_entropy). The scores of some rows at a time are made, become their own
-//! gradient, and are multiplied into the gradients of `h` and of the weight, all in the forward pass; the backward pass
-//! has only to scale them. `[n, classes]` is never stored. Source: the idea is Liger Kernel's (Hsu et al., 2024).
+//! `h` `[.., d]` and `weight` `[classes, d]` of one float type, `targets` with one entry a row of `h`; the loss is a
+//! scalar, as in [`cross_entropy`](super::cross_entropy). The scores of some rows at a time are computed, overwritten by their
+//! gradient, and multiplied into the gradients of `h` and of the weight, all in the forward pass; the backward pass only
+//! scales these. `[n, classes]` is never stored. Source: the idea is Liger Kernel's (Hsu et al., 2024).
 
 mod cpu;
 mod cuda;
@@ -12,6 +12,7 @@ mod reference;
 use candle_core::{Error, Tensor};
 
 use super::cross_entropy::checked;
+use super::dtypes;
 use super::gpu::Gpu;
 use super::host;
 use super::reference::fits;
@@ -24,13 +25,14 @@ use super::tape::Node;
 /// candle's error when the shapes do not fit, a target is no class, or the device fails.
 pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Node, Error> {
     let d = h.dims().last().copied().unwrap_or(0);
-    let &[classes, columns] = weight.dims() else { return Err(unfit(h, weight)) };
+    let &[classes, columns] = weight.dims() else { return Err(mismatch(h, weight)) };
     if columns != d || d == 0 {
-        return Err(unfit(h, weight));
+        return Err(mismatch(h, weight));
     }
+    dtypes::check("linear_cross_entropy", ("h", h.tensor()), [("weight", Some(weight))])?;
     let targets = checked(targets, h.tensor().elem_count() / d, classes)?;
     let node = h.leaf(weight);
-    // candle makes no tensor without numbers on a GPU.
+    // candle allocates no empty tensor on a GPU.
     if let Some(gpu) = Gpu::of([h.tensor(), weight]).filter(|_| !targets.is_empty()) {
         return cuda::forward(&gpu, h, (weight, &node), &targets);
     }
@@ -41,16 +43,16 @@ pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Nod
     }
 }
 
-/// Rows of scores that are made at once, some 32 MiB of them: enough for products at full speed, beside which making panels
-/// of the weight costs little.
+/// Returns the rows of scores that are computed at a time, some 32 MiB: enough for products at full speed, beside which packing
+/// the weight costs little.
 fn rows_at_once(classes: usize) -> usize {
     ((8 << 20) / classes.max(1)).clamp(64, 512)
 }
 
-fn unfit(h: &Node, weight: &Tensor) -> Error {
+fn mismatch(h: &Node, weight: &Tensor) -> Error {
     let reason =
         format!("linear_cross_entropy: an input {:?} and a weight {:?}", h.dims(), weight.dims());
-    candle_core::Error::msg(reason).into()
+    candle_core::Error::msg(reason)
 }
 
 #[cfg(test)]
@@ -63,9 +65,9 @@ mod tests {
     use crate::kernels::cross_entropy;
     use crate::kernels::tape::{Buffers, collect, trace};
 
-    /// More rows than are made at once, and targets that do not count.
+    /// More rows than are computed at a time, and ignored targets.
     #[test]
-    fn the_scores_need_not_be_stored() {
+    fn the_loss_equals_that_of_stored_scores() {
         for (n, d, classes) in [(1, 1, 1), (7, 5, 3), (600, 9, 33)] {
             let mut targets: Vec<u32> = (0..n).map(|at| at * 11 % classes).collect();
             targets[0] = if n > 1 { IGNORED } else { 0 };
@@ -73,7 +75,7 @@ mod tests {
             let h = parity::draw(&[1, n as usize, d], 0);
             let weight = parity::draw(&[classes as usize, d], 1);
             let fast = |[h, weight]: [&Tensor; 2]| {
-                Ok(trace([h], |[h]| forward(&h, weight, &tensor))?.to_dtype(h.dtype())?)
+                trace([h], |[h]| forward(&h, weight, &tensor))?.to_dtype(h.dtype())
             };
             parity::check([&h, &weight], fast, |[h, weight]| {
                 let scores = h.flatten_to(1)?.matmul(&weight.t()?)?;
@@ -86,7 +88,7 @@ mod tests {
     /// The loss's own gradient is not always one: it is scaled against underflow.
     /// The memory of the step before is written over, and a second micro-batch is added.
     #[test]
-    fn gradients_in_buffers_are_those_of_their_step() {
+    fn gradients_in_buffers_are_those_of_the_present_step() {
         let weight =
             candle_core::Var::from_tensor(&parity::draw(&[5, 4], 1).to_dtype(DType::F32).unwrap())
                 .unwrap();
@@ -95,16 +97,16 @@ mod tests {
             let h = parity::draw(&[3, 4], part).to_dtype(DType::F32)?;
             trace([&h], |[h]| forward(&h, &weight, &targets))
         };
-        let numbers = |gradient: &Tensor| gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let alone = |part| numbers(loss(part).unwrap().backward().unwrap().get(&weight).unwrap());
+        let values = |gradient: &Tensor| gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let alone = |part| values(loss(part).unwrap().backward().unwrap().get(&weight).unwrap());
         let mut buffers = Buffers::new([weight.as_tensor()]);
         for step in 0..3 {
             buffers.clear();
             let mut expected = vec![0.0; 20];
             for part in [2 * step, 2 * step + 1] {
                 collect(&mut buffers, || loss(part).unwrap().backward().unwrap());
-                expected.iter_mut().zip(alone(part)).for_each(|(sum, number)| *sum += number);
-                assert_eq!(numbers(buffers.get(&weight).unwrap()), expected, "part {part}");
+                expected.iter_mut().zip(alone(part)).for_each(|(sum, value)| *sum += value);
+                assert_eq!(values(buffers.get(&weight).unwrap()), expected, "part {part}");
             }
         }
     }
@@ -115,7 +117,7 @@ mod tests {
         let targets = Tensor::new(&[1u32, 4, 0], &Device::Cpu).unwrap();
         let scaled = |factor: f64| {
             parity::run([&h, &weight], DType::F64, |[h, weight]| {
-                Ok((trace([h], |[h]| forward(&h, weight, &targets))? * factor)?)
+                trace([h], |[h]| forward(&h, weight, &targets))? * factor
             })
         };
         let ((_, one), (_, eight)) = (scaled(1.0), scaled(8.0));

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::kernel::Kernel;
 use super::pack::panels;
-use super::{Matrix, Place, Threads};
+use super::{Matrix, Region, Threads};
 use crate::kernels::scratch::scratch;
 
 /// The longest part of a sum that is added up in registers.
@@ -46,7 +46,7 @@ struct Product<'a> {
     scale: f32,
     /// The parts of a sum.
     depth: usize,
-    target: Place<'a>,
+    target: Region<'a>,
 }
 
 // SAFETY: the pointer of the target is all that keeps a product from being `Sync`. Only `fill`, `multiply` and `finish` use
@@ -57,10 +57,11 @@ unsafe impl Sync for Product<'_> {}
 ///
 /// # Safety
 ///
-/// 1. The target is valid for reads and writes at the rows of `left` and the columns of `right`; 2. nothing else accesses
-/// these elements meanwhile, and they overlap neither factor; 3. they are initialized if the target accumulates.
+/// 1. The target is valid for reads and writes at the rows of `left` and the columns of `right`.
+/// 2. Nothing else accesses these elements meanwhile, and they overlap neither factor.
+/// 3. They are initialized if the target accumulates.
 pub(super) unsafe fn multiply(
-    target: Place<'_>,
+    target: Region<'_>,
     left: Matrix<'_>,
     right: Matrix<'_>,
     scale: f32,
@@ -130,8 +131,9 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// 1. The rows and columns are in the target, which is valid for reads and writes there; 2. nothing else accesses these
-    /// elements meanwhile; 3. they are initialized if the target accumulates.
+    /// 1. The rows and columns are in the target, which is valid for reads and writes there.
+    /// 2. Nothing else accesses these elements meanwhile.
+    /// 3. They are initialized if the target accumulates.
     unsafe fn fill(&self, rows: Range<usize>, columns: Range<usize>) {
         let Kernel { rows: height, columns: width, .. } = self.kernel;
         let of_left = if self.left.stride.1 == 1 { 0 } else { rows.len().next_multiple_of(height) };
@@ -222,9 +224,10 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// 1. The rows and columns are in the target, which is valid for reads and writes there; 2. nothing else accesses these
-    /// elements meanwhile; 3. they are initialized if it is to `accumulate`; 4. `left` has `depth` elements of each row, and
-    /// `right` `depth` of each column of a full panel, at the steps given.
+    /// 1. The rows and columns are in the target, which is valid for reads and writes there.
+    /// 2. Nothing else accesses these elements meanwhile.
+    /// 3. They are initialized if it is to `accumulate`.
+    /// 4. `left` has `depth` elements of each row, and `right` `depth` of each column of a full panel, at the steps given.
     unsafe fn multiply(
         &self,
         rows: Range<usize>,
@@ -235,7 +238,7 @@ impl Product<'_> {
         accumulate: bool,
     ) {
         let function = self.kernel.function(columns.len(), rows.len());
-        let Place { first, stride, .. } = self.target;
+        let Region { first, stride, .. } = self.target;
         // SAFETY: 1. the processor has the features that the function needs: `Kernel` has looked; 2. it reads `depth` elements of
         // each row and of each column of a panel (4); 3. it writes these rows and columns of the target (1), which are ours
         // alone (2); 4. it reads them only where it accumulates (3).
@@ -267,10 +270,11 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// 1. The rows and columns are in the target, which is valid for reads and writes there; 2. nothing else accesses these
-    /// elements meanwhile; 3. they are initialized.
+    /// 1. The rows and columns are in the target, which is valid for reads and writes there.
+    /// 2. Nothing else accesses these elements meanwhile.
+    /// 3. They are initialized.
     unsafe fn finish(&self, rows: Range<usize>, columns: Range<usize>) {
-        let Place { first, stride, epilogue, .. } = self.target;
+        let Region { first, stride, epilogue, .. } = self.target;
         for row in rows {
             let start = row * stride + columns.start;
             // SAFETY: 1. to 3. are the caller's promise.

@@ -137,7 +137,7 @@ impl<'a> Target<'a> {
 }
 
 /// The target of a product of `rows` rows and some columns, which `matmul` has checked to be within it.
-struct Place<'a> {
+struct Region<'a> {
     /// The first element. Those that are not accumulated to may be uninitialized.
     first: *mut f32,
     stride: usize,
@@ -168,15 +168,15 @@ pub(crate) fn matmul<'a>(
             Destination::Overwrite(output) => (output.as_mut_ptr(), false),
             Destination::Accumulate(elements) => (elements.as_mut_ptr(), true),
         };
-        let place = Place { first, stride, accumulate, epilogue };
+        let region = Region { first, stride, accumulate, epilogue };
         // SAFETY: 1. the rows and columns of the product are within the target: the assertion above; 2. the target is borrowed
         // mutably, so that nothing else reads or writes it and it overlaps neither factor; 3. it is initialized where it is
         // accumulated to: an output is overwritten.
         unsafe {
             if blocked::fits(&left, &right) {
-                blocked::multiply(place, left, right, scale, threads);
+                blocked::multiply(region, left, right, scale, threads);
             } else {
-                small(&place, left, right, scale, threads);
+                small(&region, left, right, scale, threads);
             }
         }
     }
@@ -197,17 +197,18 @@ pub(crate) fn matmul<'a>(
 ///
 /// # Safety
 ///
-/// 1. The target is valid for reads and writes at the rows of `left` and the columns of `right`; 2. nothing else accesses
-/// these elements meanwhile, and they overlap neither factor; 3. they are initialized if the target accumulates.
+/// 1. The target is valid for reads and writes at the rows of `left` and the columns of `right`.
+/// 2. Nothing else accesses these elements meanwhile, and they overlap neither factor.
+/// 3. They are initialized if the target accumulates.
 unsafe fn small(
-    target: &Place<'_>,
+    target: &Region<'_>,
     left: Matrix<'_>,
     right: Matrix<'_>,
     scale: f32,
     threads: Threads,
 ) {
     let (rows, columns, inner) = (left.rows, right.columns, left.columns);
-    let Place { first, stride, accumulate, epilogue } = *target;
+    let Region { first, stride, accumulate, epilogue } = *target;
     let row = |row: usize| first.wrapping_add(row * stride);
     if inner == 0 {
         if !accumulate {
@@ -261,7 +262,7 @@ mod tests {
 
     fn draw(count: usize, at: u64) -> Vec<f32> {
         let mut stream = Rng::new(5, "test").at(at);
-        #[expect(clippy::cast_possible_truncation, reason = "a number for a test")]
+        #[expect(clippy::cast_possible_truncation, reason = "a value for a test")]
         (0..count).map(|_| stream.normal() as f32).collect()
     }
 
@@ -309,7 +310,11 @@ mod tests {
                                 let wrong = f64::from(found[at]) - expected(row, column);
                                 assert!(wrong.abs() < 1e-4, "{rows}x{columns}x{inner}: {wrong}");
                             } else {
-                                assert_eq!(found[at].to_bits(), start[at].to_bits(), "the gap");
+                                assert_eq!(
+                                    found[at].to_bits(),
+                                    start[at].to_bits(),
+                                    "between rows"
+                                );
                             }
                         }
                     }
@@ -341,7 +346,7 @@ mod tests {
         }
     }
 
-    /// A batch of 300 rows gives the bits that its parts give: a sum is cut by its length alone.
+    /// A batch of 300 rows has the bits of its parts: a sum is split by its length alone.
     #[test]
     fn bits_of_a_row_do_not_depend_on_the_other_rows() {
         let (rows, columns, inner) = (300, 200, 1100);
@@ -355,7 +360,7 @@ mod tests {
         };
         let parts: Vec<u32> = left.chunks(13 * inner).flat_map(product).collect();
         assert!(left.len().is_multiple_of(inner) && parts.len() == rows * columns);
-        // The last part has one row, which is multiplied by `gemm`.
+        // The last part has one row, which `gemm` multiplies.
         let whole = product(&left);
         assert!(parts[..299 * columns] == whole[..299 * columns]);
     }

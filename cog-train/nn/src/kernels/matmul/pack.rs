@@ -2,18 +2,17 @@
 
 use crate::kernels::simd::{self, LINE, simd};
 
-/// Numbers that are turned at once, each way.
+/// Rows and columns of a block that is transposed in registers.
 const SQUARE: usize = 16;
 
 /// Panels that are filled side by side.
 const BESIDE: usize = 8;
-/// How many rows before they are read they are asked for: those of a narrow panel are too far apart for the processor
-/// to foresee.
+/// Rows that are prefetched ahead: those of a narrow panel are too far apart for the processor's own prefetcher.
 const AHEAD: usize = 12;
 
-/// Puts lines of `depth` numbers into panels of `width`, one panel behind the other.
+/// Packs lines of `depth` elements into panels of `width`, one panel behind the other.
 ///
-/// The numbers are at `line_step * line + depth_step * at`, and one of the steps is 1.
+/// The elements are at `line_step * line + depth_step * at`, and one of the steps is 1.
 pub(super) fn panels(
     room: &mut [f32],
     width: usize,
@@ -33,8 +32,8 @@ pub(super) fn panels(
     }
 }
 
-/// Fills narrow panels with lines that are side by side, [`BESIDE`] panels at a time, so that each cache line of the
-/// matrix is read once. Gives how many lines are done: those of full panels.
+/// Packs contiguous lines into narrow panels, [`BESIDE`] panels at a time, so that each cache line of the
+/// matrix is read once. Returns the number of lines that are packed: those of full panels.
 fn beside<const WIDTH: usize>(
     room: &mut [f32],
     from: &[f32],
@@ -47,19 +46,19 @@ fn beside<const WIDTH: usize>(
         let (room, _) = room.as_chunks_mut::<WIDTH>();
         let lines = room.len() / depth * WIDTH;
         for at in 0..depth {
-            for number in (0..lines + LINE).step_by(LINE) {
-                simd::prefetch(from, (at + AHEAD) * step + number);
+            for line in (0..lines + LINE).step_by(LINE) {
+                simd::prefetch(from, (at + AHEAD) * step + line);
             }
             let (row, _) = from[at * step..][..lines].as_chunks::<WIDTH>();
-            for (to, numbers) in room[at..].iter_mut().step_by(depth).zip(row) {
-                *to = *numbers;
+            for (to, elements) in room[at..].iter_mut().step_by(depth).zip(row) {
+                *to = *elements;
             }
         }
     }
     done
 }
 
-/// Writes `lines` lines of numbers side by side: the number `at` of line `line` goes to `at * width + line`. There are at
+/// Interleaves `lines` lines: the element `at` of line `line` goes to `at * width + line`. There are at
 /// most `width` lines; zeros stand for those that are missing. A panel is as deep as it is long over its width.
 fn panel(
     panel: &mut [f32],
@@ -74,7 +73,7 @@ fn panel(
     if line_step == 1 {
         copied(panel, width, from, lines, depth_step);
     } else {
-        turned(panel, width, from, lines, line_step);
+        transposed(panel, width, from, lines, line_step);
     }
 }
 
@@ -98,21 +97,26 @@ simd! {
     }
 }
 
-fn turned(panel: &mut [f32], width: usize, from: &[f32], lines: usize, step: usize) {
+fn transposed(panel: &mut [f32], width: usize, from: &[f32], lines: usize, step: usize) {
     let depth = panel.len() / width;
-    let squares = if square::is_known() { lines / SQUARE * SQUARE } else { 0 };
+    let squares = if square::is_supported() { lines / SQUARE * SQUARE } else { 0 };
     let deep = depth / SQUARE * SQUARE;
     for at in (0..deep).step_by(SQUARE) {
         for line in (0..squares).step_by(SQUARE) {
-            square::turn(&mut panel[at * width + line..], width, &from[line * step + at..], step);
+            square::transpose(
+                &mut panel[at * width + line..],
+                width,
+                &from[line * step + at..],
+                step,
+            );
         }
     }
     let mut one_by_one = |lines: std::ops::Range<usize>, depth: std::ops::Range<usize>| {
         for line in lines {
-            let numbers = &from[line * step + depth.start..][..depth.len()];
+            let elements = &from[line * step + depth.start..][..depth.len()];
             let panel = panel.get_mut(depth.start * width + line..).unwrap_or_default();
-            for (to, number) in panel.iter_mut().step_by(width).zip(numbers) {
-                *to = *number;
+            for (to, element) in panel.iter_mut().step_by(width).zip(elements) {
+                *to = *element;
             }
         }
     };
@@ -122,7 +126,7 @@ fn turned(panel: &mut [f32], width: usize, from: &[f32], lines: usize, step: usi
     }
 }
 
-/// 16 rows of 16 numbers become 16 columns, in registers.
+/// Transposes 16 rows of 16 elements, in registers.
 #[cfg(target_arch = "x86_64")]
 mod square {
     use std::arch::x86_64::{
@@ -134,27 +138,34 @@ mod square {
     use super::SQUARE;
     use crate::kernels::simd::{Level, level};
 
-    pub(super) fn is_known() -> bool {
+    pub(super) fn is_supported() -> bool {
         level() == Level::Avx512
     }
 
-    /// Where it [`is_known`]. Rows are `from_step` apart, columns `to_step`.
-    pub(super) fn turn(to: &mut [f32], to_step: usize, from: &[f32], from_step: usize) {
-        assert!(is_known());
+    /// Transposes a block. Rows are `from_step` apart, columns `to_step`.
+    ///
+    /// # Panics
+    ///
+    /// When it is not [supported](is_supported), or a slice is too short.
+    pub(super) fn transpose(to: &mut [f32], to_step: usize, from: &[f32], from_step: usize) {
+        assert!(is_supported());
         assert!(to.len() >= (SQUARE - 1) * to_step + SQUARE);
         assert!(from.len() >= (SQUARE - 1) * from_step + SQUARE);
-        // SAFETY: 1. the processor has AVX-512; 2. 16 numbers from each of 16 places, `step` apart, are in the slices.
+        // SAFETY: 1. the processor has AVX-512: the first assertion; 2. 16 elements at each of 16 steps are in the slices: the others.
         unsafe { avx512(to, to_step, from, from_step) }
     }
 
+    /// # Safety
+    ///
+    /// The slices have 16 elements at each of 16 multiples of their steps.
     #[target_feature(enable = "avx512f")]
     unsafe fn avx512(to: &mut [f32], to_step: usize, from: &[f32], from_step: usize) {
         let mut rows = [_mm512_setzero_ps(); SQUARE];
         for (at, row) in rows.iter_mut().enumerate() {
-            // SAFETY: the caller has looked at the lengths.
+            // SAFETY: the row is in the slice: the caller's promise.
             *row = unsafe { _mm512_loadu_ps(from.as_ptr().add(at * from_step)) };
         }
-        // In each quarter of the registers, 4 rows of 4 numbers become 4 columns.
+        // In each quarter of the registers, 4 rows of 4 elements become 4 columns.
         let mut fours = [_mm512_setzero_ps(); SQUARE];
         for group in 0..4 {
             let [a, b, c, d] = [0, 1, 2, 3].map(|at| rows[4 * group + at]);
@@ -165,7 +176,7 @@ mod square {
             fours[4 * group + 2] = low(ab, cd);
             fours[4 * group + 3] = high(ab, cd);
         }
-        // The quarters change places: number `at` of quarter `quarter` is column `4 * quarter + at`.
+        // The quarters are exchanged: element `at` of quarter `quarter` is column `4 * quarter + at`.
         for at in 0..4 {
             let [a, b, c, d] = [0, 1, 2, 3].map(|group| fours[4 * group + at]);
             let (ab, cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
@@ -175,7 +186,7 @@ mod square {
             let third = _mm512_shuffle_f32x4::<0x88>(ab, cd);
             let fourth = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
             for (quarter, column) in [first, second, third, fourth].into_iter().enumerate() {
-                // SAFETY: as above.
+                // SAFETY: the column is in the slice: the caller's promise.
                 unsafe {
                     _mm512_storeu_ps(to.as_mut_ptr().add((4 * quarter + at) * to_step), column);
                 };
@@ -196,11 +207,11 @@ mod square {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod square {
-    pub(super) fn is_known() -> bool {
+    pub(super) fn is_supported() -> bool {
         false
     }
 
-    pub(super) fn turn(_: &mut [f32], _: usize, _: &[f32], _: usize) {
-        unreachable!("it is not known")
+    pub(super) fn transpose(_: &mut [f32], _: usize, _: &[f32], _: usize) {
+        unreachable!("it is not supported")
     }
 }

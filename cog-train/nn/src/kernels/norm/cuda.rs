@@ -7,23 +7,23 @@ use candle_core::{Error, Tensor};
 // SAFETY: `sums_of_squares` passes a contiguous tensor of `count` elements, and as many sums as the grid has blocks.
 const SUM_OF_SQUARES: Kernel = unsafe { kernel!("norm.cu", "sum_of_squares") };
 
-/// Parts, at most. Fixed: it decides the rounding.
+/// The most parts. Fixed: it decides the rounding.
 const PARTS: usize = 256;
-/// Numbers in a part, at least; threads of a block, which has a part.
+/// The fewest elements of a part; threads of a block, which adds up a part.
 const LEAST: usize = 16 * 1024;
 const THREADS: usize = 256;
 
-/// How many sums a tensor has.
+/// Returns the number of sums of a tensor.
 pub(super) fn parts(tensor: &Tensor) -> usize {
-    tensor.elem_count().div_ceil(numbers_each(tensor))
+    tensor.elem_count().div_ceil(elements_each(tensor))
 }
 
-fn numbers_each(tensor: &Tensor) -> usize {
+fn elements_each(tensor: &Tensor) -> usize {
     tensor.elem_count().div_ceil(PARTS).max(LEAST).next_multiple_of(8 * THREADS)
 }
 
-/// Of a tensor without gaps, into as many numbers of `sums`, of 64 bits.
+/// Writes the sums of a contiguous tensor's parts to `sums`, of 64 bits.
 pub(super) fn sums_of_squares(gpu: &Gpu, tensor: &Tensor, sums: &Tensor) -> Result<(), Error> {
     let grid = Grid { blocks: [parts(tensor), 1, 1], threads: THREADS, shared: 0 };
-    call!(gpu, SUM_OF_SQUARES, grid, tensor, sums, tensor.elem_count(), numbers_each(tensor))
+    call!(gpu, SUM_OF_SQUARES, grid, tensor, sums, tensor.elem_count(), elements_each(tensor))
 }

@@ -1,4 +1,4 @@
-//! The sum of the squares of many tensors, the same bits under any number of threads.
+//! The sum of the squares of many tensors. Its bits do not depend on the number of threads.
 
 mod cuda;
 
@@ -15,10 +15,10 @@ const CHUNK: usize = 16 * 1024;
 const LANES: usize = 8;
 
 /// The sum of the squares of all elements: those of the CPU's tensors in the order given, then the others'. Infinite and
-/// undefined numbers come out as such.
+/// undefined elements make the sum infinite or undefined.
 ///
-/// Everything is added in 64 bits, but by a device without kernels of ours, which adds each tensor up in 32. The sums of a
-/// GPU's tensors are read at once.
+/// Everything is added in 64 bits, except on a device without our kernels, which adds each tensor up in 32. The sums of a
+/// GPU's tensors are copied to the host together.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ pub fn sum_of_squares<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Resu
         }
     }
     if let Some((gpu, _)) = on_gpu.first() {
-        // One piece of memory for the sums of all, so that they are read at once.
+        // One tensor for the sums of all, so that they are copied together.
         let count: usize = on_gpu.iter().map(|(_, tensor)| cuda::parts(tensor)).sum();
         let sums = gpu.empty(count, DType::F64)?;
         let mut from = 0;
@@ -62,25 +62,25 @@ fn on_the_cpu(tensor: &Tensor) -> Result<f64, Error> {
     let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::F32(numbers)), Some((start, end))) => {
-            let sums: Vec<f64> = numbers[start..end].par_chunks(CHUNK).map(chunk).collect();
+        (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => {
+            let sums: Vec<f64> = values[start..end].par_chunks(CHUNK).map(chunk).collect();
             Ok(sums.into_iter().sum())
         }
-        _ => Err(candle_core::Error::msg("a norm asks for 32-bit floats without gaps").into()),
+        _ => Err(candle_core::Error::msg("a norm needs contiguous 32-bit floats")),
     }
 }
 
 simd! {
-    fn chunk(numbers: &[f32]) -> f64 {
+    fn chunk(values: &[f32]) -> f64 {
         let mut sums = [0f64; LANES];
-        let mut groups = numbers.chunks_exact(LANES);
+        let mut groups = values.chunks_exact(LANES);
         for group in &mut groups {
-            for (sum, number) in sums.iter_mut().zip(group) {
-                *sum += f64::from(*number) * f64::from(*number);
+            for (sum, value) in sums.iter_mut().zip(group) {
+                *sum += f64::from(*value) * f64::from(*value);
             }
         }
-        for (sum, number) in sums.iter_mut().zip(groups.remainder()) {
-            *sum += f64::from(*number) * f64::from(*number);
+        for (sum, value) in sums.iter_mut().zip(groups.remainder()) {
+            *sum += f64::from(*value) * f64::from(*value);
         }
         sums.into_iter().sum()
     }
@@ -92,7 +92,7 @@ mod tests {
     use crate::rng::Rng;
 
     #[test]
-    fn the_same_bits_under_any_number_of_threads() {
+    fn bits_do_not_depend_on_the_number_of_threads() {
         let mut stream = Rng::new(3, "test").at(0);
         let cpu = &Device::Cpu;
         let tensor = stream.normal_tensor((7, 40_001), 0.0, 1.0, DType::F32, cpu).unwrap();
@@ -110,12 +110,11 @@ mod tests {
     /// 32 bits would lose the small ones, and would overflow at 1e20 squared.
     #[test]
     fn sums_are_in_64_bits() {
-        let sum = |numbers: &[f32]| {
-            sum_of_squares([&Tensor::new(numbers, &Device::Cpu).unwrap()]).unwrap()
-        };
-        let mut numbers = vec![1f32; 20];
-        numbers[0] = 4096.0;
-        assert_eq!(sum(&numbers).to_bits(), (4096f64 * 4096.0 + 19.0).to_bits());
+        let sum =
+            |values: &[f32]| sum_of_squares([&Tensor::new(values, &Device::Cpu).unwrap()]).unwrap();
+        let mut values = vec![1f32; 20];
+        values[0] = 4096.0;
+        assert_eq!(sum(&values).to_bits(), (4096f64 * 4096.0 + 19.0).to_bits());
         let large = sum(&[1e20]);
         assert!((large / 1e40 - 1.0).abs() < 1e-6, "{large}");
         assert!(sum(&[1.0, f32::INFINITY]).is_infinite());
@@ -123,9 +122,8 @@ mod tests {
         assert_eq!(sum_of_squares([]).unwrap().to_bits(), 0f64.to_bits());
     }
 
-    /// A transposed tensor has the same elements in another order.
     #[test]
-    fn gaps_do_not_matter() {
+    fn a_strided_layout_changes_no_sum() {
         let tensor = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
         let sum = sum_of_squares([&tensor.t().unwrap()]).unwrap();
         assert_eq!(sum.to_bits(), 30f64.to_bits());

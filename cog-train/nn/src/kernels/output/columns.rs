@@ -10,7 +10,7 @@ use super::Output;
 pub(crate) struct Columns<'a> {
     first: *mut MaybeUninit<f32>,
     rows: usize,
-    columns: usize,
+    width: usize,
     /// Elements between the beginnings of two rows.
     stride: usize,
     /// The rows that are filled.
@@ -36,7 +36,7 @@ impl<'a> Output<'a> {
         let part = |at: usize| Columns {
             first: first.wrapping_add(at * columns),
             rows,
-            columns,
+            width: columns,
             stride: width,
             filled: 0,
             written,
@@ -55,11 +55,11 @@ impl<'a> Columns<'a> {
     /// Splits it into parts of `rows` rows, the last of which may have fewer.
     pub(crate) fn split_rows(self, rows: usize) -> impl Iterator<Item = Columns<'a>> {
         assert_eq!(self.filled, 0, "columns are split before they are filled");
-        let Self { first, rows: all, columns, stride, written, .. } = self;
+        let Self { first, rows: all, width, stride, written, .. } = self;
         (0..all).step_by(rows).map(move |row| Columns {
             first: first.wrapping_add(row * stride),
             rows: rows.min(all - row),
-            columns,
+            width,
             stride,
             filled: 0,
             written,
@@ -67,15 +67,15 @@ impl<'a> Columns<'a> {
         })
     }
 
-    /// Fills the next row.
+    /// Fills the next row with `f` of the first elements of `from`.
     ///
     /// # Panics
     ///
-    /// When all rows are filled, or when there are fewer values than columns.
+    /// When all rows are filled, or when there are fewer elements than columns.
     #[inline]
-    pub(crate) fn append_row(&mut self, values: impl IntoIterator<Item = f32>) {
-        let columns = self.columns;
-        self.next_row().append(columns, values);
+    pub(crate) fn append_map(&mut self, from: &[f32], f: impl Fn(f32) -> f32) {
+        let width = self.width;
+        self.next_row().append_map(&from[..width], f);
         self.filled += 1;
     }
 
@@ -85,8 +85,8 @@ impl<'a> Columns<'a> {
     ///
     /// When all rows are filled, or when there are fewer elements than columns.
     pub(crate) fn append_copy(&mut self, from: &[f32]) {
-        let columns = self.columns;
-        self.next_row().append_copy(&from[..columns]);
+        let width = self.width;
+        self.next_row().append_copy(&from[..width]);
         self.filled += 1;
     }
 
@@ -96,7 +96,7 @@ impl<'a> Columns<'a> {
         let start = self.first.wrapping_add(self.filled * self.stride);
         // SAFETY: 1. row and columns are within the slots that were split, which are borrowed mutably for 'a; 2. parts of one
         // split have no row and column in common, and what is split further is gone; 3. the row is borrowed from `self`.
-        let slots = unsafe { std::slice::from_raw_parts_mut(start, self.columns) };
+        let slots = unsafe { std::slice::from_raw_parts_mut(start, self.width) };
         Output { slots, filled: 0, written: None }
     }
 }
@@ -104,7 +104,7 @@ impl<'a> Columns<'a> {
 impl Drop for Columns<'_> {
     fn drop(&mut self) {
         if let Some(written) = self.written {
-            written.fetch_add(self.filled * self.columns, Ordering::Relaxed);
+            written.fetch_add(self.filled * self.width, Ordering::Relaxed);
         }
     }
 }
@@ -120,7 +120,7 @@ mod tests {
         for (at, mut part) in (1u8..).zip(parts.flat_map(|part| part.split_rows(2))) {
             for row in 0..part.rows() {
                 if row == 0 {
-                    part.append_row([f32::from(at); 2]);
+                    part.append_map(&[0.0, 0.0, 99.0], |zero| zero + f32::from(at));
                 } else {
                     part.append_copy(&[f32::from(at), f32::from(at), 99.0]);
                 }
@@ -135,7 +135,7 @@ mod tests {
     fn a_row_that_was_left_out_panics() {
         let mut buffer = Buffer::new(2 * 2);
         for mut part in buffer.output().split_columns(2, 1) {
-            part.append_row([1.0]);
+            part.append_copy(&[1.0]);
         }
         let run = std::panic::AssertUnwindSafe(|| drop(buffer.into_vec()));
         assert!(std::panic::catch_unwind(run).is_err());

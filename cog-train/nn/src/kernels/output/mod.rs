@@ -114,60 +114,115 @@ impl<'a> Output<'a> {
         slots.chunks_mut(size).map(move |slots| Output { slots, filled: 0, written })
     }
 
-    /// Writes `values` behind what is filled, and returns them.
+    /// Writes `f` of each element of `a` behind what is filled, and returns the values.
+    ///
+    /// A function that is passed by name is always inlined into the loop if it says so, as that is needed to vectorize it. A
+    /// closure is if it is small.
     ///
     /// # Panics
     ///
-    /// When there are more than are left, or fewer than `count`.
+    /// When there is no room.
     #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
     #[inline(always)]
-    pub(crate) fn append(
-        &mut self,
-        count: usize,
-        values: impl IntoIterator<Item = f32>,
-    ) -> &mut [f32] {
-        let slots = &mut self.slots[self.filled..][..count];
-        let mut written = 0;
-        for (slot, value) in slots.iter_mut().zip(values) {
-            slot.write(value);
-            written += 1;
-        }
-        assert_eq!(written, count, "there are fewer values than elements");
-        self.filled += count;
-        // SAFETY: the loop has written each of the `count` slots.
+    pub(crate) fn append_map<A: Copy>(&mut self, a: &[A], f: impl Fn(A) -> f32) -> &mut [f32] {
+        let slots = &mut self.slots[self.filled..][..a.len()];
+        write_map(slots, a, f);
+        self.filled += a.len();
+        // SAFETY: `write_map` has written each of the slots.
         unsafe { slots.assume_init_mut() }
     }
 
-    /// Writes two rows of `half` values behind what is filled, of pairs of a value of each.
+    /// As [`append_map`](Self::append_map), for pairs of elements.
     ///
     /// # Panics
     ///
-    /// When there is no room for both rows, or when there are fewer pairs.
+    /// When there is no room, or `b` is shorter than `a`.
     #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
     #[inline(always)]
-    pub(crate) fn append_halves(&mut self, half: usize, pairs: impl IntoIterator<Item = [f32; 2]>) {
+    pub(crate) fn append_map2<A: Copy, B: Copy>(
+        &mut self,
+        a: &[A],
+        b: &[B],
+        f: impl Fn(A, B) -> f32,
+    ) -> &mut [f32] {
+        let slots = &mut self.slots[self.filled..][..a.len()];
+        write_map2(slots, a, &b[..a.len()], f);
+        self.filled += a.len();
+        // SAFETY: `write_map2` has written each of the slots.
+        unsafe { slots.assume_init_mut() }
+    }
+
+    /// As [`append_map`](Self::append_map), for triples of elements.
+    ///
+    /// # Panics
+    ///
+    /// When there is no room, or `b` or `c` is shorter than `a`.
+    #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+    #[inline(always)]
+    pub(crate) fn append_map3(
+        &mut self,
+        [a, b, c]: [&[f32]; 3],
+        f: impl Fn(f32, f32, f32) -> f32,
+    ) -> &mut [f32] {
+        let slots = &mut self.slots[self.filled..][..a.len()];
+        write_map3(slots, [a, &b[..a.len()], &c[..a.len()]], f);
+        self.filled += a.len();
+        // SAFETY: `write_map3` has written each of the slots.
+        unsafe { slots.assume_init_mut() }
+    }
+
+    /// Writes two rows as long as `a` behind what is filled: `f` of triples of elements returns a value of each.
+    ///
+    /// # Panics
+    ///
+    /// When there is no room for both rows, or `b` or `c` is shorter than `a`.
+    #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+    #[inline(always)]
+    pub(crate) fn append_rows(
+        &mut self,
+        [a, b, c]: [&[f32]; 3],
+        f: impl Fn(f32, f32, f32) -> [f32; 2],
+    ) {
+        let half = a.len();
         let (low, high) = self.slots[self.filled..][..2 * half].split_at_mut(half);
-        write_pairs(low, high, pairs);
+        write_pairs(low, high, [a, &b[..half], &c[..half]], f);
         self.filled += 2 * half;
     }
 
-    /// Writes the first of each pair behind what is filled here, and the second behind what is filled in `other`.
+    /// As [`append_rows`](Self::append_rows), with the second row behind what is filled in `other`.
     ///
     /// # Panics
     ///
-    /// When there are more pairs than are left, or fewer than `count`.
+    /// As [`append_rows`](Self::append_rows).
     #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
     #[inline(always)]
-    pub(crate) fn append_beside(
+    pub(crate) fn append_rows_to(
         &mut self,
         other: &mut Output<'_>,
-        count: usize,
-        pairs: impl IntoIterator<Item = [f32; 2]>,
+        [a, b, c]: [&[f32]; 3],
+        f: impl Fn(f32, f32, f32) -> [f32; 2],
     ) {
+        let count = a.len();
         let slots = &mut self.slots[self.filled..][..count];
-        write_pairs(slots, &mut other.slots[other.filled..][..count], pairs);
+        let others = &mut other.slots[other.filled..][..count];
+        write_pairs(slots, others, [a, &b[..count], &c[..count]], f);
         self.filled += count;
         other.filled += count;
+    }
+
+    /// The next `count` slots, which count as filled from here on.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer.
+    ///
+    /// # Safety
+    ///
+    /// The caller writes a float to each of them, and nothing else, before it does anything else with the output.
+    pub(crate) unsafe fn append_slots(&mut self, count: usize) -> &mut [MaybeUninit<f32>] {
+        let slots = &mut self.slots[self.filled..][..count];
+        self.filled += count;
+        slots
     }
 
     /// Copies `from` behind what is filled, and returns the copy.
@@ -175,6 +230,7 @@ impl<'a> Output<'a> {
     /// # Panics
     ///
     /// When there is no room for it.
+    #[inline]
     pub(crate) fn append_copy(&mut self, from: &[f32]) -> &mut [f32] {
         let copy = self.slots[self.filled..][..from.len()].write_copy_of_slice(from);
         self.filled += from.len();
@@ -187,7 +243,11 @@ impl<'a> Output<'a> {
     ///
     /// When there is no room for them.
     pub(crate) fn append_zeros(&mut self, count: usize) -> &mut [f32] {
-        self.append(count, std::iter::repeat_n(0.0, count))
+        let slots = &mut self.slots[self.filled..][..count];
+        slots.fill(MaybeUninit::new(0.0));
+        self.filled += count;
+        // SAFETY: each of the `count` slots is written.
+        unsafe { slots.assume_init_mut() }
     }
 
     /// Fills the rest with zeros, and returns all elements.
@@ -226,22 +286,59 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Writes all slots of both slices, which have one length, or panics.
+// The loops. Slices that are parameters are known not to overlap, and a loop without a counter is vectorized at full width.
+// A zip of slices of one length reaches each element.
+
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn write_map<A: Copy>(slots: &mut [MaybeUninit<f32>], a: &[A], f: impl Fn(A) -> f32) {
+    assert!(a.len() == slots.len());
+    for (slot, a) in slots.iter_mut().zip(a) {
+        slot.write(f(*a));
+    }
+}
+
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn write_map2<A: Copy, B: Copy>(
+    slots: &mut [MaybeUninit<f32>],
+    a: &[A],
+    b: &[B],
+    f: impl Fn(A, B) -> f32,
+) {
+    assert!(a.len() == slots.len() && b.len() == slots.len());
+    for ((slot, a), b) in slots.iter_mut().zip(a).zip(b) {
+        slot.write(f(*a, *b));
+    }
+}
+
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+#[inline(always)]
+fn write_map3(
+    slots: &mut [MaybeUninit<f32>],
+    [a, b, c]: [&[f32]; 3],
+    f: impl Fn(f32, f32, f32) -> f32,
+) {
+    assert!([a, b, c].iter().all(|slice| slice.len() == slots.len()));
+    for (((slot, a), b), c) in slots.iter_mut().zip(a).zip(b).zip(c) {
+        slot.write(f(*a, *b, *c));
+    }
+}
+
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn write_pairs(
     low: &mut [MaybeUninit<f32>],
     high: &mut [MaybeUninit<f32>],
-    pairs: impl IntoIterator<Item = [f32; 2]>,
+    [a, b, c]: [&[f32]; 3],
+    f: impl Fn(f32, f32, f32) -> [f32; 2],
 ) {
-    let count = low.len();
-    let mut written = 0;
-    for ((low, high), [of_low, of_high]) in low.iter_mut().zip(&mut *high).zip(pairs) {
+    assert!(high.len() == low.len() && [a, b, c].iter().all(|slice| slice.len() == low.len()));
+    for ((((low, high), a), b), c) in low.iter_mut().zip(high).zip(a).zip(b).zip(c) {
+        let [of_low, of_high] = f(*a, *b, *c);
         low.write(of_low);
         high.write(of_high);
-        written += 1;
     }
-    assert!(written == count && high.len() == count, "there are fewer values than elements");
 }
 
 impl Drop for Output<'_> {
@@ -288,27 +385,43 @@ mod tests {
 
     #[test]
     fn every_way_to_fill_leaves_its_values() {
-        let mut buffer = Buffer::new(11);
+        let ones = [1.0, 1.0];
+        let mut buffer = Buffer::new(17);
         let mut output = buffer.output();
-        assert_eq!(output.append(2, [1.0, 2.0, 9.0]), [1.0, 2.0]);
-        output.append_halves(2, [[3.0, 5.0], [4.0, 6.0]]);
+        assert_eq!(output.append_map(&[0.0, 1.0], |a| a + 1.0), [1.0, 2.0]);
+        output.append_map2(&[2u8, 3], &[1.0, 1.0, 9.0], |a, b| f32::from(a) + b);
+        output.append_map3([&[3.0, 4.0], &ones, &ones], |a, b, c| a + b + c);
+        output.append_rows([&[7.0, 8.0], &ones, &ones], |a, b, c| [a, a + b + c]);
         output.append_copy(&[7.0, 7.0])[1] += 1.0;
-        assert_eq!(output.zeroed().len(), 11);
-        let expected = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 0.0, 0.0, 0.0];
+        output.append_zeros(1)[0] = 5.0;
+        assert_eq!(output.zeroed().len(), 17);
+        let expected =
+            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 7.0, 8.0, 5.0, 0.0, 0.0, 0.0, 0.0];
         assert_eq!(buffer.into_vec(), expected);
     }
 
     #[test]
+    fn two_outputs_are_filled_in_one_loop() {
+        let mut buffers = [2, 3].map(Buffer::new);
+        let [mut one, mut other] = buffers.each_mut().map(Buffer::output);
+        other.append_copy(&[9.0]);
+        let inputs: [&[f32]; 3] = [&[1.0, 2.0], &[3.0, 4.0], &[5.0, 6.0]];
+        one.append_rows_to(&mut other, inputs, |a, b, c| [a * b, c]);
+        drop((one, other));
+        assert_eq!(buffers.map(Buffer::into_vec), [vec![3.0, 8.0], vec![9.0, 5.0, 6.0]]);
+    }
+
+    #[test]
     fn parts_are_filled_by_any_thread() {
+        let values: Vec<f32> = (0..1000u16).map(f32::from).collect();
         let mut buffer = Buffer::new(1000);
-        buffer.output().par_chunks(64).enumerate().for_each(|(part, output)| {
-            for (row, mut output) in output.chunks(10).enumerate() {
-                let first = part * 64 + row * 10;
-                let values = (first..).map(|at| f32::from(u16::try_from(at).unwrap()));
-                output.append(output.len(), values);
+        let parts = buffer.output().par_chunks(64).zip(values.par_chunks(64));
+        parts.for_each(|(output, values)| {
+            for (mut output, values) in output.chunks(10).zip(values.chunks(10)) {
+                output.append_copy(values);
             }
         });
-        assert!(buffer.into_vec().into_iter().eq((0..1000u16).map(f32::from)));
+        assert_eq!(buffer.into_vec(), values);
     }
 
     /// A result with an element that nobody wrote, written twice or not at all, is never handed out.
@@ -316,7 +429,7 @@ mod tests {
     fn an_element_that_was_left_out_panics() {
         for fill in [
             |_: Output<'_>| (),
-            |mut output: Output<'_>| _ = output.append(3, [1.0; 3]),
+            |mut output: Output<'_>| _ = output.append_zeros(3),
             |output: Output<'_>| {
                 let mut parts = output.chunks(2);
                 parts.next().unwrap().zeroed();
@@ -335,19 +448,29 @@ mod tests {
     }
 
     #[test]
-    fn an_output_takes_no_more_and_no_fewer_values_than_it_has_elements() {
-        assert!(panics(|| _ = Buffer::new(2).output().append(2, [1.0])));
-        assert!(panics(|| _ = Buffer::new(2).output().append(3, [1.0; 3])));
-        assert!(panics(|| Buffer::new(3).output().append_halves(2, [[0.0; 2]; 2])));
-        assert!(panics(|| Buffer::new(4).output().append_halves(2, [[0.0; 2]])));
-        assert!(panics(|| _ = Buffer::new(2).output().append_copy(&[0.0; 3])));
+    fn an_output_takes_no_more_values_than_it_has_elements_and_no_fewer_than_it_needs() {
+        let (two, three): (&[f32], &[f32]) = (&[1.0; 2], &[1.0; 3]);
+        let pair = |a: f32, _: f32, _: f32| [a; 2];
+        let fails = |fill: &dyn Fn(Output<'_>)| panics(|| fill(Buffer::new(2).output()));
+        assert!(fails(&|mut output| _ = output.append_map(three, |a| a)));
+        assert!(fails(&|mut output| _ = output.append_map2(two, &two[..1], |a, _| a)));
+        assert!(fails(&|mut output| _ = output.append_map3([two, two, &two[..1]], |a, _, _| a)));
+        assert!(fails(&|mut output| output.append_rows([two; 3], pair)));
+        assert!(fails(&|mut output| output.append_rows([&two[..1], &[], two], pair)));
+        assert!(fails(&|mut output| output.append_rows_to(
+            &mut Output::over(&mut [0.0]),
+            [two; 3],
+            pair
+        )));
+        assert!(fails(&|mut output| _ = output.append_copy(three)));
+        assert!(fails(&|mut output| _ = output.append_zeros(3)));
     }
 
     #[test]
     fn memory_that_was_initialized_is_written_over() {
         let mut elements = [1.0, 2.0, 3.0];
-        Output::over(&mut elements).append(2, [5.0, 6.0]);
-        assert_eq!(elements, [5.0, 6.0, 3.0]);
+        Output::over(&mut elements).append_copy(&[5.0, 6.0]);
+        assert_eq!(elements.as_slice(), [5.0, 6.0, 3.0]);
         let sum = Destination::Overwrite(Output::over(&mut elements)).into_sum();
         sum[0] += 1.0;
         assert_eq!(Destination::Accumulate(&mut elements).into_sum(), [1.0, 0.0, 0.0]);

@@ -1,4 +1,4 @@
-//! The mean, fast.
+//! Average pooling.
 #![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use rayon::prelude::*;
@@ -44,9 +44,9 @@ simd! {
             for row in window.span(0, line, height) {
                 for tap in 0..window.kernel[1] {
                     let (range, first) = window.row(tap, width, planes.to[1]);
-                    let numbers = &x[row * width + first..];
+                    let row = &x[row * width + first..];
                     for (nth, y) in y[range].iter_mut().enumerate() {
-                        *y += numbers[nth * window.stride];
+                        *y += row[nth * window.stride];
                     }
                 }
             }

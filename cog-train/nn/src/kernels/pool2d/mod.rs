@@ -1,9 +1,9 @@
 //! Pooling of planes (PyTorch's `max_pool2d` and `avg_pool2d`): `x` `[N, C, H, W]`, `y` `[N, C, H', W']`, any float type,
 //! `H' = (H + 2 padding - kernel) / stride + 1`.
 //!
-//! - Greatest: the padding is minus infinity. The gradient goes to the first of the greatest numbers; a NaN under the
-//!   window is its result, and the last NaN gets the gradient. Kept is where each result came from.
-//! - Mean: the padding is zeros, and they count. Nothing is kept.
+//! - Maximum: the padding is minus infinity. The gradient goes to the first maximum; a NaN under the window is its result,
+//!   and the last NaN gets the gradient. The index of each maximum is saved.
+//! - Mean: the padding is zeros, which count. Nothing is saved.
 
 mod average;
 mod max;
@@ -14,14 +14,14 @@ use super::tape::Node;
 use super::window::Window;
 use candle_core::Error;
 
-/// What is taken of the numbers under the window.
+/// The reduction of the elements under the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pool {
     Max,
     Average,
 }
 
-/// Height and width of the planes that come in and of those that go out, and the window.
+/// Height and width of the input planes and of the output planes, and the window.
 #[derive(Debug, Clone, Copy)]
 struct Planes {
     from: [usize; 2],
@@ -36,14 +36,14 @@ struct Planes {
 /// candle's error when the window does not fit or the device fails.
 pub(crate) fn forward(x: &Node, pool: Pool, window: Window) -> Result<Node, Error> {
     let Window { kernel, stride, padding, .. } = window;
-    let fail = |reason: String| Err(candle_core::Error::msg(reason).into());
+    let fail = |reason: String| Err(candle_core::Error::msg(reason));
     let &[_, _, height, width] = x.dims() else {
         return fail(format!("pooling: an input {:?}, not 4 sizes", x.dims()));
     };
     let from = [height, width];
-    let Some(to) = window.places(from).filter(|_| !from.contains(&0)) else {
+    let Some(to) = window.positions(from).filter(|_| !from.contains(&0)) else {
         return fail(format!(
-            "pooling: a kernel {kernel:?} with stride {stride} and padding {padding} has no place on {from:?}"
+            "pooling: a kernel {kernel:?} with stride {stride} and padding {padding} does not fit on {from:?}"
         ));
     };
     if kernel.iter().any(|kernel| 2 * padding > *kernel) {
@@ -61,12 +61,12 @@ pub(crate) fn forward(x: &Node, pool: Pool, window: Window) -> Result<Node, Erro
 }
 
 impl Planes {
-    /// Numbers of one plane that comes in, and of one that goes out.
+    /// Returns the elements of an input plane, and of an output plane.
     fn sizes(&self) -> [usize; 2] {
         [self.from, self.to].map(|[height, width]| height * width)
     }
 
-    /// Planes that one thread takes at once.
+    /// Returns the planes of one task.
     fn together(&self) -> usize {
         (16 * 1024 / self.sizes()[0]).max(1)
     }

@@ -1,4 +1,4 @@
-//! The plain form: what the window sees at each place is gathered, and one of it chosen.
+//! The reference: the elements under the window at each position are gathered, and reduced.
 #![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use candle_core::{DType, Error, Tensor};
@@ -23,15 +23,15 @@ pub(super) fn forward(x: &Tensor, pool: Pool, planes: &Planes) -> Result<Tensor,
     let padding = Tensor::full(padding, seen.shape(), x.device())?.to_dtype(x.dtype())?;
     let seen = inside.where_cond(&seen, &padding)?;
     let y = match pool {
-        // candle has no greatest of nothing.
+        // candle has no maximum of nothing.
         _ if count == 0 => seen.sum_keepdim(2)?,
         Pool::Max => seen.contiguous()?.gather(&chosen(&seen.detach(), &inside)?, 2)?,
         Pool::Average => (seen.sum_keepdim(2)? / taps as f64)?,
     };
-    Ok(y.reshape((images, channels, planes.to[0], planes.to[1]))?)
+    y.reshape((images, channels, planes.to[0], planes.to[1]))
 }
 
-/// Where the last NaN is, else the first of the greatest numbers that is not padding.
+/// Returns the index of the last NaN, else that of the first maximum that is not padding.
 fn chosen(seen: &Tensor, inside: &Tensor) -> Result<Tensor, Error> {
     let taps = seen.dim(2)?;
     let order = Tensor::arange(0u32, u32::try_from(taps).unwrap_or(u32::MAX), seen.device())?;
@@ -41,5 +41,5 @@ fn chosen(seen: &Tensor, inside: &Tensor) -> Result<Tensor, Error> {
     // No two ranks are equal.
     let first = greatest.broadcast_mul(&order.affine(-1.0, taps as f64)?)?;
     let last = undefined.broadcast_mul(&order.affine(1.0, 1.0 + taps as f64)?)?;
-    Ok((first + last)?.argmax_keepdim(2)?)
+    (first + last)?.argmax_keepdim(2)
 }

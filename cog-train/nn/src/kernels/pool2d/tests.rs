@@ -13,9 +13,9 @@ fn fast([x]: [&Tensor; 1], pool: Pool, window: Window) -> Result<Tensor, Error> 
 }
 
 /// The pairs' own path and the general one, planes whose last row and column are under no window, windows that overlap,
-/// that leave gaps and that reach into the padding, more planes than one thread takes at once.
+/// that skip elements and that reach into the padding, more planes than one task has.
 #[test]
-fn the_fast_form_is_the_plain_one() {
+fn fast_path_equals_reference() {
     for (dims, window) in [
         ([1, 1, 2, 2], window([2, 2], 2, 0)),
         ([2, 3, 7, 9], window([2, 2], 2, 0)),
@@ -29,7 +29,7 @@ fn the_fast_form_is_the_plain_one() {
     ] {
         let planes = Planes {
             from: [dims[2], dims[3]],
-            to: window.places([dims[2], dims[3]]).unwrap(),
+            to: window.positions([dims[2], dims[3]]).unwrap(),
             window,
         };
         for pool in [Pool::Max, Pool::Average] {
@@ -50,7 +50,7 @@ fn the_fast_form_is_the_plain_one() {
 /// # and F.max_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 2)
 /// ```
 #[test]
-fn pytorch_has_the_same_numbers() {
+fn values_and_gradients_equal_pytorchs() {
     const NAN: f32 = f32::NAN;
     let x = [1.0, 3.0, 3.0, -2.0, 3.0, 0.0, NAN, 5.0, 2.0, 2.0, NAN, 1.0, 2.0, 2.0, 0.0, 1.0];
     for (pool, window, y, dx) in [
@@ -98,7 +98,7 @@ fn pytorch_has_the_same_numbers() {
 }
 
 #[test]
-fn planes_of_minus_infinity_send_the_gradient_to_the_first() {
+fn a_plane_of_minus_infinity_sends_its_gradient_to_the_first_element() {
     for window in [window([2, 2], 2, 0), window([3, 3], 3, 1)] {
         let x = Var::new(&[[[[f32::NEG_INFINITY; 2]; 2]]], &Device::Cpu).unwrap();
         let y = fast([&x], Pool::Max, window).unwrap();
@@ -108,7 +108,7 @@ fn planes_of_minus_infinity_send_the_gradient_to_the_first() {
 }
 
 #[test]
-fn the_same_bits_under_any_number_of_threads() {
+fn bits_do_not_depend_on_the_number_of_threads() {
     let x = parity::draw(&[9, 7, 31, 30], 0);
     for window in [window([2, 2], 2, 0), window([3, 3], 2, 1)] {
         for pool in [Pool::Max, Pool::Average] {
@@ -118,13 +118,13 @@ fn the_same_bits_under_any_number_of_threads() {
 }
 
 #[test]
-fn windows_that_do_not_fit_are_named() {
+fn windows_larger_than_the_plane_are_errors() {
     let x = parity::draw(&[1, 1, 3, 4], 0);
     let message = |window| fast([&x], Pool::Max, window).unwrap_err().to_string();
     let error = message(window([4, 4], 1, 0));
     assert!(
         error.starts_with(
-            "pooling: a kernel [4, 4] with stride 1 and padding 0 has no place on [3, 4]"
+            "pooling: a kernel [4, 4] with stride 1 and padding 0 does not fit on [3, 4]"
         ),
         "{error}"
     );

@@ -57,7 +57,7 @@ simd! {
         let n = weight.len();
         for x in x.chunks_exact(n) {
             let scale = scale(x, epsilon);
-            y.append(n, x.iter().zip(weight).map(|(x, weight)| *x * scale * *weight));
+            y.append_map2(x, weight, |x, weight| x * scale * weight);
         }
     }
 
@@ -66,7 +66,7 @@ simd! {
         let n = weight.len();
         for (x, dy) in x.chunks_exact(n).zip(dy.chunks_exact(n)) {
             let scale = scale(x, epsilon);
-            let dx = dx.append(n, dy.iter().zip(weight).map(|(dy, weight)| *dy * *weight));
+            let dx = dx.append_map2(dy, weight, |dy, weight| dy * weight);
             let along = simd::dot(dx, x) * scale * scale / n as f32;
             for (dx, x) in dx.iter_mut().zip(x) {
                 *dx = (-*x).mul_add(along, *dx) * scale;

@@ -14,6 +14,7 @@ mod reference;
 
 use candle_core::{Error, Tensor};
 
+use super::dtypes;
 use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
@@ -27,8 +28,9 @@ pub(crate) fn forward(x: &Node, weight: &Tensor, epsilon: f64) -> Result<Node, E
     let n = x.dims().last().copied().unwrap_or(0);
     if weight.dims() != [n] {
         let reason = format!("rms_norm: rows of {n} and a weight {:?}", weight.dims());
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     }
+    dtypes::check("rms_norm", ("x", x.tensor()), [("weight", Some(weight))])?;
     let weight = x.leaf(weight);
     if let Some(gpu) = Gpu::of([x.tensor(), weight.tensor()]).filter(|_| n <= cuda::LONGEST) {
         return cuda::forward(gpu, [x, &weight], epsilon);

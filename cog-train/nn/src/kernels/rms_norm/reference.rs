@@ -1,8 +1,8 @@
-//! The plain form.
+//! The reference.
 
 use candle_core::{D, Error, Tensor};
 
 pub(super) fn forward([x, weight]: [&Tensor; 2], epsilon: f64) -> Result<Tensor, Error> {
     let square = x.sqr()?.mean_keepdim(D::Minus1)?;
-    Ok(x.broadcast_div(&(square + epsilon)?.sqrt()?)?.broadcast_mul(weight)?)
+    x.broadcast_div(&(square + epsilon)?.sqrt()?)?.broadcast_mul(weight)
 }

@@ -8,10 +8,10 @@ fn fast([x, weight]: [&Tensor; 2]) -> Result<Tensor, Error> {
     trace([x], |[x]| forward(&x, weight, 1e-5))
 }
 
-/// One row and many, one number in a row and many, lengths around the lanes' and around what a GPU's block has room for, no
+/// One row and many, rows of one element and of many, lengths around the lanes' and around the shared memory of a GPU's block, no
 /// rows at all.
 #[test]
-fn the_fast_form_is_the_plain_one() {
+fn fast_path_equals_reference() {
     for (rows, n) in [
         (vec![1], 1),
         (vec![3], 5),
@@ -36,7 +36,7 @@ fn the_fast_form_is_the_plain_one() {
 /// print(y, x.grad, w.grad)
 /// ```
 #[test]
-fn pytorch_has_the_same_numbers() {
+fn values_and_gradients_equal_pytorchs() {
     let device = &Device::Cpu;
     let x = Var::new(&[[0.5f32, -1.0, 2.0, 3.0], [0.1, 0.2, -0.3, 0.4]], device).unwrap();
     let weight = Var::new(&[1f32, 0.5, -2.0, 0.25], device).unwrap();
@@ -79,14 +79,14 @@ fn pytorch_has_the_same_numbers() {
 }
 
 #[test]
-fn the_same_bits_under_any_number_of_threads() {
+fn bits_do_not_depend_on_the_number_of_threads() {
     let operands = [parity::draw(&[301, 97], 0), parity::draw(&[97], 1)];
     parity::threads(operands.each_ref(), fast);
 }
 
-/// A number that is undefined or infinite spoils its own row and no other; next to an infinite one the rest is zero.
+/// In the row of an infinite element the others are zero.
 #[test]
-fn what_is_not_finite_stays_in_its_row() {
+fn non_finite_elements_stay_in_their_row() {
     for device in &parity::devices() {
         let one = Tensor::ones(2, candle_core::DType::F32, device).unwrap();
         let of = |bad: f32| {
@@ -110,7 +110,7 @@ fn a_frozen_weight_changes_no_gradient_of_the_rows() {
 }
 
 #[test]
-fn shapes_that_do_not_fit_are_named() {
+fn mismatched_shapes_are_errors_that_name_them() {
     let error = fast([&parity::draw(&[2, 4], 0), &parity::draw(&[3], 0)]).unwrap_err().to_string();
     assert!(error.starts_with("rms_norm: rows of 4 and a weight [3]"), "{error}");
 }

@@ -51,12 +51,13 @@ simd! {
     fn rotate(x: &[f32], cos: &[f32], sin: &[f32], direction: f32, y: &mut Output<'_>) {
         let half = cos.len();
         for x in x.chunks_exact(2 * half) {
-            let (low, high) = x.split_at(half);
-            let pairs = low.iter().zip(high).zip(cos.iter().zip(sin));
-            y.append_halves(half, pairs.map(|((low, high), (cos, sin))| {
-                let sin = direction * *sin;
-                [low.mul_add(*cos, -(*high * sin)), high.mul_add(*cos, *low * sin)]
-            }));
+            let (one, other) = x.split_at(half);
+            let (low, high) = y.append_copy(x).split_at_mut(half);
+            for at in 0..half {
+                let sin = direction * sin[at];
+                low[at] = one[at].mul_add(cos[at], -(other[at] * sin));
+                high[at] = other[at].mul_add(cos[at], one[at] * sin);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@
 //! `x` and `y` `[B, T, H, hd]`, `cos` and `sin` `[P, hd/2]`, constants. `p` is the position in the row, or
 //! `positions[t]` or `positions[b, t]`. Backward: the rotation by minus the angle.
 //!
-//! [`packed`] takes `[B, T, n hd]` and turns the first heads of each row alone: queries and keys, but not values.
+//! [`packed`] takes `[B, T, n hd]` and rotates the first heads of each row alone: queries and keys, but not values.
 
 mod cpu;
 mod cuda;
@@ -21,7 +21,7 @@ use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
 
-/// The sizes, and where the rows are.
+/// The sizes, and the positions of the rows.
 #[derive(Debug, Clone)]
 struct Rotation {
     batch: usize,
@@ -30,13 +30,13 @@ struct Rotation {
     heads: usize,
     /// The first ones, which are rotated.
     rotated: usize,
-    /// Numbers in a head.
+    /// Elements of a head.
     width: usize,
-    /// Of every row of the batch, or of each.
+    /// Shared by all rows of the batch, or of each.
     positions: Vec<u32>,
 }
 
-/// Turns every head.
+/// Rotates every head.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ pub(crate) fn forward(
     rotate(x, cos, sin, Rotation { batch, length, heads, rotated: heads, width, positions })
 }
 
-/// Turns the first heads of each row.
+/// Rotates the first heads of each row.
 ///
 /// # Errors
 ///
@@ -90,11 +90,11 @@ fn rotate(x: &Node, cos: &Tensor, sin: &Tensor, rotation: Rotation) -> Result<No
     if let Some(gpu) = Gpu::of([x.tensor()]) {
         return cuda::forward(gpu, x, [cos, sin], rotation);
     }
-    let plain = rotation.clone();
+    let reference = rotation.clone();
     dispatch(
         [x, &x.constant(cos.detach()), &x.constant(sin.detach())],
         |operands| cpu::forward(operands, rotation),
-        move |operands| reference::forward(operands, &plain),
+        move |operands| reference::forward(operands, &reference),
     )
 }
 
@@ -104,7 +104,7 @@ fn positions_of(
     length: usize,
 ) -> Result<Vec<u32>, Error> {
     let Some(positions) = positions else {
-        // Beyond what u32 holds no table goes.
+        // No table has more rows than a u32 can count.
         return Ok((0..length).map(|at| u32::try_from(at).unwrap_or(u32::MAX)).collect());
     };
     let (dims, dtype) = (positions.dims(), positions.dtype());
@@ -114,11 +114,11 @@ fn positions_of(
         );
         return Err(refused(&reason));
     }
-    Ok(positions.flatten_all()?.to_vec1()?)
+    positions.flatten_all()?.to_vec1()
 }
 
 fn refused(reason: &str) -> Error {
-    candle_core::Error::msg(format!("rope: {reason}")).into()
+    candle_core::Error::msg(format!("rope: {reason}"))
 }
 
 #[cfg(test)]

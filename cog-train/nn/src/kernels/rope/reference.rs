@@ -1,4 +1,4 @@
-//! The plain form.
+//! The reference.
 
 use candle_core::{D, Error, Tensor};
 
@@ -9,8 +9,8 @@ pub(super) fn forward([x, cos, sin]: [&Tensor; 3], rotation: &Rotation) -> Resul
     let rows = positions.len() / length.max(1);
     let positions = Tensor::new(positions.as_slice(), x.device())?;
     let of_rows = |table: &Tensor| -> Result<Tensor, Error> {
-        let numbers = table.contiguous()?.index_select(&positions, 0)?.to_dtype(x.dtype())?;
-        Ok(numbers.reshape((rows, length, 1, width / 2))?)
+        let values = table.contiguous()?.index_select(&positions, 0)?.to_dtype(x.dtype())?;
+        values.reshape((rows, length, 1, width / 2))
     };
     let (cos, sin) = (of_rows(cos)?, of_rows(sin)?);
     let all = x.reshape((batch, length, heads, width))?;
@@ -22,5 +22,5 @@ pub(super) fn forward([x, cos, sin]: [&Tensor; 3], rotation: &Rotation) -> Resul
     let part = Tensor::cat(&[low, high], D::Minus1)?;
     let rest = all.narrow(2, rotated, heads - rotated)?;
     let y = if rotated == heads { part } else { Tensor::cat(&[part, rest], 2)? };
-    Ok(y.reshape(x.shape())?)
+    y.reshape(x.shape())
 }

@@ -16,7 +16,7 @@ fn fast_packed(
     trace([x], |[x]| packed(&x, rotated, cos, sin, positions))
 }
 
-/// The definition in the module's header, number by number, of the heads that are rotated.
+/// The definition in the module's header, element by element.
 fn written_out(
     [x, cos, sin]: [&Tensor; 3],
     rotated: usize,
@@ -26,7 +26,7 @@ fn written_out(
     let (batch, length) = (x.dims()[0], x.dims()[1]);
     let heads = x.elem_count() / (batch * length * 2 * half);
     let all = x.reshape((batch, length, heads, 2 * half))?;
-    let mut numbers = Vec::new();
+    let mut values = Vec::new();
     for row in 0..batch {
         for (at, position) in positions[row % positions.len()].iter().enumerate() {
             let (cos, sin) = (cos.get(*position as usize)?, sin.get(*position as usize)?);
@@ -34,15 +34,15 @@ fn written_out(
                 let x = all.get(row)?.get(at)?.get(head)?;
                 let (one, other) = (x.narrow(0, 0, half)?, x.narrow(0, half, half)?);
                 if head >= rotated {
-                    numbers.extend([one, other]);
+                    values.extend([one, other]);
                     continue;
                 }
-                numbers.push(((&one * &cos)? - (&other * &sin)?)?);
-                numbers.push(((&other * &cos)? + (&one * &sin)?)?);
+                values.push(((&one * &cos)? - (&other * &sin)?)?);
+                values.push(((&other * &cos)? + (&one * &sin)?)?);
             }
         }
     }
-    Ok(Tensor::cat(&numbers, 0)?.reshape(x.shape())?)
+    Tensor::cat(&values, 0)?.reshape(x.shape())
 }
 
 fn tables(count: usize, half: usize) -> [Tensor; 2] {
@@ -57,7 +57,7 @@ fn draw_positions(rows: usize, length: usize, below: usize) -> Vec<Vec<u32>> {
 
 /// All heads and some, positions in order, for all rows and for each.
 #[test]
-fn the_fast_form_is_the_definition() {
+fn fast_path_equals_definition() {
     for (length, heads, width) in [(1, 1, 2), (7, 3, 8), (65, 2, 64), (5, 2, 10)] {
         let x = parity::draw(&[2, length, heads, width], 0);
         let row = parity::draw(&[2, length, heads * width], 1);
@@ -88,7 +88,7 @@ fn the_fast_form_is_the_definition() {
 }
 
 #[test]
-fn the_same_bits_under_any_number_of_threads() {
+fn bits_do_not_depend_on_the_number_of_threads() {
     let x = parity::draw(&[3, 301, 2, 64], 0);
     let [cos, sin] = tables(301, 32).map(|table| table.to_dtype(DType::F32).unwrap());
     parity::threads([&x], |[x]| fast([x, &cos, &sin], None));
@@ -139,7 +139,7 @@ fn what_is_undefined_stays_in_its_pair() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn mismatched_operands_are_errors_that_name_them() {
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
     let (table, x) = (zeros(&[5, 2]), zeros(&[2, 3, 1, 4]));
     let message = |x: &Tensor, sin: &Tensor, positions: Option<&Tensor>| {

@@ -91,30 +91,30 @@ pub(super) fn packed(x: &Node) -> Result<Node, Error> {
 
 simd! {
     fn value(gate: &[f32], up: &[f32], y: &mut Output<'_>) {
-        y.append(gate.len(), gate.iter().zip(up).map(gated));
+        y.append_map2(gate, up, gated);
     }
 
     fn backward(gate: &[f32], up: &[f32], dy: &[f32], dgate: Output<'_>, dup: Output<'_>) {
         let (mut dgate, mut dup) = (dgate, dup);
-        dgate.append_beside(&mut dup, gate.len(), gate.iter().zip(up).zip(dy).map(slopes));
+        dgate.append_rows_to(&mut dup, [gate, up, dy], slopes);
     }
 
     /// Writes the gradients of the gate, and behind them those of the other operand.
     fn backward_halves(gate: &[f32], up: &[f32], dy: &[f32], dx: &mut Output<'_>) {
-        dx.append_halves(gate.len(), gate.iter().zip(up).zip(dy).map(slopes));
+        dx.append_rows([gate, up, dy], slopes);
     }
 }
 
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
-fn gated((gate, up): (&f32, &f32)) -> f32 {
-    *gate / (1.0 + exp(-*gate)) * *up
+fn gated(gate: f32, up: f32) -> f32 {
+    gate / (1.0 + exp(-gate)) * up
 }
 
 /// Returns the gradients of the gate and of the other operand.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
-fn slopes(((gate, up), dy): ((&f32, &f32), &f32)) -> [f32; 2] {
-    let sigmoid = 1.0 / (1.0 + exp(-*gate));
-    [*dy * *up * (sigmoid * gate.mul_add(1.0 - sigmoid, 1.0)), *dy * (*gate * sigmoid)]
+fn slopes(gate: f32, up: f32, dy: f32) -> [f32; 2] {
+    let sigmoid = 1.0 / (1.0 + exp(-gate));
+    [dy * up * (sigmoid * gate.mul_add(1.0 - sigmoid, 1.0)), dy * (gate * sigmoid)]
 }

@@ -15,9 +15,9 @@ pub(super) fn forward(gpu: Gpu, [gate, up]: [&Node; 2]) -> Result<Node, Error> {
     let operands = [gate.tensor().contiguous()?, up.tensor().contiguous()?];
     let n = last(&operands[0]);
     let y = product(&gpu, operands.each_ref(), n)?;
-    let (to, kept, again) = ([gate.handle(), up.handle()], operands.clone(), gpu.clone());
+    let (to, saved, again) = ([gate.handle(), up.handle()], operands.clone(), gpu.clone());
     let y = gate.tape().result(y, to, move |dy, adjoints| {
-        let [gate, up] = kept.each_ref();
+        let [gate, up] = saved.each_ref();
         let made = [gate, up].map(|operand| gpu.empty(operand.shape(), operand.dtype()));
         let [of_gate, of_up] = made;
         let (of_gate, of_up) = (of_gate?, of_up?);
@@ -32,10 +32,10 @@ pub(super) fn packed(gpu: Gpu, x: &Node) -> Result<Node, Error> {
     let input = x.tensor().contiguous()?;
     let row = last(&input);
     let y = product(&gpu, halves(&input)?.each_ref(), row)?;
-    let (to, kept, again) = (x.handle(), input.clone(), gpu.clone());
+    let (to, saved, again) = (x.handle(), input.clone(), gpu.clone());
     let y = x.tape().result(y, [to], move |dy, adjoints| {
-        let dx = gpu.empty(kept.shape(), kept.dtype())?;
-        back(&gpu, halves(&kept)?.each_ref(), &dy, halves(&dx)?.each_ref(), row)?;
+        let dx = gpu.empty(saved.shape(), saved.dtype())?;
+        back(&gpu, halves(&saved)?.each_ref(), &dy, halves(&dx)?.each_ref(), row)?;
         adjoints.give(to, dx)
     });
     Ok(y.recomputed_by(move || product(&again, halves(&input)?.each_ref(), row)))
@@ -47,7 +47,7 @@ fn halves(x: &Tensor) -> Result<[Tensor; 2], Error> {
     Ok([x.narrow(D::Minus1, 0, n)?, x.narrow(D::Minus1, n, n)?])
 }
 
-/// Rows of the operands begin `stride` numbers apart. A stride of candle's would not do: that of a dimension of one is any.
+/// Rows of the operands begin `stride` elements apart. candle's stride would not do: that of a dimension of one is arbitrary.
 fn product(gpu: &Gpu, [gate, up]: [&Tensor; 2], stride: usize) -> Result<Tensor, Error> {
     let y = gpu.empty(gate.shape(), gate.dtype())?;
     let n = last(gate);

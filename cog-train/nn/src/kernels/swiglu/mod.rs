@@ -2,12 +2,13 @@
 //! with `silu(x) = x * sigmoid(x)`, shapes all equal, or both operands side by side in one `[.., 2n]`, the gate first.
 //!
 //! Backward, with `s = sigmoid(gate)`: `dup = dy * gate * s`, `dgate = dy * up * s * (1 + gate * (1 - s))`. Only the
-//! operands are kept.
+//! operands are saved.
 
 mod cpu;
 mod cuda;
 mod reference;
 
+use super::dtypes;
 use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
@@ -21,8 +22,9 @@ use candle_core::Error;
 pub(crate) fn forward(gate: &Node, up: &Node) -> Result<Node, Error> {
     if gate.dims() != up.dims() {
         let reason = format!("swiglu: a gate {:?} and an up {:?}", gate.dims(), up.dims());
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     }
+    dtypes::check("swiglu", ("gate", gate.tensor()), [("up", Some(up.tensor()))])?;
     if let Some(gpu) = Gpu::of([gate.tensor(), up.tensor()]) {
         return cuda::forward(gpu, [gate, up]);
     }
@@ -37,7 +39,7 @@ pub(crate) fn forward(gate: &Node, up: &Node) -> Result<Node, Error> {
 pub(crate) fn packed(x: &Node) -> Result<Node, Error> {
     if x.dims().last().is_none_or(|n| n % 2 == 1) {
         let reason = format!("swiglu_packed: {:?} does not end in two halves", x.dims());
-        return Err(candle_core::Error::msg(reason).into());
+        return Err(candle_core::Error::msg(reason));
     }
     if let Some(gpu) = Gpu::of([x.tensor()]) {
         return cuda::packed(gpu, x);

@@ -1,9 +1,9 @@
-//! The plain forms.
+//! The references.
 
 use candle_core::{D, Error, Tensor};
 
 pub(super) fn forward([gate, up]: [&Tensor; 2]) -> Result<Tensor, Error> {
-    Ok((gate.silu()? * up)?)
+    gate.silu()? * up
 }
 
 pub(super) fn packed([x]: [&Tensor; 1]) -> Result<Tensor, Error> {

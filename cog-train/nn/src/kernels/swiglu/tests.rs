@@ -13,7 +13,7 @@ fn fast_packed([x]: [&Tensor; 1]) -> Result<Tensor, Error> {
 }
 
 #[test]
-fn the_fast_forms_are_the_plain_ones() {
+fn fast_paths_equal_references() {
     for shape in [&[0, 2][..], &[1], &[3, 7], &[2, 3, 31], &[130, 257], &[3, 20_000]] {
         let operands = [parity::draw(shape, 0), parity::draw(shape, 1)];
         parity::check(operands.each_ref(), fast, reference::forward);
@@ -22,9 +22,9 @@ fn the_fast_forms_are_the_plain_ones() {
     }
 }
 
-/// candle calls it without gaps, and the dimension of one has a stride of its own.
+/// candle calls such a tensor contiguous, and its dimension of one has an arbitrary stride.
 #[test]
-fn rows_lie_where_they_lie_after_a_dimension_of_one_was_moved() {
+fn a_transposed_dimension_of_one_changes_no_value() {
     for device in parity::devices() {
         let x = parity::draw(&[1, 3, 10], 0).to_dtype(candle_core::DType::F32).unwrap();
         let moved = x.to_device(&device).unwrap().transpose(0, 1).unwrap();
@@ -44,7 +44,7 @@ fn rows_lie_where_they_lie_after_a_dimension_of_one_was_moved() {
 /// y = F.silu(gate) * up; (y * y).sum().backward(); print(y, gate.grad, up.grad)
 /// ```
 #[test]
-fn pytorch_has_the_same_numbers() {
+fn values_and_gradients_equal_pytorchs() {
     let device = &Device::Cpu;
     let gate = Var::new(&[[-1.5f32, 0.3], [2.0, -0.2]], device).unwrap();
     let up = Var::new(&[[0.5f32, -1.0], [3.0, 0.25]], device).unwrap();
@@ -67,22 +67,21 @@ fn pytorch_has_the_same_numbers() {
 }
 
 #[test]
-fn the_same_bits_under_any_number_of_threads() {
+fn bits_do_not_depend_on_the_number_of_threads() {
     let operands = [parity::draw(&[301, 194], 0), parity::draw(&[301, 194], 1)];
     parity::threads(operands.each_ref(), fast);
     parity::threads([&operands[0]], fast_packed);
 }
 
-/// A gate far under 0 lets nothing through and no gradient back; what is undefined stays at its place.
 #[test]
-fn gates_that_are_closed_or_undefined() {
+fn closed_gates_pass_nothing_and_undefined_ones_stay_undefined() {
     for device in &parity::devices() {
         let gate = Var::new(&[-200f32, 200.0, f32::NAN, 1.0], device).unwrap();
         let up = Var::new(&[3f32, 3.0, 3.0, f32::INFINITY], device).unwrap();
         let y = fast([&gate, &up]).unwrap();
         let gradients = y.sum_all().unwrap().backward().unwrap();
         let [y, of_gate, of_up] = [&y, gradients.get(&gate).unwrap(), gradients.get(&up).unwrap()]
-            .map(|numbers| numbers.to_vec1::<f32>().unwrap());
+            .map(|values| values.to_vec1::<f32>().unwrap());
         assert_eq!((y[0], y[1], y[3]), (0.0, 600.0, f32::INFINITY));
         assert_eq!((of_gate[0], of_gate[1], of_up[0], of_up[1]), (0.0, 3.0, 0.0, 200.0));
         assert!(y[2].is_nan() && of_gate[2].is_nan() && of_up[2].is_nan());
@@ -90,7 +89,7 @@ fn gates_that_are_closed_or_undefined() {
 }
 
 #[test]
-fn shapes_that_do_not_fit_are_named() {
+fn mismatched_shapes_are_errors_that_name_them() {
     let (one, other) = (parity::draw(&[2, 3], 0), parity::draw(&[3, 2], 0));
     let error = fast([&one, &other]).unwrap_err().to_string();
     assert!(error.starts_with("swiglu: a gate [2, 3] and an up [3, 2]"), "{error}");

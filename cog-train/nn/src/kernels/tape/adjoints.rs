@@ -128,7 +128,7 @@ impl Adjoints {
 
     /// Takes the gradient of a leaf, in the leaf's type.
     pub(super) fn of_leaf(&mut self, leaf: &Tensor, id: usize) -> Result<Option<Tensor>, Error> {
-        self.take(id).map(|gradient| Ok(gradient.to_dtype(leaf.dtype())?)).transpose()
+        self.take(id).map(|gradient| gradient.to_dtype(leaf.dtype())).transpose()
     }
 
     fn buffered(&self, id: usize) -> Option<buffers::Entry> {

@@ -32,6 +32,7 @@ impl Buffers {
     }
 
     /// Returns the sum of the gradients of a parameter since the last [`clear`](Self::clear), if one arrived.
+    #[must_use]
     pub fn get(&self, parameter: &Tensor) -> Option<&Tensor> {
         self.0.get(&parameter.id()).filter(|buffer| buffer.filled)?.tensor.as_ref()
     }

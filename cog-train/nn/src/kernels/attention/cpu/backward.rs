@@ -2,7 +2,7 @@
 //!
 //! The gradient of a query is a sum over keys, those of a key and a value are sums over queries. Either a task has a
 //! head of keys to itself and computes all three, or, where there are too few such heads to keep the threads busy, one
-//! set of tasks sums over queries and another over keys, and the scores are computed twice. Both add the same numbers in
+//! set of tasks sums over queries and another over keys, and the scores are computed twice. Both add the same terms in
 //! the same order, so that the choice, which depends on the number of threads, changes no bit.
 
 use std::ops::Range;
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::super::Geometry;
 use super::super::mask::Sight;
-use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, turn};
+use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, transpose};
 use super::forward::parts;
 use super::product::{Left, NOWHERE, multiply};
 use super::targets::{Head, Targets};
@@ -22,21 +22,21 @@ use crate::kernels::scratch::scratch;
 struct Unit<'a> {
     head: usize,
     queries: Range<usize>,
-    /// If it is wanted.
+    /// If it is computed.
     dq: Option<Columns<'a>>,
 }
 
-/// What one thread takes at once: blocks of queries that look at keys of one head.
+/// The work of one task: blocks of queries that attend to keys of one head.
 struct Task<'a> {
     row: usize,
     kv_head: usize,
     units: Vec<Unit<'a>>,
     keys: Range<usize>,
-    /// If they are wanted.
+    /// If they are computed.
     dkv: Option<[Columns<'a>; 2]>,
 }
 
-/// What the tasks read.
+/// The inputs of all tasks.
 struct Inputs<'a> {
     geometry: &'a Geometry,
     sight: &'a Sight,
@@ -59,7 +59,7 @@ pub(super) fn run(
         return targets.clear();
     }
     let Geometry { queries, heads, width, .. } = *geometry;
-    let [y, dy] = results.map(|numbers| Heads::new(numbers, heads * width, queries, width));
+    let [y, dy] = results.map(|elements| Heads::new(elements, heads * width, queries, width));
     let inputs = Inputs { geometry, sight, qkv, y, dy, lse };
     let run = |tasks: Vec<Task<'_>>| {
         tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(&inputs));
@@ -158,8 +158,8 @@ fn block(geometry: &Geometry, from: usize) -> Range<usize> {
     from..geometry.queries.min(from + QUERIES)
 }
 
-/// What a task needs for keys and values and their gradients, for queries and gradients of the result as rows and as
-/// columns, for the gradients of the queries, and for scores and their gradients.
+/// Returns the scratch memory of a task: keys, values and their gradients, queries and gradients of the result as rows and as
+/// columns, gradients of the queries, scores and their gradients.
 pub(super) fn room(geometry: &Geometry, keys: usize, sums: bool) -> [usize; 11] {
     let columns = columns(geometry.width);
     let (all, block, square) = (keys * columns, QUERIES * columns, KEYS * QUERIES);
@@ -176,7 +176,7 @@ impl Task<'_> {
         let room = room(geometry, range.len(), dkv.is_some());
         scratch(
             room,
-            |[keys, values, dk, dv, rows, drows, turned, dturned, dq, scores, slopes]| {
+            |[keys, values, dk, dv, rows, drows, transposed, dtransposed, dq, scores, slopes]| {
                 k.copy(row, kv_head, range.clone(), keys);
                 v.copy(row, kv_head, range.clone(), values);
                 dk.fill(0.0);
@@ -185,9 +185,9 @@ impl Task<'_> {
                     let mut ranges = blocks(geometry, sight, row, &queries, &range).peekable();
                     if ranges.peek().is_some() {
                         q.copy(row, head, queries.clone(), rows);
-                        turn(rows, scale, turned);
+                        transpose(rows, scale, transposed);
                         dy.copy(row, head, queries.clone(), drows);
-                        turn(drows, 1.0, dturned);
+                        transpose(drows, 1.0, dtransposed);
                     }
                     let [lse, along] = inputs.of_queries(row, head, &queries);
                     dq.fill(0.0);
@@ -198,22 +198,22 @@ impl Task<'_> {
                             &mut scores[..found.len() * QUERIES],
                             &mut slopes[..found.len() * QUERIES],
                         );
-                        let both = [&keys[part.clone()], &*turned];
+                        let both = [&keys[part.clone()], &*transposed];
                         let diagonal =
                             score(geometry, sight, row, [&queries, &found], both, scores);
                         let left = Left::Rows {
-                            numbers: &values[part.clone()],
+                            elements: &values[part.clone()],
                             stride: columns,
                             diagonal: NOWHERE,
                         };
-                        multiply(slopes, left, dturned, QUERIES, false);
+                        multiply(slopes, left, dtransposed, QUERIES, false);
                         slope(scores, slopes, &lse, &along, scale);
                         let of_block = queries.len() * columns;
                         if dkv.is_some() {
-                            for (target, numbers, right) in
+                            for (target, elements, right) in
                                 [(&mut *dv, &*scores, &*drows), (&mut *dk, &*slopes, &*rows)]
                             {
-                                let left = Left::Rows { numbers, stride: QUERIES, diagonal };
+                                let left = Left::Rows { elements, stride: QUERIES, diagonal };
                                 multiply(
                                     &mut target[part.clone()],
                                     left,
@@ -224,7 +224,8 @@ impl Task<'_> {
                             }
                         }
                         if target.is_some() {
-                            let left = Left::Columns { numbers: slopes, stride: QUERIES, diagonal };
+                            let left =
+                                Left::Columns { elements: slopes, stride: QUERIES, diagonal };
                             multiply(&mut dq[..of_block], left, &keys[part], columns, true);
                         }
                     }

@@ -1,4 +1,4 @@
-//! What the passes share: where heads lie in memory, blocks of them, and the scores of a block.
+//! The layout of heads in memory, blocks of them, and the scores of a block, for both passes.
 
 use std::ops::Range;
 
@@ -13,13 +13,13 @@ pub(super) const QUERIES: usize = 64;
 /// Keys of a block: scores of 32 KiB, which a core's nearest cache holds.
 pub(super) const KEYS: usize = 128;
 
-/// One number for each query of a block.
+/// One value for each query of a block.
 pub(super) type Each = [f32; QUERIES];
 
-/// Heads of queries, keys or values: rows of one head are `row` numbers apart.
+/// Heads of queries, keys or values: rows of one head are `row` elements apart.
 #[derive(Clone, Copy)]
 pub(super) struct Heads<'a> {
-    numbers: &'a [f32],
+    elements: &'a [f32],
     row: usize,
     /// Of each row of the batch.
     positions: usize,
@@ -27,14 +27,14 @@ pub(super) struct Heads<'a> {
 }
 
 impl<'a> Heads<'a> {
-    pub(super) fn new(numbers: &'a [f32], row: usize, positions: usize, width: usize) -> Self {
-        Self { numbers, row, positions, width }
+    pub(super) fn new(elements: &'a [f32], row: usize, positions: usize, width: usize) -> Self {
+        Self { elements, row, positions, width }
     }
 
     /// One query, key or value.
     pub(super) fn at(&self, row: usize, position: usize, head: usize) -> &'a [f32] {
         let from = (row * self.positions + position) * self.row + head * self.width;
-        &self.numbers[from..from + self.width]
+        &self.elements[from..from + self.width]
     }
 
     /// Copies positions of one head to the rows of `target`, which are wider if the [columns](columns) are, and sets the
@@ -76,19 +76,19 @@ pub(super) fn blocks<'a>(
         .filter(move |keys| sight.meets(geometry, row, queries, keys))
 }
 
-/// The scores of a block, with minus infinity for what is hidden. `turned` are the queries as columns, times the scale.
-/// Returns the diagonal for products with what comes of the scores.
+/// Computes the scores of a block, with minus infinity where a key is hidden. `transposed` are the queries as columns, times
+/// the scale. Returns the diagonal for products with the scores' results.
 pub(super) fn score(
     geometry: &Geometry,
     sight: &Sight,
     row: usize,
     [queries, keys]: [&Range<usize>; 2],
-    [k, turned]: [&[f32]; 2],
+    [k, transposed]: [&[f32]; 2],
     scores: &mut [f32],
 ) -> isize {
     let stride = columns(geometry.width);
-    let left = Left::Rows { numbers: k, stride, diagonal: NOWHERE };
-    multiply(scores, left, turned, QUERIES, false);
+    let left = Left::Rows { elements: k, stride, diagonal: NOWHERE };
+    multiply(scores, left, transposed, QUERIES, false);
     let diagonal = sight.diagonal(geometry, queries, keys);
     if let Some(diagonal) = diagonal {
         for (key, scores) in (0isize..).zip(scores.chunks_exact_mut(QUERIES)) {
@@ -108,8 +108,8 @@ pub(super) fn score(
 }
 
 simd! {
-    /// Columns of `target` from rows, times `scale`.
-    pub(super) fn turn(rows: &[f32], scale: f32, target: &mut [f32]) {
+    /// Writes rows as the columns of `target`, times `scale`.
+    pub(super) fn transpose(rows: &[f32], scale: f32, target: &mut [f32]) {
         let columns = rows.len() / QUERIES;
         for (column, target) in target.chunks_exact_mut(QUERIES).enumerate() {
             for (row, target) in target.iter_mut().enumerate() {
@@ -124,8 +124,8 @@ simd! {
         }
     }
 
-    /// Scores to powers of e by the greatest score so far, `most`. `sum` gathers the powers; what was gathered under the
-    /// greatest score before is to be multiplied with `rescale`.
+    /// Replaces scores by the exponentials of their differences from the maximum so far, `most`, and accumulate these to `sum`. Sums
+    /// under the previous maximum are to be multiplied by `rescale`.
     pub(super) fn soften(
         scores: &mut [f32],
         most: &mut Each,
@@ -135,13 +135,13 @@ simd! {
         let mut greatest = *most;
         for scores in scores.chunks_exact(QUERIES) {
             for at in 0..QUERIES {
-                // A score that is NaN is passed over here and spoils the sum below.
+                // A NaN is skipped here and makes the sum below undefined.
                 greatest[at] = if scores[at] > greatest[at] { scores[at] } else { greatest[at] };
             }
         }
         let (mut from, mut added) = ([0.0; QUERIES], [0.0; QUERIES]);
         for at in 0..QUERIES {
-            // As long as nothing is seen, the difference of two infinities is none.
+            // As long as no key is seen, the difference of two infinities would be undefined.
             from[at] = if greatest[at] > f32::NEG_INFINITY { greatest[at] } else { 0.0 };
             rescale[at] = simd::exp(most[at] - from[at]);
         }
@@ -157,7 +157,7 @@ simd! {
         *most = greatest;
     }
 
-    /// Scores to the softmax's results, and `slopes`, their gradients, to those of the products of queries and keys.
+    /// Replaces scores by the softmax, and `slopes`, its gradients, by those of the products of queries and keys.
     pub(super) fn slope(
         scores: &mut [f32],
         slopes: &mut [f32],
@@ -177,8 +177,8 @@ simd! {
     /// Multiplies rows.
     pub(super) fn rescale(rows: &mut [f32], columns: usize, by: &Each) {
         for (row, by) in rows.chunks_exact_mut(columns).zip(by) {
-            for number in row {
-                *number *= *by;
+            for element in row {
+                *element *= *by;
             }
         }
     }

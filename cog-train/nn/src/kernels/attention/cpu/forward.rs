@@ -1,5 +1,5 @@
-//! The result, one block of queries after the other: the softmax's greatest score and sum are kept up to date while the
-//! blocks of keys go by.
+//! The result, one block of queries after the other: the maximum and the sum of the softmax are updated with each block of
+//! keys.
 
 use std::ops::Range;
 
@@ -7,7 +7,9 @@ use rayon::prelude::*;
 
 use super::super::Geometry;
 use super::super::mask::Sight;
-use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, rescale, score, soften, turn};
+use super::block::{
+    Each, Heads, KEYS, QUERIES, blocks, columns, rescale, score, soften, transpose,
+};
 use super::product::{Left, multiply};
 use crate::kernels::output::{Columns, Output};
 use crate::kernels::scratch::scratch;
@@ -20,7 +22,7 @@ struct Unit<'a> {
     lse: &'a mut [f32],
 }
 
-/// What one thread takes at once: blocks of queries that look at the same keys.
+/// The work of one task: blocks of queries that attend to the same keys.
 struct Task<'a> {
     row: usize,
     kv_head: usize,
@@ -43,7 +45,7 @@ pub(super) fn run(
     tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(geometry, sight, qkv));
 }
 
-/// Every block of queries. How they are shared out matters to the time and not to the result.
+/// Distributes the blocks of queries to tasks. The distribution changes the time and not the result.
 fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task<'a>> {
     let Geometry { batch, queries, heads, width, .. } = *geometry;
     let parts = parts(geometry);
@@ -70,14 +72,14 @@ fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task
     tasks
 }
 
-/// Tasks that the blocks of queries at one head of keys are dealt out to, so that there are some for each thread.
+/// Returns the number of tasks for the blocks of queries of one head of keys, such that each thread has some.
 pub(super) fn parts(geometry: &Geometry) -> usize {
     let blocks = geometry.group() * geometry.queries.div_ceil(QUERIES);
     let wanted = 4 * rayon::current_num_threads();
     wanted.div_ceil(geometry.batch * geometry.kv_heads).min(blocks)
 }
 
-/// What a task needs for keys and values, for queries as rows and as columns, for sums and for scores.
+/// Returns the scratch memory of a task: keys, values, queries as rows and as columns, sums and scores.
 pub(super) fn room(geometry: &Geometry) -> [usize; 6] {
     let columns = columns(geometry.width);
     let (all, block) = (geometry.keys * columns, QUERIES * columns);
@@ -89,23 +91,23 @@ impl Task<'_> {
     fn run(self, geometry: &Geometry, sight: &Sight, [q, k, v]: [Heads<'_>; 3]) {
         let Self { row, kv_head, units } = self;
         let columns = columns(geometry.width);
-        scratch(room(geometry), |[keys, values, rows, turned, sums, scores]| {
+        scratch(room(geometry), |[keys, values, rows, transposed, sums, scores]| {
             k.copy(row, kv_head, 0..geometry.keys, keys);
             v.copy(row, kv_head, 0..geometry.keys, values);
             for Unit { head, queries, mut y, lse } in units {
                 q.copy(row, head, queries.clone(), rows);
-                turn(rows, geometry.scale() as f32, turned);
+                transpose(rows, geometry.scale() as f32, transposed);
                 sums.fill(0.0);
                 let (mut most, mut sum) = ([f32::NEG_INFINITY; QUERIES], [0.0; QUERIES]);
                 let mut factor: Each = [0.0; QUERIES];
                 for range in blocks(geometry, sight, row, &queries, &(0..geometry.keys)) {
                     let part = range.start * columns..range.end * columns;
                     let scores = &mut scores[..range.len() * QUERIES];
-                    let both = [&keys[part.clone()], &*turned];
+                    let both = [&keys[part.clone()], &*transposed];
                     let diagonal = score(geometry, sight, row, [&queries, &range], both, scores);
                     soften(scores, &mut most, &mut sum, &mut factor);
                     rescale(sums, columns, &factor);
-                    let left = Left::Columns { numbers: scores, stride: QUERIES, diagonal };
+                    let left = Left::Columns { elements: scores, stride: QUERIES, diagonal };
                     let target = &mut sums[..queries.len() * columns];
                     multiply(target, left, &values[part], columns, true);
                 }
@@ -121,10 +123,10 @@ impl Task<'_> {
 fn finish(y: &mut Columns<'_>, sums: &[f32], most: f32, sum: f32) -> f32 {
     if sum == 0.0 {
         // The query sees no key. e to the power of anything less infinity is zero.
-        y.append_row(std::iter::repeat(0.0));
+        y.append_map(sums, |_| 0.0);
         return f32::INFINITY;
     }
     let factor = 1.0 / sum;
-    y.append_row(sums.iter().map(|sum| sum * factor));
+    y.append_map(sums, |sum| sum * factor);
     most + sum.ln()
 }

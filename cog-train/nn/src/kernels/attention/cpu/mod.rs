@@ -1,7 +1,7 @@
 //! Blocks of queries against blocks of keys.
 //!
-//! Scores are computed with keys as rows and queries as columns: so the queries alone are turned, once a block; the
-//! softmax goes down the columns without a sum across a register; and keys and values are used as they lie.
+//! Scores are computed with keys as rows and queries as columns: so only the queries are transposed, once a block; the
+//! softmax reduces columns without a sum across a register; and keys and values are used in their layout.
 
 mod backward;
 mod block;
@@ -74,7 +74,7 @@ fn result(
 }
 
 impl Geometry {
-    /// Whether there is nothing to look, or to look at.
+    /// Whether there are no queries or no keys.
     fn is_empty(&self) -> bool {
         self.batch * self.queries * self.keys == 0
     }
@@ -91,18 +91,18 @@ impl Geometry {
     fn packed<'a>(&self, x: &'a [f32]) -> [Heads<'a>; 3] {
         let (of_q, of_kv) = (self.heads * self.width, self.kv_heads * self.width);
         [0, of_q, of_q + of_kv].map(|from| {
-            let numbers = x.get(from..).unwrap_or_default();
-            Heads::new(numbers, of_q + 2 * of_kv, self.queries, self.width)
+            let elements = x.get(from..).unwrap_or_default();
+            Heads::new(elements, of_q + 2 * of_kv, self.queries, self.width)
         })
     }
 }
 
-/// The most numbers that a thread has room for at a time.
+/// Returns the most scratch memory of a thread, in elements.
 #[cfg(test)]
 pub(super) fn room(geometry: &Geometry) -> usize {
-    let numbers = |lengths: &[usize]| lengths.iter().sum();
+    let total = |lengths: &[usize]| lengths.iter().sum();
     usize::max(
-        numbers(&forward::room(geometry)),
-        numbers(&backward::room(geometry, geometry.keys, true)),
+        total(&forward::room(geometry)),
+        total(&backward::room(geometry, geometry.keys, true)),
     )
 }

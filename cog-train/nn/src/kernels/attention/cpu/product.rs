@@ -1,8 +1,8 @@
 //! Products of small matrices in a core's nearest cache, by tiles of the result that stay in registers.
 //!
 //! A general product first copies its operands into the order that it reads them in, which for blocks as small as
-//! attention's costs as much as the arithmetic. Here the blocks are laid out so that nothing is left to copy: a number
-//! of the left one meets a row of the right one. Each number of the result is summed in the order of the inner
+//! attention's costs as much as the arithmetic. Here the blocks are laid out so that nothing is left to copy: an element
+//! of the left one is multiplied by a row of the right one. Each element of the result is summed in the order of the inner
 //! dimension whatever the tile, so that processors differ in speed and in no bit.
 
 use crate::kernels::simd::{Level, level, simd};
@@ -15,51 +15,51 @@ pub(super) const COLUMNS: usize = 16;
 #[derive(Clone, Copy)]
 pub(super) enum Left<'a> {
     /// Rows are keys, or whatever if the diagonal is [nowhere](NOWHERE); the inner dimension follows in memory.
-    Rows { numbers: &'a [f32], stride: usize, diagonal: isize },
+    Rows { elements: &'a [f32], stride: usize, diagonal: isize },
     /// Rows are queries and follow in memory; the inner dimension is keys.
-    Columns { numbers: &'a [f32], stride: usize, diagonal: isize },
+    Columns { elements: &'a [f32], stride: usize, diagonal: isize },
 }
 
 /// A diagonal above every key.
 pub(super) const NOWHERE: isize = isize::MAX / 2;
 
-/// `target = left right`, or that much more if `adds`. Target and right have `columns` columns and no gaps, which says
-/// how many rows there are, and how many numbers in each sum.
+/// Computes `target = left right`, or accumulate it to the target if `accumulate`. Target and right are contiguous with `columns`
+/// columns, which determines the number of rows and of terms of each sum.
 pub(super) fn multiply(
     target: &mut [f32],
     left: Left<'_>,
     right: &[f32],
     columns: usize,
-    adds: bool,
+    accumulate: bool,
 ) {
     if level() == Level::Avx512 {
-        wide(target, left, right, columns, adds);
+        wide(target, left, right, columns, accumulate);
     } else {
-        narrow(target, left, right, columns, adds);
+        narrow(target, left, right, columns, accumulate);
     }
 }
 
 simd! {
-    /// 16 of 32 registers gather: enough that each waits for its sum no longer than the others take.
-    fn wide(target: &mut [f32], left: Left<'_>, right: &[f32], columns: usize, adds: bool) {
+    /// 16 of 32 registers accumulate: enough to hide the latency of a multiplication.
+    fn wide(target: &mut [f32], left: Left<'_>, right: &[f32], columns: usize, accumulate: bool) {
         let mut at = 0;
         while at + 64 <= columns {
-            panel::<4, 64>(target, left, right, columns, at, adds);
+            panel::<4, 64>(target, left, right, columns, at, accumulate);
             at += 64;
         }
         if at + 32 <= columns {
-            panel::<4, 32>(target, left, right, columns, at, adds);
+            panel::<4, 32>(target, left, right, columns, at, accumulate);
             at += 32;
         }
         if at < columns {
-            panel::<4, COLUMNS>(target, left, right, columns, at, adds);
+            panel::<4, COLUMNS>(target, left, right, columns, at, accumulate);
         }
     }
 
     /// For 16 registers of half the width.
-    fn narrow(target: &mut [f32], left: Left<'_>, right: &[f32], columns: usize, adds: bool) {
+    fn narrow(target: &mut [f32], left: Left<'_>, right: &[f32], columns: usize, accumulate: bool) {
         for at in (0..columns).step_by(COLUMNS) {
-            panel::<4, COLUMNS>(target, left, right, columns, at, adds);
+            panel::<4, COLUMNS>(target, left, right, columns, at, accumulate);
         }
     }
 }
@@ -73,18 +73,18 @@ fn panel<const M: usize, const N: usize>(
     right: &[f32],
     columns: usize,
     at: usize,
-    adds: bool,
+    accumulate: bool,
 ) {
     let rows = target.len() / columns;
     let whole = rows - rows % M;
     for first in (0..whole).step_by(M) {
         let target = &mut target[first * columns + at..];
-        tile::<M, N>(target, left, first, right, columns, at, adds);
+        tile::<M, N>(target, left, first, right, columns, at, accumulate);
     }
     // The last rows, which make no tile.
     for first in whole..rows {
         let target = &mut target[first * columns + at..];
-        tile::<1, N>(target, left, first, right, columns, at, adds);
+        tile::<1, N>(target, left, first, right, columns, at, accumulate);
     }
 }
 
@@ -98,42 +98,42 @@ fn tile<const M: usize, const N: usize>(
     right: &[f32],
     columns: usize,
     at: usize,
-    adds: bool,
+    accumulate: bool,
 ) {
     let inner = right.len() / columns;
     match left {
-        Left::Rows { numbers, stride, diagonal } => {
+        Left::Rows { elements, stride, diagonal } => {
             let from = first.saturating_add_signed(-diagonal).min(inner);
             let mut rows: [&[f32]; M] = [&[]; M];
-            for (row, numbers) in rows.iter_mut().zip(numbers[first * stride..].chunks(stride)) {
-                *row = &numbers[from..inner];
+            for (row, elements) in rows.iter_mut().zip(elements[first * stride..].chunks(stride)) {
+                *row = &elements[from..inner];
             }
             let right = right[from * columns..].chunks_exact(columns);
             // Iterators that run together: the loop over them checks no bounds.
             if M == 4 {
                 let (low, high) = (rows[0].iter().zip(rows[1]), rows[2].iter().zip(rows[3]));
-                let numbers = low.zip(high).map(|((a, b), (c, d))| {
+                let elements = low.zip(high).map(|((a, b), (c, d))| {
                     let mut all = [0.0; M];
                     all.copy_from_slice(&[*a, *b, *c, *d]);
                     all
                 });
-                sums::<M, N>(target, numbers.zip(right), at, columns, adds);
+                sums::<M, N>(target, elements.zip(right), at, columns, accumulate);
             } else {
-                let numbers = rows[0].iter().map(|number| [*number; M]);
-                sums::<M, N>(target, numbers.zip(right), at, columns, adds);
+                let elements = rows[0].iter().map(|element| [*element; M]);
+                sums::<M, N>(target, elements.zip(right), at, columns, accumulate);
             }
         }
-        Left::Columns { numbers, stride, diagonal } => {
+        Left::Columns { elements, stride, diagonal } => {
             let inner = (first + M).saturating_add_signed(diagonal).min(inner);
-            let numbers = numbers[..inner * stride].chunks_exact(stride);
-            let numbers = numbers.map(|row| *row[first..].first_chunk().expect("M rows"));
+            let elements = elements[..inner * stride].chunks_exact(stride);
+            let elements = elements.map(|row| *row[first..].first_chunk().expect("M rows"));
             let right = right.chunks_exact(columns);
-            sums::<M, N>(target, numbers.zip(right), at, columns, adds);
+            sums::<M, N>(target, elements.zip(right), at, columns, accumulate);
         }
     }
 }
 
-/// The sums of a tile, of pairs of `M` numbers and a row.
+/// Computes the sums of a tile, of pairs of `M` elements and a row.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn sums<'a, const M: usize, const N: usize>(
@@ -141,10 +141,10 @@ fn sums<'a, const M: usize, const N: usize>(
     pairs: impl Iterator<Item = ([f32; M], &'a [f32])>,
     from: usize,
     stride: usize,
-    adds: bool,
+    accumulate: bool,
 ) {
     let mut sums = [[0f32; N]; M];
-    if adds {
+    if accumulate {
         for row in 0..M {
             sums[row] = *target[row * stride..].first_chunk().expect("N columns");
         }
@@ -167,13 +167,13 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
 
-    #[expect(clippy::cast_possible_truncation, reason = "a number for a test")]
+    #[expect(clippy::cast_possible_truncation, reason = "a value for a test")]
     fn draw(count: usize, at: u64) -> Vec<f32> {
         let mut stream = Rng::new(5, "test").at(at);
         (0..count).map(|_| stream.normal() as f32).collect()
     }
 
-    /// Sizes around the tiles', both layouts, every place of the diagonal, in both forms.
+    /// Sizes around the tiles', both layouts, every position of the diagonal, in both versions.
     #[test]
     fn products_are_sums_of_products() {
         for (rows, columns, inner) in [(1, 16, 1), (5, 32, 7), (64, 80, 13), (13, 112, 64)] {
@@ -186,30 +186,30 @@ mod tests {
                         let (key, query) = if keys_are_rows { (row, at) } else { (at, row) };
                         key.cast_signed() <= query.cast_signed() + diagonal
                     };
-                    let number = |row: usize, at: usize| {
+                    let element = |row: usize, at: usize| {
                         if seen(row, at) { left[row * inner + at] } else { 0.0 }
                     };
-                    let numbers: Vec<f32> = if keys_are_rows {
-                        (0..rows * inner).map(|at| number(at / inner, at % inner)).collect()
+                    let elements: Vec<f32> = if keys_are_rows {
+                        (0..rows * inner).map(|at| element(at / inner, at % inner)).collect()
                     } else {
-                        (0..rows * inner).map(|at| number(at % rows, at / rows)).collect()
+                        (0..rows * inner).map(|at| element(at % rows, at / rows)).collect()
                     };
-                    let numbers = numbers.as_slice();
+                    let elements = elements.as_slice();
                     let left = if keys_are_rows {
-                        Left::Rows { numbers, stride: inner, diagonal }
+                        Left::Rows { elements, stride: inner, diagonal }
                     } else {
-                        Left::Columns { numbers, stride: rows, diagonal }
+                        Left::Columns { elements, stride: rows, diagonal }
                     };
-                    for adds in [false, true] {
+                    for accumulate in [false, true] {
                         let (mut found, mut other) = (start.clone(), start.clone());
-                        wide(&mut found, left, &right, columns, adds);
-                        narrow(&mut other, left, &right, columns, adds);
+                        wide(&mut found, left, &right, columns, accumulate);
+                        narrow(&mut other, left, &right, columns, accumulate);
                         for at in 0..rows * columns {
                             let (row, column) = (at / columns, at % columns);
-                            let mut sum = if adds { f64::from(start[at]) } else { 0.0 };
+                            let mut sum = if accumulate { f64::from(start[at]) } else { 0.0 };
                             for at in 0..inner {
                                 let right = f64::from(right[at * columns + column]);
-                                sum += f64::from(number(row, at)) * right;
+                                sum += f64::from(element(row, at)) * right;
                             }
                             assert!((f64::from(found[at]) - sum).abs() < 1e-4);
                             assert_eq!(found[at].to_bits(), other[at].to_bits());

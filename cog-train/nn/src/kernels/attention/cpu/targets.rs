@@ -1,13 +1,13 @@
-//! Where the gradients go, head by head.
+//! The outputs of the gradients, head by head.
 
 use super::super::Geometry;
 use crate::kernels::output::{Columns, Output};
 
-/// Where the gradients of queries, keys and values go.
+/// The outputs of the gradients of queries, keys and values.
 pub(super) enum Targets<'a> {
-    /// To three places of their operands' shapes.
+    /// Three outputs of their operands' shapes.
     Apart([Output<'a>; 3]),
-    /// To one, as the packed operand.
+    /// One output, laid out as the packed operand.
     Packed(Output<'a>),
 }
 
