@@ -1,4 +1,4 @@
-//! Where to compute: `--device auto|cpu|cuda[:N]`, and one line that says what came of it. Apple's GPUs are not among
+//! The device of a run: `--device auto|cpu|cuda[:N]`, and one line that reports the choice. Apple's GPUs are not among
 //! them: nothing here has been run on one, and they have no 64-bit floats, in which the engine adds up losses.
 
 use std::str::FromStr;
@@ -21,7 +21,7 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-/// How many threads compute on the CPU: one for each core, unless this process may use fewer, or `RAYON_NUM_THREADS`.
+/// Returns the number of threads that compute on the CPU: one for each core, unless this process may use fewer, or `RAYON_NUM_THREADS`.
 pub(crate) fn processors() -> usize {
     let cores = get_num_threads();
     available_parallelism().map_or(cores, |most| cores.min(most.get()))

@@ -129,7 +129,7 @@ pub enum Error {
     Diverged {
         /// Counted from 1.
         step: u64,
-        /// What happened, and the remedy.
+        /// The event, and the remedy.
         reason: String,
     },
 

@@ -25,7 +25,7 @@ pub use self::files::Marks;
 pub use self::records::Record;
 pub use self::setup::Setup;
 
-/// Where checkpoints lie in a run's folder.
+/// The folder of checkpoints in a run's folder.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
 /// One training or prediction: its folder, its device, its seed, and where its lines and numbers go.
@@ -58,7 +58,7 @@ pub(crate) struct Mode {
     pub(crate) plan: Option<Places>,
 }
 
-/// Where a run that is only planned would write: folders that are there.
+/// The existing folders on whose disks a dry run would write.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     /// On the disk of the run's folder.
@@ -82,7 +82,7 @@ pub(crate) enum DryRun {
 /// panic's message.
 pub(crate) struct DryRunEnded;
 
-/// What [`Job::start`] is made of.
+/// The arguments of [`Job::start`].
 pub(crate) struct Start {
     pub(crate) id: String,
     pub(crate) dir: PathBuf,
@@ -91,7 +91,7 @@ pub(crate) struct Start {
     pub(crate) cancel: CancelToken,
     pub(crate) save: Arc<AtomicBool>,
     pub(crate) report: Box<dyn Report>,
-    /// What no line may show.
+    /// The texts that no line may show.
     pub(crate) mask: Mask,
     /// Whether to keep `log.txt`, `metrics.jsonl` and events in `dir`.
     pub(crate) keep_files: bool,
@@ -209,7 +209,7 @@ impl Job {
         &self.dir
     }
 
-    /// Where to compute.
+    /// Returns the device to compute on.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
@@ -276,7 +276,7 @@ impl Job {
         }
     }
 
-    /// How far the run is, in steps. `total` is 0 while it is not known.
+    /// Reports the progress of the run in steps. `total` is 0 while it is not known.
     pub fn progress(&mut self, done: u64, total: u64) {
         if self.ends_in_dry_run(done) {
             return;
@@ -385,7 +385,7 @@ impl Job {
         }
     }
 
-    /// What [`Job::record`] has gathered.
+    /// Returns the values of [`Job::record`].
     pub(crate) fn records(&self) -> &Map<String, Value> {
         &self.records
     }

@@ -1,4 +1,4 @@
-//! What a trainer's file needs: `use cog_train::prelude::*;`.
+//! The imports of a trainer's file: `use cog_train::prelude::*;`.
 
 pub use anyhow::{Context, Result, bail, ensure};
 

@@ -63,14 +63,14 @@ pub struct Init {
 
 struct Source {
     loaded: BTreeMap<String, Tensor>,
-    /// What is not loaded is drawn if a pattern fits; the last one counts.
+    /// Tensors that are not loaded are drawn if a pattern fits; the last one counts.
     drawn: Vec<(String, Rng)>,
     dtype: DType,
     device: Device,
     initializers: Vec<Choice>,
     /// Names that may be left over.
     ignored: Vec<String>,
-    /// What was asked for.
+    /// The requested tensors.
     tensors: BTreeMap<String, Tensor>,
     /// Gathered within [`Init::build`].
     problems: Option<Vec<String>>,
@@ -217,7 +217,7 @@ impl Init {
     ///
     /// # Errors
     ///
-    /// What `model` fails with; candle's error with all tensors that are missing, have another shape, were asked for twice or
+    /// The error of `model`; candle's error with all tensors that are missing, have another shape, were asked for twice or
     /// are left over, and with the patterns of [`with`](Init::with) that no name matches.
     pub fn build<M, E: From<Error>>(
         &self,

@@ -116,7 +116,7 @@ fn hand_out(
 
 /// Reads the archive at `path` and hands its members to `each`, in the order in which they are stored.
 ///
-/// What `each` does not read is skipped, and verified all the same. Members before a bad one have been handed out when
+/// Bytes that `each` does not read are skipped and verified all the same. Members before a bad one have been handed out when
 /// the error comes: a caller that needs all or nothing must hold its results back, as [`unpack`] does.
 ///
 /// ```

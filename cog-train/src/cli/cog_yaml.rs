@@ -8,7 +8,7 @@ use crate::config::{Config, Names};
 use crate::error::Error;
 use crate::run::Role;
 
-/// What a file is called where nothing names one.
+/// The name of a file where nothing names one.
 const COG_YAML: &str = "cog.yaml";
 
 /// The file that `--config` names, else the one compiled in, else an empty one. Its warnings go to the terminal, and its

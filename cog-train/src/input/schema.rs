@@ -1,6 +1,6 @@
 //! The OpenAPI document, as Cog 0.22's generator writes it for the same declarations.
 //!
-//! Where Rust's types are more precise than Python's, the document is, too: the range of an integer type other than
+//! The document is as precise as Rust's types where these are more precise than Python's: the range of an integer type other than
 //! `i64` is its `minimum` and `maximum`, and the rules of a list are those of its items, where JSON Schema applies them.
 //! [`check`](super::check) covers what the document cannot express:
 //!

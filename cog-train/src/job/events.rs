@@ -22,7 +22,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::error::Error;
 
 const PREFIX: &str = "events.out.tfevents.";
-/// What the first record of every event file says.
+/// The content of the first record of every event file.
 const VERSION: &str = "brain.Event:2";
 
 /// An event file that is made with its first number.

@@ -37,7 +37,7 @@ pub(super) struct Files {
     log: File,
     metrics: File,
     events: Events,
-    /// How long the log and the metrics were when this process opened them.
+    /// The lengths of the log and the metrics when this process opened them.
     found: [u64; 2],
     lost: Option<Error>,
 }
@@ -86,7 +86,7 @@ impl Files {
         }
     }
 
-    /// How long the files are. What [`sync`](Self::sync) gives keeps them so long, whatever happens to the machine.
+    /// Returns the lengths of the files. They are durable after [`sync`](Self::sync).
     pub(super) fn marks(&self) -> Result<Marks, Error> {
         let events = self.events.file().map(|file| (file, self.events.name()));
         let length = |file: &File, name: &str| {

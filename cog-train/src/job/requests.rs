@@ -120,7 +120,7 @@ impl Job {
         self.mode.plan.is_some()
     }
 
-    /// Where the run would write, in a dry run.
+    /// Returns the places that the run would write to, in a dry run.
     pub(crate) fn places(&self) -> Option<&Places> {
         self.mode.plan.as_ref()
     }

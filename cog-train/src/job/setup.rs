@@ -26,13 +26,13 @@ impl Setup {
         Self::new(Device::Cpu, None, Config::default())
     }
 
-    /// Where to compute.
+    /// Returns the device to compute on.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// What `COG_WEIGHTS` names, opened and checked.
+    /// Returns the weights that `COG_WEIGHTS` names, opened and checked.
     #[must_use]
     pub fn weights(&self) -> Option<&Weights> {
         self.weights.as_ref()

@@ -293,7 +293,7 @@ impl Params {
         self.iter().filter(|(_, param)| param.trainable)
     }
 
-    /// What a training changes, sorted by name: the parameters that are trained and the [buffers](Self::buffers).
+    /// Returns the tensors that a training changes, sorted by name: the parameters that are trained and the [buffers](Self::buffers).
     pub(crate) fn changing(&self) -> impl Iterator<Item = (&str, &Param)> {
         self.iter().filter(|(_, param)| param.trainable || param.buffer)
     }

@@ -1,10 +1,10 @@
-//! What has changed between the inputs of a run and those that it is to go on with.
+//! The differences between the inputs of a run and those of its resumption.
 
 use serde_json::{Map, Value};
 
 use crate::input::{self, Spec};
 
-/// What differs between the inputs of `run.json` and those of now, a line each.
+/// Returns the differences between the inputs of `run.json` and the given ones, a line each.
 ///
 /// Files are the same when their content is. Secrets are not compared, for they are not kept.
 pub(crate) fn changes(

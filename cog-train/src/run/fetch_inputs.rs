@@ -11,7 +11,7 @@ use crate::fetch::{Fetcher, digest_of, hex, is_url};
 use crate::input::{Problem, Problems, Values};
 use crate::progress::{CancelToken, Report};
 
-/// Where fetched files go within a run's folder.
+/// The folder of fetched files in a run's folder.
 const INPUTS: &str = "inputs";
 
 /// The files of inputs as `run.json` records them: by the input's name, a list of objects with `path`, `bytes` and

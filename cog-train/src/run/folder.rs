@@ -11,7 +11,7 @@ use super::clock::Utc;
 use super::staging::{staging_file, sync_dir};
 use crate::error::Error;
 
-/// Where runs go that name no folder.
+/// The folder of runs that name no folder.
 pub(super) const RUNS: &str = "runs";
 /// The file by which a folder is known to hold a run.
 pub(super) const RECORD: &str = "run.json";

@@ -11,7 +11,7 @@ struct Caught {
     message: String,
 }
 
-/// What the hook saw last while a guarded call was under way. A panic of a worker thread that is passed on to the
+/// The last panic that the hook saw during a guarded call. A panic of a worker thread that is passed on to the
 /// caller is seen there and only there, so this is not a thread's own.
 static CAUGHT: Mutex<(usize, Option<Caught>)> = Mutex::new((0, None));
 static HOOK: Once = Once::new();

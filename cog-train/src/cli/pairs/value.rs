@@ -6,7 +6,7 @@ use super::flaw::Flaw;
 use super::{file, json};
 use crate::input::{Kind, Spec};
 
-/// Where a value stands.
+/// The place of a value.
 pub(super) enum Source<'a> {
     Text(&'a str),
     File(&'a str),

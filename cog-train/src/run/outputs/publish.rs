@@ -14,7 +14,7 @@ use crate::run::staging::{
     sync_dir,
 };
 
-/// How often to look again when other processes publish to the same place.
+/// The number of retries when other processes publish to the same place.
 const ATTEMPTS: usize = 100;
 /// The end of the name of a folder that is being replaced.
 const REPLACED: &str = ".replaced";

@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Error, Tensor};
 
-use super::Geometry;
+use super::geometry::Geometry;
 use super::mask::Sight;
 use crate::kernels::gpu::{self, Argument, Gpu, Grid, Kernel, kernel};
 use crate::kernels::tape::Node;

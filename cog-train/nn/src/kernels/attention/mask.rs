@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use candle_core::{DType, Error, Tensor};
 
-use super::Geometry;
+use super::geometry::Geometry;
 
 /// The keys that each query sees in [`attention`](crate::attention).
 ///

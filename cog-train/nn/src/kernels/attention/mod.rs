@@ -19,6 +19,7 @@
 
 mod cpu;
 mod cuda;
+mod geometry;
 mod mask;
 mod reference;
 
@@ -27,43 +28,9 @@ use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
 use candle_core::Error;
+use geometry::Geometry;
 pub use mask::Mask;
 use mask::{Sight, refused};
-
-/// The sizes.
-#[derive(Debug, Clone, Copy)]
-struct Geometry {
-    /// Rows of the batch, each with a mask of its own.
-    batch: usize,
-    /// Positions of queries.
-    queries: usize,
-    /// Positions of keys.
-    keys: usize,
-    /// Of queries.
-    heads: usize,
-    /// Of keys and of values.
-    kv_heads: usize,
-    /// Elements of one query, key or value.
-    width: usize,
-}
-
-impl Geometry {
-    /// Returns the heads of queries that share one of keys.
-    fn group(&self) -> usize {
-        self.heads / self.kv_heads
-    }
-
-    /// Returns the positions before the first query: with a causal mask the queries are the last ones.
-    fn earlier(&self) -> usize {
-        self.keys.saturating_sub(self.queries)
-    }
-
-    /// Returns the factor of the products of queries and keys.
-    #[expect(clippy::cast_precision_loss, reason = "heads are far narrower than 2^53")]
-    fn scale(&self) -> f64 {
-        1.0 / (self.width as f64).sqrt()
-    }
-}
 
 /// Attention of three operands.
 ///

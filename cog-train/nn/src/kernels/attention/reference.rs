@@ -2,7 +2,7 @@
 
 use candle_core::{D, Error, Tensor};
 
-use super::Geometry;
+use super::geometry::Geometry;
 use super::mask::Sight;
 
 pub(super) fn forward(

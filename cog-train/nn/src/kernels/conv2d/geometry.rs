@@ -1,9 +1,18 @@
 //! The sizes of a convolution, and the partition of the fast path.
 
-use super::Settings;
 use crate::kernels::matmul::Threads;
 use crate::kernels::window::Window;
 use candle_core::Error;
+
+/// The settings that the shapes of the operands do not determine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
+    pub(crate) dilation: usize,
+    pub(crate) groups: usize,
+    pub(crate) relu: bool,
+}
 
 /// Elements that are moved at once: a register of AVX-512.
 pub(super) const BLOCK: usize = 16;

@@ -23,16 +23,7 @@ use super::dtypes;
 use super::reference::dispatch;
 use super::tape::Node;
 use geometry::Geometry;
-
-/// The settings that the shapes of the operands do not determine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Settings {
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
-    pub(crate) dilation: usize,
-    pub(crate) groups: usize,
-    pub(crate) relu: bool,
-}
+pub(crate) use geometry::Settings;
 
 /// Convolves.
 ///

@@ -47,7 +47,7 @@ impl<'a> Output<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// How many rows it has, filled or not.
+    /// Returns the number of rows, filled or not.
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }

@@ -21,7 +21,7 @@ pub(crate) struct Buffer {
     /// Its length is 0, its capacity at least `count`.
     elements: Vec<f32>,
     count: usize,
-    /// How many elements the outputs have filled since the last call of [`first`](Self::first).
+    /// The number of elements that the outputs have filled since the last call of [`first`](Self::first).
     written: AtomicUsize,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Output<'a> {
     /// The first `filled` are initialized.
     slots: &'a mut [MaybeUninit<f32>],
     filled: usize,
-    /// Where the filled elements are counted when it is dropped; `None` for memory that was initialized before.
+    /// The counter of filled elements, updated when it is dropped; `None` for memory that was initialized before.
     written: Option<&'a AtomicUsize>,
 }
 
@@ -94,7 +94,7 @@ impl<'a> Output<'a> {
         Self { slots, filled: 0, written: None }
     }
 
-    /// How many elements it has, filled or not.
+    /// Returns the number of elements, filled or not.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -279,7 +279,7 @@ impl<'a> Output<'a> {
         self.filled = self.slots.len();
     }
 
-    /// What a part of it is made of. Nothing is filled yet.
+    /// Returns the fields of a part of it. Nothing is filled yet.
     fn take(&mut self) -> (&'a mut [MaybeUninit<f32>], Option<&'a AtomicUsize>) {
         assert_eq!(self.filled, 0, "an output is split before it is filled");
         (std::mem::take(&mut self.slots), self.written)
@@ -350,7 +350,7 @@ impl Drop for Output<'_> {
     }
 }
 
-/// Where an operation writes a gradient.
+/// The destination of a gradient.
 pub(crate) enum Destination<'a> {
     /// Every element is to be written.
     Overwrite(Output<'a>),

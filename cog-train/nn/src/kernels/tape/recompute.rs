@@ -81,7 +81,7 @@ struct Gradients {
     of_leaves: Vec<Option<Tensor>>,
 }
 
-/// Runs a block, and again in the backward pass. `run` is told whether the input needs a gradient.
+/// Runs a block, and again in the backward pass. The flag of `run` says whether the input needs a gradient.
 fn checkpoint(
     x: &Node,
     run: impl Fn(&Tensor, bool) -> Result<Run, Error> + Send + 'static,

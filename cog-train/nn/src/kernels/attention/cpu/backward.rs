@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::Geometry;
+use super::super::geometry::Geometry;
 use super::super::mask::Sight;
 use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, transpose};
 use super::forward::parts;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::Geometry;
+use super::super::geometry::Geometry;
 use super::super::mask::{Sight, ends};
 use super::product::{COLUMNS, Left, NOWHERE, multiply};
 use crate::kernels::simd::{self, simd};

@@ -11,7 +11,7 @@ mod targets;
 
 use candle_core::{Error, Tensor};
 
-use super::Geometry;
+use super::geometry::Geometry;
 use super::mask::Sight;
 use crate::kernels::host;
 use crate::kernels::output::Buffer;

@@ -1,6 +1,6 @@
 //! The outputs of the gradients, head by head.
 
-use super::super::Geometry;
+use super::super::geometry::Geometry;
 use crate::kernels::output::{Columns, Output};
 
 /// The outputs of the gradients of queries, keys and values.
