@@ -115,7 +115,7 @@ impl<'a> Piece<'a> {
         self.images == 1 && self.geometry.is_pointwise()
     }
 
-    /// Returns the offset of the matrix in the image, and the stride of its rows.
+    /// Returns the beginning of the matrix in the image then, and the stride of its rows.
     fn in_place(&self, band: Band, group: usize) -> (usize, usize) {
         let Geometry { channels, plane: [height, width], .. } = *self.geometry;
         ((group * channels * height + band.first) * width, height * width)

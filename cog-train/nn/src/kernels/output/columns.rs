@@ -90,7 +90,7 @@ impl<'a> Columns<'a> {
         self.filled += 1;
     }
 
-    /// The first row that is not filled. It counts for nothing by itself.
+    /// Returns the first row that is not filled, as an output that is not counted.
     fn next_row(&mut self) -> Output<'_> {
         assert!(self.filled < self.rows, "there are more rows than columns have");
         let start = self.first.wrapping_add(self.filled * self.stride);

@@ -90,7 +90,7 @@ fn values_and_gradients_equal_pytorchs() {
         ] {
             same(&by, &y);
             let dy = Tensor::new(&[[[[1f32, 2.0], [3.0, 4.0]]]], &Device::Cpu).unwrap();
-            // Not a product with `y`: its gradient alone is asked for.
+            // Not a product with `y`, which is undefined in part.
             let sum = (by * dy).unwrap().sum_all().unwrap();
             same(sum.backward().unwrap().get(&x).unwrap(), &dx);
         }
