@@ -147,9 +147,8 @@ fn emit(program: &Program) -> TokenStream {
     });
     let config = match &program.config {
         Some(file) => Some(quote!(.config(#file, ::core::include_str!(#file)))),
-        None => {
-            beside_manifest().map(|file| quote!(.config("cog.yaml", ::core::include_str!(#file))))
-        }
+        None => beside_manifest()
+            .map(|file| quote!(.shared_config("cog.yaml", ::core::include_str!(#file)))),
     };
     quote! {
         #allocator

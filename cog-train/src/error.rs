@@ -225,6 +225,24 @@ pub(crate) fn plain_tensor(error: &candle_core::Error) -> String {
     }
 }
 
+/// Returns the printed backtrace of an error, if `RUST_BACKTRACE` asked for one: candle's, which begins where the error
+/// arose, else that of the conversion into [`anyhow::Error`].
+pub(crate) fn backtrace(error: &anyhow::Error) -> Option<String> {
+    use candle_core::Error as E;
+    fn of_tensor(error: &E) -> Option<String> {
+        match error {
+            E::WithBacktrace { backtrace, .. } => Some(backtrace.to_string()),
+            E::WithPath { inner, .. } | E::Context { inner, .. } => of_tensor(inner),
+            _ => None,
+        }
+    }
+    let tensor = error.chain().find_map(|cause| of_tensor(cause.downcast_ref()?));
+    tensor.or_else(|| {
+        let own = error.backtrace();
+        (own.status() == std::backtrace::BacktraceStatus::Captured).then(|| own.to_string())
+    })
+}
+
 /// Returns text from outside (a path, a server's words) as a message may show it: control characters, and what else
 /// a terminal obeys or hides, are escaped.
 pub(crate) fn printable(text: impl std::fmt::Display) -> String {

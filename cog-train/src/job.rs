@@ -350,18 +350,18 @@ impl Job {
         Ok(marks)
     }
 
-    /// The lengths of the run's files: where a checkpoint goes back to.
+    /// Returns the lengths of the run's files, to which a resumed run truncates them.
     pub(crate) fn marks(&self) -> Result<Marks, Error> {
         self.files.as_ref().map_or_else(|| Ok(Marks::default()), Files::marks)
     }
 
-    /// Brings the run's files, as they are now, to the disk, on whatever thread has the time: what a checkpoint promises.
+    /// Returns the work that makes the run's files durable up to here, for any thread.
     pub(crate) fn sync(&self) -> Result<impl FnOnce() -> Result<(), Error> + Send + use<>, Error> {
         let sync = self.files.as_ref().map(Files::sync).transpose()?;
         Ok(move || sync.map_or(Ok(()), |sync| sync()))
     }
 
-    /// Takes back what earlier processes wrote into the run's files, for the run starts over.
+    /// Removes what earlier processes wrote into the run's files: the run starts over.
     pub(crate) fn forget_earlier(&mut self) -> Result<(), Error> {
         self.files.as_mut().map_or(Ok(()), Files::forget_earlier)
     }
@@ -370,9 +370,10 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`Error::Resume`] when a file is shorter than it was then: nothing is truncated.
+    /// [`Error::Resume`] when a file is shorter than it was then and `--resume=force` was not given: nothing is truncated.
     pub fn rewind(&mut self, marks: &Marks) -> Result<(), Error> {
-        self.files.as_mut().map_or(Ok(()), |files| files.rewind(marks))
+        let force = self.mode.forced;
+        self.files.as_mut().map_or(Ok(()), |files| files.rewind(marks, force))
     }
 
     /// Puts a value into the `metrics` of the answer. Dots in the name nest; null deletes.

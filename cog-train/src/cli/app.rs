@@ -20,6 +20,8 @@ pub(crate) struct EmbeddedConfig {
     /// As `run!` names it, beside the source file.
     pub(crate) file: &'static str,
     pub(crate) text: &'static str,
+    /// Whether it is the one beside Cargo.toml, which may be another binary's of the package.
+    pub(crate) is_shared: bool,
 }
 
 impl App {
@@ -44,10 +46,17 @@ impl App {
         self
     }
 
-    /// Embeds a `cog.yaml`.
+    /// Embeds the `cog.yaml` that the source names.
     #[must_use]
     pub fn config(mut self, file: &'static str, text: &'static str) -> Self {
-        self.config = Some(EmbeddedConfig { file, text });
+        self.config = Some(EmbeddedConfig { file, text, is_shared: false });
+        self
+    }
+
+    /// Embeds the `cog.yaml` beside Cargo.toml, which all binaries of the package share.
+    #[must_use]
+    pub fn shared_config(mut self, file: &'static str, text: &'static str) -> Self {
+        self.config = Some(EmbeddedConfig { file, text, is_shared: true });
         self
     }
 

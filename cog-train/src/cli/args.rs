@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
 use super::app::App;
-use super::help;
 use super::terminal::{Format, colored};
+use super::{help, mistyped};
 use crate::device::DeviceChoice;
 use crate::error::Error;
 use crate::run::{Kind, Resume};
@@ -58,7 +58,9 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
     }
     let matches = command(app, &args).try_get_matches_from(&args).map_err(|error| {
         let text = error.render();
-        if error.use_stderr() {
+        if let Some(message) = mistyped::message(app, &args, &error) {
+            wrong(&message)
+        } else if error.use_stderr() {
             Stop::Wrong(if colored(&std::io::stderr()) {
                 text.ansi().to_string()
             } else {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::app::App;
+use super::app::{App, EmbeddedConfig};
 use super::terminal::{Terminal, print_answer};
 use crate::config::{Config, Names};
 use crate::error::Error;
@@ -22,8 +22,25 @@ pub(crate) fn load(app: &App, given: Option<&Path>, terminal: &Terminal) -> Resu
     for note in notes {
         terminal.warning(&note.to_string());
     }
-    config.verify(&names(app))?;
-    Ok(config)
+    match config.verify(&names(app)) {
+        Err(_) if given.is_none() && app.config.is_some_and(|it| is_of_another_binary(app, it)) => {
+            terminal.warning(
+                "cog.yaml is another binary's of this package, and is not used\n\
+                 hint: name this binary's own in its source: `run!(.., config = \"FILE\")`",
+            );
+            Ok(Config::default())
+        }
+        verified => verified.map(|()| config).map_err(Error::from),
+    }
+}
+
+/// Whether the `cog.yaml` beside Cargo.toml names no type of the source that calls `run!`.
+fn is_of_another_binary(app: &App, config: EmbeddedConfig) -> bool {
+    let source = Path::new(app.source).file_name().unwrap_or_default().to_string_lossy();
+    let separators = ['/', '"', '\'', ' '];
+    let reference = format!("{source}:");
+    let mut named = config.text.match_indices(&reference);
+    config.is_shared && !named.any(|(at, _)| config.text[..at].ends_with(separators))
 }
 
 /// `BIN check`: everything that can be said about the file; the exit code.

@@ -34,6 +34,9 @@ pub(super) fn invoke(app: &App, role: &Role, invocation: &Invocation) -> u8 {
     }
     if let Some(error) = &outcome.error {
         terminal.error(error);
+        for frame in &outcome.frames {
+            terminal.note(&format!("  {frame}"));
+        }
     }
     if let Some(hint) = resume.filter(|_| invocation.format == Format::Text) {
         terminal.note(&hint);

@@ -8,6 +8,7 @@ pub mod compute;
 mod env;
 mod help;
 mod invoke;
+mod mistyped;
 pub mod pairs;
 mod plan;
 mod signals;
@@ -23,6 +24,7 @@ use crate::run::Role;
 pub use app::App;
 
 /// The `main` of a trainer's binary. It must be the first call of the process: it sets variables of the environment.
+#[expect(clippy::missing_panics_doc, reason = "the arguments name only roles that are there")]
 #[must_use]
 pub fn main(app: &App) -> ExitCode {
     let terminal = Terminal::new(Format::Text);

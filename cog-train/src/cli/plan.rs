@@ -11,7 +11,7 @@ use super::terminal::{Format, Terminal};
 use crate::config::Config;
 use crate::error::Error;
 use crate::progress::Report;
-use crate::run::{Control, DryRun, Request, RoleWorker};
+use crate::run::{Control, DryRun, Request, RoleWorker, counted};
 
 /// Prints the plan of a training on standard output.
 pub(super) fn plan(
@@ -76,7 +76,7 @@ fn text_of(inputs: &Map<String, Value>, seed: &Value, environment: &Map<String, 
         let files = entry["files"].as_array().map_or(&[][..], Vec::as_slice);
         let bytes: u64 = files.iter().filter_map(|file| file["bytes"].as_u64()).sum();
         if !files.is_empty() {
-            let _ = write!(value, " ({bytes} bytes)");
+            let _ = write!(value, " ({})", counted(bytes, "byte"));
         }
         let origin = entry["origin"].as_str().unwrap_or_default();
         rows.push(Row { name: name.clone(), value, origin: origin.replace("absent", "not given") });

@@ -117,38 +117,40 @@ impl Files {
         })
     }
 
-    /// Takes back what came after the marks. Nothing is cut when a file is shorter than its mark.
-    pub(super) fn rewind(&mut self, marks: &Marks) -> Result<(), Error> {
-        let events = self.events.name().to_owned();
-        let files = [
-            (LOG, Some(&self.log), marks.log),
-            (METRICS, Some(&self.metrics), marks.metrics),
-            (events.as_str(), self.events.file(), marks.tensorboard),
-        ];
-        for (name, file, mark) in files {
-            let path = self.dir.join(name);
-            let has = match file {
-                Some(file) => file.metadata().map_err(Error::file("read", &path))?.len(),
-                None => 0,
-            };
-            if has < mark {
-                let reason = format!(
-                    "`{}` has {has} bytes, fewer than the {mark} of the checkpoint",
-                    path.display()
-                );
-                return Err(Error::Resume { reason });
+    /// Truncates the files to the marks. A log or metrics file that was shorter than its mark when it was opened is refused,
+    /// and the files are left as they were found; `force` accepts it. Events are for viewing alone: a missing file is
+    /// accepted.
+    pub(super) fn rewind(&mut self, marks: &Marks, force: bool) -> Result<(), Error> {
+        let guarded = [(LOG, &self.log, marks.log), (METRICS, &self.metrics, marks.metrics)];
+        let short = guarded.iter().zip(self.found).find(|((_, _, mark), found)| found < mark);
+        if let Some(((name, _, mark), found)) = short.filter(|_| !force) {
+            for ((name, file, _), found) in guarded.iter().zip(self.found) {
+                // Otherwise the lines of this process would make the file long enough for the next one.
+                file.set_len(found).map_err(Error::file("truncate", &self.dir.join(name)))?;
             }
+            let reason = format!(
+                "`{}` has {found} bytes, fewer than the {mark} of the checkpoint\n\
+                 hint: `--resume=force` continues with the file as it is",
+                self.dir.join(name).display()
+            );
+            return Err(Error::Resume { reason });
         }
-        for (name, file, mark) in files {
-            let Some(file) = file else { continue };
-            file.set_len(mark)
+        let events = self.events.name().to_owned();
+        let events =
+            self.events.file().map(|file| (events.as_str(), file, marks.tensorboard, u64::MAX));
+        let guarded = guarded.into_iter().zip(self.found);
+        let guarded = guarded.map(|((name, file, mark), found)| (name, file, mark, found));
+        for (name, file, mark, found) in guarded.chain(events) {
+            let path = self.dir.join(name);
+            let length = file.metadata().map_err(Error::file("read", &path))?.len();
+            file.set_len(mark.min(found).min(length))
                 .and_then(|()| file.sync_all())
-                .map_err(Error::file("cut back", &self.dir.join(name)))?;
+                .map_err(Error::file("truncate", &path))?;
         }
         Ok(())
     }
 
-    /// Takes back what was there when the files were opened. What was written since stays, but for events.
+    /// Removes the content that was there when the files were opened. Lines written since stay, events do not.
     pub(super) fn forget_earlier(&mut self) -> Result<(), Error> {
         let files = [(LOG, &mut self.log), (METRICS, &mut self.metrics)];
         for ((name, file), found) in files.into_iter().zip(std::mem::take(&mut self.found)) {
@@ -159,11 +161,11 @@ impl Files {
             file.set_len(0)
                 .and_then(|()| file.write_all(own.unwrap_or_default()))
                 .and_then(|()| file.sync_all())
-                .map_err(Error::file("cut back", &path))?;
+                .map_err(Error::file("truncate", &path))?;
         }
         if let Some(events) = self.events.file() {
             let path = self.dir.join(self.events.name());
-            events.set_len(0).map_err(Error::file("cut back", &path))?;
+            events.set_len(0).map_err(Error::file("truncate", &path))?;
         }
         Ok(())
     }
@@ -208,7 +210,7 @@ mod tests {
         step(&mut files, 3, 0.25);
         drop(files);
         let mut files = Files::open(resumed.path()).unwrap();
-        files.rewind(&marks).unwrap();
+        files.rewind(&marks, false).unwrap();
         assert_eq!(files.marks().unwrap(), marks);
         (3..=4).for_each(|at| step(&mut files, at, 0.5));
 
@@ -233,20 +235,43 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_shorter_than_its_mark_is_named_and_nothing_is_cut() {
+    fn a_file_shorter_than_its_mark_is_refused_every_time_and_accepted_by_force() {
         let dir = tempfile::tempdir().unwrap();
         let mut files = Files::open(dir.path()).unwrap();
         step(&mut files, 1, 0.5);
         let marks = files.marks().unwrap();
         step(&mut files, 2, 0.5);
+        drop(files);
         std::fs::write(dir.path().join(METRICS), "").unwrap();
         let before = bytes(dir.path());
-        let error = files.rewind(&marks).unwrap_err().to_string();
-        assert!(
-            error.contains("metrics.jsonl` has 0 bytes, fewer than the 22 of the checkpoint"),
-            "{error}"
-        );
-        assert_eq!(bytes(dir.path()), before);
+        for _ in 0..3 {
+            let mut files = Files::open(dir.path()).unwrap();
+            // Longer than the mark, by lines of this process.
+            (1..=4).for_each(|at| step(&mut files, at, 0.5));
+            let error = files.rewind(&marks, false).unwrap_err().to_string();
+            assert!(
+                error.contains("metrics.jsonl` has 0 bytes, fewer than the 22 of the checkpoint"),
+                "{error}"
+            );
+            assert_eq!(bytes(dir.path()), before);
+        }
+        let mut files = Files::open(dir.path()).unwrap();
+        step(&mut files, 1, 0.5);
+        files.rewind(&marks, true).unwrap();
+        assert_eq!(bytes(dir.path()), (before.0[..7].to_vec(), Vec::new()));
+    }
+
+    #[test]
+    fn a_deleted_event_file_does_not_keep_a_run_from_being_resumed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::open(dir.path()).unwrap();
+        step(&mut files, 1, 0.5);
+        let marks = files.marks().unwrap();
+        std::fs::remove_file(dir.path().join(files.events.name())).unwrap();
+        let mut files = Files::open(dir.path()).unwrap();
+        files.rewind(&marks, false).unwrap();
+        step(&mut files, 2, 0.5);
+        assert_eq!(files.marks().unwrap().tensorboard, marks.tensorboard);
     }
 
     #[test]
@@ -257,7 +282,7 @@ mod tests {
         assert_eq!(marks, Marks::default());
         step(&mut files, 1, 0.5);
         let one = files.marks().unwrap();
-        files.rewind(&marks).unwrap();
+        files.rewind(&marks, false).unwrap();
         step(&mut files, 1, 0.5);
         assert_eq!(files.marks().unwrap(), one, "the file's head is written again");
     }

@@ -37,6 +37,11 @@ pub(crate) fn changes(
     changes
 }
 
+/// `1 file`, `2 files`.
+pub(crate) fn counted(count: u64, unit: &str) -> String {
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
 fn value(entry: &Value) -> &Value {
     entry.get("value").unwrap_or(&Value::Null)
 }
@@ -63,18 +68,20 @@ fn same(a: &Value, b: &Value) -> bool {
 
 fn files_changed(name: &str, then: &Value, now: &Value) -> Option<String> {
     let list = |entry: &Value| entry.get("files").and_then(Value::as_array).cloned();
-    // A run that was killed while it read its files has none of their digests.
+    // A run that was killed while it read its files has none of their digests: their names decide.
     if list(then).is_none() && !value(then).is_null() && *value(then) != Value::Array(vec![]) {
-        return None;
+        let changed = value(then) != value(now);
+        return changed.then(|| format!("`{name}`: {} before, {} now", text(then), text(now)));
     }
     let (then, now) = (list(then).unwrap_or_default(), list(now).unwrap_or_default());
     if then.len() != now.len() {
-        return Some(format!("`{name}`: {} files before, {} now", then.len(), now.len()));
+        let then = counted(then.len() as u64, "file");
+        return Some(format!("`{name}`: {then} before, {} now", now.len()));
     }
     let describe = |file: &Value| {
         let digest = file.get("sha256").and_then(Value::as_str).unwrap_or_default();
         let bytes = file.get("bytes").and_then(Value::as_u64).unwrap_or_default();
-        format!("{bytes} bytes with SHA-256 {}", digest.get(..12).unwrap_or(digest))
+        format!("{} with SHA-256 {}", counted(bytes, "byte"), digest.get(..12).unwrap_or(digest))
     };
     let (then, now) = then.iter().zip(&now).find(|(a, b)| a.get("sha256") != b.get("sha256"))?;
     let path = now.get("path").and_then(Value::as_str).unwrap_or_default();
@@ -117,12 +124,12 @@ mod tests {
         new["token"] = json!({"value": null, "origin": "absent"});
         assert_eq!(changes(TABLE, &old, &new), ["`gone`: \"x\" before, no such input now"]);
         new["epochs"] = json!({"value": 5, "origin": "given"});
-        new["data"]["files"] = file("bb", 6);
+        new["data"]["files"] = file("bb", 1);
         assert_eq!(
             changes(TABLE, &old, &new),
             [
                 "`epochs`: 3 before, 5 now",
-                "`data`: `d` had 5 bytes with SHA-256 aa before, 6 bytes with SHA-256 bb now",
+                "`data`: `d` had 5 bytes with SHA-256 aa before, 1 byte with SHA-256 bb now",
                 "`gone`: \"x\" before, no such input now"
             ]
         );

@@ -10,6 +10,7 @@ use super::check::{check, find_previous};
 use super::folder::RunFolder;
 use super::lifecycle::Run;
 use super::observer::Observer;
+use super::outputs::Destination;
 use super::request::{Control, Request, Resume};
 use super::worker::{Prepared, Worker};
 use crate::error::Error;
@@ -40,7 +41,7 @@ impl DryRun {
         let run_dir = previous.as_ref().map(|run| run.dir.as_path()).or(request.run_dir);
         let places = Places {
             run: RunFolder::probe(run_dir)?,
-            output: request.destination.as_ref().map_or_else(|| ".".into(), |it| it.parent()),
+            output: request.destination.as_ref().map_or_else(|| ".".into(), Destination::parent),
         };
         let force = request.resume == Some(Resume::Force);
         let mut run = Run::plan(previous, &values, request.seed, force, places)?;

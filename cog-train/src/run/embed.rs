@@ -91,6 +91,10 @@ impl<T: Trainer> Runner<T> {
     ///
     /// [`Error::Inputs`] with every problem of the inputs; else the trainer's error. After a panic the next call sets the
     /// trainer up again.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "inputs that are no object are refused, and a success has an output"
+    )]
     pub fn train(&mut self, inputs: Value) -> anyhow::Result<T::Output> {
         let Value::Object(inputs) = inputs else {
             let refused = input::check(T::Inputs::TABLE, &inputs, Unknown::Refuse);

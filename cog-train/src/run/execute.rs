@@ -13,6 +13,7 @@ use super::previous::PreviousRun;
 use super::request::{Control, Request, Resume};
 use super::role::Kind;
 use super::status::Status;
+use super::trace::frames_of;
 use super::worker::{Prepared, Worker};
 use crate::error::Error;
 use crate::input::Values;
@@ -26,6 +27,8 @@ pub(crate) struct Outcome {
     pub(crate) result: anyhow::Result<Option<Published>>,
     /// The text of the error, without secrets.
     pub(crate) error: Option<String>,
+    /// The author's frames of the error's backtrace, when `RUST_BACKTRACE` asks for them.
+    pub(crate) frames: Vec<String>,
     pub(crate) metrics: Map<String, Value>,
     /// The folder of a training whose `run.json` is about this run.
     pub(crate) run_dir: Option<PathBuf>,
@@ -41,7 +44,11 @@ impl Outcome {
     }
 
     fn of(result: anyhow::Result<Option<Published>>, metrics: Map<String, Value>) -> Self {
-        Self { result, error: None, metrics, run_dir: None, unrecorded: None }
+        let frames = match &result {
+            Err(error) if Status::of(&result) == Status::Failed => frames_of(error),
+            _ => Vec::new(),
+        };
+        Self { result, error: None, frames, metrics, run_dir: None, unrecorded: None }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -130,32 +137,29 @@ fn work(
 ) -> anyhow::Result<Option<Published>> {
     let table = request.role.table;
     run.fetch_inputs(table, values, &control.cancel, observer.report().as_mut())?;
-    let output = match run.saved_output()? {
-        Some(output) => {
-            observer.note(PUBLISHED_AGAIN);
-            Some(output)
+    let output = if let Some(output) = run.saved_output()? {
+        observer.note(PUBLISHED_AGAIN);
+        Some(output)
+    } else {
+        let Prepared { setup, instance } = worker.prepare(&control.cancel, observer)?;
+        control.cancel.check()?;
+        let mut job = run.job(setup, control, observer.report())?;
+        let ended = instance.call(values, &mut job);
+        run.take_metrics(&job);
+        if let Some(lost) = job.take_lost() {
+            observer.warning(&format!("some of the run's log is lost: {lost}"));
         }
-        None => {
-            let Prepared { setup, instance } = worker.prepare(&control.cancel, observer)?;
-            control.cancel.check()?;
-            let mut job = run.job(setup, control, observer.report())?;
-            let ended = instance.call(values, &mut job);
-            run.take_metrics(&job);
-            if let Some(lost) = job.take_lost() {
-                observer.warning(&format!("some of the run's log is lost: {lost}"));
-            }
-            if run.is_resumed() && !job.was_resume_read() && (ended.is_ok() || job.has_stepped()) {
-                observer.warning(
-                    "the trainer looks for no checkpoint: it started over\n\
+        if run.is_resumed() && !job.was_resume_read() && (ended.is_ok() || job.has_stepped()) {
+            observer.warning(
+                "the trainer looks for no checkpoint: it started over\n\
                      hint: `Job::resume_from` gives a loop of one's own its checkpoint",
-                );
-            }
-            let output = ended?;
-            if let Some(output) = &output {
-                run.save_output(output);
-            }
-            output
+            );
         }
+        let output = ended?;
+        if let Some(output) = &output {
+            run.save_output(output);
+        }
+        output
     };
     match (&request.destination, output) {
         (Some(destination), Some(output)) => Ok(Some(destination.write(&output)?)),

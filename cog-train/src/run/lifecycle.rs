@@ -15,7 +15,7 @@ use super::fetch_inputs::fetch_inputs;
 use super::folder::{RunFolder, RunRecord, shown};
 use super::lock::Lock;
 use super::previous::PreviousRun;
-use super::recorded::{add_files, described, resumed_seed, seed_of};
+use super::recorded::{add_files, described, seed_of};
 use super::request::Control;
 use super::saved_output;
 use super::status::Status;
@@ -88,7 +88,7 @@ impl Run {
         let mut run = Self::predict(values, seed)?;
         run.plan = Some(places);
         if let Some(previous) = previous {
-            (run.seed, run.seed_origin) = resumed_seed(&previous, values, seed);
+            (run.seed, run.seed_origin) = previous.resumed_seed(values, seed);
             run.previous = Some((previous, force));
         }
         Ok(run)

@@ -1,17 +1,21 @@
 //! A panic in the author's code becomes an error that says where it happened; the end of a loop in a dry run is none.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::{Mutex, Once, PoisonError};
 
+use super::trace::{PanicTrace, author_frames};
 use crate::error::Error;
 use crate::job::DryRunEnded;
 
 struct Caught {
     place: String,
     message: String,
+    /// The author's frames, when `RUST_BACKTRACE` asks for them.
+    frames: Vec<String>,
 }
 
-/// The last panic that the hook saw during a guarded call. A panic of a worker thread that is passed on to the
+/// The number of guarded calls in progress, and the last panic that the hook saw during one. A panic of a worker thread that is passed on to the
 /// caller is seen there and only there, so this is not a thread's own.
 static CAUGHT: Mutex<(usize, Option<Caught>)> = Mutex::new((0, None));
 static HOOK: Once = Once::new();
@@ -39,11 +43,17 @@ pub(crate) fn guarded<T>(
         if payload.is::<DryRunEnded>() {
             return Err(Error::Cancelled.into());
         }
-        let Caught { place, message } = seen.unwrap_or_else(|| Caught {
+        let Caught { place, message, frames } = seen.unwrap_or_else(|| Caught {
             place: "an unknown place".to_owned(),
             message: text_of(payload.as_ref()).to_owned(),
+            frames: Vec::new(),
         });
-        Err(Error::Panicked { what, place, message }.into())
+        let error = Error::Panicked { what, place, message };
+        if frames.is_empty() {
+            return Err(error.into());
+        }
+        let message = error.to_string();
+        Err(anyhow::Error::new(error).context(PanicTrace { message, frames }))
     })
 }
 
@@ -57,7 +67,12 @@ fn keep(info: &PanicHookInfo<'_>) -> bool {
         return false;
     }
     let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-    state.1 = Some(Caught { place, message: text_of(info.payload()).to_owned() });
+    let trace = Backtrace::capture();
+    let frames = match trace.status() {
+        BacktraceStatus::Captured => author_frames(&trace.to_string()),
+        _ => Vec::new(),
+    };
+    state.1 = Some(Caught { place, message: text_of(info.payload()).to_owned(), frames });
     true
 }
 

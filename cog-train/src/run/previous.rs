@@ -9,14 +9,12 @@ use serde_json::{Map, Value};
 use super::folder::{RECORD, RUNS, RunRecord, shown};
 use super::given::Given;
 use super::lock::Lock;
+use super::recorded::{HIDDEN, is_shortened, seed_of};
 use super::saved_output;
 use crate::error::Error;
 use crate::fetch::is_url;
 use crate::input::{self, Problem, Spec, Values};
 use crate::output::Output;
-
-/// The mark in `run.json` of an input whose recorded value is masked: a secret, or a value that holds one.
-pub(super) const HIDDEN: &str = "hidden";
 
 /// A run that was begun by an earlier process.
 #[derive(Debug)]
@@ -105,6 +103,15 @@ impl PreviousRun {
         self.fields.get("inputs")?.as_object()
     }
 
+    /// Returns the seed of the resumed run: an input, else `--seed`, else that of `run.json`.
+    pub(crate) fn resumed_seed(&self, values: &Values, argument: Option<u64>) -> (u64, String) {
+        match (seed_of(values, argument), self.seed()) {
+            ((_, "drawn"), Some(old)) => old,
+            ((seed, "--seed"), Some(old)) if old.0 == seed => old,
+            ((seed, origin), _) => (seed, origin.to_owned()),
+        }
+    }
+
     /// Returns the seed and its origin.
     pub(crate) fn seed(&self) -> Option<(u64, String)> {
         let seed = self.fields.get("seed")?;
@@ -141,8 +148,12 @@ impl PreviousRun {
         }
     }
 
-    /// Replaces addresses that were not given now by the files that were fetched then: `run.json` holds addresses without
-    /// credentials and content.
+    /// Replaces addresses that were not given now by the files that were fetched then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Resume`] when there is no such file and `run.json` holds the address without its query, credentials or
+    /// content: another file might be fetched.
     pub(crate) fn reuse_fetched(&self, values: &mut Values) -> Result<(), Error> {
         for (name, text) in values.paths_mut() {
             let (input, index) = name.split_once('/').unwrap_or((&name, "0"));
@@ -154,9 +165,9 @@ impl PreviousRun {
             });
             match file.and_then(Value::as_str).and_then(|path| self.moved(path)) {
                 Some(path) => *text = path.display().to_string(),
-                None if text.starts_with("data:") => {
+                None if is_shortened(text) => {
                     let reason = format!(
-                        "the file of the input `{name}` has gone, and its address is not kept\n\
+                        "the file of the input `{name}` is not there, and its address `{text}` was recorded in part\n\
                          hint: give it again with `-i {input}=ADDRESS`"
                     );
                     return Err(Error::Resume { reason });

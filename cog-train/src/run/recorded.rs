@@ -5,9 +5,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use serde_json::{Map, Value, json};
 
 use super::fetch_inputs::Digests;
-use super::previous::{HIDDEN, PreviousRun};
-use crate::fetch::{is_url, redact};
+use crate::fetch::{is_url, parse_digest, redact};
 use crate::input::{Entry, Mask, Values};
+
+/// The mark in `run.json` of an input whose recorded value is masked: a secret, or a value that holds one.
+pub(super) const HIDDEN: &str = "hidden";
 
 /// Describes each input by its value and its origin; secrets are asterisks, and addresses are without credentials. An input
 /// whose value holds a secret is marked as `hidden`.
@@ -15,7 +17,7 @@ pub(super) fn described(values: &Values) -> Map<String, Value> {
     let mut shown = values.clone();
     for (_, path) in shown.paths_mut() {
         if is_url(path) {
-            *path = redact(path);
+            *path = recorded_address(path);
         }
     }
     let describe = |entry: Entry<'_>| {
@@ -26,6 +28,26 @@ pub(super) fn described(values: &Values) -> Map<String, Value> {
         (entry.name.to_owned(), described)
     };
     shown.entries().map(describe).collect()
+}
+
+/// Returns an address as `run.json` keeps it: with its digest, and without what may be a credential. Where something is left
+/// out, the address ends in `...`, so that a resumed run does not fetch another file.
+fn recorded_address(url: &str) -> String {
+    let (base, fragment) = url.split_once('#').unwrap_or((url, ""));
+    let mut recorded = redact(url);
+    if recorded != base && !recorded.ends_with("...") {
+        recorded.push_str("?...");
+    }
+    if let Some(digest) = fragment.strip_prefix("sha256=").and_then(parse_digest) {
+        recorded.push_str("#sha256=");
+        recorded.push_str(&digest);
+    }
+    recorded
+}
+
+/// Whether a recorded address lacks a part of the address that was given.
+pub(super) fn is_shortened(address: &str) -> bool {
+    address.split('#').next().is_some_and(|base| base.ends_with("..."))
 }
 
 /// Adds the files behind the inputs. A path may hold a secret, as its input's value may.
@@ -42,19 +64,6 @@ pub(super) fn add_files(inputs: &mut Map<String, Value>, digests: Digests, mask:
     }
 }
 
-/// Returns the seed of a resumed run: an input, else `--seed`, else that of its `run.json`.
-pub(super) fn resumed_seed(
-    previous: &PreviousRun,
-    values: &Values,
-    argument: Option<u64>,
-) -> (u64, String) {
-    match (seed_of(values, argument), previous.seed()) {
-        ((_, "drawn"), Some(old)) => old,
-        ((seed, "--seed"), Some(old)) if old.0 == seed => old,
-        ((seed, origin), _) => (seed, origin.to_owned()),
-    }
-}
-
 /// Returns the run's seed and its origin: an input named `seed`, else `--seed`, else drawn.
 pub(super) fn seed_of(values: &Values, argument: Option<u64>) -> (u64, &'static str) {
     let input =
@@ -68,4 +77,32 @@ pub(super) fn seed_of(values: &Values, argument: Option<u64>) -> (u64, &'static 
     // The standard library's own source of randomness. 32 bits: a seed that a person can type again.
     let drawn = RandomState::new().build_hasher().finish();
     (drawn >> 32, "drawn")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_address_is_the_very_address_or_shortened() {
+        let digest = "a".repeat(64);
+        for (url, expected) in [
+            ("http://h/a b's.csv", "http://h/a b's.csv"),
+            ("http://h/ver.jsonl?v=2", "http://h/ver.jsonl?..."),
+            ("https://user:pw@h/x", "https://h/x?..."),
+            ("http://h/x#part", "http://h/x"),
+            ("data:text/plain,secret", "data:text/plain,..."),
+            (&format!("http://h/x#sha256={digest}"), &format!("http://h/x#sha256={digest}")),
+            (
+                &format!("http://h/x?k=1#sha256={digest}"),
+                &format!("http://h/x?...#sha256={digest}"),
+            ),
+        ] {
+            let recorded = recorded_address(url);
+            assert_eq!(recorded, expected);
+            assert_eq!(recorded_address(&recorded), expected, "a resumed run records the same");
+            let whole = url.split('#').next() == expected.split('#').next();
+            assert_eq!(is_shortened(&recorded), !whole, "{url}");
+        }
+    }
 }

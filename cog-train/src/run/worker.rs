@@ -1,5 +1,7 @@
 //! The supplier of the author's instance: its device, its weights, its `setup`.
 
+use std::path::Path;
+
 use anyhow::Context;
 
 use super::observer::Observer;
@@ -51,10 +53,23 @@ impl<'a> RoleWorker<'a> {
         if self.role.kind == Kind::Train {
             observer.note(&description);
         }
+        check_weights_path()?;
         let weights =
             Weights::from_env_with(cancel, observer.report().as_mut()).context("COG_WEIGHTS")?;
         Ok(Setup::new(device, weights, self.config.clone()))
     }
+}
+
+/// Refuses a `COG_WEIGHTS` without the extension of the file that is there: `-o weights` writes `weights.safetensors`.
+fn check_weights_path() -> anyhow::Result<()> {
+    let place = std::env::var("COG_WEIGHTS").unwrap_or_default();
+    let file = format!("{place}.safetensors");
+    if place.is_empty() || Path::new(&place).exists() || !Path::new(&file).is_file() {
+        return Ok(());
+    }
+    let reason =
+        format!("no such file or folder\nhint: `{file}` is there: set `COG_WEIGHTS={file}`");
+    Err(Error::Weights { place, reason }).context("COG_WEIGHTS")
 }
 
 impl Worker for RoleWorker<'_> {

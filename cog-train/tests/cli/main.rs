@@ -6,6 +6,7 @@ mod memory;
 mod place;
 mod plan;
 mod planned;
+mod results;
 mod resume;
 mod soak;
 mod stop;
@@ -583,4 +584,79 @@ fn an_output_that_has_no_place_is_refused_before_the_training() {
     let said = here.run::<&str>(&[]).expect(2);
     assert!(said.err.starts_with("error: `-o weights` is not a folder"), "{}", said.err);
     assert_eq!(here.names(), ["weights"]);
+}
+
+#[test]
+fn an_input_written_as_an_option_or_a_word_is_answered_with_the_way_to_write_it() {
+    let here = probe();
+    for (call, expected) in [
+        (
+            &["--epochs", "3"][..],
+            "`--epochs` is an input and not an option\nhint: write `-i epochs=3`\n",
+        ),
+        (&["--epochs=3"], "`--epochs` is an input and not an option\nhint: write `-i epochs=3`\n"),
+        (&["epochs=3"], "`epochs` is an input and not an option\nhint: write `-i epochs=3`\n"),
+        (
+            &["train", "--epochs", "3"],
+            "`--epochs` is an input and not an option\nhint: write `-i epochs=3`\n",
+        ),
+        (
+            &["--token", CANARY],
+            "`--token` is an input and not an option\nhint: write `-i token=VALUE`\n",
+        ),
+    ] {
+        let said = here.run(call).expect(2);
+        assert_eq!(said.err, format!("error: {expected}"), "{call:?}");
+    }
+    let said = here.run(&["--epoch", "3"]).expect(2);
+    assert!(said.err.contains("unexpected argument"), "{}", said.err);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_value() {
+    let here = probe();
+    here.file("optimizer.txt", "\u{feff}sgd\n");
+    here.file("in.json", "\u{feff}{\"epochs\": 2}");
+    let said = here.run(&["-i", "optimizer=@optimizer.txt"]).expect(0);
+    assert!(said.err.contains("epochs 3 with sgd\n"), "{}", said.err);
+    let said = here.run(&["--json", "@in.json"]).expect(0);
+    assert!(said.err.contains("epochs 2 with adamw"), "{}", said.err);
+}
+
+#[test]
+fn a_backtrace_shows_the_authors_frames_and_no_others() {
+    let here = probe();
+    for mode in ["tensor", "panic", "fail"] {
+        let args = ["-i", &format!("mode={mode}"), "--run-dir", mode];
+        let mut command = here.command(&args);
+        let said: Said = command.env("RUST_BACKTRACE", "1").output().unwrap().into();
+        let said = said.expect(1);
+        let frames: Vec<&str> = said.err.lines().filter(|line| line.starts_with("  at ")).collect();
+        assert!(
+            frames.iter().any(|frame| frame.contains("fixtures/probe.rs:")),
+            "{mode}: {}",
+            said.err
+        );
+        for frame in frames {
+            assert!(frame.contains("fixtures/probe.rs:"), "{mode}: {frame}");
+            assert!(!frame.contains("main"), "{mode}: {frame}");
+        }
+        let said = here.run(&["-i", &format!("mode={mode}")]).expect(1);
+        assert!(!said.err.contains("  at "), "not without the variable: {}", said.err);
+    }
+}
+
+#[test]
+fn a_signal_that_the_parent_ignored_stays_ignored() {
+    let here = probe();
+    let script = format!(
+        "trap '' HUP; '{}' -i mode=wait --run-dir r & pid=$!; \
+         while ! grep -qs waiting r/log.txt; do sleep 0.01; done; \
+         kill -HUP $pid; sleep 0.3; kill -0 $pid && echo alive; kill -TERM $pid; wait $pid; echo $?",
+        here.program().display()
+    );
+    let mut command = std::process::Command::new("sh");
+    let said: Said =
+        command.args(["-c", &script]).current_dir(here.dir.path()).output().unwrap().into();
+    assert_eq!(said.out, "alive\n130\n", "{}", said.err);
 }

@@ -1,4 +1,4 @@
-//! `--resume`: what is gone on with, what is refused, and that nothing is trained twice.
+//! `--resume`: the runs that it resumes, those that it refuses, and that nothing is trained twice.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -154,7 +154,7 @@ fn what_was_fetched_is_not_asked_for_again() {
     interrupted(&here, &count(&["-i", address, "--run-dir", "r"]), "-INT").expect(130);
     std::fs::remove_dir_all(here.path("r/inputs")).unwrap();
     let said = here.run(&["--resume", "--run-dir", "r"]).expect(2);
-    assert!(said.err.contains("the file of the input `data` has gone"), "{}", said.err);
+    assert!(said.err.contains("the file of the input `data` is not there, and its address `data:text/plain,...` was recorded in part"), "{}", said.err);
     here.run(&["--resume", "--run-dir", "r", "-i", address]).expect(0);
 }
 
@@ -314,4 +314,84 @@ fn a_seed_that_is_no_input_is_compared_too() {
     let said = here.run(&["--resume", "--run-dir", "r", "--seed", "2"]).expect(2);
     assert!(said.err.contains("`--seed`: 1 before, 2 now"), "{}", said.err);
     here.run(&["--resume", "--run-dir", "r", "--seed", "1"]).expect(0);
+}
+
+/// Answers each request with the query of its path, after the first one with less than it promises.
+fn versions(interrupted: bool) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let body =
+                line.split(' ').nth(1).and_then(|it| it.split_once('?')).map_or("none", |it| it.1);
+            let length = if interrupted { 1000 } else { body.len() };
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nETag: \"1\"\r\n\r\n{body}");
+            std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+            if interrupted {
+                std::thread::sleep(std::time::Duration::from_mins(1));
+            }
+        }
+    });
+    address
+}
+
+/// Starts the probe on an address and kills it during the download.
+fn killed_during_download(here: &Place, data: &str) {
+    let args = count(&["-i", data, "--run-dir", "r"]);
+    let mut command = here.command(&args);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !here.path("r/inputs").is_dir() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn an_address_that_was_recorded_in_part_is_not_fetched_again() {
+    let here = probe();
+    let host = versions(true);
+    let data = format!("data=http://{host}/ver.jsonl?v=2&token={TOKEN}");
+    killed_during_download(&here, &data);
+    assert!(!here.read("r/run.json").contains(TOKEN));
+    let said = here.run(&["--resume", "--run-dir", "r"]).expect(2);
+    let expected = format!(
+        "error: the run cannot be resumed: the file of the input `data` is not there, and its address \
+         `http://{host}/ver.jsonl?...` was recorded in part\nhint: give it again with `-i data=ADDRESS`\n"
+    );
+    assert!(said.err.ends_with(&expected), "{}", said.err);
+    let other = format!("data=http://{host}/other.jsonl?v=2");
+    let said = here.run(&["--resume", "--run-dir", "r", "-i", &other]);
+    assert_ne!(said.code, Some(0), "{}", said.err);
+}
+
+#[test]
+fn a_digest_of_an_address_is_recorded_and_holds_for_a_resumed_run() {
+    let here = probe();
+    // printf v=1 | sha256sum
+    let digest = "a798de8ee75aeb5519c5266239190385c84b21ae031ff12cbebfed7cd2c84fde";
+    let host = versions(true);
+    killed_during_download(&here, &format!("data=http://{host}/ver.jsonl#sha256={digest}"));
+    let value = record(&here, "r")["inputs"]["data"]["value"].clone();
+    assert_eq!(value, format!("http://{host}/ver.jsonl#sha256={digest}"));
+    // Another file is at the address by now.
+    let good = versions(false);
+    let text = here.read("r/run.json").replace(&host, &good);
+    here.file("r/run.json", text);
+    let said = here.run(&["--resume", "--run-dir", "r"]).expect(1);
+    assert!(said.err.contains("SHA-256") && said.err.contains(digest), "{}", said.err);
+}
+
+#[test]
+fn a_trainer_that_fails_before_it_looks_for_a_checkpoint_is_not_said_to_start_over() {
+    let here = probe();
+    interrupted(&here, &count(&["--run-dir", "r"]), "-INT").expect(130);
+    let args = ["--resume", "--run-dir", "r", "-e", "PROBE_FAILS_EARLY=1"];
+    let said = here.run(&args).expect(1);
+    assert!(said.err.contains("error: failed early"), "{}", said.err);
+    assert!(!said.err.contains("started over"), "{}", said.err);
 }

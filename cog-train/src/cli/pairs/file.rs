@@ -11,6 +11,8 @@ use crate::read;
 /// The most bytes of a file that is read as a value. Data belongs into a `Path` input, which is not read.
 const LARGEST: u64 = 64 << 20;
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The path of a file that is there.
 pub(super) fn path(name: &str) -> Result<String, Flaw> {
     let path = expand(name, std::env::home_dir())?;
@@ -42,10 +44,15 @@ pub(super) fn text(name: &str) -> Result<String, Flaw> {
 pub(super) fn text_of(name: &str, file: impl Read) -> Result<String, Flaw> {
     let bytes = read::bytes(file, LARGEST)
         .map_err(|error| Flaw::new(format!("cannot read {name}: {}", plain_io(&error))))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let place = error.utf8_error().valid_up_to();
-        Flaw::new(format!("{name} is not UTF-8 text: byte {place} does not belong to a character"))
-    })
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Flaw::new(format!("{name} is not UTF-8 text: byte {at} does not belong to a character"))
+    })?;
+    // Editors on Windows write it; it is no part of the text.
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 /// `~` is the home folder, for a shell does not put it in place after `@`.

@@ -10,7 +10,6 @@ use crate::run::changes::changes;
 use crate::run::clock::Utc;
 use crate::run::folder::{RunFolder, RunRecord};
 use crate::run::previous::PreviousRun;
-use crate::run::recorded::resumed_seed;
 
 impl Run {
     /// Resumes an earlier training. Its `run.json` is not touched before its inputs are known to be the same.
@@ -20,7 +19,7 @@ impl Run {
         seed: Option<u64>,
         force: bool,
     ) -> Self {
-        let seed = resumed_seed(&previous, values, seed);
+        let seed = previous.resumed_seed(values, seed);
         let mut run = Self::new(RunFolder::of(previous.dir.clone()), values, seed);
         run.record = Some(RunRecord::from(&previous.dir, previous.fields.clone()));
         run.lock = previous.take_lock();

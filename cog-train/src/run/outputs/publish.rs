@@ -201,7 +201,7 @@ pub(crate) fn recover(target: &Path) -> Result<(), Error> {
 }
 
 /// Moves files that appeared in the replaced folder after it was looked at into the new one.
-fn rescue_foreign(old: &Path, target: &Path) -> io::Result<()> {
+pub(super) fn rescue_foreign(old: &Path, target: &Path) -> io::Result<()> {
     let own = own_names(old);
     for name in names_in(old)? {
         if !own.contains(&name) {

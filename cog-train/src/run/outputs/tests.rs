@@ -267,3 +267,41 @@ fn what_cannot_be_written_is_refused_before_the_training() {
         );
     }
 }
+
+#[test]
+fn an_exchange_in_steps_is_undone_when_the_process_dies_between_them() {
+    let here = Place::new();
+    here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
+    let target = here.dir.path().join("weights");
+    let aside = here.dir.path().join(".weights.4000000.replaced");
+    fs::rename(&target, &aside).unwrap();
+    let living = fs::File::open(&aside).unwrap();
+    living.lock().unwrap();
+    super::publish::recover(&target).unwrap();
+    assert!(!target.exists(), "the other process lives");
+    drop(living);
+    super::publish::recover(&target).unwrap();
+    assert_eq!(here.tree("weights").len(), 3);
+    assert!(!aside.exists());
+
+    here.file("new/output.json", "{}");
+    super::publish::exchange_in_steps(&here.dir.path().join("new"), &target).unwrap();
+    assert_eq!(here.tree("weights"), pairs(&[("output.json", "{}")]));
+    assert_eq!(here.tree("new").len(), 3);
+    assert_eq!(names_in(here.dir.path()).unwrap().len(), 3, "nothing is left aside");
+}
+
+#[test]
+fn a_file_that_appears_before_the_exchange_survives_it() {
+    let here = Place::new();
+    here.write(Kind::Train, "old", &structured(&here, "1")).unwrap();
+    here.write(Kind::Train, "weights", &structured(&here, "2")).unwrap();
+    here.file("old/mine.txt", "mine");
+    here.file("old/weights.txt", "mine");
+    let (old, target) = (here.dir.path().join("old"), here.dir.path().join("weights"));
+    super::publish::rescue_foreign(&old, &target).unwrap();
+    let tree = here.tree("weights");
+    assert_eq!(tree.len(), 5, "{tree:?}");
+    assert!(tree.contains(&("mine.txt".to_owned(), "mine".to_owned())));
+    assert!(tree.contains(&("weights.safetensors".to_owned(), "2".to_owned())));
+}

@@ -158,8 +158,12 @@ impl Operation {
     /// Takes the value, in a storage for candle.
     fn value(&self) -> candle_core::Result<(Storage, Shape)> {
         let value = self.value.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let value =
+        let mut value =
             value.ok_or_else(|| candle_core::Error::msg("a trace ran twice"))?.contiguous()?;
+        // A copy of a GPU's storage begins at its first element, wherever the value begins.
+        if !value.device().is_cpu() && value.layout().start_offset() > 0 {
+            value = value.force_contiguous()?;
+        }
         let (storage, layout) = value.storage_and_layout();
         let copy = match &*storage {
             Storage::Cpu(elements) => match layout.contiguous_offsets() {
