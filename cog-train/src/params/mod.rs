@@ -84,7 +84,7 @@ pub struct Param {
 }
 
 impl Param {
-    /// The values that are trained, in 32 bits. After writing to them, call [`Params::refresh`]. While [`fit`](super::fit())
+    /// The values that are trained, in 32 bits. After writing to them, call [`Params::refresh`]. While [`fit`](crate::engine::fit())
     /// trains, only its optimizer writes to what is trained: a checkpoint may hold anything else from before it or from after.
     #[must_use]
     pub fn master(&self) -> &Var {
@@ -203,7 +203,7 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] when no parameter fits.
+    /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn buffers(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
         self.choose(&pattern.into(), |param, fits| {
             if fits {

@@ -22,7 +22,7 @@ pub fn same_storage(one: &Tensor, other: &Tensor) -> bool {
     host::storage_address(one) == host::storage_address(other)
 }
 
-/// Whether [`each`] supports the tensors: on the CPU, and [alike](are_alike).
+/// Whether [`each`] supports the tensors: on the CPU, and contiguous 32-bit floats of one shape, each in a storage of its own.
 #[must_use]
 pub fn fits(weight: &Tensor, gradient: &Tensor, states: &[&Tensor]) -> bool {
     [weight, gradient].iter().chain(states).all(|tensor| host::on_cpu(tensor))

@@ -1,7 +1,7 @@
 //! A reverse-mode tape inside one candle operation.
 //!
 //! candle initializes every gradient to zero and adds to it, and keeps every activation until its backward pass has ended.
-//! Here a [`Node`] is a detached tensor with an index on a [`Tape`]; an operation computes on detached tensors and records
+//! Here a [`Node`] is a detached tensor with an index on a `Tape`; an operation computes on detached tensors and records
 //! a closure on the tape. Backward, the closures run from the last to the first, and each is dropped, with the tensors that
 //! it saved, as soon as it has run. The first gradient of a node is moved, only further ones are added. Those of parameters
 //! are written into [buffers](Buffers) that are kept from step to step.
