@@ -4,7 +4,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::{Mutex, Once, PoisonError};
 
-use super::trace::{PanicTrace, author_frames};
+use super::trace::{PanicTrace, panic_frames};
 use crate::error::Error;
 use crate::job::DryRunEnded;
 
@@ -69,7 +69,7 @@ fn keep(info: &PanicHookInfo<'_>) -> bool {
     let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let trace = Backtrace::capture();
     let frames = match trace.status() {
-        BacktraceStatus::Captured => author_frames(&trace.to_string()),
+        BacktraceStatus::Captured => panic_frames(&trace.to_string()),
         _ => Vec::new(),
     };
     state.1 = Some(Caught { place, message: text_of(info.payload()).to_owned(), frames });
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_panic_passes_through() {
+    fn results_without_a_panic_pass_through() {
         assert_eq!(guarded("train", || Ok(3)).unwrap(), 3);
         assert_eq!(guarded::<()>("train", || anyhow::bail!("no")).unwrap_err().to_string(), "no");
     }

@@ -41,8 +41,15 @@ impl std::fmt::Display for PanicTrace {
     }
 }
 
+/// Returns the author's frames of a backtrace that was printed in a panic hook: the frames of the hook are above the panic.
+pub(crate) fn panic_frames(backtrace: &str) -> Vec<String> {
+    let raised = ["rust_begin_unwind", "core::panicking::", "std::panicking::begin_panic"];
+    let last = raised.iter().filter_map(|symbol| backtrace.rfind(symbol)).max();
+    author_frames(&backtrace[last.unwrap_or_default()..])
+}
+
 /// Returns the author's frames of a printed backtrace.
-pub(crate) fn author_frames(backtrace: &str) -> Vec<String> {
+fn author_frames(backtrace: &str) -> Vec<String> {
     let mut frames = Vec::new();
     let mut symbol: Option<&str> = None;
     for line in backtrace.lines() {
@@ -118,5 +125,26 @@ mod tests {
                 "at train, /home/a/net/src/main.rs:30:5",
             ]
         );
+    }
+
+    #[test]
+    fn frames_of_a_panic_begin_below_the_hook() {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let text = format!(
+            "   0: std::backtrace::Backtrace::capture
+             at /rustc/1/library/std/src/backtrace.rs:1:1
+   1: cog_train::run::panics::keep
+             at {root}/src/run/panics.rs:70:17
+   2: __rustc::rust_begin_unwind
+             at /rustc/1/library/std/src/panicking.rs:689:5
+   3: core::panicking::panic_fmt
+             at /rustc/1/library/core/src/panicking.rs:80:14
+   4: train
+             at /home/a/net/src/main.rs:30:5
+   5: guarded<probe::Output>
+             at {root}/src/run/panics.rs:40:5
+"
+        );
+        assert_eq!(panic_frames(&text), ["at train, /home/a/net/src/main.rs:30:5"]);
     }
 }
