@@ -5,9 +5,26 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, Once};
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tempfile::TempDir;
+
+/// Installs a handler for signals that this process ignores, such as SIGINT in a shell's background job: programs that it starts
+/// then have the default, where an ignored signal would stay ignored.
+fn hear_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+        for signal in [SIGHUP, SIGINT, SIGTERM, SIGUSR1] {
+            if ignored >> (signal - 1) & 1 == 1 {
+                signal_hook::flag::register(signal, Arc::default()).unwrap();
+            }
+        }
+    });
+}
 
 /// The binary of an example, built if it is not. The profile's folder is that of this test, and the whole workspace
 /// is named as in the README's test command, so that every crate has the same features and nothing is built twice.
@@ -98,6 +115,7 @@ impl Place {
 
     /// The program with these arguments, not started yet. Nothing of the caller's environment decides.
     pub(crate) fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
+        hear_signals();
         let mut command = Command::new(&self.program);
         command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
         command.env_remove("COG_WEIGHTS").env_remove("RUST_BACKTRACE");
