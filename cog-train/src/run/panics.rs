@@ -3,21 +3,43 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::{Mutex, Once, PoisonError};
+use std::thread::{self, ThreadId};
 
 use super::trace::{PanicTrace, panic_frames};
 use crate::error::Error;
 use crate::job::DryRunEnded;
 
 struct Caught {
+    thread: ThreadId,
     place: String,
     message: String,
     /// The author's frames, when `RUST_BACKTRACE` asks for them.
     frames: Vec<String>,
 }
 
-/// The number of guarded calls in progress, and the last panic that the hook saw during one. A panic of a worker thread that is passed on to the
-/// caller is seen there and only there, so this is not a thread's own.
-static CAUGHT: Mutex<(usize, Option<Caught>)> = Mutex::new((0, None));
+/// The guarded calls of the process. A panic of a worker thread that is passed on to the caller is seen there and only
+/// there, so this is not a thread's own.
+struct State {
+    /// The number of calls in progress.
+    calls: usize,
+    /// The last panic of each thread that the hook saw during the calls, oldest first.
+    caught: Vec<Caught>,
+}
+
+impl State {
+    /// Ends a call by a panic. Of several calls in progress each takes that of its own thread, if there is one.
+    fn take(&mut self) -> Option<Caught> {
+        let own = self.caught.iter().rposition(|it| it.thread == thread::current().id());
+        let newest = self.caught.len().checked_sub(1)?;
+        let at = if self.calls == 1 { newest } else { own.unwrap_or(newest) };
+        Some(self.caught.remove(at))
+    }
+}
+
+/// The most panics that are kept: an author's code may catch its own.
+const MOST: usize = 64;
+
+static CAUGHT: Mutex<State> = Mutex::new(State { calls: 0, caught: Vec::new() });
 static HOOK: Once = Once::new();
 
 /// Calls the author's code; a panic in it is [`Error::Panicked`].
@@ -33,17 +55,21 @@ pub(crate) fn guarded<T>(
             }
         }));
     });
-    caught().0 += 1;
+    state().calls += 1;
     let ended = catch_unwind(AssertUnwindSafe(call));
-    let mut state = caught();
-    state.0 -= 1;
-    let seen = state.1.take();
+    let mut state = state();
+    let seen = if ended.is_err() { state.take() } else { None };
+    state.calls -= 1;
+    if state.calls == 0 {
+        state.caught.clear();
+    }
     drop(state);
     ended.unwrap_or_else(|payload| {
         if payload.is::<DryRunEnded>() {
             return Err(Error::Cancelled.into());
         }
-        let Caught { place, message, frames } = seen.unwrap_or_else(|| Caught {
+        let Caught { place, message, frames, .. } = seen.unwrap_or_else(|| Caught {
+            thread: thread::current().id(),
             place: "an unknown place".to_owned(),
             message: text_of(payload.as_ref()).to_owned(),
             frames: Vec::new(),
@@ -57,13 +83,12 @@ pub(crate) fn guarded<T>(
     })
 }
 
-fn caught() -> std::sync::MutexGuard<'static, (usize, Option<Caught>)> {
+fn state() -> std::sync::MutexGuard<'static, State> {
     CAUGHT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn keep(info: &PanicHookInfo<'_>) -> bool {
-    let mut state = caught();
-    if state.0 == 0 {
+    if state().calls == 0 {
         return false;
     }
     let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
@@ -72,7 +97,13 @@ fn keep(info: &PanicHookInfo<'_>) -> bool {
         BacktraceStatus::Captured => panic_frames(&trace.to_string()),
         _ => Vec::new(),
     };
-    state.1 = Some(Caught { place, message: text_of(info.payload()).to_owned(), frames });
+    let (thread, message) = (thread::current().id(), text_of(info.payload()).to_owned());
+    let mut state = state();
+    state.caught.retain(|it| it.thread != thread);
+    if state.caught.len() == MOST {
+        state.caught.remove(0);
+    }
+    state.caught.push(Caught { thread, place, message, frames });
     true
 }
 
@@ -106,7 +137,24 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_panic_passes_through() {
+    fn panics_of_concurrent_calls_are_not_confused() {
+        let barrier = std::sync::Barrier::new(9);
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    barrier.wait();
+                    let error = guarded::<()>("train", || panic!("panic {number}")).unwrap_err();
+                    assert!(error.to_string().ends_with(&format!("panic {number}")), "{error}");
+                });
+            }
+            barrier.wait();
+            (0..100).for_each(|_| guarded("train", || Ok(())).unwrap());
+        });
+    }
+
+    #[test]
+    fn results_without_a_panic_pass_through() {
         assert_eq!(guarded("train", || Ok(3)).unwrap(), 3);
         assert_eq!(guarded::<()>("train", || anyhow::bail!("no")).unwrap_err().to_string(), "no");
     }

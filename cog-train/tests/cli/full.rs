@@ -1,4 +1,4 @@
-//! A disk that is really full: a run stops with one clear error, and goes on from its last checkpoint once there is room.
+//! A disk that is really full: a run stops with one clear error, and resumes from its last checkpoint once there is room.
 
 #![expect(clippy::print_stderr, reason = "what was counted, and what was left out and why")]
 
@@ -31,7 +31,7 @@ fn straight(here: &Place) {
 }
 
 #[test]
-fn a_run_whose_disk_is_full_goes_on_when_there_is_room() {
+fn a_run_stopped_by_a_full_disk_resumes_when_there_is_room() {
     let here = Place::new("tiny_fit");
     straight(&here);
     let straight = left(&here.path("straight"));
@@ -46,6 +46,7 @@ fn a_run_whose_disk_is_full_goes_on_when_there_is_room() {
             .arg(here.program())
             .arg(&size)
             .current_dir(&dir)
+            .env_remove("RUST_BACKTRACE")
             .output();
         let why = match &output {
             Err(error) => Some(error.to_string()),
@@ -80,7 +81,7 @@ fn a_run_whose_disk_is_full_goes_on_when_there_is_room() {
 
 /// What every machine has: a limit on the size of a file.
 #[test]
-fn a_run_whose_files_may_not_grow_goes_on_when_they_may() {
+fn a_run_stopped_by_a_file_size_limit_resumes_without_it() {
     let here = Place::new("tiny_fit");
     straight(&here);
     let place = ["--run-dir", "run", "-o", "out.safetensors"];

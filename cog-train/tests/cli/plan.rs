@@ -76,7 +76,7 @@ fn the_plan_of_a_resumed_run_takes_its_inputs_and_changes_nothing() {
 }
 
 #[test]
-fn what_would_fail_late_is_refused_early() {
+fn a_dry_run_refuses_what_a_run_would_refuse() {
     let here = probe();
     here.file("plain", "");
     for (args, code) in [

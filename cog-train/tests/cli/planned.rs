@@ -105,7 +105,7 @@ fn a_plan_of_texts_tells_their_lengths_and_how_many_are_cut() {
 }
 
 #[test]
-fn the_plan_of_a_stopped_run_tells_what_is_left() {
+fn the_plan_of_a_stopped_run_counts_the_remaining_steps() {
     let here = Place::new("tiny_fit");
     stopped(&here);
     let before = here.tree();

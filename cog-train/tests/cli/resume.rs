@@ -49,7 +49,7 @@ fn count<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn an_interrupted_run_goes_on_and_leaves_what_a_straight_one_leaves() {
+fn resume_equals_straight_run() {
     let here = probe();
     here.file("data.txt", "12345");
     let said = interrupted(&here, &count(&["-i", "data=data.txt", "--run-dir", "b"]), "-INT");
@@ -89,7 +89,7 @@ fn an_interrupted_run_goes_on_and_leaves_what_a_straight_one_leaves() {
 }
 
 #[test]
-fn without_a_run_dir_the_trainers_newest_run_is_gone_on_with() {
+fn without_a_run_dir_the_newest_run_of_the_trainer_is_resumed() {
     let here = probe();
     interrupted(&here, &count(&["--run-dir", "runs/b-old"]), "-INT").expect(130);
     interrupted(&here, &count(&["--run-dir", "runs/a-new"]), "-TERM").expect(130);
@@ -143,7 +143,7 @@ fn a_file_is_the_same_where_its_content_is() {
 }
 
 #[test]
-fn what_was_fetched_is_not_asked_for_again() {
+fn a_fetched_file_is_reused_and_without_it_the_address_is_required() {
     let here = probe();
     let address = "data=data:text/plain;base64,aGVsbG8=";
     interrupted(&here, &count(&["-i", address, "--run-dir", "r"]), "-INT").expect(130);

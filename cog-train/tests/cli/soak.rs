@@ -183,7 +183,7 @@ fn signalled(here: &Place, args: &[&str], signal: &str, file: &str) -> (Option<i
 }
 
 #[test]
-fn asked_to_stop_a_run_saves_and_says_130() {
+fn a_cancelled_run_saves_and_exits_with_130() {
     let here = Place::new("tiny_fit");
     let (straight, _) = straight(&here);
     for signal in ["-TERM", "-INT", "-HUP"] {
@@ -201,7 +201,7 @@ fn asked_to_stop_a_run_saves_and_says_130() {
 }
 
 #[test]
-fn asked_to_save_a_run_saves_and_goes_on() {
+fn a_requested_checkpoint_does_not_stop_the_run() {
     let here = Place::new("tiny_fit");
     let args = ["--run-dir", "run", "-o", "out.safetensors", "-i", "pause=5"];
     let mut command = here.command(&args);

@@ -1,4 +1,4 @@
-//! Asked to stop, a run ends within a second, whatever it is at: in its preparation, in a step, while it waits for data,
+//! A cancelled run ends within a second, whatever it does: in its preparation, in a step, while it waits for data,
 //! while it measures, while it downloads.
 
 #![expect(clippy::print_stderr, reason = "what was measured, under `--nocapture`")]

@@ -108,7 +108,7 @@ fn screen(bytes: &str) -> Vec<String> {
 const TRAIN: [&str; 6] = ["-o", "out.safetensors", "-i", "steps=30", "-i", "pause=10"];
 
 #[test]
-fn on_a_terminal_there_is_a_bar_and_then_what_a_file_gets() {
+fn a_terminal_gets_a_bar_and_then_the_lines_of_a_file() {
     let here = Place::new("tiny_fit");
     let command = here.command(&[&["--run-dir", "run"], &TRAIN[..]].concat());
     let (code, bytes, same) = Pty::new().run(command);

@@ -88,6 +88,7 @@ fn check(file: &str) {
             .args(["-c", &format!("{{ {}\n}} 2>&1", with_binary(&command))])
             .current_dir(dir.path())
             .env_remove("COG_WEIGHTS")
+            .env_remove("RUST_BACKTRACE")
             .env("XDG_CACHE_HOME", dir.path().join(".cache"))
             .output()
             .unwrap();

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json() {
+    fn invalid_json_is_refused() {
         for text in ["", " ", "{", "[1,]", "{} {}", "NaN", "1e999", "'a'", "tru", "\u{feff}{}"] {
             assert!(parse(text).is_err(), "{text:?}");
         }

@@ -280,7 +280,7 @@ fn json_that_is_not_an_object() {
 }
 
 #[test]
-fn an_earlier_run_fills_what_was_not_given() {
+fn values_of_a_previous_run_fill_missing_inputs() {
     let earlier = json!({"int": 1, "float": 0.5, "file": "a", "gone": 1});
     let mut given = from_pairs(TABLE, &["int=2", "float=null", "file=@no/such"]);
     given.fill(earlier.as_object().unwrap().clone());
@@ -355,7 +355,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_printed_is_read_back(
+    fn printed_values_are_read_back(
         (ty, value) in any_type().prop_flat_map(|ty| (Just(ty), fitting(ty)))
     ) {
         let table = [Spec::new("x", ty)];

@@ -225,7 +225,7 @@ fn a_file_that_a_value_happens_to_name_is_not_ours() {
 }
 
 #[test]
-fn a_folder_in_the_output_is_merged_and_keeps_what_others_put_there() {
+fn a_folder_in_the_output_is_merged_and_keeps_foreign_files() {
     let here = Place::new();
     let output = |content: &str| {
         here.file("src/model/a.txt", content);
@@ -239,7 +239,7 @@ fn a_folder_in_the_output_is_merged_and_keeps_what_others_put_there() {
 }
 
 #[test]
-fn what_cannot_be_written_is_refused_before_the_training() {
+fn destinations_that_cannot_be_written_are_refused_before_the_training() {
     let here = Place::new();
     here.file("plain", "mine");
     here.file("folder.bin/x", "mine");
