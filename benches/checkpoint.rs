@@ -117,7 +117,7 @@ fn train(dir: &Path, save_every: Every) -> Result<Vec<Begin>> {
     Ok(begun.into_inner())
 }
 
-/// What all rounds measured. Times are in milliseconds.
+/// The measurements of all rounds. Times are in milliseconds.
 #[derive(Default)]
 struct Measured {
     /// Of runs that save and that do not: the timed steps together.

@@ -7,7 +7,7 @@ use cog_train::nn::{
 
 use serde::{Deserialize, Serialize};
 
-/// What a review can be, in the order of the encoder's scores.
+/// The labels of a review, in the order of the encoder's scores.
 pub(crate) const LABELS: [&str; 3] = ["negative", "neutral", "positive"];
 /// Words are numbered by a hash: no vocabulary has to be kept beside the weights.
 const VOCABULARY: u32 = 2048;

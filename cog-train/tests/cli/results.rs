@@ -1,4 +1,4 @@
-//! Where results are published: beside other files, after kills, by several processes.
+//! The publication of results: beside other files, after kills, by several processes.
 
 use std::fs;
 use std::process::Stdio;

@@ -143,7 +143,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// What the csv crate writes is what is read, whatever the texts hold.
+    /// Records are read as the csv crate writes them, for any text.
     #[test]
     fn what_is_written_is_read(names in prop::collection::vec("[a\",\r\n \u{e4}]{0,6}", 1..10), crlf: bool) {
         let rows: Vec<Row> = (7..).zip(&names).map(|(age, name)| Row { name: name.clone(), age }).collect();
