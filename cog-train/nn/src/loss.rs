@@ -53,3 +53,32 @@ pub fn linear_cross_entropy<T: Operand>(
 ) -> Result<T, Error> {
     T::on_nodes([h], |[h]| linear::forward(&h, weight, targets))
 }
+
+/// The losses of [`linear_cross_entropy`], added up for each row of a batch: minus the log-probability of the row's targets,
+/// which preference losses compare.
+///
+/// `h` is `[B, T, d]`, `weight` `[classes, d]`, `targets` `[B, T]` of integers, as in [`cross_entropy`], and the result `[B]`.
+/// No scores are computed where there is no target, and no more than some rows of them are stored.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cog_train_nn::{self as nn, IGNORED};
+///
+/// let head = Tensor::zeros((32, 4), DType::F32, &Device::Cpu)?;
+/// let h = Tensor::ones((2, 2, 4), DType::F32, &Device::Cpu)?;
+/// let targets = Tensor::new(&[[3u32, 5], [IGNORED, 7]], &Device::Cpu)?;
+/// let losses = nn::linear_cross_entropy_by_row(&h, &head, &targets)?.to_vec1::<f32>()?;
+/// assert!((losses[0] - 2.0 * 32f32.ln()).abs() < 1e-5 && (losses[1] - 32f32.ln()).abs() < 1e-5);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`cross_entropy`].
+pub fn linear_cross_entropy_by_row<T: Operand>(
+    h: &T,
+    weight: &Tensor,
+    targets: &Tensor,
+) -> Result<T, Error> {
+    T::on_nodes([h], |[h]| linear::forward_by_row(&h, weight, targets))
+}

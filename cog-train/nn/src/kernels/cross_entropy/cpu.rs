@@ -92,7 +92,7 @@ simd! {
         most + sum.ln()
     }
 
-    fn scale(values: &mut [f32], factor: f32) {
+    pub(crate) fn scale(values: &mut [f32], factor: f32) {
         for value in values {
             *value *= factor;
         }

@@ -17,7 +17,7 @@ use super::gpu::Gpu;
 use super::reference::dispatch_wide;
 use super::tape::Node;
 
-pub(crate) use cpu::{scaled, softmax_row, total};
+pub(crate) use cpu::{scale, scaled, softmax_row, total};
 pub(crate) use cuda::softmax_rows;
 
 /// The target of a row that does not count: padding, or a prompt that is not to be learned.

@@ -4,7 +4,7 @@ use candle_core::{Error, Tensor};
 use rayon::prelude::*;
 
 use super::rows_at_once;
-use crate::kernels::cross_entropy::{scaled, softmax_row, total};
+use crate::kernels::cross_entropy::{scale, scaled, softmax_row, total};
 use crate::kernels::host;
 use crate::kernels::matmul::{Matrix, Target, Threads, matmul};
 use crate::kernels::output::{Buffer, Destination, Output};
@@ -22,7 +22,7 @@ pub(super) fn forward(
     let mut of_h = to[0].map(|_| Buffer::new(n * d));
     let mut losses = vec![0.0; n];
     let of_weight = host::read([h.tensor(), weight.tensor()], |[h, weight]| {
-        let rows = Rows { h, weight, targets, classes, d };
+        let rows = Rows { h, weight, targets, factors: None, classes, d };
         let of_h = of_h.as_mut().map(Buffer::output);
         if to[1].is_none() {
             rows.all(&mut losses, of_h, None);
@@ -54,17 +54,24 @@ pub(super) fn forward(
 }
 
 /// The operands of the scores.
-struct Rows<'a> {
-    h: &'a [f32],
-    weight: &'a [f32],
-    targets: &'a [u32],
-    classes: usize,
-    d: usize,
+pub(super) struct Rows<'a> {
+    pub(super) h: &'a [f32],
+    pub(super) weight: &'a [f32],
+    pub(super) targets: &'a [u32],
+    /// Of the gradient of each row's loss; ones if there are none.
+    pub(super) factors: Option<&'a [f32]>,
+    pub(super) classes: usize,
+    pub(super) d: usize,
 }
 
 impl Rows<'_> {
     /// Writes the losses of all rows, and the gradients that are needed.
-    fn all(&self, losses: &mut [f64], of_h: Option<Output<'_>>, of_weight: Option<Output<'_>>) {
+    pub(super) fn all(
+        &self,
+        losses: &mut [f64],
+        of_h: Option<Output<'_>>,
+        of_weight: Option<Output<'_>>,
+    ) {
         let &Self { classes, d, .. } = self;
         let n = self.targets.len();
         let weight = Matrix::new(self.weight, classes, d);
@@ -78,10 +85,14 @@ impl Rows<'_> {
             let target = Target::new(buffer.first(rows * classes), classes);
             let scores = matmul(target, h, weight.t(), 1.0, Threads::All);
             let losses = losses[start..].par_iter_mut().zip(&self.targets[start..]);
-            scores
-                .par_chunks_mut(classes.max(1))
-                .zip(losses)
-                .for_each(|(row, (loss, target))| *loss = softmax_row(row, *target));
+            scores.par_chunks_mut(classes.max(1)).zip(losses).enumerate().for_each(
+                |(at, (row, (loss, target)))| {
+                    *loss = softmax_row(row, *target);
+                    if let Some(factors) = self.factors {
+                        scale(row, factors[start + at]);
+                    }
+                },
+            );
             let scores = Matrix::new(scores, rows, classes);
             if let Some(of_h) = of_h.as_mut().and_then(Iterator::next) {
                 matmul(Target::new(of_h, d), scores, weight, 1.0, Threads::All);

@@ -5,6 +5,7 @@
 //! gradient, and multiplied into the gradients of `h` and of the weight, all in the forward pass; the backward pass only
 //! scales these. `[n, classes]` is never stored. Source: the idea is Liger Kernel's (Hsu et al., 2024).
 
+mod by_row;
 mod cpu;
 mod cuda;
 mod reference;
@@ -17,6 +18,8 @@ use super::gpu::Gpu;
 use super::host;
 use super::reference::fits;
 use super::tape::Node;
+
+pub(crate) use by_row::forward as forward_by_row;
 
 /// The sum of the losses of the rows.
 ///
@@ -85,7 +88,41 @@ mod tests {
         }
     }
 
-    /// The loss's own gradient is not always one: it is scaled against underflow.
+    /// The sums of the rows of a batch equal those of stored scores, each with a gradient of its own.
+    #[test]
+    fn losses_by_row_equal_those_of_stored_scores() {
+        for (batch, length, classes) in [(1, 1, 1), (3, 5, 7), (4, 200, 33)] {
+            let mut targets: Vec<u32> = (0..batch * length).map(|at| at * 11 % classes).collect();
+            // A row without a target, and gaps.
+            targets.iter_mut().skip(length as usize).step_by(3).for_each(|at| *at = IGNORED);
+            if batch > 1 {
+                targets[..length as usize].fill(IGNORED);
+            }
+            let (batch, length, classes) = (batch as usize, length as usize, classes as usize);
+            let targets = Tensor::from_vec(targets, (batch, length), &Device::Cpu).unwrap();
+            let h = parity::draw(&[batch, length, 9], 0);
+            let weight = parity::draw(&[classes, 9], 1);
+            let factors: Vec<f64> = (0..batch).map(|row| [0.5, -2.0, 3.0][row % 3]).collect();
+            let weighted = |losses: &Tensor| {
+                let factors = Tensor::new(factors.as_slice(), losses.device())?;
+                (losses * factors.to_dtype(losses.dtype())?)?.sum_all()
+            };
+            let fast = |[h, weight]: [&Tensor; 2]| {
+                let losses = trace([h], |[h]| forward_by_row(&h, weight, &targets))?;
+                weighted(&losses)?.to_dtype(h.dtype())
+            };
+            parity::check([&h, &weight], fast, |[h, weight]| {
+                let rows = (0..batch).map(|row| {
+                    let scores = h.get(row)?.matmul(&weight.t()?)?;
+                    let targets = targets.get(row)?;
+                    trace([&scores], |[scores]| cross_entropy::forward(&scores, &targets))
+                });
+                weighted(&Tensor::stack(&rows.collect::<Result<Vec<_>, _>>()?, 0)?)
+            });
+            parity::threads([&h, &weight], fast);
+        }
+    }
+
     /// The memory of the step before is written over, and a second micro-batch is added.
     #[test]
     fn gradients_in_buffers_are_those_of_the_present_step() {
@@ -111,6 +148,7 @@ mod tests {
         }
     }
 
+    /// The loss's own gradient is not always one: it is scaled against underflow.
     #[test]
     fn a_scaled_loss_has_scaled_gradients() {
         let (h, weight) = (parity::draw(&[3, 4], 0), parity::draw(&[5, 4], 1));

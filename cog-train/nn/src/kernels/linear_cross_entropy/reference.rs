@@ -10,31 +10,17 @@ pub(super) fn forward(h: &Node, weight: &Node, targets: &[u32]) -> Result<Node, 
     let to = [h.handle(), weight.handle()];
     let (classes, d) = weight.tensor().dims2()?;
     let (flat, w) = (h.tensor().reshape((targets.len(), d))?, weight.tensor().contiguous()?);
-    let device = flat.device();
-    let wide = if flat.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-    let mut loss = Tensor::zeros((), wide, device)?;
+    let mut loss = Tensor::zeros((), wide(&flat), flat.device())?;
     let (mut of_h, mut of_weight) = (Vec::new(), None::<Tensor>);
     let most = rows_at_once(classes);
     for (at, targets) in targets.chunks(most).enumerate() {
         let h = flat.narrow(0, at * most, targets.len())?;
-        let scores = h.matmul(&w.t()?)?.to_dtype(wide)?;
-        let counts: Vec<f32> =
-            targets.iter().map(|target| if *target == IGNORED { 0.0 } else { 1.0 }).collect();
-        let counts = Tensor::new(counts, device)?.to_dtype(wide)?.unsqueeze(1)?;
-        let classes: Vec<u32> =
-            targets.iter().map(|target| if *target == IGNORED { 0 } else { *target }).collect();
-        let classes = Tensor::new(classes, device)?.unsqueeze(1)?;
-        let shifted = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?;
-        let powers = shifted.exp()?;
-        let sums = powers.sum_keepdim(D::Minus1)?;
-        let losses = (sums.log()? - shifted.gather(&classes, 1)?)?;
-        loss = (loss + (losses * &counts)?.sum_all()?)?;
+        let part = Part::new(&h, &w, targets)?;
+        loss = (loss + part.losses()?.sum_all()?)?;
         if to == [None; 2] {
             continue;
         }
-        let shares =
-            powers.broadcast_div(&sums)?.scatter_add(&classes, &counts.ones_like()?.neg()?, 1)?;
-        let gradient = shares.broadcast_mul(&counts)?.to_dtype(flat.dtype())?;
+        let gradient = part.gradient()?;
         if to[0].is_some() {
             of_h.push(gradient.matmul(&w)?);
         }
@@ -57,4 +43,53 @@ pub(super) fn forward(h: &Node, weight: &Node, targets: &[u32]) -> Result<Node, 
         }
         Ok(())
     }))
+}
+
+/// Returns the type that losses are computed in.
+pub(super) fn wide(h: &Tensor) -> DType {
+    if h.dtype() == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+/// The scores of some rows.
+pub(super) struct Part {
+    /// Less the maximum of the row, `[m, classes]`.
+    shifted: Tensor,
+    /// Their exponentials, and the sums of these, `[m, 1]`.
+    powers: Tensor,
+    sums: Tensor,
+    /// The targets, 0 where there is none, `[m, 1]`.
+    classes: Tensor,
+    /// One where there is a target, and zero, `[m, 1]`.
+    counts: Tensor,
+    dtype: DType,
+}
+
+impl Part {
+    /// `h` is `[m, d]`, `weight` `[classes, d]`.
+    pub(super) fn new(h: &Tensor, weight: &Tensor, targets: &[u32]) -> Result<Self, Error> {
+        let (device, wide) = (h.device(), wide(h));
+        let scores = h.matmul(&weight.t()?)?.to_dtype(wide)?;
+        let count = |target: &u32| if *target == IGNORED { 0f32 } else { 1.0 };
+        let class = |target: &u32| if *target == IGNORED { 0 } else { *target };
+        let counts = Tensor::new(targets.iter().map(count).collect::<Vec<_>>(), device)?;
+        let classes = Tensor::new(targets.iter().map(class).collect::<Vec<_>>(), device)?;
+        let shifted = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?;
+        let powers = shifted.exp()?;
+        let sums = powers.sum_keepdim(D::Minus1)?;
+        let (classes, counts) = (classes.unsqueeze(1)?, counts.to_dtype(wide)?.unsqueeze(1)?);
+        Ok(Self { shifted, powers, sums, classes, counts, dtype: h.dtype() })
+    }
+
+    /// Returns the losses of the rows, `[m]`.
+    pub(super) fn losses(&self) -> Result<Tensor, Error> {
+        let losses = (self.sums.log()? - self.shifted.gather(&self.classes, 1)?)?;
+        (losses * &self.counts)?.squeeze(1)
+    }
+
+    /// Returns the gradients of the scores, `[m, classes]`.
+    pub(super) fn gradient(&self) -> Result<Tensor, Error> {
+        let less = self.counts.ones_like()?.neg()?;
+        let shares = self.powers.broadcast_div(&self.sums)?.scatter_add(&self.classes, &less, 1)?;
+        shares.broadcast_mul(&self.counts)?.to_dtype(self.dtype)
+    }
 }
