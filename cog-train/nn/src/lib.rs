@@ -29,7 +29,7 @@ pub use embedding::Embedding;
 pub use init::Init;
 pub use initializer::Initializer;
 pub use linear::Linear;
-pub use loss::{cross_entropy, linear_cross_entropy, linear_cross_entropy_by_row};
+pub use loss::{cross_entropy, grouped_linear_cross_entropy, linear_cross_entropy};
 pub use norm::{LayerNorm, RmsNorm};
 pub use pool::{avg_pool2d, max_pool2d};
 pub use reduce::{masked_mean, mean, softmax, sum};

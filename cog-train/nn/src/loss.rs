@@ -54,31 +54,34 @@ pub fn linear_cross_entropy<T: Operand>(
     T::on_nodes([h], |[h]| linear::forward(&h, weight, targets))
 }
 
-/// The losses of [`linear_cross_entropy`], added up for each row of a batch: minus the log-probability of the row's targets,
-/// which preference losses compare.
+/// The losses of [`linear_cross_entropy`], added up by group: minus the log-probability of the targets of a text, which
+/// losses of preferences compare.
 ///
-/// `h` is `[B, T, d]`, `weight` `[classes, d]`, `targets` `[B, T]` of integers, as in [`cross_entropy`], and the result `[B]`.
-/// No scores are computed where there is no target, and no more than some rows of them are stored.
+/// `h` is `[.., d]`, `weight` `[classes, d]`; `targets`, as in [`cross_entropy`], and `groups`, of u32, have one entry for each
+/// row of `h`. The result is `[count]`, and a group without a target has a loss of zero.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use cog_train_nn::{self as nn, IGNORED};
+/// use cog_train_nn as nn;
 ///
-/// let head = Tensor::zeros((32, 4), DType::F32, &Device::Cpu)?;
-/// let h = Tensor::ones((2, 2, 4), DType::F32, &Device::Cpu)?;
-/// let targets = Tensor::new(&[[3u32, 5], [IGNORED, 7]], &Device::Cpu)?;
-/// let losses = nn::linear_cross_entropy_by_row(&h, &head, &targets)?.to_vec1::<f32>()?;
+/// let device = &Device::Cpu;
+/// let head = Tensor::zeros((32, 4), DType::F32, device)?;
+/// let h = Tensor::ones((3, 4), DType::F32, device)?;
+/// let (targets, texts) = (Tensor::new(&[3u32, 5, 7], device)?, Tensor::new(&[0u32, 0, 1], device)?);
+/// let losses = nn::grouped_linear_cross_entropy(&h, &head, &targets, &texts, 2)?.to_vec1::<f32>()?;
 /// assert!((losses[0] - 2.0 * 32f32.ln()).abs() < 1e-5 && (losses[1] - 32f32.ln()).abs() < 1e-5);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 ///
 /// # Errors
 ///
-/// As [`cross_entropy`].
-pub fn linear_cross_entropy_by_row<T: Operand>(
+/// As [`cross_entropy`]; a group that is not below `count`.
+pub fn grouped_linear_cross_entropy<T: Operand>(
     h: &T,
     weight: &Tensor,
     targets: &Tensor,
+    groups: &Tensor,
+    count: usize,
 ) -> Result<T, Error> {
-    T::on_nodes([h], |[h]| linear::forward_by_row(&h, weight, targets))
+    T::on_nodes([h], |[h]| linear::forward_grouped(&h, weight, targets, groups, count))
 }

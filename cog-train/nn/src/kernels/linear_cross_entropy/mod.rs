@@ -5,9 +5,9 @@
 //! gradient, and multiplied into the gradients of `h` and of the weight, all in the forward pass; the backward pass only
 //! scales these. `[n, classes]` is never stored. Source: the idea is Liger Kernel's (Hsu et al., 2024).
 
-mod by_row;
 mod cpu;
 mod cuda;
+mod grouped;
 mod reference;
 
 use candle_core::{Error, Tensor};
@@ -19,7 +19,7 @@ use super::host;
 use super::reference::fits;
 use super::tape::Node;
 
-pub(crate) use by_row::forward as forward_by_row;
+pub(crate) use grouped::forward as forward_grouped;
 
 /// The sum of the losses of the rows.
 ///
@@ -27,13 +27,7 @@ pub(crate) use by_row::forward as forward_by_row;
 ///
 /// candle's error when the shapes do not fit, a target is no class, or the device fails.
 pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Node, Error> {
-    let d = h.dims().last().copied().unwrap_or(0);
-    let &[classes, columns] = weight.dims() else { return Err(mismatch(h, weight)) };
-    if columns != d || d == 0 {
-        return Err(mismatch(h, weight));
-    }
-    dtypes::check("linear_cross_entropy", ("h", h.tensor()), [("weight", Some(weight))])?;
-    let targets = checked(targets, h.tensor().elem_count() / d, classes)?;
+    let targets = checked_operands(h, weight, targets)?;
     let node = h.leaf(weight);
     // candle allocates no empty tensor on a GPU.
     if let Some(gpu) = Gpu::of([h.tensor(), weight]).filter(|_| !targets.is_empty()) {
@@ -44,6 +38,17 @@ pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Nod
     } else {
         reference::forward(h, &node, &targets)
     }
+}
+
+/// Returns the target of each row of `h`.
+fn checked_operands(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Vec<u32>, Error> {
+    let d = h.dims().last().copied().unwrap_or(0);
+    let &[classes, columns] = weight.dims() else { return Err(mismatch(h, weight)) };
+    if columns != d || d == 0 {
+        return Err(mismatch(h, weight));
+    }
+    dtypes::check("linear_cross_entropy", ("h", h.tensor()), [("weight", Some(weight))])?;
+    checked(targets, h.tensor().elem_count() / d, classes)
 }
 
 /// Returns the rows of scores that are computed at a time, some 32 MiB: enough for products at full speed, beside which packing
@@ -88,38 +93,57 @@ mod tests {
         }
     }
 
-    /// The sums of the rows of a batch equal those of stored scores, each with a gradient of its own.
+    /// The sums of groups equal those of stored scores, each with a gradient of its own.
     #[test]
-    fn losses_by_row_equal_those_of_stored_scores() {
-        for (batch, length, classes) in [(1, 1, 1), (3, 5, 7), (4, 200, 33)] {
-            let mut targets: Vec<u32> = (0..batch * length).map(|at| at * 11 % classes).collect();
-            // A row without a target, and gaps.
-            targets.iter_mut().skip(length as usize).step_by(3).for_each(|at| *at = IGNORED);
-            if batch > 1 {
-                targets[..length as usize].fill(IGNORED);
-            }
-            let (batch, length, classes) = (batch as usize, length as usize, classes as usize);
-            let targets = Tensor::from_vec(targets, (batch, length), &Device::Cpu).unwrap();
-            let h = parity::draw(&[batch, length, 9], 0);
+    fn losses_of_groups_equal_those_of_stored_scores() {
+        for (n, count, classes) in [(1, 1, 1), (15, 3, 7), (600, 4, 33)] {
+            let mut targets: Vec<u32> = (0..n).map(|at| at * 11 % classes).collect();
+            // Gaps, and rows of a group that do not follow each other. The last group is empty.
+            targets.iter_mut().skip(1).step_by(3).for_each(|at| *at = IGNORED);
+            let groups: Vec<u32> = (0..n).map(|at| at % count).collect();
+            let (count, classes) = (count as usize + 1, classes as usize);
+            let h = parity::draw(&[1, n as usize, 9], 0);
             let weight = parity::draw(&[classes, 9], 1);
-            let factors: Vec<f64> = (0..batch).map(|row| [0.5, -2.0, 3.0][row % 3]).collect();
+            let factors: Vec<f64> = (0..count).map(|at| [0.5, -2.0, 3.0][at % 3]).collect();
             let weighted = |losses: &Tensor| {
                 let factors = Tensor::new(factors.as_slice(), losses.device())?;
                 (losses * factors.to_dtype(losses.dtype())?)?.sum_all()
             };
             let fast = |[h, weight]: [&Tensor; 2]| {
-                let losses = trace([h], |[h]| forward_by_row(&h, weight, &targets))?;
+                let targets = Tensor::new(targets.as_slice(), h.device())?;
+                let groups = Tensor::new(groups.as_slice(), h.device())?;
+                let losses =
+                    trace([h], |[h]| forward_grouped(&h, weight, &targets, &groups, count))?;
                 weighted(&losses)?.to_dtype(h.dtype())
             };
             parity::check([&h, &weight], fast, |[h, weight]| {
-                let rows = (0..batch).map(|row| {
-                    let scores = h.get(row)?.matmul(&weight.t()?)?;
-                    let targets = targets.get(row)?;
+                let scores = h.flatten_to(1)?.matmul(&weight.t()?)?;
+                let of_group = |group: usize| {
+                    let of_group = |(target, other): (&u32, &u32)| {
+                        if *other as usize == group { *target } else { IGNORED }
+                    };
+                    let targets: Vec<u32> = targets.iter().zip(&groups).map(of_group).collect();
+                    let targets = Tensor::new(targets, h.device())?;
                     trace([&scores], |[scores]| cross_entropy::forward(&scores, &targets))
-                });
-                weighted(&Tensor::stack(&rows.collect::<Result<Vec<_>, _>>()?, 0)?)
+                };
+                let losses = (0..count).map(of_group).collect::<Result<Vec<_>, _>>()?;
+                weighted(&Tensor::stack(&losses, 0)?)
             });
             parity::threads([&h, &weight], fast);
+        }
+    }
+
+    #[test]
+    fn groups_that_do_not_fit_are_errors() {
+        let (h, weight) = (parity::draw(&[3, 4], 0), parity::draw(&[5, 4], 1));
+        let targets = Tensor::new(&[1u32, 4, 0], &Device::Cpu).unwrap();
+        for (groups, expected) in [
+            (&[0u32, 1][..], "linear_cross_entropy: groups [2] of U32, not 3 of U32"),
+            (&[0, 2, 1], "linear_cross_entropy: group 2 of 2"),
+        ] {
+            let groups = Tensor::new(groups, &Device::Cpu).unwrap();
+            let error = trace([&h], |[h]| forward_grouped(&h, &weight, &targets, &groups, 2));
+            assert!(error.unwrap_err().to_string().starts_with(expected));
         }
     }
 
