@@ -42,7 +42,7 @@ impl Tides {
                 .with_context(|| format!("line {} is not three numbers: `{line}`", at + 2))
         };
         let rows = lines.enumerate().map(row).collect::<Result<Vec<_>>>()?;
-        ensure!(rows.len() >= 10, "it has {} rows, and 10 are needed", rows.len());
+        ensure!(rows.len() >= 10, "10 rows are needed, and it has {}", rows.len());
         Ok(Self(rows))
     }
 

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use super::clock::Utc;
-use super::staging::{staging_file, sync_dir};
+use super::staging::{parent_of, staging_file, sync_dir};
 use crate::error::Error;
+use crate::read;
 
 /// The folder of runs that name no folder.
 pub(super) const RUNS: &str = "runs";
@@ -44,6 +45,11 @@ impl RunFolder {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the folder around the run's own, where other runs are.
+    pub(crate) fn runs(given: Option<&Path>) -> PathBuf {
+        given.map_or_else(|| RUNS.into(), parent_of)
     }
 
     /// A new folder in `runs/`, or `given`, which must not hold a run.
@@ -116,7 +122,7 @@ impl RunRecord {
     /// Reads the record of a run that is there.
     pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(RECORD);
-        let text = fs::read(&path).map_err(Error::file("read", &path))?;
+        let text = read::file(&path, read::JSON_BYTES)?;
         let fields = serde_json::from_slice(&text).map_err(|error| Error::Resume {
             reason: format!(
                 "`{}` is not whole: {error}\nhint: start a new run in another folder",
