@@ -17,7 +17,7 @@ const MOST_BYTES: usize = 512 << 20;
 const END_OF_IMAGE: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;
 const PROGRESSIVE: u8 = 0xc2;
-/// What stands behind the last scan: ones, with the zero that follows each byte 0xff of a scan. No code word is all ones,
+/// The bytes behind the last scan: ones, with the zero that follows each byte 0xff of a scan. No code word is all ones,
 /// so a decoder that needs more than the scan holds fails. Behind an end marker it would take zeros, which are grey.
 const PAST_THE_SCAN: [u8; 512] = {
     let mut ones = [0; 512];

@@ -208,4 +208,35 @@ mod tests {
         assert!(error.to_string().contains("already holds a run\nhint: "), "{error}");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing staged stays");
     }
+
+    /// The writes of this thread so far; `None` where the system does not count them.
+    #[cfg(target_os = "linux")]
+    fn writes() -> Option<u64> {
+        let counts = fs::read_to_string("/proc/thread-self/io").ok()?;
+        counts.lines().find_map(|line| line.strip_prefix("syscw: "))?.parse().ok()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_record_of_many_numbers_is_few_writes() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut record = RunRecord::new(temp.path());
+        record.set("inputs", (0..20_000).collect::<Vec<u64>>());
+        let Some(before) = writes() else { return };
+        record.claim().unwrap();
+        record.write().unwrap();
+        let count = writes().unwrap() - before;
+        assert!(count < 20, "{count} writes");
+        let read = RunRecord::read(temp.path()).unwrap();
+        assert_eq!(read.get("inputs").as_array().unwrap().len(), 20_000);
+    }
+
+    #[test]
+    fn partial_records_of_dead_processes_are_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let partial = temp.path().join(".run.json.AbCdEf0123.partial");
+        fs::write(&partial, "half").unwrap();
+        RunRecord::new(temp.path()).claim().unwrap();
+        assert!(!partial.exists());
+    }
 }

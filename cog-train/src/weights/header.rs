@@ -111,7 +111,7 @@ fn check(raw: RawHeader, start: u64, room: u64) -> Result<Header, String> {
     }
     let end = start + room;
     if filled != end {
-        return Err(format!("has {} of no tensor", counted(end - filled, "byte")));
+        return Err(format!("has {} outside of any tensor", counted(end - filled, "byte")));
     }
     Ok(Header { tensors, metadata: raw.metadata })
 }
