@@ -244,7 +244,10 @@ pub(crate) fn backtrace(error: &anyhow::Error) -> Option<String> {
 }
 
 /// Returns a number with its noun: `1 row`, `2 rows`.
-pub(crate) fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+pub(crate) fn counted<N: Copy + std::fmt::Display + PartialEq + From<u8>>(
+    count: N,
+    noun: &str,
+) -> String {
     let end = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{end}")
 }

@@ -91,7 +91,7 @@ fn rules(spec: &Spec) -> Vec<String> {
     }
     match (spec.min_length, spec.max_length) {
         (Some(least), Some(greatest)) => {
-            rules.push(format!("{least} to {}", counted(greatest, "character")))
+            rules.push(format!("{least} to {}", counted(greatest, "character")));
         }
         (Some(least), None) => rules.push(format!("at least {}", counted(least, "character"))),
         (None, Some(greatest)) => rules.push(format!("at most {}", counted(greatest, "character"))),

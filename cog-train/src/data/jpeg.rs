@@ -116,7 +116,7 @@ impl Coefficients {
             (START_OF_SCAN, [_, components @ .., first, last, bits]) => {
                 let scan = if !self.progressive {
                     u64::MAX
-                } else if *bits & 0x0f == 0 && *last < 64 && first <= last {
+                } else if *bits % 16 == 0 && *last < 64 && first <= last {
                     (u64::MAX >> (63 - last)) & (u64::MAX << first)
                 } else {
                     0

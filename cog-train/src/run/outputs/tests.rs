@@ -365,12 +365,12 @@ fn values_lists_and_folders_replace_the_outputs_of_runs_and_no_other_file() {
     };
     let list = |content: &str| Output::List(vec![Output::File(here.file("src/a.bin", content))]);
     let value = |content: &str| Output::Value(json!(content));
-    let outputs: [(&str, &dyn Fn(&str) -> Output); 3] = [
-        ("value/output", &value),
-        ("list/output.0.bin", &list),
-        ("folder/model/config.json", &folder),
-    ];
-    for (path, output) in outputs {
+    for path in ["value/output", "list/output.0.bin", "folder/model/config.json"] {
+        let output = |content: &str| match path.split('/').next() {
+            Some("value") => value(content),
+            Some("list") => list(content),
+            _ => folder(content),
+        };
         let given = format!("{}/", path.split('/').next().unwrap());
         here.file(path, "mine");
         let error = recorded(&here, "1", &given, &output("1"), false).unwrap_err().to_string();
