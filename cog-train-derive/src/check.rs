@@ -243,13 +243,14 @@ fn violation(value: &Value, field: &Field, regex: Option<&regex::Regex>) -> Opti
     }
     if let Literal::Str(text) = &value.literal {
         let length = text.chars().count() as i128;
+        let characters = if length == 1 { "character" } else { "characters" };
         if let Some(min) = options
             .min_length
             .as_ref()
             .filter(|min| integer(&min.value).is_some_and(|min| length < min))
         {
             return Some(format!(
-                "the default is {length} characters long, and `min_length` is {}",
+                "the default is {length} {characters} long, and `min_length` is {}",
                 min.value
             ));
         }
@@ -259,7 +260,7 @@ fn violation(value: &Value, field: &Field, regex: Option<&regex::Regex>) -> Opti
             .filter(|max| integer(&max.value).is_some_and(|max| length > max))
         {
             return Some(format!(
-                "the default is {length} characters long, and `max_length` is {}",
+                "the default is {length} {characters} long, and `max_length` is {}",
                 max.value
             ));
         }

@@ -243,6 +243,15 @@ pub(crate) fn backtrace(error: &anyhow::Error) -> Option<String> {
     })
 }
 
+/// Returns a number with its noun: `1 row`, `2 rows`.
+pub(crate) fn counted<N: Copy + std::fmt::Display + PartialEq + From<u8>>(
+    count: N,
+    noun: &str,
+) -> String {
+    let end = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{end}")
+}
+
 /// Returns text from outside (a path, a server's words) as a message may show it: control characters, and what else
 /// a terminal obeys or hides, are escaped.
 pub(crate) fn printable(text: impl std::fmt::Display) -> String {

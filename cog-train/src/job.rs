@@ -2,6 +2,7 @@
 
 mod events;
 mod files;
+mod lines;
 mod records;
 mod requests;
 mod setup;
@@ -243,7 +244,8 @@ impl Job {
         self.dry_run = DryRun::Reported;
     }
 
-    /// Returns the lengths of `log.txt`, `metrics.jsonl` and the event file, which are on the disk when this returns. A loop
+    /// Returns the lengths of `log.txt`, `metrics.jsonl` and the event file and the digests of the first two. The files are on the disk when
+    /// this returns. A loop
     /// of one's own stores them in its checkpoint; [`Job::rewind`] takes them.
     ///
     /// ```
@@ -274,7 +276,7 @@ impl Job {
         Ok(marks)
     }
 
-    /// Returns the lengths of the run's files, to which a resumed run truncates them.
+    /// Returns the lengths of the run's files, to which a resumed run truncates them, and their digests.
     pub(crate) fn marks(&self) -> Result<Marks, Error> {
         self.files.as_ref().map_or_else(|| Ok(Marks::default()), Files::marks)
     }
@@ -294,7 +296,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`Error::Resume`] when a file is shorter than it was then and `--resume=force` was not given: nothing is truncated.
+    /// [`Error::Resume`] when a file is shorter than it was then, or other content is in it, and `--resume=force` was not
+    /// given: nothing is truncated.
     pub fn rewind(&mut self, marks: &Marks) -> Result<(), Error> {
         let force = self.mode.forced;
         self.files.as_mut().map_or(Ok(()), |files| files.rewind(marks, force))

@@ -7,16 +7,23 @@ use std::path::Path;
 use crate::config::{Config, ConfigError, MAX_BYTES, Names, Note};
 use crate::error::Error;
 
+/// The most bytes of a JSON file that this program wrote: a record, a manifest.
+pub(crate) const JSON_BYTES: u64 = 256 << 20;
+
 /// Reads to the end of `source`, or fails with [`io::ErrorKind::FileTooLarge`] once there are more than `limit` bytes.
 pub(crate) fn bytes(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte beyond the limit proves that there is more; nothing after it is read.
     source.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        let message = format!("larger than the limit of {limit} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        return Err(too_large(limit));
     }
     Ok(bytes)
+}
+
+fn too_large(limit: u64) -> io::Error {
+    let message = format!("larger than the limit of {limit} bytes");
+    io::Error::new(io::ErrorKind::FileTooLarge, message)
 }
 
 /// Reads a file of at most `limit` bytes.
@@ -25,7 +32,16 @@ pub(crate) fn bytes(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
 ///
 /// [`Error::File`], also for a larger file.
 pub(crate) fn file(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    File::open(path).and_then(|file| bytes(file, limit)).map_err(Error::file("read", path))
+    file_bytes(path, limit).map_err(Error::file("read", path))
+}
+
+/// Does the same as [`file`] with the system's error. A file that is too large by its length is not read at all.
+pub(crate) fn file_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    if file.metadata()?.len() > limit {
+        return Err(too_large(limit));
+    }
+    bytes(file, limit)
 }
 
 /// The methods that open a file. The rest of [`Config`] is about text alone.
@@ -37,7 +53,7 @@ impl Config {
     /// [`Error::File`] when it cannot be read or is too large to be a `cog.yaml`, [`Error::Config`] with every mistake
     /// in it.
     pub fn read(path: impl AsRef<Path>) -> Result<(Self, Vec<Note>), Error> {
-        open(path.as_ref(), |text, name| Self::parse(text, name))
+        parsed(path.as_ref(), |text, name| Self::parse(text, name))
     }
 
     /// Checks a file as [`Config::check`] checks its text.
@@ -51,11 +67,11 @@ impl Config {
         names: &Names<'_>,
         exists: impl Fn(&str) -> bool,
     ) -> Result<(Self, Vec<Note>), Error> {
-        open(path.as_ref(), |text, name| Self::check(text, name, names, exists))
+        parsed(path.as_ref(), |text, name| Self::check(text, name, names, exists))
     }
 }
 
-fn open<T>(
+fn parsed<T>(
     path: &Path,
     read: impl FnOnce(&[u8], &str) -> Result<T, ConfigError>,
 ) -> Result<T, Error> {
@@ -93,6 +109,16 @@ mod tests {
         assert_eq!(Config::read(&path).unwrap_err().to_string(), expected);
         let checked = Config::check_file(&path, &Names::default(), |_| true);
         assert_eq!(checked.unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_by_its_length_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record.json");
+        // Larger than the memory of any machine, and sparse.
+        File::create(&path).unwrap().set_len(1 << 42).unwrap();
+        let error = file(&path, JSON_BYTES).unwrap_err().to_string();
+        assert!(error.ends_with("larger than the limit of 268435456 bytes"), "{error}");
     }
 
     #[cfg(unix)]

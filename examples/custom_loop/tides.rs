@@ -42,7 +42,7 @@ impl Tides {
                 .with_context(|| format!("line {} is not three numbers: `{line}`", at + 2))
         };
         let rows = lines.enumerate().map(row).collect::<Result<Vec<_>>>()?;
-        ensure!(rows.len() >= 10, "it has {} rows, and 10 are needed", rows.len());
+        ensure!(rows.len() >= 10, "10 rows are needed, and it has {}", rows.len());
         Ok(Self(rows))
     }
 
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(Tides::parse(&good).unwrap(), Tides(vec![[1.5, 3.0, 2.25]; 10]));
         for (text, words) in [
             ("1,2,3\n", "`hour,moon,height`"),
-            ("hour,moon,height\n1,2,3\n", "it has 1 rows"),
+            ("hour,moon,height\n1,2,3\n", "10 rows are needed, and it has 1"),
             ("hour,moon,height\n1,2,3\n1,2\n", "line 3 is not three numbers: `1,2`"),
             ("hour,moon,height\n1,x,3\n", "line 2"),
             ("hour,moon,height\n1,inf,3\n", "line 2"),

@@ -48,7 +48,7 @@ impl Images {
             sizes[2],
             sizes[1]
         );
-        ensure!(sizes[0] == labels.len(), "{} images have {} labels", sizes[0], labels.len());
+        ensure!(sizes[0] == labels.len(), "images: {}, and labels: {}", sizes[0], labels.len());
         if let Some(at) = labels.iter().position(|label| *label > 9) {
             bail!("label {at} is {}, and the greatest is 9", labels[at]);
         }
@@ -65,7 +65,7 @@ impl Images {
 
     /// Every tenth image apart, to measure on.
     pub fn hold_out(&self) -> Result<(Self, Self)> {
-        ensure!(self.len() >= 10, "there are {} images, and 10 are needed", self.len());
+        ensure!(self.len() >= 10, "10 images are needed, and it has {}", self.len());
         let select = |eval: bool| {
             let chosen = (0..self.len()).filter(|at| (at % 10 == 9) == eval);
             let (pixels, labels): (Vec<_>, Vec<_>) =

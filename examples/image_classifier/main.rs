@@ -78,7 +78,7 @@ impl Trainer for ImageClassifier {
             (None, None) => drawn_digits()?,
             _ => bail!("`images` and `labels` go together, and one of them is missing"),
         };
-        job.line(format_args!("{} images to train on, {} held out", train.len(), eval.len()));
+        job.line(format_args!("images: {} to train on, {} held out", train.len(), eval.len()));
 
         let init = Init::random(job.rng("init"), job.device());
         let params = Params::new(init.tensors_of(ConvNet::new)?)?.buffers("*.running_*")?;

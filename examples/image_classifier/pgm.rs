@@ -27,7 +27,7 @@ pub fn parse(file: &[u8]) -> Result<Vec<u8>> {
     } else {
         (0..SIDE * SIDE).map(|_| number(&mut rest)).collect::<Result<_>>()?
     };
-    ensure!(pixels.len() == SIDE * SIDE, "it has {} pixels, not {}", pixels.len(), SIDE * SIDE);
+    ensure!(pixels.len() == SIDE * SIDE, "its pixels are {}, not {}", pixels.len(), SIDE * SIDE);
     pixels.into_iter().map(|pixel| Ok(u8::try_from(pixel.min(white) * 255 / white)?)).collect()
 }
 

@@ -56,7 +56,7 @@ impl Trainer for TextClassifier {
 
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
         let (train, eval) = split(reviews(inputs.reviews.as_deref(), job)?, 0.2, 0)?;
-        job.line(format_args!("{} reviews to train on, {} held out", train.len(), eval.len()));
+        job.line(format_args!("reviews: {} to train on, {} held out", train.len(), eval.len()));
         let init = Init::random(job.rng("init"), job.device());
         let params = Params::new(init.tensors_of(Encoder::new)?)?;
         let encoder = Init::from_tensors(params.tensors()).build(Encoder::new)?;

@@ -78,7 +78,7 @@ impl Trainer for TextFinetune {
 
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
         let (train, eval) = self.examples(inputs.train_data.as_deref(), job)?;
-        job.line(format_args!("{} examples to train on, {} held out", train.len(), eval.len()));
+        job.line(format_args!("examples: {} to train on, {} held out", train.len(), eval.len()));
         let params = Params::new(self.base.tensors().clone())?;
         let model = self.base.model_of(params.tensors())?;
 

@@ -64,7 +64,7 @@ impl Limits {
     /// Refuses too many files and folders from an archive of `size` bytes.
     pub(super) fn check_entries(&self, count: u64, size: u64) -> Result<(), String> {
         if count > self.members {
-            return Err(format!("holds more than the limit of {} files and folders", self.members));
+            return Err(format!("holds more files and folders than the limit of {}", self.members));
         }
         let bytes = count.saturating_mul(ENTRY_BYTES);
         if self.is_inflated(bytes, size) {

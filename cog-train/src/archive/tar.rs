@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use super::names::{Names, shown};
 use super::stream::{Exact, refuse};
 use super::{Kind, Limits, Visit, hand_out};
+use crate::error::counted;
 
 pub(super) const BLOCK: usize = 512;
 /// The most bytes of a pax header or a GNU long name.
@@ -107,7 +108,10 @@ fn reconcile(
         Some(size) if size != header_size && size <= OCTAL_MOST => {
             return Err(member(
                 &name,
-                &format!("has {size} bytes by its pax header and {header_size} by its own"),
+                &format!(
+                    "has {} by its pax header and {header_size} by its own",
+                    counted(size, "byte")
+                ),
             ));
         }
         Some(size) => size,

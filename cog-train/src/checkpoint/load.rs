@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use super::disk::{Disk, Real};
 use super::folder::Kind;
 use super::manifest::{self, FileEntry, Manifest};
-use crate::error::{Error, plain_io};
+use crate::error::{Error, counted, plain_io};
 use crate::fetch::hex;
+use crate::read;
 use crate::weights::Weights;
 
 /// The size of a read in bytes.
@@ -182,16 +183,20 @@ pub(super) fn check_sizes(disk: &dyn Disk, path: &Path) -> Result<Manifest, Stri
     if !items.iter().any(|item| item.name == manifest::NAME) {
         return Err(format!("there is no `{}`", manifest::NAME));
     }
-    let mut bytes = Vec::new();
-    disk.open(&path.join(manifest::NAME))
-        .and_then(|mut file| file.read_to_end(&mut bytes))
+    let bytes = disk
+        .open(&path.join(manifest::NAME))
+        .and_then(|file| read::bytes(file, read::JSON_BYTES))
         .map_err(cannot_read(manifest::NAME))?;
     let manifest = Manifest::from_bytes(&bytes)?;
     for (name, entry) in &manifest.files {
         let item = items.iter().find(|item| item.name == *name);
         let bytes = item.ok_or_else(|| format!("`{name}` is missing"))?.bytes;
         if bytes != entry.bytes {
-            return Err(format!("`{name}` has {bytes} bytes instead of {}", entry.bytes));
+            return Err(format!(
+                "`{name}` has {} instead of {}",
+                counted(bytes, "byte"),
+                entry.bytes
+            ));
         }
     }
     let known =

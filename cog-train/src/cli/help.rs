@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use clap::builder::styling::Styles;
 
+use crate::error::counted;
 use crate::input::{Kind, Literal, Number, Spec};
 
 /// The column at which descriptions begin.
@@ -89,10 +90,11 @@ fn rules(spec: &Spec) -> Vec<String> {
         (None, None) => {}
     }
     match (spec.min_length, spec.max_length) {
-        (Some(least), Some(greatest)) => rules.push(format!("{least} to {greatest} characters")),
-        (Some(1), None) => rules.push("at least 1 character".to_owned()),
-        (Some(least), None) => rules.push(format!("at least {least} characters")),
-        (None, Some(greatest)) => rules.push(format!("at most {greatest} characters")),
+        (Some(least), Some(greatest)) => {
+            rules.push(format!("{least} to {}", counted(greatest, "character")));
+        }
+        (Some(least), None) => rules.push(format!("at least {}", counted(least, "character"))),
+        (None, Some(greatest)) => rules.push(format!("at most {}", counted(greatest, "character"))),
         (None, None) => {}
     }
     if let Some(pattern) = spec.regex {

@@ -14,8 +14,8 @@ use super::dataset::Dataset;
 use super::hashed_file::HashingReader;
 use super::index::{Index, Indexed};
 use super::lines::{BOM, LINE, skip_mark, too_long};
-use super::problems::{Problems, counted};
-use crate::error::Error;
+use super::problems::Problems;
+use crate::error::{Error, counted};
 use crate::progress::CancelToken;
 
 /// A CSV file, or one with tabs when its name ends in `.tsv`. The header's names are the fields of `T`.

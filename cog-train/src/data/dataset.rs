@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::hash::Hash;
-use super::problems::counted;
-use crate::error::{self, Error};
+use crate::error::{self, Error, counted};
 use crate::progress::CancelToken;
 
 /// Rows that can be read in any order, from any thread.

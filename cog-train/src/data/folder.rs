@@ -11,6 +11,10 @@ use super::image::Image;
 use super::problems::Problems;
 use crate::error::{Error, plain_io};
 use crate::progress::CancelToken;
+use crate::read;
+
+/// The most bytes of an image file, as of its pixels.
+const MAX_BYTES: u64 = 512 << 20;
 
 /// A folder with a sub-folder for each class, which holds the PNG and JPEG files of the class. A row is an image and the
 /// index of its class in [`ImageFolder::classes`]. Rows are in the order of classes and file names; names that begin
@@ -84,7 +88,8 @@ impl ImageFolder {
                 if cancel.is_cancelled() {
                     return Err((name, String::new()));
                 }
-                let bytes = fs::read(root.join(&name)).map_err(|error| plain_io(&error));
+                let bytes = read::file_bytes(&root.join(&name), MAX_BYTES);
+                let bytes = bytes.map_err(|error| plain_io(&error));
                 let seen = bytes.and_then(|bytes| Image::decode(&bytes).map(|_| digest(&bytes)));
                 match seen {
                     Ok(digest) => Ok(Entry { name, class, digest }),
@@ -129,7 +134,7 @@ impl Dataset for ImageFolder {
         let file =
             file.ok_or_else(|| missing(&self.root.display().to_string(), index, self.files.len()))?;
         let path = self.root.join(&file.name);
-        let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
+        let bytes = read::file(&path, MAX_BYTES)?;
         let fail = |reason| Error::Data { place: self.place(index), reason };
         if digest(&bytes) != file.digest {
             return Err(fail("its content has changed since it was opened".to_owned()));

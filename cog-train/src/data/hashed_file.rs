@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::hash::{Hash, hex};
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::progress::CancelToken;
 
 /// The bytes of one read. Cancellation is checked between reads.
@@ -167,8 +167,8 @@ impl HashedFile {
             return Err(Error::Data {
                 place: self.name.clone(),
                 reason: format!(
-                    "it has {} bytes, and had {} when it was opened",
-                    now.len(),
+                    "it has {}, and had {} when it was opened",
+                    counted(now.len(), "byte"),
                     self.size
                 ),
             });

@@ -1,6 +1,6 @@
 //! Bad rows of a file, reported all at once.
 
-use crate::error::Error;
+use crate::error::{Error, counted};
 
 /// The most bad rows that are shown.
 const SHOWN: usize = 20;
@@ -40,11 +40,6 @@ impl Problems {
         let reason = format!("{rows} cannot be used\n  {}", self.shown.join("\n  "));
         Err(Error::Data { place: name.to_owned(), reason })
     }
-}
-
-/// Returns a number with its noun: `1 row`, `2 rows`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::problems::counted;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use cog_train_nn::rng::Rng;
 
 /// The size of a batch.

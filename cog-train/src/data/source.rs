@@ -7,8 +7,7 @@ use candle_core::Device;
 use super::batch::{Batch, MicroBatch};
 use super::cursor::Task;
 use super::dataset::Dataset;
-use super::problems::counted;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use cog_train_nn::rng::{Rng, Stream};
 
 /// The context of one call of a collate function.

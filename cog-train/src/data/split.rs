@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::dataset::{Dataset, Subset};
-use super::problems::counted;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use cog_train_nn::rng::Rng;
 
 /// The rows to train on and the rows held out, as [`split`] returns them.

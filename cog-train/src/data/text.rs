@@ -6,7 +6,7 @@ use std::path::Path;
 use super::dataset::{Dataset, missing};
 use super::hashed_file::{HashedFile, HashingReader};
 use super::lines::{LINE, Lines, mark};
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::progress::CancelToken;
 
 /// The lines of a text file that are not blank. `\n`, `\r\n` and a lone `\r` each end a line. It takes 8 bytes of memory per
@@ -116,7 +116,9 @@ impl TextWindows {
         if stride < 4 || size < stride {
             return Err(Error::InvalidConfig {
                 reason: format!(
-                    "windows of {size} bytes every {stride} bytes: the stride must be at least 4, and at most the size"
+                    "windows of {} every {}: the stride must be at least 4, and at most the size",
+                    counted(size, "byte"),
+                    counted(stride, "byte")
                 ),
             });
         }

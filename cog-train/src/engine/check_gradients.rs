@@ -10,7 +10,7 @@
 use candle_core::Tensor;
 
 use super::state::State;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::params::Gradients;
 use crate::params::Params;
 
@@ -70,15 +70,16 @@ fn refused(step: u64, names: &[&str], params: &Params, what: &str) -> Error {
         Some(more) if more > 0 => format!(" and {more} more"),
         _ => String::new(),
     };
+    let get = if names.len() == 1 { "gets" } else { "get" };
     Error::Diverged {
         step: step + 1,
         reason: format!(
-            "{} of {} trained parameters get {what}: {}{more}\nhint: `detach()`, indices, comparisons and candle_nn's \
+            "{} of {} {get} {what}: {}{more}\nhint: `detach()`, indices, comparisons and candle_nn's \
              `softmax_last_dim`, `layer_norm`, `rms_norm`, `LayerNorm`, `RmsNorm`, `rope`, `rope_i`, `rope_thd` and `sdpa` cut \
              the graph; `cog_train::nn` has a differentiable `LayerNorm`, `RmsNorm`, `Rope` and `attention`, and \
              `candle_nn::ops::softmax` is differentiable; freeze what is not meant to be trained",
             names.len(),
-            params.trainable().count(),
+            counted(params.trainable().count(), "trained parameter"),
             shown.join(", "),
         ),
     }

@@ -18,6 +18,7 @@ use super::stream::Stream;
 use super::training_config::TrainingConfig;
 use crate::cancellable::cancellable;
 use crate::data::{Batching, Loader, histogram};
+use crate::error::counted;
 use crate::job::Job;
 use crate::params::Params;
 
@@ -132,17 +133,18 @@ pub(super) fn report<B: Send + 'static>(
 fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
     let Planned { config, train, steps, taken, .. } = *planned;
     let batch = match train.batching() {
-        Batching::Rows(rows) => format!("{rows} rows"),
-        Batching::Tokens { most, .. } => format!("up to {most} tokens"),
+        Batching::Rows(rows) => counted(rows, "row"),
+        Batching::Tokens { most, .. } => format!("up to {}", counted(most, "token")),
     };
     let until = match config.epochs {
         _ if config.max_steps == Some(steps) => "the config's `max_steps`".to_owned(),
         1 => "in 1 epoch".to_owned(),
         epochs => format!("in {epochs} epochs"),
     };
-    let taken = if taken > 0 { format!(", of which {taken} are taken") } else { String::new() };
+    let taken = if taken > 0 { format!(", {taken} of them taken") } else { String::new() };
     let count = train.len();
-    job.line(format_args!("data: {count} rows; {steps} steps of {batch}, {until}{taken}"));
+    let (of_data, of_steps) = (counted(count, "row"), counted(steps, "step"));
+    job.line(format_args!("data: {of_data}; {of_steps} of {batch}, {until}{taken}"));
     match train.lengths() {
         Some(lengths) => {
             job.line("  tokens of a row, and how many rows have so many:");
@@ -155,7 +157,9 @@ fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
     match train.cut_rows() {
         Some(0) => job.line("  no row is cut"),
         Some(cut) => {
-            job.line(format_args!("  {cut} of {count} rows are cut to the most that fits"));
+            let are = if cut == 1 { "is" } else { "are" };
+            let count = counted(count, "row");
+            job.line(format_args!("  {cut} of {count} {are} cut to the most that fits"));
         }
         None => {}
     }

@@ -5,7 +5,7 @@ use super::state::State;
 use super::step::{Skip, Stats};
 use super::training_config::TrainingConfig;
 use crate::data::Loader;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::job::Job;
 use crate::progress::json_number;
 
@@ -100,8 +100,8 @@ pub(super) fn skipped<B: Send + 'static>(
     Err(Error::Diverged {
         step,
         reason: format!(
-            "{what}, and so it was at {} steps in a row\n  rows of the last: {places}\nhint: try a lower learning rate, or look at these rows",
-            state.skipped_in_a_row
+            "{what}, and so it was at {} in a row\n  rows of the last: {places}\nhint: try a lower learning rate, or look at these rows",
+            counted(state.skipped_in_a_row, "step")
         ),
     })
 }

@@ -15,7 +15,7 @@ use super::answer::{Content, Failure, accept, failure, strong};
 use super::part::{Part, Tag};
 use super::request::{Event, RequestError, send};
 use super::store::Store;
-use crate::error::{Error, plain_io};
+use crate::error::{Error, counted, plain_io};
 use crate::progress::{CancelToken, Report};
 
 /// The bytes after which an interrupted attempt does not count as failed; fewer would let a server drag it out.
@@ -220,7 +220,7 @@ fn attempt(
     }
     match total {
         Some(total) if part.length != total => Err(Failure::Retry(
-            format!("the connection ended after {} of {total} bytes", part.length),
+            format!("the connection ended after {} of {}", part.length, counted(total, "byte")),
             None,
         )),
         _ => {

@@ -12,6 +12,7 @@ use super::files::{digest_rest, hex, remove, write_atomic};
 use crate::error::Error;
 use crate::partial;
 use crate::progress::CancelToken;
+use crate::read;
 
 /// The pause between attempts to lock a part that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -64,8 +65,9 @@ impl Part {
             if !is_same_file(&file, &path) {
                 continue;
             }
-            let tag: Option<Tag> =
-                fs::read(&tag_path).ok().and_then(|note| serde_json::from_slice(&note).ok());
+            let tag: Option<Tag> = read::file(&tag_path, read::JSON_BYTES)
+                .ok()
+                .and_then(|note| serde_json::from_slice(&note).ok());
             let mut digest = Sha256::new();
             let mut length = 0;
             if tag.is_some() {

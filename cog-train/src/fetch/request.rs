@@ -9,7 +9,7 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::address::{Scheme, redact};
-use crate::error::{plain_io, printable};
+use crate::error::{counted, plain_io, printable};
 
 const REDIRECTS: u32 = 10;
 /// The most bytes of a chunk.
@@ -143,8 +143,8 @@ fn explain(error: &ureq::Error, timeout: Duration) -> RequestError {
     use ureq::Error as E;
     let reason = match error {
         E::Timeout(_) => {
-            let wait = timeout.as_secs_f64();
-            return RequestError::Transient(format!("the server was silent for {wait} seconds"));
+            let wait = counted(timeout.as_secs_f64(), "second");
+            return RequestError::Transient(format!("the server was silent for {wait}"));
         }
         E::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             return RequestError::Transient("the connection ended early".to_owned());

@@ -13,6 +13,7 @@ use super::part::{self, Part};
 use crate::error::Error;
 use crate::partial;
 use crate::progress::CancelToken;
+use crate::read;
 
 /// A folder of fetched files.
 pub(super) struct Store {
@@ -65,7 +66,7 @@ impl Store {
         address: &Address,
         cancel: &CancelToken,
     ) -> Result<Option<Found>, Error> {
-        let Some(note) = fs::read(self.note_path(&address.url))
+        let Some(note) = read::file(&self.note_path(&address.url), read::JSON_BYTES)
             .ok()
             .and_then(|note| serde_json::from_slice::<Note>(&note).ok())
         else {

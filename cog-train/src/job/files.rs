@@ -4,20 +4,20 @@
 //! was interrupted leaves the same `log.txt` and `metrics.jsonl` as one that was not.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::events::{Events, append};
+use super::events::Events;
+use super::lines::{Lines, length};
 use crate::error::Error;
 use crate::progress::number_of;
 
 const LOG: &str = "log.txt";
 const METRICS: &str = "metrics.jsonl";
 
-/// The lengths of a run's files in bytes, which a checkpoint holds.
+/// The lengths of a run's files in bytes, and digests of their content up to there, which a checkpoint holds.
 ///
 /// The example of [`Job::mark`](super::Job::mark) stores them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,43 +29,38 @@ pub struct Marks {
     pub metrics: u64,
     /// Of the event file.
     pub tensorboard: u64,
+    /// The first 8 bytes of the SHA-256 of `log.txt`; `None` when it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_digest: Option<u64>,
+    /// The same of `metrics.jsonl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_digest: Option<u64>,
 }
 
 /// The open files. The first write that fails is kept, for a run does not end by a full disk's lost line.
 pub(super) struct Files {
     dir: PathBuf,
-    log: File,
-    metrics: File,
+    log: Lines,
+    metrics: Lines,
     events: Events,
-    /// The lengths of the log and the metrics when this process opened them.
-    found: [u64; 2],
     lost: Option<Error>,
 }
 
 impl Files {
     /// Opens the files of a run's folder; what is there stays, and new lines come after it.
     pub(super) fn open(dir: &Path) -> Result<Self, Error> {
-        let open = |name: &str| {
-            let path = dir.join(name);
-            let file = append(&path)?;
-            let length = file.metadata().map_err(Error::file("read", &path))?.len();
-            Ok::<_, Error>((file, length))
-        };
-        let (log, log_length) = open(LOG)?;
-        let (metrics, metrics_length) = open(METRICS)?;
         Ok(Self {
             dir: dir.to_owned(),
-            log,
-            metrics,
+            log: Lines::open(dir, LOG)?,
+            metrics: Lines::open(dir, METRICS)?,
             events: Events::open(dir)?,
-            found: [log_length, metrics_length],
             lost: None,
         })
     }
 
     pub(super) fn line(&mut self, text: &str) {
         // One write a line: a process that is killed leaves whole lines.
-        let written = self.log.write_all(format!("{text}\n").as_bytes());
+        let written = self.log.add(&format!("{text}\n"));
         self.keep(LOG, written);
     }
 
@@ -73,7 +68,7 @@ impl Files {
     pub(super) fn numbers(&mut self, step: u64, values: &Map<String, Value>) {
         let mut line = Map::from_iter([("step".to_owned(), step.into())]);
         line.extend(values.clone());
-        let written = self.metrics.write_all(format!("{}\n", Value::Object(line)).as_bytes());
+        let written = self.metrics.add(&format!("{}\n", Value::Object(line)));
         self.keep(METRICS, written);
         let scalars: Vec<(&str, f64)> = values
             .iter()
@@ -86,24 +81,25 @@ impl Files {
         }
     }
 
-    /// Returns the lengths of the files. They are durable after [`sync`](Self::sync).
+    /// Returns the lengths of the files and digests of their content. They are durable after [`sync`](Self::sync).
     pub(super) fn marks(&self) -> Result<Marks, Error> {
-        let events = self.events.file().map(|file| (file, self.events.name()));
-        let length = |file: &File, name: &str| {
-            let data = file.metadata().map_err(Error::file("read", &self.dir.join(name)))?;
-            Ok::<_, Error>(data.len())
-        };
+        let events =
+            self.events.file().map(|file| length(file, &self.dir.join(self.events.name())));
+        let (log, metrics) = (self.log.mark()?, self.metrics.mark()?);
         Ok(Marks {
-            log: length(&self.log, LOG)?,
-            metrics: length(&self.metrics, METRICS)?,
-            tensorboard: events.map_or(Ok(0), |(file, name)| length(file, name))?,
+            log: log.length,
+            metrics: metrics.length,
+            tensorboard: events.unwrap_or(Ok(0))?,
+            log_digest: log.digest(),
+            metrics_digest: metrics.digest(),
         })
     }
 
     /// Brings what was written so far to the disk, on whatever thread has the time.
     pub(super) fn sync(&self) -> Result<impl FnOnce() -> Result<(), Error> + Send + use<>, Error> {
         let events = self.events.file().map(|file| (file, self.events.name()));
-        let files = [(&self.log, LOG), (&self.metrics, METRICS)].into_iter().chain(events);
+        let files =
+            [(&self.log.file, LOG), (&self.metrics.file, METRICS)].into_iter().chain(events);
         let open = |(file, name): (&File, &str)| {
             let path = self.dir.join(name);
             let again = file.try_clone().map_err(Error::file("sync", &path))?;
@@ -117,34 +113,37 @@ impl Files {
         })
     }
 
-    /// Truncates the files to the marks. A log or metrics file that was shorter than its mark when it was opened is refused,
-    /// and the files are left as they were found; `force` accepts it. Events are for viewing alone: a missing file is
-    /// accepted.
+    /// Truncates the files to the marks. A log or metrics file whose content up to its mark is not that of the checkpoint is
+    /// refused, and the files are left as they were found; `force` accepts it. Events are for viewing alone: a missing
+    /// file is accepted.
     pub(super) fn rewind(&mut self, marks: &Marks, force: bool) -> Result<(), Error> {
-        let guarded = [(LOG, &self.log, marks.log), (METRICS, &self.metrics, marks.metrics)];
-        let short = guarded.iter().zip(self.found).find(|((_, _, mark), found)| found < mark);
-        if let Some(((name, _, mark), found)) = short.filter(|_| !force) {
-            for ((name, file, _), found) in guarded.iter().zip(self.found) {
-                // Otherwise the lines of this process would make the file long enough for the next one.
-                file.set_len(found).map_err(Error::file("truncate", &self.dir.join(name)))?;
+        let guarded = [
+            (&self.log, marks.log, marks.log_digest),
+            (&self.metrics, marks.metrics, marks.metrics_digest),
+        ];
+        let mut problem = None;
+        for (lines, mark, digest) in guarded {
+            if problem.is_none() && !force {
+                problem = lines.differs(mark, digest)?;
             }
-            let reason = format!(
-                "`{}` has {found} bytes, fewer than the {mark} of the checkpoint\n\
-                 hint: `--resume=force` continues with the file as it is",
-                self.dir.join(name).display()
-            );
+        }
+        if let Some(problem) = problem {
+            // Otherwise the lines of this process would make a short file long enough.
+            let found = [self.log.found, self.metrics.found];
+            self.log.truncate(found[0])?;
+            self.metrics.truncate(found[1])?;
+            let reason =
+                format!("{problem}\nhint: `--resume=force` continues with the file as it is");
             return Err(Error::Resume { reason });
         }
-        let events = self.events.name().to_owned();
-        let events =
-            self.events.file().map(|file| (events.as_str(), file, marks.tensorboard, u64::MAX));
-        let guarded = guarded.into_iter().zip(self.found);
-        let guarded = guarded.map(|((name, file, mark), found)| (name, file, mark, found));
-        for (name, file, mark, found) in guarded.chain(events) {
-            let path = self.dir.join(name);
-            let length = file.metadata().map_err(Error::file("read", &path))?.len();
-            file.set_len(mark.min(found).min(length))
-                .and_then(|()| file.sync_all())
+        self.log.truncate(marks.log.min(self.log.found))?;
+        self.metrics.truncate(marks.metrics.min(self.metrics.found))?;
+        if let Some(events) = self.events.file() {
+            let path = self.dir.join(self.events.name());
+            let length = length(events, &path)?.min(marks.tensorboard);
+            events
+                .set_len(length)
+                .and_then(|()| events.sync_all())
                 .map_err(Error::file("truncate", &path))?;
         }
         Ok(())
@@ -152,17 +151,8 @@ impl Files {
 
     /// Removes the content that was there when the files were opened. Lines written since stay, events do not.
     pub(super) fn forget_earlier(&mut self) -> Result<(), Error> {
-        let files = [(LOG, &mut self.log), (METRICS, &mut self.metrics)];
-        for ((name, file), found) in files.into_iter().zip(std::mem::take(&mut self.found)) {
-            let path = self.dir.join(name);
-            let own = std::fs::read(&path).map_err(Error::file("read", &path))?;
-            let own = usize::try_from(found).ok().and_then(|found| own.get(found..));
-            // Appending: what is written comes after the cut.
-            file.set_len(0)
-                .and_then(|()| file.write_all(own.unwrap_or_default()))
-                .and_then(|()| file.sync_all())
-                .map_err(Error::file("truncate", &path))?;
-        }
+        self.log.forget_earlier()?;
+        self.metrics.forget_earlier()?;
         if let Some(events) = self.events.file() {
             let path = self.dir.join(self.events.name());
             events.set_len(0).map_err(Error::file("truncate", &path))?;
@@ -250,7 +240,7 @@ mod tests {
             (1..=4).for_each(|at| step(&mut files, at, 0.5));
             let error = files.rewind(&marks, false).unwrap_err().to_string();
             assert!(
-                error.contains("metrics.jsonl` has 0 bytes, fewer than the 22 of the checkpoint"),
+                error.contains("metrics.jsonl` has 0 bytes, fewer than the 22 of the checkpoint\n"),
                 "{error}"
             );
             assert_eq!(bytes(dir.path()), before);
@@ -259,6 +249,55 @@ mod tests {
         step(&mut files, 1, 0.5);
         files.rewind(&marks, true).unwrap();
         assert_eq!(bytes(dir.path()), (before.0[..7].to_vec(), Vec::new()));
+    }
+
+    /// A process that fails before it rewinds leaves lines, which make a short file long enough for the next one.
+    #[test]
+    fn a_file_of_other_content_than_the_checkpoints_is_refused_whatever_its_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::open(dir.path()).unwrap();
+        (1..=3).for_each(|at| step(&mut files, at, 0.5));
+        let marks = files.marks().unwrap();
+        let whole = bytes(dir.path());
+        drop(files);
+        let longer = [&b"cut and grown again beyond the checkpoint\n"[..], &whole.0].concat();
+        let mut flipped = whole.0.clone();
+        flipped[3] ^= 1;
+        for other in [longer, flipped] {
+            std::fs::write(dir.path().join(LOG), &other).unwrap();
+            let mut files = Files::open(dir.path()).unwrap();
+            step(&mut files, 4, 0.5);
+            let error = files.rewind(&marks, false).unwrap_err().to_string();
+            assert!(
+                error.contains("log.txt` is not as it was at the checkpoint\nhint: "),
+                "{error}"
+            );
+            assert_eq!(bytes(dir.path()), (other, whole.1.clone()));
+            files.rewind(&marks, true).unwrap();
+        }
+        std::fs::write(dir.path().join(LOG), &whole.0).unwrap();
+        let mut files = Files::open(dir.path()).unwrap();
+        step(&mut files, 4, 0.5);
+        files.rewind(&marks, false).unwrap();
+        assert_eq!(bytes(dir.path()), whole);
+    }
+
+    #[test]
+    fn marks_of_a_file_that_somebody_truncated_are_of_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::open(dir.path()).unwrap();
+        step(&mut files, 1, 0.5);
+        std::fs::write(dir.path().join(LOG), "").unwrap();
+        step(&mut files, 2, 0.5);
+        let marks = files.marks().unwrap();
+        assert_eq!(marks.log, 7);
+        step(&mut files, 3, 0.5);
+        let mut files = Files::open(dir.path()).unwrap();
+        files.rewind(&marks, false).unwrap();
+        assert_eq!(bytes(dir.path()).0, b"step 2\n");
+        // Marks of an earlier version have no digests.
+        let json = json!({"log": 7, "metrics": 44, "tensorboard": 0});
+        files.rewind(&serde_json::from_value(json).unwrap(), false).unwrap();
     }
 
     #[test]

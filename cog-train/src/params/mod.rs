@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use crate::error::Error;
+use crate::error::{Error, counted};
 
 pub use gradients::Gradients;
 pub use pattern::Pattern;
@@ -228,8 +228,8 @@ impl Params {
         }
         let some: Vec<_> = self.params.keys().take(3).map(|name| format!("`{name}`")).collect();
         Err(plan(format!(
-            "no parameter is called `{pattern}`\nhint: there are {} parameters, such as {}",
-            self.params.len(),
+            "no parameter is called `{pattern}`\nhint: the model has {}, such as {}",
+            counted(self.params.len(), "parameter"),
             some.join(", ")
         )))
     }

@@ -59,7 +59,9 @@ pub(super) fn check(
 /// Checks that the output can be written where it is to go.
 pub(super) fn check_destination(request: &Request<'_>) -> Result<(), Error> {
     match &request.destination {
-        Some(destination) => destination.prepare(&(request.role.output)()),
+        Some(destination) => {
+            destination.prepare(&(request.role.output)(), &RunFolder::runs(request.run_dir))
+        }
         None => Ok(()),
     }
 }

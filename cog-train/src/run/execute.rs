@@ -120,7 +120,7 @@ fn publish_again(
 ) -> Result<Outcome, Error> {
     let output = finished.saved_output()?;
     let published = match &request.destination {
-        Some(destination) => Some(destination.write(&output)?),
+        Some(destination) => Some(destination.write(&output, &finished.dir)?),
         None => None,
     };
     observer.note(PUBLISHED_AGAIN);
@@ -162,7 +162,7 @@ fn work(
         output
     };
     match (&request.destination, output) {
-        (Some(destination), Some(output)) => Ok(Some(destination.write(&output)?)),
+        (Some(destination), Some(output)) => Ok(Some(destination.write(&output, run.dir())?)),
         _ => Ok(None),
     }
 }

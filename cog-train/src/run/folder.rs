@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use super::clock::Utc;
-use super::staging::{staging_file, sync_dir};
+use super::staging::{parent_of, staging_file, sync_dir};
 use crate::error::Error;
+use crate::read;
 
 /// The folder of runs that name no folder.
 pub(super) const RUNS: &str = "runs";
@@ -44,6 +45,11 @@ impl RunFolder {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the folder around the run's own, where other runs are.
+    pub(crate) fn runs(given: Option<&Path>) -> PathBuf {
+        given.map_or_else(|| RUNS.into(), parent_of)
     }
 
     /// A new folder in `runs/`, or `given`, which must not hold a run.
@@ -116,7 +122,7 @@ impl RunRecord {
     /// Reads the record of a run that is there.
     pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(RECORD);
-        let text = fs::read(&path).map_err(Error::file("read", &path))?;
+        let text = read::file(&path, read::JSON_BYTES)?;
         let fields = serde_json::from_slice(&text).map_err(|error| Error::Resume {
             reason: format!(
                 "`{}` is not whole: {error}\nhint: start a new run in another folder",
@@ -201,5 +207,36 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("already holds a run\nhint: "), "{error}");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing staged stays");
+    }
+
+    /// The writes of this thread so far; `None` where the system does not count them.
+    #[cfg(target_os = "linux")]
+    fn writes() -> Option<u64> {
+        let counts = fs::read_to_string("/proc/thread-self/io").ok()?;
+        counts.lines().find_map(|line| line.strip_prefix("syscw: "))?.parse().ok()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_record_of_many_numbers_is_few_writes() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut record = RunRecord::new(temp.path());
+        record.set("inputs", (0..20_000).collect::<Vec<u64>>());
+        let Some(before) = writes() else { return };
+        record.claim().unwrap();
+        record.write().unwrap();
+        let count = writes().unwrap() - before;
+        assert!(count < 20, "{count} writes");
+        let read = RunRecord::read(temp.path()).unwrap();
+        assert_eq!(read.get("inputs").as_array().unwrap().len(), 20_000);
+    }
+
+    #[test]
+    fn partial_records_of_dead_processes_are_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let partial = temp.path().join(".run.json.AbCdEf0123.partial");
+        fs::write(&partial, "half").unwrap();
+        RunRecord::new(temp.path()).claim().unwrap();
+        assert!(!partial.exists());
     }
 }

@@ -4,6 +4,7 @@
 //! replaced in that one moment; a run that fails before it changes nothing.
 
 mod layout;
+mod ownership;
 mod publish;
 mod tree;
 
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use self::layout::{OUTPUT_JSON, extension, is_weights, with_suffix};
+use self::ownership::{content_of, is_recorded};
 use self::publish::{Staged, publish_dir, recover, refuse_foreign, stage};
 use self::tree::{check_depth, check_files, gather, has_file, holds_file, plain, rebase, text};
 use super::role::Kind;
@@ -52,7 +54,8 @@ impl Destination {
     /// Checks before the training that the output can be written, as far as its type says what is to come: its folder is
     /// created and can be written, the file system accepts the name, and nothing of another kind or of somebody else
     /// is in the way.
-    pub(crate) fn prepare(&self, output: &OutputType) -> Result<(), Error> {
+    /// `runs` is the folder around the run's own.
+    pub(crate) fn prepare(&self, output: &OutputType, runs: &Path) -> Result<(), Error> {
         if self.kind == Kind::Predict && self.given.is_none() {
             return Ok(());
         }
@@ -102,6 +105,10 @@ impl Destination {
                 files.contains(&stem) || (files.contains(&"weights") && is_weights(foreign))
             })?;
         }
+        let is_value = !holds_file(output) && *output != OutputType::Object;
+        if is_value && self.is_folder() && path.is_dir() && !self.force {
+            refuse_foreign(&path, |name| name == "output" && !is_recorded(&path.join(name), runs))?;
+        }
         // The name itself is tried: a file system may refuse its length or its characters.
         let name = if self.is_folder() { path.join("output") } else { path };
         staging_file(&parent, &name).map(drop).map_err(|error| match error {
@@ -110,20 +117,21 @@ impl Destination {
         })
     }
 
-    /// Publishes the output.
-    pub(crate) fn write(&self, output: &Output) -> Result<Published, Error> {
+    /// Publishes the output of the run in `run_dir`.
+    pub(crate) fn write(&self, output: &Output, run_dir: &Path) -> Result<Published, Error> {
         check_files("output", output)?;
         check_depth(output)?;
+        let runs = &parent_of(run_dir);
         match output {
-            Output::File(file) => self.write_file(file),
+            Output::File(file) => self.write_file(file, runs),
             Output::List(items)
                 if !items.is_empty()
                     && items.iter().all(|item| matches!(item, Output::File(_))) =>
             {
-                self.write_files(items)
+                self.write_files(items, runs)
             }
             other if has_file(other) => self.write_folder(other),
-            value => self.write_value(&plain(value)),
+            value => self.write_value(&plain(value), runs),
         }
     }
 
@@ -147,7 +155,7 @@ impl Destination {
         self.given.as_ref().map_or_else(|| default.into(), |path| path.components().collect())
     }
 
-    fn write_file(&self, file: &Path) -> Result<Published, Error> {
+    fn write_file(&self, file: &Path, runs: &Path) -> Result<Published, Error> {
         let path = self.path();
         let place = if self.is_folder() {
             path.join(file.file_name().unwrap_or_default())
@@ -156,11 +164,11 @@ impl Destination {
         } else {
             path
         };
-        stage(file, &place)?.put(&place, self.force)?;
+        self.put(stage(file, &place)?, &place, runs)?;
         Ok(Published { value: text(&place), paths: vec![place] })
     }
 
-    fn write_files(&self, items: &[Output]) -> Result<Published, Error> {
+    fn write_files(&self, items: &[Output], runs: &Path) -> Result<Published, Error> {
         let path = if self.is_folder() { self.path().join("output") } else { self.path() };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stem =
@@ -174,10 +182,20 @@ impl Destination {
         }
         let mut paths = Vec::new();
         for (content, place) in staged {
-            content.put(&place, self.force)?;
+            self.put(content, &place, runs)?;
             paths.push(place);
         }
         Ok(Published { value: paths.iter().map(|place| text(place)).collect(), paths })
+    }
+
+    /// Renames a staged file or folder to its place. In a folder that the user names, a file of the same name must be a
+    /// run's output; a name that the user wrote is replaced.
+    fn put(&self, staged: Staged, place: &Path, runs: &Path) -> Result<(), Error> {
+        let force = self.force || is_recorded(place, runs);
+        if self.is_folder() && !force {
+            staged.refuse_foreign(place, |other| is_recorded(other, runs))?;
+        }
+        staged.put(place, force)
     }
 
     fn write_folder(&self, output: &Output) -> Result<Published, Error> {
@@ -195,24 +213,19 @@ impl Destination {
         Ok(Published { paths: vec![target], value })
     }
 
-    fn write_value(&self, value: &Value) -> Result<Published, Error> {
+    fn write_value(&self, value: &Value, runs: &Path) -> Result<Published, Error> {
         if self.kind == Kind::Predict && self.given.is_none() {
             return Ok(Published { paths: Vec::new(), value: value.clone() });
         }
         let place = if self.is_folder() { self.path().join("output") } else { self.path() };
-        let bytes = match value {
-            Value::String(text) => text.clone(),
-            Value::Object(_) | Value::Array(_) => format!("{value:#}\n"),
-            other => other.to_string(),
-        };
         let parent = parent_of(&place);
         fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
         let mut staged = staging_file(&parent, &place)?;
         staged
-            .write_all(bytes.as_bytes())
+            .write_all(&content_of(value))
             .and_then(|()| staged.as_file().sync_all())
             .map_err(Error::file("write", &place))?;
-        Staged::File(staged).put(&place, self.force)?;
+        self.put(Staged::File(staged), &place, runs)?;
         Ok(Published { value: value.clone(), paths: vec![place] })
     }
 }

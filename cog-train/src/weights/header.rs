@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::json::{RawHeader, RawSlot};
-use crate::error::{printable, printable_name};
+use crate::error::{counted, printable, printable_name};
 use safetensors::Dtype;
 
 /// The limit of the format itself.
@@ -47,7 +47,7 @@ pub(super) fn read(mut source: impl Read, size: u64) -> Result<Header, String> {
     }
     let mut length = [0; size_of::<u64>()];
     if size < LENGTH_BYTES {
-        return Err(format!("is not a safetensors file: it has {size} bytes"));
+        return Err(format!("is not a safetensors file: it has {}", counted(size, "byte")));
     }
     source.read_exact(&mut length).map_err(failed)?;
     let length = u64::from_le_bytes(length);
@@ -65,7 +65,10 @@ pub(super) fn read(mut source: impl Read, size: u64) -> Result<Header, String> {
     }
     let room = size - LENGTH_BYTES;
     if length > room {
-        return Err(format!("is truncated: its header has {length} bytes and {room} are there"));
+        return Err(format!(
+            "is truncated: its header has {} and {room} are there",
+            counted(length, "byte")
+        ));
     }
     if length == 0 {
         return Err("has an empty header".to_owned());
@@ -101,14 +104,14 @@ fn check(raw: RawHeader, start: u64, room: u64) -> Result<Header, String> {
         }
         if slot.begin > filled {
             let (hole, name) = (slot.begin - filled, printable_name(name));
-            return Err(format!("has a hole of {hole} bytes before tensor `{name}`"));
+            return Err(format!("has a hole of {} before tensor `{name}`", counted(hole, "byte")));
         }
         filled = slot.begin + slot.bytes as u64;
         before = Some(name);
     }
     let end = start + room;
     if filled != end {
-        return Err(format!("has {} bytes that belong to no tensor", end - filled));
+        return Err(format!("has {} outside of any tensor", counted(end - filled, "byte")));
     }
     Ok(Header { tensors, metadata: raw.metadata })
 }
@@ -129,7 +132,8 @@ fn check_tensor(raw: RawSlot, start: u64, room: u64) -> Result<Slot, String> {
     if end - begin != bytes as u64 {
         let found = end - begin;
         return Err(format!(
-            "is {dtype} of shape {shape:?}, which is {bytes} bytes, and has {found}"
+            "is {dtype} of shape {shape:?}, which is {}, and has {found}",
+            counted(bytes, "byte")
         ));
     }
     Ok(Slot { dtype, shape, begin: start + begin, bytes })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::Weights;
 use super::header;
 use super::read::Opened;
 use crate::error::{Error, printable, printable_name};
+use crate::read;
 
 const MODEL: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -91,14 +92,7 @@ fn sharded(path: PathBuf) -> Result<Weights, Error> {
     }
 
     let index = path.join(INDEX);
-    let mut text = Vec::new();
-    File::open(&index)
-        .and_then(|file| file.take(INDEX_BYTES + 1).read_to_end(&mut text))
-        .map_err(Error::file("read", &index))?;
-    if text.len() as u64 > INDEX_BYTES {
-        let reason = format!("has more bytes than the limit of {INDEX_BYTES}");
-        return Err(Error::weights(&index, reason));
-    }
+    let text = read::file(&index, INDEX_BYTES)?;
     let Document { weight_map } = serde_json::from_slice(&text)
         .map_err(|error| Error::weights(&index, format!("cannot be read: {}", printable(error))))?;
 

@@ -112,7 +112,7 @@ fn the_plan_of_a_stopped_run_counts_the_remaining_steps() {
     let newest = checkpoints(&here).pop().unwrap();
     let taken: u64 = newest.trim_start_matches("step-").parse().unwrap();
     let said = here.run(&["--plan", "--resume", "--run-dir", "run"]).expect(0);
-    assert!(said.out.contains(&format!("{DATA}, of which {taken} are taken\n")), "{}", said.out);
+    assert!(said.out.contains(&format!("{DATA}, {taken} of them taken\n")), "{}", said.out);
     let left = format!(" for the {} that are left, evaluations aside\n", 120 - taken);
     assert!(said.out.contains(&left), "{}", said.out);
     assert_eq!(here.tree(), before);

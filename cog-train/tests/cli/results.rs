@@ -60,6 +60,35 @@ fn results_are_added_to_a_folder_of_others_and_replace_nothing_in_it() {
 }
 
 #[test]
+fn a_file_that_no_run_wrote_is_not_replaced_and_the_result_is_published_later() {
+    let here = Place::new("tiny_fit");
+    let run =
+        |dir: &str| here.run(&["-i", "steps=1", "-i", "pause=0", "-o", "out/", "--run-dir", dir]);
+    run("r1").expect(0);
+    let [name] = &fs::read_dir(here.path("out")).unwrap().collect::<Vec<_>>()[..] else { panic!() };
+    let file = format!("out/{}", name.as_ref().unwrap().file_name().display());
+    let trained = fs::read(here.path(&file)).unwrap();
+    let longer = ["-i", "steps=2", "-i", "pause=0", "-o", "out/", "--run-dir", "r2"];
+    here.run(&longer).expect(0);
+    assert_ne!(
+        fs::read(here.path(&file)).unwrap(),
+        trained,
+        "a run replaces what another one wrote"
+    );
+
+    fs::remove_dir_all(here.path("r1")).unwrap();
+    fs::remove_dir_all(here.path("r2")).unwrap();
+    fs::write(here.path(&file), "mine").unwrap();
+    let said = run("r3").expect(2);
+    assert!(said.err.contains("`-o out` holds other weights: `"), "{}", said.err);
+    assert!(said.err.contains("replace with `--force`"), "{}", said.err);
+    assert_eq!(here.read(&file), "mine");
+    let said = here.run(&["--resume", "--run-dir", "r3", "-o", "out/", "--force"]).expect(0);
+    assert!(said.err.contains("nothing is trained; its output was written again"), "{}", said.err);
+    assert_eq!(fs::read(here.path(&file)).unwrap(), trained);
+}
+
+#[test]
 fn first_runs_with_one_output_all_succeed() {
     let here = probe();
     let children: Vec<_> = (0..4)

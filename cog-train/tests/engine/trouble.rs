@@ -142,7 +142,7 @@ fn parameters_without_a_gradient_are_named() {
         run(temp.path(), &params, vec![1.0, 2.0], TrainingConfig::default(), loss).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.starts_with("step 1: 1 of 2 trained parameters get no gradient: `before`\nhint: "),
+        text.starts_with("step 1: 1 of 2 trained parameters gets no gradient: `before`\nhint: "),
         "{text}"
     );
     assert!(text.contains("softmax_last_dim"), "{text}");
@@ -184,7 +184,7 @@ fn a_gradient_that_stays_zero_is_named_and_one_that_begins_late_is_not() {
     assert!(
         error
             .to_string()
-            .contains("1 of 2 trained parameters get a gradient of zero at every step: `dead`"),
+            .contains("1 of 2 trained parameters gets a gradient of zero at every step: `dead`"),
         "{error}"
     );
 }
@@ -273,7 +273,7 @@ fn invalid_settings_are_refused_before_the_first_step() {
     let error = Params::new(params.masters()).unwrap().freeze("nothing*").unwrap_err().to_string();
     assert_eq!(
         error,
-        "no parameter is called `nothing*`\nhint: there are 1 parameters, such as `weight`"
+        "no parameter is called `nothing*`\nhint: the model has 1 parameter, such as `weight`"
     );
     // All at once, and the optimizer's too.
     let training = Training {

@@ -405,7 +405,7 @@ fn packed() -> Vec<Case> {
         Case::tar(
             "an implied folder",
             &[file("a/b/c", b"1")],
-            "holds more than the limit of 2 files and folders",
+            "holds more files and folders than the limit of 2",
         )
         .within(small.clone()),
         Case::tar("names", &long_names, "has names of more than the limit of 65 bytes together")
@@ -417,7 +417,7 @@ fn packed() -> Vec<Case> {
             "has zstd data with a window of more than the limit of 128 MiB\n\
              hint: compress it again without `--long`, or with `--long=27`",
         ),
-        Case::tar("members", &three, "holds more than the limit of 2 files and folders")
+        Case::tar("members", &three, "holds more files and folders than the limit of 2")
             .within(small.clone()),
         Case::tar(
             "bytes",

@@ -180,11 +180,11 @@ pub(crate) fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             one("F32", "[2]", "[18446744073709551608,18446744073709551616]", 8),
             "has a header that cannot be read: tensor `w`: invalid type: floating point `1.8446744073709552e+19`, expected u64 at line 1 column 89",
         ),
-        ("data behind", one("F32", "[2]", "[0,8]", 9), "has 1 bytes that belong to no tensor"),
+        ("data behind", one("F32", "[2]", "[0,8]", 9), "has 1 byte outside of any tensor"),
         ("data before", one("F32", "[2]", "[4,12]", 12), "has a hole of 4 bytes before tensor `w`"),
         ("overlap", two("[0,8]", "[4,12]", 12), "tensor `b` overlaps tensor `a`"),
         ("the same bytes", two("[0,8]", "[0,8]", 8), "tensor `b` overlaps tensor `a`"),
-        ("hole", two("[0,8]", "[9,17]", 17), "has a hole of 1 bytes before tensor `b`"),
+        ("hole", two("[0,8]", "[9,17]", 17), "has a hole of 1 byte before tensor `b`"),
         (
             "pickle",
             b"\x80\x02}q\x00.".to_vec(),

@@ -341,13 +341,13 @@ fn shapes() -> Vec<Case> {
         Case::zip(
             "zip members",
             &[a(), stored("b", b"")],
-            "holds more than the limit of 1 files and folders",
+            "holds more files and folders than the limit of 1",
         )
         .within(Limits { members: 1, ..Limits::default() }),
         Case::zip(
             "zip implied folders",
             &[stored("a/b/c", b"hello")],
-            "holds more than the limit of 2 files and folders",
+            "holds more files and folders than the limit of 2",
         )
         .within(Limits { members: 2, ..Limits::default() }),
         Case::zip(

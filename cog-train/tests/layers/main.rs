@@ -25,8 +25,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("device", &["error"]),
     ("partial", &[]),
     ("archive", &["error", "partial", "progress"]),
-    ("fetch", &["error", "partial", "progress"]),
-    ("weights", &["archive", "device", "error", "fetch", "partial", "progress"]),
+    ("fetch", &["error", "partial", "progress", "read"]),
+    ("weights", &["archive", "device", "error", "fetch", "partial", "progress", "read"]),
     // The contract.
     ("output", &["error", "input", "weights"]),
     ("job", &["config", "device", "error", "input", "progress", "weights"]),
@@ -34,9 +34,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("predictor", &["error", "input", "job", "output", "weights"]),
     // What trains.
     ("params", &["error"]),
-    ("data", &["archive", "cancellable", "error", "fetch", "progress"]),
+    ("data", &["archive", "cancellable", "error", "fetch", "progress", "read"]),
     ("optim", &["error", "params"]),
-    ("checkpoint", &["archive", "error", "fetch", "job", "progress", "weights"]),
+    ("checkpoint", &["archive", "error", "fetch", "job", "progress", "read", "weights"]),
     (
         "engine",
         &[
@@ -65,6 +65,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "partial",
             "predictor",
             "progress",
+            "read",
             "trainer",
             "weights",
         ],

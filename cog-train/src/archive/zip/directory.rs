@@ -9,6 +9,7 @@ use super::{
     DEFLATED, Entry, SIZES_BEHIND, STORED, bad, bytes_at, check_unicode_name, table_bytes, u16_at,
     u32_at, u64_at, widen,
 };
+use crate::error::counted;
 
 const END: [u8; 4] = *b"PK\x05\x06";
 const END_64: [u8; 4] = *b"PK\x06\x06";
@@ -158,7 +159,10 @@ fn entry(table: &mut dyn Read, names: &mut Names<'_>) -> io::Result<Entry> {
         return Err(bad(&name, &format!("is packed by the unsupported method {method}")));
     }
     if method == STORED && packed != size {
-        return Err(bad(&name, &format!("is stored in {packed} bytes but has {size}")));
+        return Err(bad(
+            &name,
+            &format!("is stored in {} but has {size}", counted(packed, "byte")),
+        ));
     }
     if kind == Kind::Folder && size != 0 {
         return Err(bad(&name, "is a folder with bytes"));

@@ -81,6 +81,30 @@ fn a_jpeg_that_ends_early_is_refused_at_every_byte() {
     }
 }
 
+/// As a program leaves it that ends broken files by a marker. libjpeg and Pillow decode what is missing as grey.
+#[test]
+fn a_jpeg_that_ends_early_is_refused_with_an_end_marker_behind_it() {
+    let noise = ImageBuffer::from_fn(40, 33, |x, y| {
+        Rgb([0u32, 1, 2].map(|c| (x * x * 31 + y * y * 17 + x * y * 7 + c * 101).to_le_bytes()[0]))
+    });
+    for bytes in jpegs().into_iter().chain([encoded(noise, ImageFormat::Jpeg)]) {
+        let scans: Vec<usize> =
+            (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&[0xff, 0xda])).collect();
+        // The last byte may hold no more than a part of the last value.
+        for cut in scans[0]..bytes.len() - 3 {
+            let ended = [&bytes[..cut], &[0xff, 0xd9]].concat();
+            let reason = Image::decode(&ended).err();
+            let reason = reason.unwrap_or_else(|| panic!("{cut} of {}", bytes.len()));
+            let expected = ["end early", "ends early", "it has no pixels"];
+            assert!(expected.iter().any(|part| reason.contains(part)), "{cut}: {reason}");
+        }
+        for scan in &scans[1..] {
+            let ended = [&bytes[..*scan], &[0xff, 0xd9]].concat();
+            assert_eq!(Image::decode(&ended).unwrap_err(), "it ends early: a scan is missing");
+        }
+    }
+}
+
 #[test]
 fn a_scan_of_other_bytes_is_refused_or_decoded_and_never_panics() {
     for bytes in jpegs() {
@@ -149,6 +173,9 @@ fn a_png_that_ends_early_is_refused_at_every_byte_of_its_pixels() {
             Ok(image) => assert!(image == whole && cut >= pixels_end - 8, "{cut}"),
             Err(reason) => assert!(!reason.is_empty()),
         }
+        // With its last chunk behind the cut.
+        let ended = [&bytes[..cut], &bytes[pixels_end..]].concat();
+        assert!(Image::decode(&ended).is_err() || cut >= pixels_end - 8, "{cut}");
     }
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();

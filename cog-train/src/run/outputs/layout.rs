@@ -1,11 +1,11 @@
 //! The names of files in an output folder.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::read;
 use crate::run::staging::names_in;
 
 /// The file in an output folder that holds its values and the relative paths of its files.
@@ -40,7 +40,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// Returns the names that this program wrote into a folder, by its `output.json`; none without one.
 pub(crate) fn own_names(dir: &Path) -> BTreeSet<String> {
-    let parsed = fs::read(dir.join(OUTPUT_JSON)).ok();
+    let parsed = read::file(&dir.join(OUTPUT_JSON), read::JSON_BYTES).ok();
     let parsed = parsed.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     let Some(value) = parsed else { return BTreeSet::new() };
     let mut names = BTreeSet::new();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::layout::{OUTPUT_JSON, foreign_names, is_weights, own_names};
+use super::ownership::is_same;
 use crate::error::Error;
 use crate::partial;
 use crate::run::staging::{
@@ -43,6 +44,24 @@ pub(crate) fn stage(source: &Path, place: &Path) -> Result<Staged, Error> {
 }
 
 impl Staged {
+    /// Refuses a place in a folder where a file of another content has the name, or other weights are beside it.
+    pub(crate) fn refuse_foreign(
+        &self,
+        place: &Path,
+        is_ours: impl Fn(&Path) -> bool,
+    ) -> Result<(), Error> {
+        let Self::File(file) = self else { return Ok(()) };
+        let (folder, name) = (parent_of(place), place.file_name().unwrap_or_default());
+        let name = name.to_string_lossy();
+        if place.is_file() && is_same(file.path(), place).map_err(Error::file("read", place))? {
+            return Ok(());
+        }
+        refuse_foreign(&folder, |foreign| {
+            (foreign == name || (is_weights(foreign) && is_weights(&name)))
+                && !is_ours(&folder.join(foreign))
+        })
+    }
+
     /// Renames the copy to its place.
     pub(crate) fn put(self, place: &Path, force: bool) -> Result<(), Error> {
         match self {

@@ -21,7 +21,11 @@ impl Place {
 
     fn write(&self, kind: Kind, given: &str, output: &Output) -> Result<Published, Error> {
         Destination::new(kind, Some(&format!("{}/{given}", self.dir.path().display())), false)
-            .write(output)
+            .write(output, &self.run_dir())
+    }
+
+    fn run_dir(&self) -> PathBuf {
+        self.dir.path().join("runs/1")
     }
 
     /// Every file below `name` with its content, hidden ones too.
@@ -168,8 +172,9 @@ fn values_are_text_or_json() {
         here.write(Kind::Train, name, &Output::Value(value)).unwrap();
         assert_eq!(fs::read_to_string(here.dir.path().join(name)).unwrap(), content);
     }
-    let nothing =
-        Destination::new(Kind::Predict, None, false).write(&Output::Value(json!("hi"))).unwrap();
+    let nothing = Destination::new(Kind::Predict, None, false)
+        .write(&Output::Value(json!("hi")), Path::new("runs/1"))
+        .unwrap();
     assert_eq!((nothing.value, nothing.paths.len()), (json!("hi"), 0));
 }
 
@@ -261,7 +266,7 @@ fn destinations_that_cannot_be_written_are_refused_before_the_training() {
     ] {
         let given = format!("{}/{given}", here.dir.path().display());
         assert_eq!(
-            Destination::new(Kind::Train, Some(&given), false).prepare(ty).is_ok(),
+            Destination::new(Kind::Train, Some(&given), false).prepare(ty, &here.run_dir()).is_ok(),
             fine,
             "{given} {ty:?}"
         );
@@ -304,4 +309,90 @@ fn a_file_that_appears_before_the_exchange_survives_it() {
     assert_eq!(tree.len(), 5, "{tree:?}");
     assert!(tree.contains(&("mine.txt".to_owned(), "mine".to_owned())));
     assert!(tree.contains(&("weights.safetensors".to_owned(), "2".to_owned())));
+}
+
+/// The record of a run in the folder of `Place::run_dir` that published to `given`.
+fn recorded(
+    here: &Place,
+    run: &str,
+    given: &str,
+    output: &Output,
+    force: bool,
+) -> Result<(), Error> {
+    let given = format!("{}/{given}", here.dir.path().display());
+    let run_dir = here.dir.path().join("runs").join(run);
+    fs::create_dir_all(&run_dir).unwrap();
+    let published = Destination::new(Kind::Train, Some(&given), force).write(output, &run_dir)?;
+    fs::write(run_dir.join("run.json"), json!({"output": published.value}).to_string()).unwrap();
+    Ok(())
+}
+
+#[test]
+fn a_file_in_a_named_folder_replaces_the_outputs_of_runs_and_no_other_file() {
+    let here = Place::new();
+    let file = |content: &str| Output::File(here.file("src/model.safetensors", content));
+    here.file("out/model.safetensors", "mine");
+    here.file("beside/other.safetensors", "mine");
+    for (folder, name) in [("out", "model"), ("beside", "other")] {
+        let error = recorded(&here, "1", &format!("{folder}/"), &file("1"), false).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(&format!("/{folder}` holds other weights: `{name}.safetensors`\n")));
+        assert!(error.ends_with("name another folder with `-o`, or replace with `--force`"));
+        assert_eq!(here.tree(folder).len(), 1, "{:?}", here.tree(folder));
+        assert_eq!(here.tree(folder)[0].1, "mine");
+    }
+    recorded(&here, "1", "out/", &file("1"), true).unwrap();
+    assert_eq!(here.tree("out"), pairs(&[("model.safetensors", "1")]));
+    // The next run replaces what the first one wrote.
+    recorded(&here, "2", "out/", &file("2"), false).unwrap();
+    assert_eq!(here.tree("out"), pairs(&[("model.safetensors", "2")]));
+    // A file that the user names is replaced, as by any program.
+    here.file("out/named.safetensors", "mine");
+    recorded(&here, "3", "out/named.safetensors", &file("3"), false).unwrap();
+    assert_eq!(here.tree("out").len(), 2);
+    // A run that was killed before its end was recorded publishes the same bytes once more.
+    fs::remove_dir_all(here.dir.path().join("runs")).unwrap();
+    recorded(&here, "1", "out/", &file("2"), false).unwrap();
+    assert!(recorded(&here, "1", "out/", &file("4"), true).is_ok());
+    assert!(recorded(&here, "1", "out/", &file("5"), false).is_ok());
+}
+
+#[test]
+fn values_lists_and_folders_replace_the_outputs_of_runs_and_no_other_file() {
+    let here = Place::new();
+    let folder = |content: &str| {
+        Output::File(here.file("src/model/config.json", content).parent().unwrap().to_owned())
+    };
+    let list = |content: &str| Output::List(vec![Output::File(here.file("src/a.bin", content))]);
+    let value = |content: &str| Output::Value(json!(content));
+    for path in ["value/output", "list/output.0.bin", "folder/model/config.json"] {
+        let output = |content: &str| match path.split('/').next() {
+            Some("value") => value(content),
+            Some("list") => list(content),
+            _ => folder(content),
+        };
+        let given = format!("{}/", path.split('/').next().unwrap());
+        here.file(path, "mine");
+        let error = recorded(&here, "1", &given, &output("1"), false).unwrap_err().to_string();
+        assert!(error.contains("holds a file that this program did not write: `"), "{error}");
+        let content = || fs::read_to_string(here.dir.path().join(path)).unwrap();
+        assert_eq!(content(), "mine");
+        recorded(&here, "1", &given, &output("1"), true).unwrap();
+        recorded(&here, "2", &given, &output("2"), false).unwrap();
+        assert_eq!(content(), "2");
+    }
+}
+
+#[test]
+fn a_value_in_the_way_of_which_there_is_a_file_is_refused_before_the_training() {
+    let here = Place::new();
+    here.file("out/output", "mine");
+    let given = format!("{}/out/", here.dir.path().display());
+    let prepare = |force, ty: &OutputType| {
+        Destination::new(Kind::Train, Some(&given), force)
+            .prepare(ty, &here.dir.path().join("runs"))
+    };
+    assert!(prepare(false, &OutputType::Integer).unwrap_err().to_string().contains("`output`"));
+    assert!(prepare(true, &OutputType::Integer).is_ok());
+    assert!(prepare(false, &OutputType::Path).is_ok());
 }

@@ -85,7 +85,7 @@ impl Sight {
             }
             Mask::Segments { ids, causal } => {
                 if queries != keys {
-                    let both = format!("{queries} queries and {keys} keys");
+                    let both = format!("{keys} for {queries}");
                     return Err(refused(&format!(
                         "segments need as many keys as queries, not {both}"
                     )));
@@ -97,7 +97,7 @@ impl Sight {
         // A window over all keys is none.
         sight.window = options.window.filter(|window| *window < queries.max(keys));
         if sight.causal && queries > keys {
-            let both = format!("{queries} queries and {keys} keys");
+            let both = format!("{keys} for {queries}");
             return Err(refused(&format!("a causal mask needs a key for each query, not {both}")));
         }
         Ok(sight)

@@ -487,7 +487,7 @@ fn mismatched_operands_are_errors_that_name_them() {
         ),
         (
             message(&q, &[2, 1, 2, 5], &Mask::Causal),
-            "attention: a causal mask needs a key for each query, not 3 queries and 1 keys",
+            "attention: a causal mask needs a key for each query, not 1 for 3",
         ),
         (
             message(&q, &q, &padding(&[3, 4], false)),
@@ -497,7 +497,7 @@ fn mismatched_operands_are_errors_that_name_them() {
         (message(&q, &q, &ids), "attention: `ids` is [2, 4] of U32, not [2, 3] of U32"),
         (
             message(&q, &[2, 4, 4, 5], &ids),
-            "attention: segments need as many keys as queries, not 3 queries and 4 keys",
+            "attention: segments need as many keys as queries, not 4 for 3",
         ),
         (of_packed(&[2, 3], [1, 1]), "attention: not `[B, T, (H + 2 KV) hd]`: [2, 3]"),
         (of_packed(&[2, 3, 10], [2, 1]), "attention: 2 + 2 * 1 heads do not divide a row of 10"),

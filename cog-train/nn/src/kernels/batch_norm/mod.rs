@@ -112,7 +112,7 @@ fn checked(x: &Node, of_channels: [&Tensor; 4]) -> Result<Sizes, Error> {
     match of_channels.iter().find(|tensor| tensor.dims() != [sizes.channels]) {
         None => Ok(sizes),
         Some(tensor) => Err(Error::Msg(format!(
-            "batch_norm: an input {:?} of {} channels, and a tensor of shape {:?}",
+            "batch_norm: an input {:?}, whose channels are {}, and a tensor of shape {:?}",
             x.dims(),
             sizes.channels,
             tensor.dims()

@@ -59,7 +59,7 @@ impl Geometry {
         let fits = groups > 0 && channels.checked_mul(groups) == Some(all) && outputs % groups == 0;
         if !fits || channels == 0 || outputs == 0 {
             return fail(format!(
-                "conv2d: an input {x:?} and a weight {weight:?} in {groups} groups"
+                "conv2d: an input {x:?} and a weight {weight:?}, with `groups` {groups}"
             ));
         }
         if let Some(bias) = bias.filter(|bias| *bias != [outputs]) {

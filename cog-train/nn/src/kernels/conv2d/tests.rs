@@ -161,7 +161,7 @@ fn mismatched_sizes_are_errors_that_name_them() {
         ),
         (
             message(&[1, 4, 5, 5], &[8, 3, 3, 3], SAME),
-            "conv2d: an input [1, 4, 5, 5] and a weight [8, 3, 3, 3] in 1 groups",
+            "conv2d: an input [1, 4, 5, 5] and a weight [8, 3, 3, 3], with `groups` 1",
         ),
         (
             message(&[1, 3, 2, 5], &[8, 3, 3, 3], PLAIN),

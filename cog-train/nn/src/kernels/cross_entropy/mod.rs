@@ -60,7 +60,7 @@ pub(crate) fn checked(targets: &Tensor, n: usize, classes: usize) -> Result<Vec<
     };
     if targets.len() != n {
         return Err(refused(format!(
-            "cross_entropy: {n} rows of scores and {} targets",
+            "cross_entropy: the rows of scores are {n}, and the targets {}",
             targets.len()
         )));
     }

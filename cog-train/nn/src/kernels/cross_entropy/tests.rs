@@ -70,5 +70,5 @@ fn targets_out_of_range_are_errors() {
         fast(&logits, &Tensor::new(targets, &Device::Cpu).unwrap()).unwrap_err().to_string()
     };
     assert!(text(&[0, 3]).starts_with("cross_entropy: target 3 of 3 classes"));
-    assert!(text(&[0]).starts_with("cross_entropy: 2 rows of scores and 1 targets"));
+    assert!(text(&[0]).starts_with("cross_entropy: the rows of scores are 2, and the targets 1"));
 }

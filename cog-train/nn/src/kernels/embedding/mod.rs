@@ -30,7 +30,7 @@ pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
     if gpu.is_some() || fits(table.tensor()) {
         let flat: Vec<u32> = flat.to_dtype(DType::U32)?.to_vec1()?;
         if let Some(id) = flat.iter().find(|id| **id as usize >= n) {
-            let reason = format!("embedding: id {id}, and the table has {n} rows");
+            let reason = format!("embedding: id {id} is not below {n}, the length of the table");
             return Err(candle_core::Error::msg(reason));
         }
         if let Some(gpu) = gpu {
@@ -81,6 +81,9 @@ mod tests {
         let ids = Tensor::new(&[0u32, 3], &candle_core::Device::Cpu).unwrap();
         let error = look_up(&ids, &parity::draw(&[3, 2], 0).to_dtype(DType::F32).unwrap());
         let error = error.unwrap_err().to_string();
-        assert!(error.starts_with("embedding: id 3, and the table has 3 rows"), "{error}");
+        assert!(
+            error.starts_with("embedding: id 3 is not below 3, the length of the table"),
+            "{error}"
+        );
     }
 }

@@ -71,7 +71,9 @@ pub(crate) fn packed(
         return Err(refused(&format!("not `[B, T, n hd]`: {:?}", x.dims())));
     };
     if width == 0 || row % width != 0 || rotated * width > row {
-        return Err(refused(&format!("{rotated} heads of {width} are not in a row of {row}")));
+        return Err(refused(&format!(
+            "a row of {row} does not hold heads of {width}, with {rotated} to rotate"
+        )));
     }
     let positions = positions_of(positions, batch, length)?;
     rotate(x, cos, sin, Rotation { batch, length, heads: row / width, rotated, width, positions })

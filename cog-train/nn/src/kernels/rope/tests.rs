@@ -161,7 +161,7 @@ fn mismatched_operands_are_errors_that_name_them() {
         ),
         (
             fast_packed([&zeros(&[2, 3, 8]), &table, &table], 3, None).unwrap_err().to_string(),
-            "rope: 3 heads of 4 are not in a row of 8",
+            "rope: a row of 8 does not hold heads of 4, with 3 to rotate",
         ),
     ] {
         assert!(found.starts_with(expected), "{found}");
