@@ -3,27 +3,31 @@
 //! `cargo bench --bench checkpoint -- [FOLDER] [ROUNDS]`: the folder picks the disk. With `RAYON_NUM_THREADS=1` on two
 //! cores, one is left to the writer.
 //!
-//! A round is a run that saves every 160 steps and one that does not, in alternating order. Both are timed over the same
-//! 160 steps, which hold one save; the first save of a run, which may allocate its buffer, lies before them. A step
-//! lasts from one call of the loss to the next. The step that ends in a save holds its copy.
+//! A round saves a few times without a training, which measures the processor time of a save; then it trains twice, in
+//! alternating order: a run that saves every 40 steps and one that does not, timed over the same 240 steps. The shares of
+//! the time are those of a run that saves every 160 steps: a save costs the same there, and what differs between two runs
+//! by chance counts a quarter as much. The first save of a run, which allocates its buffer, lies before the timed steps. A
+//! step lasts from one call of the loss to the next. The step that ends in a save holds its copy.
 
 #![expect(unsafe_code, reason = "`compute::prepare` sets the environment before there are threads")]
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cog_train::__private::compute;
 use cog_train::anyhow::{Result, ensure};
 use cog_train::candle_core::{DType, Device, Tensor};
-use cog_train::checkpoint::Keep;
+use cog_train::checkpoint::{Checkpoints, Keep, Snapshot};
 use cog_train::data::{Batching, Loader, Rows};
 use cog_train::engine::{Every, Loss, Params, StepContext, Training, TrainingConfig, fit};
 use cog_train::optim::{AdamW, Optimizer};
 use cog_train::rng::Rng;
 use cog_train::{Job, candle_core};
+use rustix::time::{ClockId, clock_gettime};
 
 /// As `run!` sets it, and its threads by `compute::prepare`.
 #[global_allocator]
@@ -33,14 +37,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const MATRICES: u64 = 64;
 const WIDTH: usize = 512;
 const ROWS: usize = 256;
-const SAVE_EVERY: usize = 160;
-/// The timed steps: as many as lie between two saves, with the second save in their middle.
+/// The steps from one save to the next: in the runs, and of the run that the target is about.
+const SAVE_EVERY: usize = 40;
+const TARGET_EVERY: usize = 160;
+/// The timed steps: whole intervals with a save in the middle of each.
 const FIRST_TIMED: usize = SAVE_EVERY * 3 / 2;
-const STEPS: usize = FIRST_TIMED + SAVE_EVERY;
+const SAVES: usize = 6;
+const STEPS: usize = FIRST_TIMED + SAVE_EVERY * SAVES;
+const KEEP: Keep = Keep { last: 2, best: false };
 
 /// The targets.
 const DURABLE_WITHIN: f64 = 2.0;
-const SHARE_BELOW: f64 = 0.01;
+const SHARE_BELOW: f64 = 1.0;
 const RATIO_BELOW: f64 = 1.3;
 
 /// The beginning of a step.
@@ -100,7 +108,7 @@ fn train(dir: &Path, save_every: Every) -> Result<Vec<Begin>> {
             max_steps: Some(steps),
             learning_rate: 1e-5,
             save_every,
-            keep_checkpoints: Keep { last: 2, best: false },
+            keep_checkpoints: KEEP,
             ..TrainingConfig::default()
         },
         params: &params,
@@ -117,17 +125,21 @@ fn train(dir: &Path, save_every: Every) -> Result<Vec<Begin>> {
     Ok(begun.into_inner())
 }
 
-/// The measurements of all rounds. Times are in milliseconds.
+/// The measurements of all rounds. Times are in milliseconds unless it is said.
 #[derive(Default)]
 struct Measured {
+    /// Of single saves without a training: the copy, the processor time of all threads, and the time to durable.
+    copies: Vec<f64>,
+    processor: Vec<f64>,
+    written: Vec<f64>,
     /// Of runs that save and that do not: the timed steps together.
     saving: Vec<f64>,
     not_saving: Vec<f64>,
-    /// By round: the difference of the two, in parts of the second.
+    /// By round: the difference of the two for each save, in percent of the steps of the target's interval.
     shares: Vec<f64>,
-    /// By save: by how much the steps beside it are longer than the median of the others, in parts of 160 such steps.
+    /// By save: by how much the steps beside it are longer than the median of the others, in the same percent.
     excesses: Vec<f64>,
-    /// By save: from the end of its step to the beginning of the first step that finds it settled.
+    /// By save: seconds from the end of its step to the beginning of the first step that finds it settled.
     durable: Vec<f64>,
     /// Single steps in parts of the median of those in the same run that no save is beside.
     with_copy: Vec<f64>,
@@ -140,51 +152,89 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn timed(begun: &[Begin]) -> f64 {
-    ms(begun[STEPS].at - begun[FIRST_TIMED].at)
+/// Returns the processor time of all threads since the process began.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default()
 }
 
 impl Measured {
+    /// Saves as many bytes as the training does, while nothing else computes.
+    fn save_alone(&mut self, dir: &Path) -> Result<()> {
+        let tensors = params()?.tensors();
+        let files: BTreeMap<_, _> =
+            ["first", "second", "weights"].map(|file| (file.to_owned(), tensors.clone())).into();
+        let mut checkpoints = Checkpoints::open(dir, KEEP)?;
+        for step in 1..=SAVES as u64 + 2 {
+            let state = serde_json::Value::Null;
+            let snapshot = Snapshot { step, state, files: files.clone(), best: false };
+            let (begin, used) = (Instant::now(), processor_time());
+            checkpoints.save(snapshot)?;
+            let copied = begin.elapsed();
+            checkpoints.finish()?;
+            // The first allocates the buffer, and the third is the first that deletes another.
+            if step > 2 {
+                self.copies.push(ms(copied));
+                self.processor.push(ms(processor_time().saturating_sub(used)));
+                self.written.push(ms(begin.elapsed()));
+            }
+        }
+        drop(checkpoints);
+        Ok(std::fs::remove_dir_all(dir)?)
+    }
+
     fn add(&mut self, saving: &[Begin], not_saving: &[Begin]) {
-        let (with, without) = (timed(saving), timed(not_saving));
+        let [with, without] =
+            [saving, not_saving].map(|begun| ms(begun[STEPS].at - begun[FIRST_TIMED].at));
         self.saving.push(with);
         self.not_saving.push(without);
-        self.shares.push(with / without - 1.0);
+        self.shares.push((with / without - 1.0) * (SAVE_EVERY * 100) as f64 / TARGET_EVERY as f64);
 
         let steps: Vec<f64> = saving.windows(2).map(|pair| ms(pair[1].at - pair[0].at)).collect();
-        let save = 2 * SAVE_EVERY;
-        // One that is not settled by then has missed its target.
-        let settled = (save..STEPS).find(|&step| saving[step].is_settled).unwrap_or(STEPS);
-        // The copy is in the last step before the save or, where an update makes it, in the one after.
-        let with_copy = save - 1..=save;
+        let saves: Vec<usize> = (2..2 + SAVES).map(|number| number * SAVE_EVERY).collect();
+        let settled = |save: usize| {
+            // One that is not settled by then has missed its target.
+            let end = save + SAVE_EVERY - 1;
+            (save + 1..end).find(|&step| saving[step].is_settled).unwrap_or(end)
+        };
+        let is_beside = |step| saves.iter().any(|&save| (save - 1..settled(save)).contains(&step));
         let mut alone: Vec<f64> =
-            [&steps[FIRST_TIMED..save - 1], &steps[settled.max(save + 1)..STEPS]].concat();
+            (FIRST_TIMED..STEPS).filter(|&step| !is_beside(step)).map(|step| steps[step]).collect();
         let middle = median(&mut alone);
-        let beside = &steps[save - 1..settled.max(save + 1)];
-        let excess: f64 = beside.iter().map(|step| step - middle).sum();
-        self.excesses.push(excess / middle / SAVE_EVERY as f64);
-        let end = saving[save - 1].at + Duration::from_secs_f64(middle / 1e3);
-        self.durable.push(ms(saving[settled].at - end));
-        self.with_copy.extend(steps[with_copy].iter().map(|step| step / middle));
-        let after = (save + 1).min(settled)..settled;
-        self.while_written.extend(steps[after].iter().map(|step| step / middle));
+        for &save in &saves {
+            let settled = settled(save);
+            let excess: f64 = steps[save - 1..settled].iter().map(|step| step - middle).sum();
+            self.excesses.push(excess / middle / TARGET_EVERY as f64 * 1e2);
+            let end = saving[save - 1].at + Duration::from_secs_f64(middle / 1e3);
+            self.durable.push(ms(saving[settled].at - end) / 1e3);
+            self.with_copy.push(steps[save - 1] / middle);
+            self.while_written.extend(steps[save..settled].iter().map(|step| step / middle));
+        }
         self.alone.extend(alone.iter().map(|step| step / middle));
-        self.first_copies.push(steps[SAVE_EVERY - 1].max(steps[SAVE_EVERY]) / middle);
+        self.first_copies.push(steps[SAVE_EVERY - 1] / middle);
     }
 
     fn print(mut self) {
-        let of_saving = median(&mut self.saving);
-        let of_not_saving = median(&mut self.not_saving);
-        println!("{SAVE_EVERY} steps of fit | median, s");
-        println!("without a save | {:.2}", of_not_saving / 1e3);
-        println!("with one | {:.2}", of_saving / 1e3);
+        println!("a save without a training | median, ms | least | greatest");
+        for (what, times) in [
+            ("its copy", &mut self.copies),
+            ("processor time of all threads", &mut self.processor),
+            ("to durable", &mut self.written),
+        ] {
+            let median = median(times);
+            let (least, greatest) = (times[0], times[times.len() - 1]);
+            println!("{what} | {median:.1} | {least:.1} | {greatest:.1}");
+        }
+        println!();
+        println!("{} steps of fit | median, s", SAVES * SAVE_EVERY);
+        println!("without a save | {:.2}", median(&mut self.not_saving) / 1e3);
+        println!("with {SAVES} | {:.2}", median(&mut self.saving) / 1e3);
         println!();
         println!(
             "steps, in parts of those without a save beside them | how many | median | longest"
         );
         for (what, times) in [
             ("without a save beside them", &mut self.alone),
-            ("before and after the copy", &mut self.with_copy),
+            ("with the copy", &mut self.with_copy),
             ("while a checkpoint is written", &mut self.while_written),
             ("with the first copy of a run", &mut self.first_copies),
         ] {
@@ -195,47 +245,24 @@ impl Measured {
         println!();
         println!("target | median | of each save or round");
         let next = median(&mut self.with_copy).max(median(&mut self.while_written));
-        let durable = median(&mut self.durable) / 1e3;
-        let share = median(&mut self.shares);
-        let excess = median(&mut self.excesses);
-        let list = |values: &[f64], factor: f64| {
-            let texts: Vec<String> =
-                values.iter().map(|value| format!("{:.2}", value * factor)).collect();
-            texts.join(" ")
-        };
-        println!(
-            "from the step to durable, below {DURABLE_WITHIN} s | {durable:.2}, {} | {}",
-            verdict(durable < DURABLE_WITHIN),
-            list(&self.durable, 1e-3),
-        );
-        println!(
-            "share of the time, below {:.0} % | {:.2} %, {} | {}",
-            SHARE_BELOW * 1e2,
-            share * 1e2,
-            verdict(share < SHARE_BELOW),
-            list(&self.shares, 1e2),
-        );
-        println!(
-            "the same by the steps beside a save | {:.2} %, {} | {}",
-            excess * 1e2,
-            verdict(excess < SHARE_BELOW),
-            list(&self.excesses, 1e2),
-        );
-        println!(
-            "a step next to a checkpoint, below {RATIO_BELOW} | {next:.2}, {} |",
-            verdict(next < RATIO_BELOW),
-        );
+        print_target("from the step to durable, s", DURABLE_WITHIN, &mut self.durable);
+        print_target("share of the time, %", SHARE_BELOW, &mut self.shares);
+        print_target("the same by the steps beside a save, %", SHARE_BELOW, &mut self.excesses);
+        print_target("a step next to a checkpoint", RATIO_BELOW, &mut [next]);
     }
+}
+
+fn print_target(what: &str, below: f64, values: &mut [f64]) {
+    let middle = median(values);
+    let verdict = if middle < below { "held" } else { "missed" };
+    let all: Vec<String> = values.iter().map(|value| format!("{value:.2}")).collect();
+    println!("{what}, below {below} | {middle:.2}, {verdict} | {}", all.join(" "));
 }
 
 /// The median of values, which it sorts.
 fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn verdict(held: bool) -> &'static str {
-    if held { "held" } else { "missed" }
 }
 
 fn main() -> Result<()> {
@@ -252,7 +279,8 @@ fn main() -> Result<()> {
         let saves = || train(&dir.join("saving"), Every::Steps(SAVE_EVERY as u64));
         let none = || train(&dir.join("not-saving"), Every::End);
         let mut measured = Measured::default();
-        for round in 0..rounds {
+        for round in 0..rounds.max(1) {
+            measured.save_alone(&dir.join("alone"))?;
             if round % 2 == 0 {
                 let saving = saves()?;
                 measured.add(&saving, &none()?);

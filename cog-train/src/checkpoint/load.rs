@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
+use twox_hash::XxHash3_128;
 
 use super::disk::{Disk, Real};
 use super::folder::Kind;
 use super::manifest::{self, FileEntry, Manifest};
 use crate::error::{Error, counted, plain_io};
-use crate::fetch::hex;
 use crate::read;
 use crate::weights::Weights;
 
@@ -169,7 +168,7 @@ pub(super) fn bad(path: &Path, reason: String) -> Error {
 }
 
 /// Reads all files of a checkpoint and compares them with its manifest.
-pub(super) fn verify(disk: &dyn Disk, path: &Path) -> Result<Manifest, String> {
+fn verify(disk: &dyn Disk, path: &Path) -> Result<Manifest, String> {
     let manifest = check_sizes(disk, path)?;
     for (name, entry) in &manifest.files {
         check_digest(disk, path, name, entry)?;
@@ -210,16 +209,16 @@ pub(super) fn check_sizes(disk: &dyn Disk, path: &Path) -> Result<Manifest, Stri
 fn check_digest(disk: &dyn Disk, path: &Path, name: &str, entry: &FileEntry) -> Result<(), String> {
     let failed = || cannot_read(name);
     let mut file = disk.open(&path.join(name)).map_err(failed())?;
-    let (mut digest, mut buffer) = (Sha256::new(), vec![0; READ_SIZE]);
+    let (mut digest, mut buffer) = (XxHash3_128::new(), vec![0; READ_SIZE]);
     loop {
         match file.read(&mut buffer) {
             Ok(0) => break,
-            Ok(count) => digest.update(&buffer[..count]),
+            Ok(count) => digest.write(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(failed()(error)),
         }
     }
-    if hex(digest.finalize()) != entry.sha256 {
+    if manifest::hex(&digest) != entry.xxh3 {
         return Err(format!("`{name}` is damaged: its digest is not the manifest's"));
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! Checkpoints that are written atomically: a checkpoint is either complete or absent.
 //!
 //! A checkpoint is a folder `step-000120` of safetensors files and a `manifest.json`, which is written last and holds the
-//! state and the size and digest of every file. It is staged as `.step-000120.partial/`, synced, read back and renamed;
-//! then the folder around it is synced. A crash or a loss of power at any point therefore leaves complete checkpoints
-//! under the names without a dot.
+//! state and the size and digest of every file. It is staged as `.step-000120.partial/`, synced and renamed; then the
+//! folder around it is synced. A crash or a loss of power at any point therefore leaves complete checkpoints under the
+//! names without a dot.
 //!
 //! | name | holds |
 //! |---|---|
@@ -14,6 +14,7 @@
 //!
 //! Only a process that was killed leaves hidden folders behind; [`Checkpoints::open`] cleans them up.
 
+mod blocks;
 mod disk;
 mod folder;
 mod keep;

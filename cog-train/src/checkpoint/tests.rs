@@ -168,6 +168,31 @@ fn equal_snapshots_have_equal_bytes() {
     }
 }
 
+/// The writer collects blocks of 1 MiB: files that end beside the end of one are whole.
+#[test]
+fn files_of_any_length_beside_a_block_are_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut checkpoints = Checkpoints::open(folder.path(), keep(9)).unwrap();
+    let mut save = |step: u64, elements: usize| {
+        let values: Vec<u8> = (0..=250).cycle().take(elements).collect();
+        let tensor = Tensor::new(&*values, &Device::Cpu).unwrap();
+        let files =
+            Files::from([("weights".to_owned(), BTreeMap::from([("w".to_owned(), tensor)]))]);
+        checkpoints.save(Snapshot { files, ..snapshot(step) }).unwrap();
+        checkpoints.finish().unwrap();
+        let path = folder.path().join(super::folder(step));
+        let length = path.join("weights.safetensors").metadata().unwrap().len();
+        let found = Checkpoint::open(&path).unwrap().tensors("weights", &Device::Cpu).unwrap();
+        assert!(found["w"].to_vec1::<u8>().unwrap() == values, "{elements} elements");
+        usize::try_from(length).unwrap()
+    };
+    let two_blocks = 2 << 20;
+    let header = save(1, two_blocks) - two_blocks;
+    for (step, length) in (2..).zip(two_blocks - 1..=two_blocks + 1) {
+        assert_eq!(save(step, length - header), length);
+    }
+}
+
 #[test]
 fn the_best_is_kept_and_a_step_can_be_saved_again() {
     let folder = tempfile::tempdir().unwrap();

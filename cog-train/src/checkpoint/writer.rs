@@ -1,24 +1,19 @@
 //! Writes and deletes checkpoints, in an order of file operations that is safe against a crash at any point.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use super::disk::{Disk, Sink, create_all, remove_tree};
+use super::blocks::{Blocks, Digested};
+use super::disk::{Disk, create_all, remove_tree};
 use super::folder::Kind;
 use super::keep::Keep;
-use super::load::{EXTENSION, bad, check_sizes, verify};
+use super::load::{EXTENSION, bad, check_sizes};
 use super::manifest::{self, Entry, FileEntry, Manifest};
 use super::snapshot::{HostSnapshot, HostTensor};
 use crate::error::{Error, plain_io};
-use crate::fetch::hex;
 use crate::weights::{header, place_of, write_values};
-
-/// The size of a write in bytes.
-const WRITE_SIZE: usize = 1 << 20;
 
 /// Writes the checkpoints of a folder and deletes old ones.
 pub(super) struct Writer {
@@ -96,7 +91,7 @@ impl Writer {
             match kind {
                 Kind::Complete => {}
                 Kind::Partial | Kind::Deleted => self.remove(kind, step)?,
-                // A checkpoint gets its name without a dot after it is durable and was read back.
+                // A checkpoint gets its name without a dot after it is durable.
                 Kind::Old if folders.contains(&(step, Kind::Complete)) => {
                     self.remove(kind, step)?;
                 }
@@ -109,7 +104,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a folder under a name that is not read as a checkpoint, syncs it and reads it back.
+    /// Writes a folder under a name that is not read as a checkpoint, and syncs it.
     fn stage(&self, staged: &Path, copy: &HostSnapshot) -> Result<(), Fault> {
         let name = Kind::Partial.name(copy.step);
         self.disk.create_dir(staged).map_err(Fault::of("create", &name))?;
@@ -128,9 +123,7 @@ impl Writer {
         };
         let bytes = manifest.to_bytes()?;
         self.write_file(staged, manifest::NAME, |writer| writer.write_all(&bytes))?;
-        self.disk.sync_dir(staged).map_err(Fault::of("sync", &name))?;
-        verify(&*self.disk, staged).map_err(|reason| format!("reads back wrong: {reason}"))?;
-        Ok(())
+        self.disk.sync_dir(staged).map_err(Fault::of("sync", &name))
     }
 
     fn write_tensors(
@@ -145,7 +138,7 @@ impl Writer {
             order.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype, &*tensor.shape)),
         )
         .map_err(|reason| format!("cannot write `{file}`: {reason}"))?;
-        let Digested { bytes, sha256 } = self.write_file(staged, file, |writer| {
+        let Digested { bytes, xxh3 } = self.write_file(staged, file, |writer| {
             writer.write_all(&header)?;
             order.iter().try_for_each(|(_, tensor)| {
                 write_values(writer, &tensor.values, 0..tensor.shape.iter().product())
@@ -153,7 +146,7 @@ impl Writer {
         })?;
         let entry = |tensor: &HostTensor| Entry::new(tensor.dtype, &tensor.shape);
         let tensors = tensors.iter().map(|(name, tensor)| (name.clone(), entry(tensor))).collect();
-        Ok(FileEntry { bytes, sha256, tensors })
+        Ok(FileEntry { bytes, xxh3, tensors })
     }
 
     /// Writes and syncs a file, and returns its size and digest.
@@ -161,16 +154,11 @@ impl Writer {
         &self,
         folder: &Path,
         name: &str,
-        content: impl FnOnce(&mut BufWriter<Hashing>) -> io::Result<()>,
+        content: impl FnOnce(&mut Blocks) -> io::Result<()>,
     ) -> Result<Digested, Fault> {
         let sink = self.disk.create(&folder.join(name)).map_err(Fault::of("create", name))?;
-        let hashing = Hashing { sink, digest: Sha256::new(), bytes: 0 };
-        let mut writer = BufWriter::with_capacity(WRITE_SIZE, hashing);
-        content(&mut writer).map_err(Fault::of("write", name))?;
-        let mut hashing =
-            writer.into_inner().map_err(|error| Fault::of("write", name)(error.into_error()))?;
-        hashing.sink.sync().map_err(Fault::of("write", name))?;
-        Ok(Digested { bytes: hashing.bytes, sha256: hex(hashing.digest.finalize()) })
+        let mut blocks = Blocks::new(sink);
+        content(&mut blocks).and_then(|()| blocks.finish()).map_err(Fault::of("write", name))
     }
 
     /// Renames a staged checkpoint to its final name. One of the same step stays until then, and is restored if that fails.
@@ -254,31 +242,5 @@ impl Writer {
             ""
         };
         bad(&self.checkpoint_path(step), format!("{}{older}{hint}", fault.reason))
-    }
-}
-
-/// The size and digest of a file.
-struct Digested {
-    bytes: u64,
-    sha256: String,
-}
-
-/// A file that hashes what is written to it.
-struct Hashing {
-    sink: Box<dyn Sink>,
-    digest: Sha256,
-    bytes: u64,
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.sink.write(bytes)?;
-        self.digest.update(&bytes[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
     }
 }

@@ -106,7 +106,7 @@ fn everywhere<D: Disk + 'static>(
 #[test]
 fn durable_checkpoints_survive_a_crash_at_any_operation() {
     let dir = Path::new("/run/checkpoints");
-    for (mode, least) in [(Mode::Stop, 839), (Mode::StopWithin, 839)] {
+    for (mode, least) in [(Mode::Stop, 599), (Mode::StopWithin, 599)] {
         let mut model = Model::new();
         let points = everywhere(
             mode,
@@ -134,7 +134,7 @@ fn listed_or_none(disk: &dyn Disk, dir: &Path) -> Option<Vec<Item>> {
 
 #[test]
 fn durable_checkpoints_survive_a_crash_at_any_operation_on_real_files() {
-    for (mode, least) in [(Mode::Stop, 410), (Mode::StopWithin, 410)] {
+    for (mode, least) in [(Mode::Stop, 290), (Mode::StopWithin, 290)] {
         let mut points = 0;
         for plan in [PLANS[0], PLANS[3]] {
             for at in 1.. {
@@ -164,7 +164,7 @@ fn quick_folder() -> tempfile::TempDir {
 #[test]
 fn durable_checkpoints_survive_a_failed_operation_and_nothing_stays_staged() {
     let dir = Path::new("/run/checkpoints");
-    let least = 839;
+    let (least_points, least_errors) = (599, 390);
     let (mut points, mut errors) = (0, 0);
     for plan in PLANS {
         for at in 1.. {
@@ -200,9 +200,9 @@ fn durable_checkpoints_survive_a_failed_operation_and_nothing_stays_staged() {
             points += 1;
         }
     }
-    assert!(points >= least, "only {points} points");
-    // A checkpoint that cannot be read is left alone.
-    assert!(errors * 10 > points * 7, "{errors} errors at {points} points");
+    assert!(points >= least_points, "only {points} points");
+    // An older checkpoint that cannot be read is left alone.
+    assert!(errors >= least_errors, "{errors} errors at {points} points");
 }
 
 #[test]
