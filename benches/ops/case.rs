@@ -85,8 +85,8 @@ impl Parts {
     }
 }
 
-/// A place on the tape that notes when it is passed, forward and backward: a block that gives what it takes, and that the
-/// backward pass calls once more. Gradients go through it without a copy.
+/// A block that returns its input and records the times of its forward and backward pass: the backward pass calls it once
+/// more. Gradients pass through it without a copy.
 #[derive(Default)]
 struct Stamp(Arc<Mutex<Vec<Instant>>>);
 

@@ -29,19 +29,19 @@ pub enum Error {
     Config(#[from] ConfigError),
 
     /// Weights that cannot be opened, read or saved.
-    #[error("weights `{}`: {reason}", printable(.place))]
+    #[error("weights `{}`: {reason}", printable(.location))]
     Weights {
         /// The file, folder or address.
-        place: String,
+        location: String,
         /// The cause.
         reason: String,
     },
 
     /// An archive that is broken or hostile. Nothing of it was kept.
-    #[error("archive `{}`: {reason}", printable(.place))]
+    #[error("archive `{}`: {reason}", printable(.location))]
     Archive {
-        /// The archive's file.
-        place: String,
+        /// The archive, by its path, its address or the name that its reader was given.
+        location: String,
         /// The cause, with the member's name.
         reason: String,
     },
@@ -108,10 +108,10 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 
     /// Training rows that cannot be used: all of them, up to a limit.
-    #[error("data `{}`: {reason}", printable(.place))]
+    #[error("data `{}`: {reason}", printable(.location))]
     Data {
-        /// The file or folder.
-        place: String,
+        /// The file or folder, or the row: `train.jsonl line 17`.
+        location: String,
         /// The cause, with the numbers of the lines.
         reason: String,
     },
@@ -134,10 +134,10 @@ pub enum Error {
     },
 
     /// A checkpoint that cannot be written or read.
-    #[error("checkpoint `{}`: {reason}", printable(.place))]
+    #[error("checkpoint `{}`: {reason}", printable(.location))]
     Checkpoint {
-        /// Its folder.
-        place: String,
+        /// Its folder, or the part of its state that does not fit: `optimizer`.
+        location: String,
         /// The cause.
         reason: String,
     },
@@ -150,12 +150,12 @@ pub enum Error {
     },
 
     /// A panic in the author's code.
-    #[error("`{what}` panicked at {place}: {message}")]
+    #[error("`{what}` panicked at {location}: {message}")]
     Panicked {
         /// `setup`, `train` or `predict`.
         what: &'static str,
         /// File, line and column.
-        place: String,
+        location: String,
         /// The panic's text.
         message: String,
     },
@@ -183,9 +183,9 @@ impl Error {
         move |source| Self::File { action, path, source }
     }
 
-    /// An [`Error::Weights`] about the file or folder `place`.
-    pub(crate) fn weights(place: &Path, reason: impl Into<String>) -> Self {
-        Self::Weights { place: place.display().to_string(), reason: reason.into() }
+    /// An [`Error::Weights`] about the file or folder `path`.
+    pub(crate) fn weights(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Weights { location: path.display().to_string(), reason: reason.into() }
     }
 }
 
@@ -322,15 +322,15 @@ mod tests {
     }
 
     #[test]
-    fn messages_escape_the_places_that_they_name() {
-        let place = "a\x1b[2Jb".to_owned();
+    fn messages_escape_the_locations_that_they_name() {
+        let location = "a\x1b[2Jb".to_owned();
         let io = || std::io::Error::from(std::io::ErrorKind::NotFound);
         for error in [
-            Error::Weights { place: place.clone(), reason: "bad".to_owned() },
-            Error::Archive { place: place.clone(), reason: "bad".to_owned() },
-            Error::Data { place: place.clone(), reason: "bad".to_owned() },
-            Error::Checkpoint { place: place.clone(), reason: "bad".to_owned() },
-            Error::File { action: "read", path: place.clone().into(), source: io() },
+            Error::Weights { location: location.clone(), reason: "bad".to_owned() },
+            Error::Archive { location: location.clone(), reason: "bad".to_owned() },
+            Error::Data { location: location.clone(), reason: "bad".to_owned() },
+            Error::Checkpoint { location: location.clone(), reason: "bad".to_owned() },
+            Error::File { action: "read", path: location.clone().into(), source: io() },
         ] {
             let shown = error.to_string();
             assert!(shown.contains(r"`a\u{1b}[2Jb`"), "{shown:?}");

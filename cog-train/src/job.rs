@@ -56,12 +56,12 @@ pub(crate) struct Mode {
     /// `--resume=force`: a plan that differs from the checkpoint's is taken.
     pub(crate) forced: bool,
     /// `--plan`: say what would be done, and do nothing.
-    pub(crate) plan: Option<Places>,
+    pub(crate) dry_run: Option<TargetDirs>,
 }
 
 /// The existing folders on whose disks a dry run would write.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct TargetDirs {
     /// On the disk of the run's folder.
     pub(crate) run: PathBuf,
     /// On the disk of the output.
@@ -153,7 +153,7 @@ impl Job {
 
     /// One line to the terminal, to `log.txt` and to the HTTP logs. The texts of secret inputs are masked.
     pub fn line(&mut self, text: impl Display) {
-        if self.mode.plan.is_some() && self.dry_run != DryRun::Started {
+        if self.mode.dry_run.is_some() && self.dry_run != DryRun::Started {
             return; // it is about a training that was not done
         }
         let text = text.to_string();
@@ -212,7 +212,7 @@ impl Job {
     /// In a dry run nothing is reported of a step, and a loop of the author's own is cancelled at its first one. A loop that
     /// ignores that is unwound at the second step after it, since it would train to its end.
     fn ends_in_dry_run(&mut self, step: u64) -> bool {
-        if self.mode.plan.is_none() {
+        if self.mode.dry_run.is_none() {
             return false;
         }
         match self.dry_run {

@@ -15,7 +15,7 @@ use super::manifest::{self, Entry, FileEntry, Manifest};
 use super::snapshot::{HostSnapshot, HostTensor};
 use crate::error::{Error, plain_io};
 use crate::fetch::hex;
-use crate::weights::{header, place_of, write_values};
+use crate::weights::{dtype_rank, header, write_values};
 
 /// The size of a write in bytes.
 const WRITE_SIZE: usize = 1 << 20;
@@ -140,7 +140,7 @@ impl Writer {
         tensors: &BTreeMap<String, HostTensor>,
     ) -> Result<FileEntry, Fault> {
         let mut order: Vec<(&String, &HostTensor)> = tensors.iter().collect();
-        order.sort_by_key(|(_, tensor)| place_of(tensor.dtype));
+        order.sort_by_key(|(_, tensor)| dtype_rank(tensor.dtype));
         let header = header(
             order.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype, &*tensor.shape)),
         )

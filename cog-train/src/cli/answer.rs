@@ -37,7 +37,7 @@ pub(crate) fn text(outcome: &Outcome, format: Format, kind: Kind) -> String {
 
 /// `weights/ (final_loss 1.25, steps 120)`: the paths of the output, and the numbers beside them.
 fn sentence(published: &Published, kind: Kind) -> String {
-    let places: Vec<String> = published
+    let paths: Vec<String> = published
         .paths
         .iter()
         .map(|path| format!("{}{}", path.display(), if path.is_dir() { "/" } else { "" }))
@@ -53,7 +53,7 @@ fn sentence(published: &Published, kind: Kind) -> String {
     let verb = if kind == Kind::Train { "trained" } else { "predicted" };
     let beside =
         if values.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
-    format!("{verb}: {}{beside}", places.join(", "))
+    format!("{verb}: {}{beside}", paths.join(", "))
 }
 
 /// A number as a person reads it: four digits after the point are enough, and `output.json` has them all.

@@ -1,4 +1,4 @@
-//! The only place that writes to the process's standard output and standard error.
+//! The only module that writes to the process's standard output and standard error.
 //!
 //! The result goes to standard output, everything else to standard error. While a trainer or predictor works, its own
 //! `println!` must not mix with the result: [`Terminal::take_stdout`] keeps the real standard output aside and points

@@ -153,11 +153,11 @@ impl<T: DeserializeOwned + Send + 'static> Dataset for Jsonl<T> {
 
     fn item(&self, index: usize) -> Result<T, Error> {
         let line = self.lines.line(index)?;
-        parse(&line).map_err(|reason| Error::Data { place: self.place(index), reason })
+        parse(&line).map_err(|reason| Error::Data { location: self.location(index), reason })
     }
 
-    fn place(&self, index: usize) -> String {
-        self.lines.0.place(index)
+    fn location(&self, index: usize) -> String {
+        self.lines.0.location(index)
     }
 
     fn digest(&self) -> Result<String, Error> {
@@ -188,8 +188,8 @@ mod tests {
 
     fn texts(bytes: &[u8]) -> Vec<(String, String)> {
         let rows = open(bytes).unwrap();
-        let place = |row| rows.place(row).rsplit_once('/').unwrap().1.to_owned();
-        (0..rows.len()).map(|row| (rows.item(row).unwrap().text, place(row))).collect()
+        let line = |row| rows.location(row).rsplit_once('/').unwrap().1.to_owned();
+        (0..rows.len()).map(|row| (rows.item(row).unwrap().text, line(row))).collect()
     }
 
     #[test]

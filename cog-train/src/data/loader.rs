@@ -208,10 +208,10 @@ impl<B: Send + 'static> Loader<B> {
         self.source.digest()
     }
 
-    /// Returns the place of a row for messages.
+    /// Returns the location of a row for messages.
     #[must_use]
-    pub fn place(&self, row: u32) -> String {
-        self.source.place(row as usize)
+    pub fn location(&self, row: u32) -> String {
+        self.source.location(row as usize)
     }
 
     /// Returns the settings that determine the order beside the data and the seed, as JSON: a resumed run compares them.
@@ -305,7 +305,7 @@ impl<B: Send + 'static> Loader<B> {
         let long = |tokens: &u32| *tokens == u32::MAX || *tokens as usize > most;
         if let Some(row) = tokens.iter().position(long) {
             return Err(Error::Data {
-                place: self.source.place(row),
+                location: self.source.location(row),
                 reason: format!(
                     "{} tokens are more than the {most} of a batch\nhint: cut long rows, or allow more tokens in a batch",
                     self.source.tokens(row)

@@ -73,7 +73,7 @@ pub fn only_file(folder: &Path, endings: &[&str]) -> Result<PathBuf, Error> {
         }
     }
     found.sort();
-    let fail = |reason| Err(Error::Data { place: folder.display().to_string(), reason });
+    let fail = |reason| Err(Error::Data { location: folder.display().to_string(), reason });
     let wanted = || endings.iter().map(|end| format!("`.{end}`")).collect::<Vec<_>>().join(" or ");
     match &found[..] {
         [] => fail(format!("it has no file that ends in {}", wanted())),

@@ -250,8 +250,8 @@ pub fn fit<B: Send + 'static>(
     }
     match &state.best {
         Some(best) if config.restore_best && best.step != state.step => {
-            let place = job.dir().join(CHECKPOINTS).join(folder(best.step));
-            learner.restore_evaluated(&Checkpoint::open(&place)?)?;
+            let path = job.dir().join(CHECKPOINTS).join(folder(best.step));
+            learner.restore_evaluated(&Checkpoint::open(&path)?)?;
             state.last_eval = Some(best.clone());
         }
         _ => learner.swap_average()?,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::{Job, Places};
+use super::{Job, TargetDirs};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
@@ -117,12 +117,12 @@ impl Job {
     /// errors are dropped: guard what is costly or reaches outside of [`Job::dir`], such as an upload.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
-        self.mode.plan.is_some()
+        self.mode.dry_run.is_some()
     }
 
-    /// Returns the places that the run would write to, in a dry run.
-    pub(crate) fn places(&self) -> Option<&Places> {
-        self.mode.plan.as_ref()
+    /// Returns the folders that the run would write to, in a dry run.
+    pub(crate) fn target_dirs(&self) -> Option<&TargetDirs> {
+        self.mode.dry_run.as_ref()
     }
 
     /// Whether anybody has called [`Job::resume_from`].

@@ -88,9 +88,7 @@ impl Ema {
     /// device fails.
     pub fn update(&mut self, params: &Params, step: u64) -> Result<(), Error> {
         if self.swapped {
-            return Err(invalid(
-                "the average of the weights is in their place: swap them back first",
-            ));
+            return Err(invalid("the weights hold their average: swap them back first"));
         }
         let share = 1.0 - self.decay(step);
         for (name, param) in params.trainable() {
@@ -118,7 +116,7 @@ impl Ema {
         params.refresh()
     }
 
-    /// Whether the average is in the weights' place.
+    /// Whether the weights hold the average.
     #[must_use]
     pub fn is_swapped(&self) -> bool {
         self.swapped

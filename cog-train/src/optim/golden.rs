@@ -47,9 +47,9 @@ fn gradient(weight: &Tensor, step: u16) -> Tensor {
     let w: Vec<f32> = weight.flatten_all().unwrap().to_vec1().unwrap();
     let last = f64::from(u16::try_from(w.len() - 1).unwrap());
     let numbers = (0..w.len()).map(|at| {
-        let place = f64::from(u16::try_from(at).unwrap());
-        let diagonal = round(0.01 * 1000f64.powf(place / last));
-        let wave = round(0.1 * (0.7 * f64::from(step) + 0.3 * place).sin());
+        let index = f64::from(u16::try_from(at).unwrap());
+        let diagonal = round(0.01 * 1000f64.powf(index / last));
+        let wave = round(0.1 * (0.7 * f64::from(step) + 0.3 * index).sin());
         let (next, previous) = (w[(at + 1) % w.len()], w[(at + w.len() - 1) % w.len()]);
         diagonal * w[at] + 0.004 * (next + previous) + wave
     });

@@ -29,7 +29,7 @@ impl Pattern {
         let first = parts.next().unwrap_or_default();
         let Some(mut rest) = name.strip_prefix(first) else { return false };
         let Some(last) = parts.next_back() else { return rest.is_empty() };
-        // The leftmost place for each part leaves the most room for those after it.
+        // The leftmost match of each part leaves the most room for those after it.
         for part in parts {
             match rest.find(part) {
                 Some(at) => rest = &rest[at + part.len()..],

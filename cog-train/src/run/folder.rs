@@ -156,7 +156,7 @@ impl RunRecord {
         sync_dir(&self.dir)
     }
 
-    /// Writes the file beside its place and renames it.
+    /// Writes the file under a temporary name and renames it.
     pub(crate) fn write(&self) -> Result<(), Error> {
         self.stage()?
             .persist(self.path())

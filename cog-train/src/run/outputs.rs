@@ -1,6 +1,6 @@
 //! Publishes the output of a run: whole, by rename, or not at all.
 //!
-//! Everything is first written beside its place under a hidden name, synced, and renamed last. The earlier content is
+//! Everything is first written beside its destination under a hidden name, synced, and renamed last. The earlier content is
 //! replaced in that one moment; a run that fails before it changes nothing.
 
 mod layout;
@@ -22,7 +22,7 @@ use super::staging::{parent_of, staging_dir, staging_file, sync_dir, write_synce
 use crate::error::Error;
 use crate::output::{Output, OutputType};
 
-/// The place that `-o` names.
+/// The destination that `-o` names.
 #[derive(Debug, Clone)]
 pub(crate) struct Destination {
     kind: Kind,
@@ -59,7 +59,7 @@ impl Destination {
         let path = self.path();
         let refuse = |what| {
             let reason =
-                format!("`-o {}` is {what}\nhint: name another place with `-o`", path.display());
+                format!("`-o {}` is {what}\nhint: name another path with `-o`", path.display());
             Err(Error::Arguments { reason })
         };
         let parent = self.parent();
@@ -149,15 +149,15 @@ impl Destination {
 
     fn write_file(&self, file: &Path) -> Result<Published, Error> {
         let path = self.path();
-        let place = if self.is_folder() {
+        let target = if self.is_folder() {
             path.join(file.file_name().unwrap_or_default())
         } else if extension(&path).is_empty() {
             with_suffix(&path, &extension(file))
         } else {
             path
         };
-        stage(file, &place)?.put(&place, self.force)?;
-        Ok(Published { value: text(&place), paths: vec![place] })
+        stage(file, &target)?.publish(&target, self.force)?;
+        Ok(Published { value: text(&target), paths: vec![target] })
     }
 
     fn write_files(&self, items: &[Output]) -> Result<Published, Error> {
@@ -165,19 +165,19 @@ impl Destination {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stem =
             path.with_file_name(name.strip_suffix(extension(&path).as_str()).unwrap_or(&name));
-        // All are beside their places before the first takes its own.
+        // All are staged before the first is published.
         let mut staged = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let Output::File(file) = item else { continue };
-            let place = with_suffix(&stem, &format!(".{index}{}", extension(file)));
-            staged.push((stage(file, &place)?, place));
+            let target = with_suffix(&stem, &format!(".{index}{}", extension(file)));
+            staged.push((stage(file, &target)?, target));
         }
         let mut paths = Vec::new();
-        for (content, place) in staged {
-            content.put(&place, self.force)?;
-            paths.push(place);
+        for (content, target) in staged {
+            content.publish(&target, self.force)?;
+            paths.push(target);
         }
-        Ok(Published { value: paths.iter().map(|place| text(place)).collect(), paths })
+        Ok(Published { value: paths.iter().map(|target| text(target)).collect(), paths })
     }
 
     fn write_folder(&self, output: &Output) -> Result<Published, Error> {
@@ -199,21 +199,21 @@ impl Destination {
         if self.kind == Kind::Predict && self.given.is_none() {
             return Ok(Published { paths: Vec::new(), value: value.clone() });
         }
-        let place = if self.is_folder() { self.path().join("output") } else { self.path() };
+        let target = if self.is_folder() { self.path().join("output") } else { self.path() };
         let bytes = match value {
             Value::String(text) => text.clone(),
             Value::Object(_) | Value::Array(_) => format!("{value:#}\n"),
             other => other.to_string(),
         };
-        let parent = parent_of(&place);
+        let parent = parent_of(&target);
         fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
-        let mut staged = staging_file(&parent, &place)?;
+        let mut staged = staging_file(&parent, &target)?;
         staged
             .write_all(bytes.as_bytes())
             .and_then(|()| staged.as_file().sync_all())
-            .map_err(Error::file("write", &place))?;
-        Staged::File(staged).put(&place, self.force)?;
-        Ok(Published { value: value.clone(), paths: vec![place] })
+            .map_err(Error::file("write", &target))?;
+        Staged::File(staged).publish(&target, self.force)?;
+        Ok(Published { value: value.clone(), paths: vec![target] })
     }
 }
 

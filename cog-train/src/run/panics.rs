@@ -11,7 +11,7 @@ use crate::job::DryRunEnded;
 
 struct Caught {
     thread: ThreadId,
-    place: String,
+    location: String,
     message: String,
     /// The author's frames, when `RUST_BACKTRACE` asks for them.
     frames: Vec<String>,
@@ -68,13 +68,13 @@ pub(crate) fn guarded<T>(
         if payload.is::<DryRunEnded>() {
             return Err(Error::Cancelled.into());
         }
-        let Caught { place, message, frames, .. } = seen.unwrap_or_else(|| Caught {
+        let Caught { location, message, frames, .. } = seen.unwrap_or_else(|| Caught {
             thread: thread::current().id(),
-            place: "an unknown place".to_owned(),
+            location: "an unknown location".to_owned(),
             message: text_of(payload.as_ref()).to_owned(),
             frames: Vec::new(),
         });
-        let error = Error::Panicked { what, place, message };
+        let error = Error::Panicked { what, location, message };
         if frames.is_empty() {
             return Err(error.into());
         }
@@ -91,7 +91,8 @@ fn keep(info: &PanicHookInfo<'_>) -> bool {
     if state().calls == 0 {
         return false;
     }
-    let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let location =
+        info.location().map_or_else(|| "an unknown location".to_owned(), ToString::to_string);
     let trace = Backtrace::capture();
     let frames = match trace.status() {
         BacktraceStatus::Captured => panic_frames(&trace.to_string()),
@@ -103,7 +104,7 @@ fn keep(info: &PanicHookInfo<'_>) -> bool {
     if state.caught.len() == MOST {
         state.caught.remove(0);
     }
-    state.caught.push(Caught { thread, place, message, frames });
+    state.caught.push(Caught { thread, location, message, frames });
     true
 }
 
@@ -120,12 +121,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_an_error_with_its_place() {
+    fn a_panic_is_an_error_with_its_location() {
         let error = guarded::<()>("train", || panic!("boom {}", 7)).unwrap_err();
-        let Some(Error::Panicked { what: "train", place, message }) = error.downcast_ref() else {
+        let Some(Error::Panicked { what: "train", location, message }) = error.downcast_ref()
+        else {
             panic!("{error}")
         };
-        assert!(place.contains("panics.rs:"), "{place}");
+        assert!(location.contains("panics.rs:"), "{location}");
         assert_eq!(message, "boom 7");
     }
 

@@ -39,7 +39,7 @@ pub(super) fn save<K: AsRef<str>>(
         by_name.insert(name, tensor);
     }
     let mut order: Vec<(String, Tensor)> = by_name.into_iter().collect();
-    order.sort_by_key(|(_, tensor)| place_of(tensor.dtype()));
+    order.sort_by_key(|(_, tensor)| dtype_rank(tensor.dtype()));
     let entries = order.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype(), tensor.dims()));
     let header = header(entries).map_err(|reason| Error::weights(file, reason))?;
 
@@ -64,11 +64,11 @@ pub(super) fn save<K: AsRef<str>>(
 
 /// Returns the sort key of a tensor among those in order of their names: widest elements first keeps all aligned, and a
 /// stable sort leaves the names sorted within a width.
-pub(crate) fn place_of(dtype: DType) -> impl Ord {
+pub(crate) fn dtype_rank(dtype: DType) -> impl Ord {
     std::cmp::Reverse(Dtype::from(dtype).bitsize())
 }
 
-/// Returns the bytes before the data: the length and the JSON, of tensors in the order of [`place_of`]. The error is the
+/// Returns the bytes before the data: the length and the JSON, of tensors in the order of [`dtype_rank`]. The error is the
 /// reason for which these tensors cannot be saved.
 pub(crate) fn header<'a>(
     order: impl IntoIterator<Item = (&'a str, DType, &'a [usize])>,

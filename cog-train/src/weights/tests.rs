@@ -163,9 +163,9 @@ fn a_builder_converts_dtypes_checks_shapes_and_suggests_names() {
     let shape = crate::error::plain_tensor(&builder.get((2, 1), "weight").unwrap_err());
     assert!(shape.contains("layer.weight") && shape.contains("[2, 1]"), "{shape}");
     let said = weights.get("layer.wieght", &CPU).unwrap_err().to_string();
-    let place = file.display();
+    let path = file.display();
     let wanted = format!(
-        "weights `{place}`: no tensor `layer.wieght` among 1\nhint: did you mean `layer.weight`?"
+        "weights `{path}`: no tensor `layer.wieght` among 1\nhint: did you mean `layer.weight`?"
     );
     assert_eq!(said, wanted);
     let said = crate::error::plain_tensor(&builder.get(2, "wieght").unwrap_err());

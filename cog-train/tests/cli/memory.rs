@@ -6,7 +6,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::place::{Place, Said};
+use crate::sandbox::{Outcome, Sandbox};
 
 /// A training: the example, its inputs, and variables of the process.
 type Shape = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
@@ -41,11 +41,11 @@ fn told(plan: &str, word: &str) -> f64 {
 /// The most memory that a program takes from its start to its end, in MiB: its high-water mark, read while it runs.
 fn taken(mut command: Command) -> f64 {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let place = format!("/proc/{}/status", child.id());
+    let path = format!("/proc/{}/status", child.id());
     let mut most = 0.0;
     let ended = loop {
         // Of a process that has ended nothing is told any more.
-        let status = fs::read_to_string(&place).unwrap_or_default();
+        let status = fs::read_to_string(&path).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         if let Some(line) = line {
             most = line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0;
@@ -63,14 +63,14 @@ fn taken(mut command: Command) -> f64 {
 fn planned_memory_is_within_a_tenth_of_the_peak_of_the_run() {
     eprintln!("shape | planned | weights | optimizer | activations | taken | planned / taken");
     for (name, inputs, variables) in SHAPES {
-        let here = Place::new(name);
+        let here = Sandbox::new(name);
         let inputs: Vec<&str> = inputs.iter().flat_map(|input| ["-i", *input]).collect();
         let command = |args: &[&str]| {
             let mut command = here.command(&[args, &inputs[..]].concat());
             command.envs(variables.iter().copied());
             command
         };
-        let plan = Said::from(command(&["--plan"]).output().unwrap()).expect(0).out;
+        let plan = Outcome::from(command(&["--plan"]).output().unwrap()).expect(0).out;
         let planned = told(&plan, "about ");
         let taken = taken(command(&["--run-dir", "run", "-o", "out"]));
         let share = planned / taken;

@@ -226,7 +226,7 @@ fn a_description_has_every_setting_of_the_order() {
     let tokens = loader(30, false).batch(Batching::tokens(64)).describe();
     assert_eq!(tokens["batching"]["tokens"]["most"], 64);
     assert_eq!(plain.lengths().unwrap()[..8], [1, 2, 3, 4, 5, 6, 7, 1]);
-    assert_eq!((plain.len(), plain.place(3).as_str()), (30, "numbers row 4"));
+    assert_eq!((plain.len(), plain.location(3).as_str()), (30, "numbers row 4"));
     assert_eq!(plain.digest().unwrap(), loader(30, true).digest().unwrap());
     let flat = Loader::new(Rows::new(vec![1, 2]), |items: Vec<i32>, _| Ok(items));
     assert!(flat.lengths().is_none());

@@ -1,4 +1,4 @@
-//! Files and folders appear whole: written beside their place under a hidden name, synced, renamed last.
+//! Files and folders appear whole: written beside their destination under a hidden name, synced, renamed last.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -14,56 +14,56 @@ use crate::run::staging::{
     sync_dir,
 };
 
-/// The number of retries when other processes publish to the same place.
+/// The number of retries when other processes publish to the same path.
 const ATTEMPTS: usize = 100;
 /// The end of the name of a folder that is being replaced.
 const REPLACED: &str = ".replaced";
 
-/// A copy beside its place. Dropping it removes it.
+/// A copy beside its destination. Dropping it removes it.
 pub(crate) enum Staged {
     File(NamedTempFile),
     Folder(StagedFolder),
 }
 
-/// Copies `source`, a file or a folder, beside `place`.
-pub(crate) fn stage(source: &Path, place: &Path) -> Result<Staged, Error> {
-    let parent = parent_of(place);
+/// Copies `source`, a file or a folder, beside `target`.
+pub(crate) fn stage(source: &Path, target: &Path) -> Result<Staged, Error> {
+    let parent = parent_of(target);
     fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
     if source.is_dir() {
-        let staged = staging_dir(&parent, place)?;
+        let staged = staging_dir(&parent, target)?;
         copy_tree(source, &staged.content())?;
         return Ok(Staged::Folder(staged));
     }
-    let mut staged = staging_file(&parent, place)?;
+    let mut staged = staging_file(&parent, target)?;
     let mut file = File::open(source).map_err(Error::file("read", source))?;
     io::copy(&mut file, staged.as_file_mut())
         .and_then(|_| staged.as_file().sync_all())
-        .map_err(Error::file("write", place))?;
+        .map_err(Error::file("write", target))?;
     Ok(Staged::File(staged))
 }
 
 impl Staged {
-    /// Renames the copy to its place.
-    pub(crate) fn put(self, place: &Path, force: bool) -> Result<(), Error> {
+    /// Renames the copy to `target`.
+    pub(crate) fn publish(self, target: &Path, force: bool) -> Result<(), Error> {
         match self {
-            Self::Folder(staged) => publish_dir(&staged, place, force),
+            Self::Folder(staged) => publish_dir(&staged, target, force),
             Self::File(staged) => {
                 staged
-                    .persist(place)
-                    .map_err(|error| Error::file("replace", place)(error.error))?;
-                sync_dir(&parent_of(place))
+                    .persist(target)
+                    .map_err(|error| Error::file("replace", target)(error.error))?;
+                sync_dir(&parent_of(target))
             }
         }
     }
 }
 
-/// Renames a staged folder to its place. A folder that holds only what this program wrote is exchanged as a whole; in any
+/// Renames a staged folder to `target`. A folder that holds only what this program wrote is exchanged as a whole; in any
 /// other, our names are replaced one by one, `output.json` last, and foreign files stay unless `force` is given.
 pub(crate) fn publish_dir(staged: &StagedFolder, target: &Path, force: bool) -> Result<(), Error> {
     let content = staged.content();
     let fail = |error: io::Error| Error::file("replace", target)(error);
     for attempt in 1.. {
-        // Another process may publish to the same place between a look and a rename.
+        // Another process may publish to the same path between a look and a rename.
         let retry = |error: &io::Error| {
             let raced =
                 [ErrorKind::NotFound, ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty];
@@ -131,7 +131,7 @@ pub(crate) fn refuse_foreign(
     })
 }
 
-/// Puts one entry of a staged folder to its place; a folder is merged, so that nothing of others in it is lost.
+/// Renames one entry of a staged folder to its destination; a folder is merged, so that nothing of others in it is lost.
 fn replace(from: &Path, to: &Path) -> Result<(), Error> {
     if from.is_dir() && to.is_dir() {
         for name in names_in(from).map_err(Error::file("read", from))? {
