@@ -29,7 +29,7 @@ pub use self::setup::Setup;
 /// The folder of checkpoints in a run's folder.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
-/// One training or prediction: its folder, its device, its seed, and where its lines and numbers go.
+/// One training or prediction: its folder, its device, its seed, and the sink of its lines and metrics.
 pub struct Job {
     id: String,
     dir: PathBuf,
@@ -53,9 +53,9 @@ pub struct Job {
 pub(crate) struct Mode {
     /// The `checkpoints` folder of the resumed run, if there is one.
     pub(crate) resume: Option<PathBuf>,
-    /// `--resume=force`: a plan that differs from the checkpoint's is taken.
+    /// `--resume=force`: a config that differs from the checkpoint's is accepted.
     pub(crate) forced: bool,
-    /// `--plan`: say what would be done, and do nothing.
+    /// `--dry-run`: report the training without running it.
     pub(crate) dry_run: Option<TargetDirs>,
 }
 
@@ -171,7 +171,7 @@ impl Job {
     }
 
     /// A number at a step (counted from 1), to `metrics.jsonl`, to the events that `TensorBoard` reads, and to whoever
-    /// shows numbers.
+    /// shows metrics.
     ///
     /// A number that is not finite is written as `"NaN"`, `"Infinity"` or `"-Infinity"`, for JSON has no number for it.
     pub fn metric(&mut self, name: &str, step: u64, value: f64) {
@@ -182,11 +182,11 @@ impl Job {
         let name = self.mask.text(name);
         self.report.metric(&name, step, value);
         if let Some(files) = &mut self.files {
-            files.numbers(step, &Map::from_iter([(name.into_owned(), json_number(value))]));
+            files.metrics(step, &Map::from_iter([(name.into_owned(), json_number(value))]));
         }
     }
 
-    /// All numbers of a step in one line of `metrics.jsonl`: `{"step":N, ...values}`. Each number goes where
+    /// All metrics of a step in one line of `metrics.jsonl`: `{"step":N, ...values}`. Each goes where
     /// [`Job::metric`] sends it; the texts of [`json_number`] are numbers too.
     pub(crate) fn step(&mut self, step: u64, values: &Map<String, Value>) {
         if self.ends_in_dry_run(step) {
@@ -196,7 +196,7 @@ impl Job {
         let values = self.mask.map(values);
         self.report.step(step, &values);
         if let Some(files) = &mut self.files {
-            files.numbers(step, &values);
+            files.metrics(step, &values);
         }
     }
 

@@ -163,7 +163,7 @@ impl TextFinetune {
         Ok((Box::new(train), Box::new(eval)))
     }
 
-    /// What is learned from rows. A wish to stop is looked at between two.
+    /// Returns the examples of rows. It checks for cancellation between rows.
     fn tokens(&self, rows: impl Iterator<Item = Result<Row>>, job: &Job) -> Result<Vec<Example>> {
         let mut examples = Vec::new();
         for row in rows {
@@ -178,7 +178,7 @@ impl TextFinetune {
         self.base.config.max_position_embeddings
     }
 
-    /// How the model goes on from the beginnings of two examples.
+    /// Logs how the model continues the beginnings of two examples.
     fn show(&self, model: &Llama, examples: &[Example], job: &mut Job) -> Result<()> {
         let sampling = Sampling { max_tokens: 40, temperature: 0.0 };
         for example in examples.iter().take(2) {
@@ -193,7 +193,7 @@ impl TextFinetune {
     }
 }
 
-/// Goes on from a prompt
+/// Continues a prompt
 #[derive(Debug, PredictInputs)]
 struct Question {
     /// The beginning of a text, or a question

@@ -17,7 +17,7 @@ use crate::kernels::attention;
 /// use candle_core::{Device, Tensor, Var};
 /// use cog_train_nn::{self as nn, Mask};
 ///
-/// // One row, two positions, one head of two numbers.
+/// // One row, two positions, one head of size 2.
 /// let x = Var::new(&[[[[1f32, 0.0]], [[0.0, 2.0]]]], &Device::Cpu)?;
 /// let y = nn::attention(x.as_tensor(), x.as_tensor(), x.as_tensor(), &Mask::Causal)?;
 /// let rows = y.flatten(1, 2)?.to_vec3::<f32>()?;

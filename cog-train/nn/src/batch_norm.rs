@@ -11,7 +11,7 @@ use elementwise::Binary;
 /// `BatchNorm1d`.
 ///
 /// In training it normalizes by the mean and the variance of the batch, and moves `running_mean` and `running_var` towards
-/// them; in evaluation it normalizes by these two. Whether it trains is said at each call, in a loss of
+/// them; in evaluation it normalizes by these two. Each call states whether it trains, in a loss of
 /// `cog_train::engine` by `context.is_training()`.
 ///
 /// **The running statistics are state, and no parameters.** They are updated in place during the backward pass: a forward

@@ -1,4 +1,4 @@
-//! The answer of a training or a prediction: its output, its error and its numbers, for a person or as JSON.
+//! The answer of a training or a prediction: its output, its error and its scalars, for a person or as JSON.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ pub(crate) fn text(outcome: &Outcome, format: Format, kind: Kind) -> String {
     }
 }
 
-/// `weights/ (final_loss 1.25, steps 120)`: the paths of the output, and the numbers beside them.
+/// `weights/ (final_loss 1.25, steps 120)`: the paths of the output, and its scalars.
 fn sentence(published: &Published, kind: Kind) -> String {
     let paths: Vec<String> = published
         .paths

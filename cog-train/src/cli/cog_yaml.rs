@@ -43,7 +43,7 @@ fn is_of_another_binary(app: &App, config: EmbeddedConfig) -> bool {
     config.is_shared && !named.any(|(at, _)| config.text[..at].ends_with(separators))
 }
 
-/// `BIN check`: everything that can be said about the file; the exit code.
+/// `BIN check`: checks the file and prints every note; returns the exit code.
 pub(crate) fn check(app: &App, given: Option<&Path>, terminal: &Terminal) -> u8 {
     match strictly(app, given) {
         Ok(None) => {

@@ -79,7 +79,7 @@ pub struct TrainingSummary {
 /// Trains: minimizes the loss of `objective` over the rows of `training.train`.
 ///
 /// Writes `metrics.jsonl` and checkpoints into the job's folder. A resumed job continues from the newest checkpoint, and
-/// an interrupted and resumed run is the same run, bit for bit: weights, state, numbers and lines.
+/// an interrupted and resumed run is the same run, bit for bit: weights, state, metrics and log.
 ///
 /// In a dry run ([`Job::is_dry_run`]) nothing is trained: two steps on the heaviest batch measure memory and time, a report
 /// goes to the job, and the summary has [`StopReason::DryRun`] and no evaluations.
@@ -177,20 +177,23 @@ pub fn fit<B: Send + 'static>(
         // once in a while: save; also the last state, and on request or cancellation
         let last = last || state.stopped.is_some();
         let cancelled = job.cancelled(); // read once: the state that is saved is the one that is left
-        let asked = job.save_requested();
-        let due =
-            asked || last || cancelled || best || config.save_every.is_due(state.step, epoch_ended);
+        let requested = job.save_requested();
+        let due = requested
+            || last
+            || cancelled
+            || best
+            || config.save_every.is_due(state.step, epoch_ended);
         let now = Some((state.step, state.evaluated_at()));
         if due && saved != now {
             // A checkpoint holds the lengths of the run's files: so far they are synced before it appears.
             checkpoints.save_after(snapshot(&state, &run, &learner, best, job)?, job.sync()?)?;
             saved = now;
         }
-        if asked || last || cancelled {
+        if requested || last || cancelled {
             checkpoints.finish()?;
         }
-        if asked {
-            job.note(format_args!("step {}: saved, as asked", state.step));
+        if requested {
+            job.note(format_args!("step {}: saved on request", state.step));
         }
         if last && !cut {
             break; // one extra turn, so that the end is evaluated and saved
@@ -213,27 +216,27 @@ pub fn fit<B: Send + 'static>(
             Err(error) if is_cancellation(&error, job) => continue,
             Err(error) => return Err(error),
         };
-        let numbers = step::apply(&mut learner, config.clip, &mut state, computed, learning_rate)?;
+        let stats = step::apply(&mut learner, config.clip, &mut state, computed, learning_rate)?;
 
         // report
         if batch.at.batch == 0 {
             state.epoch = Mean::default();
         }
-        if numbers.skipped.is_none() {
-            state.epoch.add(numbers.sum, numbers.weight);
+        if stats.skipped.is_none() {
+            state.epoch.add(stats.sum, stats.weight);
         }
         let step_report = StepReport {
             step: state.step,
             steps,
             epoch: batch.at.epoch + 1,
-            loss: numbers.loss(),
+            loss: stats.loss(),
             learning_rate,
-            grad_norm: numbers.norm,
-            skipped: numbers.skipped.is_some(),
+            grad_norm: stats.norm,
+            skipped: stats.skipped.is_some(),
         };
         let work = Work { rows: batch.rows.len(), tokens: batch.tokens, waited: batch.waited };
-        records.step(job, &step_report, numbers.skipped, work);
-        report::skipped(job, &config, &state, &numbers, &batch.rows, &train)?;
+        records.step(job, &step_report, stats.skipped, work);
+        report::skipped(job, &config, &state, &stats, &batch.rows, &train)?;
         state.position = batch.next;
         if state.position.batch == 0 {
             report::epoch(job, batch.at.epoch + 1, &config, &state);

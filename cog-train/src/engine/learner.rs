@@ -72,7 +72,7 @@ impl<'a> Learner<'a> {
         self.ema.as_mut().map_or(Ok(()), |ema| ema.swap(self.params))
     }
 
-    /// Returns the tensors of a checkpoint. Frozen parameters are not among them: the author brings them.
+    /// Returns the tensors of a checkpoint. Frozen parameters are not among them: the author loads them.
     pub(super) fn files(&self) -> Files {
         let tensor =
             |(name, param): (&str, &Param)| (name.to_owned(), param.master().as_detached_tensor());

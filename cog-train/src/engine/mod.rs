@@ -1,6 +1,6 @@
-//! Training: parts around one readable loop, [`fit`].
+//! Training: one readable loop, [`fit`], and the modules that it calls.
 //!
-//! The author brings a loss over plain candle tensors, [`Params`], data and a [`TrainingConfig`]; the engine knows no YAML, no HTTP
+//! The author provides a loss over plain candle tensors, [`Params`], data and a [`TrainingConfig`]; the engine knows no YAML, no HTTP
 //! and no arguments. Everything periodic or countable is a pure function; what changes is in one state that a
 //! checkpoint holds whole, so that a resumed run is the same run, bit for bit.
 

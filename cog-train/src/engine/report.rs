@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::progress::json_number;
 
-/// Reports an evaluation, as a line and as numbers called `eval_...`.
+/// Reports an evaluation, as a line and as metrics named `eval_...`.
 pub(super) fn evaluation(job: &mut Job, eval: &Evaluation) {
     let others = eval.metrics.iter().map(|(name, number)| (name.as_str(), *number));
     let all: Vec<(&str, f64)> = std::iter::once(("loss", eval.loss)).chain(others).collect();

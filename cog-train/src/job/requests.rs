@@ -1,4 +1,4 @@
-//! Requests to a run: to stop, to save, to resume from a checkpoint, to print its plan.
+//! Requests to a run: to stop, to save, to resume from a checkpoint, to report a dry run.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -63,10 +63,10 @@ impl Job {
 
     /// Returns the run's `checkpoints` folder, when `--resume` found a run that has one.
     ///
-    /// A loop of one's own writes what it needs to go on into `job.dir().join("checkpoints")`, and looks here before its
+    /// A loop of one's own writes what it needs to continue to `job.dir().join("checkpoints")`, and calls this before its
     /// first step. A checkpoint should appear whole: written under another name, then renamed;
     /// [`Checkpoints`](crate::checkpoint::Checkpoints) does it. It holds [`Job::mark`], so that [`Job::rewind`] truncates what
-    /// the steps after it wrote into `metrics.jsonl`. A trainer that does not ask is warned about: it started over.
+    /// the steps after it wrote into `metrics.jsonl`. A trainer that does not call it gets a warning: it started over.
     ///
     /// ```
     /// # use cog_train::{Job, prelude::*};

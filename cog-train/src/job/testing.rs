@@ -58,7 +58,7 @@ impl Job {
         )
     }
 
-    /// A job that only tells a plan, into `log.txt`, for a run that would write into `dir` and its output into `output`.
+    /// A job of a dry run, which reports to `log.txt`, for a run that would write into `dir` and its output into `output`.
     ///
     /// # Panics
     ///

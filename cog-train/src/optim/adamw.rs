@@ -79,7 +79,7 @@ impl Moments {
         slots: &[Var],
         at: &Update,
     ) -> Result<(), Error> {
-        let numbers = adamw::Hyperparameters {
+        let hyperparameters = adamw::Hyperparameters {
             beta1: self.beta1,
             beta2: self.beta2,
             epsilon: self.epsilon,
@@ -89,7 +89,7 @@ impl Moments {
             gradient_scale: at.gradient_scale,
             step: at.step,
         };
-        Ok(adamw::update(weight, gradient, exactly(slots)?, &numbers)?)
+        Ok(adamw::update(weight, gradient, exactly(slots)?, &hyperparameters)?)
     }
 
     fn check(&self, rule: &str) -> Result<(), Error> {

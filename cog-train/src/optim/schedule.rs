@@ -308,7 +308,7 @@ impl Schedule {
     /// The schedule as JSON, for records and for the comparison on resume.
     #[must_use]
     pub fn describe(&self) -> serde_json::Value {
-        // Numbers and words, which JSON has.
+        // Numbers and strings always serialize.
         serde_json::to_value(self).unwrap_or_default()
     }
 }

@@ -148,7 +148,7 @@ impl Params {
             if let Some((other, first)) = params.first_key_value()
                 && !first.master.device().same_device(tensor.device())
             {
-                return Err(plan(format!("`{other}` and `{name}` are on different devices")));
+                return Err(invalid(format!("`{other}` and `{name}` are on different devices")));
             }
             // `Var::from_tensor` copies; a conversion has copied already.
             let master = match tensor.dtype() {
@@ -157,11 +157,11 @@ impl Params {
             };
             let param = Param { master, compute: None, trainable: true, buffer: false };
             if params.insert(name.clone(), param).is_some() {
-                return Err(plan(format!("the parameter `{name}` is there twice")));
+                return Err(invalid(format!("the parameter `{name}` is there twice")));
             }
         }
         if params.is_empty() {
-            return Err(plan("there are no parameters".to_owned()));
+            return Err(invalid("there are no parameters".to_owned()));
         }
         Ok(Self { params, precision: Precision::F32 })
     }
@@ -227,7 +227,7 @@ impl Params {
             return Ok(self);
         }
         let some: Vec<_> = self.params.keys().take(3).map(|name| format!("`{name}`")).collect();
-        Err(plan(format!(
+        Err(invalid(format!(
             "no parameter is called `{pattern}`\nhint: there are {} parameters, such as {}",
             self.params.len(),
             some.join(", ")
@@ -345,6 +345,6 @@ impl Params {
     }
 }
 
-fn plan(reason: String) -> Error {
+fn invalid(reason: String) -> Error {
     Error::InvalidConfig { reason }
 }

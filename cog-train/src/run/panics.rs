@@ -50,7 +50,7 @@ pub(crate) fn guarded<T>(
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |info| {
-            if !keep(info) {
+            if !record(info) {
                 before(info);
             }
         }));
@@ -87,7 +87,7 @@ fn state() -> std::sync::MutexGuard<'static, State> {
     CAUGHT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn keep(info: &PanicHookInfo<'_>) -> bool {
+fn record(info: &PanicHookInfo<'_>) -> bool {
     if state().calls == 0 {
         return false;
     }

@@ -133,7 +133,7 @@ mod tests {
         let text = format!(
             "   0: std::backtrace::Backtrace::capture
              at /rustc/1/library/std/src/backtrace.rs:1:1
-   1: cog_train::run::panics::keep
+   1: cog_train::run::panics::record
              at {root}/src/run/panics.rs:70:17
    2: __rustc::rust_begin_unwind
              at /rustc/1/library/std/src/panicking.rs:689:5

@@ -85,7 +85,7 @@ fn a_run_stopped_by_a_file_size_limit_resumes_without_it() {
     let here = Sandbox::new("tiny_fit");
     straight(&here);
     let paths = ["--run-dir", "run", "-o", "out.safetensors"];
-    // 100 KiB in units of 512 bytes. A program that ignores the signal is told by an error.
+    // 100 KiB in units of 512 bytes. A program that ignores the signal gets an error.
     let said: Outcome = Command::new("sh")
         .args(["-c", r#"trap '' XFSZ; ulimit -f 200; exec "$@""#, "sh"])
         .arg(here.program())

@@ -126,7 +126,7 @@ fn failures_name_their_place_and_keep_the_earlier_output() {
     };
     let before = kept();
     for (mode, expected) in [
-        ("fail", "error: told to fail with 3"),
+        ("fail", "error: set to fail with 3"),
         ("panic", "error: `train` panicked at "),
         ("panic_in_thread", "error: `train` panicked at "),
         ("tensor", "error: shape mismatch in matmul"),
@@ -143,7 +143,7 @@ fn failures_name_their_place_and_keep_the_earlier_output() {
             said.err.lines().find(|line| line.starts_with("error: ")).expect("an error line");
         assert!(error.starts_with(expected), "{mode}: {}", said.err);
         if mode.starts_with("panic") {
-            assert!(error.contains("probe.rs:") && error.contains("told to panic"), "{error}");
+            assert!(error.contains("probe.rs:") && error.contains("set to panic"), "{error}");
         }
         assert!(
             !said.err.contains("stack backtrace") && !said.err.contains("candle_core::"),
@@ -163,12 +163,12 @@ fn a_setup_that_fails_fails_the_run() {
     let here = probe();
     let said: Outcome =
         here.command::<&str>(&[]).env("PROBE_SETUP_FAILS", "1").output().unwrap().into();
-    assert!(said.expect(1).err.contains("error: setup was told to fail, with `"));
+    assert!(said.expect(1).err.contains("error: setup was set to fail, with `"));
     let said = here.run(&["-e", "PROBE_SETUP_FAILS=1"]).expect(1);
-    assert!(said.err.contains("setup was told to fail"), "-e reaches setup: {}", said.err);
+    assert!(said.err.contains("setup was set to fail"), "-e reaches setup: {}", said.err);
     here.file("env.yaml", "environment:\n  - PROBE_SETUP_FAILS=1\n");
     let said = here.run(&["--config", "env.yaml"]).expect(1);
-    assert!(said.err.contains("setup was told to fail"), "cog.yaml reaches setup: {}", said.err);
+    assert!(said.err.contains("setup was set to fail"), "cog.yaml reaches setup: {}", said.err);
 }
 
 /// Candle looks for this variable at every product, and counts processors where it is missing.
@@ -180,7 +180,7 @@ fn the_number_of_threads_is_set_unless_it_is_given() {
         let said: Outcome =
             here.command(&arguments).env_remove("RAYON_NUM_THREADS").output().unwrap().into();
         let said = said.expect(1).err;
-        let (_, said) = said.split_once("told to fail, with `").unwrap();
+        let (_, said) = said.split_once("set to fail, with `").unwrap();
         said.split('`').next().unwrap().to_owned()
     };
     assert!(threads(&[]).parse::<usize>().is_ok_and(|threads| threads > 0));
@@ -207,7 +207,7 @@ fn the_answer_as_json_is_one_object_and_alone_on_standard_output() {
         (said.json()["status"].as_str(), said.json()["output"].is_null()),
         (Some("failed"), true)
     );
-    assert_eq!(said.json()["error"], "told to fail with 3");
+    assert_eq!(said.json()["error"], "set to fail with 3");
     let said = here.run(&["--json", r#"{"epochs": 99}"#]).expect(2);
     assert!(
         said.json()["error"].as_str().unwrap().contains("99 is greater than the maximum of 10")
@@ -427,7 +427,7 @@ fn help_shows_the_inputs_with_types_defaults_and_rules() {
     let here = probe();
     let help = here.run(&["--help"]).expect(0).out;
     for part in [
-        "Does what it is told",
+        "Does what its inputs select",
         "epochs=<INTEGER>",
         "[default: 3] [1 to 10]",
         "How to end [default: succeed]",

@@ -215,6 +215,6 @@ fn a_requested_checkpoint_does_not_stop_the_run() {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{text}");
-    assert_eq!(text.matches("saved, as asked").count(), 1, "{text}");
-    assert!(!here.read("run/log.txt").contains("as asked"), "the log is that of any run");
+    assert_eq!(text.matches("saved on request").count(), 1, "{text}");
+    assert!(!here.read("run/log.txt").contains("on request"), "the log is that of any run");
 }

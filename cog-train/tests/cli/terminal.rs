@@ -138,8 +138,8 @@ fn after_a_panic_in_the_loop_the_terminal_is_clean_and_the_log_is_there() {
     assert!(!lines.iter().any(of_bar), "{lines:?}");
     let error = lines.iter().find(|line| line.starts_with("error: ")).unwrap();
     assert!(error.contains("tiny_fit.rs:"), "its location: {error}");
-    assert!(lines.iter().any(|line| line.contains("told to panic")), "{lines:?}");
-    assert!(bytes.ends_with('\n'), "the shell goes on on a line of its own: {bytes:?}");
+    assert!(lines.iter().any(|line| line.contains("set to panic")), "{lines:?}");
+    assert!(bytes.ends_with('\n'), "the shell continues on a line of its own: {bytes:?}");
 
     let log = here.read("run/log.txt");
     for line in ["a line before the training", "before the first step: ", "step 10: eval "] {
@@ -155,10 +155,10 @@ fn after_a_panic_in_the_loop_the_terminal_is_clean_and_the_log_is_there() {
     assert_eq!(steps, (1..=17).collect::<Vec<_>>());
     let run: Value = serde_json::from_str(&here.read("run/run.json")).unwrap();
     assert_eq!(run["status"], "failed");
-    // What was saved before is gone on from.
+    // The run resumes from the checkpoint before.
     let again = ["--resume", "--run-dir", "run", "-o", "out.safetensors"];
     let said = here.run(&[&again[..], &["-i", "panic_at=17"]].concat()).expect(1);
-    assert!(said.err.contains("told to panic"), "{}", said.err);
+    assert!(said.err.contains("set to panic"), "{}", said.err);
 }
 
 #[test]

@@ -155,16 +155,16 @@ fn a_bad_row_fails_its_own_batch_and_no_other() {
         });
         let loader = loader.batch(Batching::Rows(2)).shuffle(false).threads(threads);
         let mut batches = loader.once(&Device::Cpu, None);
-        let mut told = Vec::new();
+        let mut outcomes = Vec::new();
         loop {
             match batches.next() {
-                Ok(Some(step)) => told.push(format!("{:?}", step.rows)),
+                Ok(Some(step)) => outcomes.push(format!("{:?}", step.rows)),
                 Ok(None) => break,
-                Err(error) => told.push(format!("{error:#}")),
+                Err(error) => outcomes.push(format!("{error:#}")),
             }
         }
         assert_eq!(
-            told,
+            outcomes,
             [
                 "[0, 1]",
                 "collate, batch 2 of epoch 1 (first row: n.csv row 3): two",

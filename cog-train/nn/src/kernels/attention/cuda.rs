@@ -37,7 +37,7 @@ pub(super) fn fits(geometry: &Geometry) -> bool {
 }
 
 /// Attention of three operands.
-pub(super) fn apart(
+pub(super) fn separate(
     gpu: Gpu,
     operands: [&Node; 3],
     geometry: Geometry,
@@ -109,10 +109,10 @@ impl Flash {
         dtype: DType,
         rows: [usize; 2],
     ) -> Result<Self, Error> {
-        let (causal, lengths, segments) = sight.parts();
-        let upload = |words: Option<&[u32]>| words.map(|words| gpu.upload(words)).transpose();
-        let (lengths, segments) = (upload(lengths)?, upload(segments)?);
-        Ok(Self { gpu, geometry, dtype, causal, lengths, segments, rows })
+        let upload =
+            |words: &Option<Vec<u32>>| words.as_deref().map(|words| gpu.upload(words)).transpose();
+        let (lengths, segments) = (upload(&sight.lengths)?, upload(&sight.segments)?);
+        Ok(Self { gpu, geometry, dtype, causal: sight.causal, lengths, segments, rows })
     }
 
     /// The result, and the logarithm of the softmax's denominator by row of the batch, head and query.

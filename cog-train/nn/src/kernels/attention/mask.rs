@@ -54,11 +54,11 @@ pub enum Mask {
 /// A mask on the host.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sight {
-    causal: bool,
+    pub(super) causal: bool,
     /// By row of the batch.
-    lengths: Option<Vec<u32>>,
+    pub(super) lengths: Option<Vec<u32>>,
     /// By row of the batch and position.
-    segments: Option<Vec<u32>>,
+    pub(super) segments: Option<Vec<u32>>,
 }
 
 impl Sight {
@@ -96,11 +96,6 @@ impl Sight {
             return Err(refused(&format!("a causal mask needs a key for each query, not {both}")));
         }
         Ok(sight)
-    }
-
-    /// Returns whether it is causal, the lengths and the segments.
-    pub(super) fn parts(&self) -> (bool, Option<&[u32]>, Option<&[u32]>) {
-        (self.causal, self.lengths.as_deref(), self.segments.as_deref())
     }
 
     /// Whether a query sees a key: the definition, which the reference uses.

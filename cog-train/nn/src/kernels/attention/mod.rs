@@ -52,12 +52,12 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, mask: &Mask) -> Result<Node,
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width };
     let sight = Sight::new(mask, &geometry)?;
     if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| cuda::fits(&geometry)) {
-        return cuda::apart(gpu, [q, k, v], geometry, &sight);
+        return cuda::separate(gpu, [q, k, v], geometry, &sight);
     }
     let reference = sight.clone();
     dispatch(
         [q, k, v],
-        |operands| cpu::apart(operands, geometry, sight),
+        |operands| cpu::separate(operands, geometry, sight),
         move |operands| reference::forward(operands, &geometry, &reference),
     )
 }

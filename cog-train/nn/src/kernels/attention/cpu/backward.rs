@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::super::geometry::Geometry;
 use super::super::mask::Sight;
 use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, transpose};
-use super::forward::parts;
+use super::forward::tasks_per_head;
 use super::product::{Left, NOWHERE, multiply};
 use super::targets::{Head, Targets};
 use crate::kernels::output::Columns;
@@ -131,12 +131,12 @@ fn over_keys<'a>(
     [row, kv_head]: [usize; 2],
     dq: Vec<(usize, Columns<'a>)>,
 ) -> Vec<Task<'a>> {
-    let parts = parts(geometry);
+    let per_head = tasks_per_head(geometry);
     let empty = |_| Task { row, kv_head, units: Vec::new(), keys: 0..geometry.keys, dkv: None };
-    let mut tasks: Vec<_> = (0..parts).map(empty).collect();
+    let mut tasks: Vec<_> = (0..per_head).map(empty).collect();
     let units = dq.into_iter().flat_map(|(head, dq)| units(geometry, head, dq));
     for (at, unit) in units.enumerate() {
-        tasks[at % parts].units.push(unit);
+        tasks[at % per_head].units.push(unit);
     }
     tasks
 }

@@ -48,7 +48,7 @@ pub(super) fn run(
 /// Distributes the blocks of queries to tasks. The distribution changes the time and not the result.
 fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task<'a>> {
     let Geometry { batch, queries, heads, width, .. } = *geometry;
-    let parts = parts(geometry);
+    let per_head = tasks_per_head(geometry);
     let mut tasks = Vec::new();
     let rows = y.chunks(queries * heads * width).zip(lse.chunks_mut(heads * queries));
     for (row, (y, lse)) in (0..batch).zip(rows) {
@@ -56,7 +56,7 @@ fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task
             (0..heads).zip(y.split_columns(heads * width, width)).zip(lse.chunks_mut(queries));
         for kv_head in 0..geometry.kv_heads {
             let first = tasks.len();
-            tasks.extend((0..parts).map(|_| Task { row, kv_head, units: Vec::new() }));
+            tasks.extend((0..per_head).map(|_| Task { row, kv_head, units: Vec::new() }));
             let units = heads.by_ref().take(geometry.group()).flat_map(|((head, y), lse)| {
                 let blocks = y.split_rows(QUERIES).zip(lse.chunks_mut(QUERIES));
                 (0..).step_by(QUERIES).zip(blocks).map(move |(from, (y, lse))| {
@@ -65,7 +65,7 @@ fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task
                 })
             });
             for (at, unit) in units.enumerate() {
-                tasks[first + at % parts].units.push(unit);
+                tasks[first + at % per_head].units.push(unit);
             }
         }
     }
@@ -73,7 +73,7 @@ fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task
 }
 
 /// Returns the number of tasks for the blocks of queries of one head of keys, such that each thread has some.
-pub(super) fn parts(geometry: &Geometry) -> usize {
+pub(super) fn tasks_per_head(geometry: &Geometry) -> usize {
     let blocks = geometry.group() * geometry.queries.div_ceil(QUERIES);
     let wanted = 4 * rayon::current_num_threads();
     wanted.div_ceil(geometry.batch * geometry.kv_heads).min(blocks)

@@ -20,17 +20,22 @@ use block::Heads;
 use targets::Targets;
 
 /// Attention of three operands.
-pub(super) fn apart(operands: [Node; 3], geometry: Geometry, sight: Sight) -> Result<Node, Error> {
+pub(super) fn separate(
+    operands: [Node; 3],
+    geometry: Geometry,
+    sight: Sight,
+) -> Result<Node, Error> {
     let [q, k, v] = operands.each_ref().map(|operand| operand.tensor().clone());
-    let (y, lse) =
-        host::read([&q, &k, &v], |qkv| result(&geometry, &sight, geometry.apart(qkv), q.dims()))??;
+    let (y, lse) = host::read([&q, &k, &v], |qkv| {
+        result(&geometry, &sight, geometry.separate(qkv), q.dims())
+    })??;
     let (to, saved) = (operands.each_ref().map(Node::handle), y.clone());
     let [operand, ..] = operands;
     Ok(operand.tape().result(y, to, move |dy, adjoints| {
         let mut gradients = [&q, &k, &v].map(|operand| Buffer::new(operand.elem_count()));
         host::read([&q, &k, &v, &saved, &dy], |[q, k, v, y, dy]| {
             let targets = Targets::Apart(gradients.each_mut().map(Buffer::output));
-            let qkv = geometry.apart([q, k, v]);
+            let qkv = geometry.separate([q, k, v]);
             backward::run(&geometry, &sight, qkv, [y, dy], &lse, targets);
         })?;
         for ((to, operand), gradient) in to.into_iter().zip([q, k, v]).zip(gradients) {
@@ -79,7 +84,7 @@ impl Geometry {
         self.batch * self.queries * self.keys == 0
     }
 
-    fn apart<'a>(&self, [q, k, v]: [&'a [f32]; 3]) -> [Heads<'a>; 3] {
+    fn separate<'a>(&self, [q, k, v]: [&'a [f32]; 3]) -> [Heads<'a>; 3] {
         let (of_q, of_kv) = (self.heads * self.width, self.kv_heads * self.width);
         [
             Heads::new(q, of_q, self.queries, self.width),
