@@ -1,9 +1,13 @@
 //! The crate's one error type.
 
+mod cause;
+
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
 use crate::input::Problems;
+pub(crate) use crate::text::{printable, printable_name};
+pub(crate) use cause::{backtrace, panic_message, plain, plain_io, plain_tensor};
 
 /// The error of every function of this crate, one variant for each thing that a caller may act on.
 ///
@@ -194,83 +198,6 @@ pub(crate) fn find(error: &anyhow::Error) -> Option<&Error> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-/// Formats one link of an error's chain, without candle's backtrace.
-pub(crate) fn plain(cause: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(error) = cause.downcast_ref::<candle_core::Error>() {
-        plain_tensor(error)
-    } else if let Some(error) = cause.downcast_ref::<std::io::Error>() {
-        plain_io(error)
-    } else {
-        cause.to_string()
-    }
-}
-
-/// Formats a system error without its "(os error 2)".
-pub(crate) fn plain_io(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error ") {
-        Some((text, _)) => lower_first(text),
-        None => text,
-    }
-}
-
-/// Formats candle's error without the backtrace that its `Display` adds.
-pub(crate) fn plain_tensor(error: &candle_core::Error) -> String {
-    use candle_core::Error as E;
-    match error {
-        E::WithBacktrace { inner, .. } => plain_tensor(inner),
-        E::WithPath { inner, path } => format!("{}: {}", path.display(), plain_tensor(inner)),
-        E::Context { inner, context } => format!("{context}: {}", plain_tensor(inner)),
-        other => other.to_string(),
-    }
-}
-
-/// Returns the printed backtrace of an error, if `RUST_BACKTRACE` asked for one: candle's, which begins where the error
-/// arose, else that of the conversion into [`anyhow::Error`].
-pub(crate) fn backtrace(error: &anyhow::Error) -> Option<String> {
-    use candle_core::Error as E;
-    fn of_tensor(error: &E) -> Option<String> {
-        match error {
-            E::WithBacktrace { backtrace, .. } => Some(backtrace.to_string()),
-            E::WithPath { inner, .. } | E::Context { inner, .. } => of_tensor(inner),
-            _ => None,
-        }
-    }
-    let tensor = error.chain().find_map(|cause| of_tensor(cause.downcast_ref()?));
-    tensor.or_else(|| {
-        let own = error.backtrace();
-        (own.status() == std::backtrace::BacktraceStatus::Captured).then(|| own.to_string())
-    })
-}
-
-/// Returns text from outside (a path, a server's words) as a message may show it: control characters, and what else
-/// a terminal obeys or hides, are escaped.
-pub(crate) fn printable(text: impl std::fmt::Display) -> String {
-    const PLAIN: [char; 3] = ['"', '\'', '\\'];
-    let text = text.to_string();
-    let mut shown = String::with_capacity(text.len());
-    for piece in text.split_inclusive(PLAIN) {
-        let body = piece.strip_suffix(PLAIN).unwrap_or(piece);
-        shown.extend(body.escape_debug());
-        shown.push_str(&piece[body.len()..]);
-    }
-    shown
-}
-
-/// Returns a name from a file as a message may show it: [`printable`], and cut when it is long.
-pub(crate) fn printable_name(name: &str) -> String {
-    const MAX_CHARS: usize = 200;
-    match name.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => printable(&name[..end]) + "...",
-        None => printable(name),
-    }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,20 +232,6 @@ mod tests {
         ] {
             assert_eq!(error.exit_code(), code, "{error:?}");
         }
-    }
-
-    #[test]
-    fn printable_escapes_what_a_terminal_obeys_and_nothing_else() {
-        for (text, shown) in [
-            ("a\x1b[2J\r\n\x07\u{9b}31m", r"a\u{1b}[2J\r\n\u{7}\u{9b}31m"),
-            ("\u{202e}cod.exe\u{200b}", r"\u{202e}cod.exe\u{200b}"),
-            ("it's \"C:\\a\" \u{e4}e\u{301}", "it's \"C:\\a\" \u{e4}e\u{301}"),
-            ("", ""),
-        ] {
-            assert_eq!(printable(text), shown);
-        }
-        assert_eq!(printable_name(&"n".repeat(200)), "n".repeat(200));
-        assert_eq!(printable_name(&"\u{4e2d}".repeat(201)), "\u{4e2d}".repeat(200) + "...");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod cli;
 pub mod config;
 pub mod data;
 pub mod device;
+mod durable;
 pub mod engine;
 pub mod error;
 pub mod fetch;
@@ -29,6 +30,7 @@ mod params;
 mod partial;
 mod predictor;
 mod read;
+mod text;
 mod trainer;
 
 pub use anyhow;

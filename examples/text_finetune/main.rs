@@ -94,8 +94,8 @@ impl Trainer for TextFinetune {
         let shown = shown.collect::<Result<Vec<_>, _>>()?;
         self.show(&model, &shown, job)?;
 
-        let cut = |at: &usize| train.item(*at).is_ok_and(|example| example.cut);
-        let cut = (0..train.len()).filter(cut).count();
+        let truncated = |at: &usize| train.item(*at).is_ok_and(|example| example.cut);
+        let truncated = (0..train.len()).filter(truncated).count();
         let batches = |examples: Examples, size| {
             Loader::new(examples, |examples: Vec<Example>, batch| {
                 Batch::new(&examples, batch.device())
@@ -106,7 +106,7 @@ impl Trainer for TextFinetune {
             config,
             params: &params,
             optimizer: inputs.optimizer.optimizer(),
-            train: batches(train, inputs.batch_size).cut(cut),
+            train: batches(train, inputs.batch_size).truncated(truncated),
             eval: Some(batches(eval, 16)),
         };
         let summary = fit(training, &|batch: &Batch, _: &StepContext| model.loss(batch), job)?;

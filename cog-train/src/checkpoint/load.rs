@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::disk::{Disk, Real};
 use super::folder::Kind;
 use super::manifest::{self, FileEntry, Manifest};
-use crate::error::{Error, plain_io};
+use crate::error::{Error, plain_io, printable};
 use crate::fetch::hex;
 use crate::weights::Weights;
 
@@ -197,7 +197,7 @@ pub(super) fn check_sizes(disk: &dyn Disk, path: &Path) -> Result<Manifest, Stri
     let known =
         |name: &String| name == manifest::NAME || manifest.files.contains_key(name.as_str());
     match items.iter().find(|item| !known(&item.name)) {
-        Some(item) => Err(format!("`{}` does not belong to it", item.name.escape_debug())),
+        Some(item) => Err(format!("`{}` does not belong to it", printable(&item.name))),
         None => Ok(manifest),
     }
 }

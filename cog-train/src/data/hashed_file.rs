@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::hash::{Hash, hex};
+use super::hash::Hash;
 use crate::error::Error;
+use crate::fetch::hex;
 use crate::progress::CancelToken;
 
 /// The bytes of one read. Cancellation is checked between reads.
@@ -132,7 +133,7 @@ impl HashedFile {
     }
 
     pub(super) fn digest(&self) -> String {
-        hex(&self.digest)
+        hex(self.digest)
     }
 
     /// Reads a range of bytes.

@@ -1,6 +1,7 @@
 //! Bad rows of a file, reported all at once.
 
 use crate::error::Error;
+use crate::text::counted;
 
 /// The most bad rows that are shown.
 const SHOWN: usize = 20;
@@ -36,15 +37,10 @@ impl Problems {
         if self.count > SHOWN {
             self.shown.push(format!("and {} more", self.count - SHOWN));
         }
-        let rows = counted(self.count, "row");
+        let rows = counted(self.count as u64, "row");
         let reason = format!("{rows} cannot be used\n  {}", self.shown.join("\n  "));
         Err(Error::Data { location: name.to_owned(), reason })
     }
-}
-
-/// Returns a number with its noun: `1 row`, `2 rows`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::problems::counted;
 use crate::error::Error;
+use crate::text::counted;
 use cog_train_nn::rng::Rng;
 
 /// The size of a batch.
@@ -119,8 +119,8 @@ impl Sampler {
         if lengths.len() != self.count as usize {
             return fail(format!(
                 "{} for {}",
-                counted(lengths.len(), "length"),
-                counted(self.count as usize, "row")
+                counted(lengths.len() as u64, "length"),
+                counted(self.count.into(), "row")
             ));
         }
         if let Batching::Tokens { most, .. } = self.batching
@@ -151,7 +151,7 @@ impl Sampler {
             return Err(Error::InvalidConfig {
                 reason: format!(
                     "the data has {}, fewer than the {rows} of a batch, and a last batch with fewer is dropped",
-                    counted(self.count as usize, "row")
+                    counted(self.count.into(), "row")
                 ),
             });
         }

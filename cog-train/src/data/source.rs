@@ -7,8 +7,8 @@ use candle_core::Device;
 use super::batch::{Batch, MicroBatch};
 use super::cursor::Task;
 use super::dataset::Dataset;
-use super::problems::counted;
-use crate::error::Error;
+use crate::error::{Error, panic_message};
+use crate::text::counted;
 use cog_train_nn::rng::{Rng, Stream};
 
 /// The context of one call of a collate function.
@@ -137,7 +137,7 @@ where
         }
         let location = || {
             let first = collate.rows.first().map(|row| self.dataset.location(*row as usize));
-            let others = counted(collate.rows.len().saturating_sub(1), "more row");
+            let others = counted(collate.rows.len().saturating_sub(1) as u64, "more row");
             format!("{} and {others}", first.unwrap_or_default())
         };
         catch_panic("collate", location, || (self.collate)(items, collate))
@@ -151,12 +151,7 @@ fn catch_panic<T>(
     call: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-        let message = payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("(a panic without a text)")
-            .to_owned();
+        let message = panic_message(payload.as_ref()).to_owned();
         Err(Error::Panicked { what, location: location(), message }.into())
     })
 }

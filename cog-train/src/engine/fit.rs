@@ -205,7 +205,7 @@ pub fn fit<B: Send + 'static>(
 
         // one step: micro-batches -> gradients -> finite? -> clip -> update
         let learning_rate = config.learning_rate * config.schedule.at(state.step, steps);
-        let computed = retry(&mut state, train.most_rows(), job, |state, job| {
+        let computed = retry(&mut state, train.max_rows(), job, |state, job| {
             let batch = stream.next(state, job)?;
             let computed = step::compute(&mut learner, objective, state, &batch, job)
                 .map_err(Failed::on(step::rows_at_once(&batch)))?;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::input::{self, Spec};
+use crate::text::counted;
 
 /// Returns the differences between the inputs of `run.json` and the given ones, a line each.
 ///
@@ -35,11 +36,6 @@ pub(crate) fn changes(
         gone.map(|(name, then)| format!("`{name}`: {} before, no such input now", text(then))),
     );
     changes
-}
-
-/// `1 file`, `2 files`.
-pub(crate) fn counted(count: u64, unit: &str) -> String {
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 fn value(entry: &Value) -> &Value {

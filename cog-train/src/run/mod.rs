@@ -32,7 +32,6 @@ mod worker;
 pub use embed::Runner;
 pub use given::Given;
 
-pub(crate) use changes::counted;
 pub(crate) use dry_run::DryRun;
 pub(crate) use execute::{Outcome, execute};
 pub(crate) use folder::shown;

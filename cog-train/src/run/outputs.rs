@@ -130,7 +130,7 @@ impl Destination {
     /// Returns the folder that is written into.
     pub(crate) fn parent(&self) -> PathBuf {
         let path = self.path();
-        if self.is_folder() { path } else { parent_of(&path) }
+        if self.is_folder() { path } else { parent_of(&path).to_owned() }
     }
 
     /// `-o DIR/`, and what can be nothing but a folder: `.`, `..`, `/`.
@@ -183,8 +183,8 @@ impl Destination {
     fn write_folder(&self, output: &Output) -> Result<Published, Error> {
         let target = self.path();
         let parent = parent_of(&target);
-        fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
-        let staged = staging_dir(&parent, &target)?;
+        fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
+        let staged = staging_dir(parent, &target)?;
         let mut names = BTreeSet::from([OUTPUT_JSON.to_owned()]);
         let content = staged.content();
         let relative = gather(output, "", &content, &mut names)?;
@@ -206,8 +206,8 @@ impl Destination {
             other => other.to_string(),
         };
         let parent = parent_of(&target);
-        fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
-        let mut staged = staging_file(&parent, &target)?;
+        fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
+        let mut staged = staging_file(parent, &target)?;
         staged
             .write_all(bytes.as_bytes())
             .and_then(|()| staged.as_file().sync_all())

@@ -6,7 +6,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::thread::{self, ThreadId};
 
 use super::trace::{PanicTrace, panic_frames};
-use crate::error::Error;
+use crate::error::{Error, panic_message};
 use crate::job::DryRunEnded;
 
 struct Caught {
@@ -71,7 +71,7 @@ pub(crate) fn guarded<T>(
         let Caught { location, message, frames, .. } = seen.unwrap_or_else(|| Caught {
             thread: thread::current().id(),
             location: "an unknown location".to_owned(),
-            message: text_of(payload.as_ref()).to_owned(),
+            message: panic_message(payload.as_ref()).to_owned(),
             frames: Vec::new(),
         });
         let error = Error::Panicked { what, location, message };
@@ -98,7 +98,7 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
         BacktraceStatus::Captured => panic_frames(&trace.to_string()),
         _ => Vec::new(),
     };
-    let (thread, message) = (thread::current().id(), text_of(info.payload()).to_owned());
+    let (thread, message) = (thread::current().id(), panic_message(info.payload()).to_owned());
     let mut state = state();
     state.caught.retain(|it| it.thread != thread);
     if state.caught.len() == MOST {
@@ -106,14 +106,6 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
     }
     state.caught.push(Caught { thread, location, message, frames });
     true
-}
-
-fn text_of(payload: &(dyn std::any::Any + Send)) -> &str {
-    payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(a panic without a text)")
 }
 
 #[cfg(test)]

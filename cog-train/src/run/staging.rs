@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::durable;
+pub(crate) use crate::durable::parent_of;
 use crate::error::Error;
 use crate::partial;
 
@@ -66,14 +68,7 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::file("sync", dir))
-}
-
-pub(crate) fn parent_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
+    durable::sync_dir(dir).map_err(Error::file("sync", dir))
 }
 
 pub(crate) fn names_in(dir: &Path) -> std::io::Result<Vec<String>> {

@@ -1,7 +1,6 @@
 //! Writing a safetensors file: a header with sorted names, then the data, tensor by tensor.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -12,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::header::{TOO_LARGE, bytes_of};
 use super::json::METADATA;
+use crate::durable::{parent_of, sync_dir};
 use crate::error::{Error, printable_name};
 use crate::partial;
 
@@ -43,10 +43,7 @@ pub(super) fn save<K: AsRef<str>>(
     let entries = order.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype(), tensor.dims()));
     let header = header(entries).map_err(|reason| Error::weights(file, reason))?;
 
-    let parent = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = parent_of(file);
     let failed = || Error::file("write", file);
     let mut partial = partial::file(parent, PREFIX).map_err(Error::file("create", file))?;
     {
@@ -59,7 +56,7 @@ pub(super) fn save<K: AsRef<str>>(
     }
     partial.as_file().sync_all().map_err(failed())?;
     partial.persist(file).map_err(|error| failed()(error.error))?;
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed())
+    sync_dir(parent).map_err(failed())
 }
 
 /// Returns the sort key of a tensor among those in order of their names: widest elements first keeps all aligned, and a

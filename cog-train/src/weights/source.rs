@@ -199,9 +199,7 @@ fn file(path: PathBuf, cache: &Path, cancel: &CancelToken) -> Result<Weights, Er
 /// when it differs.
 fn unpacked(path: &Path, cache: &Path, cancel: &CancelToken) -> Result<Weights, Error> {
     let digest = fetch::digest_of(path, cancel)?;
-    let parent = cache.join(UNPACKED);
-    let target = parent.join(digest);
-    fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
+    let target = cache.join(UNPACKED).join(digest);
     archive::unpack_cached(path, &target, &Limits::default(), cancel)?;
     let opened = open::folder(&target);
     if let Err(error) = opened {

@@ -37,7 +37,7 @@ fn steps(loader: &Loader<Collated>, from: Position, count: usize) -> Vec<Batch<C
 fn batches_are_independent_of_threads_and_timing() {
     let straight = steps(&loader(50, false).threads(0), Position::default(), 40);
     for (threads, ahead) in [(1, 1), (1, 4), (2, 1), (2, 3), (4, 2), (4, 9)] {
-        let loader = loader(50, true).threads(threads).ahead(ahead);
+        let loader = loader(50, true).threads(threads).prefetch(ahead);
         assert_eq!(steps(&loader, Position::default(), 40), straight, "{threads} {ahead}");
     }
 }
@@ -186,7 +186,7 @@ fn prefetch_is_bounded_and_dropping_joins_the_threads() {
             count.fetch_add(1, Ordering::SeqCst);
             Ok(items)
         });
-    let loader = loader.batch(Batching::Rows(1)).threads(3).ahead(4);
+    let loader = loader.batch(Batching::Rows(1)).threads(3).prefetch(4);
     for taken in [0, 1, 20] {
         made.store(0, Ordering::SeqCst);
         let mut batches = loader.start(0, Position::default(), None, &Device::Cpu);

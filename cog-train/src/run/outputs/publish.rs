@@ -28,13 +28,13 @@ pub(crate) enum Staged {
 /// Copies `source`, a file or a folder, beside `target`.
 pub(crate) fn stage(source: &Path, target: &Path) -> Result<Staged, Error> {
     let parent = parent_of(target);
-    fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
+    fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
     if source.is_dir() {
-        let staged = staging_dir(&parent, target)?;
+        let staged = staging_dir(parent, target)?;
         copy_tree(source, &staged.content())?;
         return Ok(Staged::Folder(staged));
     }
-    let mut staged = staging_file(&parent, target)?;
+    let mut staged = staging_file(parent, target)?;
     let mut file = File::open(source).map_err(Error::file("read", source))?;
     io::copy(&mut file, staged.as_file_mut())
         .and_then(|_| staged.as_file().sync_all())
@@ -51,7 +51,7 @@ impl Staged {
                 staged
                     .persist(target)
                     .map_err(|error| Error::file("replace", target)(error.error))?;
-                sync_dir(&parent_of(target))
+                sync_dir(parent_of(target))
             }
         }
     }
@@ -91,7 +91,7 @@ pub(crate) fn publish_dir(staged: &StagedFolder, target: &Path, force: bool) -> 
             Err(error) => return Err(fail(error)),
         }
     }
-    sync_dir(&parent_of(target))
+    sync_dir(parent_of(target))
 }
 
 /// Adds the names of `content` to a folder that holds foreign names too.
@@ -177,8 +177,8 @@ pub(super) fn exchange_in_steps(new: &Path, target: &Path) -> io::Result<()> {
 /// replaced is put back, and partial copies are removed.
 pub(crate) fn recover(target: &Path) -> Result<(), Error> {
     let (parent, prefix) = (parent_of(target), staging_prefix(target));
-    partial::sweep(&parent, &prefix);
-    let Ok(names) = names_in(&parent) else { return Ok(()) };
+    partial::sweep(parent, &prefix);
+    let Ok(names) = names_in(parent) else { return Ok(()) };
     for name in names {
         let process = name.strip_prefix(&prefix).and_then(|name| name.strip_suffix(REPLACED));
         if process.is_none_or(|id| id.parse::<u32>().is_err()) {

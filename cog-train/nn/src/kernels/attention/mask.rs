@@ -53,7 +53,7 @@ pub enum Mask {
 
 /// A mask on the host.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sight {
+pub(super) struct HostMask {
     pub(super) causal: bool,
     /// By row of the batch.
     pub(super) lengths: Option<Vec<u32>>,
@@ -61,13 +61,13 @@ pub(super) struct Sight {
     pub(super) segments: Option<Vec<u32>>,
 }
 
-impl Sight {
+impl HostMask {
     /// # Errors
     ///
     /// candle's error when the mask does not fit the geometry.
     pub(super) fn new(mask: &Mask, geometry: &Geometry) -> Result<Self, Error> {
         let Geometry { batch, queries, keys, .. } = *geometry;
-        let sight = match mask {
+        let mask = match mask {
             Mask::Full => Self::default(),
             Mask::Causal => Self { causal: true, ..Self::default() },
             Mask::Padding { lengths, causal } => {
@@ -91,11 +91,11 @@ impl Sight {
                 Self { causal: *causal, lengths: None, segments }
             }
         };
-        if sight.causal && queries > keys {
+        if mask.causal && queries > keys {
             let both = format!("{queries} queries and {keys} keys");
             return Err(refused(&format!("a causal mask needs a key for each query, not {both}")));
         }
-        Ok(sight)
+        Ok(mask)
     }
 
     /// Whether a query sees a key: the definition, which the reference uses.

@@ -30,7 +30,7 @@ use super::tape::Node;
 use candle_core::Error;
 use geometry::Geometry;
 pub use mask::Mask;
-use mask::{Sight, refused};
+use mask::{HostMask, refused};
 
 /// Attention of three operands.
 ///
@@ -50,14 +50,14 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, mask: &Mask) -> Result<Node,
     dtypes::check("attention", ("q", q.tensor()), others)?;
     check_heads(heads, kv_heads, width)?;
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width };
-    let sight = Sight::new(mask, &geometry)?;
+    let mask = HostMask::new(mask, &geometry)?;
     if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| cuda::fits(&geometry)) {
-        return cuda::separate(gpu, [q, k, v], geometry, &sight);
+        return cuda::separate(gpu, [q, k, v], geometry, &mask);
     }
-    let reference = sight.clone();
+    let reference = mask.clone();
     dispatch(
         [q, k, v],
-        |operands| cpu::separate(operands, geometry, sight),
+        |operands| cpu::separate(operands, geometry, mask),
         move |operands| reference::forward(operands, &geometry, &reference),
     )
 }
@@ -86,14 +86,14 @@ pub(crate) fn packed(
     let width = row / all;
     check_heads(heads, kv_heads, width)?;
     let geometry = Geometry { batch, queries, keys: queries, heads, kv_heads, width };
-    let sight = Sight::new(mask, &geometry)?;
+    let mask = HostMask::new(mask, &geometry)?;
     if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| cuda::fits(&geometry)) {
-        return cuda::packed(gpu, qkv, geometry, &sight);
+        return cuda::packed(gpu, qkv, geometry, &mask);
     }
-    let reference = sight.clone();
+    let reference = mask.clone();
     dispatch(
         [qkv],
-        |operands| cpu::packed(operands, geometry, sight),
+        |operands| cpu::packed(operands, geometry, mask),
         move |[qkv]| {
             let x = qkv.reshape((batch, queries, all, width))?;
             let part = |from, count| x.narrow(2, from, count);

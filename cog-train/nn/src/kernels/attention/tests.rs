@@ -22,7 +22,7 @@ fn expected(operands: [&Tensor; 3], mask: &Mask) -> Result<Tensor, Error> {
         kv_heads: k[2],
         width: q[3],
     };
-    reference::forward(operands, &geometry, &Sight::new(mask, &geometry)?)
+    reference::forward(operands, &geometry, &HostMask::new(mask, &geometry)?)
 }
 
 fn integers(shape: &[usize], value: impl Fn(usize) -> usize) -> Tensor {

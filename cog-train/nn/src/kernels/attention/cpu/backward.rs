@@ -10,7 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::geometry::Geometry;
-use super::super::mask::Sight;
+use super::super::mask::HostMask;
 use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, transpose};
 use super::forward::tasks_per_head;
 use super::product::{Left, NOWHERE, multiply};
@@ -39,7 +39,7 @@ struct Task<'a> {
 /// The inputs of all tasks.
 struct Inputs<'a> {
     geometry: &'a Geometry,
-    sight: &'a Sight,
+    mask: &'a HostMask,
     qkv: [Heads<'a>; 3],
     y: Heads<'a>,
     dy: Heads<'a>,
@@ -49,7 +49,7 @@ struct Inputs<'a> {
 /// Writes the gradients. `y` is the result and `dy` its gradient, both `[B, T, H, hd]`.
 pub(super) fn run(
     geometry: &Geometry,
-    sight: &Sight,
+    mask: &HostMask,
     qkv: [Heads<'_>; 3],
     results: [&[f32]; 2],
     lse: &[f32],
@@ -60,7 +60,7 @@ pub(super) fn run(
     }
     let Geometry { queries, heads, width, .. } = *geometry;
     let [y, dy] = results.map(|elements| Heads::new(elements, heads * width, queries, width));
-    let inputs = Inputs { geometry, sight, qkv, y, dy, lse };
+    let inputs = Inputs { geometry, mask, qkv, y, dy, lse };
     let run = |tasks: Vec<Task<'_>>| {
         tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(&inputs));
     };
@@ -171,7 +171,7 @@ impl Task<'_> {
     #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
     fn run(self, inputs: &Inputs<'_>) {
         let Self { row, kv_head, units, keys: range, dkv } = self;
-        let Inputs { geometry, sight, qkv: [q, k, v], dy, .. } = inputs;
+        let Inputs { geometry, mask, qkv: [q, k, v], dy, .. } = inputs;
         let (columns, scale) = (columns(geometry.width), geometry.scale() as f32);
         let room = room(geometry, range.len(), dkv.is_some());
         scratch(
@@ -182,7 +182,7 @@ impl Task<'_> {
                 dk.fill(0.0);
                 dv.fill(0.0);
                 for Unit { head, queries, dq: target } in units {
-                    let mut ranges = blocks(geometry, sight, row, &queries, &range).peekable();
+                    let mut ranges = blocks(geometry, mask, row, &queries, &range).peekable();
                     if ranges.peek().is_some() {
                         q.copy(row, head, queries.clone(), rows);
                         transpose(rows, scale, transposed);
@@ -199,8 +199,7 @@ impl Task<'_> {
                             &mut slopes[..found.len() * QUERIES],
                         );
                         let both = [&keys[part.clone()], &*transposed];
-                        let diagonal =
-                            score(geometry, sight, row, [&queries, &found], both, scores);
+                        let diagonal = score(geometry, mask, row, [&queries, &found], both, scores);
                         let left = Left::Rows {
                             elements: &values[part.clone()],
                             stride: columns,

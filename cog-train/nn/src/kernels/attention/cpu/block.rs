@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::geometry::Geometry;
-use super::super::mask::{Sight, ends};
+use super::super::mask::{HostMask, ends};
 use super::product::{COLUMNS, Left, NOWHERE, multiply};
 use crate::kernels::simd::{self, simd};
 
@@ -64,23 +64,23 @@ pub(super) fn columns(width: usize) -> usize {
 /// The blocks of keys among `keys`, from a multiple of [`KEYS`], that a block of queries may see.
 pub(super) fn blocks<'a>(
     geometry: &'a Geometry,
-    sight: &'a Sight,
+    mask: &'a HostMask,
     row: usize,
     queries: &'a Range<usize>,
     keys: &Range<usize>,
 ) -> impl Iterator<Item = Range<usize>> + 'a {
-    let end = keys.end.min(sight.reach(geometry, row, queries));
+    let end = keys.end.min(mask.reach(geometry, row, queries));
     (keys.start..end)
         .step_by(KEYS)
         .map(move |from| from..end.min(from + KEYS))
-        .filter(move |keys| sight.meets(geometry, row, queries, keys))
+        .filter(move |keys| mask.meets(geometry, row, queries, keys))
 }
 
 /// Computes the scores of a block, with minus infinity where a key is hidden. `transposed` are the queries as columns, times
 /// the scale. Returns the diagonal for products with the scores' results.
 pub(super) fn score(
     geometry: &Geometry,
-    sight: &Sight,
+    mask: &HostMask,
     row: usize,
     [queries, keys]: [&Range<usize>; 2],
     [k, transposed]: [&[f32]; 2],
@@ -89,14 +89,14 @@ pub(super) fn score(
     let stride = columns(geometry.width);
     let left = Left::Rows { elements: k, stride, diagonal: NOWHERE };
     multiply(scores, left, transposed, QUERIES, false);
-    let diagonal = sight.diagonal(geometry, queries, keys);
+    let diagonal = mask.diagonal(geometry, queries, keys);
     if let Some(diagonal) = diagonal {
         for (key, scores) in (0isize..).zip(scores.chunks_exact_mut(QUERIES)) {
             let before = usize::try_from(key - diagonal).unwrap_or(0).min(QUERIES);
             scores[..before].fill(f32::NEG_INFINITY);
         }
     }
-    if let Some((of_queries, of_keys)) = sight.ids(geometry, row, queries, keys) {
+    if let Some((of_queries, of_keys)) = mask.ids(geometry, row, queries, keys) {
         let [id, other] = ends(of_queries);
         if id != other || ends(of_keys) != [id; 2] {
             for (id, scores) in of_keys.iter().zip(scores.chunks_exact_mut(QUERIES)) {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::geometry::Geometry;
-use super::super::mask::Sight;
+use super::super::mask::HostMask;
 use super::block::{
     Each, Heads, KEYS, QUERIES, blocks, columns, rescale, score, soften, transpose,
 };
@@ -32,7 +32,7 @@ struct Task<'a> {
 /// Writes the result, `[B, T, H, hd]`, and the logarithm of the softmax's denominator, `[B, H, T]`.
 pub(super) fn run(
     geometry: &Geometry,
-    sight: &Sight,
+    mask: &HostMask,
     qkv: [Heads<'_>; 3],
     y: Output<'_>,
     lse: &mut [f32],
@@ -42,7 +42,7 @@ pub(super) fn run(
         return;
     }
     let tasks = tasks(geometry, y, lse);
-    tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(geometry, sight, qkv));
+    tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(geometry, mask, qkv));
 }
 
 /// Distributes the blocks of queries to tasks. The distribution changes the time and not the result.
@@ -88,7 +88,7 @@ pub(super) fn room(geometry: &Geometry) -> [usize; 6] {
 
 impl Task<'_> {
     #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
-    fn run(self, geometry: &Geometry, sight: &Sight, [q, k, v]: [Heads<'_>; 3]) {
+    fn run(self, geometry: &Geometry, mask: &HostMask, [q, k, v]: [Heads<'_>; 3]) {
         let Self { row, kv_head, units } = self;
         let columns = columns(geometry.width);
         scratch(room(geometry), |[keys, values, rows, transposed, sums, scores]| {
@@ -100,11 +100,11 @@ impl Task<'_> {
                 sums.fill(0.0);
                 let (mut most, mut sum) = ([f32::NEG_INFINITY; QUERIES], [0.0; QUERIES]);
                 let mut factor: Each = [0.0; QUERIES];
-                for range in blocks(geometry, sight, row, &queries, &(0..geometry.keys)) {
+                for range in blocks(geometry, mask, row, &queries, &(0..geometry.keys)) {
                     let part = range.start * columns..range.end * columns;
                     let scores = &mut scores[..range.len() * QUERIES];
                     let both = [&keys[part.clone()], &*transposed];
-                    let diagonal = score(geometry, sight, row, [&queries, &range], both, scores);
+                    let diagonal = score(geometry, mask, row, [&queries, &range], both, scores);
                     soften(scores, &mut most, &mut sum, &mut factor);
                     rescale(sums, columns, &factor);
                     let left = Left::Columns { elements: scores, stride: QUERIES, diagonal };

@@ -12,7 +12,7 @@ mod targets;
 use candle_core::{Error, Tensor};
 
 use super::geometry::Geometry;
-use super::mask::Sight;
+use super::mask::HostMask;
 use crate::kernels::host;
 use crate::kernels::output::Buffer;
 use crate::kernels::tape::Node;
@@ -23,11 +23,11 @@ use targets::Targets;
 pub(super) fn separate(
     operands: [Node; 3],
     geometry: Geometry,
-    sight: Sight,
+    mask: HostMask,
 ) -> Result<Node, Error> {
     let [q, k, v] = operands.each_ref().map(|operand| operand.tensor().clone());
     let (y, lse) = host::read([&q, &k, &v], |qkv| {
-        result(&geometry, &sight, geometry.separate(qkv), q.dims())
+        result(&geometry, &mask, geometry.separate(qkv), q.dims())
     })??;
     let (to, saved) = (operands.each_ref().map(Node::handle), y.clone());
     let [operand, ..] = operands;
@@ -36,7 +36,7 @@ pub(super) fn separate(
         host::read([&q, &k, &v, &saved, &dy], |[q, k, v, y, dy]| {
             let targets = Targets::Apart(gradients.each_mut().map(Buffer::output));
             let qkv = geometry.separate([q, k, v]);
-            backward::run(&geometry, &sight, qkv, [y, dy], &lse, targets);
+            backward::run(&geometry, &mask, qkv, [y, dy], &lse, targets);
         })?;
         for ((to, operand), gradient) in to.into_iter().zip([q, k, v]).zip(gradients) {
             adjoints.give(to, gradient.into_tensor(operand.shape())?)?;
@@ -49,17 +49,17 @@ pub(super) fn separate(
 pub(super) fn packed(
     [operand]: [Node; 1],
     geometry: Geometry,
-    sight: Sight,
+    mask: HostMask,
 ) -> Result<Node, Error> {
     let x = operand.tensor().clone();
     let shape = [geometry.batch, geometry.queries, geometry.heads * geometry.width];
-    let (y, lse) = host::read([&x], |[x]| result(&geometry, &sight, geometry.packed(x), &shape))??;
+    let (y, lse) = host::read([&x], |[x]| result(&geometry, &mask, geometry.packed(x), &shape))??;
     let (to, saved) = (operand.handle(), y.clone());
     Ok(operand.tape().result(y, [to], move |dy, adjoints| {
         let dx = host::read([&x, &saved, &dy], |[elements, y, dy]| {
             host::make(x.shape(), |dx| {
                 let (qkv, targets) = (geometry.packed(elements), Targets::Packed(dx));
-                backward::run(&geometry, &sight, qkv, [y, dy], &lse, targets);
+                backward::run(&geometry, &mask, qkv, [y, dy], &lse, targets);
             })
         })??;
         adjoints.give(to, dx)
@@ -69,12 +69,12 @@ pub(super) fn packed(
 /// The result, and the logarithm of the softmax's denominator by row of the batch, head and query.
 fn result(
     geometry: &Geometry,
-    sight: &Sight,
+    mask: &HostMask,
     qkv: [Heads<'_>; 3],
     shape: &[usize],
 ) -> Result<(Tensor, Vec<f32>), Error> {
     let mut lse = vec![0.0; geometry.batch * geometry.heads * geometry.queries];
-    let y = host::make(shape, |y| forward::run(geometry, sight, qkv, y, &mut lse))?;
+    let y = host::make(shape, |y| forward::run(geometry, mask, qkv, y, &mut lse))?;
     Ok((y, lse))
 }
 
