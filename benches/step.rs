@@ -1,4 +1,4 @@
-//! What a step of `fit` takes beside its arithmetic, and whether a long training holds its memory.
+//! The overhead of a step of `fit`, and the memory of a long training.
 //!
 //! Three loops train the same network on the same batches, block by block in turn, so that a busy machine is busy for all:
 //!

@@ -14,7 +14,7 @@ pub type Function = fn(&Node) -> Result<Node, Error>;
 pub struct Parts {
     /// Those with a graph get a gradient. The last ones may be of no use.
     pub inputs: Vec<Tensor>,
-    /// What makes the first input, so that it is computed again on the way back.
+    /// Computes the first input, which the backward pass recomputes.
     pub before: Option<Function>,
     pub forward: Forward,
     /// Whether a gradient is there already when that of the operation comes, to be added to.

@@ -1,4 +1,4 @@
-//! What the system knows of this process.
+//! The age and the peak memory of this process, as the system reports them.
 
 use std::fs::read_to_string;
 

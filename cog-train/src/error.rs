@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
 use crate::input::Problems;
-pub(crate) use crate::text::{printable, printable_name};
+pub(crate) use crate::message::{counted, printable, printable_name};
 pub(crate) use cause::{backtrace, panic_message, plain, plain_io, plain_tensor};
 
 /// The error of every function of this crate, one variant for each thing that a caller may act on.

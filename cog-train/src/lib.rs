@@ -26,11 +26,12 @@ pub mod weights;
 #[path = "private.rs"]
 pub mod __private;
 mod job;
+mod json;
+mod message;
 mod params;
 mod partial;
 mod predictor;
 mod read;
-mod text;
 mod trainer;
 
 pub use anyhow;

@@ -22,7 +22,7 @@ pub struct Base {
 }
 
 impl Base {
-    /// the built-in tensors, or `weights` of the same model instead of them.
+    /// Loads the built-in tensors, or `weights` of the same model instead of them.
     pub fn load(device: &Device, weights: Option<&Weights>) -> Result<Self> {
         let config: Config = serde_json::from_slice(CONFIG)?;
         let stored = match weights {

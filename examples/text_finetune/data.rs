@@ -12,7 +12,7 @@ use cog_train::{CancelToken, Error};
 /// The bytes of a plain text that are read at a time.
 const PIECE: usize = 1 << 20;
 
-/// What is learned from.
+/// A row to learn from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Row {
     /// `{"text": "..."}`.

@@ -45,10 +45,10 @@ struct Inputs {
     /// Stop after this many steps
     #[input(ge = 1)]
     max_steps: Option<u64>,
-    /// What to update the weights with
+    /// Optimizer
     #[input(default = Method::AdamW)]
     optimizer: Method,
-    /// Decides the order of the examples: the same inputs and seed give the same weights
+    /// Seed of the order of the examples: the same inputs and seed give the same weights
     #[input(default = 42)]
     seed: i64,
 }

@@ -9,10 +9,9 @@ use serde_json::{Map, Value, json};
 use super::args::Invocation;
 use super::terminal::{Format, Terminal};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, counted, printable};
 use crate::progress::Report;
 use crate::run::{Control, DryRun, Request, RoleWorker};
-use crate::text::{counted, printable};
 
 /// Prints the plan of a training on standard output.
 pub(super) fn plan(

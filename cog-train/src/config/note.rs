@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::text::{counted, printable_start};
+use crate::message::{counted, printable_start};
 
 /// A position in a `cog.yaml`. Its `Display` is `FILE:LINE:COLUMN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in `{}`", counted(self.mistakes.len() as u64, "mistake"), self.file)?;
+        write!(f, "{} in `{}`", counted(self.mistakes.len(), "mistake"), self.file)?;
         for note in &self.mistakes {
             write!(f, "\n  {}: {}", note.position, note.message)?;
             if let Some(hint) = &note.hint {

@@ -15,9 +15,8 @@ use super::hashed_file::HashingReader;
 use super::index::{Index, Indexed};
 use super::lines::{BOM, LINE, skip_mark, too_long};
 use super::problems::Problems;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::progress::CancelToken;
-use crate::text::counted;
 
 /// A CSV file, or one with tabs when its name ends in `.tsv`. The header's names are the fields of `T`.
 ///
@@ -179,7 +178,7 @@ impl Form {
         let fields = self.fields(bytes);
         let header = self.header.as_ref().ok_or("there is no header")?;
         if fields.len() != header.len() {
-            let found = counted(fields.len() as u64, "field");
+            let found = counted(fields.len(), "field");
             return Err(format!("{found}, and the header has {}", header.len()));
         }
         if fields.iter().any(|field| std::str::from_utf8(field).is_err()) {

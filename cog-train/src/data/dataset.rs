@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::hash::Hash;
-use crate::error::{self, Error};
+use crate::error::{self, Error, counted};
 use crate::progress::CancelToken;
-use crate::text::counted;
 
 /// Rows that can be read in any order, from any thread.
 ///
@@ -220,7 +219,7 @@ impl<D: Dataset> Subset<D> {
             return Err(Error::InvalidConfig {
                 reason: format!(
                     "a subset has the row index {index}, and the data has {}",
-                    counted(count as u64, "row")
+                    counted(count, "row")
                 ),
             });
         }

@@ -1,7 +1,6 @@
 //! Bad rows of a file, reported all at once.
 
-use crate::error::Error;
-use crate::text::counted;
+use crate::error::{Error, counted};
 
 /// The most bad rows that are shown.
 const SHOWN: usize = 20;
@@ -37,7 +36,7 @@ impl Problems {
         if self.count > SHOWN {
             self.shown.push(format!("and {} more", self.count - SHOWN));
         }
-        let rows = counted(self.count as u64, "row");
+        let rows = counted(self.count, "row");
         let reason = format!("{rows} cannot be used\n  {}", self.shown.join("\n  "));
         Err(Error::Data { location: name.to_owned(), reason })
     }

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-use crate::text::counted;
+use crate::error::{Error, counted};
 use cog_train_nn::rng::Rng;
 
 /// The size of a batch.
@@ -119,8 +118,8 @@ impl Sampler {
         if lengths.len() != self.count as usize {
             return fail(format!(
                 "{} for {}",
-                counted(lengths.len() as u64, "length"),
-                counted(self.count.into(), "row")
+                counted(lengths.len(), "length"),
+                counted(self.count, "row")
             ));
         }
         if let Batching::Tokens { most, .. } = self.batching
@@ -151,7 +150,7 @@ impl Sampler {
             return Err(Error::InvalidConfig {
                 reason: format!(
                     "the data has {}, fewer than the {rows} of a batch, and a last batch with fewer is dropped",
-                    counted(self.count.into(), "row")
+                    counted(self.count, "row")
                 ),
             });
         }

@@ -7,8 +7,7 @@ use candle_core::Device;
 use super::batch::{Batch, MicroBatch};
 use super::cursor::Task;
 use super::dataset::Dataset;
-use crate::error::{Error, panic_message};
-use crate::text::counted;
+use crate::error::{Error, counted, panic_message};
 use cog_train_nn::rng::{Rng, Stream};
 
 /// The context of one call of a collate function.
@@ -137,7 +136,7 @@ where
         }
         let location = || {
             let first = collate.rows.first().map(|row| self.dataset.location(*row as usize));
-            let others = counted(collate.rows.len().saturating_sub(1) as u64, "more row");
+            let others = counted(collate.rows.len().saturating_sub(1), "more row");
             format!("{} and {others}", first.unwrap_or_default())
         };
         catch_panic("collate", location, || (self.collate)(items, collate))

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::dataset::{Dataset, Subset};
-use crate::error::Error;
-use crate::text::counted;
+use crate::error::{Error, counted};
 use cog_train_nn::rng::Rng;
 
 /// The rows to train on and the rows held out, as [`split`] returns them.
@@ -44,7 +43,7 @@ pub fn split<D: Dataset>(dataset: D, share: f64, seed: u64) -> Result<Split<D>, 
         return Err(Error::InvalidConfig {
             reason: format!(
                 "the data has {}, and one is needed to measure on\nhint: give at least 2",
-                counted(count as u64, "row")
+                counted(count, "row")
             ),
         });
     }

@@ -23,14 +23,16 @@ mod scale;
 mod state;
 mod step;
 mod stream;
+mod training;
 mod training_config;
 
 pub use context::StepContext;
 pub use evaluation::{EvalScores, Evaluation};
-pub use fit::{Training, TrainingSummary, fit};
+pub use fit::fit;
 pub use loss::Loss;
 pub use objective::{LossFn, Objective, StepReport, loss_fn};
 pub use state::StopReason;
+pub use training::{Training, TrainingSummary};
 pub use training_config::{Every, TrainingConfig};
 
 pub use crate::optim::schedule::{Schedule, Warmup};

@@ -15,9 +15,8 @@ use super::answer::{Content, Failure, accept, failure, strong};
 use super::part::{Part, Tag};
 use super::request::{Event, RequestError, send};
 use super::store::Store;
-use crate::error::{Error, plain_io};
+use crate::error::{Error, counted, plain_io};
 use crate::progress::{CancelToken, Report};
-use crate::text::counted;
 
 /// The bytes after which an interrupted attempt does not count as failed; fewer would let a server drag it out.
 const PROGRESS_BYTES: u64 = 1 << 20;
@@ -118,7 +117,7 @@ fn attempts(
         let progressed = part.tag.is_some() && part.length >= before + PROGRESS_BYTES;
         failed = if progressed { 1 } else { failed + 1 };
         if failed >= fetcher.attempts {
-            let times = counted(failed.into(), "attempt");
+            let times = counted(failed, "attempt");
             return Err(address.error(format!("{GAVE_UP}{times}: {reason}")));
         }
         let pause = fetcher.backoff.saturating_mul(1 << (failed - 1).min(16));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::text::{counted, printable};
+use crate::message::{counted, printable};
 
 /// One problem with one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl fmt::Display for Problems {
         names.sort_unstable();
         names.dedup();
         let verb = if names.len() == 1 { "is" } else { "are" };
-        write!(f, "{} {verb} not valid", counted(names.len() as u64, "input"))?;
+        write!(f, "{} {verb} not valid", counted(names.len(), "input"))?;
         for problem in self {
             write!(f, "\n  `{}`: {}", printable(&problem.input), printable(&problem.message))?;
             if let Some(hint) = &problem.hint {

@@ -13,7 +13,7 @@ use super::number::{compare, is_whole};
 use super::problems::Problem;
 use super::spec::{Kind, Literal, Number, Spec};
 use super::types::MASK;
-use crate::text::counted;
+use crate::message::counted;
 
 /// Reports all problems with a given value. `mask` holds the secrets of the call, which no message may show.
 pub(crate) fn check(spec: &Spec, value: &Value, mask: &Mask, problems: &mut Vec<Problem>) {

@@ -17,7 +17,8 @@ const CRATES: &[&str] = &[".", "nn", "../cog-train-derive"];
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Ground. `error` holds the reports of `input` and `config`, which import neither it nor each other.
     ("durable", &[]),
-    ("text", &[]),
+    ("json", &[]),
+    ("message", &[]),
     ("config", &[]),
     ("input", &[]),
     ("error", &["config", "input"]),
@@ -92,8 +93,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Modules that hand on what others define, and may import everything.
 const FACADES: &[&str] = &["lib", "prelude", "private"];
 
-/// Modules without imports, which every module may import.
-const GROUND: &[&str] = &["durable", "text"];
+/// Modules that every module may import. They import nothing but each other.
+const GROUND: &[&str] = &["durable", "json", "message"];
 
 /// Outside crates that only some modules may name.
 const CONFINED: &[(&str, &[&str])] = &[
