@@ -1,5 +1,6 @@
 //! JSON whose objects have no key twice. `serde_json` keeps the last of two equal keys and drops the other value silently.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -52,17 +53,15 @@ impl<'de> Visitor<'de> for UniqueKeys {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self, A::Error> {
-        let mut keys = Vec::new();
-        while let Some((key, Self)) = object.next_entry::<String, Self>()? {
-            keys.push(key);
+        let mut keys = HashSet::new();
+        while let Some(key) = object.next_key::<String>()? {
+            if keys.contains(&key) {
+                let key = printable_name(&key);
+                return Err(A::Error::custom(format_args!("the key `{key}` is there twice")));
+            }
+            keys.insert(key);
+            let Self = object.next_value()?;
         }
-        keys.sort_unstable();
-        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(A::Error::custom(format!(
-                "the key `{}` is there twice",
-                printable_name(&pair[0])
-            ))),
-            None => Ok(self),
-        }
+        Ok(self)
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn printable_name(name: &str) -> String {
 }
 
 /// Returns a number with its noun: `1 row`, `2 rows`.
-pub(crate) fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     let end = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{end}")
 }

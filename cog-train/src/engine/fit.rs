@@ -160,27 +160,27 @@ pub fn fit<B: Send + 'static>(
             Err(error) if is_cancellation(&error, job) => continue,
             Err(error) => return Err(error),
         };
-        let stats = step::apply(&mut learner, config.clip, &mut state, computed, learning_rate)?;
+        let applied = step::apply(&mut learner, config.clip, &mut state, computed, learning_rate)?;
 
         // report
         if batch.at.batch == 0 {
             state.epoch = Mean::default();
         }
-        if stats.skipped.is_none() {
-            state.epoch.add(stats.sum, stats.weight);
+        if applied.skipped.is_none() {
+            state.epoch.add(applied.sum, applied.weight);
         }
         let step_report = StepReport {
             step: state.step,
             steps,
             epoch: batch.at.epoch + 1,
-            loss: stats.loss(),
+            loss: applied.loss(),
             learning_rate,
-            grad_norm: stats.norm,
-            skipped: stats.skipped.is_some(),
+            grad_norm: applied.norm,
+            skipped: applied.skipped.is_some(),
         };
         let work = Work { rows: batch.rows.len(), tokens: batch.tokens, waited: batch.waited };
-        records.step(job, &step_report, stats.skipped, work);
-        report::skipped(job, &config, &state, &stats, &batch.rows, &train)?;
+        records.step(job, &step_report, applied.skipped, work);
+        report::skipped(job, &config, &state, &applied, &batch.rows, &train)?;
         state.position = batch.next;
         if state.position.batch == 0 {
             report::epoch(job, batch.at.epoch + 1, &config, &state);

@@ -40,7 +40,7 @@ pub(crate) struct Run {
     mask: Mask,
     seed: u64,
     seed_origin: String,
-    dry_run: Option<TargetDirs>,
+    targets: Option<TargetDirs>,
     metrics: Map<String, Value>,
     started: Instant,
 }
@@ -86,7 +86,7 @@ impl Run {
         targets: TargetDirs,
     ) -> Result<Self, Error> {
         let mut run = Self::predict(values, seed)?;
-        run.dry_run = Some(targets);
+        run.targets = Some(targets);
         if let Some(previous) = previous {
             (run.seed, run.seed_origin) = previous.resumed_seed(values, seed);
             run.previous = Some((previous, force));
@@ -119,7 +119,7 @@ impl Run {
             mask: Mask::new(values.secrets()),
             seed,
             seed_origin,
-            dry_run: None,
+            targets: None,
             metrics: Map::new(),
             started: Instant::now(),
         }
@@ -202,7 +202,7 @@ impl Run {
             mode: Mode {
                 resume,
                 forced: self.previous.as_ref().is_some_and(|(_, forced)| *forced),
-                dry_run: self.dry_run.clone(),
+                dry_run: self.targets.clone(),
             },
         })?;
         if starts_over {

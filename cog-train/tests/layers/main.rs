@@ -2,6 +2,7 @@
 //! not import each other in a cycle; outside crates stay where they belong; the docs speak in standard terms.
 
 mod imports;
+mod profiles;
 mod source;
 mod words;
 

@@ -77,9 +77,9 @@ fn a_key_that_is_there_twice_is_refused_in_rows_of_any_type() {
     assert!(
         error.ends_with(
             "a.jsonl`: 4 rows cannot be used\n  \
-             line 2: the key `a` is there twice at column 24\n  \
+             line 2: the key `a` is there twice at column 20\n  \
              line 3: not JSON: expected value at column 14\n  \
-             line 4: the key `a` is there twice at column 28\n  \
+             line 4: the key `a` is there twice at column 24\n  \
              line 5: not JSON: number out of range at column 11"
         ),
         "{error}"

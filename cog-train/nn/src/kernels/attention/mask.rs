@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use candle_core::{DType, Error, Tensor};
 
-use super::Options;
 use super::geometry::Geometry;
 
 /// The keys that each query sees in [`attention`](crate::attention).
@@ -68,9 +67,13 @@ impl HostMask {
     /// # Errors
     ///
     /// candle's error when the mask does not fit the geometry.
-    pub(super) fn new(options: &Options, geometry: &Geometry) -> Result<Self, Error> {
+    pub(super) fn new(
+        mask: &Mask,
+        window: Option<usize>,
+        geometry: &Geometry,
+    ) -> Result<Self, Error> {
         let Geometry { batch, queries, keys, .. } = *geometry;
-        let mut mask = match &options.mask {
+        let mut mask = match mask {
             Mask::Full => Self::default(),
             Mask::Causal => Self { causal: true, ..Self::default() },
             Mask::Padding { lengths, causal } => {
@@ -95,7 +98,7 @@ impl HostMask {
             }
         };
         // A window over all keys is none.
-        mask.window = options.window.filter(|window| *window < queries.max(keys));
+        mask.window = window.filter(|window| *window < queries.max(keys));
         if mask.causal && queries > keys {
             let both = format!("{queries} queries and {keys} keys");
             return Err(refused(&format!("a causal mask needs a key for each query, not {both}")));

@@ -84,7 +84,7 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, options: &Options) -> Result
     let scale = options.scale.unwrap_or_else(|| default_scale(width));
     let softcap = options.softcap;
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width, scale, softcap };
-    let mask = HostMask::new(options, &geometry)?;
+    let mask = HostMask::new(&options.mask, options.window, &geometry)?;
     if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| cuda::fits(&geometry)) {
         return cuda::separate(gpu, [q, k, v], geometry, &mask);
     }
@@ -123,7 +123,7 @@ pub(crate) fn packed(
     let scale = options.scale.unwrap_or_else(|| default_scale(width));
     let (keys, softcap) = (queries, options.softcap);
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width, scale, softcap };
-    let mask = HostMask::new(options, &geometry)?;
+    let mask = HostMask::new(&options.mask, options.window, &geometry)?;
     if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| cuda::fits(&geometry)) {
         return cuda::packed(gpu, qkv, geometry, &mask);
     }
