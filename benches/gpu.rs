@@ -38,7 +38,7 @@ const CHAIN: usize = 8;
 /// Calls of a round take about this long, so that the clock's own cost is nothing.
 const ROUND_MS: f64 = 20.0;
 
-/// What the shapes are made of: positions of a row, rows of a batch, width, width of the MLP, heads, vocabulary.
+/// Sizes: positions of a row, rows of a batch, width, width of the MLP, heads, vocabulary.
 const T: usize = 2048;
 const B: usize = 2;
 const D: usize = 4096;

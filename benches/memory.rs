@@ -1,8 +1,8 @@
-//! What activation checkpointing and gradient accumulation save and cost: the gradients of one batch through a deep network,
-//! the plain way, with every block computed again, and in micro-batches, each in a process of its own, whose high-water
-//! mark is what is told.
+//! Memory and time of activation checkpointing and gradient accumulation: the gradients of one batch through a deep network
+//! in one pass, with every block recomputed, and in micro-batches, each in a process of its own, whose high-water mark is
+//! printed.
 //!
-//! `cargo bench -p cog-train --bench memory`. Linux alone tells the mark.
+//! `cargo bench -p cog-train --bench memory`. Only Linux reports the mark.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::cast_precision_loss, reason = "bytes for a reader")]

@@ -67,7 +67,7 @@ fn main() -> anyhow::Result<()> {
         pass(&mut streams, &source);
         black_box(&streams);
         let end = Instant::now();
-        // The first round brings the pages.
+        // The first round touches the pages.
         if round > 0 {
             times[0].push((after_fused - begin).as_secs_f64());
             times[1].push((after_plain - after_fused).as_secs_f64());

@@ -1,11 +1,11 @@
-//! What a step of `fit` takes beside its arithmetic, and whether a long training holds its memory.
+//! The overhead of a step of `fit`, and the memory of a long training.
 //!
 //! Three loops train the same network on the same batches, block by block in turn, so that a busy machine is busy for all:
 //!
 //! - bare candle: forward, backward, the loss read, candle's own AdamW, and nothing else;
 //! - by hand: what `fit` computes, by this crate's parts and without `fit`: forward, backward, the loss read, the norm of
 //!   the gradients, the fused AdamW;
-//! - `fit`, which also brings batches from its thread, looks whether to evaluate, save or stop, and writes a line of
+//! - `fit`, which also receives batches from its thread, decides whether to evaluate, save or stop, and writes a line of
 //!   `metrics.jsonl` and an event for `TensorBoard`.
 //!
 //! Overhead is `fit` less the loop by hand. Against bare candle stands what a user's loop would take.
@@ -76,7 +76,7 @@ fn overhead(shape: Shape) -> anyhow::Result<()> {
         let bare = median(bare(shape, &batches)?);
         let hand = median(hand(shape, &batches)?);
         let fitted = median(fitted(shape, &batches)?);
-        // The first round brings the pages and the threads.
+        // The first round touches the pages and the threads.
         if round > 0 {
             in_candle.push(bare);
             by_hand.push(hand);
@@ -94,12 +94,12 @@ fn overhead(shape: Shape) -> anyhow::Result<()> {
         "{}: {numbers} parameters, batches of {}, blocks of {} steps",
         shape.name, shape.rows, shape.steps
     );
-    tell("bare candle", &mut in_candle, "us");
-    tell("by hand", &mut by_hand, "us");
-    tell("fit", &mut in_fit, "us");
-    tell("overhead", &mut more, "us (goal: under 50)");
-    tell("overhead", &mut shares, "% (goal: under 1 at 10 ms)");
-    tell("fit / candle", &mut against_candle, "times");
+    print_row("bare candle", &mut in_candle, "us");
+    print_row("by hand", &mut by_hand, "us");
+    print_row("fit", &mut in_fit, "us");
+    print_row("overhead", &mut more, "us (goal: under 50)");
+    print_row("overhead", &mut shares, "% (goal: under 1 at 10 ms)");
+    print_row("fit / candle", &mut against_candle, "times");
     Ok(())
 }
 
@@ -266,7 +266,7 @@ fn memory() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The bytes that the process holds; NaN where the system does not tell.
+/// The bytes that the process holds; NaN where the system does not report them.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -285,7 +285,7 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-fn tell(name: &str, numbers: &mut [f64], unit: &str) {
+fn print_row(name: &str, numbers: &mut [f64], unit: &str) {
     numbers.sort_unstable_by(f64::total_cmp);
     let (least, most) = (numbers[0], numbers[numbers.len() - 1]);
     let middle = numbers[numbers.len() / 2];

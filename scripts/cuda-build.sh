@@ -21,13 +21,13 @@ if ! command -v nvcc > /dev/null; then
   [ -f "$toolkit" ] || fail 'there is no nvcc' 'hint: scripts/cuda-setup.sh brings one; with a folder of your own, source its env.sh'
   . "$toolkit"
 fi
-nvcc --version | grep -q 'Cuda compilation tools' || fail "$(command -v nvcc) does not tell its version"
+nvcc --version | grep -q 'Cuda compilation tools' || fail "$(command -v nvcc) does not print its version"
 
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 cd "$root"
 
-# Which kind each name is: cargo asks for it.
+# The kind of each name, for cargo.
 kinds=$(cargo metadata --locked --no-deps --format-version 1 | python3 -c '
 import json, sys
 kinds = {}

@@ -95,7 +95,7 @@ while IFS= read -r figure; do row "figure: ${figure%: *}" ok "${figure##*: }"; d
 
 numbers() { grep -o "\"$2\":[^,}]*" "$1/metrics.jsonl" 2> /dev/null | cut -d: -f2; }
 median() { sort -g | awk '{ a[NR] = $1 } END { if (NR) printf "%.0f", a[int((NR + 1) / 2)]; else printf "none" }'; }
-most() { sort -g | tail -n 1 | awk '{ printf "%.0f MiB", $1 / 1048576; seen = 1 } END { if (!seen) printf "not told" }'; }
+most() { sort -g | tail -n 1 | awk '{ printf "%.0f MiB", $1 / 1048576; seen = 1 } END { if (!seen) printf "unknown" }'; }
 steps() { cat "$1/metrics.jsonl" 2> /dev/null | grep -c '"loss":'; }
 output() { sed -n "s/.*\"$2\": *\([-0-9.e]*\).*/\1/p" "$1/weights/output.json" 2> /dev/null | head -n 1; }
 # Whether two numbers differ by less than 5 in 100.

@@ -14,7 +14,7 @@ pub type Function = fn(&Node) -> Result<Node, Error>;
 pub struct Parts {
     /// Those with a graph get a gradient. The last ones may be of no use.
     pub inputs: Vec<Tensor>,
-    /// What makes the first input, so that it is computed again on the way back.
+    /// Computes the first input, which the backward pass recomputes.
     pub before: Option<Function>,
     pub forward: Forward,
     /// Whether a gradient is there already when that of the operation comes, to be added to.
@@ -85,8 +85,8 @@ impl Parts {
     }
 }
 
-/// A place on the tape that notes when it is passed, forward and backward: a block that gives what it takes, and that the
-/// backward pass calls once more. Gradients go through it without a copy.
+/// A block that returns its input and records the times of its forward and backward pass: the backward pass calls it once
+/// more. Gradients pass through it without a copy.
 #[derive(Default)]
 struct Stamp(Arc<Mutex<Vec<Instant>>>);
 

@@ -1,4 +1,4 @@
-//! What the machine gives at its best: products, and bytes of memory.
+//! Peak throughput of the machine: products, and bytes of memory.
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -48,7 +48,7 @@ use work::Work;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How often each operation runs. One round before brings the pages.
+/// The runs of each operation. A first round touches the pages.
 const ROUNDS: usize = 9;
 
 fn main() -> Result<()> {

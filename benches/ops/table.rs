@@ -1,4 +1,4 @@
-//! What a job's operations took, as a table.
+//! The times of a job's operations, as a table.
 
 use crate::jobs::Job;
 use crate::machine::Machine;

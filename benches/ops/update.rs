@@ -1,4 +1,4 @@
-//! What is done once all gradients are there: their norm, and `AdamW`.
+//! The work after the backward pass: the norm of the gradients, and `AdamW`.
 
 use std::time::Instant;
 

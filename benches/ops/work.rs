@@ -8,7 +8,7 @@ use crate::op::{HEAD, Kind, Op, Product, Sight, Way, lengths};
 pub struct Work {
     /// Floating-point operations of products: a multiplication and an addition are two.
     pub flops: f64,
-    /// What is read and written, each tensor once a pass.
+    /// The bytes read and written, each tensor once a pass.
     pub bytes: f64,
 }
 

@@ -67,7 +67,7 @@ impl Batches {
             let at = (step % all.dim(0)? as u64) as usize;
             batch.insert(name.clone(), all.get(at)?);
         }
-        // Tokens alone: each is to be told from those before it.
+        // Tokens alone: each is predicted from those before it.
         if batch.len() == 1
             && let Some(ids) = batch.remove("ids")
         {

@@ -39,7 +39,7 @@ def images(g):
 
 
 def sentences(g):
-    """Pairs of sentences, 0 padding, 1 [CLS], 2 [SEP]; a third of the tokens tell the class by their rest modulo 4."""
+    """Pairs of sentences, 0 padding, 1 [CLS], 2 [SEP]; a third of the tokens reveal the class by their rest modulo 4."""
     s = BERT
     labels = torch.randint(0, s.classes, (BATCHES, s.batch), generator=g)
     lengths = torch.randint(s.length // 4, s.length + 1, (BATCHES, s.batch), generator=g)

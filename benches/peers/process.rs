@@ -1,4 +1,4 @@
-//! What the system knows of this process.
+//! The age and the peak memory of this process, as the system reports them.
 
 use std::fs::read_to_string;
 
@@ -10,7 +10,7 @@ pub fn age() -> Result<f64> {
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let began: f64 = word(after_name, 19)?;
     let now: f64 = word(&read_to_string("/proc/uptime")?, 0)?;
-    // 100 ticks a second, in what Linux tells programs of any architecture that Rust has a compiler for.
+    // 100 ticks a second, in what Linux reports to programs of any architecture that Rust has a compiler for.
     Ok(now - began / 100.0)
 }
 
@@ -18,7 +18,7 @@ pub fn age() -> Result<f64> {
 pub fn peak_mib() -> Result<f64> {
     let status = read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    Ok(word::<f64>(line.context("the system does not tell `VmHWM`")?, 0)? / 1024.0)
+    Ok(word::<f64>(line.context("the system does not report `VmHWM`")?, 0)? / 1024.0)
 }
 
 fn word<T: std::str::FromStr>(text: &str, at: usize) -> Result<T> {

@@ -24,7 +24,7 @@ pub struct Settings {
     pub learning_rate: f64,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Default)]
 pub struct Trained {
     /// The mean loss of each step, before its update.

@@ -210,7 +210,7 @@ impl Reader<'_> {
 /// The characters that may be escaped: ECMA-262's syntax characters and `/`.
 const SYNTAX: &str = r"^$\.*+?()[]{}|/";
 
-const NO_FLAGS: &str = "write the pattern without flags, `[Aa]` in the place of `(?i)a`";
+const NO_FLAGS: &str = "write the pattern without flags, `[Aa]` instead of `(?i)a`";
 
 const GENERAL_CATEGORIES: [&str; 36] = [
     "L", "Lu", "Ll", "Lt", "LC", "Lm", "Lo", "M", "Mn", "Mc", "Me", "N", "Nd", "Nl", "No", "P",

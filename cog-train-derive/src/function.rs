@@ -24,8 +24,8 @@ pub(crate) fn expand(arguments: TokenStream, function: &ItemFn) -> TokenStream {
             "`#[cog_train::train]` has no options: those of an input go before its parameter",
         );
     }
-    signature(function, &mut errors);
-    let (fields, order) = parameters(function, &mut errors);
+    check_signature(function, &mut errors);
+    let (fields, order) = read_parameters(function, &mut errors);
     for field in &fields {
         check::check(field, &mut errors);
     }
@@ -34,13 +34,13 @@ pub(crate) fn expand(arguments: TokenStream, function: &ItemFn) -> TokenStream {
         about: attr::docs(&function.attrs),
         fields,
     };
-    let stripped = without_options(function);
+    let plain = strip_options(function);
     if inputs.has_repeated_names() || !errors.is_empty() {
-        return with_errors(&errors, function, stripped);
+        return with_errors(&errors, function, plain);
     }
     let name = unit_struct(function);
     let trainer = emit(function, &inputs, &order);
-    quote!(#stripped #name #trainer)
+    quote!(#plain #name #trainer)
 }
 
 /// Refuses an item that is not a function, or that does not parse.
@@ -56,7 +56,7 @@ pub(crate) fn refuse(error: &syn::Error, item: TokenStream) -> TokenStream {
 }
 
 /// Checks the signature of a trainer function.
-fn signature(function: &ItemFn, errors: &mut Errors) {
+fn check_signature(function: &ItemFn, errors: &mut Errors) {
     let signature = &function.sig;
     if let Some(token) = &signature.asyncness {
         errors.at(token, "a trainer is not async: it runs on a thread of its own");
@@ -88,7 +88,7 @@ fn signature(function: &ItemFn, errors: &mut Errors) {
 }
 
 /// Reads the inputs, and the value of each parameter.
-fn parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argument>) {
+fn read_parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argument>) {
     let (mut fields, mut order) = (Vec::new(), Vec::new());
     for parameter in &function.sig.inputs {
         let parameter = match parameter {
@@ -101,7 +101,7 @@ fn parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argume
                 continue;
             }
         };
-        if let Some(given) = job(parameter) {
+        if let Some(given) = job_parameter(parameter) {
             match given {
                 Ok(()) if order.iter().any(|argument| matches!(argument, Argument::Job)) => {
                     errors.at(parameter, "`&mut Job` is given twice");
@@ -134,7 +134,7 @@ fn parameters(function: &ItemFn, errors: &mut Errors) -> (Vec<Field>, Vec<Argume
 }
 
 /// Recognizes the job among the parameters; fails when it is not written `&mut Job`.
-fn job(parameter: &PatType) -> Option<syn::Result<()>> {
+fn job_parameter(parameter: &PatType) -> Option<syn::Result<()>> {
     let wrong = |message: &str| Some(Err(syn::Error::new_spanned(&parameter.ty, message)));
     match &*parameter.ty {
         Type::Reference(reference)
@@ -171,11 +171,13 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
     let ItemFn { vis, sig, .. } = function;
     let name = &sig.ident;
     let cfgs = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
-    let set = &inputs.ident;
+    let inputs_type = &inputs.ident;
     let (fields, types): (Vec<_>, Vec<_>) =
         inputs.fields.iter().map(|field| (&field.ident, &field.ty)).unzip();
     let table = emit::inputs(inputs, &Ident::new("TrainInputs", Span::mixed_site()));
-    let ReturnType::Type(_, output) = &sig.output else { unreachable!("`signature` asks for one") };
+    let ReturnType::Type(_, output) = &sig.output else {
+        unreachable!("`check_signature` requires one")
+    };
     let given = Ident::new(if fields.is_empty() { "_" } else { "inputs" }, Span::mixed_site());
     let takes_job = order.iter().any(|argument| matches!(argument, Argument::Job));
     let job = Ident::new(if takes_job { "job" } else { "_" }, Span::mixed_site());
@@ -191,7 +193,7 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
     let trainer = quote_spanned! {output.span()=>
         #[automatically_derived]
         impl ::cog_train::Trainer for #name {
-            type Inputs = #set;
+            type Inputs = #inputs_type;
             type Output = <#output as ::cog_train::__private::Returned>::Output;
 
             fn setup(_: &::cog_train::Setup) -> ::cog_train::anyhow::Result<Self> {
@@ -210,7 +212,7 @@ fn emit(function: &ItemFn, inputs: &Inputs, order: &[Argument]) -> TokenStream {
     quote! {
         #(#cfgs)*
         const _: () = {
-            #vis struct #set { #(#fields: #types),* }
+            #vis struct #inputs_type { #(#fields: #types),* }
             #table
             #trainer
         };
@@ -236,7 +238,7 @@ fn with_errors(errors: &Errors, function: &ItemFn, mut plain: ItemFn) -> TokenSt
 ///
 /// The parameters are owned and may be many, which Clippy must not blame on the author. The runner reads an input named
 /// `seed`, so the function need not.
-fn without_options(function: &ItemFn) -> ItemFn {
+fn strip_options(function: &ItemFn) -> ItemFn {
     let mut plain = function.clone();
     plain.attrs.push(
         syn::parse_quote!(#[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]),

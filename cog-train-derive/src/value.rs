@@ -112,7 +112,7 @@ fn plain(lit: &Lit, tokens: &Expr) -> syn::Result<Literal> {
     }
 }
 
-/// Returns the error for a path in the place of a literal.
+/// Returns the error for a path instead of a literal.
 pub(crate) fn not_a_literal(value: &Value) -> syn::Error {
     syn::Error::new_spanned(&value.tokens, NOT_A_LITERAL)
 }

@@ -1,9 +1,13 @@
 //! The crate's one error type.
 
+mod cause;
+
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
 use crate::input::Problems;
+pub(crate) use crate::message::{counted, printable, printable_name};
+pub(crate) use cause::{backtrace, panic_message, plain, plain_io, plain_tensor};
 
 /// The error of every function of this crate, one variant for each thing that a caller may act on.
 ///
@@ -29,19 +33,19 @@ pub enum Error {
     Config(#[from] ConfigError),
 
     /// Weights that cannot be opened, read or saved.
-    #[error("weights `{}`: {reason}", printable(.place))]
+    #[error("weights `{}`: {reason}", printable(.location))]
     Weights {
         /// The file, folder or address.
-        place: String,
+        location: String,
         /// The cause.
         reason: String,
     },
 
     /// An archive that is broken or hostile. Nothing of it was kept.
-    #[error("archive `{}`: {reason}", printable(.place))]
+    #[error("archive `{}`: {reason}", printable(.location))]
     Archive {
-        /// The archive's file.
-        place: String,
+        /// The archive, by its path, its address or the name that its reader was given.
+        location: String,
         /// The cause, with the member's name.
         reason: String,
     },
@@ -108,10 +112,10 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 
     /// Training rows that cannot be used: all of them, up to a limit.
-    #[error("data `{}`: {reason}", printable(.place))]
+    #[error("data `{}`: {reason}", printable(.location))]
     Data {
-        /// The file or folder.
-        place: String,
+        /// The file or folder, or the row: `train.jsonl line 17`.
+        location: String,
         /// The cause, with the numbers of the lines.
         reason: String,
     },
@@ -134,10 +138,10 @@ pub enum Error {
     },
 
     /// A checkpoint that cannot be written or read.
-    #[error("checkpoint `{}`: {reason}", printable(.place))]
+    #[error("checkpoint `{}`: {reason}", printable(.location))]
     Checkpoint {
-        /// Its folder.
-        place: String,
+        /// Its folder, or the part of its state that does not fit: `optimizer`.
+        location: String,
         /// The cause.
         reason: String,
     },
@@ -150,12 +154,12 @@ pub enum Error {
     },
 
     /// A panic in the author's code.
-    #[error("`{what}` panicked at {place}: {message}")]
+    #[error("`{what}` panicked at {location}: {message}")]
     Panicked {
         /// `setup`, `train` or `predict`.
         what: &'static str,
         /// File, line and column.
-        place: String,
+        location: String,
         /// The panic's text.
         message: String,
     },
@@ -183,101 +187,15 @@ impl Error {
         move |source| Self::File { action, path, source }
     }
 
-    /// An [`Error::Weights`] about the file or folder `place`.
-    pub(crate) fn weights(place: &Path, reason: impl Into<String>) -> Self {
-        Self::Weights { place: place.display().to_string(), reason: reason.into() }
+    /// An [`Error::Weights`] about the file or folder `path`.
+    pub(crate) fn weights(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Weights { location: path.display().to_string(), reason: reason.into() }
     }
 }
 
 /// Returns the first [`Error`] in the chain of an author's error.
 pub(crate) fn find(error: &anyhow::Error) -> Option<&Error> {
     error.chain().find_map(|cause| cause.downcast_ref())
-}
-
-/// Formats one link of an error's chain, without candle's backtrace.
-pub(crate) fn plain(cause: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(error) = cause.downcast_ref::<candle_core::Error>() {
-        plain_tensor(error)
-    } else if let Some(error) = cause.downcast_ref::<std::io::Error>() {
-        plain_io(error)
-    } else {
-        cause.to_string()
-    }
-}
-
-/// Formats a system error without its "(os error 2)".
-pub(crate) fn plain_io(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error ") {
-        Some((text, _)) => lower_first(text),
-        None => text,
-    }
-}
-
-/// Formats candle's error without the backtrace that its `Display` adds.
-pub(crate) fn plain_tensor(error: &candle_core::Error) -> String {
-    use candle_core::Error as E;
-    match error {
-        E::WithBacktrace { inner, .. } => plain_tensor(inner),
-        E::WithPath { inner, path } => format!("{}: {}", path.display(), plain_tensor(inner)),
-        E::Context { inner, context } => format!("{context}: {}", plain_tensor(inner)),
-        other => other.to_string(),
-    }
-}
-
-/// Returns the printed backtrace of an error, if `RUST_BACKTRACE` asked for one: candle's, which begins where the error
-/// arose, else that of the conversion into [`anyhow::Error`].
-pub(crate) fn backtrace(error: &anyhow::Error) -> Option<String> {
-    use candle_core::Error as E;
-    fn of_tensor(error: &E) -> Option<String> {
-        match error {
-            E::WithBacktrace { backtrace, .. } => Some(backtrace.to_string()),
-            E::WithPath { inner, .. } | E::Context { inner, .. } => of_tensor(inner),
-            _ => None,
-        }
-    }
-    let tensor = error.chain().find_map(|cause| of_tensor(cause.downcast_ref()?));
-    tensor.or_else(|| {
-        let own = error.backtrace();
-        (own.status() == std::backtrace::BacktraceStatus::Captured).then(|| own.to_string())
-    })
-}
-
-/// Returns a number with its noun: `1 row`, `2 rows`.
-pub(crate) fn counted<N: Copy + std::fmt::Display + PartialEq + From<u8>>(
-    count: N,
-    noun: &str,
-) -> String {
-    let end = if count == N::from(1) { "" } else { "s" };
-    format!("{count} {noun}{end}")
-}
-
-/// Returns text from outside (a path, a server's words) as a message may show it: control characters, and what else
-/// a terminal obeys or hides, are escaped.
-pub(crate) fn printable(text: impl std::fmt::Display) -> String {
-    const PLAIN: [char; 3] = ['"', '\'', '\\'];
-    let text = text.to_string();
-    let mut shown = String::with_capacity(text.len());
-    for piece in text.split_inclusive(PLAIN) {
-        let body = piece.strip_suffix(PLAIN).unwrap_or(piece);
-        shown.extend(body.escape_debug());
-        shown.push_str(&piece[body.len()..]);
-    }
-    shown
-}
-
-/// Returns a name from a file as a message may show it: [`printable`], and cut when it is long.
-pub(crate) fn printable_name(name: &str) -> String {
-    const MAX_CHARS: usize = 200;
-    match name.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => printable(&name[..end]) + "...",
-        None => printable(name),
-    }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 #[cfg(test)]
@@ -317,29 +235,15 @@ mod tests {
     }
 
     #[test]
-    fn printable_escapes_what_a_terminal_obeys_and_nothing_else() {
-        for (text, shown) in [
-            ("a\x1b[2J\r\n\x07\u{9b}31m", r"a\u{1b}[2J\r\n\u{7}\u{9b}31m"),
-            ("\u{202e}cod.exe\u{200b}", r"\u{202e}cod.exe\u{200b}"),
-            ("it's \"C:\\a\" \u{e4}e\u{301}", "it's \"C:\\a\" \u{e4}e\u{301}"),
-            ("", ""),
-        ] {
-            assert_eq!(printable(text), shown);
-        }
-        assert_eq!(printable_name(&"n".repeat(200)), "n".repeat(200));
-        assert_eq!(printable_name(&"\u{4e2d}".repeat(201)), "\u{4e2d}".repeat(200) + "...");
-    }
-
-    #[test]
-    fn messages_escape_the_places_that_they_name() {
-        let place = "a\x1b[2Jb".to_owned();
+    fn messages_escape_the_locations_that_they_name() {
+        let location = "a\x1b[2Jb".to_owned();
         let io = || std::io::Error::from(std::io::ErrorKind::NotFound);
         for error in [
-            Error::Weights { place: place.clone(), reason: "bad".to_owned() },
-            Error::Archive { place: place.clone(), reason: "bad".to_owned() },
-            Error::Data { place: place.clone(), reason: "bad".to_owned() },
-            Error::Checkpoint { place: place.clone(), reason: "bad".to_owned() },
-            Error::File { action: "read", path: place.clone().into(), source: io() },
+            Error::Weights { location: location.clone(), reason: "bad".to_owned() },
+            Error::Archive { location: location.clone(), reason: "bad".to_owned() },
+            Error::Data { location: location.clone(), reason: "bad".to_owned() },
+            Error::Checkpoint { location: location.clone(), reason: "bad".to_owned() },
+            Error::File { action: "read", path: location.clone().into(), source: io() },
         ] {
             let shown = error.to_string();
             assert!(shown.contains(r"`a\u{1b}[2Jb`"), "{shown:?}");

@@ -3,6 +3,7 @@
 mod events;
 mod files;
 mod lines;
+mod mode;
 mod records;
 mod requests;
 mod setup;
@@ -24,13 +25,14 @@ use crate::progress::{CancelToken, Report, json_number};
 use cog_train_nn::rng::Rng;
 
 pub use self::files::Marks;
+pub(crate) use self::mode::{DryRun, DryRunEnded, Mode, TargetDirs};
 pub use self::records::Record;
 pub use self::setup::Setup;
 
 /// The folder of checkpoints in a run's folder.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
-/// One training or prediction: its folder, its device, its seed, and where its lines and numbers go.
+/// One training or prediction: its folder, its device, its seed, and the sink of its lines and metrics.
 pub struct Job {
     id: String,
     dir: PathBuf,
@@ -48,41 +50,6 @@ pub struct Job {
     files: Option<Files>,
     records: Map<String, Value>,
 }
-
-/// The mode of a run.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Mode {
-    /// The `checkpoints` folder of the resumed run, if there is one.
-    pub(crate) resume: Option<PathBuf>,
-    /// `--resume=force`: a plan that differs from the checkpoint's is taken.
-    pub(crate) forced: bool,
-    /// `--plan`: say what would be done, and do nothing.
-    pub(crate) plan: Option<Places>,
-}
-
-/// The existing folders on whose disks a dry run would write.
-#[derive(Debug, Clone)]
-pub(crate) struct Places {
-    /// On the disk of the run's folder.
-    pub(crate) run: PathBuf,
-    /// On the disk of the output.
-    pub(crate) output: PathBuf,
-}
-
-/// The progress of a dry run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DryRun {
-    /// Nothing is known of the training yet.
-    Started,
-    /// `fit` has reported it. The author's code runs to its end, and nothing that it does counts.
-    Reported,
-    /// A loop of the author's own reported this step and was cancelled.
-    OwnLoop { step: u64 },
-}
-
-/// The payload that ends a loop of the author's own which ignores its cancellation in a dry run. It is thrown without a
-/// panic's message.
-pub(crate) struct DryRunEnded;
 
 /// The arguments of [`Job::start`].
 pub(crate) struct Start {
@@ -154,7 +121,7 @@ impl Job {
 
     /// One line to the terminal, to `log.txt` and to the HTTP logs. The texts of secret inputs are masked.
     pub fn line(&mut self, text: impl Display) {
-        if self.mode.plan.is_some() && self.dry_run != DryRun::Started {
+        if self.mode.dry_run.is_some() && self.dry_run != DryRun::Started {
             return; // it is about a training that was not done
         }
         let text = text.to_string();
@@ -172,7 +139,7 @@ impl Job {
     }
 
     /// A number at a step (counted from 1), to `metrics.jsonl`, to the events that `TensorBoard` reads, and to whoever
-    /// shows numbers.
+    /// shows metrics.
     ///
     /// A number that is not finite is written as `"NaN"`, `"Infinity"` or `"-Infinity"`, for JSON has no number for it.
     pub fn metric(&mut self, name: &str, step: u64, value: f64) {
@@ -183,11 +150,11 @@ impl Job {
         let name = self.mask.text(name);
         self.report.metric(&name, step, value);
         if let Some(files) = &mut self.files {
-            files.numbers(step, &Map::from_iter([(name.into_owned(), json_number(value))]));
+            files.metrics(step, &Map::from_iter([(name.into_owned(), json_number(value))]));
         }
     }
 
-    /// All numbers of a step in one line of `metrics.jsonl`: `{"step":N, ...values}`. Each number goes where
+    /// All metrics of a step in one line of `metrics.jsonl`: `{"step":N, ...values}`. Each goes where
     /// [`Job::metric`] sends it; the texts of [`json_number`] are numbers too.
     pub(crate) fn step(&mut self, step: u64, values: &Map<String, Value>) {
         if self.ends_in_dry_run(step) {
@@ -197,7 +164,7 @@ impl Job {
         let values = self.mask.map(values);
         self.report.step(step, &values);
         if let Some(files) = &mut self.files {
-            files.numbers(step, &values);
+            files.metrics(step, &values);
         }
     }
 
@@ -213,7 +180,7 @@ impl Job {
     /// In a dry run nothing is reported of a step, and a loop of the author's own is cancelled at its first one. A loop that
     /// ignores that is unwound at the second step after it, since it would train to its end.
     fn ends_in_dry_run(&mut self, step: u64) -> bool {
-        if self.mode.plan.is_none() {
+        if self.mode.dry_run.is_none() {
             return false;
         }
         match self.dry_run {

@@ -10,6 +10,7 @@ mod cli;
 pub mod config;
 pub mod data;
 pub mod device;
+mod durable;
 pub mod engine;
 pub mod error;
 pub mod fetch;
@@ -25,6 +26,8 @@ pub mod weights;
 #[path = "private.rs"]
 pub mod __private;
 mod job;
+mod json;
+mod message;
 mod params;
 mod partial;
 mod predictor;

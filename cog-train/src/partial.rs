@@ -1,6 +1,6 @@
 //! Files and folders under construction, and the removal of those that killed processes left behind.
 //!
-//! A partial file has a name of its own (`.unpack-1b2c3d4e5f.partial`) beside its final place, and its creator holds a
+//! A partial file has a name of its own (`.unpack-1b2c3d4e5f.partial`) beside its final path, and its creator holds a
 //! lock on it. The kernel releases the lock however the process ends, so an unlocked partial belongs to nobody. On a file
 //! system without locks nothing is removed.
 

@@ -53,9 +53,9 @@ fn lines_before_a_document_only_move_its_mistakes() {
     for (name, document, _) in cases() {
         let before = check(&document).unwrap_err();
         let after = check(&format!("# one\n\n# three\n{document}")).unwrap_err();
-        let place = |note: &Note, down| (note.position.line() + down, note.position.column());
-        let moved: Vec<_> = before.iter().map(|note| place(note, 3)).collect();
-        let found: Vec<_> = after.iter().map(|note| place(note, 0)).collect();
+        let position = |note: &Note, down| (note.position.line() + down, note.position.column());
+        let moved: Vec<_> = before.iter().map(|note| position(note, 3)).collect();
+        let found: Vec<_> = after.iter().map(|note| position(note, 0)).collect();
         assert_eq!(moved, found, "{name}");
     }
 }
@@ -82,7 +82,7 @@ fn at_run_time_an_unknown_key_is_a_warning_and_at_check_a_mistake() {
             "3:3: unknown key `gpus`",
             "hint: did you mean `gpu`?",
             "5:1: `predict` is deprecated",
-            "hint: write `run` in its place",
+            "hint: write `run` instead",
         ]
     );
     assert_eq!(notes[0].kind, NoteKind::UnknownKey);
@@ -433,10 +433,10 @@ fn laws(bytes: &[u8]) -> Result<(), TestCaseError> {
         Err(error) => error.iter().cloned().collect(),
     };
     for notes in [notes(&strict), notes(&lax)] {
-        let places: Vec<_> =
+        let positions: Vec<_> =
             notes.iter().map(|note| (note.position.line(), note.position.column())).collect();
-        prop_assert!(places.is_sorted(), "{places:?}");
-        for (line, column) in places {
+        prop_assert!(positions.is_sorted(), "{positions:?}");
+        for (line, column) in positions {
             prop_assert!((1..=widths.len()).contains(&line), "{line}:{column} in {widths:?}");
             prop_assert!(
                 (1..=widths[line - 1] + 1).contains(&column),

@@ -84,8 +84,8 @@ fn every_hostile_archive_is_refused_with_its_reason_and_leaves_nothing() {
         let target = dir.path().join("out");
         let said = archive::unpack(&path, &target, &case.limits, &CancelToken::new());
         match said {
-            Err(Error::Archive { place, reason })
-                if reason == case.says && place == path.display().to_string() => {}
+            Err(Error::Archive { location, reason })
+                if reason == case.says && location == path.display().to_string() => {}
             other => wrong.push(format!("{}: {other:?}, not {:?}", case.title, case.says)),
         }
         assert_eq!(listing(dir.path()), before, "{} left something", case.title);
@@ -269,8 +269,8 @@ fn every_hostile_safetensors_file_is_refused_with_its_reason_and_leaves_nothing(
         let before = listing(dir.path());
         let said = open(path.to_str().unwrap(), &dir.path().join("cache"));
         match said {
-            Err(Error::Weights { place, reason })
-                if reason == *says && place == path.display().to_string() => {}
+            Err(Error::Weights { location, reason })
+                if reason == *says && location == path.display().to_string() => {}
             other => wrong.push(format!("{title}: {other:?}, not {says:?}")),
         }
         assert_eq!(listing(dir.path()), before, "{title} left something");
@@ -320,8 +320,8 @@ fn an_archive_of_hostile_weights_is_refused_and_leaves_nothing() {
         fs::write(&path, bytes).unwrap();
         let before = listing(dir.path());
         let said = open(path.to_str().unwrap(), &dir.path().join("cache")).unwrap_err();
-        let Error::Weights { place, reason } = &said else { panic!("{file}: {said:?}") };
-        assert!(place.starts_with(&path.display().to_string()), "{file}: {said}");
+        let Error::Weights { location, reason } = &said else { panic!("{file}: {said:?}") };
+        assert!(location.starts_with(&path.display().to_string()), "{file}: {said}");
         assert!(reason.starts_with(says), "{file}: {said}");
         assert_eq!(said.to_string().contains("hint: convert"), says.contains("pickle"), "{said}");
         assert_eq!(listing(dir.path()), before, "{file} left something");

@@ -1,5 +1,5 @@
-//! A training loop of one's own on raw candle: its own network, its own descent with momentum. The runner still provides
-//! checked inputs, `cog.yaml`, the seed, progress, numbers, records, a clean stop, and `--resume`.
+//! A training loop of one's own on raw candle: its own network, its own gradient descent with momentum. The runner still provides
+//! checked inputs, `cog.yaml`, the seed, progress, metrics, records, a clean stop, and `--resume`.
 //!
 //! The network learns the height of the tide from the hour of the day and the age of the moon.
 #![expect(unreachable_pub, reason = "the modules of a program")]
@@ -31,13 +31,13 @@ struct Inputs {
     /// Steps, each over the whole table
     #[input(default = 1500, ge = 1)]
     steps: u64,
-    /// How far a step goes
+    /// Learning rate
     #[input(default = 0.05, ge = 0.0, le = 10.0)]
     learning_rate: f64,
-    /// The part of a step that is kept in the next
+    /// Momentum: the share of a step that is kept in the next
     #[input(default = 0.9, ge = 0.0, le = 0.999)]
     momentum: f64,
-    /// Decides the first weights
+    /// Seed of the initial weights
     #[input(default = 42)]
     seed: i64,
 }
@@ -45,7 +45,7 @@ struct Inputs {
 #[derive(Debug, TrainOutput)]
 struct TrainingOutput {
     weights: Weights,
-    /// How far off the held-out rows are, in metres (root of the mean square).
+    /// The root mean square error on the held-out rows, in metres.
     error: f64,
 }
 
@@ -92,7 +92,7 @@ impl Trainer for CustomLoop {
             if due || job.cancelled() || job.save_requested() {
                 checkpoints.save(snapshot(step, &network, &velocities, job)?)?;
             }
-            job.check_cancelled()?; // a checkpoint that is being written is waited for
+            job.check_cancelled()?; // dropping `checkpoints` waits for the one that is being written
         }
         checkpoints.finish()?;
 
@@ -109,7 +109,7 @@ fn weights(network: &Network) -> BTreeMap<String, Tensor> {
     network.variables().iter().map(tensor).collect()
 }
 
-/// A checkpoint: the tensors, and how long `metrics.jsonl` and `log.txt` are.
+/// Returns a checkpoint: the tensors, and the lengths of `metrics.jsonl` and `log.txt`.
 fn snapshot(
     step: u64,
     network: &Network,
@@ -124,8 +124,8 @@ fn snapshot(
     Ok(Snapshot { step, state: serde_json::to_value(job.mark()?)?, files, best: false })
 }
 
-/// Restores the newest checkpoint of a run that is resumed; the steps that it has. What later steps wrote into
-/// `metrics.jsonl` and `log.txt` is truncated, since they are taken again.
+/// Restores the newest checkpoint of a run that is resumed and returns its step. Truncates `metrics.jsonl` and `log.txt` to
+/// their lengths at that step: later steps are taken again.
 fn resume(
     network: &Network,
     velocities: &mut BTreeMap<&'static str, Tensor>,

@@ -8,7 +8,7 @@ use cog_train::candle_core;
 use cog_train::prelude::*;
 use cog_train::rng::Rng;
 
-/// How many numbers a row gives to the network.
+/// The features of a row.
 pub const FEATURES: usize = 6;
 /// From one new moon to the next.
 const MONTH: f64 = 29.53;

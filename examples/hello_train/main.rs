@@ -8,10 +8,10 @@ use cog_train::serde_json::{self, Value, json};
 fn train(
     /// JSONL file with a point on each line: `{"x": 1.5, "y": 4.0}`
     points: Path,
-    /// Steps down the slope
+    /// Steps of gradient descent
     #[input(default = 200, ge = 1)]
     steps: u64,
-    /// How far each step goes
+    /// Learning rate
     #[input(default = 0.1, ge = 0.0, le = 1.0)]
     learning_rate: f64,
     job: &mut Job,

@@ -7,10 +7,10 @@ use cog_train::rng::Stream;
 
 use crate::idx::SIDE;
 
-/// How far an image is shifted, in pixels.
+/// The greatest shift of an image, in pixels.
 const REACH: u64 = 2;
 
-/// What is changed on an image each time it is seen.
+/// The random changes of an image, drawn anew each time it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
 pub enum Augmentation {
     None,
@@ -33,7 +33,7 @@ pub struct Batch {
 
 /// Images as they are.
 pub fn plain(rows: &[Row], device: &Device) -> Result<Batch> {
-    batch(rows.iter().map(|(pixels, label)| (to_numbers(pixels), *label)), device)
+    batch(rows.iter().map(|(pixels, label)| (to_floats(pixels), *label)), device)
 }
 
 /// Images, each changed by random numbers of its own stream.
@@ -44,7 +44,7 @@ pub fn varied(
     device: &Device,
 ) -> Result<Batch> {
     let vary = |((pixels, label), mut variation): (&Row, Stream)| {
-        let mut pixels = to_numbers(pixels);
+        let mut pixels = to_floats(pixels);
         if augmentation != Augmentation::None {
             pixels =
                 shifted(&pixels, variation.below(2 * REACH + 1), variation.below(2 * REACH + 1));
@@ -61,7 +61,7 @@ pub fn varied(
     batch(rows.iter().zip(streams).map(vary), device)
 }
 
-fn to_numbers(image: &[u8]) -> Vec<f32> {
+fn to_floats(image: &[u8]) -> Vec<f32> {
     image.iter().map(|pixel| f32::from(*pixel) / 255.0).collect()
 }
 

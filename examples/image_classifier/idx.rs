@@ -26,7 +26,7 @@ impl Images {
     pub fn read(images: &Path, labels: &Path, cancel: &CancelToken) -> Result<Self> {
         let read = |path: &Path| {
             let file = File::open(path).map_err(anyhow::Error::from);
-            let bytes = file.and_then(|file| whole(file, cancel));
+            let bytes = file.and_then(|file| read_all(file, cancel));
             bytes.with_context(|| format!("cannot read `{}`", path.display()))
         };
         Self::parsed(&read(images)?, &read(labels)?, cancel).with_context(|| {
@@ -76,8 +76,8 @@ impl Images {
     }
 }
 
-/// All that can be read. A wish to stop is looked at between two pieces: a disk may be slow, and an archive large.
-fn whole(mut from: impl Read, cancel: &CancelToken) -> Result<Vec<u8>> {
+/// Reads to the end, and checks for cancellation between two pieces: a disk may be slow, and an archive large.
+fn read_all(mut from: impl Read, cancel: &CancelToken) -> Result<Vec<u8>> {
     const PIECE: u64 = 1 << 20;
     let mut bytes = Vec::new();
     loop {
@@ -91,7 +91,7 @@ fn whole(mut from: impl Read, cancel: &CancelToken) -> Result<Vec<u8>> {
 /// The sizes of the dimensions and the bytes after them.
 fn unpack(file: &[u8], magic: [u8; 4], cancel: &CancelToken) -> Result<(Vec<usize>, Vec<u8>)> {
     let mut bytes = if file.starts_with(&[0x1f, 0x8b]) {
-        whole(MultiGzDecoder::new(file), cancel).context("the gzip is broken")?
+        read_all(MultiGzDecoder::new(file), cancel).context("the gzip is broken")?
     } else {
         file.to_vec()
     };

@@ -40,13 +40,13 @@ struct Inputs {
     /// Images in each step
     #[input(default = 32, ge = 1, le = 4096)]
     batch_size: usize,
-    /// How far each step goes
+    /// Peak of the learning rate
     #[input(default = 2e-3, ge = 0.0, le = 1.0)]
     learning_rate: f64,
-    /// How images are varied from epoch to epoch
+    /// Augmentation of the images, drawn anew in each epoch
     #[input(default = Augmentation::Shift)]
     augmentation: Augmentation,
-    /// Decides the first weights, the order of the images and their variation
+    /// Seed of the initial weights, the order of the images and their augmentation
     #[input(default = 42)]
     seed: i64,
 }
@@ -140,7 +140,7 @@ fn rows(images: &Images) -> Rows<(Vec<u8>, u8)> {
     Rows::hashed(rows, |(pixels, label)| [&pixels[..], &[*label]].concat()).named("images")
 }
 
-/// What `image_digits` has drawn.
+/// The images that `image_digits` has drawn.
 fn drawn_digits() -> Result<(Images, Images)> {
     let train = Images::parse(
         include_bytes!("data/train-images.gz"),

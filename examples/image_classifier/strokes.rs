@@ -108,14 +108,14 @@ fn digit(digit: usize, stream: &mut Stream) -> Vec<u8> {
     let centre = [between(0.42, 0.58) * side, between(0.42, 0.58) * side];
     let (pen, ink) = (between(0.7, 1.6), between(150.0, 255.0));
     let (sin, cos) = angle.sin_cos();
-    let mut place = |[x, y]: [f64; 2]| {
+    let mut transform = |[x, y]: [f64; 2]| {
         let (x, y) = (x - 0.5 + between(-0.035, 0.035), y - 0.5 + between(-0.035, 0.035));
         let (x, y) = ((x - slant * y) * width, y * height);
         [centre[0] + cos * x - sin * y, centre[1] + sin * x + cos * y]
     };
     let strokes: Vec<Vec<[f64; 2]>> = DIGITS[digit]
         .iter()
-        .map(|stroke| stroke.iter().map(|point| place(*point)).collect())
+        .map(|stroke| stroke.iter().map(|point| transform(*point)).collect())
         .collect();
     let inked = |at: usize| {
         let point = [(at % SIDE) as f64 + 0.5, (at / SIDE) as f64 + 0.5];

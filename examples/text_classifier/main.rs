@@ -32,7 +32,7 @@ struct Inputs {
     /// Peak of the learning rate
     #[input(default = 2e-3, ge = 0.0, le = 1.0)]
     learning_rate: f64,
-    /// Decides the first weights and the order of the reviews
+    /// Seed of the initial weights and of the order of the reviews
     #[input(default = 42)]
     seed: i64,
 }

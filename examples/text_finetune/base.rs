@@ -22,7 +22,7 @@ pub struct Base {
 }
 
 impl Base {
-    /// The built-in tensors, or `weights` of the same model in their place.
+    /// Loads the built-in tensors, or `weights` of the same model instead of them.
     pub fn load(device: &Device, weights: Option<&Weights>) -> Result<Self> {
         let config: Config = serde_json::from_slice(CONFIG)?;
         let stored = match weights {

@@ -1,5 +1,5 @@
-//! Training rows from a file: JSONL with texts or pairs, or a plain text. What reads them is the engine's: all bad lines
-//! are told at once before the first step, and a wish to stop is heard on the way.
+//! Training rows from a file: JSONL with texts or pairs, or a plain text. The readers
+//! are the engine's: one error names all bad lines before the first step, and reading stops when the run is cancelled.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,10 +9,10 @@ use cog_train::prelude::*;
 use cog_train::serde_json::{self, Value};
 use cog_train::{CancelToken, Error};
 
-/// How much of a plain text is read at a time.
+/// The bytes of a plain text that are read at a time.
 const PIECE: usize = 1 << 20;
 
-/// What is learned from.
+/// A row to learn from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Row {
     /// `{"text": "..."}`.
@@ -71,7 +71,7 @@ pub fn row(line: &Value) -> Result<Row, String> {
     match (text("text")?, text("prompt")?, text("completion")?) {
         (Some(text), None, None) => Ok(Row::Text(text)),
         (None, Some(prompt), Some(mut completion)) => {
-            // A completion starts a word of its own, as it will when the model goes on from a prompt.
+            // A completion starts a word of its own, as it does when the model continues a prompt.
             if !prompt.ends_with(char::is_whitespace)
                 && !completion.starts_with(char::is_whitespace)
             {

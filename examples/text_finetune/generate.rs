@@ -16,20 +16,21 @@ pub struct Sampling {
     pub temperature: f64,
 }
 
-/// The text after `prompt`, up to the end that the model sets or `max_tokens`. `go_on` is asked before each token.
+/// The text after `prompt`, up to the end that the model sets or `max_tokens`. It calls
+/// `check_cancelled` before each token.
 pub fn generate(
     model: &Llama,
     text: &Text,
     prompt: &str,
     sampling: Sampling,
     stream: &mut Stream,
-    mut go_on: impl FnMut() -> Result<(), cog_train::Error>,
+    mut check_cancelled: impl FnMut() -> Result<(), cog_train::Error>,
 ) -> Result<String> {
     let mut tokens = text.encode(prompt)?;
     tokens.insert(0, text.end());
     let given = tokens.len();
     for _ in 0..sampling.max_tokens {
-        go_on()?;
+        check_cancelled()?;
         let seen = &tokens[tokens.len().saturating_sub(model.context())..];
         let logits = model.logits(&Tensor::new(seen, model.device())?.unsqueeze(0)?)?;
         let last = logits.get(seen.len() - 1)?;

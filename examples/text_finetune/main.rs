@@ -45,10 +45,10 @@ struct Inputs {
     /// Stop after this many steps
     #[input(ge = 1)]
     max_steps: Option<u64>,
-    /// What to update the weights with
+    /// Optimizer
     #[input(default = Method::AdamW)]
     optimizer: Method,
-    /// Decides the order of the examples: the same inputs and seed give the same weights
+    /// Seed of the order of the examples: the same inputs and seed give the same weights
     #[input(default = 42)]
     seed: i64,
 }
@@ -94,8 +94,8 @@ impl Trainer for TextFinetune {
         let shown = shown.collect::<Result<Vec<_>, _>>()?;
         self.show(&model, &shown, job)?;
 
-        let cut = |at: &usize| train.item(*at).is_ok_and(|example| example.cut);
-        let cut = (0..train.len()).filter(cut).count();
+        let truncated = |at: &usize| train.item(*at).is_ok_and(|example| example.cut);
+        let truncated = (0..train.len()).filter(truncated).count();
         let batches = |examples: Examples, size| {
             Loader::new(examples, |examples: Vec<Example>, batch| {
                 Batch::new(&examples, batch.device())
@@ -106,7 +106,7 @@ impl Trainer for TextFinetune {
             config,
             params: &params,
             optimizer: inputs.optimizer.optimizer(),
-            train: batches(train, inputs.batch_size).cut(cut),
+            train: batches(train, inputs.batch_size).truncated(truncated),
             eval: Some(batches(eval, 16)),
         };
         let summary = fit(training, &|batch: &Batch, _: &StepContext| model.loss(batch), job)?;
@@ -163,7 +163,7 @@ impl TextFinetune {
         Ok((Box::new(train), Box::new(eval)))
     }
 
-    /// What is learned from rows. A wish to stop is looked at between two.
+    /// Returns the examples of rows. It checks for cancellation between rows.
     fn tokens(&self, rows: impl Iterator<Item = Result<Row>>, job: &Job) -> Result<Vec<Example>> {
         let mut examples = Vec::new();
         for row in rows {
@@ -178,7 +178,7 @@ impl TextFinetune {
         self.base.config.max_position_embeddings
     }
 
-    /// How the model goes on from the beginnings of two examples.
+    /// Logs how the model continues the beginnings of two examples.
     fn show(&self, model: &Llama, examples: &[Example], job: &mut Job) -> Result<()> {
         let sampling = Sampling { max_tokens: 40, temperature: 0.0 };
         for example in examples.iter().take(2) {
@@ -193,7 +193,7 @@ impl TextFinetune {
     }
 }
 
-/// Goes on from a prompt
+/// Continues a prompt
 #[derive(Debug, PredictInputs)]
 struct Question {
     /// The beginning of a text, or a question

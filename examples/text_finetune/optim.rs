@@ -3,12 +3,12 @@
 use cog_train::optim::{Adam, AdamW, Optimizer, Sgd};
 use cog_train::prelude::*;
 
-/// How to go down.
+/// An optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
 pub enum Method {
     Adam,
     Sgd,
-    /// Adam, and a decay of the weights by 0.01 times the learning rate at each step.
+    /// Adam with decoupled weight decay: 0.01 times the learning rate at each step.
     #[choice(rename = "adamw")]
     AdamW,
 }

@@ -115,7 +115,7 @@ fn write_base(folder: &Path) -> Result<()> {
     });
     std::fs::write(folder.join("config.json"), format!("{config:#}\n"))?;
     let tensors = train_model(&corpus, &text, &serde_json::from_value(config)?)?;
-    // transformers asks for the mark that the names are PyTorch's.
+    // transformers requires `format`: the names are PyTorch's.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize_to_file(tensors, Some(metadata), &folder.join("model.safetensors"))?;
     Ok(())

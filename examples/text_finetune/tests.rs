@@ -34,7 +34,7 @@ fn the_same_training_twice_gives_the_same_bytes_and_leaves_the_base_as_it_was() 
     assert_eq!(one.eval_loss_before.to_bits(), two.eval_loss_before.to_bits());
     assert!(std::fs::read(&one.weights).unwrap() == std::fs::read(&two.weights).unwrap());
 
-    // The log tells both samples, before and after.
+    // The log holds both samples, before and after.
     let log = std::fs::read_to_string(dir.path().join("one/log.txt")).unwrap();
     assert_eq!(log.lines().filter(|line| line.starts_with("  ")).count(), 4, "{log}");
 }

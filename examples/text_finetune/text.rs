@@ -56,14 +56,14 @@ impl Text {
         self.tokenizer.decode(tokens, true).map_err(anyhow::Error::from_boxed)
     }
 
-    /// What to show a model to see how it goes on: an example's prompt, or the first words of its text.
+    /// Returns the text that a model is to continue: an example's prompt, or the first words of its text.
     pub fn opening(&self, example: &Example) -> Result<String> {
         let given =
             if example.learn_from > 1 { example.learn_from } else { 8.min(example.tokens.len()) };
         self.decode(&example.tokens[..given])
     }
 
-    /// What a model that sees `context` tokens learns from a row. Every example is at most `context + 1` long.
+    /// Returns the examples of a row for a model of `context` tokens. Every example is at most `context + 1` long.
     ///
     /// A text is learned whole, its end included; one that is too long becomes several examples. Of a pair only the
     /// completion and its end are learned; where the two are too long, the beginning of the prompt is cut first, then

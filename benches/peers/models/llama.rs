@@ -15,7 +15,7 @@ pub struct Shape {
     heads: usize,
     kv_heads: usize,
     length: usize,
-    /// What LoRA's part is multiplied with: alpha over the rank.
+    /// The factor of the LoRA update: alpha over the rank.
     lora: Option<f32>,
 }
 

@@ -1,4 +1,4 @@
-//! Any bytes as a `cog.yaml`: a config or an error whose places lie inside the text, and never a panic.
+//! Any bytes as a `cog.yaml`: a config or an error whose positions lie inside the text, and never a panic.
 #![no_main]
 
 use cog_train::config::{Config, Names};

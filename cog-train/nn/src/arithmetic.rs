@@ -6,7 +6,7 @@ use super::Operand;
 use crate::kernels::elementwise::{self, Binary};
 use crate::kernels::sum;
 
-/// The sum of two tensors. Their shapes are broadcast as `NumPy`'s: aligned at the last dimension, where sizes differ one of
+/// Adds two tensors. Their shapes are broadcast as `NumPy`'s: aligned at the last dimension, where sizes differ one of
 /// them is 1 or missing.
 ///
 /// ```
@@ -32,7 +32,7 @@ pub fn add<T: Operand>(one: &T, other: &T) -> Result<T, Error> {
     })
 }
 
-/// The difference `one - other`, broadcast as [`add`].
+/// Subtracts: `one - other`, broadcast as [`add`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -51,7 +51,7 @@ pub fn sub<T: Operand>(one: &T, other: &T) -> Result<T, Error> {
     T::on_nodes([one, other], |[one, other]| elementwise::binary(Binary::Sub, &one, &other))
 }
 
-/// The product, element by element, broadcast as [`add`].
+/// Multiplies element by element, broadcast as [`add`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -70,7 +70,7 @@ pub fn mul<T: Operand>(one: &T, other: &T) -> Result<T, Error> {
     T::on_nodes([one, other], |[one, other]| elementwise::binary(Binary::Mul, &one, &other))
 }
 
-/// `factor * x`. The result has the shape and type of `x`.
+/// Multiplies by a number: `factor * x`. The result has the shape and type of `x`.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -88,7 +88,7 @@ pub fn scale<T: Operand>(x: &T, factor: f64) -> Result<T, Error> {
     T::on_nodes([x], |[x]| elementwise::affine(&x, factor, 0.0))
 }
 
-/// `x + number`. The result has the shape and type of `x`.
+/// Adds a number: `x + number`. The result has the shape and type of `x`.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -106,7 +106,7 @@ pub fn add_scalar<T: Operand>(x: &T, number: f64) -> Result<T, Error> {
     T::on_nodes([x], |[x]| elementwise::affine(&x, 1.0, number))
 }
 
-/// A tensor from outside as an operand beside `x`: a parameter that is in no layer, or a constant. Within a
+/// Makes a tensor from outside an operand beside `x`: a parameter that is in no layer, or a constant. Within a
 /// [`trace`](super::trace) it is a leaf of the same trace.
 ///
 /// ```

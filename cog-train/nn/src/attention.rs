@@ -147,7 +147,7 @@ pub struct MultiHeadAttention {
 }
 
 impl MultiHeadAttention {
-    /// A layer of `heads` heads over rows of `width` values. Its parameters are `in_proj_weight` `[3 width, width]` from
+    /// Creates a layer of `heads` heads over rows of `width` values. Its parameters are `in_proj_weight` `[3 width, width]` from
     /// Xavier's uniform distribution, `out_proj.weight` `[width, width]` as [`Linear`]'s, and `in_proj_bias` and
     /// `out_proj.bias` of zeros.
     ///
@@ -171,7 +171,7 @@ impl MultiHeadAttention {
         })
     }
 
-    /// `x` is `[B, T, width]`, and so is the result.
+    /// Attends within each row of `x`, `[B, T, width]`, and returns a tensor of its shape.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use elementwise::Binary;
 /// `BatchNorm1d`.
 ///
 /// In training it normalizes by the mean and the variance of the batch, and moves `running_mean` and `running_var` towards
-/// them; in evaluation it normalizes by these two. Whether it trains is said at each call, in a loss of
+/// them; in evaluation it normalizes by these two. Each call states whether it trains, in a loss of
 /// `cog_train::engine` by `context.is_training()`.
 ///
 /// **The running statistics are state, and no parameters.** They are updated in place during the backward pass: a forward
@@ -59,7 +59,7 @@ pub struct BatchNormTensors {
 }
 
 impl BatchNorm2d {
-    /// A layer over `channels` channels with the parameters `weight` of ones and `bias` of zeros and the state
+    /// Creates a layer over `channels` channels with the parameters `weight` of ones and `bias` of zeros and the state
     /// `running_mean` of zeros and `running_var` of ones, all `[channels]`; a momentum of 0.1 and an epsilon of 1e-5, as in
     /// PyTorch. Its `num_batches_tracked` is not needed, and may be among the tensors that are loaded.
     ///
@@ -76,7 +76,7 @@ impl BatchNorm2d {
         }))
     }
 
-    /// A layer of tensors.
+    /// Creates a layer from tensors.
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
@@ -111,8 +111,8 @@ impl BatchNorm2d {
         self
     }
 
-    /// `x` is `[N, C, H, W]`, or `[N, C, ..]` with any dimensions behind the channels, and so is the result. `training`
-    /// chooses the statistics of the batch, else the running ones are used.
+    /// Normalizes `x`, `[N, C, H, W]` or `[N, C, ..]` with any dimensions behind the channels: by the statistics of the batch in
+    /// `training`, else by the running ones.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// A layer over `channels` channels in `groups` groups with the parameters `weight` of ones and `bias` of zeros, both
+    /// Creates a layer over `channels` channels in `groups` groups with the parameters `weight` of ones and `bias` of zeros, both
     /// `[channels]`; `epsilon` is added to the variance.
     ///
     /// # Errors
@@ -196,13 +196,13 @@ impl GroupNorm {
         Ok(Self::from_tensors(weight, bias, groups, epsilon))
     }
 
-    /// A layer of a weight and a bias, both `[channels]`.
+    /// Creates a layer from a weight and a bias, both `[channels]`.
     #[must_use]
     pub fn from_tensors(weight: Tensor, bias: Tensor, groups: usize, epsilon: f64) -> Self {
         Self { weight, bias, groups, epsilon }
     }
 
-    /// `x` is `[N, C, ..]`, and so is the result.
+    /// Normalizes each group of the channels of `x`, `[N, C, ..]`.
     ///
     /// # Errors
     ///
@@ -211,7 +211,7 @@ impl GroupNorm {
         T::on_nodes([x], |[x]| self.on(&x))
     }
 
-    /// A layer norm over the rows of groups, then the channels' own weights and biases.
+    /// Applies a layer norm to the rows of groups, then the channels' own weights and biases.
     fn on(&self, x: &Node) -> Result<Node, Error> {
         let &Self { groups, epsilon, .. } = self;
         let fits = |channels: usize| groups > 0 && channels.is_multiple_of(groups);

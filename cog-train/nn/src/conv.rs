@@ -27,7 +27,7 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// A layer with the parameters `weight` `[outputs, inputs, kernel, kernel]` and `bias` `[outputs]`, both uniform within
+    /// Creates a layer with the parameters `weight` `[outputs, inputs, kernel, kernel]` and `bias` `[outputs]`, both uniform within
     /// `1 / sqrt(inputs * kernel^2)` (PyTorch's `Conv2d.reset_parameters`), with stride 1, no padding, no dilation and one
     /// group. With [`groups`](Self::groups), `inputs` are the channels of one group.
     ///
@@ -40,7 +40,7 @@ impl Conv2d {
         Ok(Self { bias, ..Self::without_bias(init, inputs, outputs, kernel)? })
     }
 
-    /// [`new`](Self::new) without a bias, as before a batch norm.
+    /// Creates a layer without a bias, else as [`new`](Self::new), as before a batch norm.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl Conv2d {
         Ok(Self::from_tensors(weight, None))
     }
 
-    /// A layer of a weight `[O, C / groups, kh, kw]` and a bias `[O]`.
+    /// Creates a layer from a weight `[O, C / groups, kh, kw]` and a bias `[O]`.
     #[must_use]
     pub fn from_tensors(weight: Tensor, bias: Option<Tensor>) -> Self {
         let settings = Settings { stride: 1, padding: 0, dilation: 1, groups: 1, relu: false };
@@ -104,7 +104,7 @@ impl Conv2d {
         self
     }
 
-    /// `x` is `[N, C, H, W]`, the result `[N, O, H', W']` with
+    /// Convolves. `x` is `[N, C, H, W]`, the result `[N, O, H', W']` with
     /// `H' = (H + 2 padding - dilation (kh - 1) - 1) / stride + 1`.
     ///
     /// # Errors

@@ -5,11 +5,11 @@ use crate::kernels::dropout as kernel;
 use crate::rng::Stream;
 use candle_core::Error;
 
-/// Sets each number of `x` to zero with probability `p`, and multiplies the others by `1 / (1 - p)` (Srivastava et al.,
+/// Sets each element of `x` to zero with probability `p`, and multiplies the others by `1 / (1 - p)` (Srivastava et al.,
 /// "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014). For training only: leave it out where a
 /// model is evaluated.
 ///
-/// Which numbers go is a function of the stream, the same on every device: give each layer of each step one of its own.
+/// The dropped elements are a function of the stream, the same on every device: give each layer of each step its own stream.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};

@@ -45,7 +45,7 @@ impl Embedding {
         &self.weight
     }
 
-    /// `ids` is `[..]`, integers below `rows`; the result is `[.., width]` in the table's type.
+    /// Looks up the rows of `ids`, integers below `rows`, of any shape `[..]`; the result is `[.., width]` in the table's type.
     ///
     /// # Errors
     ///

@@ -1,18 +1,21 @@
 //! The named tensors that layers are built from.
 
+mod source;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::{DType, Device, Error, Shape, Tensor, Var};
+use candle_core::{DType, Device, Error, Shape, Tensor};
 
+use self::source::{Choice, Source};
 use crate::initializer::Initializer;
 use crate::rng::Rng;
 
-/// The source of a model's tensors: drawn at random, or loaded. A layer asks it for each of its parameters by name and
+/// The source of a model's tensors: drawn at random, or loaded. A layer requests each of its parameters by name and
 /// shape, so that the code of a model states each of them once and serves both.
 ///
-/// [`at`](Init::at) enters a part of the model, as a dotted path: the weight of `Linear::new(&init.at("layers").at(0).at("fc1"), ..)`
+/// [`at`](Init::at) enters a module of the model, as a dotted path: the weight of `Linear::new(&init.at("layers").at(0).at("fc1"), ..)`
 /// is called `layers.0.fc1.weight`. A drawn tensor is a function of the seed and of its full name, so that the order in
 /// which layers are built changes nothing, nor does a layer that is added elsewhere.
 ///
@@ -57,30 +60,12 @@ use crate::rng::Rng;
 #[derive(Clone)]
 pub struct Init {
     source: Arc<Mutex<Source>>,
-    /// The path of this part, with a dot at its end unless it is the whole.
+    /// The path of this module, with a dot at its end unless it is the whole.
     path: String,
 }
 
-struct Source {
-    loaded: BTreeMap<String, Tensor>,
-    /// Tensors that are not loaded are drawn if a pattern fits; the last one counts.
-    drawn: Vec<(String, Rng)>,
-    dtype: DType,
-    device: Device,
-    initializers: Vec<Choice>,
-    /// Names that may be left over.
-    ignored: Vec<String>,
-    /// The requested tensors.
-    tensors: BTreeMap<String, Tensor>,
-    /// Gathered within [`Init::build`].
-    problems: Option<Vec<String>>,
-}
-
-struct Choice {
-    pattern: String,
-    initializer: Initializer,
-    used: bool,
-}
+/// The most problems that one error lists.
+const SHOWN: usize = 10;
 
 impl Init {
     /// Draws every tensor, in 32 bits unless [`dtype`](Init::dtype) is called. The tensors are variables: gradients are
@@ -174,17 +159,17 @@ impl Init {
         self
     }
 
-    /// A part of the model, below this one.
+    /// Enters a module of the model, below this one.
     #[must_use]
-    pub fn at(&self, part: impl Display) -> Self {
-        Self { source: self.source.clone(), path: format!("{}{part}.", self.path) }
+    pub fn at(&self, module: impl Display) -> Self {
+        Self { source: self.source.clone(), path: format!("{}{module}.", self.path) }
     }
 
-    /// A tensor of this part, for parameters that are in no layer. It is drawn from `initializer` where it is not loaded.
+    /// Returns a tensor of this module, for parameters that are in no layer. It is drawn from `initializer` where it is not loaded.
     ///
     /// # Errors
     ///
-    /// candle's error when there is no such tensor, it has another shape or was asked for before, or the device fails.
+    /// candle's error when there is no such tensor, it has another shape or was requested before, or the device fails.
     /// Within [`build`](Init::build) the first three are reported at its end, all at once.
     pub fn tensor(
         &self,
@@ -207,7 +192,7 @@ impl Init {
         Ok(tensor)
     }
 
-    /// The tensors that were asked for so far, by their full names.
+    /// Returns the tensors requested so far, by their full names.
     #[must_use]
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         self.lock().tensors.clone()
@@ -217,7 +202,7 @@ impl Init {
     ///
     /// # Errors
     ///
-    /// The error of `model`; candle's error with all tensors that are missing, have another shape, were asked for twice or
+    /// The error of `model`; candle's error with all tensors that are missing, have another shape, were requested twice or
     /// are left over, and with the patterns of [`with`](Init::with) that no name matches.
     pub fn build<M, E: From<Error>>(
         &self,
@@ -243,7 +228,7 @@ impl Init {
             .into())
     }
 
-    /// The tensors of a model by their full names; the model itself is dropped.
+    /// Returns the tensors of a model by their full names; the model itself is dropped.
     ///
     /// # Errors
     ///
@@ -263,71 +248,6 @@ impl Init {
     fn lock(&self) -> MutexGuard<'_, Source> {
         self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The most problems that one error lists.
-const SHOWN: usize = 10;
-
-impl Source {
-    /// A tensor, or what is wrong with it.
-    fn find(
-        &mut self,
-        name: &str,
-        shape: &Shape,
-        initializer: Initializer,
-    ) -> Result<Result<Tensor, String>, Error> {
-        let mut chosen = initializer;
-        for choice in self.initializers.iter_mut().filter(|choice| matches(&choice.pattern, name)) {
-            (chosen, choice.used) = (choice.initializer, true);
-        }
-        if self.tensors.contains_key(name) {
-            return Ok(Err(format!("`{name}` was asked for twice")));
-        }
-        if let Some(tensor) = self.loaded.get(name) {
-            return Ok(if tensor.shape() == shape {
-                Ok(tensor.clone())
-            } else {
-                let (found, needed) = (tensor.dims(), shape.dims());
-                Err(format!("`{name}` has the shape {found:?}, and the model needs {needed:?}"))
-            });
-        }
-        let Some((_, rng)) = self.drawn.iter().rev().find(|(pattern, _)| matches(pattern, name))
-        else {
-            return Ok(Err(format!("`{name}` is missing")));
-        };
-        let tensor = chosen.draw(shape, rng.at(digest(name)), self.dtype, &self.device)?;
-        Ok(Ok(Var::from_tensor(&tensor)?.into_inner()))
-    }
-
-    /// Loaded tensors and patterns that the model has no use for.
-    fn left_over(&self) -> Vec<String> {
-        let ignored = |name: &str| self.ignored.iter().any(|pattern| matches(pattern, name));
-        let tensors = self.loaded.keys().filter(|name| !self.tensors.contains_key(*name));
-        let unused = self.initializers.iter().filter(|choice| !choice.used);
-        let tensors = tensors
-            .filter(|name| !ignored(name))
-            .map(|name| format!("`{name}` is not of this model"));
-        tensors
-            .chain(unused.map(|choice| format!("no tensor is called `{}`", choice.pattern)))
-            .collect()
-    }
-}
-
-/// Whether a name matches a pattern, in which `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-            name.char_indices().any(|(at, _)| matches(rest, &name[at..])) || matches(rest, "")
-        }),
-    }
-}
-
-/// FNV-1a over 64 bits.
-fn digest(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 impl fmt::Debug for Init {

@@ -1,10 +1,10 @@
-//! First values of parameters.
+//! Initial values of parameters.
 
 use candle_core::{DType, Device, Error, Shape, Tensor};
 
 use crate::rng::Stream;
 
-/// A distribution of first values, as in PyTorch's `torch.nn.init`.
+/// The distribution of a parameter's initial values, as in PyTorch's `torch.nn.init`.
 ///
 /// A *fan-in* is the number of inputs that each output sums up, and a *fan-out* the reverse: of a weight `[out, in, ..]`,
 /// `in` and `out` times the size of the kernel behind them. `gain` is 1 before a linear layer or a sigmoid, the square root
@@ -74,7 +74,7 @@ impl Initializer {
         Self::Uniform { bound: if fan_in == 0 { 0.0 } else { 1.0 / float(fan_in).sqrt() } }
     }
 
-    /// A tensor of values, drawn in 64 bits and rounded to `dtype`.
+    /// Draws a tensor, in 64 bits and rounded to `dtype`.
     ///
     /// # Errors
     ///

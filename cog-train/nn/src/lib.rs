@@ -13,6 +13,7 @@ mod kernels;
 mod linear;
 mod loss;
 mod norm;
+mod pattern;
 mod pool;
 mod reduce;
 pub mod rng;
@@ -44,8 +45,9 @@ pub use crate::kernels::tape::{Node, Operand, recompute, trace};
 #[doc = include_str!("../docs/pytorch.md")]
 pub mod from_pytorch {}
 
-/// Entry points for the optimizers and checkpoints of `cog-train`, which is released together with this crate.
+/// Entry points for the optimizers, parameters and checkpoints of `cog-train`, which is released together with this crate.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::kernels::{adamw, device_memory, fused, host, lion, norm, sgd, tape};
+    pub use crate::pattern::matches;
 }

@@ -28,7 +28,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer with the parameters `weight` `[outputs, inputs]` and `bias` `[outputs]`, both uniform within
+    /// Creates a layer with the parameters `weight` `[outputs, inputs]` and `bias` `[outputs]`, both uniform within
     /// `1 / sqrt(inputs)` (PyTorch's `Linear.reset_parameters`).
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Linear {
         Ok(Self { bias: Some(bias), ..Self::without_bias(init, inputs, outputs)? })
     }
 
-    /// [`new`](Self::new) without a bias.
+    /// Creates a layer without a bias, else as [`new`](Self::new).
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Linear {
         Ok(Self { weight: init.tensor("weight", (outputs, inputs), of_fan_in)?, bias: None })
     }
 
-    /// A layer of a weight `[outputs, inputs]` and a bias `[outputs]`.
+    /// Creates a layer from a weight `[outputs, inputs]` and a bias `[outputs]`.
     #[must_use]
     pub fn from_tensors(weight: Tensor, bias: Option<Tensor>) -> Self {
         Self { weight, bias }
@@ -67,7 +67,7 @@ impl Linear {
         self.bias.as_ref()
     }
 
-    /// `x` is `[.., in]`, the result `[.., out]`.
+    /// Computes `x W^T + b`. `x` is `[.., in]`, the result `[.., out]`.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Linear {
         T::on_nodes([x], |[x]| self.on(&x, None, 1.0))
     }
 
-    /// `to + scale * x W^T + b`, in one go: a residual path, or LoRA's part of a layer (Hu et al., "LoRA", 2021). `x` is
+    /// Computes `to + scale * x W^T + b` in one operation: a residual path, or LoRA's part of a layer (Hu et al., "LoRA", 2021). `x` is
     /// `[.., in]`, `to` and the result `[.., out]`.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
-//! Losses, added up over targets, as a training's loss takes them.
+//! Losses, summed over targets.
 
 use candle_core::{Error, Tensor};
 
 use super::Operand;
 use crate::kernels::{cross_entropy as scores, linear_cross_entropy as linear};
 
-/// The cross-entropy of scores, added up over the targets (PyTorch's `cross_entropy` with `reduction="sum"`).
+/// Computes the cross-entropy of scores, summed over the targets (PyTorch's `cross_entropy` with `reduction="sum"`).
 ///
 /// `logits` is `[n, classes]` of floats, `targets` `[n]` of integers. A target of [`IGNORED`](super::IGNORED), or a negative one, counts for
 /// nothing. The result is one number, of 32 bits for logits of 16.
@@ -27,7 +27,7 @@ pub fn cross_entropy<T: Operand>(logits: &T, targets: &Tensor) -> Result<T, Erro
     T::on_nodes([logits], |[logits]| scores::forward(&logits, targets))
 }
 
-/// The cross-entropy of `h weight^T` without storing those scores: the last layer of a language model and its loss.
+/// Computes the cross-entropy of `h weight^T` without storing those scores: the last layer of a language model and its loss.
 ///
 /// `h` is `[.., d]`, `weight` `[classes, d]`, `targets` has one integer for each row of `h`, as in [`cross_entropy`].
 ///

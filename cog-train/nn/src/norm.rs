@@ -26,7 +26,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// A layer over rows of `n` values with the parameters `weight` `[n]` of ones and `bias` `[n]` of zeros; `epsilon` is added
+    /// Creates a layer over rows of `n` values with the parameters `weight` `[n]` of ones and `bias` `[n]` of zeros; `epsilon` is added
     /// to the variance (1e-5 in PyTorch, 1e-12 in BERT).
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl LayerNorm {
         Ok(Self { weight, bias: init.tensor("bias", n, Initializer::ZEROS)?, epsilon })
     }
 
-    /// A layer of a weight and a bias, both `[n]`.
+    /// Creates a layer from a weight and a bias, both `[n]`.
     #[must_use]
     pub fn from_tensors(weight: Tensor, bias: Tensor, epsilon: f64) -> Self {
         Self { weight, bias, epsilon }
@@ -55,7 +55,7 @@ impl LayerNorm {
         &self.bias
     }
 
-    /// `x` is `[.., n]`, and so is the result.
+    /// Normalizes each row of `x`, `[.., n]`.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// A layer over rows of `n` values with the parameter `weight` `[n]` of ones; `epsilon` is added to the mean of the squares.
+    /// Creates a layer over rows of `n` values with the parameter `weight` `[n]` of ones; `epsilon` is added to the mean of the squares.
     ///
     /// # Errors
     ///
@@ -101,13 +101,13 @@ impl RmsNorm {
         &self.weight
     }
 
-    /// A layer of a weight `[n]`.
+    /// Creates a layer from a weight `[n]`.
     #[must_use]
     pub fn from_tensors(weight: Tensor, epsilon: f64) -> Self {
         Self { weight, epsilon }
     }
 
-    /// `x` is `[.., n]`, and so is the result.
+    /// Normalizes each row of `x`, `[.., n]`.
     ///
     /// # Errors
     ///

@@ -5,10 +5,10 @@ use crate::kernels::pool2d::{self, Pool};
 use crate::kernels::window::Window;
 use candle_core::Error;
 
-/// The greatest number under a window of `kernel` by `kernel` that moves by `stride`, with `padding` of minus infinity on
+/// Returns the greatest element under a window of `kernel` by `kernel` that moves by `stride`, with `padding` of minus infinity on
 /// each side. `x` is `[N, C, H, W]`, the result `[N, C, H', W']` with `H' = (H + 2 padding - kernel) / stride + 1`.
 ///
-/// The gradient goes to the first of the greatest numbers, and a NaN is greater than any number, as in PyTorch.
+/// The gradient goes to the first of the greatest elements, and a NaN is greater than any number, as in PyTorch.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -31,7 +31,7 @@ pub fn max_pool2d<T: Operand>(
     pool(x, Pool::Max, kernel, stride, padding)
 }
 
-/// The mean of the numbers under a window; the padding is of zeros, and they count. Shapes as
+/// Returns the mean of the elements under a window; the padding is zeros, which count. Shapes as
 /// [`max_pool2d`]'s.
 ///
 /// ```

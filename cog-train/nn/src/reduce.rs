@@ -7,7 +7,7 @@ use candle_core::{Error, Tensor};
 use super::Operand;
 use crate::kernels::{reduce, softmax as kernel};
 
-/// The sum over a dimension, which is removed: of `[B, T, d]` over dimension 1, `[B, d]`. Floats of 16 bits are added up in
+/// Sums over a dimension, which is removed: of `[B, T, d]` over dimension 1, `[B, d]`. Floats of 16 bits are added up in
 /// 32.
 ///
 /// ```
@@ -27,7 +27,7 @@ pub fn sum<T: Operand>(x: &T, dim: impl Dim) -> Result<T, Error> {
     T::on_nodes([x], |[x]| reduce::sum(&x, dim.to_index(x.tensor().shape(), "sum")?, 1.0))
 }
 
-/// The mean over a dimension, which is removed: of `[B, T, d]` over dimension 1, `[B, d]`.
+/// Averages over a dimension, which is removed: of `[B, T, d]` over dimension 1, `[B, d]`.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -5,7 +5,7 @@ use candle_core::{Device, Error, Tensor};
 use super::Operand;
 use crate::kernels::rope;
 
-/// Rotary position embedding (Su et al., "RoFormer", 2021), with the numbers of a head paired half by half as in
+/// Rotary position embedding (Su et al., "RoFormer", 2021), with the elements of a head paired half by half as in
 /// GPT-NeoX and in Hugging Face's Llama.
 ///
 /// ```
@@ -52,8 +52,8 @@ impl Rope {
             })
             .collect();
         let table = |function: fn(f64) -> f64| {
-            let numbers = angles.iter().map(|angle| function(*angle) as f32).collect();
-            Tensor::from_vec(numbers, (max_positions, pairs), device)
+            let values = angles.iter().map(|angle| function(*angle) as f32).collect();
+            Tensor::from_vec(values, (max_positions, pairs), device)
         };
         Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
     }

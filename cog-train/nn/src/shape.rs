@@ -7,7 +7,7 @@ use candle_core::{Error, Tensor};
 use super::Operand;
 use crate::kernels::layout;
 
-/// The same values in another shape, as [`Tensor::reshape`]. One dimension may be `()`: it takes what is left. Within a
+/// Returns the same values in another shape, as [`Tensor::reshape`]. One dimension may be `()`: it takes what is left. Within a
 /// [`trace`](super::trace) nothing is copied if `x` is contiguous.
 ///
 /// ```
@@ -27,7 +27,7 @@ pub fn reshape<T: Operand>(x: &T, shape: impl ShapeWithOneHole) -> Result<T, Err
     T::on_nodes([x], |[x]| x.map(|x: &Tensor| x.reshape(shape)))
 }
 
-/// The part of `length` indices from `start` on along a dimension, as [`Tensor::narrow`].
+/// Returns `length` indices from `start` on along a dimension, as [`Tensor::narrow`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -40,14 +40,14 @@ pub fn reshape<T: Operand>(x: &T, shape: impl ShapeWithOneHole) -> Result<T, Err
 ///
 /// # Errors
 ///
-/// candle's error when the part is not within the dimension.
+/// candle's error when these indices are not within the dimension.
 pub fn narrow<T: Operand>(x: &T, dim: impl Dim, start: usize, length: usize) -> Result<T, Error> {
     T::on_nodes([x], |[x]| {
         layout::narrow(&x, dim.to_index(x.tensor().shape(), "narrow")?, start, length)
     })
 }
 
-/// Tensors side by side along a dimension, as [`Tensor::cat`].
+/// Concatenates tensors along a dimension, as [`Tensor::cat`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -69,7 +69,7 @@ pub fn cat<T: Operand, const N: usize>(parts: [&T; N], dim: impl Dim) -> Result<
     T::on_nodes(parts, |parts| layout::cat(&parts, dim))
 }
 
-/// Two dimensions exchanged, as [`Tensor::transpose`].
+/// Exchanges two dimensions, as [`Tensor::transpose`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -92,7 +92,7 @@ pub fn transpose<T: Operand>(x: &T, one: impl Dim, other: impl Dim) -> Result<T,
     })
 }
 
-/// The dimensions in another order, as [`Tensor::permute`]: dimension `i` of the result is dimension `order[i]` of `x`.
+/// Reorders the dimensions, as [`Tensor::permute`]: dimension `i` of the result is dimension `order[i]` of `x`.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -110,8 +110,8 @@ pub fn permute<T: Operand>(x: &T, order: &[usize]) -> Result<T, Error> {
     T::on_nodes([x], |[x]| layout::permute(&x, order))
 }
 
-/// The parts at `indices` along a dimension, as [`Tensor::index_select`]: of `[n, d]` along dimension 0, `[indices, d]`.
-/// `indices` is `[..]` of u32, u8 or i64; a part that is taken twice gathers both gradients.
+/// Gathers the slices at `indices` along a dimension, as [`Tensor::index_select`]: of `[n, d]` along dimension 0, `[indices, d]`.
+/// `indices` is `[..]` of u32, u8 or i64; the gradient of a slice that is taken twice is the sum of both.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -163,23 +163,23 @@ pub fn read(
     run(BufReader::with_capacity(1 << 16, file), path, named, limits, each)
 }
 
-/// Reads an archive as [`read`] does, from memory or from any other source; errors name it `place`.
+/// Reads an archive as [`read`] does, from memory or from any other source; errors name it `name`.
 ///
 /// # Errors
 ///
 /// Those of [`read`].
 pub fn read_from(
     source: impl BufRead + Seek,
-    place: &str,
+    name: &str,
     limits: &Limits,
     each: impl FnMut(&mut Member<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    run(source, Path::new(place), None, limits, each)
+    run(source, Path::new(name), None, limits, each)
 }
 
 fn run(
     source: impl BufRead + Seek,
-    place: &Path,
+    path: &Path,
     named: Option<Format>,
     limits: &Limits,
     mut each: impl FnMut(&mut Member<'_>) -> Result<(), Error>,
@@ -194,7 +194,7 @@ fn run(
     done.map_err(|fault| {
         let inner = fault.get_ref();
         if let Some(Refusal(reason)) = inner.and_then(|inner| inner.downcast_ref()) {
-            return Error::Archive { place: place.display().to_string(), reason: reason.clone() };
+            return Error::Archive { location: path.display().to_string(), reason: reason.clone() };
         }
         match stopped {
             Some(error)
@@ -202,7 +202,7 @@ fn run(
             {
                 error
             }
-            _ => Error::file("read", place)(fault),
+            _ => Error::file("read", path)(fault),
         }
     })
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::compare::matches;
 use super::{Kind, Limits, Member, read};
+use crate::durable::{parent_of, sync_dir};
 use crate::error::Error;
 use crate::partial;
 use crate::progress::CancelToken;
@@ -46,7 +47,7 @@ pub fn unpack(
     sync(parent)
 }
 
-/// Unpacks `archive` into `target`, unless `target` holds exactly what the archive does.
+/// Unpacks `archive` into `target`, unless `target` holds exactly what the archive does. Creates missing parents.
 ///
 /// Every byte of `target` is compared with the archive: a folder that is damaged, altered or added to is replaced.
 pub(crate) fn unpack_cached(
@@ -56,6 +57,7 @@ pub(crate) fn unpack_cached(
     cancel: &CancelToken,
 ) -> Result<(), Error> {
     let parent = parent_of(target);
+    fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
     partial::sweep(parent, PREFIX);
     let damaged = exists(target);
     if damaged && matches(archive, target, limits, cancel)? {
@@ -81,13 +83,6 @@ fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-fn parent_of(target: &Path) -> &Path {
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 /// Unpacks into a new partial folder in `parent`, durably.
 fn unpack_beside(
     archive: &Path,
@@ -104,7 +99,7 @@ fn unpack_beside(
 }
 
 fn sync(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("write", folder))
+    sync_dir(folder).map_err(Error::file("sync", folder))
 }
 
 fn write(

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::durable;
+
 /// A disk.
 pub(super) trait Disk: Send + Sync {
     /// Creates a folder in one that exists.
@@ -58,8 +60,7 @@ impl Disk for Real {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        // Other systems cannot open a folder as a file, and sync names by themselves.
-        if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+        durable::sync_dir(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -154,15 +155,7 @@ pub(super) fn create_all(disk: &dyn Disk, path: &Path) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     }
-    disk.sync_dir(parent_of(path))
-}
-
-/// Returns the folder that holds a path.
-fn parent_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
+    disk.sync_dir(durable::parent_of(path))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use twox_hash::XxHash3_128;
 use super::disk::{Disk, Real};
 use super::folder::Kind;
 use super::manifest::{self, FileEntry, Manifest};
-use crate::error::{Error, counted, plain_io};
+use crate::error::{Error, counted, plain_io, printable};
 use crate::read;
 use crate::weights::Weights;
 
@@ -54,8 +54,8 @@ pub struct Found {
 /// let checkpoint = found.checkpoint.expect("one of the two is complete");
 /// assert_eq!(checkpoint.step(), 10);
 /// assert_eq!(checkpoint.tensors("weights", &Device::Cpu)?["scale"].to_vec1::<f32>()?, [10.0]);
-/// let (place, reason) = &found.passed_over[0];
-/// assert!(place.ends_with("step-000020") && reason.contains("`weights.safetensors` has 7 bytes"));
+/// let (path, reason) = &found.passed_over[0];
+/// assert!(path.ends_with("step-000020") && reason.contains("`weights.safetensors` has 7 bytes"));
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 ///
@@ -164,7 +164,7 @@ impl Checkpoint {
 
 /// Returns an error about the checkpoint at a path.
 pub(super) fn bad(path: &Path, reason: String) -> Error {
-    Error::Checkpoint { place: path.display().to_string(), reason }
+    Error::Checkpoint { location: path.display().to_string(), reason }
 }
 
 /// Reads all files of a checkpoint and compares them with its manifest.
@@ -201,7 +201,7 @@ pub(super) fn check_sizes(disk: &dyn Disk, path: &Path) -> Result<Manifest, Stri
     let known =
         |name: &String| name == manifest::NAME || manifest.files.contains_key(name.as_str());
     match items.iter().find(|item| !known(&item.name)) {
-        Some(item) => Err(format!("`{}` does not belong to it", item.name.escape_debug())),
+        Some(item) => Err(format!("`{}` does not belong to it", printable(&item.name))),
         None => Ok(manifest),
     }
 }

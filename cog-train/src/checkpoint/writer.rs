@@ -13,7 +13,7 @@ use super::load::{EXTENSION, bad, check_sizes};
 use super::manifest::{self, Entry, FileEntry, Manifest};
 use super::snapshot::{HostSnapshot, HostTensor};
 use crate::error::{Error, plain_io};
-use crate::weights::{header, place_of, write_values};
+use crate::weights::{dtype_rank, header, write_values};
 
 /// Writes the checkpoints of a folder and deletes old ones.
 pub(super) struct Writer {
@@ -133,7 +133,7 @@ impl Writer {
         tensors: &BTreeMap<String, HostTensor>,
     ) -> Result<FileEntry, Fault> {
         let mut order: Vec<(&String, &HostTensor)> = tensors.iter().collect();
-        order.sort_by_key(|(_, tensor)| place_of(tensor.dtype));
+        order.sort_by_key(|(_, tensor)| dtype_rank(tensor.dtype));
         let header = header(
             order.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype, &*tensor.shape)),
         )

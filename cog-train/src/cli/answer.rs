@@ -1,4 +1,4 @@
-//! The answer of a training or a prediction: its output, its error and its numbers, for a person or as JSON.
+//! The answer of a training or a prediction: its output, its error and its scalars, for a person or as JSON.
 
 use serde_json::{Value, json};
 
@@ -35,9 +35,9 @@ pub(crate) fn text(outcome: &Outcome, format: Format, kind: Kind) -> String {
     }
 }
 
-/// `weights/ (final_loss 1.25, steps 120)`: the paths of the output, and the numbers beside them.
+/// `weights/ (final_loss 1.25, steps 120)`: the paths of the output, and its scalars.
 fn sentence(published: &Published, kind: Kind) -> String {
-    let places: Vec<String> = published
+    let paths: Vec<String> = published
         .paths
         .iter()
         .map(|path| format!("{}{}", path.display(), if path.is_dir() { "/" } else { "" }))
@@ -53,7 +53,7 @@ fn sentence(published: &Published, kind: Kind) -> String {
     let verb = if kind == Kind::Train { "trained" } else { "predicted" };
     let beside =
         if values.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
-    format!("{verb}: {}{beside}", places.join(", "))
+    format!("{verb}: {}{beside}", paths.join(", "))
 }
 
 /// A number as a person reads it: four digits after the point are enough, and `output.json` has them all.

@@ -86,7 +86,7 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
     }
 }
 
-/// `python -m cog.server.http` and its like, with this binary in the place of `python`.
+/// `python -m cog.server.http` and its like, with this binary in place of `python`.
 fn is_module_call(args: &[OsString]) -> bool {
     let takes_a_value = |option: &OsString| {
         ["-i", "-e", "-o", "--json", "--input", "--env", "--output"].iter().any(|it| option == it)

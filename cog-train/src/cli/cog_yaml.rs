@@ -49,7 +49,7 @@ fn is_elsewhere(app: &App, reference: &Reference) -> bool {
     app.config.is_some_and(|config| config.is_shared) && !Path::new(app.source).ends_with(file)
 }
 
-/// `BIN check`: everything that can be said about the file; the exit code.
+/// `BIN check`: checks the file and prints every note; returns the exit code.
 pub(crate) fn check(app: &App, given: Option<&Path>, terminal: &Terminal) -> u8 {
     match strictly(app, given) {
         Ok(Checked::OfAnother) => {

@@ -35,9 +35,9 @@ unsafe fn set_thread_count() {
     }
 }
 
-/// A thread that is not in a pool sleeps while the pool works for it, and is woken afterwards: a few thousand times in a
-/// step. This pool is for what the calling thread asks for. Others have rayon's own, so that they get all processors
-/// while this thread waits for them, and so that neither can wait for the other in a circle.
+/// Makes the calling thread a worker of a pool of its own. Outside of a pool it would sleep and be woken at each parallel
+/// call, a few thousand times in a step. Other threads use rayon's global pool: they get all processors while this thread
+/// waits for them, and the two cannot deadlock.
 fn join_pool() {
     // It fails in a thread that is in a pool already.
     if let Ok(pool) = rayon::ThreadPoolBuilder::new().use_current_thread().build() {
@@ -45,8 +45,8 @@ fn join_pool() {
     }
 }
 
-/// A step allocates what the step before it has freed. Pages that were given back in between would be cleared again by
-/// the system. `MIMALLOC_PURGE_DELAY`, in milliseconds, says otherwise.
+/// Keeps freed pages with the process: each step allocates what the step before it has freed, and the system would zero
+/// returned pages anew. `MIMALLOC_PURGE_DELAY`, in milliseconds, overrides it.
 fn keep_pages() {
     /// `mi_option_purge_delay` of mimalloc's header.
     const PURGE_DELAY: c_int = 15;

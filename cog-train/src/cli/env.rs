@@ -11,7 +11,7 @@ pub(crate) fn parse(texts: &[String]) -> Result<Vec<(String, String)>, Error> {
                 Ok((name.to_owned(), value.to_owned()))
             }
             _ => Err(Error::Arguments {
-                // The text is not shown: it may be a secret in the wrong place.
+                // The text is not shown: it may be a secret in the wrong variable.
                 reason: "`-e` is not given a name and a value\nhint: write `-e NAME=VALUE`"
                     .to_owned(),
             }),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::args::Invocation;
 use super::terminal::{Format, Terminal};
 use crate::config::Config;
-use crate::error::{Error, counted};
+use crate::error::{Error, counted, printable};
 use crate::progress::Report;
 use crate::run::{Control, DryRun, Request, RoleWorker};
 
@@ -70,7 +70,7 @@ fn text_of(inputs: &Map<String, Value>, seed: &Value, environment: &Map<String, 
     for (name, entry) in inputs {
         let mut value = match &entry["value"] {
             Value::Null => "-".to_owned(),
-            Value::String(text) if !text.is_empty() => text.escape_debug().to_string(),
+            Value::String(text) if !text.is_empty() => printable(text),
             other => other.to_string(),
         };
         let files = entry["files"].as_array().map_or(&[][..], Vec::as_slice);

@@ -14,8 +14,8 @@ const INTERRUPTED: i32 = 130;
 /// Spawns a thread that listens until the process ends. Signals that the parent process ignored (`nohup`) stay ignored.
 pub(crate) fn listen(control: Control, terminal: Terminal) -> std::io::Result<()> {
     let ignored = ignored_signals();
-    let heard = [SIGHUP, SIGINT, SIGTERM, SIGUSR1].into_iter();
-    let mut signals = Signals::new(heard.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
+    let handled = [SIGHUP, SIGINT, SIGTERM, SIGUSR1].into_iter();
+    let mut signals = Signals::new(handled.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGUSR1 {

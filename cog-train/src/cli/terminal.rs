@@ -1,4 +1,4 @@
-//! The only place that writes to the process's standard output and standard error.
+//! The only module that writes to the process's standard output and standard error.
 //!
 //! The result goes to standard output, everything else to standard error. While a trainer or predictor works, its own
 //! `println!` must not mix with the result: [`Terminal::take_stdout`] keeps the real standard output aside and points
@@ -46,7 +46,7 @@ struct Plain {
     what: String,
     /// The time of the first report, and the progress then.
     began: (Instant, u64),
-    said: Instant,
+    printed: Instant,
 }
 
 struct Bar {
@@ -230,13 +230,14 @@ impl Inner {
     fn print_progress(&mut self, what: &str, done: u64, total: u64) {
         let now = Instant::now();
         if self.plain.as_ref().is_none_or(|plain| plain.what != what) {
-            self.plain = Some(Plain { what: what.to_owned(), began: (now, done), said: now });
+            self.plain = Some(Plain { what: what.to_owned(), began: (now, done), printed: now });
         }
         let Some(plain) = &mut self.plain else { return };
-        if now.duration_since(plain.said) < PLAIN_PROGRESS_EVERY || (total > 0 && done >= total) {
+        if now.duration_since(plain.printed) < PLAIN_PROGRESS_EVERY || (total > 0 && done >= total)
+        {
             return;
         }
-        plain.said = now;
+        plain.printed = now;
         let (began, first) = plain.began;
         let elapsed = now.duration_since(began);
         let loss = self.loss.filter(|_| what == STEPS);

@@ -31,7 +31,7 @@ pub(super) const TOP: Table = Table {
         ("environment", Read),
         ("image", Read),
         ("model", Read),
-        ("predict", Deprecated("write `run` in its place")),
+        ("predict", Deprecated("write `run` instead")),
         ("run", Read),
         ("train", Read),
         ("weights", Cog),

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::message::{counted, printable_start};
+
 /// A position in a `cog.yaml`. Its `Display` is `FILE:LINE:COLUMN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
@@ -142,10 +144,7 @@ impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mistakes.len() {
-            1 => write!(f, "1 mistake in `{}`", self.file)?,
-            n => write!(f, "{n} mistakes in `{}`", self.file)?,
-        }
+        write!(f, "{} in `{}`", counted(self.mistakes.len(), "mistake"), self.file)?;
         for note in &self.mistakes {
             write!(f, "\n  {}: {}", note.position, note.message)?;
             if let Some(hint) = &note.hint {
@@ -166,27 +165,10 @@ pub(super) fn in_order(mut notes: Vec<Note>) -> Vec<Note> {
 
 /// Formats a text of the file for a message: in backticks, on one line, shortened, with control characters escaped.
 pub(super) fn quoted(text: &str) -> String {
-    shown(text, 60)
+    format!("`{}`", printable_start(text, 60))
 }
 
 /// Formats a line to write instead, with room for a long path.
 pub(super) fn example(text: &str) -> String {
-    format!("write {}", shown(text, 200))
-}
-
-fn shown(text: &str, most: usize) -> String {
-    let mut out = String::from("`");
-    for (count, c) in text.chars().enumerate() {
-        if count == most {
-            out.push_str("...");
-            break;
-        }
-        match c {
-            '"' | '\'' | '\\' => out.push(c),
-            // Escapes line ends, control characters and invisible characters, such as marks of the writing direction.
-            _ => out.extend(c.escape_debug()),
-        }
-    }
-    out.push('`');
-    out
+    format!("write `{}`", printable_start(text, 200))
 }

@@ -64,9 +64,9 @@ impl Reader {
         Position::new(&self.file, at)
     }
 
-    pub(super) fn note(&mut self, kind: NoteKind, said: Mistake) {
-        let position = self.position(said.at);
-        self.notes.push(Note { position, kind, message: said.message, hint: said.hint });
+    pub(super) fn note(&mut self, kind: NoteKind, mistake: Mistake) {
+        let position = self.position(mistake.at);
+        self.notes.push(Note { position, kind, message: mistake.message, hint: mistake.hint });
     }
 
     pub(super) fn wrong(&mut self, mistake: Mistake) {

@@ -29,7 +29,7 @@ pub(super) fn check(model: &Text) -> Result<(), Mistake> {
         || !path.split('/').all(|part| !part.is_empty() && part.chars().all(good))
     {
         let message = format!("{shown} is not the name of a repository");
-        let hint = "write small letters, digits, `_`, `-` and `.`, as in `r8.im/owner/model`";
+        let hint = "write lowercase letters, digits, `_`, `-` and `.`, as in `r8.im/owner/model`";
         return Err(wrong(message).hint(hint));
     }
     Ok(())

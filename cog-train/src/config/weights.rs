@@ -91,7 +91,7 @@ fn check_name(reader: &mut Reader, name: &Text, names: &mut HashMap<String, usiz
     // It becomes part of a registry's tag.
     if !name.text.split(['.', '_', '-']).all(good) {
         let message = format!("{} is not a name for weights", quoted(&name.text));
-        let hint = "write small letters and digits, with single `.`, `_` or `-` between them";
+        let hint = "write lowercase letters and digits, with single `.`, `_` or `-` between them";
         reader.wrong(Mistake::new(name.at, message).hint(hint));
     }
 }

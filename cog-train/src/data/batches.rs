@@ -113,7 +113,7 @@ impl<B: Send + 'static> Batches<B> {
     ///
     /// # Errors
     ///
-    /// At the batch where it happens: the error of reading a row, with the row's place; the error of the collate function;
+    /// At the batch where it happens: the error of reading a row, with the row's location; the error of the collate function;
     /// [`Error::Panicked`] for a panic in one of the two. The next call returns the batch after it. At the first call:
     /// [`Error::InvalidConfig`] for invalid settings; there are no batches then.
     #[expect(clippy::should_implement_trait, reason = "a for loop would hide the errors")]

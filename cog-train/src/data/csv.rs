@@ -101,7 +101,7 @@ impl<T: DeserializeOwned + Send + 'static> Csv<T> {
                 Err(too_long(LINE))
             } else if form.header.is_none() {
                 form.header = Some(header(form.fields(&row)).map_err(|reason| Error::Data {
-                    place: name.clone(),
+                    location: name.clone(),
                     reason: format!("line {first}: {reason}"),
                 })?);
                 continue;
@@ -126,11 +126,13 @@ impl<T: DeserializeOwned + Send + 'static> Dataset for Csv<T> {
 
     fn item(&self, index: usize) -> Result<T, Error> {
         let bytes = self.rows.bytes(index)?;
-        self.form.parse(&bytes).map_err(|reason| Error::Data { place: self.place(index), reason })
+        self.form
+            .parse(&bytes)
+            .map_err(|reason| Error::Data { location: self.location(index), reason })
     }
 
-    fn place(&self, index: usize) -> String {
-        self.rows.place(index)
+    fn location(&self, index: usize) -> String {
+        self.rows.location(index)
     }
 
     fn digest(&self) -> Result<String, Error> {

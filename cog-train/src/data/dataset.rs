@@ -15,7 +15,7 @@ use crate::progress::CancelToken;
 /// let lengths = rows.map(|word| Ok(word.len()));
 /// assert_eq!(lengths.len(), 3);
 /// assert_eq!(lengths.item(2)?, 5);
-/// assert_eq!(lengths.place(2), "words row 3");
+/// assert_eq!(lengths.location(2), "words row 3");
 /// # Ok::<(), cog_train::Error>(())
 /// ```
 pub trait Dataset: Send + Sync {
@@ -29,7 +29,7 @@ pub trait Dataset: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] with the row's place when it cannot be used or is not there.
+    /// [`Error::Data`] with the row's location when it cannot be used or is not there.
     fn item(&self, index: usize) -> Result<Self::Item, Error>;
 
     /// Returns the size of the row in a batch by tokens, by which rows are sorted there. 1 by default; where it is 1 for
@@ -38,8 +38,8 @@ pub trait Dataset: Send + Sync {
         1
     }
 
-    /// Returns the place of the row for messages, such as `train.jsonl line 17`.
-    fn place(&self, index: usize) -> String;
+    /// Returns the location of the row for messages, such as `train.jsonl line 17`.
+    fn location(&self, index: usize) -> String;
 
     /// Returns the SHA-256 of the content in 64 hexadecimal digits. A resumed run compares it: the data must be the same.
     ///
@@ -53,7 +53,7 @@ pub trait Dataset: Send + Sync {
         self.len() == 0
     }
 
-    /// Applies `change` to each row when it is read. An error of `change` becomes [`Error::Data`] with the row's place; the
+    /// Applies `change` to each row when it is read. An error of `change` becomes [`Error::Data`] with the row's location; the
     /// digest stays that of the underlying rows.
     fn map<U, F>(self, change: F) -> Mapped<Self, F>
     where
@@ -123,8 +123,8 @@ macro_rules! delegate {
                 (**self).tokens(index)
             }
 
-            fn place(&self, index: usize) -> String {
-                (**self).place(index)
+            fn location(&self, index: usize) -> String {
+                (**self).location(index)
             }
 
             fn digest(&self) -> Result<String, Error> {
@@ -139,7 +139,7 @@ delegate!(Arc<D>, Box<D>);
 /// Returns the error for an index past the last row.
 pub(super) fn missing(name: &str, index: usize, count: usize) -> Error {
     Error::Data {
-        place: name.to_owned(),
+        location: name.to_owned(),
         reason: format!("row {} is out of range: there are {count}", index + 1),
     }
 }
@@ -181,7 +181,7 @@ where
     fn item(&self, index: usize) -> Result<U, Error> {
         (self.change)(self.inner.item(index)?).map_err(|error| {
             let links: Vec<String> = error.chain().map(error::plain).collect();
-            Error::Data { place: self.place(index), reason: links.join(": ") }
+            Error::Data { location: self.location(index), reason: links.join(": ") }
         })
     }
 
@@ -189,8 +189,8 @@ where
         self.inner.tokens(index)
     }
 
-    fn place(&self, index: usize) -> String {
-        self.inner.place(index)
+    fn location(&self, index: usize) -> String {
+        self.inner.location(index)
     }
 
     fn digest(&self) -> Result<String, Error> {
@@ -204,7 +204,7 @@ where
 /// use cog_train::data::{Dataset, Rows};
 ///
 /// let odd = Rows::new(vec!["a", "b", "c", "d"]).subset([1, 3])?;
-/// assert_eq!((odd.len(), odd.item(1)?, odd.place(1)), (2, "d", "memory row 4".to_owned()));
+/// assert_eq!((odd.len(), odd.item(1)?, odd.location(1)), (2, "d", "memory row 4".to_owned()));
 /// # Ok::<(), cog_train::Error>(())
 /// ```
 pub struct Subset<D> {
@@ -253,9 +253,11 @@ impl<D: Dataset> Dataset for Subset<D> {
         self.underlying(index).map_or(1, |index| self.inner.tokens(index))
     }
 
-    fn place(&self, index: usize) -> String {
-        self.underlying(index)
-            .map_or_else(|_| format!("subset row {}", index + 1), |index| self.inner.place(index))
+    fn location(&self, index: usize) -> String {
+        self.underlying(index).map_or_else(
+            |_| format!("subset row {}", index + 1),
+            |index| self.inner.location(index),
+        )
     }
 
     fn digest(&self) -> Result<String, Error> {
@@ -291,7 +293,7 @@ impl<D: Dataset> WithTokens<D> {
                 cancel.check()?;
                 let tokens = count(&inner.item(index)?);
                 u32::try_from(tokens).map_err(|_| Error::Data {
-                    place: inner.place(index),
+                    location: inner.location(index),
                     reason: format!("{tokens} tokens are more than {}", u32::MAX),
                 })
             })
@@ -315,8 +317,8 @@ impl<D: Dataset> Dataset for WithTokens<D> {
         self.tokens.get(index).map_or(1, |tokens| *tokens as usize)
     }
 
-    fn place(&self, index: usize) -> String {
-        self.inner.place(index)
+    fn location(&self, index: usize) -> String {
+        self.inner.location(index)
     }
 
     fn digest(&self) -> Result<String, Error> {

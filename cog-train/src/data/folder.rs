@@ -105,12 +105,12 @@ impl ImageFolder {
                 Err((name, reason)) => problems.add(name, &reason),
             }
         }
-        let place = root.display().to_string();
-        problems.finish(&place)?;
+        let location = root.display().to_string();
+        problems.finish(&location)?;
         if files.is_empty() {
             let reason =
                 "it has no images\nhint: it should have a sub-folder with images for each class";
-            return Err(Error::Data { place, reason: reason.to_owned() });
+            return Err(Error::Data { location, reason: reason.to_owned() });
         }
         Ok(Self { root, classes, files })
     }
@@ -135,14 +135,14 @@ impl Dataset for ImageFolder {
             file.ok_or_else(|| missing(&self.root.display().to_string(), index, self.files.len()))?;
         let path = self.root.join(&file.name);
         let bytes = read::file(&path, MAX_BYTES)?;
-        let fail = |reason| Error::Data { place: self.place(index), reason };
+        let fail = |reason| Error::Data { location: self.location(index), reason };
         if digest(&bytes) != file.digest {
             return Err(fail("its content has changed since it was opened".to_owned()));
         }
         Ok((Image::decode(&bytes).map_err(fail)?, file.class))
     }
 
-    fn place(&self, index: usize) -> String {
+    fn location(&self, index: usize) -> String {
         let name = self.files.get(index).map_or("", |file| &file.name);
         self.root.join(name).display().to_string()
     }
@@ -173,7 +173,7 @@ fn listed(folder: &Path, cancel: &CancelToken) -> Result<Vec<(String, PathBuf)>,
     let mut listed = Vec::new();
     for entry in entries {
         let name = entry.file_name().into_string().map_err(|name| Error::Data {
-            place: folder.display().to_string(),
+            location: folder.display().to_string(),
             reason: format!("the name `{}` is not UTF-8", name.display()),
         })?;
         if !name.starts_with('.') {
@@ -229,7 +229,7 @@ mod tests {
         assert!(cat.pixels.iter().all(|value| value.abs_diff(200) < 3));
         let (dog, class) = pets.item(2).unwrap();
         assert_eq!((dog.width, dog.height, class, &dog.pixels[..4]), (3, 2, 1, &[1, 2, 3, 0][..]));
-        assert!(pets.place(2).ends_with("dog/b.png"));
+        assert!(pets.location(2).ends_with("dog/b.png"));
         assert!(pets.item(3).is_err());
     }
 

@@ -1,8 +1,8 @@
 //! SHA-256 digests of what rows are made of.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
+
+use crate::fetch::hex;
 
 /// A digest that grows piece by piece.
 #[derive(Debug, Clone, Default)]
@@ -32,16 +32,8 @@ impl Hash {
 
     /// The 64 hexadecimal digits.
     pub(super) fn hex(self) -> String {
-        hex(&self.end())
+        hex(self.end())
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::hash::{Hash, hex};
+use super::hash::Hash;
 use crate::error::{Error, counted};
+use crate::fetch::hex;
 use crate::progress::CancelToken;
 
 /// The bytes of one read. Cancellation is checked between reads.
@@ -33,12 +34,12 @@ impl HashingReader {
         let before = path.metadata().map_err(Error::file("read", path))?;
         if !before.is_file() {
             let kind = if before.is_dir() { "a folder" } else { "no regular file" };
-            return Err(Error::Data { place: name, reason: format!("it is {kind}") });
+            return Err(Error::Data { location: name, reason: format!("it is {kind}") });
         }
         let file = File::open(path).map_err(Error::file("read", path))?;
         let before = file.metadata().map_err(Error::file("read", path))?;
         if before.len() == 0 {
-            return Err(Error::Data { place: name, reason: "it is empty".to_owned() });
+            return Err(Error::Data { location: name, reason: "it is empty".to_owned() });
         }
         let (hash, cancel) = (Hash::default(), cancel.clone());
         Ok(Self { file, name, before, hash, bytes: 0, cancel })
@@ -84,7 +85,7 @@ impl HashingReader {
         let after = file.metadata().map_err(Error::file("read", Path::new(&name)))?;
         if bytes != before.len() || after.len() != bytes || modified(&after) != modified(&before) {
             let reason = "it changed while it was read".to_owned();
-            return Err(Error::Data { place: name, reason });
+            return Err(Error::Data { location: name, reason });
         }
         let modified = Mutex::new(modified(&before));
         Ok(HashedFile { file, name, size: bytes, digest: hash.end(), modified })
@@ -132,7 +133,7 @@ impl HashedFile {
     }
 
     pub(super) fn digest(&self) -> String {
-        hex(&self.digest)
+        hex(self.digest)
     }
 
     /// Reads a range of bytes.
@@ -152,7 +153,7 @@ impl HashedFile {
     /// Returns the error for content that is not what was hashed.
     pub(super) fn content_changed(&self) -> Error {
         let reason = "its content has changed since it was opened".to_owned();
-        Error::Data { place: self.name.clone(), reason }
+        Error::Data { location: self.name.clone(), reason }
     }
 
     /// Compares size and time of modification with those at the opening. A new time alone may be a `touch`, which should
@@ -165,7 +166,7 @@ impl HashedFile {
         };
         if now.len() != self.size {
             return Err(Error::Data {
-                place: self.name.clone(),
+                location: self.name.clone(),
                 reason: format!(
                     "it has {}, and had {} when it was opened",
                     counted(now.len(), "byte"),

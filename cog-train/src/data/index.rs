@@ -64,7 +64,7 @@ impl Indexed {
         problems.finish(file.name())?;
         if index.len() == 0 {
             let reason = "it has no rows".to_owned();
-            return Err(Error::Data { place: file.name().to_owned(), reason });
+            return Err(Error::Data { location: file.name().to_owned(), reason });
         }
         Ok(Self { file, index })
     }
@@ -73,7 +73,7 @@ impl Indexed {
         self.index.len()
     }
 
-    pub(super) fn place(&self, row: usize) -> String {
+    pub(super) fn location(&self, row: usize) -> String {
         format!("{} line {}", self.file.name(), self.index.line(row))
     }
 

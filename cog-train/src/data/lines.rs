@@ -142,5 +142,5 @@ pub(super) fn mark(start: &[u8], name: &str) -> Result<usize, Error> {
         [b'P', b'A', b'R', b'1', ..] => "it is a Parquet file",
         _ => return Ok(if start.starts_with(BOM) { BOM.len() } else { 0 }),
     };
-    Err(Error::Data { place: name.to_owned(), reason: reason.to_owned() })
+    Err(Error::Data { location: name.to_owned(), reason: reason.to_owned() })
 }

@@ -40,8 +40,8 @@ pub struct Loader<B> {
     shuffle: bool,
     drop_last: bool,
     threads: usize,
-    ahead: Option<usize>,
-    cut: Option<usize>,
+    prefetch: Option<usize>,
+    truncated: Option<usize>,
     rank: usize,
     world: usize,
 }
@@ -68,8 +68,8 @@ impl<B: Send + 'static> Loader<B> {
             shuffle: true,
             drop_last: false,
             threads: 1,
-            ahead: None,
-            cut: None,
+            prefetch: None,
+            truncated: None,
             rank: 0,
             world: 1,
         }
@@ -101,8 +101,8 @@ impl<B: Send + 'static> Loader<B> {
 
     /// Sets the most batches in memory, ready or being made. The default is one more than there are threads.
     #[must_use]
-    pub fn ahead(self, steps: usize) -> Self {
-        Self { ahead: Some(steps), ..self }
+    pub fn prefetch(self, batches: usize) -> Self {
+        Self { prefetch: Some(batches), ..self }
     }
 
     /// Sets the number of rows that were truncated because they were longer than the model can take, for the dry run. The
@@ -112,20 +112,20 @@ impl<B: Send + 'static> Loader<B> {
     /// use cog_train::data::{Dataset, Loader, Rows};
     ///
     /// let texts = ["a short one", "one that is longer than twenty bytes"];
-    /// let cut = texts.iter().filter(|text| text.len() > 20).count();
+    /// let truncated = texts.iter().filter(|text| text.len() > 20).count();
     /// let rows = Rows::new(texts.to_vec()).map(|text| Ok(text.bytes().take(20).collect::<Vec<u8>>()));
-    /// let loader = Loader::new(rows, |items, _| Ok(items)).cut(cut);
-    /// assert_eq!(loader.cut_rows(), Some(1));
+    /// let loader = Loader::new(rows, |items, _| Ok(items)).truncated(truncated);
+    /// assert_eq!(loader.truncated_rows(), Some(1));
     /// ```
     #[must_use]
-    pub fn cut(self, rows: usize) -> Self {
-        Self { cut: Some(rows), ..self }
+    pub fn truncated(self, rows: usize) -> Self {
+        Self { truncated: Some(rows), ..self }
     }
 
-    /// Returns the number of rows that were truncated, where [`Loader::cut`] has set it.
+    /// Returns the number of rows that were truncated, where [`Loader::truncated`] has set it.
     #[must_use]
-    pub fn cut_rows(&self) -> Option<usize> {
-        self.cut
+    pub fn truncated_rows(&self) -> Option<usize> {
+        self.truncated
     }
 
     /// Returns the size of a batch.
@@ -168,7 +168,7 @@ impl<B: Send + 'static> Loader<B> {
 
     /// Returns the most rows that a batch can have.
     #[must_use]
-    pub fn most_rows(&self) -> usize {
+    pub fn max_rows(&self) -> usize {
         match self.batching {
             Batching::Rows(rows) => rows.min(self.len()),
             Batching::Tokens { most, .. } => most.min(self.len()),
@@ -208,10 +208,10 @@ impl<B: Send + 'static> Loader<B> {
         self.source.digest()
     }
 
-    /// Returns the place of a row for messages.
+    /// Returns the location of a row for messages.
     #[must_use]
-    pub fn place(&self, row: u32) -> String {
-        self.source.place(row as usize)
+    pub fn location(&self, row: u32) -> String {
+        self.source.location(row as usize)
     }
 
     /// Returns the settings that determine the order beside the data and the seed, as JSON: a resumed run compares them.
@@ -288,7 +288,7 @@ impl<B: Send + 'static> Loader<B> {
             Err(error) => return Batches::failed(error),
         };
         let settings = BatchSettings { device: device.clone(), seed, micro };
-        let ahead = self.ahead.unwrap_or(self.threads + 1);
+        let ahead = self.prefetch.unwrap_or(self.threads + 1);
         Batches::new(cursor, self.source.clone(), settings, self.threads, ahead)
     }
 
@@ -305,7 +305,7 @@ impl<B: Send + 'static> Loader<B> {
         let long = |tokens: &u32| *tokens == u32::MAX || *tokens as usize > most;
         if let Some(row) = tokens.iter().position(long) {
             return Err(Error::Data {
-                place: self.source.place(row),
+                location: self.source.location(row),
                 reason: format!(
                     "{} tokens are more than the {most} of a batch\nhint: cut long rows, or allow more tokens in a batch",
                     self.source.tokens(row)

@@ -31,7 +31,6 @@ pub fn unpacked(path: &Path, into: &Path, cancel: &CancelToken) -> Result<PathBu
         return Ok(path.to_owned());
     }
     let digest = HashingReader::open(path, cancel)?.drain()?.digest();
-    fs::create_dir_all(into).map_err(Error::file("create", into))?;
     let folder = into.join(format!("data-{}", &digest[..16]));
     // A folder that is there may have been altered: it is compared with the archive.
     archive::unpack_cached(path, &folder, &Limits::default(), cancel)?;
@@ -73,7 +72,7 @@ pub fn only_file(folder: &Path, endings: &[&str]) -> Result<PathBuf, Error> {
         }
     }
     found.sort();
-    let fail = |reason| Err(Error::Data { place: folder.display().to_string(), reason });
+    let fail = |reason| Err(Error::Data { location: folder.display().to_string(), reason });
     let wanted = || endings.iter().map(|end| format!("`.{end}`")).collect::<Vec<_>>().join(" or ");
     match &found[..] {
         [] => fail(format!("it has no file that ends in {}", wanted())),

@@ -97,7 +97,7 @@ impl<T: DeserializeOwned + Send + 'static> Parquet<T> {
         let path = path.as_ref();
         let digest = HashingReader::open(path, cancel)?.drain()?.digest();
         let name = path.display().to_string();
-        let fail = |reason: String| Error::Data { place: name.clone(), reason };
+        let fail = |reason: String| Error::Data { location: name.clone(), reason };
         let file = File::open(path).map_err(Error::file("read", path))?;
         // The decoder is not written for broken files alone, and some of them make it panic.
         let decoded = catch_unwind(AssertUnwindSafe(|| spill::<T>(file, &name, cancel)));
@@ -126,11 +126,13 @@ impl<T: DeserializeOwned + Send + 'static> Dataset for Parquet<T> {
         self.rows
             .read_exact_at(&mut bytes, start)
             .map_err(Error::file("read", Path::new(&self.name)))?;
-        decode::row(&bytes)
-            .map_err(|error| Error::Data { place: self.place(index), reason: error.to_string() })
+        decode::row(&bytes).map_err(|error| Error::Data {
+            location: self.location(index),
+            reason: error.to_string(),
+        })
     }
 
-    fn place(&self, index: usize) -> String {
+    fn location(&self, index: usize) -> String {
         format!("{} row {}", self.name, index + 1)
     }
 
@@ -145,7 +147,7 @@ fn spill<T: DeserializeOwned>(
     name: &str,
     cancel: &CancelToken,
 ) -> Result<Spilled, Error> {
-    let fail = |reason: String| Error::Data { place: name.to_owned(), reason };
+    let fail = |reason: String| Error::Data { location: name.to_owned(), reason };
     let broken = |error: ParquetError| fail(format!("it cannot be decoded: {error}"));
     let folder = std::env::temp_dir();
     let rows = tempfile::tempfile().map_err(Error::file("create", &folder))?;

@@ -15,11 +15,11 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    /// Adds a row by its place in the file, such as `line 3`.
-    pub(super) fn add(&mut self, place: impl std::fmt::Display, reason: &str) {
+    /// Adds a row by its position in the file, such as `line 3`.
+    pub(super) fn add(&mut self, position: impl std::fmt::Display, reason: &str) {
         self.count += 1;
         if self.count <= SHOWN {
-            let mut line = format!("{place}: {reason}");
+            let mut line = format!("{position}: {reason}");
             if let Some((cut, _)) = line.char_indices().nth(REASON) {
                 line.truncate(cut);
                 line.push_str("...");
@@ -38,7 +38,7 @@ impl Problems {
         }
         let rows = counted(self.count, "row");
         let reason = format!("{rows} cannot be used\n  {}", self.shown.join("\n  "));
-        Err(Error::Data { place: name.to_owned(), reason })
+        Err(Error::Data { location: name.to_owned(), reason })
     }
 }
 

@@ -60,7 +60,7 @@ impl<T: Clone + Send + Sync + 'static> Dataset for Rows<T> {
         row.ok_or_else(|| missing(&self.name, index, self.items.len()))
     }
 
-    fn place(&self, index: usize) -> String {
+    fn location(&self, index: usize) -> String {
         format!("{} row {}", self.name, index + 1)
     }
 
@@ -68,7 +68,7 @@ impl<T: Clone + Send + Sync + 'static> Dataset for Rows<T> {
         let mut hash = Hash::default();
         for (index, row) in self.items.iter().enumerate() {
             let written = (self.write)(row)
-                .map_err(|reason| Error::Data { place: self.place(index), reason })?;
+                .map_err(|reason| Error::Data { location: self.location(index), reason })?;
             hash.piece(&written);
         }
         Ok(hash.hex())
@@ -85,7 +85,7 @@ mod tests {
     fn rows_have_places_and_a_digest_of_their_content() {
         let rows = Rows::new(vec!["ab", "c"]).named("words");
         assert_eq!((rows.len(), rows.tokens(1), rows.item(1).unwrap()), (2, 1, "c"));
-        assert_eq!(rows.place(0), "words row 1");
+        assert_eq!(rows.location(0), "words row 1");
         assert_eq!(
             rows.item(2).unwrap_err().to_string(),
             "data `words`: row 3 is out of range: there are 2"

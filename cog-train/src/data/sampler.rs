@@ -119,7 +119,7 @@ impl Sampler {
             return fail(format!(
                 "{} for {}",
                 counted(lengths.len(), "length"),
-                counted(self.count as usize, "row")
+                counted(self.count, "row")
             ));
         }
         if let Batching::Tokens { most, .. } = self.batching
@@ -150,7 +150,7 @@ impl Sampler {
             return Err(Error::InvalidConfig {
                 reason: format!(
                     "the data has {}, fewer than the {rows} of a batch, and a last batch with fewer is dropped",
-                    counted(self.count as usize, "row")
+                    counted(self.count, "row")
                 ),
             });
         }

@@ -7,7 +7,7 @@ use candle_core::Device;
 use super::batch::{Batch, MicroBatch};
 use super::cursor::Task;
 use super::dataset::Dataset;
-use crate::error::{Error, counted};
+use crate::error::{Error, counted, panic_message};
 use cog_train_nn::rng::{Rng, Stream};
 
 /// The context of one call of a collate function.
@@ -16,7 +16,7 @@ use cog_train_nn::rng::{Rng, Stream};
 /// use cog_train::candle_core::{Device, Tensor};
 /// use cog_train::data::{Batching, Loader, Position, Rows};
 ///
-/// // Rows turned by a random number of places: the same for the same seed, epoch and row.
+/// // Rows turned by a random number of positions: the same for the same seed, epoch and row.
 /// let loader = Loader::new(Rows::new(vec![vec![1f32, 2.0, 3.0], vec![4.0, 5.0, 6.0]]), |mut rows, collate| {
 ///     for (at, row) in rows.iter_mut().enumerate() {
 ///         row.rotate_left(collate.rng("shift", at).below(3) as usize);
@@ -80,7 +80,7 @@ pub(super) type IsCancelled<'a> = dyn Fn() -> bool + 'a;
 pub(super) trait Source<B>: Send + Sync {
     fn len(&self) -> usize;
     fn tokens(&self, row: usize) -> usize;
-    fn place(&self, row: usize) -> String;
+    fn location(&self, row: usize) -> String;
     fn digest(&self) -> Result<String, Error>;
     fn micro_batch(
         &self,
@@ -108,8 +108,8 @@ where
         self.dataset.tokens(row)
     }
 
-    fn place(&self, row: usize) -> String {
-        self.dataset.place(row)
+    fn location(&self, row: usize) -> String {
+        self.dataset.location(row)
     }
 
     fn digest(&self) -> Result<String, Error> {
@@ -127,33 +127,31 @@ where
                 return Err(Error::Cancelled.into());
             }
             let row = *row as usize;
-            let item =
-                catch_panic("dataset", || self.dataset.place(row), || Ok(self.dataset.item(row)?));
+            let item = catch_panic(
+                "dataset",
+                || self.dataset.location(row),
+                || Ok(self.dataset.item(row)?),
+            );
             items.push(item?);
         }
-        let place = || {
-            let places = collate.rows.first().map(|row| self.dataset.place(*row as usize));
+        let location = || {
+            let first = collate.rows.first().map(|row| self.dataset.location(*row as usize));
             let others = counted(collate.rows.len().saturating_sub(1), "more row");
-            format!("{} and {others}", places.unwrap_or_default())
+            format!("{} and {others}", first.unwrap_or_default())
         };
-        catch_panic("collate", place, || (self.collate)(items, collate))
+        catch_panic("collate", location, || (self.collate)(items, collate))
     }
 }
 
 /// Calls the author's code and converts a panic into [`Error::Panicked`].
 fn catch_panic<T>(
     what: &'static str,
-    place: impl FnOnce() -> String,
+    location: impl FnOnce() -> String,
     call: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-        let message = payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("(a panic without a text)")
-            .to_owned();
-        Err(Error::Panicked { what, place: place(), message }.into())
+        let message = panic_message(payload.as_ref()).to_owned();
+        Err(Error::Panicked { what, location: location(), message }.into())
     })
 }
 
@@ -185,7 +183,7 @@ pub(super) fn make_batch<B>(
                 "collate, batch {} of epoch {} (first row: {})",
                 at.batch + 1,
                 at.epoch + 1,
-                source.place(rows[start] as usize)
+                source.location(rows[start] as usize)
             ))
         })?;
         parts.push(MicroBatch { rows: start..end, batch });

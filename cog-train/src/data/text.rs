@@ -20,7 +20,7 @@ use crate::progress::CancelToken;
 /// std::fs::write(&path, "Tyger Tyger,\n\nburning bright\n")?;
 /// let lines = TextLines::open(&path)?;
 /// assert_eq!((lines.len(), lines.item(1)?), (2, "burning bright".to_owned()));
-/// assert!(lines.place(1).ends_with("poem.txt line 3"));
+/// assert!(lines.location(1).ends_with("poem.txt line 3"));
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 pub struct TextLines(Lines);
@@ -57,8 +57,8 @@ impl Dataset for TextLines {
         self.0.line(index)
     }
 
-    fn place(&self, index: usize) -> String {
-        self.0.0.place(index)
+    fn location(&self, index: usize) -> String {
+        self.0.0.location(index)
     }
 
     fn digest(&self) -> Result<String, Error> {
@@ -129,7 +129,7 @@ impl TextWindows {
         let bytes = file.size() - start;
         if bytes == 0 {
             let reason = "it is empty".to_owned();
-            return Err(Error::Data { place: file.name().to_owned(), reason });
+            return Err(Error::Data { location: file.name().to_owned(), reason });
         }
         let count = bytes.saturating_sub(size).div_ceil(stride) + 1;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
@@ -168,7 +168,7 @@ impl Dataset for TextWindows {
         String::from_utf8(window.to_vec()).map_err(|_| self.file.content_changed())
     }
 
-    fn place(&self, index: usize) -> String {
+    fn location(&self, index: usize) -> String {
         format!("{} from byte {}", self.file.name(), self.start_of(index))
     }
 
@@ -195,7 +195,7 @@ fn validate(reader: &mut HashingReader) -> Result<usize, Error> {
             Err(error) => {
                 line += breaks(&text[..error.valid_up_to()], &mut carriage);
                 let reason = format!("line {line} is not UTF-8\nhint: save the file as UTF-8");
-                return Err(Error::Data { place: reader.name().to_owned(), reason });
+                return Err(Error::Data { location: reader.name().to_owned(), reason });
             }
         };
         if count == 0 {
@@ -236,7 +236,7 @@ mod tests {
         let lines = TextLines::open(&path).unwrap();
         let all: Vec<String> = (0..lines.len()).map(|at| lines.item(at).unwrap()).collect();
         assert_eq!(all, ["one", " two ", "three"]);
-        assert!(lines.place(2).ends_with("a.txt line 4"));
+        assert!(lines.location(2).ends_with("a.txt line 4"));
     }
 
     #[test]
@@ -245,8 +245,9 @@ mod tests {
         let long = "x".repeat((1 << 16) - 1);
         let (_dir, path) = file(format!("{long}\r\na\rb\r\r\nnul\0\n\u{feff}mark\r").as_bytes());
         let lines = TextLines::open(&path).unwrap();
-        let row =
-            |at| (lines.item(at).unwrap(), lines.place(at).rsplit_once(' ').unwrap().1.to_owned());
+        let row = |at| {
+            (lines.item(at).unwrap(), lines.location(at).rsplit_once(' ').unwrap().1.to_owned())
+        };
         let all: Vec<(String, String)> = (0..lines.len()).map(row).collect();
         let expected =
             [(&*long, "1"), ("a", "2"), ("b", "3"), ("nul\0", "5"), ("\u{feff}mark", "6")];

@@ -161,8 +161,8 @@ mod tests {
         let vars = weights.iter().flat_map(|(up, down)| [up, down]).chain([&embedding, &head]);
         let bytes = vars.map(|var| {
             let gradient = store.get(var).unwrap();
-            let numbers = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+            let values = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            values.iter().flat_map(|value| value.to_le_bytes()).collect()
         });
         (bytes.collect(), loss.to_scalar().unwrap())
     }

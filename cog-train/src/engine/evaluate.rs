@@ -25,7 +25,7 @@ pub(super) fn evaluate<B: Send + 'static>(
     state: &mut State,
     job: &mut Job,
 ) -> anyhow::Result<Option<Evaluation>> {
-    let scores = retry(state, eval.most_rows(), job, |state, job| {
+    let scores = retry(state, eval.max_rows(), job, |state, job| {
         scores(eval, most, objective, device, state.micro_batch, job).map_err(Failed::from)
     });
     match scores {

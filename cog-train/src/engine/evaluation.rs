@@ -20,10 +20,10 @@ pub struct Evaluation {
     /// The steps taken before it.
     pub step: u64,
     /// The mean loss.
-    #[serde(serialize_with = "number", deserialize_with = "read_number")]
+    #[serde(serialize_with = "serialize_loss", deserialize_with = "deserialize_loss")]
     pub loss: f64,
     /// The other means, by the names that [`EvalScores::with`] gave them.
-    #[serde(serialize_with = "numbers", deserialize_with = "read_numbers")]
+    #[serde(serialize_with = "serialize_metrics", deserialize_with = "deserialize_metrics")]
     pub metrics: BTreeMap<String, f64>,
 }
 
@@ -105,23 +105,23 @@ impl EvalScores {
 // JSON has no number for what is not finite.
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn number<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    json_number(*number).serialize(serializer)
+fn serialize_loss<S: Serializer>(loss: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    json_number(*loss).serialize(serializer)
 }
 
-fn numbers<S: Serializer>(
-    numbers: &BTreeMap<String, f64>,
+fn serialize_metrics<S: Serializer>(
+    metrics: &BTreeMap<String, f64>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(numbers.iter().map(|(name, number)| (name, json_number(*number))))
+    serializer.collect_map(metrics.iter().map(|(name, value)| (name, json_number(*value))))
 }
 
-fn read_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+fn deserialize_loss<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let value = Value::deserialize(deserializer)?;
     number_of(&value).ok_or_else(|| serde::de::Error::custom(format!("{value} is no number")))
 }
 
-fn read_numbers<'de, D: Deserializer<'de>>(
+fn deserialize_metrics<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, f64>, D::Error> {
     let values = BTreeMap::<String, Value>::deserialize(deserializer)?;

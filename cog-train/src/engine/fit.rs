@@ -3,7 +3,6 @@
 use serde_json::{Map, Value};
 
 use super::evaluate::{evaluate, is_cancellation};
-use super::evaluation::Evaluation;
 use super::learner::Learner;
 use super::objective::{Objective, StepReport};
 use super::records::{Records, Work};
@@ -11,6 +10,7 @@ use super::resume::{Saved, identity, resume};
 use super::retry::{Failed, retry};
 use super::state::{Mean, State, StopReason};
 use super::stream::Stream;
+use super::training::{Training, TrainingSummary};
 use super::training_config::TrainingConfig;
 use super::{probe, report, step};
 use crate::cancellable::cancellable;
@@ -19,67 +19,11 @@ use crate::data::Loader;
 use crate::error::Error;
 use crate::job::{CHECKPOINTS, Job};
 use crate::optim::{Limits, Optimizer};
-use crate::params::Params;
-
-/// The parts of a training, beside the loss.
-///
-/// The example of [`fit`] has one.
-pub struct Training<'a, B> {
-    /// The settings.
-    pub config: TrainingConfig,
-    /// The tensors, which the loss depends on by [`Params::tensors`].
-    pub params: &'a Params,
-    /// Updates the tensors.
-    pub optimizer: Optimizer,
-    /// The rows to learn from.
-    pub train: Loader<B>,
-    /// The held-out rows to evaluate on.
-    pub eval: Option<Loader<B>>,
-}
-
-/// The results of a training. The weights are in the [`Params`] that were given.
-///
-/// ```
-/// use cog_train::engine::{Objective, Training, TrainingSummary, fit};
-/// use cog_train::prelude::*;
-///
-/// /// Trains and logs the losses.
-/// fn train(training: Training<'_, Vec<f32>>, objective: &impl Objective<Vec<f32>>, job: &mut Job) -> Result<()> {
-///     let summary: TrainingSummary = fit(training, objective, job)?;
-///     job.line(format_args!("{} steps, training loss {:.3}", summary.steps, summary.loss));
-///     if let (Some(initial), Some(last)) = (&summary.initial_eval, &summary.final_eval) {
-///         job.line(format_args!("held-out loss {:.3} to {:.3}", initial.loss, last.loss));
-///     }
-///     if let Some(best) = &summary.best {
-///         job.line(format_args!("best after {} steps: {:.3}, {:?}", best.step, best.loss, best.metrics));
-///     }
-///     Ok(())
-/// }
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct TrainingSummary {
-    /// Steps taken, skipped ones included. In a dry run those of the run that would be resumed.
-    pub steps: u64,
-    /// Steps that did not change the weights; `log.txt` gives the reason of each.
-    pub skipped_steps: u64,
-    /// The mean loss over the last epoch, or over the part of it that was trained; NaN if no step had a finite loss.
-    pub loss: f64,
-    /// The evaluation before the first step. `None` without held-out rows and in a dry run.
-    pub initial_eval: Option<Evaluation>,
-    /// The evaluation of the weights that are returned: the last one, or the best one with
-    /// [`restore_best`](TrainingConfig::restore_best). `None` without held-out rows and in a dry run.
-    pub final_eval: Option<Evaluation>,
-    /// The evaluation with the lowest loss. `None` if no evaluation had a finite loss.
-    pub best: Option<Evaluation>,
-    /// Why the training ended.
-    pub stop_reason: StopReason,
-}
 
 /// Trains: minimizes the loss of `objective` over the rows of `training.train`.
 ///
 /// Writes `metrics.jsonl` and checkpoints into the job's folder. A resumed job continues from the newest checkpoint, and
-/// an interrupted and resumed run is the same run, bit for bit: weights, state, numbers and lines.
+/// an interrupted and resumed run is the same run, bit for bit: weights, state, metrics and log.
 ///
 /// In a dry run ([`Job::is_dry_run`]) nothing is trained: two steps on the heaviest batch measure memory and time, a report
 /// goes to the job, and the summary has [`StopReason::DryRun`] and no evaluations.
@@ -177,20 +121,23 @@ pub fn fit<B: Send + 'static>(
         // once in a while: save; also the last state, and on request or cancellation
         let last = last || state.stopped.is_some();
         let cancelled = job.cancelled(); // read once: the state that is saved is the one that is left
-        let asked = job.save_requested();
-        let due =
-            asked || last || cancelled || best || config.save_every.is_due(state.step, epoch_ended);
+        let requested = job.save_requested();
+        let due = requested
+            || last
+            || cancelled
+            || best
+            || config.save_every.is_due(state.step, epoch_ended);
         let now = Some((state.step, state.evaluated_at()));
         if due && saved != now {
             // A checkpoint holds the lengths of the run's files: so far they are synced before it appears.
             checkpoints.save_after(snapshot(&state, &run, &learner, best, job)?, job.sync()?)?;
             saved = now;
         }
-        if asked || last || cancelled {
+        if requested || last || cancelled {
             checkpoints.finish()?;
         }
-        if asked {
-            job.note(format_args!("step {}: saved, as asked", state.step));
+        if requested {
+            job.note(format_args!("step {}: saved on request", state.step));
         }
         if last && !cut {
             break; // one extra turn, so that the end is evaluated and saved
@@ -202,7 +149,7 @@ pub fn fit<B: Send + 'static>(
 
         // one step: micro-batches -> gradients -> finite? -> clip -> update
         let learning_rate = config.learning_rate * config.schedule.at(state.step, steps);
-        let computed = retry(&mut state, train.most_rows(), job, |state, job| {
+        let computed = retry(&mut state, train.max_rows(), job, |state, job| {
             let batch = stream.next(state, job)?;
             let computed = step::compute(&mut learner, objective, state, &batch, job)
                 .map_err(Failed::on(step::rows_at_once(&batch)))?;
@@ -213,27 +160,27 @@ pub fn fit<B: Send + 'static>(
             Err(error) if is_cancellation(&error, job) => continue,
             Err(error) => return Err(error),
         };
-        let numbers = step::apply(&mut learner, config.clip, &mut state, computed, learning_rate)?;
+        let applied = step::apply(&mut learner, config.clip, &mut state, computed, learning_rate)?;
 
         // report
         if batch.at.batch == 0 {
             state.epoch = Mean::default();
         }
-        if numbers.skipped.is_none() {
-            state.epoch.add(numbers.sum, numbers.weight);
+        if applied.skipped.is_none() {
+            state.epoch.add(applied.sum, applied.weight);
         }
         let step_report = StepReport {
             step: state.step,
             steps,
             epoch: batch.at.epoch + 1,
-            loss: numbers.loss(),
+            loss: applied.loss(),
             learning_rate,
-            grad_norm: numbers.norm,
-            skipped: numbers.skipped.is_some(),
+            grad_norm: applied.norm,
+            skipped: applied.skipped.is_some(),
         };
         let work = Work { rows: batch.rows.len(), tokens: batch.tokens, waited: batch.waited };
-        records.step(job, &step_report, numbers.skipped, work);
-        report::skipped(job, &config, &state, &numbers, &batch.rows, &train)?;
+        records.step(job, &step_report, applied.skipped, work);
+        report::skipped(job, &config, &state, &applied, &batch.rows, &train)?;
         state.position = batch.next;
         if state.position.batch == 0 {
             report::epoch(job, batch.at.epoch + 1, &config, &state);
@@ -250,8 +197,8 @@ pub fn fit<B: Send + 'static>(
     }
     match &state.best {
         Some(best) if config.restore_best && best.step != state.step => {
-            let place = job.dir().join(CHECKPOINTS).join(folder(best.step));
-            learner.restore_evaluated(&Checkpoint::open(&place)?)?;
+            let path = job.dir().join(CHECKPOINTS).join(folder(best.step));
+            learner.restore_evaluated(&Checkpoint::open(&path)?)?;
             state.last_eval = Some(best.clone());
         }
         _ => learner.swap_average()?,
@@ -312,30 +259,4 @@ fn snapshot(
     let saved = Saved { state: state.clone(), run: run.clone(), marks: job.marks()? };
     let (step, files) = (state.step, learner.files());
     Ok(Snapshot { step, state: serde_json::to_value(saved)?, files, best })
-}
-
-impl TrainingSummary {
-    fn of(state: State) -> Self {
-        Self {
-            steps: state.step,
-            skipped_steps: state.skipped_steps,
-            loss: state.epoch.value().unwrap_or(f64::NAN),
-            initial_eval: state.initial_eval,
-            final_eval: state.last_eval,
-            best: state.best,
-            stop_reason: state.stopped.unwrap_or(StopReason::Completed),
-        }
-    }
-
-    fn of_dry_run(steps: u64) -> Self {
-        Self {
-            steps,
-            skipped_steps: 0,
-            loss: f64::NAN,
-            initial_eval: None,
-            final_eval: None,
-            best: None,
-            stop_reason: StopReason::DryRun,
-        }
-    }
 }

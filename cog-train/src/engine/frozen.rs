@@ -1,4 +1,4 @@
-//! The digest of the parameters that are not trained. A checkpoint does not hold them, so a resumed run must bring the same.
+//! The digest of the parameters that are not trained. A checkpoint does not hold them, so a resumed run must load the same ones.
 
 use std::fmt::Write;
 
@@ -40,8 +40,8 @@ fn hash(tensors: &[(String, Tensor)], on_cpu: bool, cancel: &CancelToken) -> Res
     }
     let piece = |(tensor, start, count): &(&Tensor, usize, usize)| {
         cancel.check()?;
-        let numbers = tensor.flatten_all()?.narrow(0, *start, *count)?.to_vec1::<f32>()?;
-        let bytes: Vec<u8> = numbers.into_iter().flat_map(f32::to_le_bytes).collect();
+        let values = tensor.flatten_all()?.narrow(0, *start, *count)?.to_vec1::<f32>()?;
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
         Ok::<_, Error>(Sha256::digest(bytes))
     };
     let digests: Vec<_> = if on_cpu {

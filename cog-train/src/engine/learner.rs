@@ -72,7 +72,7 @@ impl<'a> Learner<'a> {
         self.ema.as_mut().map_or(Ok(()), |ema| ema.swap(self.params))
     }
 
-    /// Returns the tensors of a checkpoint. Frozen parameters are not among them: the author brings them.
+    /// Returns the tensors of a checkpoint. Frozen parameters are not among them: the author loads them.
     pub(super) fn files(&self) -> Files {
         let tensor =
             |(name, param): (&str, &Param)| (name.to_owned(), param.master().as_detached_tensor());
@@ -128,7 +128,7 @@ impl<'a> Learner<'a> {
         Ok(anew)
     }
 
-    /// Puts the weights of an evaluation, which its checkpoint holds, in the place of the present ones.
+    /// Puts the weights of an evaluation, which its checkpoint holds, in place of the present ones.
     pub(super) fn restore_evaluated(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.restore_weights(checkpoint, if self.ema.is_some() { EMA } else { WEIGHTS })
     }
@@ -146,7 +146,7 @@ impl<'a> Learner<'a> {
             let tensor = tensors.get(name).filter(|it| it.dims() == param.master().dims());
             let Some(tensor) = tensor else {
                 return Err(Error::Checkpoint {
-                    place: checkpoint.path().display().to_string(),
+                    location: checkpoint.path().display().to_string(),
                     reason: format!("it has no `{name}` of shape {:?}", param.master().dims()),
                 });
             };

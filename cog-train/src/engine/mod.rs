@@ -1,6 +1,6 @@
-//! Training: parts around one readable loop, [`fit`].
+//! Training: one readable loop, [`fit`], and the modules that it calls.
 //!
-//! The author brings a loss over plain candle tensors, [`Params`], data and a [`TrainingConfig`]; the engine knows no YAML, no HTTP
+//! The author provides a loss over plain candle tensors, [`Params`], data and a [`TrainingConfig`]; the engine knows no YAML, no HTTP
 //! and no arguments. Everything periodic or countable is a pure function; what changes is in one state that a
 //! checkpoint holds whole, so that a resumed run is the same run, bit for bit.
 
@@ -23,14 +23,16 @@ mod scale;
 mod state;
 mod step;
 mod stream;
+mod training;
 mod training_config;
 
 pub use context::StepContext;
 pub use evaluation::{EvalScores, Evaluation};
-pub use fit::{Training, TrainingSummary, fit};
+pub use fit::fit;
 pub use loss::Loss;
 pub use objective::{LossFn, Objective, StepReport, loss_fn};
 pub use state::StopReason;
+pub use training::{Training, TrainingSummary};
 pub use training_config::{Every, TrainingConfig};
 
 pub use crate::optim::schedule::{Schedule, Warmup};

@@ -94,7 +94,7 @@ pub trait Objective<B> {
     }
 }
 
-/// The numbers of a step, for [`Objective::on_step`].
+/// The metrics of a step, for [`Objective::on_step`].
 ///
 /// The example of [`loss_fn`] looks at one.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -89,7 +89,7 @@ pub(super) fn report<B: Send + 'static>(
     // The first step allocates what stays: moments, buffers, worker threads. The second shows how long a step takes.
     for _ in 0..2 {
         let mut stream = Stream::new(train, params.device());
-        let computed = retry(&mut state, train.most_rows(), job, |state, job| {
+        let computed = retry(&mut state, train.max_rows(), job, |state, job| {
             let batch = stream.next(state, job)?;
             let start = Instant::now();
             let computed = step::compute(learner, objective, state, &batch, job)
@@ -129,7 +129,7 @@ pub(super) fn report<B: Send + 'static>(
     Ok(())
 }
 
-/// Rows, steps, and where they are known the lengths of rows and how many of them are cut.
+/// Rows, steps, and where they are known the lengths of rows and the number of truncated ones.
 fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
     let Planned { config, train, steps, taken, .. } = *planned;
     let batch = match train.batching() {
@@ -154,12 +154,14 @@ fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
         }
         None => job.line("  the lengths of rows are not known"),
     }
-    match train.cut_rows() {
-        Some(0) => job.line("  no row is cut"),
-        Some(cut) => {
-            let are = if cut == 1 { "is" } else { "are" };
+    match train.truncated_rows() {
+        Some(0) => job.line("  no row is truncated"),
+        Some(truncated) => {
+            let are = if truncated == 1 { "is" } else { "are" };
             let count = counted(count, "row");
-            job.line(format_args!("  {cut} of {count} {are} cut to the most that fits"));
+            job.line(format_args!(
+                "  {truncated} of {count} {are} truncated to the most that fits"
+            ));
         }
         None => {}
     }

@@ -1,4 +1,4 @@
-//! The records of a step: a line of numbers that the run decides, and a line of those that the machine does.
+//! The records of a step: a line of metrics that the run determines, and a line of those that depend on the machine.
 
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ impl Records {
         let seconds = since.as_secs_f64().max(1e-9);
         let per_step = self.started.elapsed().as_secs_f64() / (step - self.first_step) as f64;
         let tokens = self.has_lengths.then(|| ("time/tokens_per_second", tokens as f64 / seconds));
-        let numbers = [
+        let metrics = [
             ("time/rows_per_second", rows as f64 / seconds),
             ("time/data_wait", (waited.as_secs_f64() / seconds).min(1.0)),
             ("time/memory_bytes", memory::resident() as f64),
@@ -91,7 +91,7 @@ impl Records {
         // A GPU's memory is that of the moment after a step, taken by all processes together.
         let on_device = device_memory::used(&self.device)
             .map(|bytes| ("time/device_memory_bytes", bytes as f64));
-        let numbers = numbers.into_iter().chain(tokens).chain(on_device);
-        numbers.map(|(name, number)| (name.to_owned(), number.into())).collect()
+        let metrics = metrics.into_iter().chain(tokens).chain(on_device);
+        metrics.map(|(name, value)| (name.to_owned(), value.into())).collect()
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, counted};
 use crate::job::Job;
 use crate::progress::json_number;
 
-/// Reports an evaluation, as a line and as numbers called `eval_...`.
+/// Reports an evaluation, as a line and as metrics named `eval_...`.
 pub(super) fn evaluation(job: &mut Job, eval: &Evaluation) {
     let others = eval.metrics.iter().map(|(name, number)| (name.as_str(), *number));
     let all: Vec<(&str, f64)> = std::iter::once(("loss", eval.loss)).chain(others).collect();
@@ -88,19 +88,20 @@ pub(super) fn skipped<B: Send + 'static>(
     } else {
         format!("the loss is {}", done.sum)
     };
-    let mut places: Vec<String> = rows.iter().take(SHOWN).map(|row| train.place(*row)).collect();
+    let mut locations: Vec<String> =
+        rows.iter().take(SHOWN).map(|row| train.location(*row)).collect();
     if rows.len() > SHOWN {
-        places.push(format!("and {} more", rows.len() - SHOWN));
+        locations.push(format!("and {} more", rows.len() - SHOWN));
     }
-    let places = places.join(", ");
+    let locations = locations.join(", ");
     if state.skipped_in_a_row < config.max_skipped_steps {
-        job.line(format_args!("step {step} is skipped: {what} (rows: {places})"));
+        job.line(format_args!("step {step} is skipped: {what} (rows: {locations})"));
         return Ok(());
     }
     Err(Error::Diverged {
         step,
         reason: format!(
-            "{what}, and so it was at {} in a row\n  rows of the last: {places}\nhint: try a lower learning rate, or look at these rows",
+            "{what}, and so it was at {} in a row\n  rows of the last: {locations}\nhint: try a lower learning rate, or look at these rows",
             counted(state.skipped_in_a_row, "step")
         ),
     })

@@ -87,7 +87,7 @@ pub(super) fn resume(
     };
     let Saved { mut state, run: saved, marks } = serde_json::from_value(checkpoint.state().clone())
         .map_err(|error| Error::Checkpoint {
-            place: checkpoint.path().display().to_string(),
+            location: checkpoint.path().display().to_string(),
             reason: format!("its state cannot be read: {error}"),
         })?;
     let differences = differences(&saved, run);

@@ -25,7 +25,7 @@ impl From<anyhow::Error> for Failed {
 }
 
 /// Runs `attempt` until the device has room for it: after each lack of memory the state's micro-batch is halved, with a
-/// line in the log. `most_rows` are those of a batch that is not split.
+/// line in the log. `max_rows` are those of a batch that is not split.
 ///
 /// An attempt that fails must have changed nothing.
 ///
@@ -34,7 +34,7 @@ impl From<anyhow::Error> for Failed {
 /// Any other error of `attempt`, and a lack of memory for a single row.
 pub(super) fn retry<T>(
     state: &mut State,
-    most_rows: usize,
+    max_rows: usize,
     job: &mut Job,
     mut attempt: impl FnMut(&State, &Job) -> Result<T, Failed>,
 ) -> anyhow::Result<T> {
@@ -46,7 +46,7 @@ pub(super) fn retry<T>(
         if !memory::is_short(&error) {
             return Err(error);
         }
-        let rows = rows.or(state.micro_batch).unwrap_or(most_rows);
+        let rows = rows.or(state.micro_batch).unwrap_or(max_rows);
         if rows <= 1 {
             return Err(error.context("one row alone is too large for the device"));
         }

@@ -31,7 +31,7 @@ pub(super) struct Computed {
     before: BTreeMap<String, Tensor>,
 }
 
-/// The numbers of a step.
+/// The statistics of a step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stats {
     /// The sum over the targets, and their weight.

@@ -59,7 +59,7 @@ pub struct TrainingConfig {
     pub micro_batch: Option<usize>,
     /// The limit on gradients.
     pub clip: Clip,
-    /// Keeps an exponential moving average of the weights with this decay, which is evaluated and returned in their place.
+    /// Keeps an exponential moving average of the weights with this decay, which is evaluated and returned instead of them.
     /// Its warm-up keeps at most the share `(1 + t) / (10 + t)` at update `t`, so that the first weights do not dominate a
     /// short run: see [`Ema::warmup`](crate::optim::Ema::warmup).
     pub ema: Option<f64>,

@@ -117,7 +117,7 @@ fn attempts(
         let progressed = part.tag.is_some() && part.length >= before + PROGRESS_BYTES;
         failed = if progressed { 1 } else { failed + 1 };
         if failed >= fetcher.attempts {
-            let times = if failed == 1 { "1 attempt" } else { &format!("{failed} attempts") };
+            let times = counted(failed, "attempt");
             return Err(address.error(format!("{GAVE_UP}{times}: {reason}")));
         }
         let pause = fetcher.backoff.saturating_mul(1 << (failed - 1).min(16));

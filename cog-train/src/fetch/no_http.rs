@@ -15,6 +15,6 @@ pub(super) fn download(
 ) -> Result<PathBuf, Error> {
     Err(address.error(
         "is not fetched: this program is built without the feature `http` of cog-train\n\
-         hint: bring the file and give its path",
+         hint: download the file and give its path",
     ))
 }

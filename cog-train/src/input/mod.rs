@@ -2,7 +2,9 @@
 //!
 //! This module knows no tensors, no files and no network.
 
+mod check;
 mod convert;
+mod depth;
 mod mask;
 mod number;
 mod output_type;
@@ -14,11 +16,13 @@ mod types;
 mod values;
 pub(crate) mod verify;
 
+pub use check::{Checked, Unknown, check};
 pub use convert::{Choice, InputType, Item, Lookup};
+pub use depth::MAX_DEPTH;
+pub(crate) use depth::depth;
 pub use mask::Mask;
 pub use output_type::{OutputField, OutputType};
 pub use problems::{Problem, Problems};
 pub use spec::{Kind, Literal, Number, Spec, Type};
 pub use types::{Path, Secret};
-pub(crate) use values::depth;
-pub use values::{Checked, Entry, MAX_DEPTH, Origin, Unknown, Values, check};
+pub use values::{Entry, Origin, Values};

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::message::{counted, printable};
+
 /// One problem with one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -127,29 +129,16 @@ impl fmt::Display for Problems {
         let mut names: Vec<&str> = self.iter().map(Problem::name).collect();
         names.sort_unstable();
         names.dedup();
-        match names.len() {
-            1 => write!(f, "1 input is not valid")?,
-            n => write!(f, "{n} inputs are not valid")?,
-        }
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        write!(f, "{} {verb} not valid", counted(names.len(), "input"))?;
         for problem in self {
-            write!(
-                f,
-                "\n  `{}`: {}",
-                without_controls(&problem.input),
-                without_controls(&problem.message)
-            )?;
+            write!(f, "\n  `{}`: {}", printable(&problem.input), printable(&problem.message))?;
             if let Some(hint) = &problem.hint {
-                write!(f, "\n  hint: {}", without_controls(hint))?;
+                write!(f, "\n  hint: {}", printable(hint))?;
             }
         }
         Ok(())
     }
-}
-
-/// Replaces control characters: names and values may hold anything that was typed or downloaded, escape sequences of
-/// terminals too. JSON's escapes leave U+0080 to U+009F as they are.
-fn without_controls(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// Returns the hint for a name that is none of `names`.
@@ -193,15 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_not_shown() {
+    fn control_characters_are_escaped() {
         let problems = Problems::new(vec![
             Problem::new("a\u{1b}[31m", "\"\u{9b}2J\" is not of type \"integer\"\r")
                 .with_hint("did you mean `\u{7}`?"),
         ]);
         assert_eq!(
             problems.to_string(),
-            "1 input is not valid\n  `a\u{fffd}[31m`: \"\u{fffd}2J\" is not of type \"integer\"\u{fffd}\n  \
-             hint: did you mean `\u{fffd}`?"
+            "1 input is not valid\n  `a\\u{1b}[31m`: \"\\u{9b}2J\" is not of type \"integer\"\\r\n  \
+             hint: did you mean `\\u{7}`?"
         );
     }
 

@@ -13,6 +13,7 @@ use super::number::{compare, is_whole};
 use super::problems::Problem;
 use super::spec::{Kind, Literal, Number, Spec};
 use super::types::MASK;
+use crate::message::counted;
 
 /// Reports all problems with a given value. `mask` holds the secrets of the call, which no message may show.
 pub(crate) fn check(spec: &Spec, value: &Value, mask: &Mask, problems: &mut Vec<Problem>) {
@@ -103,7 +104,7 @@ impl Item<'_> {
         if let Some(limit) =
             self.spec.max_length.filter(|&limit| characters.is_some_and(|n| n > limit))
         {
-            report(format!("{} is longer than {}", self.shown(value), count(limit)));
+            report(format!("{} is longer than {}", self.shown(value), counted(limit, "character")));
         }
         if let Some(limit) = greatest.filter(|&bound| against(bound) == Some(Ordering::Greater)) {
             report(format!(
@@ -115,7 +116,11 @@ impl Item<'_> {
         if let Some(limit) =
             self.spec.min_length.filter(|&limit| characters.is_some_and(|n| n < limit))
         {
-            report(format!("{} is shorter than {}", self.shown(value), count(limit)));
+            report(format!(
+                "{} is shorter than {}",
+                self.shown(value),
+                counted(limit, "character")
+            ));
         }
         if let Some(limit) = least.filter(|&bound| against(bound) == Some(Ordering::Less)) {
             report(format!(
@@ -166,8 +171,4 @@ fn is_equal(value: &Value, choice: &Value) -> bool {
         }
         _ => value == choice,
     }
-}
-
-fn count(characters: u64) -> String {
-    format!("{characters} character{}", if characters == 1 { "" } else { "s" })
 }

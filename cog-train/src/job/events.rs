@@ -62,7 +62,7 @@ impl Events {
         self.file.as_ref()
     }
 
-    /// One event with these numbers. They are kept as 32-bit floats, as `TensorBoard` does.
+    /// One event with these scalars. They are stored as 32-bit floats, as `TensorBoard` does.
     pub(super) fn add(&mut self, step: u64, scalars: &[(&str, f64)]) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,

@@ -61,15 +61,15 @@ impl Files {
     pub(super) fn line(&mut self, text: &str) {
         // One write a line: a process that is killed leaves whole lines.
         let written = self.log.add(&format!("{text}\n"));
-        self.keep(LOG, written);
+        self.note_error(LOG, written);
     }
 
-    /// One line of `metrics.jsonl`, and one event with all numbers.
-    pub(super) fn numbers(&mut self, step: u64, values: &Map<String, Value>) {
+    /// One line of `metrics.jsonl`, and one event with all values.
+    pub(super) fn metrics(&mut self, step: u64, values: &Map<String, Value>) {
         let mut line = Map::from_iter([("step".to_owned(), step.into())]);
         line.extend(values.clone());
         let written = self.metrics.add(&format!("{}\n", Value::Object(line)));
-        self.keep(METRICS, written);
+        self.note_error(METRICS, written);
         let scalars: Vec<(&str, f64)> = values
             .iter()
             .filter_map(|(name, value)| Some((name.as_str(), number_of(value)?)))
@@ -77,7 +77,7 @@ impl Files {
         if !scalars.is_empty() {
             let written = self.events.add(step, &scalars);
             let name = self.events.name().to_owned();
-            self.keep(&name, written);
+            self.note_error(&name, written);
         }
     }
 
@@ -160,12 +160,12 @@ impl Files {
         Ok(())
     }
 
-    /// The first line or number that could not be kept.
+    /// The first error of a line or metric that was not written.
     pub(super) fn take_lost(&mut self) -> Option<Error> {
         self.lost.take()
     }
 
-    fn keep(&mut self, file: &str, written: std::io::Result<()>) {
+    fn note_error(&mut self, file: &str, written: std::io::Result<()>) {
         if let Err(error) = written
             && self.lost.is_none()
         {
@@ -181,7 +181,7 @@ mod tests {
 
     fn step(files: &mut Files, step: u64, loss: f64) {
         files.line(&format!("step {step}"));
-        files.numbers(step, &Map::from_iter([("loss".to_owned(), json!(loss))]));
+        files.metrics(step, &Map::from_iter([("loss".to_owned(), json!(loss))]));
     }
 
     fn bytes(dir: &Path) -> (Vec<u8>, Vec<u8>) {

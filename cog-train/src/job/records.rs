@@ -34,11 +34,11 @@ pub(super) fn put(
     } else if depth(&value) + segments.len() > MAX_DEPTH {
         Err("is nested more than 100 levels deep")
     } else {
-        place(at, &segments, value, mode)
+        insert(at, &segments, value, mode)
     }
 }
 
-fn place(
+fn insert(
     at: &mut Map<String, Value>,
     segments: &[&str],
     value: Value,
@@ -47,7 +47,7 @@ fn place(
     let (name, rest) = segments.split_first().expect("a name has a segment");
     if !rest.is_empty() {
         let inner = at.entry(*name).or_insert_with(|| Value::Object(Map::new()));
-        return place(
+        return insert(
             inner.as_object_mut().ok_or("goes through a value that is not an object")?,
             rest,
             value,

@@ -1,9 +1,9 @@
-//! Requests to a run: to stop, to save, to resume from a checkpoint, to print its plan.
+//! Requests to a run: to stop, to save, to resume from a checkpoint, to report a dry run.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::{Job, Places};
+use super::{Job, TargetDirs};
 use crate::error::Error;
 use crate::progress::CancelToken;
 
@@ -63,10 +63,10 @@ impl Job {
 
     /// Returns the run's `checkpoints` folder, when `--resume` found a run that has one.
     ///
-    /// A loop of one's own writes what it needs to go on into `job.dir().join("checkpoints")`, and looks here before its
+    /// A loop of one's own writes what it needs to continue to `job.dir().join("checkpoints")`, and calls this before its
     /// first step. A checkpoint should appear whole: written under another name, then renamed;
     /// [`Checkpoints`](crate::checkpoint::Checkpoints) does it. It holds [`Job::mark`], so that [`Job::rewind`] truncates what
-    /// the steps after it wrote into `metrics.jsonl`. A trainer that does not ask is warned about: it started over.
+    /// the steps after it wrote into `metrics.jsonl`. A trainer that does not call it gets a warning: it started over.
     ///
     /// ```
     /// # use cog_train::{Job, prelude::*};
@@ -117,12 +117,12 @@ impl Job {
     /// errors are dropped: guard what is costly or reaches outside of [`Job::dir`], such as an upload.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
-        self.mode.plan.is_some()
+        self.mode.dry_run.is_some()
     }
 
-    /// Returns the places that the run would write to, in a dry run.
-    pub(crate) fn places(&self) -> Option<&Places> {
-        self.mode.plan.as_ref()
+    /// Returns the folders that the run would write to, in a dry run.
+    pub(crate) fn target_dirs(&self) -> Option<&TargetDirs> {
+        self.mode.dry_run.as_ref()
     }
 
     /// Whether anybody has called [`Job::resume_from`].

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 
-use super::{CHECKPOINTS, Job, Mode, Places, Start};
+use super::{CHECKPOINTS, Job, Mode, Start, TargetDirs};
 use crate::input::Mask;
 use crate::progress::{CancelToken, Silent};
 
@@ -58,7 +58,7 @@ impl Job {
         )
     }
 
-    /// A job that only tells a plan, into `log.txt`, for a run that would write into `dir` and its output into `output`.
+    /// A job of a dry run, which reports to `log.txt`, for a run that would write into `dir` and its output into `output`.
     ///
     /// # Panics
     ///
@@ -67,7 +67,10 @@ impl Job {
     #[must_use]
     pub fn for_test_planned(dir: impl AsRef<Path>, output: impl AsRef<Path>) -> Self {
         let (run, output) = (dir.as_ref().to_owned(), output.as_ref().to_owned());
-        Self::in_test(dir.as_ref(), Mode { plan: Some(Places { run, output }), ..Mode::default() })
+        Self::in_test(
+            dir.as_ref(),
+            Mode { dry_run: Some(TargetDirs { run, output }), ..Mode::default() },
+        )
     }
 
     fn in_test(dir: &Path, mode: Mode) -> Self {

@@ -61,129 +61,61 @@ impl Default for Adam {
     }
 }
 
-/// The settings that both rules share.
-struct Moments {
-    beta1: f64,
-    beta2: f64,
-    epsilon: f64,
-    weight_decay: f64,
-    /// Whether weight decay shrinks the weight itself instead of adding to the gradient.
-    decoupled: bool,
-}
+/// Implements [`Rule`] for the two structs of Adam's settings, which have the same fields.
+macro_rules! adam_rule {
+    ($rule:ident, $name:literal, decoupled: $decoupled:literal) => {
+        impl Rule for $rule {
+            fn name(&self) -> &'static str {
+                $name
+            }
 
-impl Moments {
-    fn update(
-        &self,
-        weight: &Var,
-        gradient: &Tensor,
-        slots: &[Var],
-        at: &Update,
-    ) -> Result<(), Error> {
-        let numbers = adamw::Hyperparameters {
-            beta1: self.beta1,
-            beta2: self.beta2,
-            epsilon: self.epsilon,
-            learning_rate: at.learning_rate,
-            weight_decay: at.weight_decay,
-            decoupled: self.decoupled,
-            gradient_scale: at.gradient_scale,
-            step: at.step,
-        };
-        Ok(adamw::update(weight, gradient, exactly(slots)?, &numbers)?)
-    }
+            fn weight_decay(&self) -> f64 {
+                self.weight_decay
+            }
 
-    fn check(&self, rule: &str) -> Result<(), Error> {
-        let mut limits = Limits::default();
-        for (name, number, range) in [
-            ("beta1", self.beta1, Range::Decay),
-            ("beta2", self.beta2, Range::Decay),
-            ("epsilon", self.epsilon, Range::NotNegative),
-            ("weight_decay", self.weight_decay, Range::NotNegative),
-        ] {
-            limits.number(&format!("{rule}.{name}"), number, range);
+            fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
+                vec![("exp_avg", dims.to_vec()), ("exp_avg_sq", dims.to_vec())]
+            }
+
+            fn update(
+                &self,
+                weight: &Var,
+                gradient: &Tensor,
+                slots: &[Var],
+                at: &Update,
+            ) -> Result<(), Error> {
+                let hyperparameters = adamw::Hyperparameters {
+                    beta1: self.beta1,
+                    beta2: self.beta2,
+                    epsilon: self.epsilon,
+                    learning_rate: at.learning_rate,
+                    weight_decay: at.weight_decay,
+                    decoupled: $decoupled,
+                    gradient_scale: at.gradient_scale,
+                    step: at.step,
+                };
+                Ok(adamw::update(weight, gradient, exactly(slots)?, &hyperparameters)?)
+            }
+
+            fn check(&self) -> Result<(), Error> {
+                let mut limits = Limits::default();
+                limits.number(concat!($name, ".beta1"), self.beta1, Range::Decay);
+                limits.number(concat!($name, ".beta2"), self.beta2, Range::Decay);
+                limits.number(concat!($name, ".epsilon"), self.epsilon, Range::NotNegative);
+                limits.number(
+                    concat!($name, ".weight_decay"),
+                    self.weight_decay,
+                    Range::NotNegative,
+                );
+                limits.finish()
+            }
+
+            fn describe(&self) -> serde_json::Value {
+                settings(self.name(), self)
+            }
         }
-        limits.finish()
-    }
+    };
 }
 
-impl AdamW {
-    fn moments(&self) -> Moments {
-        let Self { beta1, beta2, epsilon, weight_decay } = *self;
-        Moments { beta1, beta2, epsilon, weight_decay, decoupled: true }
-    }
-}
-
-impl Adam {
-    fn moments(&self) -> Moments {
-        let Self { beta1, beta2, epsilon, weight_decay } = *self;
-        Moments { beta1, beta2, epsilon, weight_decay, decoupled: false }
-    }
-}
-
-fn slots(dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
-    vec![("exp_avg", dims.to_vec()), ("exp_avg_sq", dims.to_vec())]
-}
-
-impl Rule for AdamW {
-    fn name(&self) -> &'static str {
-        "adamw"
-    }
-
-    fn weight_decay(&self) -> f64 {
-        self.weight_decay
-    }
-
-    fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
-        slots(dims)
-    }
-
-    fn update(
-        &self,
-        weight: &Var,
-        gradient: &Tensor,
-        slots: &[Var],
-        at: &Update,
-    ) -> Result<(), Error> {
-        self.moments().update(weight, gradient, slots, at)
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        self.moments().check(self.name())
-    }
-
-    fn describe(&self) -> serde_json::Value {
-        settings(self.name(), self)
-    }
-}
-
-impl Rule for Adam {
-    fn name(&self) -> &'static str {
-        "adam"
-    }
-
-    fn weight_decay(&self) -> f64 {
-        self.weight_decay
-    }
-
-    fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
-        slots(dims)
-    }
-
-    fn update(
-        &self,
-        weight: &Var,
-        gradient: &Tensor,
-        slots: &[Var],
-        at: &Update,
-    ) -> Result<(), Error> {
-        self.moments().update(weight, gradient, slots, at)
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        self.moments().check(self.name())
-    }
-
-    fn describe(&self) -> serde_json::Value {
-        settings(self.name(), self)
-    }
-}
+adam_rule!(AdamW, "adamw", decoupled: true);
+adam_rule!(Adam, "adam", decoupled: false);

@@ -106,15 +106,15 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     fn gradients() -> Gradients {
-        let tensor = |numbers: &[f32]| Tensor::new(numbers, &Device::Cpu).unwrap();
+        let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
         [("a".to_owned(), tensor(&[0.5, -1.5, 2.0, 0.1])), ("b".to_owned(), tensor(&[3.0, -0.25]))]
             .into_iter()
             .collect()
     }
 
-    fn numbers(gradients: &Gradients, factor: f64) -> Vec<f64> {
-        let numbers = |(_, gradient): (&str, &Tensor)| gradient.to_vec1::<f32>().unwrap();
-        gradients.iter().flat_map(numbers).map(|number| f64::from(number) * factor).collect()
+    fn scaled(gradients: &Gradients, factor: f64) -> Vec<f64> {
+        let values = |(_, gradient): (&str, &Tensor)| gradient.to_vec1::<f32>().unwrap();
+        gradients.iter().flat_map(values).map(|value| f64::from(value) * factor).collect()
     }
 
     /// ```python
@@ -130,7 +130,7 @@ mod tests {
         let expected: [f64; 6] =
             [0.126_704_1, -0.380_112_3, 0.506_816_4, 0.025_340_8, 0.760_224_7, -0.063_352_1];
         let factor = Clip::Norm(1.0).factor(norm);
-        for (is, expected) in numbers(&gradients, factor).into_iter().zip(expected) {
+        for (is, expected) in scaled(&gradients, factor).into_iter().zip(expected) {
             assert!((is - expected).abs() < 1e-7, "{is} {expected}");
         }
     }
@@ -140,11 +140,11 @@ mod tests {
     fn values_are_limited_in_scaled_units() {
         let clipped = Clip::Value(1.0).values(gradients(), 0.5).unwrap();
         let expected = [0.25f64, -0.75, 1.0, 0.05, 1.0, -0.125];
-        for (is, expected) in numbers(&clipped, 0.5).into_iter().zip(expected) {
+        for (is, expected) in scaled(&clipped, 0.5).into_iter().zip(expected) {
             assert!((is - expected).abs() < 1e-7, "{is} {expected}");
         }
         let untouched = Clip::Norm(1.0).values(gradients(), 0.5).unwrap();
-        assert_eq!(numbers(&untouched, 1.0), numbers(&gradients(), 1.0));
+        assert_eq!(scaled(&untouched, 1.0), scaled(&gradients(), 1.0));
     }
 
     #[test]

@@ -88,9 +88,7 @@ impl Ema {
     /// device fails.
     pub fn update(&mut self, params: &Params, step: u64) -> Result<(), Error> {
         if self.swapped {
-            return Err(invalid(
-                "the average of the weights is in their place: swap them back first",
-            ));
+            return Err(invalid("the weights hold their average: swap them back first"));
         }
         let share = 1.0 - self.decay(step);
         for (name, param) in params.trainable() {
@@ -118,7 +116,7 @@ impl Ema {
         params.refresh()
     }
 
-    /// Whether the average is in the weights' place.
+    /// Whether the weights hold the average.
     #[must_use]
     pub fn is_swapped(&self) -> bool {
         self.swapped
@@ -178,7 +176,7 @@ mod tests {
     use candle_core::Device;
 
     fn params() -> Params {
-        let tensor = |numbers: &[f32]| Tensor::new(numbers, &Device::Cpu).unwrap();
+        let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
         let tensors =
             [("a", tensor(&[0.1, -2.0, 3.3])), ("b", tensor(&[7.7])), ("c", tensor(&[1.0]))];
         Params::new(tensors).unwrap().freeze("c").unwrap().precision(Precision::Bf16).unwrap()
@@ -192,8 +190,8 @@ mod tests {
     }
 
     fn bits(tensors: &BTreeMap<String, Tensor>) -> Vec<u32> {
-        let numbers = tensors.values().flat_map(|tensor| tensor.to_vec1::<f32>().unwrap());
-        numbers.map(f32::to_bits).collect()
+        let values = tensors.values().flat_map(|tensor| tensor.to_vec1::<f32>().unwrap());
+        values.map(f32::to_bits).collect()
     }
 
     #[test]

@@ -39,21 +39,21 @@ fn round(number: f64) -> f32 {
 
 fn start(dims: &[usize]) -> Tensor {
     let count = u16::try_from(dims.iter().product::<usize>()).unwrap();
-    let numbers = (0..count).map(|at| round((1.3 * f64::from(at) + 0.5).cos())).collect();
-    Tensor::from_vec(numbers, dims, &Device::Cpu).unwrap()
+    let values = (0..count).map(|at| round((1.3 * f64::from(at) + 0.5).cos())).collect();
+    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
 }
 
 fn gradient(weight: &Tensor, step: u16) -> Tensor {
     let w: Vec<f32> = weight.flatten_all().unwrap().to_vec1().unwrap();
     let last = f64::from(u16::try_from(w.len() - 1).unwrap());
-    let numbers = (0..w.len()).map(|at| {
-        let place = f64::from(u16::try_from(at).unwrap());
-        let diagonal = round(0.01 * 1000f64.powf(place / last));
-        let wave = round(0.1 * (0.7 * f64::from(step) + 0.3 * place).sin());
+    let values = (0..w.len()).map(|at| {
+        let index = f64::from(u16::try_from(at).unwrap());
+        let diagonal = round(0.01 * 1000f64.powf(index / last));
+        let wave = round(0.1 * (0.7 * f64::from(step) + 0.3 * index).sin());
         let (next, previous) = (w[(at + 1) % w.len()], w[(at + w.len() - 1) % w.len()]);
         diagonal * w[at] + 0.004 * (next + previous) + wave
     });
-    Tensor::from_vec(numbers.collect(), weight.dims(), &Device::Cpu).unwrap()
+    Tensor::from_vec(values.collect(), weight.dims(), &Device::Cpu).unwrap()
 }
 
 /// The weights after 200 steps.
@@ -71,11 +71,11 @@ fn run(rule: impl Rule + 'static, learning_rate: f64, dims: &[&[usize]]) -> Vec<
             .collect();
         optimizer.step(&params, &gradients, step.into(), learning_rate, 0.5).unwrap();
     }
-    let numbers = params.iter().map(|(_, param)| param.master().flatten_all().unwrap());
-    numbers.flat_map(|numbers| numbers.to_vec1::<f32>().unwrap()).collect()
+    let values = params.iter().map(|(_, param)| param.master().flatten_all().unwrap());
+    values.flat_map(|values| values.to_vec1::<f32>().unwrap()).collect()
 }
 
-/// The largest distance from the golden numbers.
+/// The largest distance from the golden values.
 fn distance(weights: &[f32], golden: &str) -> f32 {
     let golden: Vec<f32> =
         golden.split_whitespace().map(|number| number.parse().unwrap()).collect();

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// The numbers that a setting may have. None of them is NaN or infinite.
+/// The range of a setting. None of them is NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Range {
     /// Any number.

@@ -56,14 +56,14 @@ impl Rule for Lion {
         at: &Update,
     ) -> Result<(), Error> {
         let [average] = exactly(slots)?;
-        let numbers = lion::Hyperparameters {
+        let hyperparameters = lion::Hyperparameters {
             beta1: self.beta1,
             beta2: self.beta2,
             learning_rate: at.learning_rate,
             weight_decay: at.weight_decay,
             gradient_scale: at.gradient_scale,
         };
-        Ok(lion::update(weight, gradient, average, &numbers)?)
+        Ok(lion::update(weight, gradient, average, &hyperparameters)?)
     }
 
     fn check(&self) -> Result<(), Error> {

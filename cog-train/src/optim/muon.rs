@@ -104,7 +104,7 @@ impl Rule for Muon {
         self.weight_decay
     }
 
-    fn takes(&self, dims: &[usize]) -> bool {
+    fn supports(&self, dims: &[usize]) -> bool {
         dims.len() >= 2
     }
 

@@ -112,7 +112,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Checks the numbers of all rules and groups.
+    /// Checks the settings of all rules and groups.
     ///
     /// # Errors
     ///
@@ -123,9 +123,9 @@ impl Optimizer {
             limits.include(rule.check());
         }
         for (pattern, group) in &self.groups {
-            let numbers =
+            let settings =
                 [("weight_decay", group.weight_decay), ("learning_rate", group.learning_rate)];
-            for (name, number) in numbers {
+            for (name, number) in settings {
                 if let Some(number) = number {
                     let name = format!("group `{pattern}` {name}");
                     limits.number(&name, number, Range::NotNegative);
@@ -143,7 +143,7 @@ impl Optimizer {
         let group = self.groups.iter().find(|(pattern, _)| pattern.matches(name));
         let group = group.map(|(_, group)| group.clone()).unwrap_or_default();
         let rule = group.rule.unwrap_or_else(|| self.usual(name, dims));
-        if !rule.takes(dims) {
+        if !rule.supports(dims) {
             return Err(Error::InvalidConfig {
                 reason: format!(
                     "`{}` cannot update `{name}` of the shape {dims:?}\nhint: a group with another rule can",

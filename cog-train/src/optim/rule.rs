@@ -48,7 +48,7 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
     fn weight_decay(&self) -> f64;
 
     /// Whether it can update a parameter of these dimensions.
-    fn takes(&self, dims: &[usize]) -> bool {
+    fn supports(&self, dims: &[usize]) -> bool {
         let _ = dims;
         true
     }
@@ -70,7 +70,7 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
         at: &Update,
     ) -> Result<(), Error>;
 
-    /// Checks the rule's numbers, before its first update. By default all are taken.
+    /// Checks the rule's settings, before its first update. By default all are valid.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
     fn describe(&self) -> serde_json::Value;
 }
 
-/// The numbers of one update of one parameter.
+/// The hyperparameters of one update of one parameter.
 ///
 /// The example of [`Rule`] uses one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,7 +102,7 @@ pub struct Update {
 pub(super) fn settings(name: &str, fields: &impl serde::Serialize) -> serde_json::Value {
     let mut all = serde_json::Map::new();
     all.insert("name".to_owned(), name.into());
-    // Settings are numbers and words, which JSON has.
+    // Numbers and strings always serialize.
     if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(fields) {
         all.extend(fields);
     }

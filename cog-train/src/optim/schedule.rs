@@ -1,11 +1,17 @@
 //! The learning rate over a run: a pure function of the step.
 
-use std::f64::consts::PI;
+mod curve;
+mod decay;
+mod warmup;
 
 use serde::Serialize;
 
+use self::curve::{between, float, half_cosine, in_cycle, one_cycle, portion, ratio};
 use super::limits::{Limits, Range};
 use crate::error::Error;
+
+pub use self::decay::Decay;
+pub use self::warmup::Warmup;
 
 /// The learning rate of every step, as a share of the peak.
 ///
@@ -90,52 +96,6 @@ pub enum Schedule {
         /// The parts in order.
         parts: Vec<Segment>,
     },
-}
-
-/// The shape of the decay of [`Schedule::WarmupStableDecay`].
-///
-/// ```
-/// use cog_train::optim::schedule::{Decay, Schedule};
-///
-/// // The last 40 of 100 steps go down; half way, at step 80:
-/// let share = |shape| Schedule::WarmupStableDecay { decay: 0.4, shape, floor: 0.0 }.at(80, 100);
-/// assert!((share(Decay::Linear) - 0.5).abs() < 1e-9);
-/// assert!((share(Decay::Cosine) - 0.5).abs() < 1e-9);
-/// assert!((share(Decay::OneMinusSqrt) - 0.292_893).abs() < 1e-6);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decay {
-    /// In a straight line.
-    #[default]
-    Linear,
-    /// Half a cosine.
-    Cosine,
-    /// `1 - sqrt(share done)`: steep at first (Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed
-    /// Training Durations", 2024).
-    OneMinusSqrt,
-}
-
-/// The length of a warm-up.
-///
-/// The step `s`, counted from 0, of a warm-up over `n` steps has the share `(s + 1) / (n + 1)`, so that no step is lost
-/// to a learning rate of 0 and the peak is at step `n`. It is multiplied by what the schedule that follows begins with.
-///
-/// ```
-/// use cog_train::engine::{Schedule, Warmup};
-///
-/// let schedule = Schedule::Constant.warmup(Warmup::Steps(3));
-/// let shares: Vec<f64> = (0..5).map(|step| schedule.at(step, 100)).collect();
-/// assert_eq!(shares, [0.25, 0.5, 0.75, 1.0, 1.0]);
-/// assert_eq!(Schedule::linear().warmup(Warmup::Share(0.1)).at(10, 100), 1.0);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Warmup {
-    /// So many steps.
-    Steps(u64),
-    /// This share of all steps, rounded to whole ones.
-    Share(f64),
 }
 
 /// A part of [`Schedule::Joined`].
@@ -278,22 +238,14 @@ impl Schedule {
             Self::WarmupStableDecay { decay, shape, floor } => {
                 let length = portion(decay, steps);
                 let decayed = ratio(length.saturating_sub(steps - step), length);
-                let left = match shape {
-                    Decay::Linear => 1.0 - decayed,
-                    Decay::Cosine => half_cosine(decayed),
-                    Decay::OneMinusSqrt => 1.0 - decayed.sqrt(),
-                };
-                between(floor, if length == 0 { 1.0 } else { left })
+                between(floor, if length == 0 { 1.0 } else { shape.left(decayed) })
             }
             Self::InverseSquareRoot { timescale } => {
                 let timescale = float(timescale.max(1));
                 (timescale / (float(step) + timescale)).sqrt()
             }
             Self::Warmed { warmup, ref then } => {
-                let rising = match warmup {
-                    Warmup::Steps(rising) => rising,
-                    Warmup::Share(share) => portion(share, steps),
-                };
+                let rising = warmup.length(steps);
                 if step < rising {
                     then.at(0, steps.saturating_sub(rising)) * float(step + 1)
                         / (float(rising) + 1.0)
@@ -308,45 +260,9 @@ impl Schedule {
     /// The schedule as JSON, for records and for the comparison on resume.
     #[must_use]
     pub fn describe(&self) -> serde_json::Value {
-        // Numbers and words, which JSON has.
+        // Numbers and strings always serialize.
         serde_json::to_value(self).unwrap_or_default()
     }
-}
-
-/// From 1 to `low` as `left` goes from 1 to 0.
-fn between(low: f64, left: f64) -> f64 {
-    low + (1.0 - low) * left
-}
-
-fn half_cosine(done: f64) -> f64 {
-    f64::midpoint(1.0, (PI * done).cos())
-}
-
-/// The share of its cycle that a step has done.
-fn in_cycle(step: u64, first: u64, factor: u64) -> f64 {
-    let (mut begin, mut length) = (0u64, first.max(1));
-    if factor <= 1 {
-        return ratio(step % length, length);
-    }
-    // Cycles double at least, so there are 64 at most.
-    while let Some(end) = begin.checked_add(length)
-        && step >= end
-    {
-        (begin, length) = (end, length.saturating_mul(factor));
-    }
-    ratio(step - begin, length)
-}
-
-/// PyTorch counts the last step as the end, and the rise as ending one step before its share.
-fn one_cycle(step: u64, steps: u64, rise: f64, start: f64, end: f64) -> f64 {
-    let (step, last) = (float(step), float(steps) - 1.0);
-    let top = (rise.clamp(0.0, 1.0) * float(steps) - 1.0).max(0.0);
-    let (from, to, done) = if step <= top {
-        (start, 1.0, if top > 0.0 { step / top } else { 1.0 })
-    } else {
-        (1.0, end, ((step - top) / (last - top)).min(1.0))
-    };
-    to + (from - to) * half_cosine(done)
 }
 
 fn joined(parts: &[Segment], step: u64, steps: u64) -> f64 {
@@ -360,26 +276,6 @@ fn joined(parts: &[Segment], step: u64, steps: u64) -> f64 {
         begin = *until;
     }
     1.0
-}
-
-/// A share of the steps in whole ones.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a conversion from floats ends at the limits"
-)]
-fn portion(share: f64, steps: u64) -> u64 {
-    // NaN becomes 0.
-    ((share.clamp(0.0, 1.0) * float(steps)).round() as u64).min(steps)
-}
-
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { float(part) / float(whole) }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
-fn float(number: u64) -> f64 {
-    number as f64
 }
 
 #[cfg(test)]

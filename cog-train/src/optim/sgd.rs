@@ -51,7 +51,7 @@ impl Rule for Sgd {
         slots: &[Var],
         at: &Update,
     ) -> Result<(), Error> {
-        let numbers = sgd::Hyperparameters {
+        let hyperparameters = sgd::Hyperparameters {
             learning_rate: at.learning_rate,
             momentum: self.momentum,
             share: if at.step == 1 { 1.0 } else { 1.0 - self.dampening },
@@ -59,7 +59,7 @@ impl Rule for Sgd {
             weight_decay: at.weight_decay,
             gradient_scale: at.gradient_scale,
         };
-        Ok(sgd::update(weight, gradient, slots.first(), &numbers)?)
+        Ok(sgd::update(weight, gradient, slots.first(), &hyperparameters)?)
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -36,7 +36,7 @@ pub(super) fn restore(
     .flatten()
     .collect();
     if !problems.is_empty() {
-        return Err(Error::Checkpoint { place: what.to_owned(), reason: problems.join("; ") });
+        return Err(Error::Checkpoint { location: what.to_owned(), reason: problems.join("; ") });
     }
     for (name, slot) in slots {
         // Each is freed once it is written.

@@ -33,11 +33,11 @@ fn gradients(step: u64) -> Gradients {
 }
 
 fn bits(params: &Params) -> Vec<Vec<u32>> {
-    let numbers = params.masters().into_values().map(|tensor| {
-        let numbers: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-        numbers.into_iter().map(f32::to_bits).collect()
+    let values = params.masters().into_values().map(|tensor| {
+        let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+        values.into_iter().map(f32::to_bits).collect()
     });
-    numbers.collect()
+    values.collect()
 }
 
 /// How far each parameter moves in one step with a gradient of zeros: by weight decay alone.
@@ -316,8 +316,8 @@ fn a_parameter_without_elements_changes_nothing_for_the_others() {
                 let gradients: Gradients = tensors(step).chain(none()).collect();
                 optimizer.step(&params, &gradients, step, 0.01, 1.0).unwrap();
             }
-            let numbers = bits(&params);
-            numbers.into_iter().filter(|numbers| !numbers.is_empty()).collect::<Vec<_>>()
+            let values = bits(&params);
+            values.into_iter().filter(|values| !values.is_empty()).collect::<Vec<_>>()
         };
         assert_eq!(trained(true), trained(false), "{:?}", make());
     }

@@ -1,7 +1,9 @@
 //! The tensors of a model by name, trained or frozen, and the precision that they compute in.
 
 mod gradients;
+mod param;
 mod pattern;
+mod precision;
 
 use std::collections::BTreeMap;
 
@@ -10,105 +12,9 @@ use candle_core::{DType, Device, Tensor, Var};
 use crate::error::{Error, counted};
 
 pub use gradients::Gradients;
+pub use param::Param;
 pub use pattern::Pattern;
-
-/// The type that a model computes in. The values that are trained and saved are 32-bit floats in every case.
-///
-/// ```
-/// use cog_train::candle_core::{DType, Device, Tensor};
-/// use cog_train::engine::{Params, Precision};
-///
-/// let weight = Tensor::new(&[1.0f32, 0.001], &Device::Cpu)?;
-/// let params = Params::new([("weight", weight)])?.precision(Precision::Bf16)?;
-/// assert_eq!(params.tensors()["weight"].dtype(), DType::BF16); // what the model computes with
-/// assert_eq!(params.masters()["weight"].to_vec1::<f32>()?, [1.0, 0.001]); // what is trained and saved
-/// # Ok::<(), cog_train::anyhow::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// bfloat16: the range of 32 bits with 8 bits of precision.
-    Bf16,
-    /// IEEE half: 11 bits of precision in a narrow range, so the loss is scaled (Micikevicius et al., "Mixed Precision
-    /// Training", 2018).
-    F16,
-}
-
-impl Precision {
-    /// candle's name for it.
-    #[must_use]
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::Bf16 => DType::BF16,
-            Self::F16 => DType::F16,
-        }
-    }
-
-    /// `f32`, `bf16` or `f16`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        }
-    }
-}
-
-/// One tensor of a model.
-///
-/// ```
-/// use cog_train::candle_core::{DType, Device, Tensor};
-/// use cog_train::engine::{Params, Precision};
-///
-/// let tensors = [("weight", Tensor::ones(2, DType::F32, &Device::Cpu)?)];
-/// let params = Params::new(tensors)?.precision(Precision::F16)?;
-/// let weight = params.get("weight").unwrap();
-/// weight.master().set(&Tensor::new(&[3f32, 4.0], &Device::Cpu)?)?;
-/// params.refresh()?; // the half follows
-/// assert_eq!(weight.compute().to_dtype(DType::F32)?.to_vec1::<f32>()?, [3.0, 4.0]);
-/// # Ok::<(), cog_train::anyhow::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct Param {
-    /// The values that are kept, in 32 bits.
-    master: Var,
-    /// The tensor that the model computes with, if that is not `master` itself.
-    compute: Option<Var>,
-    trainable: bool,
-    /// Whether the model updates it.
-    buffer: bool,
-}
-
-impl Param {
-    /// The values that are trained, in 32 bits. After writing to them, call [`Params::refresh`]. While [`fit`](crate::engine::fit())
-    /// trains, only its optimizer writes to what is trained: a checkpoint may hold anything else from before it or from after.
-    #[must_use]
-    pub fn master(&self) -> &Var {
-        &self.master
-    }
-
-    /// Returns the tensor that the model computes with.
-    #[must_use]
-    pub fn compute(&self) -> &Var {
-        self.compute.as_ref().unwrap_or(&self.master)
-    }
-
-    /// Returns whether it is trained.
-    #[must_use]
-    pub fn is_trainable(&self) -> bool {
-        self.trainable
-    }
-
-    /// Whether it is one of [`Params::buffers`].
-    #[must_use]
-    pub fn is_buffer(&self) -> bool {
-        self.buffer
-    }
-}
+pub use precision::Precision;
 
 /// All tensors of a model, sorted by name.
 ///
@@ -148,7 +54,7 @@ impl Params {
             if let Some((other, first)) = params.first_key_value()
                 && !first.master.device().same_device(tensor.device())
             {
-                return Err(plan(format!("`{other}` and `{name}` are on different devices")));
+                return Err(invalid(format!("`{other}` and `{name}` are on different devices")));
             }
             // `Var::from_tensor` copies; a conversion has copied already.
             let master = match tensor.dtype() {
@@ -157,11 +63,11 @@ impl Params {
             };
             let param = Param { master, compute: None, trainable: true, buffer: false };
             if params.insert(name.clone(), param).is_some() {
-                return Err(plan(format!("the parameter `{name}` is there twice")));
+                return Err(invalid(format!("the parameter `{name}` is there twice")));
             }
         }
         if params.is_empty() {
-            return Err(plan("there are no parameters".to_owned()));
+            return Err(invalid("there are no parameters".to_owned()));
         }
         Ok(Self { params, precision: Precision::F32 })
     }
@@ -227,8 +133,9 @@ impl Params {
             return Ok(self);
         }
         let some: Vec<_> = self.params.keys().take(3).map(|name| format!("`{name}`")).collect();
-        Err(plan(format!(
-            "no parameter is called `{pattern}`\nhint: the model has {}, such as {}",
+        Err(invalid(format!(
+            "no parameter is called `{pattern}`\nhint: there {} {}, such as {}",
+            if self.params.len() == 1 { "is" } else { "are" },
             counted(self.params.len(), "parameter"),
             some.join(", ")
         )))
@@ -345,6 +252,6 @@ impl Params {
     }
 }
 
-fn plan(reason: String) -> Error {
+fn invalid(reason: String) -> Error {
     Error::InvalidConfig { reason }
 }

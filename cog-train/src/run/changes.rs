@@ -71,7 +71,7 @@ fn files_changed(name: &str, then: &Value, now: &Value) -> Option<String> {
     }
     let (then, now) = (list(then).unwrap_or_default(), list(now).unwrap_or_default());
     if then.len() != now.len() {
-        let then = counted(then.len() as u64, "file");
+        let then = counted(then.len(), "file");
         return Some(format!("`{name}`: {then} before, {} now", now.len()));
     }
     let describe = |file: &Value| {

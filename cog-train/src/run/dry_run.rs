@@ -15,7 +15,7 @@ use super::request::{Control, Request, Resume};
 use super::worker::{Prepared, Worker};
 use crate::error::Error;
 use crate::input::Values;
-use crate::job::{DryRun as Progress, Places};
+use crate::job::{DryRun as Progress, TargetDirs};
 use crate::progress::Report;
 
 /// Printed for a trainer with a loop of its own.
@@ -39,12 +39,12 @@ impl DryRun {
         let mut previous = find_previous(request, false, observer)?;
         let mut values = check(request, previous.as_mut())?;
         let run_dir = previous.as_ref().map(|run| run.dir.as_path()).or(request.run_dir);
-        let places = Places {
+        let targets = TargetDirs {
             run: RunFolder::probe(run_dir)?,
             output: request.destination.as_ref().map_or_else(|| ".".into(), Destination::parent),
         };
         let force = request.resume == Some(Resume::Force);
-        let mut run = Run::plan(previous, &values, request.seed, force, places)?;
+        let mut run = Run::dry_run(previous, &values, request.seed, force, targets)?;
         let (table, mut report) = (request.role.table, observer.report());
         let inputs = run.fetch_inputs(table, &mut values, &control.cancel, report.as_mut())?;
         Ok(Self { run, values, inputs })

@@ -20,7 +20,7 @@ use crate::trainer::{TrainInputs, Trainer};
 /// Trains from inside a program of one's own: set up once, trained many times.
 ///
 /// Inputs are checked like those of the command line, each training gets a folder in `runs/`, and nothing is printed:
-/// the trainer's lines and numbers are in the folder's `log.txt` and `metrics.jsonl`.
+/// the trainer's lines and metrics are in the folder's `log.txt` and `metrics.jsonl`.
 ///
 /// ```
 /// use cog_train::{Runner, prelude::*};

@@ -49,7 +49,7 @@ impl RunFolder {
 
     /// Returns the folder around the run's own, where other runs are.
     pub(crate) fn runs(given: Option<&Path>) -> PathBuf {
-        given.map_or_else(|| RUNS.into(), parent_of)
+        given.map_or_else(|| RUNS.into(), |dir| parent_of(dir).to_owned())
     }
 
     /// A new folder in `runs/`, or `given`, which must not hold a run.
@@ -162,7 +162,7 @@ impl RunRecord {
         sync_dir(&self.dir)
     }
 
-    /// Writes the file beside its place and renames it.
+    /// Writes the file under a temporary name and renames it.
     pub(crate) fn write(&self) -> Result<(), Error> {
         self.stage()?
             .persist(self.path())

@@ -21,7 +21,7 @@ use super::saved_output;
 use super::status::Status;
 use crate::error::Error;
 use crate::input::{Mask, Spec, Values};
-use crate::job::{Job, Marks, Mode, Places, Setup, Start};
+use crate::job::{Job, Marks, Mode, Setup, Start, TargetDirs};
 use crate::output::Output;
 use crate::progress::{CancelToken, Report};
 
@@ -40,7 +40,7 @@ pub(crate) struct Run {
     mask: Mask,
     seed: u64,
     seed_origin: String,
-    plan: Option<Places>,
+    targets: Option<TargetDirs>,
     metrics: Map<String, Value>,
     started: Instant,
 }
@@ -77,16 +77,16 @@ impl Run {
         Ok(run)
     }
 
-    /// Opens a folder that is removed after a dry run. `places` are where the run itself would write.
-    pub(crate) fn plan(
+    /// Opens a folder that is removed after a dry run. `targets` are the folders that the run itself would write to.
+    pub(crate) fn dry_run(
         previous: Option<PreviousRun>,
         values: &Values,
         seed: Option<u64>,
         force: bool,
-        places: Places,
+        targets: TargetDirs,
     ) -> Result<Self, Error> {
         let mut run = Self::predict(values, seed)?;
-        run.plan = Some(places);
+        run.targets = Some(targets);
         if let Some(previous) = previous {
             (run.seed, run.seed_origin) = previous.resumed_seed(values, seed);
             run.previous = Some((previous, force));
@@ -119,7 +119,7 @@ impl Run {
             mask: Mask::new(values.secrets()),
             seed,
             seed_origin,
-            plan: None,
+            targets: None,
             metrics: Map::new(),
             started: Instant::now(),
         }
@@ -202,7 +202,7 @@ impl Run {
             mode: Mode {
                 resume,
                 forced: self.previous.as_ref().is_some_and(|(_, forced)| *forced),
-                plan: self.plan.clone(),
+                dry_run: self.targets.clone(),
             },
         })?;
         if starts_over {

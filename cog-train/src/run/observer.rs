@@ -2,7 +2,7 @@
 
 use crate::progress::{Report, Silent};
 
-/// Receives the notes and warnings of a run, and opens the sink for its lines, numbers and progress.
+/// Receives the notes and warnings of a run, and opens the sink for its lines, metrics and progress.
 pub(crate) trait Observer {
     /// Shows a line about the run, which is no part of its log.
     fn note(&self, text: &str);
@@ -10,7 +10,7 @@ pub(crate) trait Observer {
     /// Shows a warning.
     fn warning(&self, text: &str);
 
-    /// Opens a sink for lines, numbers and progress.
+    /// Opens a sink for lines, metrics and progress.
     fn report(&self) -> Box<dyn Report>;
 }
 

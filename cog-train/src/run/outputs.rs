@@ -1,6 +1,6 @@
 //! Publishes the output of a run: whole, by rename, or not at all.
 //!
-//! Everything is first written beside its place under a hidden name, synced, and renamed last. The earlier content is
+//! Everything is first written beside its destination under a hidden name, synced, and renamed last. The earlier content is
 //! replaced in that one moment; a run that fails before it changes nothing.
 
 mod layout;
@@ -24,7 +24,7 @@ use super::staging::{parent_of, staging_dir, staging_file, sync_dir, write_synce
 use crate::error::Error;
 use crate::output::{Output, OutputType};
 
-/// The place that `-o` names.
+/// The destination that `-o` names.
 #[derive(Debug, Clone)]
 pub(crate) struct Destination {
     kind: Kind,
@@ -62,7 +62,7 @@ impl Destination {
         let path = self.path();
         let refuse = |what| {
             let reason =
-                format!("`-o {}` is {what}\nhint: name another place with `-o`", path.display());
+                format!("`-o {}` is {what}\nhint: name another path with `-o`", path.display());
             Err(Error::Arguments { reason })
         };
         let parent = self.parent();
@@ -138,7 +138,7 @@ impl Destination {
     /// Returns the folder that is written into.
     pub(crate) fn parent(&self) -> PathBuf {
         let path = self.path();
-        if self.is_folder() { path } else { parent_of(&path) }
+        if self.is_folder() { path } else { parent_of(&path).to_owned() }
     }
 
     /// `-o DIR/`, and what can be nothing but a folder: `.`, `..`, `/`.
@@ -157,15 +157,15 @@ impl Destination {
 
     fn write_file(&self, file: &Path, runs: &Path) -> Result<Published, Error> {
         let path = self.path();
-        let place = if self.is_folder() {
+        let target = if self.is_folder() {
             path.join(file.file_name().unwrap_or_default())
         } else if extension(&path).is_empty() {
             with_suffix(&path, &extension(file))
         } else {
             path
         };
-        self.put(stage(file, &place)?, &place, runs)?;
-        Ok(Published { value: text(&place), paths: vec![place] })
+        self.put(stage(file, &target)?, &target, runs)?;
+        Ok(Published { value: text(&target), paths: vec![target] })
     }
 
     fn write_files(&self, items: &[Output], runs: &Path) -> Result<Published, Error> {
@@ -173,36 +173,36 @@ impl Destination {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stem =
             path.with_file_name(name.strip_suffix(extension(&path).as_str()).unwrap_or(&name));
-        // All are beside their places before the first takes its own.
+        // All are staged before the first is published.
         let mut staged = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let Output::File(file) = item else { continue };
-            let place = with_suffix(&stem, &format!(".{index}{}", extension(file)));
-            staged.push((stage(file, &place)?, place));
+            let target = with_suffix(&stem, &format!(".{index}{}", extension(file)));
+            staged.push((stage(file, &target)?, target));
         }
         let mut paths = Vec::new();
-        for (content, place) in staged {
-            self.put(content, &place, runs)?;
-            paths.push(place);
+        for (content, target) in staged {
+            self.put(content, &target, runs)?;
+            paths.push(target);
         }
-        Ok(Published { value: paths.iter().map(|place| text(place)).collect(), paths })
+        Ok(Published { value: paths.iter().map(|target| text(target)).collect(), paths })
     }
 
-    /// Renames a staged file or folder to its place. In a folder that the user names, a file of the same name must be a
+    /// Renames a staged file or folder to its target. In a folder that the user names, a file of the same name must be a
     /// run's output; a name that the user wrote is replaced.
-    fn put(&self, staged: Staged, place: &Path, runs: &Path) -> Result<(), Error> {
-        let force = self.force || is_recorded(place, runs);
+    fn put(&self, staged: Staged, target: &Path, runs: &Path) -> Result<(), Error> {
+        let force = self.force || is_recorded(target, runs);
         if self.is_folder() && !force {
-            staged.refuse_foreign(place, |other| is_recorded(other, runs))?;
+            staged.refuse_foreign(target, |other| is_recorded(other, runs))?;
         }
-        staged.put(place, force)
+        staged.publish(target, force)
     }
 
     fn write_folder(&self, output: &Output) -> Result<Published, Error> {
         let target = self.path();
         let parent = parent_of(&target);
-        fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
-        let staged = staging_dir(&parent, &target)?;
+        fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
+        let staged = staging_dir(parent, &target)?;
         let mut names = BTreeSet::from([OUTPUT_JSON.to_owned()]);
         let content = staged.content();
         let relative = gather(output, "", &content, &mut names)?;
@@ -217,16 +217,16 @@ impl Destination {
         if self.kind == Kind::Predict && self.given.is_none() {
             return Ok(Published { paths: Vec::new(), value: value.clone() });
         }
-        let place = if self.is_folder() { self.path().join("output") } else { self.path() };
-        let parent = parent_of(&place);
-        fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
-        let mut staged = staging_file(&parent, &place)?;
+        let target = if self.is_folder() { self.path().join("output") } else { self.path() };
+        let parent = parent_of(&target);
+        fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
+        let mut staged = staging_file(parent, &target)?;
         staged
             .write_all(&content_of(value))
             .and_then(|()| staged.as_file().sync_all())
-            .map_err(Error::file("write", &place))?;
-        self.put(Staged::File(staged), &place, runs)?;
-        Ok(Published { value: value.clone(), paths: vec![place] })
+            .map_err(Error::file("write", &target))?;
+        self.put(Staged::File(staged), &target, runs)?;
+        Ok(Published { value: value.clone(), paths: vec![target] })
     }
 }
 

@@ -6,12 +6,12 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::thread::{self, ThreadId};
 
 use super::trace::{PanicTrace, panic_frames};
-use crate::error::Error;
+use crate::error::{Error, panic_message};
 use crate::job::DryRunEnded;
 
 struct Caught {
     thread: ThreadId,
-    place: String,
+    location: String,
     message: String,
     /// The author's frames, when `RUST_BACKTRACE` asks for them.
     frames: Vec<String>,
@@ -50,7 +50,7 @@ pub(crate) fn guarded<T>(
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |info| {
-            if !keep(info) {
+            if !record(info) {
                 before(info);
             }
         }));
@@ -68,13 +68,13 @@ pub(crate) fn guarded<T>(
         if payload.is::<DryRunEnded>() {
             return Err(Error::Cancelled.into());
         }
-        let Caught { place, message, frames, .. } = seen.unwrap_or_else(|| Caught {
+        let Caught { location, message, frames, .. } = seen.unwrap_or_else(|| Caught {
             thread: thread::current().id(),
-            place: "an unknown place".to_owned(),
-            message: text_of(payload.as_ref()).to_owned(),
+            location: "an unknown location".to_owned(),
+            message: panic_message(payload.as_ref()).to_owned(),
             frames: Vec::new(),
         });
-        let error = Error::Panicked { what, place, message };
+        let error = Error::Panicked { what, location, message };
         if frames.is_empty() {
             return Err(error.into());
         }
@@ -87,32 +87,25 @@ fn state() -> std::sync::MutexGuard<'static, State> {
     CAUGHT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn keep(info: &PanicHookInfo<'_>) -> bool {
+fn record(info: &PanicHookInfo<'_>) -> bool {
     if state().calls == 0 {
         return false;
     }
-    let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let location =
+        info.location().map_or_else(|| "an unknown location".to_owned(), ToString::to_string);
     let trace = Backtrace::capture();
     let frames = match trace.status() {
         BacktraceStatus::Captured => panic_frames(&trace.to_string()),
         _ => Vec::new(),
     };
-    let (thread, message) = (thread::current().id(), text_of(info.payload()).to_owned());
+    let (thread, message) = (thread::current().id(), panic_message(info.payload()).to_owned());
     let mut state = state();
     state.caught.retain(|it| it.thread != thread);
     if state.caught.len() == MOST {
         state.caught.remove(0);
     }
-    state.caught.push(Caught { thread, place, message, frames });
+    state.caught.push(Caught { thread, location, message, frames });
     true
-}
-
-fn text_of(payload: &(dyn std::any::Any + Send)) -> &str {
-    payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(a panic without a text)")
 }
 
 #[cfg(test)]
@@ -120,12 +113,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_an_error_with_its_place() {
+    fn a_panic_is_an_error_with_its_location() {
         let error = guarded::<()>("train", || panic!("boom {}", 7)).unwrap_err();
-        let Some(Error::Panicked { what: "train", place, message }) = error.downcast_ref() else {
+        let Some(Error::Panicked { what: "train", location, message }) = error.downcast_ref()
+        else {
             panic!("{error}")
         };
-        assert!(place.contains("panics.rs:"), "{place}");
+        assert!(location.contains("panics.rs:"), "{location}");
         assert_eq!(message, "boom 7");
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Request<'a> {
     /// The run's folder; a new one in `runs/` without it.
     pub(crate) run_dir: Option<&'a Path>,
     pub(crate) resume: Option<Resume>,
-    /// The place of the output; without it the caller keeps the output.
+    /// The destination of the output; without it the caller keeps the output.
     pub(crate) destination: Option<Destination>,
 }
 

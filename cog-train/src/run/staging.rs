@@ -1,4 +1,4 @@
-//! Files and folders under construction beside their final place, and durable copies.
+//! Files and folders under construction beside their final path, and durable copies.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::durable;
+pub(crate) use crate::durable::parent_of;
 use crate::error::Error;
 use crate::partial;
 
@@ -15,29 +17,29 @@ pub(crate) struct StagedFolder {
 }
 
 impl StagedFolder {
-    /// The folder that is renamed to its place. Only this user may enter the partial folder around it.
+    /// The folder that is renamed to its destination. Only this user may enter the partial folder around it.
     pub(crate) fn content(&self) -> PathBuf {
         self.partial.path().join("content")
     }
 }
 
 /// Creates a file under construction, after removing those of dead processes.
-pub(crate) fn staging_file(parent: &Path, place: &Path) -> Result<NamedTempFile, Error> {
-    partial::file(parent, &staging_prefix(place)).map_err(Error::file("write into", parent))
+pub(crate) fn staging_file(parent: &Path, target: &Path) -> Result<NamedTempFile, Error> {
+    partial::file(parent, &staging_prefix(target)).map_err(Error::file("write into", parent))
 }
 
 /// Creates a folder under construction, after removing those of dead processes.
-pub(crate) fn staging_dir(parent: &Path, place: &Path) -> Result<StagedFolder, Error> {
+pub(crate) fn staging_dir(parent: &Path, target: &Path) -> Result<StagedFolder, Error> {
     let fail = || Error::file("write into", parent);
-    let partial = partial::folder(parent, &staging_prefix(place)).map_err(fail())?;
+    let partial = partial::folder(parent, &staging_prefix(target)).map_err(fail())?;
     let staged = StagedFolder { partial };
     fs::create_dir(staged.content()).map_err(fail())?;
     Ok(staged)
 }
 
 /// `.weights.`
-pub(crate) fn staging_prefix(place: &Path) -> String {
-    format!(".{}.", place.file_name().unwrap_or_default().to_string_lossy())
+pub(crate) fn staging_prefix(target: &Path) -> String {
+    format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy())
 }
 
 pub(crate) fn copy_synced(from: &Path, to: &Path) -> Result<(), Error> {
@@ -66,14 +68,7 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::file("sync", dir))
-}
-
-pub(crate) fn parent_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
+    durable::sync_dir(dir).map_err(Error::file("sync", dir))
 }
 
 pub(crate) fn names_in(dir: &Path) -> std::io::Result<Vec<String>> {

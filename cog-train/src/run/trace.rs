@@ -54,13 +54,13 @@ fn author_frames(backtrace: &str) -> Vec<String> {
     let mut symbol: Option<&str> = None;
     for line in backtrace.lines() {
         let line = line.trim_start();
-        if let Some(place) = line.strip_prefix("at ") {
+        if let Some(location) = line.strip_prefix("at ") {
             // The frames below the call of the author's method are this crate's.
-            if place.contains("src/run/panics.rs") && is_own_source(place) {
+            if location.contains("src/run/panics.rs") && is_own_source(location) {
                 break;
             }
-            if let Some(symbol) = symbol.take().filter(|symbol| is_authors(symbol, place)) {
-                frames.push(format!("at {symbol}, {place}"));
+            if let Some(symbol) = symbol.take().filter(|symbol| is_authors(symbol, location)) {
+                frames.push(format!("at {symbol}, {location}"));
             }
         } else if let Some((number, name)) = line.split_once(": ")
             && number.parse::<u32>().is_ok()
@@ -71,7 +71,7 @@ fn author_frames(backtrace: &str) -> Vec<String> {
     frames
 }
 
-fn is_authors(symbol: &str, place: &str) -> bool {
+fn is_authors(symbol: &str, location: &str) -> bool {
     let crate_name: String = symbol
         .trim_start_matches(['<', '&', '*'])
         .trim_start_matches("dyn ")
@@ -80,15 +80,15 @@ fn is_authors(symbol: &str, place: &str) -> bool {
         .collect();
     // A closure may be named by the trait that it is called by: `core::ops::function::FnOnce::call_once`.
     let is_foreign = FOREIGN.contains(&crate_name.as_str()) && symbol.contains("::")
-        || FOREIGN_PATHS.iter().any(|part| place.contains(part))
-        || is_own_source(place);
+        || FOREIGN_PATHS.iter().any(|part| location.contains(part))
+        || is_own_source(location);
     !is_foreign
 }
 
 /// Whether a path is that of a source of this crate or of `cog-train-nn`.
-fn is_own_source(place: &str) -> bool {
+fn is_own_source(location: &str) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let absolute = std::path::absolute(place).unwrap_or_default();
+    let absolute = std::path::absolute(location).unwrap_or_default();
     [root.join("src"), root.join("nn/src")].iter().any(|source| absolute.starts_with(source))
 }
 
@@ -133,7 +133,7 @@ mod tests {
         let text = format!(
             "   0: std::backtrace::Backtrace::capture
              at /rustc/1/library/std/src/backtrace.rs:1:1
-   1: cog_train::run::panics::keep
+   1: cog_train::run::panics::record
              at {root}/src/run/panics.rs:70:17
    2: __rustc::rust_begin_unwind
              at /rustc/1/library/std/src/panicking.rs:689:5

@@ -62,14 +62,14 @@ impl<'a> RoleWorker<'a> {
 
 /// Refuses a `COG_WEIGHTS` without the extension of the file that is there: `-o weights` writes `weights.safetensors`.
 fn check_weights_path() -> anyhow::Result<()> {
-    let place = std::env::var("COG_WEIGHTS").unwrap_or_default();
-    let file = format!("{place}.safetensors");
-    if place.is_empty() || Path::new(&place).exists() || !Path::new(&file).is_file() {
+    let source = std::env::var("COG_WEIGHTS").unwrap_or_default();
+    let file = format!("{source}.safetensors");
+    if source.is_empty() || Path::new(&source).exists() || !Path::new(&file).is_file() {
         return Ok(());
     }
     let reason =
         format!("no such file or folder\nhint: `{file}` is there: set `COG_WEIGHTS={file}`");
-    Err(Error::Weights { place, reason }).context("COG_WEIGHTS")
+    Err(Error::Weights { location: source, reason }).context("COG_WEIGHTS")
 }
 
 impl Worker for RoleWorker<'_> {

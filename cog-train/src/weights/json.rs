@@ -66,9 +66,9 @@ impl<'de> Deserialize<'de> for RawHeader {
                     };
                     let slot = map.next_value::<Object>().map_err(of_tensor)?.0;
                     match header.tensors.entry(name) {
-                        Entry::Vacant(place) => drop(place.insert(slot)),
-                        Entry::Occupied(place) => {
-                            let name = printable_name(place.key());
+                        Entry::Vacant(entry) => drop(entry.insert(slot)),
+                        Entry::Occupied(entry) => {
+                            let name = printable_name(entry.key());
                             return Err(de::Error::custom(format_args!(
                                 "tensor `{name}` is there twice"
                             )));

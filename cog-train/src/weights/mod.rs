@@ -20,7 +20,7 @@ use candle_nn::VarBuilder;
 use crate::error::Error;
 use crate::progress::{CancelToken, Report, Silent};
 use read::Opened;
-pub(crate) use save::{header, place_of, write_values};
+pub(crate) use save::{dtype_rank, header, write_values};
 
 /// The variable that names the weights to start from.
 const VARIABLE: &str = "COG_WEIGHTS";
@@ -74,7 +74,7 @@ impl Weights {
             Some(source) => match source.to_str() {
                 Some(source) => Self::open_at_home(source, cancel, report).map(Some),
                 None => Err(Error::Weights {
-                    place: source.display().to_string(),
+                    location: source.display().to_string(),
                     reason: format!("the value of `{VARIABLE}` is not UTF-8"),
                 }),
             },

@@ -98,7 +98,7 @@ fn sharded(path: PathBuf) -> Result<Weights, Error> {
 
     let mut shards: BTreeMap<&str, PathBuf> = BTreeMap::new();
     for (tensor, shard) in &weight_map {
-        if let Entry::Vacant(place) = shards.entry(shard) {
+        if let Entry::Vacant(entry) = shards.entry(shard) {
             let plain =
                 !shard.contains(['/', '\\', '\0']) && extension(Path::new(shard)) == "safetensors";
             if !plain {
@@ -109,7 +109,7 @@ fn sharded(path: PathBuf) -> Result<Weights, Error> {
                 );
                 return Err(Error::weights(&index, reason));
             }
-            place.insert(path.join(shard));
+            entry.insert(path.join(shard));
         }
     }
     if shards.is_empty() {

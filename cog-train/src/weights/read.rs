@@ -40,11 +40,11 @@ impl Opened {
         self.files.push((path.to_owned(), handle));
         for (name, slot) in tensors {
             match self.tensors.entry(name) {
-                Entry::Vacant(place) => drop(place.insert((number, slot))),
-                Entry::Occupied(place) => {
-                    let other = &self.files[place.get().0].0;
+                Entry::Vacant(entry) => drop(entry.insert((number, slot))),
+                Entry::Occupied(entry) => {
+                    let other = &self.files[entry.get().0].0;
                     let other = other.file_name().unwrap_or_default().to_string_lossy();
-                    let (name, other) = (printable_name(place.key()), printable_name(&other));
+                    let (name, other) = (printable_name(entry.key()), printable_name(&other));
                     return Err(Error::weights(
                         path,
                         format!("tensor `{name}` is also in `{other}`"),
@@ -105,12 +105,12 @@ impl Opened {
         let hint = nearest.map_or_else(String::new, |(_, other)| {
             format!("\nhint: did you mean `{}`?", printable_name(other))
         });
-        let place = match &self.files[..] {
+        let location = match &self.files[..] {
             [(file, _)] => file.as_path(),
             files => files.first().and_then(|(file, _)| file.parent()).unwrap_or(Path::new("")),
         };
         let name = printable_name(name);
-        Error::weights(place, format!("no tensor `{name}` among {}{hint}", self.tensors.len()))
+        Error::weights(location, format!("no tensor `{name}` among {}{hint}", self.tensors.len()))
     }
 }
 

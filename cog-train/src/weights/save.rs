@@ -1,7 +1,6 @@
 //! Writing a safetensors file: a header with sorted names, then the data, tensor by tensor.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -12,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::header::{TOO_LARGE, bytes_of};
 use super::json::METADATA;
+use crate::durable::{parent_of, sync_dir};
 use crate::error::{Error, printable_name};
 use crate::partial;
 
@@ -39,14 +39,11 @@ pub(super) fn save<K: AsRef<str>>(
         by_name.insert(name, tensor);
     }
     let mut order: Vec<(String, Tensor)> = by_name.into_iter().collect();
-    order.sort_by_key(|(_, tensor)| place_of(tensor.dtype()));
+    order.sort_by_key(|(_, tensor)| dtype_rank(tensor.dtype()));
     let entries = order.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype(), tensor.dims()));
     let header = header(entries).map_err(|reason| Error::weights(file, reason))?;
 
-    let parent = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = parent_of(file);
     let failed = || Error::file("write", file);
     let mut partial = partial::file(parent, PREFIX).map_err(Error::file("create", file))?;
     {
@@ -59,16 +56,16 @@ pub(super) fn save<K: AsRef<str>>(
     }
     partial.as_file().sync_all().map_err(failed())?;
     partial.persist(file).map_err(|error| failed()(error.error))?;
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed())
+    sync_dir(parent).map_err(failed())
 }
 
 /// Returns the sort key of a tensor among those in order of their names: widest elements first keeps all aligned, and a
 /// stable sort leaves the names sorted within a width.
-pub(crate) fn place_of(dtype: DType) -> impl Ord {
+pub(crate) fn dtype_rank(dtype: DType) -> impl Ord {
     std::cmp::Reverse(Dtype::from(dtype).bitsize())
 }
 
-/// Returns the bytes before the data: the length and the JSON, of tensors in the order of [`place_of`]. The error is the
+/// Returns the bytes before the data: the length and the JSON, of tensors in the order of [`dtype_rank`]. The error is the
 /// reason for which these tensors cannot be saved.
 pub(crate) fn header<'a>(
     order: impl IntoIterator<Item = (&'a str, DType, &'a [usize])>,

@@ -82,30 +82,30 @@ struct Local {
 impl Local {
     /// A path or a `file://` address; `None` for an address elsewhere.
     fn parse(source: &str) -> Result<Option<Self>, Error> {
-        let fail = |reason: String| Error::Weights { place: shown(source), reason };
+        let fail = |reason: String| Error::Weights { location: shown(source), reason };
         if source.is_empty() {
             return Err(fail("no weights are named".to_owned()));
         }
-        let (place, sha256) = match source.split_once("#sha256=") {
-            Some((place, hex)) => {
+        let (path, sha256) = match source.split_once("#sha256=") {
+            Some((path, hex)) => {
                 let digest = fetch::parse_digest(hex).ok_or_else(|| {
                     let hex = printable_name(hex);
                     fail(format!("`#sha256={hex}` is not a digest of 64 hexadecimal digits"))
                 })?;
-                (place, Some(digest))
+                (path, Some(digest))
             }
             None => (source, None),
         };
-        let scheme = place.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        let path = match (fetch::is_url(place), scheme.as_str()) {
-            (false, scheme) if place.contains("://") => {
+        let scheme = path.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        let path = match (fetch::is_url(path), scheme.as_str()) {
+            (false, scheme) if path.contains("://") => {
                 return Err(fail(format!(
                     "`{}://` cannot be fetched\nhint: write `http://`, `https://` or `file://`",
                     printable_name(scheme)
                 )));
             }
-            (false, _) => PathBuf::from(place),
-            (true, "file") => fetch::file_path(place).map_err(fail)?,
+            (false, _) => PathBuf::from(path),
+            (true, "file") => fetch::file_path(path).map_err(fail)?,
             (true, "data") => {
                 return Err(fail("weights cannot be in a `data:` address".to_owned()));
             }
@@ -150,11 +150,15 @@ fn remote(
     let opened = file(path.clone(), cache, cancel);
     // The user knows the address and not its file in the cache.
     let local = path.display().to_string();
-    let place = |place: String| place.replacen(&local, &fetch::redact(url), 1);
+    let address = |path: String| path.replacen(&local, &fetch::redact(url), 1);
     opened.map_err(|error| {
         let error = match error {
-            Error::Weights { place: at, reason } => Error::Weights { place: place(at), reason },
-            Error::Archive { place: at, reason } => Error::Archive { place: place(at), reason },
+            Error::Weights { location, reason } => {
+                Error::Weights { location: address(location), reason }
+            }
+            Error::Archive { location, reason } => {
+                Error::Archive { location: address(location), reason }
+            }
             other => return other,
         };
         fetcher.forget(url, &path);
@@ -195,17 +199,15 @@ fn file(path: PathBuf, cache: &Path, cancel: &CancelToken) -> Result<Weights, Er
 /// when it differs.
 fn unpacked(path: &Path, cache: &Path, cancel: &CancelToken) -> Result<Weights, Error> {
     let digest = fetch::digest_of(path, cancel)?;
-    let parent = cache.join(UNPACKED);
-    let target = parent.join(digest);
-    fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
+    let target = cache.join(UNPACKED).join(digest);
     archive::unpack_cached(path, &target, &Limits::default(), cancel)?;
     let opened = open::folder(&target);
     if let Err(error) = opened {
         fs::remove_dir_all(&target).map_err(Error::file("remove", &target))?;
         // The user knows the archive and not the folder, which is gone.
         return Err(match error {
-            Error::Weights { place, reason } => {
-                let within = Path::new(&place).strip_prefix(&target).unwrap_or(Path::new(""));
+            Error::Weights { location, reason } => {
+                let within = Path::new(&location).strip_prefix(&target).unwrap_or(Path::new(""));
                 Error::weights(&path.join(within), reason)
             }
             other => other,

@@ -162,14 +162,14 @@ fn a_builder_converts_dtypes_checks_shapes_and_suggests_names() {
     assert_eq!(builder.get(2, "weight").unwrap().to_vec1::<f64>().unwrap(), [1.5, 2.0]);
     let shape = crate::error::plain_tensor(&builder.get((2, 1), "weight").unwrap_err());
     assert!(shape.contains("layer.weight") && shape.contains("[2, 1]"), "{shape}");
-    let said = weights.get("layer.wieght", &CPU).unwrap_err().to_string();
-    let place = file.display();
+    let message = weights.get("layer.wieght", &CPU).unwrap_err().to_string();
+    let path = file.display();
     let wanted = format!(
-        "weights `{place}`: no tensor `layer.wieght` among 1\nhint: did you mean `layer.weight`?"
+        "weights `{path}`: no tensor `layer.wieght` among 1\nhint: did you mean `layer.weight`?"
     );
-    assert_eq!(said, wanted);
-    let said = crate::error::plain_tensor(&builder.get(2, "wieght").unwrap_err());
-    assert_eq!(said, wanted);
+    assert_eq!(message, wanted);
+    let message = crate::error::plain_tensor(&builder.get(2, "wieght").unwrap_err());
+    assert_eq!(message, wanted);
     assert!(!weights.get("zzz", &CPU).unwrap_err().to_string().contains("hint"));
 }
 
@@ -207,8 +207,8 @@ fn a_save_that_fails_leaves_the_old_file() {
         (["a", "a"], "tensor `a` is there twice"),
         (["b", "__metadata__"], "a tensor cannot be called `__metadata__`"),
     ] {
-        let said = Weights::save(names.map(|name| (name, tensor(&[2.0]))), &file).unwrap_err();
-        assert!(said.to_string().ends_with(says), "{said}");
+        let message = Weights::save(names.map(|name| (name, tensor(&[2.0]))), &file).unwrap_err();
+        assert!(message.to_string().ends_with(says), "{message}");
         assert_eq!(fs::read(&file).unwrap(), old);
     }
     let nowhere = dir.path().join("no/such/w.safetensors");
@@ -232,8 +232,8 @@ fn a_file_that_is_cut_while_open_is_an_error() {
     let file = dir.path().join("w.safetensors");
     let weights = Weights::save([("a", tensor(&[1.0; 100]))], &file).unwrap();
     fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(200).unwrap();
-    let said = weights.get("a", &CPU).unwrap_err().to_string();
-    assert!(said.contains("the file became shorter: tensor `a`"), "{said}");
+    let message = weights.get("a", &CPU).unwrap_err().to_string();
+    assert!(message.contains("the file became shorter: tensor `a`"), "{message}");
 }
 
 #[test]
@@ -249,11 +249,14 @@ fn a_dtype_that_candle_lacks_is_named_and_the_other_tensors_load() {
     let unsupported: Vec<_> = weights.unsupported().collect();
     assert_eq!(unsupported, [("a", "U16".to_owned()), ("c", "F8_E5M2".to_owned())]);
     let builder = weights.var_builder(DType::F32, &CPU).unwrap();
-    for said in [
+    for message in [
         weights.get("a", &CPU).unwrap_err().to_string(),
         crate::error::plain_tensor(&builder.get(1, "a").unwrap_err()),
     ] {
-        assert!(said.ends_with("tensor `a` is of dtype U16, which candle does not have"), "{said}");
+        assert!(
+            message.ends_with("tensor `a` is of dtype U16, which candle does not have"),
+            "{message}"
+        );
     }
 }
 
@@ -326,13 +329,16 @@ fn folders_without_weights_are_refused() {
         (&["model.safetensors.index.json"], "cannot be read: missing field `weight_map`"),
     ] {
         let dir = folder(files);
-        let said = open(dir.path()).unwrap_err().to_string();
-        assert!(said.contains(says), "{said}");
+        let message = open(dir.path()).unwrap_err().to_string();
+        assert!(message.contains(says), "{message}");
     }
     let dir = folder(&["a.safetensors", "sub/a.safetensors"]);
     fs::rename(dir.path().join("sub/a.safetensors"), dir.path().join("b.safetensors")).unwrap();
-    let said = open(dir.path()).unwrap_err().to_string();
-    assert!(said.ends_with("b.safetensors`: tensor `a` is also in `a.safetensors`"), "{said}");
+    let message = open(dir.path()).unwrap_err().to_string();
+    assert!(
+        message.ends_with("b.safetensors`: tensor `a` is also in `a.safetensors`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -358,8 +364,8 @@ fn shards_are_those_of_the_index() {
         ("one.bin", "puts tensor `one` into `one.bin`, which is not a safetensors file beside it"),
     ] {
         write(&[("one", shard)]);
-        let said = open(dir.path()).unwrap_err().to_string();
-        assert!(said.ends_with(says), "{said}");
+        let message = open(dir.path()).unwrap_err().to_string();
+        assert!(message.ends_with(says), "{message}");
     }
     write(&[]);
     assert!(open(dir.path()).unwrap_err().to_string().ends_with("names no file"));
@@ -392,8 +398,8 @@ fn an_index_decides_which_copy_of_a_tensor_counts() {
     // A name that the index lacks is in doubt when two files hold it.
     let map = serde_json::json!({"a": "one.safetensors", "d": "two.safetensors"});
     fs::write(&index, serde_json::json!({ "weight_map": map }).to_string()).unwrap();
-    let said = open(dir.path()).unwrap_err().to_string();
-    assert!(said.ends_with("tensor `b` is also in `one.safetensors`"), "{said}");
+    let message = open(dir.path()).unwrap_err().to_string();
+    assert!(message.ends_with("tensor `b` is also in `one.safetensors`"), "{message}");
 }
 
 #[test]
@@ -441,7 +447,7 @@ fn the_environment_names_the_weights_and_the_cache() {
         child.args(["--exact", &test, "--nocapture"]).env(CHILD, "1").env_remove(super::VARIABLE);
         child.envs([("XDG_CACHE_HOME", xdg), ("HOME", home)]);
         child.envs(weights.map(|weights| (super::VARIABLE, weights)));
-        let said = String::from_utf8(child.output().unwrap().stdout).unwrap();
-        assert!(said.contains(says), "{says}: {said}");
+        let message = String::from_utf8(child.output().unwrap().stdout).unwrap();
+        assert!(message.contains(says), "{says}: {message}");
     }
 }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::place::{Place, Said};
+use crate::sandbox::{Outcome, Sandbox};
 use crate::soak::{assert_same, left};
 
 /// KiB: too small for the first checkpoint, for the second, for the third beside two and the best; by a little or by
@@ -14,25 +14,25 @@ const SIZES: [u32; 12] = [8, 16, 100, 300, 500, 632, 636, 900, 1248, 1256, 1700,
 
 /// In a name space of its own, which ends with it: trains on a small disk, makes the disk larger, resumes, keeps the run.
 const ON_A_SMALL_DISK: &str = r#"
-mkdir -p place && mount -t tmpfs -o "size=$2k" tmpfs place || exit 99
-"$1" --run-dir place/run -o out.safetensors -i pause=0 -i steps=30 > said 2>&1
+mkdir -p disk && mount -t tmpfs -o "size=$2k" tmpfs disk || exit 99
+"$1" --run-dir disk/run -o out.safetensors -i pause=0 -i steps=30 > said 2>&1
 echo $? > code
-ls place/run/checkpoints > names 2> /dev/null
-mount -o remount,size=64m place || exit 99
-"$1" --resume --run-dir place/run -o out.safetensors > resumed 2>&1
+ls disk/run/checkpoints > names 2> /dev/null
+mount -o remount,size=64m disk || exit 99
+"$1" --resume --run-dir disk/run -o out.safetensors > resumed 2>&1
 echo $? > resumed-code
-cp -R place/run kept
+cp -R disk/run kept
 "#;
 
 const TRAIN: [&str; 4] = ["-i", "pause=0", "-i", "steps=30"];
 
-fn straight(here: &Place) {
+fn straight(here: &Sandbox) {
     here.run(&[&["--run-dir", "straight", "-o", "out.safetensors"], &TRAIN[..]].concat()).expect(0);
 }
 
 #[test]
 fn a_run_stopped_by_a_full_disk_resumes_when_there_is_room() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     straight(&here);
     let straight = left(&here.path("straight"));
     let mut stopped = 0;
@@ -82,14 +82,14 @@ fn a_run_stopped_by_a_full_disk_resumes_when_there_is_room() {
 /// What every machine has: a limit on the size of a file.
 #[test]
 fn a_run_stopped_by_a_file_size_limit_resumes_without_it() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     straight(&here);
-    let place = ["--run-dir", "run", "-o", "out.safetensors"];
-    // 100 KiB in units of 512 bytes. A program that ignores the signal is told by an error.
-    let said: Said = Command::new("sh")
+    let paths = ["--run-dir", "run", "-o", "out.safetensors"];
+    // 100 KiB in units of 512 bytes. A program that ignores the signal gets an error.
+    let said: Outcome = Command::new("sh")
         .args(["-c", r#"trap '' XFSZ; ulimit -f 200; exec "$@""#, "sh"])
         .arg(here.program())
-        .args(place)
+        .args(paths)
         .args(TRAIN)
         .current_dir(here.dir.path())
         .output()
@@ -97,6 +97,6 @@ fn a_run_stopped_by_a_file_size_limit_resumes_without_it() {
         .into();
     let said = said.expect(1);
     assert!(said.err.contains("`: file too large; there is no other checkpoint"), "{}", said.err);
-    here.run(&[&["--resume"], &place[..]].concat()).expect(0);
+    here.run(&[&["--resume"], &paths[..]].concat()).expect(0);
     assert_same(&left(&here.path("run")), &left(&here.path("straight")), "a limited file");
 }

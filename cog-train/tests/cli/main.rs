@@ -3,11 +3,11 @@
 mod full;
 #[cfg(target_os = "linux")]
 mod memory;
-mod place;
 mod plan;
 mod planned;
 mod results;
 mod resume;
+mod sandbox;
 mod soak;
 mod stop;
 mod terminal;
@@ -17,13 +17,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use place::{Place, Said};
+use sandbox::{Outcome, Sandbox};
 use serde_json::{Value, json};
 
 const CANARY: &str = "canary-7f3a9c";
 
-fn probe() -> Place {
-    Place::new("probe")
+fn probe() -> Sandbox {
+    Sandbox::new("probe")
 }
 
 #[test]
@@ -126,13 +126,13 @@ fn failures_name_their_place_and_keep_the_earlier_output() {
     };
     let before = kept();
     for (mode, expected) in [
-        ("fail", "error: told to fail with 3"),
+        ("fail", "error: set to fail with 3"),
         ("panic", "error: `train` panicked at "),
         ("panic_in_thread", "error: `train` panicked at "),
         ("tensor", "error: shape mismatch in matmul"),
         ("missing_file", "error: output `weights`: the file `"),
     ] {
-        let said: Said = here
+        let said: Outcome = here
             .command(&["-i", &format!("mode={mode}"), "--run-dir", mode])
             .env("RUST_BACKTRACE", "1")
             .output()
@@ -143,7 +143,7 @@ fn failures_name_their_place_and_keep_the_earlier_output() {
             said.err.lines().find(|line| line.starts_with("error: ")).expect("an error line");
         assert!(error.starts_with(expected), "{mode}: {}", said.err);
         if mode.starts_with("panic") {
-            assert!(error.contains("probe.rs:") && error.contains("told to panic"), "{error}");
+            assert!(error.contains("probe.rs:") && error.contains("set to panic"), "{error}");
         }
         assert!(
             !said.err.contains("stack backtrace") && !said.err.contains("candle_core::"),
@@ -161,14 +161,14 @@ fn failures_name_their_place_and_keep_the_earlier_output() {
 #[test]
 fn a_setup_that_fails_fails_the_run() {
     let here = probe();
-    let said: Said =
+    let said: Outcome =
         here.command::<&str>(&[]).env("PROBE_SETUP_FAILS", "1").output().unwrap().into();
-    assert!(said.expect(1).err.contains("error: setup was told to fail, with `"));
+    assert!(said.expect(1).err.contains("error: setup was set to fail, with `"));
     let said = here.run(&["-e", "PROBE_SETUP_FAILS=1"]).expect(1);
-    assert!(said.err.contains("setup was told to fail"), "-e reaches setup: {}", said.err);
+    assert!(said.err.contains("setup was set to fail"), "-e reaches setup: {}", said.err);
     here.file("env.yaml", "environment:\n  - PROBE_SETUP_FAILS=1\n");
     let said = here.run(&["--config", "env.yaml"]).expect(1);
-    assert!(said.err.contains("setup was told to fail"), "cog.yaml reaches setup: {}", said.err);
+    assert!(said.err.contains("setup was set to fail"), "cog.yaml reaches setup: {}", said.err);
 }
 
 /// Candle looks for this variable at every product, and counts processors where it is missing.
@@ -177,10 +177,10 @@ fn the_number_of_threads_is_set_unless_it_is_given() {
     let here = probe();
     let threads = |given: &[&str]| {
         let arguments = [&["-e", "PROBE_SETUP_FAILS=1"], given].concat();
-        let said: Said =
+        let said: Outcome =
             here.command(&arguments).env_remove("RAYON_NUM_THREADS").output().unwrap().into();
         let said = said.expect(1).err;
-        let (_, said) = said.split_once("told to fail, with `").unwrap();
+        let (_, said) = said.split_once("set to fail, with `").unwrap();
         said.split('`').next().unwrap().to_owned()
     };
     assert!(threads(&[]).parse::<usize>().is_ok_and(|threads| threads > 0));
@@ -207,7 +207,7 @@ fn the_answer_as_json_is_one_object_and_alone_on_standard_output() {
         (said.json()["status"].as_str(), said.json()["output"].is_null()),
         (Some("failed"), true)
     );
-    assert_eq!(said.json()["error"], "told to fail with 3");
+    assert_eq!(said.json()["error"], "set to fail with 3");
     let said = here.run(&["--json", r#"{"epochs": 99}"#]).expect(2);
     assert!(
         said.json()["error"].as_str().unwrap().contains("99 is greater than the maximum of 10")
@@ -227,7 +227,7 @@ fn inputs_come_from_standard_input_and_from_a_file() {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(br#"{"epochs": 4}"#).unwrap();
-    let said: Said = child.wait_with_output().unwrap().into();
+    let said: Outcome = child.wait_with_output().unwrap().into();
     assert_eq!(said.expect(0).json()["status"], "succeeded");
 }
 
@@ -288,7 +288,7 @@ fn no_secret_is_in_any_file_log_or_error() {
 }
 
 /// Starts the probe, waits until it waits, sends signals, and gives what it said and how long it took from the first.
-fn signalled(here: &Place, mode: &str, signals: &[&str]) -> (Said, Duration) {
+fn signalled(here: &Sandbox, mode: &str, signals: &[&str]) -> (Outcome, Duration) {
     let mut child = here
         .command(&["-i", &format!("mode={mode}"), "--run-dir", mode])
         .stdout(Stdio::piped())
@@ -322,7 +322,7 @@ fn signalled(here: &Place, mode: &str, signals: &[&str]) -> (Said, Duration) {
     let output = child.wait_with_output().unwrap();
     let took = start.elapsed();
     let said =
-        Said { code: output.status.code(), out: String::from_utf8(output.stdout).unwrap(), err };
+        Outcome { code: output.status.code(), out: String::from_utf8(output.stdout).unwrap(), err };
     (said, took)
 }
 
@@ -371,7 +371,7 @@ fn a_predictor_loads_the_trained_weights() {
     here.run(&["-i", "seed=3"]).expect(0);
     let first = |weights: &str| {
         let mut command = here.command(&["predict", "--json", r#"{"prompt": "hi"}"#]);
-        let said: Said = command.env("COG_WEIGHTS", weights).output().unwrap().into();
+        let said: Outcome = command.env("COG_WEIGHTS", weights).output().unwrap().into();
         said.expect(0).json()["output"]["first"].clone()
     };
     let value = first("weights");
@@ -387,7 +387,7 @@ fn weights_that_cannot_be_opened_fail_before_setup() {
     for (value, word) in
         [("nowhere.safetensors", "nowhere.safetensors"), ("torch.pt", "safetensors")]
     {
-        let said: Said = here
+        let said: Outcome = here
             .command(&["predict", "-i", "prompt=hi"])
             .env("COG_WEIGHTS", value)
             .output()
@@ -427,7 +427,7 @@ fn help_shows_the_inputs_with_types_defaults_and_rules() {
     let here = probe();
     let help = here.run(&["--help"]).expect(0).out;
     for part in [
-        "Does what it is told",
+        "Does what its inputs select",
         "epochs=<INTEGER>",
         "[default: 3] [1 to 10]",
         "How to end [default: succeed]",
@@ -533,7 +533,7 @@ fn a_reader_that_goes_away_is_no_failure() {
     let mut child =
         here.command(&["schema"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    let said: Said = child.wait_with_output().unwrap().into();
+    let said: Outcome = child.wait_with_output().unwrap().into();
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
 }
 
@@ -629,7 +629,7 @@ fn a_backtrace_shows_the_authors_frames_and_no_others() {
     for mode in ["tensor", "panic", "fail"] {
         let args = ["-i", &format!("mode={mode}"), "--run-dir", mode];
         let mut command = here.command(&args);
-        let said: Said = command.env("RUST_BACKTRACE", "1").output().unwrap().into();
+        let said: Outcome = command.env("RUST_BACKTRACE", "1").output().unwrap().into();
         let said = said.expect(1);
         let frames: Vec<&str> = said.err.lines().filter(|line| line.starts_with("  at ")).collect();
         assert!(
@@ -657,7 +657,7 @@ fn a_signal_that_the_parent_ignored_stays_ignored() {
         here.program().display()
     );
     let mut command = std::process::Command::new("sh");
-    let said: Said = command
+    let said: Outcome = command
         .args(["-c", &script])
         .env_remove("RUST_BACKTRACE")
         .current_dir(here.dir.path())

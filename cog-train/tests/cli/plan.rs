@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::place::Place;
+use crate::sandbox::Sandbox;
 
-fn probe() -> Place {
-    Place::new("probe")
+fn probe() -> Sandbox {
+    Sandbox::new("probe")
 }
 
 const UNKNOWN: &str = "the trainer has a loop of its own: nothing else is known of the run";

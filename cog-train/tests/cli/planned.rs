@@ -7,13 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::place::Place;
+use crate::sandbox::Sandbox;
 
 /// What `tiny_fit` and its test say of themselves: 3 tensors, 100 rows in batches of 12.
 const DATA: &str = "data: 100 rows; 120 steps of 12 rows, the config's `max_steps`";
 
 /// Starts `tiny_fit` in `run` and stops it once its second checkpoint is there.
-fn stopped(here: &Place) {
+fn stopped(here: &Sandbox) {
     let mut command = here.command(&["--run-dir", "run", "-o", "out/", "-i", "pause=5"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while !here.path("run/checkpoints/step-000006").exists() {
@@ -26,7 +26,7 @@ fn stopped(here: &Place) {
 }
 
 /// The checkpoints of `run`, oldest first.
-fn checkpoints(here: &Place) -> Vec<String> {
+fn checkpoints(here: &Sandbox) -> Vec<String> {
     let entries = fs::read_dir(here.path("run/checkpoints")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| name.starts_with("step-")).collect();
@@ -36,7 +36,7 @@ fn checkpoints(here: &Place) -> Vec<String> {
 
 #[test]
 fn a_plan_tells_all_that_is_known_and_leaves_nothing() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let said = here.run(&["--plan"]).expect(0);
     let lines: Vec<&str> = said.out.lines().collect();
     for (at, line) in [
@@ -67,7 +67,7 @@ fn a_plan_tells_all_that_is_known_and_leaves_nothing() {
 
 #[test]
 fn a_plan_of_texts_tells_their_lengths_and_how_many_are_cut() {
-    let here = Place::new("text_finetune");
+    let here = Sandbox::new("text_finetune");
     let row = |words: usize| {
         let (prompt, completion) = ("Who are you?", "I am Anna. ".repeat(words));
         format!("{}\n", serde_json::json!({"prompt": prompt, "completion": completion}))
@@ -106,7 +106,7 @@ fn a_plan_of_texts_tells_their_lengths_and_how_many_are_cut() {
 
 #[test]
 fn the_plan_of_a_stopped_run_counts_the_remaining_steps() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     stopped(&here);
     let before = here.tree();
     let newest = checkpoints(&here).pop().unwrap();
@@ -120,7 +120,7 @@ fn the_plan_of_a_stopped_run_counts_the_remaining_steps() {
 
 #[test]
 fn a_checkpoint_that_is_damaged_is_named_with_the_reason() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     stopped(&here);
     let names = checkpoints(&here);
     let [.., older, newest] = &names[..] else { panic!("two are kept: {names:?}") };
@@ -142,7 +142,7 @@ fn a_checkpoint_that_is_damaged_is_named_with_the_reason() {
 
 #[test]
 fn a_disk_that_is_too_small_is_refused_before_the_training() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let said = here.run(&["--plan", "-i", "keep=1000000000000"]).expect(1);
     assert!(
         said.err.contains("error: the run needs ") && said.err.contains("\nhint: keep fewer"),
@@ -156,7 +156,7 @@ fn a_disk_that_is_too_small_is_refused_before_the_training() {
 /// many checkpoints and the other does not.
 #[test]
 fn the_disk_of_the_runs_folder_is_the_one_that_is_measured() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let device = |path: &Path| fs::metadata(path).map(|data| data.dev()).ok();
     let shared = Path::new("/dev/shm");
     let other = tempfile::tempdir_in(shared);

@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::place::{Place, Said};
+use crate::sandbox::{Outcome, Sandbox};
 
-fn probe() -> Place {
-    Place::new("probe")
+fn probe() -> Sandbox {
+    Sandbox::new("probe")
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn first_runs_with_one_output_all_succeed() {
         })
         .collect();
     for child in children {
-        Said::from(child.wait_with_output().unwrap()).expect(0);
+        Outcome::from(child.wait_with_output().unwrap()).expect(0);
     }
     assert_eq!(here.names(), ["r0", "r1", "r2", "r3", "weights"]);
     assert_eq!(fs::read_dir(here.path("weights")).unwrap().count(), 2);
@@ -118,10 +118,10 @@ fn partial_copies_of_dead_processes_are_removed_and_a_replaced_folder_is_put_bac
 
 #[test]
 fn weights_that_lack_their_extension_are_named() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     here.run(&["-i", "steps=1", "-i", "pause=0"]).expect(0);
     let mut command = here.command(&["-i", "steps=1", "-i", "pause=0", "--run-dir", "r"]);
-    let said: Said = command.env("COG_WEIGHTS", "weights").output().unwrap().into();
+    let said: Outcome = command.env("COG_WEIGHTS", "weights").output().unwrap().into();
     let expected = "error: COG_WEIGHTS: weights `weights`: no such file or folder\n\
                     hint: `weights.safetensors` is there: set `COG_WEIGHTS=weights.safetensors`\n";
     assert!(said.expect(1).err.contains(expected));

@@ -5,20 +5,20 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::place::{Place, Said};
+use crate::sandbox::{Outcome, Sandbox};
 
 const TOKEN: &str = "canary-91ab";
 
-fn probe() -> Place {
-    Place::new("probe")
+fn probe() -> Sandbox {
+    Sandbox::new("probe")
 }
 
-fn record(here: &Place, dir: &str) -> Value {
+fn record(here: &Sandbox, dir: &str) -> Value {
     serde_json::from_str(&here.read(&format!("{dir}/run.json"))).unwrap()
 }
 
 /// Starts the probe and waits until it waits.
-fn waiting(here: &Place, args: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
+fn waiting(here: &Sandbox, args: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
     let mut command = here.command(args);
     command.env("PROBE_WAIT_AT", "2").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -32,14 +32,18 @@ fn waiting(here: &Place, args: &[&str]) -> (Child, BufReader<std::process::Child
 }
 
 /// Runs the probe up to its second step and sends it a signal there.
-fn interrupted(here: &Place, args: &[&str], signal: &str) -> Said {
+fn interrupted(here: &Sandbox, args: &[&str], signal: &str) -> Outcome {
     let (child, mut err) = waiting(here, args);
     let id = child.id().to_string();
     assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     let mut text = String::new();
     std::io::Read::read_to_string(&mut err, &mut text).unwrap();
     let output = child.wait_with_output().unwrap();
-    Said { code: output.status.code(), out: String::from_utf8(output.stdout).unwrap(), err: text }
+    Outcome {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: text,
+    }
 }
 
 const COUNT: [&str; 4] = ["-i", "mode=resume", "-i", "epochs=5"];
@@ -308,7 +312,7 @@ fn a_trainer_that_looks_for_no_checkpoint_is_warned_of() {
 
 #[test]
 fn a_seed_that_is_no_input_is_compared_too() {
-    let here = Place::new("hello_train");
+    let here = Sandbox::new("hello_train");
     here.file("p.jsonl", "{\"x\": 1, \"y\": 2}\n{\"x\": 2, \"y\": 4}\n");
     here.run(&["-i", "points=p.jsonl", "--seed", "1", "--run-dir", "r"]).expect(0);
     let said = here.run(&["--resume", "--run-dir", "r", "--seed", "2"]).expect(2);
@@ -340,7 +344,7 @@ fn versions(interrupted: bool) -> String {
 }
 
 /// Starts the probe on an address and kills it during the download.
-fn killed_during_download(here: &Place, data: &str) {
+fn killed_during_download(here: &Sandbox, data: &str) {
     let args = count(&["-i", data, "--run-dir", "r"]);
     let mut command = here.command(&args);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

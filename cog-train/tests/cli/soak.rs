@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cog_train::rng::Rng;
 use serde_json::Value;
 
-use crate::place::Place;
+use crate::sandbox::Sandbox;
 
 /// How often, unless the variable `COG_TRAIN_SOAK` says another number.
 const KILLS: u64 = 20;
@@ -84,7 +84,7 @@ impl Met {
 }
 
 /// A run without a stop: what it leaves, and how long it took.
-fn straight(here: &Place) -> (Left, Duration) {
+fn straight(here: &Sandbox) -> (Left, Duration) {
     let start = Instant::now();
     here.run(&["--run-dir", "straight", "-o", "straight.safetensors"]).expect(0);
     (left(&here.path("straight")), start.elapsed())
@@ -93,7 +93,7 @@ fn straight(here: &Place) -> (Left, Duration) {
 #[test]
 fn killed_at_random_moments_a_run_ends_with_the_same_bytes() {
     let kills: u64 = std::env::var("COG_TRAIN_SOAK").map_or(KILLS, |text| text.parse().unwrap());
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let (straight, whole) = straight(&here);
     let mut moments = Rng::new(kills, "kills").at(0);
     let mut met = Met::default();
@@ -135,7 +135,7 @@ fn killed_at_random_moments_a_run_ends_with_the_same_bytes() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bytes() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let run = |threads: &str| {
         let dir = format!("threads-{threads}");
         let args = ["--run-dir", &dir, "-o", "out.safetensors", "-i", "steps=30", "-i", "pause=0"];
@@ -152,7 +152,7 @@ fn any_number_of_threads_gives_the_same_bytes() {
 
 #[test]
 fn convolutions_under_any_number_of_threads_give_the_same_bytes() {
-    let here = Place::new("image_classifier");
+    let here = Sandbox::new("image_classifier");
     let run = |threads: &str| {
         let mut command = here.command(&["--run-dir", threads, "-o", "out/", "-i", "epochs=1"]);
         let said = command.env("RAYON_NUM_THREADS", threads).output().unwrap();
@@ -168,7 +168,7 @@ fn left_weights(dir: &Path) -> Vec<u8> {
 }
 
 /// Starts a training, sends it a signal once `file` is there, and gives the exit code and the time that it took to end.
-fn signalled(here: &Place, args: &[&str], signal: &str, file: &str) -> (Option<i32>, Duration) {
+fn signalled(here: &Sandbox, args: &[&str], signal: &str, file: &str) -> (Option<i32>, Duration) {
     let mut command = here.command(args);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while !here.path(file).exists() {
@@ -184,7 +184,7 @@ fn signalled(here: &Place, args: &[&str], signal: &str, file: &str) -> (Option<i
 
 #[test]
 fn a_cancelled_run_saves_and_exits_with_130() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let (straight, _) = straight(&here);
     for signal in ["-TERM", "-INT", "-HUP"] {
         let dir = format!("run{signal}");
@@ -202,7 +202,7 @@ fn a_cancelled_run_saves_and_exits_with_130() {
 
 #[test]
 fn a_requested_checkpoint_does_not_stop_the_run() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let args = ["--run-dir", "run", "-o", "out.safetensors", "-i", "pause=5"];
     let mut command = here.command(&args);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -215,6 +215,6 @@ fn a_requested_checkpoint_does_not_stop_the_run() {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{text}");
-    assert_eq!(text.matches("saved, as asked").count(), 1, "{text}");
-    assert!(!here.read("run/log.txt").contains("as asked"), "the log is that of any run");
+    assert_eq!(text.matches("saved on request").count(), 1, "{text}");
+    assert!(!here.read("run/log.txt").contains("on request"), "the log is that of any run");
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::place::{Place, Said};
+use crate::sandbox::{Outcome, Sandbox};
 
 /// The second that is promised, and another for a machine that does ten other things. What is waited for takes a minute.
 const MOST: Duration = Duration::from_secs(2);
@@ -18,11 +18,11 @@ const MOST: Duration = Duration::from_secs(2);
 /// Starts a run, sends it a signal once `reached` says so, and gives what it said and how long it
 /// took to end.
 fn stopped(
-    here: &Place,
+    here: &Sandbox,
     args: &[&str],
     signal: &str,
     reached: impl Fn() -> bool,
-) -> (Said, Duration) {
+) -> (Outcome, Duration) {
     let mut child =
         here.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begin = Instant::now();
@@ -39,8 +39,8 @@ fn stopped(
 }
 
 /// The same of the fixture `slow`, which is slow at `at`.
-fn slow_at(at: &str, signal: &str, more: &[&str]) -> Place {
-    let here = Place::new("slow");
+fn slow_at(at: &str, signal: &str, more: &[&str]) -> Sandbox {
+    let here = Sandbox::new("slow");
     here.file("rows.jsonl", "1\n".repeat(3000));
     let input = format!("at={at}");
     let args = [&["--run-dir", "run", "-i", &input], more].concat();
@@ -92,7 +92,7 @@ fn while_it_measures() {
 /// A batch that no step asks for is waited for by nobody.
 #[test]
 fn a_run_that_is_over_waits_for_no_batch() {
-    let here = Place::new("slow");
+    let here = Sandbox::new("slow");
     let start = Instant::now();
     here.run(&["--run-dir", "run", "-i", "at=ahead"]).expect(0);
     assert!(here.path("run/ended").exists());
@@ -102,7 +102,7 @@ fn a_run_that_is_over_waits_for_no_batch() {
 /// A book of 60 MB is read, cut into tokens and counted, which takes far longer than this test waits.
 #[test]
 fn while_an_example_prepares_its_data() {
-    let here = Place::new("text_finetune");
+    let here = Sandbox::new("text_finetune");
     here.file(
         "book.txt",
         "Anna went to the market and bought a red apple for her brother.\n".repeat(940_000),
@@ -132,7 +132,7 @@ fn while_an_example_prepares_its_data() {
 #[test]
 fn while_it_downloads() {
     for signal in ["-TERM", "-INT"] {
-        let here = Place::new("slow");
+        let here = Sandbox::new("slow");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let data = format!("data=http://{}/rows.jsonl", listener.local_addr().unwrap());
         let sent = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

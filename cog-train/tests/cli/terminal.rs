@@ -10,7 +10,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 
-use crate::place::Place;
+use crate::sandbox::Sandbox;
 
 const COLUMNS: u16 = 100;
 
@@ -109,7 +109,7 @@ const TRAIN: [&str; 6] = ["-o", "out.safetensors", "-i", "steps=30", "-i", "paus
 
 #[test]
 fn a_terminal_gets_a_bar_and_then_the_lines_of_a_file() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let command = here.command(&[&["--run-dir", "run"], &TRAIN[..]].concat());
     let (code, bytes, same) = Pty::new().run(command);
     assert_eq!(code, Some(0), "{bytes}");
@@ -127,7 +127,7 @@ fn a_terminal_gets_a_bar_and_then_the_lines_of_a_file() {
 
 #[test]
 fn after_a_panic_in_the_loop_the_terminal_is_clean_and_the_log_is_there() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let args = [&["--run-dir", "run", "-i", "panic_at=17"], &TRAIN[..]].concat();
     let (code, bytes, same) = Pty::new().run(here.command(&args));
     assert_eq!(code, Some(1), "{bytes}");
@@ -137,9 +137,9 @@ fn after_a_panic_in_the_loop_the_terminal_is_clean_and_the_log_is_there() {
     let of_bar = |line: &String| line.contains("/30") || line.contains('\u{2588}');
     assert!(!lines.iter().any(of_bar), "{lines:?}");
     let error = lines.iter().find(|line| line.starts_with("error: ")).unwrap();
-    assert!(error.contains("tiny_fit.rs:"), "its place: {error}");
-    assert!(lines.iter().any(|line| line.contains("told to panic")), "{lines:?}");
-    assert!(bytes.ends_with('\n'), "the shell goes on on a line of its own: {bytes:?}");
+    assert!(error.contains("tiny_fit.rs:"), "its location: {error}");
+    assert!(lines.iter().any(|line| line.contains("set to panic")), "{lines:?}");
+    assert!(bytes.ends_with('\n'), "the shell continues on a line of its own: {bytes:?}");
 
     let log = here.read("run/log.txt");
     for line in ["a line before the training", "before the first step: ", "step 10: eval "] {
@@ -155,15 +155,15 @@ fn after_a_panic_in_the_loop_the_terminal_is_clean_and_the_log_is_there() {
     assert_eq!(steps, (1..=17).collect::<Vec<_>>());
     let run: Value = serde_json::from_str(&here.read("run/run.json")).unwrap();
     assert_eq!(run["status"], "failed");
-    // What was saved before is gone on from.
+    // The run resumes from the checkpoint before.
     let again = ["--resume", "--run-dir", "run", "-o", "out.safetensors"];
     let said = here.run(&[&again[..], &["-i", "panic_at=17"]].concat()).expect(1);
-    assert!(said.err.contains("told to panic"), "{}", said.err);
+    assert!(said.err.contains("set to panic"), "{}", said.err);
 }
 
 #[test]
 fn as_json_each_step_is_an_object_on_standard_error() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let args = [&["--run-dir", "run", "--format", "json"], &TRAIN[..]].concat();
     let said = here.run(&args).expect(0);
     let mut steps = Vec::new();

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::place::program;
+use crate::sandbox::program;
 
 struct Step {
     command: String,
@@ -61,7 +61,7 @@ fn fits(expected: &[&str], lines: &[&str]) -> bool {
     }
 }
 
-/// The command with the built binary in the place of `cargo run --example NAME --`.
+/// The command with the built binary in place of `cargo run --example NAME --`.
 fn with_binary(command: &str) -> String {
     let Some((before, after)) = command.split_once("cargo run --example ") else {
         return command.to_owned();

@@ -185,7 +185,7 @@ fn parquet(dir: &Path) -> (Vec<String>, String) {
     read(&Parquet::<Row>::open(only_file(dir, &["parquet"]).unwrap()).unwrap())
 }
 
-/// The place of a bad row is its line in the file in the archive.
+/// The location of a bad row is its line in the file in the archive.
 #[test]
 fn a_bad_row_in_an_archive_is_reported_with_its_place() {
     let temp = tempfile::tempdir().unwrap();

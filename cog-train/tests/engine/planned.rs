@@ -108,18 +108,18 @@ fn a_dry_run_reports_data_parameters_memory_disk_and_time_and_changes_nothing() 
 }
 
 #[test]
-fn known_lengths_of_rows_and_the_number_of_cut_rows_are_reported() {
+fn known_lengths_of_rows_and_the_number_of_truncated_rows_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let params = params();
-    let with = |cut: Option<usize>| {
+    let with = |truncated: Option<usize>| {
         let rows = Rows::new(rows(19)).with_tokens(|row| 10 * row.2).unwrap();
         let train = Loader::new(rows, |rows, batch| job::collate(&rows, batch.device()))
             .batch(Batching::tokens(60));
-        let train = match cut {
-            Some(cut) => train.cut(cut),
+        let train = match truncated {
+            Some(truncated) => train.truncated(truncated),
             None => train,
         };
-        let dir = dir.path().join(format!("{cut:?}"));
+        let dir = dir.path().join(format!("{truncated:?}"));
         reported(
             &dir,
             TrainingConfig { max_steps: Some(4), ..config() },
@@ -134,11 +134,11 @@ fn known_lengths_of_rows_and_the_number_of_cut_rows_are_reported() {
     assert_eq!(lines[1], "  tokens of a row, and how many rows have so many:");
     let counts: f64 = lines[2..9].iter().map(|line| number(line, "\n")).sum();
     assert_eq!(counts, 19.0, "{lines:#?}");
-    assert_eq!(lines[9], "  5 of 19 rows are cut to the most that fits");
+    assert_eq!(lines[9], "  5 of 19 rows are truncated to the most that fits");
     let time = lines.last().unwrap();
     assert!(time.contains(" s for a step of the longest rows, so at most about "), "{time}");
-    assert!(with(Some(0)).contains(&"  no row is cut".to_owned()));
-    assert!(!with(None).iter().any(|line| line.contains("cut")));
+    assert!(with(Some(0)).contains(&"  no row is truncated".to_owned()));
+    assert!(!with(None).iter().any(|line| line.contains("truncated")));
 }
 
 /// The batch is that with the most of rows times their greatest length, not the first one.

@@ -45,10 +45,10 @@ fn each_step_has_its_rates_its_memory_and_the_time_that_is_left() {
     let of = |lines: &[Value]| -> Vec<u64> {
         lines.iter().map(|line| line["step"].as_u64().unwrap()).collect()
     };
-    let told = lines(dir.path(), "time/rows_per_second");
-    assert_eq!(of(&told), of(&lines(dir.path(), "loss")));
-    assert_eq!(of(&told), [1, 2, 3, 4, 5]);
-    for line in &told {
+    let records = lines(dir.path(), "time/rows_per_second");
+    assert_eq!(of(&records), of(&lines(dir.path(), "loss")));
+    assert_eq!(of(&records), [1, 2, 3, 4, 5]);
+    for line in &records {
         let number = |name: &str| line[name].as_f64().unwrap_or_else(|| panic!("{name}: {line}"));
         assert!(number("time/rows_per_second") > 1.0, "{line}");
         assert!((0.0..=1.0).contains(&number("time/data_wait")), "{line}");
@@ -65,12 +65,12 @@ fn where_rows_have_lengths_tokens_are_counted_too() {
     let rows = Rows::new(rows(12)).with_tokens(|_| 50).unwrap();
     let train = Loader::new(rows, |rows, batch| collate(&rows, batch.device()));
     run(dir.path(), TrainingConfig::default(), train.batch(Batching::Rows(6)));
-    let told = lines(dir.path(), "time/tokens_per_second");
-    assert_eq!(told.len(), 2);
-    for line in &told {
+    let records = lines(dir.path(), "time/tokens_per_second");
+    assert_eq!(records.len(), 2);
+    for line in &records {
         let rate = |name: &str| line[name].as_f64().unwrap();
         let per_row = rate("time/tokens_per_second") / rate("time/rows_per_second");
         assert!((per_row - 50.0).abs() < 1e-6, "{line}");
     }
-    assert_eq!(told[1]["time/eta_seconds"].as_f64(), Some(0.0), "the last step");
+    assert_eq!(records[1]["time/eta_seconds"].as_f64(), Some(0.0), "the last step");
 }

@@ -62,7 +62,7 @@ fn resume_after_a_cancelled_evaluation_equals_straight_run() {
         let token = job.cancel_token();
         match train(&mut job, config(), At::CancelEvaluation(number)) {
             Err(error) => assert!(is_cancelled(&error), "{number}: {error:?}"),
-            // The wish comes with the last part of all: nothing is left to be stopped.
+            // The cancellation comes with the last part: nothing is left to cancel.
             Ok(_) => assert_eq!(number + 1, parts, "a run that was cut short is no success"),
         }
         stopped += u64::from(token.is_cancelled());
@@ -108,7 +108,7 @@ fn a_run_that_has_changed_is_refused_with_each_difference() {
     assert!(text.contains("`config.learning_rate`: 0.02 then, 0.01 now"), "{text}");
     assert!(text.contains("`config.max_steps`: 30 then, 40 now"), "{text}");
     assert!(text.contains("hint: `--resume=force`"), "{text}");
-    // Nothing was touched: it still goes on as it was.
+    // Nothing was changed: it still resumes.
     let fitted = train(&mut Job::for_test_resumed(&dir), config(), At::Nothing).unwrap();
     assert_eq!(fitted.steps, STEPS);
 }

@@ -1,4 +1,4 @@
-//! Faults are reported at their place, and end the run or not, as they should.
+//! Faults are reported with their location, and end the run where they must.
 
 use cog_train::candle_core::{DType, Device, Tensor};
 use cog_train::data::{Batching, Loader, Rows};

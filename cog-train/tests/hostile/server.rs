@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use sha2::Digest as _;
 
-/// What was asked.
+/// A request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) path: String,

@@ -34,28 +34,39 @@ impl Source {
 /// `tests` are left out.
 pub(crate) fn sources(folder: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("src");
-    let (mut folders, mut found) = (vec![root.clone()], Vec::new());
+    let is_test = |path: &Path| path.iter().any(|name| name == "tests" || name == "tests.rs");
+    let paths = files_in(&root, &["rs"]).into_iter().filter_map(|path| {
+        let relative = path.strip_prefix(&root).unwrap().to_owned();
+        (!is_test(&relative)).then_some((path, relative))
+    });
+    let found: Vec<Source> = paths
+        .map(|(path, relative)| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let code = code_of(&text);
+            Source { path: relative, text, code }
+        })
+        .collect();
+    assert!(found.len() > 10, "the sources of `{folder}` were not found");
+    found
+}
+
+/// Returns the files in `root` and below it that have one of `extensions`, sorted by path.
+pub(crate) fn files_in(root: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let (mut folders, mut found) = (vec![root.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.file_stem().is_some_and(|name| name == "tests") {
-                continue;
-            }
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                let code = code_of(&text);
-                found.push(Source {
-                    path: path.strip_prefix(&root).unwrap().to_owned(),
-                    text,
-                    code,
-                });
+            } else if path
+                .extension()
+                .is_some_and(|extension| extensions.iter().any(|known| extension == *known))
+            {
+                found.push(path);
             }
         }
     }
-    found.sort_by(|one, other| one.path.cmp(&other.path));
-    assert!(found.len() > 10, "the sources of `{folder}` were not found");
+    found.sort();
     found
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::CRATES;
-use crate::source::sources;
+use crate::source::{files_in, sources};
 
 /// Phrases that have a standard term, in small letters.
 const BANNED: &[&str] = &[
@@ -17,6 +17,7 @@ const BANNED: &[&str] = &[
     "gone on with",
     "is asked to",
     "is told",
+    "tells",
     "was asked to",
     "was told",
     "without gaps",
@@ -24,6 +25,9 @@ const BANNED: &[&str] = &[
 
 /// A doc comment begins with a verb or a noun phrase, not with one of these.
 const OPENINGS: &[&str] = &["How ", "What ", "Where "];
+
+/// Folders whose programs and documents speak in the same terms.
+const PROGRAMS: &[&str] = &["../examples", "../benches"];
 
 /// The documents that are read beside the code.
 const DOCUMENTS: &[&str] =
@@ -44,9 +48,13 @@ fn docs_and_messages_use_standard_terms() {
             look(&format!("{folder}/src/{}", source.path.display()), &source.text);
         }
     }
-    for document in DOCUMENTS {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
-        look(document, &std::fs::read_to_string(path).unwrap());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths: Vec<_> = DOCUMENTS.iter().map(|document| root.join(document)).collect();
+    for folder in PROGRAMS {
+        paths.extend(files_in(&root.join(folder), &["rs", "md"]));
+    }
+    for path in paths {
+        look(&path.display().to_string(), &std::fs::read_to_string(&path).unwrap());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

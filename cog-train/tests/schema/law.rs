@@ -314,11 +314,11 @@ fn complete(table: &[Spec]) -> Value {
     for spec in table.iter().filter(|spec| spec.choices.is_none()) {
         if let Kind::Integer { min, max } = spec.ty.kind {
             let property = &mut schema["properties"][spec.name];
-            let place = if spec.ty.list { &mut property["items"] } else { property };
+            let typed = if spec.ty.list { &mut property["items"] } else { property };
             for (keyword, end) in [("minimum", min), ("maximum", max)] {
-                place.as_object_mut().unwrap().entry(keyword).or_insert(Number::Int(end).to_json());
+                typed.as_object_mut().unwrap().entry(keyword).or_insert(Number::Int(end).to_json());
             }
-            place.sort_all_objects();
+            typed.sort_all_objects();
         }
     }
     schema
@@ -330,10 +330,10 @@ fn read_nullable(mut schema: Value) -> Value {
         if property["nullable"] != true {
             continue;
         }
-        let place =
+        let typed =
             if property.get("allOf").is_some() { &mut property["allOf"][0] } else { property };
-        place["type"] = json!([place["type"], "null"]);
-        if let Some(values) = place.get_mut("enum") {
+        typed["type"] = json!([typed["type"], "null"]);
+        if let Some(values) = typed.get_mut("enum") {
             values.as_array_mut().unwrap().push(Value::Null);
         }
     }

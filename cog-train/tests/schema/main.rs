@@ -217,7 +217,7 @@ fn properties() {
     );
 }
 
-/// The published component of the inputs, with its references put in place.
+/// The published component of the inputs, with its references resolved.
 fn published(table: &[Spec]) -> Value {
     let side = Side { table, output: OutputType::Path };
     let document = document(&Api { version: "1", train: Some(side), predict: None });

@@ -49,11 +49,14 @@ pub(crate) fn add_or_copy(target: Destination<'_>, from: &[f32]) {
     }
 }
 
-/// Adds parts of one length to a destination, in their order.
-pub(crate) fn of_parts<'a>(target: Destination<'_>, parts: impl IntoIterator<Item = &'a [f32]>) {
+/// Adds slices of one length to a destination, in their order.
+pub(crate) fn accumulate_all<'a>(
+    target: Destination<'_>,
+    tensors: impl IntoIterator<Item = &'a [f32]>,
+) {
     let target = target.into_sum();
-    for part in parts {
-        add_chunk(target, part);
+    for elements in tensors {
+        add_chunk(target, elements);
     }
 }
 

@@ -148,7 +148,7 @@ fn a_damaged_checkpoint_is_replaced_and_never_counted() {
     let nine = dir.join("step-000009");
     fs::create_dir(&nine).unwrap();
     let mut checkpoints = Checkpoints::open(dir, keep(1)).unwrap();
-    // Step 2 takes the damaged one's place; step 3 is the newest, whatever the folder of step 9 says.
+    // Step 2 replaces the damaged one; step 3 is the newest, whatever the folder of step 9 says.
     for step in [2, 3] {
         checkpoints.save(snapshot(step)).unwrap();
         checkpoints.finish().unwrap();

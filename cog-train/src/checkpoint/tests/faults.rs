@@ -226,13 +226,13 @@ fn a_full_disk_is_reported_and_older_checkpoints_are_kept() {
             let text = error.to_string();
             assert!(text.contains("no space left on device"), "{what}: {text}");
             let left: Arc<dyn Disk> = Arc::new(model);
-            if let Error::Checkpoint { place, .. } = &error {
+            if let Error::Checkpoint { location, .. } = &error {
                 let folder = Kind::Complete.name(plan.steps[durable.min(2)]);
                 if text.contains("is saved, but") {
                     // The older one could not be deleted.
                     assert!(text.contains(&format!("step {}", plan.steps[durable])), "{text}");
                 } else {
-                    assert!(place.ends_with(&folder), "{what}: {text}");
+                    assert!(location.ends_with(&folder), "{what}: {text}");
                     assert!(text.ends_with("hint: free some space, or keep fewer checkpoints"));
                     if durable > 0 {
                         let step = plan.steps.into_iter().take(durable);

@@ -30,7 +30,7 @@ pub(super) fn path(name: &str) -> Result<String, Flaw> {
     Ok(if address { format!("./{text}") } else { text })
 }
 
-/// The text of a file.
+/// Reads the text of a file.
 pub(super) fn text(name: &str) -> Result<String, Flaw> {
     let path = expand(name, std::env::home_dir())?;
     let file = File::open(&path).map_err(|error| unreadable(name, &plain_io(&error)))?;
@@ -40,7 +40,7 @@ pub(super) fn text(name: &str) -> Result<String, Flaw> {
     text_of(&format!("`{name}`"), file)
 }
 
-/// The text of an open file.
+/// Reads the text of an open file.
 pub(super) fn text_of(name: &str, file: impl Read) -> Result<String, Flaw> {
     let bytes = read::bytes(file, LARGEST)
         .map_err(|error| Flaw::new(format!("cannot read {name}: {}", plain_io(&error))))?;
@@ -55,7 +55,7 @@ pub(super) fn text_of(name: &str, file: impl Read) -> Result<String, Flaw> {
     Ok(text)
 }
 
-/// `~` is the home folder, for a shell does not put it in place after `@`.
+/// Replaces a leading `~` by the home folder: a shell does not expand it after `@`.
 fn expand(name: &str, home: Option<PathBuf>) -> Result<PathBuf, Flaw> {
     if name.is_empty() {
         return Err(Flaw::new("`@` names no file").hint("write `@FILE`; `@@` is a literal `@`"));

@@ -1,82 +1,19 @@
-//! JSON without repeated names. `serde_json` keeps the last of two equal names and says nothing; a misplaced
-//! `"epochs"` would then train with the other value.
+//! JSON of inputs, without repeated names: a misplaced `"epochs"` would train with the other value.
 
-use std::fmt;
-
-use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::flaw::Flaw;
+use crate::json::UniqueKeys;
 
-/// One JSON value, with nothing after it.
+/// Parses one JSON value, with nothing after it.
 pub(super) fn parse(text: &str) -> Result<Value, Flaw> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    Strict
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| Flaw::new(format!("the text is not JSON: {error}")))
+    read::<UniqueKeys>(text)?;
+    read(text)
 }
 
-struct Strict;
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number out of range"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(Self)? {
-            array.push(item);
-        }
-        Ok(array.into())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(name) = entries.next_key::<String>()? {
-            if map.contains_key(&name) {
-                return Err(de::Error::custom(format_args!("the name `{name}` stands twice")));
-            }
-            let value = entries.next_value_seed(Self)?;
-            map.insert(name, value);
-        }
-        Ok(map.into())
-    }
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, Flaw> {
+    serde_json::from_str(text).map_err(|error| Flaw::new(format!("the text is not JSON: {error}")))
 }
 
 #[cfg(test)]
@@ -92,7 +29,7 @@ mod tests {
         {
             let flaw = parse(text).err().unwrap().message;
             assert!(
-                flaw.starts_with("the text is not JSON: the name `a` stands twice at line 1"),
+                flaw.starts_with("the text is not JSON: the key `a` is there twice at line 1"),
                 "{flaw}"
             );
         }

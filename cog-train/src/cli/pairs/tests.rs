@@ -266,7 +266,7 @@ fn json_that_is_not_an_object() {
         (
             "{\"a\":1,\"a\":2}",
             "",
-            "`--json`: the text is not JSON: the name `a` stands twice at line 1 column 10",
+            "`--json`: the text is not JSON: the key `a` is there twice at line 1 column 10",
         ),
         ("{", "", "`--json`: the text is not JSON: EOF while parsing an object at line 1 column 1"),
         ("-", "", "`--json`: the text is not JSON: EOF while parsing a value at line 1 column 0"),

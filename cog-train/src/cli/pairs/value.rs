@@ -6,7 +6,7 @@ use super::flaw::Flaw;
 use super::{file, json};
 use crate::input::{Kind, Spec};
 
-/// The place of a value.
+/// The argument of one input: its text, or the name of a file that holds it.
 pub(super) enum Source<'a> {
     Text(&'a str),
     File(&'a str),

@@ -19,7 +19,7 @@ fn open_as(file: &str, bytes: &[u8]) -> Result<Csv<Row>, String> {
 fn rows(csv: &Csv<Row>) -> Vec<(String, u32, String)> {
     let row = |at| {
         let Row { name, age } = csv.item(at).unwrap();
-        (name, age, csv.place(at).rsplit_once(' ').unwrap().1.to_owned())
+        (name, age, csv.location(at).rsplit_once(' ').unwrap().1.to_owned())
     };
     (0..csv.len()).map(row).collect()
 }

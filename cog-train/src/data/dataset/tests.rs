@@ -17,7 +17,7 @@ fn a_subset_keeps_places_and_tokens() {
     let whole = rows.digest().unwrap();
     let part = rows.subset([2, 1]).unwrap();
     assert_eq!((part.item(0).unwrap(), part.tokens(0), part.tokens(1)), ("cc", 2, 3));
-    assert_eq!(part.place(0), "memory row 3");
+    assert_eq!(part.location(0), "memory row 3");
     assert_ne!(part.digest().unwrap(), whole);
     assert!(part.item(2).is_err());
     let error = Rows::new(vec![1]).subset([1]).err().unwrap().to_string();

@@ -37,7 +37,7 @@ fn steps(loader: &Loader<Collated>, from: Position, count: usize) -> Vec<Batch<C
 fn batches_are_independent_of_threads_and_timing() {
     let straight = steps(&loader(50, false).threads(0), Position::default(), 40);
     for (threads, ahead) in [(1, 1), (1, 4), (2, 1), (2, 3), (4, 2), (4, 9)] {
-        let loader = loader(50, true).threads(threads).ahead(ahead);
+        let loader = loader(50, true).threads(threads).prefetch(ahead);
         assert_eq!(steps(&loader, Position::default(), 40), straight, "{threads} {ahead}");
     }
 }
@@ -155,16 +155,16 @@ fn a_bad_row_fails_its_own_batch_and_no_other() {
         });
         let loader = loader.batch(Batching::Rows(2)).shuffle(false).threads(threads);
         let mut batches = loader.once(&Device::Cpu, None);
-        let mut told = Vec::new();
+        let mut outcomes = Vec::new();
         loop {
             match batches.next() {
-                Ok(Some(step)) => told.push(format!("{:?}", step.rows)),
+                Ok(Some(step)) => outcomes.push(format!("{:?}", step.rows)),
                 Ok(None) => break,
-                Err(error) => told.push(format!("{error:#}")),
+                Err(error) => outcomes.push(format!("{error:#}")),
             }
         }
         assert_eq!(
-            told,
+            outcomes,
             [
                 "[0, 1]",
                 "collate, batch 2 of epoch 1 (first row: n.csv row 3): two",
@@ -186,7 +186,7 @@ fn prefetch_is_bounded_and_dropping_joins_the_threads() {
             count.fetch_add(1, Ordering::SeqCst);
             Ok(items)
         });
-    let loader = loader.batch(Batching::Rows(1)).threads(3).ahead(4);
+    let loader = loader.batch(Batching::Rows(1)).threads(3).prefetch(4);
     for taken in [0, 1, 20] {
         made.store(0, Ordering::SeqCst);
         let mut batches = loader.start(0, Position::default(), None, &Device::Cpu);
@@ -226,7 +226,7 @@ fn a_description_has_every_setting_of_the_order() {
     let tokens = loader(30, false).batch(Batching::tokens(64)).describe();
     assert_eq!(tokens["batching"]["tokens"]["most"], 64);
     assert_eq!(plain.lengths().unwrap()[..8], [1, 2, 3, 4, 5, 6, 7, 1]);
-    assert_eq!((plain.len(), plain.place(3).as_str()), (30, "numbers row 4"));
+    assert_eq!((plain.len(), plain.location(3).as_str()), (30, "numbers row 4"));
     assert_eq!(plain.digest().unwrap(), loader(30, true).digest().unwrap());
     let flat = Loader::new(Rows::new(vec![1, 2]), |items: Vec<i32>, _| Ok(items));
     assert!(flat.lengths().is_none());

@@ -142,7 +142,7 @@ fn rows_of_all_groups_are_read_in_any_order() {
     for (index, text, score) in [(2, "", 3), (0, "a", 1), (1, "\u{e4}\n", -2)] {
         assert_eq!(rows.item(index).unwrap(), Text { text: text.to_owned(), score });
     }
-    assert!(rows.place(2).ends_with("a.parquet row 3"));
+    assert!(rows.location(2).ends_with("a.parquet row 3"));
     assert!(rows.item(3).is_err());
     assert_eq!(rows.digest().unwrap().len(), 64);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::checkpoint::Keep;
 use crate::engine::memory::human;
 use crate::error::Error;
-use crate::job::{Job, Places};
+use crate::job::{Job, TargetDirs};
 
 /// The size of a run on disk, in bytes.
 pub(super) struct Room {
@@ -26,7 +26,7 @@ impl Room {
     ///
     /// [`Error::DiskSpace`] when there is too little; [`Error::File`] when the disk does not say.
     pub(super) fn report(&self, job: &mut Job) -> Result<(), Error> {
-        let Some(Places { run, output }) = job.places().cloned() else { return Ok(()) };
+        let Some(TargetDirs { run, output }) = job.target_dirs().cloned() else { return Ok(()) };
         let there = job.resume_from().map_or(0, checkpoints_in);
         let checkpoints = self.checkpoint.saturating_mul(self.more(there));
         let needed = checkpoints.saturating_add(self.weights);
@@ -37,7 +37,7 @@ impl Room {
             if together { (needed.saturating_add(self.weights), "") } else { (needed, " there") };
         enough(here, free, &run, "keep fewer checkpoints, or put `--run-dir` on another disk")?;
         if !together {
-            enough(self.weights, free_there, &output, "name a place on another disk with `-o`")?;
+            enough(self.weights, free_there, &output, "name a path on another disk with `-o`")?;
         }
         let beside = if together {
             String::new()
@@ -63,7 +63,7 @@ impl Room {
     }
 }
 
-fn enough(needed: u64, free: u64, place: &Path, hint: &str) -> Result<(), Error> {
+fn enough(needed: u64, free: u64, path: &Path, hint: &str) -> Result<(), Error> {
     if needed <= free {
         return Ok(());
     }
@@ -71,7 +71,7 @@ fn enough(needed: u64, free: u64, place: &Path, hint: &str) -> Result<(), Error>
         reason: format!(
             "the run needs {} on the disk of `{}`, which has {} left\nhint: {hint}",
             human(needed),
-            place.display(),
+            path.display(),
             human(free)
         ),
     })
@@ -84,14 +84,14 @@ fn checkpoints_in(dir: &Path) -> u64 {
     names.filter(|name| name.to_string_lossy().starts_with("step-")).count() as u64
 }
 
-fn free(place: &Path) -> Result<u64, Error> {
-    rustix::fs::statvfs(place)
+fn free(path: &Path) -> Result<u64, Error> {
+    rustix::fs::statvfs(path)
         .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
-        .map_err(|error| Error::file("look at the disk of", place)(error.into()))
+        .map_err(|error| Error::file("look at the disk of", path)(error.into()))
 }
 
-fn device(place: &Path) -> Result<u64, Error> {
-    place.metadata().map(|data| data.dev()).map_err(Error::file("look at", place))
+fn device(path: &Path) -> Result<u64, Error> {
+    path.metadata().map(|data| data.dev()).map_err(Error::file("look at", path))
 }
 
 #[cfg(test)]
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn what_is_exactly_free_is_enough() {
-        let place = Path::new("runs");
-        enough(5 << 20, 5 << 20, place, "").unwrap();
-        let error = enough(6 << 20, 5 << 20, place, "move").unwrap_err().to_string();
+        let path = Path::new("runs");
+        enough(5 << 20, 5 << 20, path, "").unwrap();
+        let error = enough(6 << 20, 5 << 20, path, "move").unwrap_err().to_string();
         assert_eq!(
             error,
             "the run needs 6.0 MiB on the disk of `runs`, which has 5.0 MiB left\nhint: move"

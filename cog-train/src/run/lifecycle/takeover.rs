@@ -54,7 +54,7 @@ impl Run {
         for (name, entry) in inputs.iter_mut().filter(|(name, _)| !previous.given.contains(*name)) {
             let Some(old) = previous.inputs().and_then(|old| old.get(name)) else { continue };
             if let (Value::Object(entry), Some(origin)) = (entry, old.get("origin")) {
-                let from_record = self.plan.is_some() && origin != "absent";
+                let from_record = self.targets.is_some() && origin != "absent";
                 let origin = if from_record { "run.json".into() } else { origin.clone() };
                 entry.insert("origin".to_owned(), origin);
             }

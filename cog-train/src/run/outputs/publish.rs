@@ -1,4 +1,4 @@
-//! Files and folders appear whole: written beside their place under a hidden name, synced, renamed last.
+//! Files and folders appear whole: written beside their destination under a hidden name, synced, renamed last.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -15,74 +15,74 @@ use crate::run::staging::{
     sync_dir,
 };
 
-/// The number of retries when other processes publish to the same place.
+/// The number of retries when other processes publish to the same path.
 const ATTEMPTS: usize = 100;
 /// The end of the name of a folder that is being replaced.
 const REPLACED: &str = ".replaced";
 
-/// A copy beside its place. Dropping it removes it.
+/// A copy beside its destination. Dropping it removes it.
 pub(crate) enum Staged {
     File(NamedTempFile),
     Folder(StagedFolder),
 }
 
-/// Copies `source`, a file or a folder, beside `place`.
-pub(crate) fn stage(source: &Path, place: &Path) -> Result<Staged, Error> {
-    let parent = parent_of(place);
-    fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
+/// Copies `source`, a file or a folder, beside `target`.
+pub(crate) fn stage(source: &Path, target: &Path) -> Result<Staged, Error> {
+    let parent = parent_of(target);
+    fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
     if source.is_dir() {
-        let staged = staging_dir(&parent, place)?;
+        let staged = staging_dir(parent, target)?;
         copy_tree(source, &staged.content())?;
         return Ok(Staged::Folder(staged));
     }
-    let mut staged = staging_file(&parent, place)?;
+    let mut staged = staging_file(parent, target)?;
     let mut file = File::open(source).map_err(Error::file("read", source))?;
     io::copy(&mut file, staged.as_file_mut())
         .and_then(|_| staged.as_file().sync_all())
-        .map_err(Error::file("write", place))?;
+        .map_err(Error::file("write", target))?;
     Ok(Staged::File(staged))
 }
 
 impl Staged {
-    /// Refuses a place in a folder where a file of another content has the name, or other weights are beside it.
+    /// Refuses a target in a folder where a file of another content has the name, or other weights are beside it.
     pub(crate) fn refuse_foreign(
         &self,
-        place: &Path,
+        target: &Path,
         is_ours: impl Fn(&Path) -> bool,
     ) -> Result<(), Error> {
         let Self::File(file) = self else { return Ok(()) };
-        let (folder, name) = (parent_of(place), place.file_name().unwrap_or_default());
+        let (folder, name) = (parent_of(target), target.file_name().unwrap_or_default());
         let name = name.to_string_lossy();
-        if place.is_file() && is_same(file.path(), place).map_err(Error::file("read", place))? {
+        if target.is_file() && is_same(file.path(), target).map_err(Error::file("read", target))? {
             return Ok(());
         }
-        refuse_foreign(&folder, |foreign| {
+        refuse_foreign(folder, |foreign| {
             (foreign == name || (is_weights(foreign) && is_weights(&name)))
                 && !is_ours(&folder.join(foreign))
         })
     }
 
-    /// Renames the copy to its place.
-    pub(crate) fn put(self, place: &Path, force: bool) -> Result<(), Error> {
+    /// Renames the copy to `target`.
+    pub(crate) fn publish(self, target: &Path, force: bool) -> Result<(), Error> {
         match self {
-            Self::Folder(staged) => publish_dir(&staged, place, force),
+            Self::Folder(staged) => publish_dir(&staged, target, force),
             Self::File(staged) => {
                 staged
-                    .persist(place)
-                    .map_err(|error| Error::file("replace", place)(error.error))?;
-                sync_dir(&parent_of(place))
+                    .persist(target)
+                    .map_err(|error| Error::file("replace", target)(error.error))?;
+                sync_dir(parent_of(target))
             }
         }
     }
 }
 
-/// Renames a staged folder to its place. A folder that holds only what this program wrote is exchanged as a whole; in any
+/// Renames a staged folder to `target`. A folder that holds only what this program wrote is exchanged as a whole; in any
 /// other, our names are replaced one by one, `output.json` last, and foreign files stay unless `force` is given.
 pub(crate) fn publish_dir(staged: &StagedFolder, target: &Path, force: bool) -> Result<(), Error> {
     let content = staged.content();
     let fail = |error: io::Error| Error::file("replace", target)(error);
     for attempt in 1.. {
-        // Another process may publish to the same place between a look and a rename.
+        // Another process may publish to the same path between a look and a rename.
         let retry = |error: &io::Error| {
             let raced =
                 [ErrorKind::NotFound, ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty];
@@ -110,7 +110,7 @@ pub(crate) fn publish_dir(staged: &StagedFolder, target: &Path, force: bool) -> 
             Err(error) => return Err(fail(error)),
         }
     }
-    sync_dir(&parent_of(target))
+    sync_dir(parent_of(target))
 }
 
 /// Adds the names of `content` to a folder that holds foreign names too.
@@ -150,7 +150,7 @@ pub(crate) fn refuse_foreign(
     })
 }
 
-/// Puts one entry of a staged folder to its place; a folder is merged, so that nothing of others in it is lost.
+/// Renames one entry of a staged folder to its destination; a folder is merged, so that nothing of others in it is lost.
 fn replace(from: &Path, to: &Path) -> Result<(), Error> {
     if from.is_dir() && to.is_dir() {
         for name in names_in(from).map_err(Error::file("read", from))? {
@@ -196,8 +196,8 @@ pub(super) fn exchange_in_steps(new: &Path, target: &Path) -> io::Result<()> {
 /// replaced is put back, and partial copies are removed.
 pub(crate) fn recover(target: &Path) -> Result<(), Error> {
     let (parent, prefix) = (parent_of(target), staging_prefix(target));
-    partial::sweep(&parent, &prefix);
-    let Ok(names) = names_in(&parent) else { return Ok(()) };
+    partial::sweep(parent, &prefix);
+    let Ok(names) = names_in(parent) else { return Ok(()) };
     for name in names {
         let process = name.strip_prefix(&prefix).and_then(|name| name.strip_suffix(REPLACED));
         if process.is_none_or(|id| id.parse::<u32>().is_err()) {

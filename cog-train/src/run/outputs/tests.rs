@@ -3,11 +3,11 @@ use crate::run::staging::names_in;
 use serde_json::json;
 use tempfile::TempDir;
 
-struct Place {
+struct Sandbox {
     dir: TempDir,
 }
 
-impl Place {
+impl Sandbox {
     fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
@@ -55,12 +55,12 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn a_value_too_deep_for_a_reader_of_json_is_refused() {
-    let place = Place::new();
+    let here = Sandbox::new();
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     for (levels, fits) in [(98, true), (99, false)] {
         let output =
             Output::Object(vec![("a".into(), Output::List(vec![Output::Value(nested(levels))]))]);
-        match place.write(Kind::Train, "out/", &output) {
+        match here.write(Kind::Train, "out/", &output) {
             Ok(_) => assert!(fits, "{levels}"),
             Err(error) => {
                 assert!(!fits, "{levels}");
@@ -75,7 +75,7 @@ fn a_value_too_deep_for_a_reader_of_json_is_refused() {
 
 #[test]
 fn one_file_takes_the_name_and_its_own_extension() {
-    for (source, given, place) in [
+    for (source, given, published) in [
         ("src/m.safetensors", "out/weights", "weights.safetensors"),
         ("src/m.tar.gz", "out/weights", "weights.tar.gz"),
         ("src/plain", "out/weights", "weights"),
@@ -83,17 +83,17 @@ fn one_file_takes_the_name_and_its_own_extension() {
         ("src/m.safetensors", "out/m.1", "m.1.safetensors"),
         ("src/m.safetensors", "out/", "m.safetensors"),
     ] {
-        let here = Place::new();
+        let here = Sandbox::new();
         let source = here.file(source, "w");
         let written = here.write(Kind::Train, given, &Output::File(source)).unwrap();
-        assert_eq!(here.tree("out"), pairs(&[(place, "w")]), "{given}");
-        assert!(written.value.as_str().unwrap().ends_with(place));
+        assert_eq!(here.tree("out"), pairs(&[(published, "w")]), "{given}");
+        assert!(written.value.as_str().unwrap().ends_with(published));
     }
 }
 
 #[test]
 fn a_list_of_files_is_numbered() {
-    let here = Place::new();
+    let here = Sandbox::new();
     let list = Output::List(vec![
         Output::File(here.file("a.bin", "a")),
         Output::File(here.file("b.txt", "b")),
@@ -111,7 +111,7 @@ fn a_list_of_files_is_numbered() {
     );
 }
 
-fn structured(here: &Place, content: &str) -> Output {
+fn structured(here: &Sandbox, content: &str) -> Output {
     Output::Object(vec![
         ("weights".to_owned(), Output::File(here.file("src/model.safetensors", content))),
         ("final_loss".to_owned(), Output::Value(json!(0.5))),
@@ -121,7 +121,7 @@ fn structured(here: &Place, content: &str) -> Output {
 
 #[test]
 fn a_struct_with_files_is_a_folder_and_its_values_are_beside_them() {
-    let here = Place::new();
+    let here = Sandbox::new();
     let written = here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
     let tree = here.tree("weights");
     assert_eq!(tree[1..], pairs(&[("plots.0.png", "1"), ("weights.safetensors", "1")]));
@@ -135,7 +135,7 @@ fn a_struct_with_files_is_a_folder_and_its_values_are_beside_them() {
 
 #[test]
 fn a_folder_of_ours_is_exchanged_and_stale_files_go() {
-    let here = Place::new();
+    let here = Sandbox::new();
     here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
     let second = Output::Object(vec![(
         "weights".to_owned(),
@@ -150,7 +150,7 @@ fn a_folder_of_ours_is_exchanged_and_stale_files_go() {
 
 #[test]
 fn a_folder_with_anything_else_in_it_keeps_it() {
-    let here = Place::new();
+    let here = Sandbox::new();
     here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
     here.file("weights/notes.txt", "mine");
     here.write(Kind::Train, "weights", &structured(&here, "2")).unwrap();
@@ -163,7 +163,7 @@ fn a_folder_with_anything_else_in_it_keeps_it() {
 
 #[test]
 fn values_are_text_or_json() {
-    let here = Place::new();
+    let here = Sandbox::new();
     for (name, value, content) in [
         ("text", json!("hello"), "hello"),
         ("number", json!(3), "3"),
@@ -180,7 +180,7 @@ fn values_are_text_or_json() {
 
 #[test]
 fn a_file_that_is_not_there_is_named_and_nothing_is_touched() {
-    let here = Place::new();
+    let here = Sandbox::new();
     here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
     let before = here.tree("");
     let missing = Output::Object(vec![
@@ -198,7 +198,7 @@ fn a_file_that_is_not_there_is_named_and_nothing_is_touched() {
 
 #[test]
 fn a_map_cannot_name_a_file_out_of_the_folder() {
-    let here = Place::new();
+    let here = Sandbox::new();
     let file = here.file("src/a.txt", "a");
     let map = Output::Object(vec![("../../evil".to_owned(), Output::File(file))]);
     here.write(Kind::Train, "weights", &map).unwrap();
@@ -206,8 +206,8 @@ fn a_map_cannot_name_a_file_out_of_the_folder() {
 }
 
 #[test]
-fn a_file_in_the_place_of_a_folder_is_refused_and_kept() {
-    let here = Place::new();
+fn a_file_in_the_way_of_a_folder_is_refused_and_kept() {
+    let here = Sandbox::new();
     here.file("weights", "mine");
     let error =
         here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap_err().to_string();
@@ -217,8 +217,8 @@ fn a_file_in_the_place_of_a_folder_is_refused_and_kept() {
 
 #[test]
 fn a_file_that_a_value_happens_to_name_is_not_ours() {
-    let here = Place::new();
-    let output = |here: &Place| {
+    let here = Sandbox::new();
+    let output = |here: &Sandbox| {
         let mut fields = vec![("note".to_owned(), Output::Value(json!("done")))];
         fields.push(("weights".to_owned(), Output::File(here.file("src/m.safetensors", "w"))));
         Output::Object(fields)
@@ -231,7 +231,7 @@ fn a_file_that_a_value_happens_to_name_is_not_ours() {
 
 #[test]
 fn a_folder_in_the_output_is_merged_and_keeps_foreign_files() {
-    let here = Place::new();
+    let here = Sandbox::new();
     let output = |content: &str| {
         here.file("src/model/a.txt", content);
         Output::Object(vec![("model".to_owned(), Output::File(here.dir.path().join("src/model")))])
@@ -245,7 +245,7 @@ fn a_folder_in_the_output_is_merged_and_keeps_foreign_files() {
 
 #[test]
 fn destinations_that_cannot_be_written_are_refused_before_the_training() {
-    let here = Place::new();
+    let here = Sandbox::new();
     here.file("plain", "mine");
     here.file("folder.bin/x", "mine");
     let fields = OutputType::Fields(vec![crate::output::OutputField {
@@ -275,7 +275,7 @@ fn destinations_that_cannot_be_written_are_refused_before_the_training() {
 
 #[test]
 fn an_exchange_in_steps_is_undone_when_the_process_dies_between_them() {
-    let here = Place::new();
+    let here = Sandbox::new();
     here.write(Kind::Train, "weights", &structured(&here, "1")).unwrap();
     let target = here.dir.path().join("weights");
     let aside = here.dir.path().join(".weights.4000000.replaced");
@@ -298,7 +298,7 @@ fn an_exchange_in_steps_is_undone_when_the_process_dies_between_them() {
 
 #[test]
 fn a_file_that_appears_before_the_exchange_survives_it() {
-    let here = Place::new();
+    let here = Sandbox::new();
     here.write(Kind::Train, "old", &structured(&here, "1")).unwrap();
     here.write(Kind::Train, "weights", &structured(&here, "2")).unwrap();
     here.file("old/mine.txt", "mine");

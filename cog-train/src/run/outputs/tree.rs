@@ -105,13 +105,13 @@ pub(super) fn gather(
         Output::Value(value) => value.clone(),
         Output::File(file) => {
             let stem = file_name_of(name);
-            let place = format!("{stem}{}", extension(file));
-            if !names.insert(place.clone()) {
-                let reason = format!("two files would be named `{place}`");
+            let file_name = format!("{stem}{}", extension(file));
+            if !names.insert(file_name.clone()) {
+                let reason = format!("two files would be named `{file_name}`");
                 return Err(Error::Output { name: name.to_owned(), reason });
             }
-            copy_synced(file, &dir.join(&place))?;
-            Value::String(place)
+            copy_synced(file, &dir.join(&file_name))?;
+            Value::String(file_name)
         }
         Output::List(items) => Value::Array(
             items

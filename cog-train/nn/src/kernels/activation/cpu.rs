@@ -33,7 +33,7 @@ pub(super) fn forward(x: &Node, activation: Activation) -> Result<Node, Error> {
         })??;
         adjoints.give(to, dx)
     });
-    // An operation that needs the result backward need not save it beside the input.
+    // A saved result serves the operations behind it as well; others recompute it from the input.
     Ok(if saves_result { y } else { y.recomputed_by(move || mapped(&input, value)) })
 }
 

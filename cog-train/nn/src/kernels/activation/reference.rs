@@ -1,4 +1,4 @@
-//! The references.
+//! The reference implementation, in candle operations.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 

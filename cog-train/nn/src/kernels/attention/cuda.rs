@@ -5,12 +5,12 @@
 use candle_core::{DType, Error, Tensor};
 
 use super::geometry::Geometry;
-use super::mask::Sight;
+use super::mask::HostMask;
 use crate::kernels::gpu::{self, Argument, Gpu, Grid, Kernel, kernel};
 use crate::kernels::tape::Node;
 
 // SAFETY: `Flash` passes operands of the sizes of its geometry, whose rows begin `rows` elements apart, all of its
-// type, with `lse` and `delta` of one element for each query and head, and lengths and segments that `Sight` has checked.
+// type, with `lse` and `delta` of one element for each query and head, and lengths and segments that `HostMask` has checked.
 const FORWARD: Kernel = unsafe { kernel!("forward.cu", "attention_forward", after "tiles.cu") };
 // SAFETY: as above.
 const DELTA: Kernel = unsafe { kernel!("backward.cu", "attention_delta", after "tiles.cu") };
@@ -41,16 +41,16 @@ pub(super) fn fits(geometry: &Geometry) -> bool {
 }
 
 /// Attention of three operands.
-pub(super) fn apart(
+pub(super) fn separate(
     gpu: Gpu,
     operands: [&Node; 3],
     geometry: Geometry,
-    sight: &Sight,
+    mask: &HostMask,
 ) -> Result<Node, Error> {
     let [q, k, v] = operands.map(|operand| operand.tensor().contiguous());
     let (q, k, v) = (q?, k?, v?);
     let rows = [geometry.heads, geometry.kv_heads].map(|heads| heads * geometry.width);
-    let flash = Flash::new(gpu, geometry, sight, q.dtype(), rows)?;
+    let flash = Flash::new(gpu, geometry, mask, q.dtype(), rows)?;
     let shape = q.dims().to_vec();
     let (y, lse) = flash.forward([&q, &k, &v], &shape)?;
     let (to, saved) = (operands.map(Node::handle), y.clone());
@@ -71,12 +71,12 @@ pub(super) fn packed(
     gpu: Gpu,
     operand: &Node,
     geometry: Geometry,
-    sight: &Sight,
+    mask: &HostMask,
 ) -> Result<Node, Error> {
     let x = operand.tensor().contiguous()?;
     let Geometry { batch, queries, heads, kv_heads, width, .. } = geometry;
     let row = (heads + 2 * kv_heads) * width;
-    let flash = Flash::new(gpu, geometry, sight, x.dtype(), [row; 2])?;
+    let flash = Flash::new(gpu, geometry, mask, x.dtype(), [row; 2])?;
     let parts = move |x: &Tensor| -> Result<[Tensor; 3], Error> {
         let part = |from, heads| x.narrow(2, from * width, heads * width);
         let (k, v) = (part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?);
@@ -110,13 +110,13 @@ impl Flash {
     fn new(
         gpu: Gpu,
         geometry: Geometry,
-        sight: &Sight,
+        mask: &HostMask,
         dtype: DType,
         rows: [usize; 2],
     ) -> Result<Self, Error> {
         let upload = |words: Option<&[u32]>| words.map(|words| gpu.upload(words)).transpose();
-        let (lengths, segments) = (upload(sight.lengths())?, upload(sight.segments())?);
-        let (causal, window) = (sight.is_causal(), sight.window().unwrap_or(NO_WINDOW));
+        let (lengths, segments) = (upload(mask.lengths())?, upload(mask.segments())?);
+        let (causal, window) = (mask.is_causal(), mask.window().unwrap_or(NO_WINDOW));
         Ok(Self { gpu, geometry, dtype, causal, window, lengths, segments, rows })
     }
 

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use candle_core::{DType, Error, Tensor};
 
-use super::Options;
 use super::geometry::Geometry;
 
 /// The keys that each query sees in [`attention`](crate::attention).
@@ -54,7 +53,7 @@ pub enum Mask {
 
 /// A mask on the host.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sight {
+pub(super) struct HostMask {
     causal: bool,
     /// The greatest distance of a query and a key that it sees.
     window: Option<usize>,
@@ -64,13 +63,17 @@ pub(super) struct Sight {
     segments: Option<Vec<u32>>,
 }
 
-impl Sight {
+impl HostMask {
     /// # Errors
     ///
     /// candle's error when the mask does not fit the geometry.
-    pub(super) fn new(options: &Options, geometry: &Geometry) -> Result<Self, Error> {
+    pub(super) fn new(
+        mask: &Mask,
+        window: Option<usize>,
+        geometry: &Geometry,
+    ) -> Result<Self, Error> {
         let Geometry { batch, queries, keys, .. } = *geometry;
-        let mut sight = match &options.mask {
+        let mut mask = match mask {
             Mask::Full => Self::default(),
             Mask::Causal => Self { causal: true, ..Self::default() },
             Mask::Padding { lengths, causal } => {
@@ -95,12 +98,12 @@ impl Sight {
             }
         };
         // A window over all keys is none.
-        sight.window = options.window.filter(|window| *window < queries.max(keys));
-        if sight.causal && queries > keys {
+        mask.window = window.filter(|window| *window < queries.max(keys));
+        if mask.causal && queries > keys {
             let both = format!("{keys} for {queries}");
             return Err(refused(&format!("a causal mask needs a key for each query, not {both}")));
         }
-        Ok(sight)
+        Ok(mask)
     }
 
     pub(super) fn is_causal(&self) -> bool {

@@ -31,7 +31,7 @@ use super::tape::Node;
 use candle_core::Error;
 use geometry::{Geometry, default_scale};
 pub use mask::Mask;
-use mask::{Sight, refused};
+use mask::{HostMask, refused};
 
 /// The parameters of an attention.
 #[derive(Debug, Clone)]
@@ -84,14 +84,14 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, options: &Options) -> Result
     let scale = options.scale.unwrap_or_else(|| default_scale(width));
     let softcap = options.softcap;
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width, scale, softcap };
-    let sight = Sight::new(options, &geometry)?;
+    let mask = HostMask::new(&options.mask, options.window, &geometry)?;
     if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| cuda::fits(&geometry)) {
-        return cuda::apart(gpu, [q, k, v], geometry, &sight);
+        return cuda::separate(gpu, [q, k, v], geometry, &mask);
     }
-    let reference = sight.clone();
+    let reference = mask.clone();
     dispatch(
         [q, k, v],
-        |operands| cpu::apart(operands, geometry, sight),
+        |operands| cpu::separate(operands, geometry, mask),
         move |operands| reference::forward(operands, &geometry, &reference),
     )
 }
@@ -123,14 +123,14 @@ pub(crate) fn packed(
     let scale = options.scale.unwrap_or_else(|| default_scale(width));
     let (keys, softcap) = (queries, options.softcap);
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width, scale, softcap };
-    let sight = Sight::new(options, &geometry)?;
+    let mask = HostMask::new(&options.mask, options.window, &geometry)?;
     if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| cuda::fits(&geometry)) {
-        return cuda::packed(gpu, qkv, geometry, &sight);
+        return cuda::packed(gpu, qkv, geometry, &mask);
     }
-    let reference = sight.clone();
+    let reference = mask.clone();
     dispatch(
         [qkv],
-        |operands| cpu::packed(operands, geometry, sight),
+        |operands| cpu::packed(operands, geometry, mask),
         move |[qkv]| {
             let x = qkv.reshape((batch, queries, all, width))?;
             let part = |from, count| x.narrow(2, from, count);

@@ -1,14 +1,14 @@
-//! The reference.
+//! The reference implementation, in candle operations.
 
 use candle_core::{D, Error, Tensor};
 
 use super::geometry::Geometry;
-use super::mask::Sight;
+use super::mask::HostMask;
 
 pub(super) fn forward(
     [q, k, v]: [&Tensor; 3],
     geometry: &Geometry,
-    sight: &Sight,
+    mask: &HostMask,
 ) -> Result<Tensor, Error> {
     let Geometry { batch, keys, heads, kv_heads, width, .. } = *geometry;
     let shared = |x: &Tensor| -> Result<Tensor, Error> {
@@ -22,7 +22,7 @@ pub(super) fn forward(
         Some(cap) => ((scores / cap)?.tanh()? * cap)?,
         None => scores,
     };
-    let [open, seeing] = masks(&scores, geometry, sight)?;
+    let [open, seeing] = masks(&scores, geometry, mask)?;
     let hidden = Tensor::full(f64::NEG_INFINITY, scores.shape(), scores.device())?;
     let scores = open
         .broadcast_as(scores.shape())?
@@ -34,13 +34,13 @@ pub(super) fn forward(
 
 /// One where a query sees a key, `[B, 1, T, S]`, and where it sees any, `[B, 1, T, 1]`. One that sees none is shown all
 /// in the first, so that its softmax is defined.
-fn masks(scores: &Tensor, geometry: &Geometry, sight: &Sight) -> Result<[Tensor; 2], Error> {
+fn masks(scores: &Tensor, geometry: &Geometry, mask: &HostMask) -> Result<[Tensor; 2], Error> {
     let Geometry { queries, keys, .. } = *geometry;
-    let batch = if sight.is_of_all_rows() { 1 } else { geometry.batch };
+    let batch = if mask.is_of_all_rows() { 1 } else { geometry.batch };
     let (mut open, mut seeing) = (Vec::with_capacity(batch * queries * keys), Vec::new());
     for row in 0..batch {
         for query in 0..queries {
-            let seen = (0..keys).map(|key| u8::from(sight.sees(geometry, row, query, key)));
+            let seen = (0..keys).map(|key| u8::from(mask.sees(geometry, row, query, key)));
             let from = open.len();
             open.extend(seen);
             let any = open[from..].contains(&1);

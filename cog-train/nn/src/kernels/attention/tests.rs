@@ -32,7 +32,11 @@ fn expected_with(operands: [&Tensor; 3], options: &Options) -> Result<Tensor, Er
         scale: options.scale.unwrap_or_else(|| default_scale(q[3])),
         softcap: options.softcap,
     };
-    reference::forward(operands, &geometry, &Sight::new(options, &geometry)?)
+    reference::forward(
+        operands,
+        &geometry,
+        &HostMask::new(&options.mask, options.window, &geometry)?,
+    )
 }
 
 fn integers(shape: &[usize], value: impl Fn(usize) -> usize) -> Tensor {

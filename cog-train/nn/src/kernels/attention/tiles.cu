@@ -150,7 +150,7 @@ __device__ void store_tile(Element* rows, const Element* tile, long long row_str
     }
 }
 
-// A 16-row operand of an mma. For f32 it is kept as a sum of two tf32 numbers.
+// A 16-row operand of an mma. For f32 it is kept as a sum of two tf32 values.
 struct LeftOperand {
     unsigned high[4];
 #if KIND == 0

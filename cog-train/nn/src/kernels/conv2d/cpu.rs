@@ -1,5 +1,5 @@
 //! Images are shared between threads in [pieces](super::piece) of a fixed number of them. The weight's gradient is
-//! accumulated in a fixed number of parts, which are added up in their order, so the bits do not depend on the number of
+//! accumulated in a fixed number of partial sums, which are added up in their order, so the bits do not depend on the number of
 //! threads.
 
 use candle_core::{Error, Tensor};
@@ -15,8 +15,8 @@ use crate::kernels::tape::Node;
 /// Elements of a gradient that one task adds up.
 const CHUNK: usize = 4 * 1024;
 
-/// The most elements of all parts of a weight's gradient together.
-const PARTS: usize = 16 * 1024 * 1024;
+/// The most elements of all partial gradients of a weight together.
+const PARTIAL_ELEMENTS: usize = 16 * 1024 * 1024;
 
 pub(super) fn forward(
     x: &Node,
@@ -45,17 +45,18 @@ pub(super) fn forward(
     };
     Ok(x.tape().result(y, to, move |dy, adjoints| {
         let [of_x, of_weight, of_bias] = to.map(|to| to.is_some());
-        let Gradients { dx, mut parts, size } = saved.backward(&dy, of_x, of_weight || of_bias)?;
+        let Gradients { dx, mut partials, size } =
+            saved.backward(&dy, of_x, of_weight || of_bias)?;
         if let Some(dx) = dx {
             adjoints.give(to[0], dx)?;
         }
         let weights = saved.weight.elem_count();
-        let mut parts = parts.chunks_exact_mut(size);
-        let Some(total) = parts.next() else { return Ok(()) };
-        let parts: Vec<&[f32]> = parts.map(|part| &*part).collect();
+        let mut partials = partials.chunks_exact_mut(size);
+        let Some(total) = partials.next() else { return Ok(()) };
+        let partials: Vec<&[f32]> = partials.map(|part| &*part).collect();
         total.par_chunks_mut(CHUNK).enumerate().for_each(|(at, total)| {
             let range = at * CHUNK..at * CHUNK + total.len();
-            for part in &parts {
+            for part in &partials {
                 sum::add_chunk(total, &part[range.clone()]);
             }
         });
@@ -89,8 +90,8 @@ struct Saved {
 
 struct Gradients {
     dx: Option<Tensor>,
-    /// The gradients of weight and bias, in parts of `size` elements.
-    parts: Vec<f32>,
+    /// Partial gradients of weight and bias, each of `size` elements.
+    partials: Vec<f32>,
     size: usize,
 }
 
@@ -99,29 +100,29 @@ impl Saved {
         let geometry = &self.geometry;
         let size = self.weight.elem_count() + geometry.groups * geometry.outputs;
         let pieces = geometry.images.div_ceil(geometry.together());
-        let parts = (PARTS / size).clamp(4, 32).min(pieces).max(1);
-        // Images of a piece and of a part.
+        let wanted = (PARTIAL_ELEMENTS / size).clamp(4, 32).min(pieces).max(1);
+        // Images of a piece and of a partial sum.
         let each = geometry.together();
-        let part = pieces.div_ceil(parts).max(1) * each;
-        let count = geometry.images.div_ceil(part).max(1);
-        let mut gathered = vec![0.0; if of_weight { count * size } else { 0 }];
+        let per_partial = pieces.div_ceil(wanted).max(1) * each;
+        let count = geometry.images.div_ceil(per_partial).max(1);
+        let mut partials = vec![0.0; if of_weight { count * size } else { 0 }];
         let mut dx = of_x.then(|| Buffer::new(self.x.elem_count()));
         host::read([&self.x, &self.weight, &self.y, dy], |[x, weight, y, dy]| {
             let transposed = transposed(weight, geometry.outputs, geometry.inner());
             let (into, out) = (geometry.image_in(), geometry.image_out());
             let work: Vec<_> = {
-                let mut dx = dx.as_mut().map(|dx| dx.output().chunks(part * into));
-                let mut gathered = of_weight.then(|| gathered.chunks_mut(size));
+                let mut dx = dx.as_mut().map(|dx| dx.output().chunks(per_partial * into));
+                let mut partials = of_weight.then(|| partials.chunks_mut(size));
                 let next = |_| {
                     (
                         dx.as_mut().and_then(Iterator::next),
-                        gathered.as_mut().and_then(Iterator::next),
+                        partials.as_mut().and_then(Iterator::next),
                     )
                 };
                 (0..count).map(next).collect()
             };
-            work.into_par_iter().enumerate().for_each(|(at, (dx, mut gathered))| {
-                let images = at * part..((at + 1) * part).min(geometry.images);
+            work.into_par_iter().enumerate().for_each(|(at, (dx, mut partial))| {
+                let images = at * per_partial..((at + 1) * per_partial).min(geometry.images);
                 let mut dx = dx.map(|dx| dx.chunks(each * into));
                 for first in images.clone().step_by(each) {
                     let last = (first + each).min(images.end);
@@ -129,11 +130,11 @@ impl Saved {
                     let y = y.get(write.clone());
                     let dx = dx.as_mut().and_then(Iterator::next);
                     let piece = Piece::new(geometry, &x[read], weight);
-                    piece.backward(&transposed, y, &dy[write], dx, gathered.as_deref_mut());
+                    piece.backward(&transposed, y, &dy[write], dx, partial.as_deref_mut());
                 }
             });
         })?;
         let dx = dx.map(|dx| dx.into_tensor(self.x.shape())).transpose()?;
-        Ok(Gradients { dx, parts: gathered, size })
+        Ok(Gradients { dx, partials, size })
     }
 }

@@ -1,4 +1,4 @@
-//! The reference.
+//! The reference implementation, in candle operations.
 
 use candle_core::{Error, Tensor};
 

@@ -1,7 +1,7 @@
 #define IGNORED 0xffffffffu
 
 // A block for each row of scores. losses[row]: its loss; gradient[row]: what the loss moves by with each score, unless
-// nobody asks. `gradient` may be `scores`.
+// it is null. `gradient` may be `scores`.
 extern "C" __global__ void cross_entropy(const T* scores, const Word* targets, T* gradient, float* losses,
                                          Size classes) {
   __shared__ float greatest[32];
@@ -22,7 +22,7 @@ extern "C" __global__ void cross_entropy(const T* scores, const Word* targets, T
     for (int j = 0; j < WIDTH; j++) {
       if (i + j >= classes) break;
       float next = fmaxf(most, a.at[j]);
-      // Equal numbers are told apart first: both may be infinite.
+      // Equal values come first: both may be infinite.
       sum = sum * (most == next ? 1.f : power(most - next)) + (a.at[j] == next ? 1.f : power(a.at[j] - next));
       most = next;
     }

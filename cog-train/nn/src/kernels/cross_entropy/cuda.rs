@@ -31,12 +31,12 @@ pub(crate) fn softmax_rows(
     gradient: Option<&Tensor>,
 ) -> Result<Tensor, Error> {
     let (rows, classes) = scores.dims2()?;
-    let fits = gpu.takes(scores)
+    let fits = gpu.supports(scores)
         && scores.is_contiguous()
         && targets.dtype() == DType::U32
         && targets.dims() == [rows]
         && gradient.is_none_or(|gradient| {
-            gpu.takes(gradient) && gradient.is_contiguous() && gradient.dims() == scores.dims()
+            gpu.supports(gradient) && gradient.is_contiguous() && gradient.dims() == scores.dims()
         });
     gpu::ensure(fits, &CROSS_ENTROPY)?;
     let losses = gpu.empty(rows, DType::F32)?;

@@ -1,4 +1,4 @@
-// Philox4x32-10 as in rng.rs. A thread draws one block: four words, those of numbers sixteen apart.
+// Philox4x32-10 as in rng.rs. A thread draws one block: four words, those of elements sixteen apart.
 __device__ inline void draw(Word counter[4], Word key0, Word key1) {
   for (int round = 0; round < 10; round++) {
     Word low_a = counter[0] * 0xD2511F53u, high_a = __umulhi(counter[0], 0xD2511F53u);
@@ -13,7 +13,7 @@ __device__ inline void draw(Word counter[4], Word key0, Word key1) {
   }
 }
 
-// Words under `least` are of numbers that go; the others are multiplied by `scale`.
+// Words under `least` are of elements that are dropped; the others are multiplied by `scale`.
 extern "C" __global__ void dropout(const T* x, T* y, Size count, Word block, Word low, Word high, Word purpose,
                                    Word key0, Word key1, Word least, float scale) {
   Size at = (Size)blockIdx.x * blockDim.x + threadIdx.x;

@@ -69,7 +69,7 @@ impl Gpu {
     }
 
     /// Whether a tensor is of the type of this GPU's kernels.
-    pub(crate) fn takes(&self, tensor: &Tensor) -> bool {
+    pub(crate) fn supports(&self, tensor: &Tensor) -> bool {
         tensor.dtype() == [DType::F32, DType::BF16, DType::F16][self.kind]
     }
 

@@ -28,7 +28,7 @@ use candle_core::{DType, Error, Tensor};
 pub(crate) use launch::Gpu;
 pub(crate) use product::weight_gradient;
 pub(crate) use scale::scale;
-pub(crate) use sum::{column_sums, groups, sum_parts};
+pub(crate) use sum::{column_sums, groups, sum_partials};
 
 /// A function in CUDA C++. Its source is compiled behind `prelude.cu`, which has the float type `T`.
 ///

@@ -19,7 +19,7 @@ impl Gpu {
         match self.0 {}
     }
 
-    pub(crate) fn takes(&self, _tensor: &Tensor) -> bool {
+    pub(crate) fn supports(&self, _tensor: &Tensor) -> bool {
         match self.0 {}
     }
 

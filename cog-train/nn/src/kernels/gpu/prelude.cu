@@ -36,7 +36,7 @@ __device__ inline T rounded(float x) {
 #endif
 #endif
 
-// Numbers that lie side by side, 16 bytes of them, read and written at once where their address allows.
+// Adjacent elements, 16 bytes of them, read and written at once where their address allows.
 #define WIDTH (16 / (int)sizeof(T))
 
 struct Pack {
@@ -71,7 +71,7 @@ __device__ inline void write(T* p, Size from, Size count, const Pack& pack) {
   }
 }
 
-// The places of the packs that a thread of `Grid::numbers` takes: eight numbers in all, a block's threads side by side.
+// The offsets of the packs that a thread of an elementwise grid takes: eight elements in all, a block's threads side by side.
 #define EACH_PACK(from, count)                                                                           \
   for (Size from = ((Size)blockIdx.x * (8 / WIDTH) * blockDim.x + threadIdx.x) * WIDTH, part = 0;        \
        part < 8 / WIDTH && from < (count); part++, from += (Size)blockDim.x * WIDTH)
@@ -79,7 +79,7 @@ __device__ inline void write(T* p, Size from, Size count, const Pack& pack) {
 // Those of a row that a block has for itself.
 #define EACH_OF_ROW(from, n) for (Size from = threadIdx.x * WIDTH; from < (n); from += blockDim.x * WIDTH)
 
-// Sums of two numbers of each thread of a block, the same bits in each thread. At most 1024 threads.
+// Sums of two values of each thread of a block, the same bits in each thread. At most 1024 threads.
 __device__ inline float2 block_sums(float x, float y) {
   __shared__ float2 of_warp[32];
   for (int step = 16; step > 0; step /= 2) {

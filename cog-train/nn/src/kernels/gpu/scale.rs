@@ -15,6 +15,6 @@ const SCALE: Kernel = unsafe { kernel!("scale.cu", "scale") };
 /// candle's error when the device fails.
 pub(crate) fn scale(gpu: &Gpu, x: &Tensor, factor: &Tensor) -> Result<(), Error> {
     let (factor, count) = (factor.to_dtype(DType::F32)?, x.elem_count());
-    ensure(gpu.takes(x) && x.is_contiguous() && factor.elem_count() == 1, &SCALE)?;
+    ensure(gpu.supports(x) && x.is_contiguous() && factor.elem_count() == 1, &SCALE)?;
     call!(gpu, SCALE, Grid::elementwise(count), x, &factor, count)
 }

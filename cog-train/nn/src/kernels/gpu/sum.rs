@@ -5,10 +5,10 @@ use candle_core::{DType, Error, Tensor};
 
 use super::{Gpu, Grid, Kernel, call, ensure, kernel};
 
-// SAFETY: `column_sums` and `sum_parts` have checked that the rows are contiguous, and allocate the sums.
-const PARTS: Kernel = unsafe { kernel!("sum.cu", "column_parts") };
+// SAFETY: `column_sums` and `sum_partials` have checked that the rows are contiguous, and allocate the sums.
+const PARTIALS: Kernel = unsafe { kernel!("sum.cu", "column_partials") };
 // SAFETY: as above.
-const SUM: Kernel = unsafe { kernel!("sum.cu", "sum_parts") };
+const SUM: Kernel = unsafe { kernel!("sum.cu", "sum_partials") };
 
 /// The most groups of rows: enough for every GPU. Fixed: it decides the rounding.
 const MOST: usize = 512;
@@ -38,25 +38,25 @@ pub(crate) fn groups(rows: usize) -> Groups {
 /// candle's error when the device fails.
 pub(crate) fn column_sums(gpu: &Gpu, rows: &Tensor) -> Result<Tensor, Error> {
     let (count, columns) = rows.dims2()?;
-    ensure(gpu.takes(rows) && rows.is_contiguous(), &PARTS)?;
+    ensure(gpu.supports(rows) && rows.is_contiguous(), &PARTIALS)?;
     let groups = groups(count);
-    let parts = gpu.empty((groups.count, columns), DType::F32)?;
+    let partials = gpu.empty((groups.count, columns), DType::F32)?;
     let blocks = [columns.div_ceil(COLUMNS), groups.count, 1];
     let grid = Grid { blocks, threads: COLUMNS, shared: 0 };
-    call!(gpu, PARTS, grid, rows, &parts, count, columns, groups.each)?;
-    sum_parts(gpu, &parts)
+    call!(gpu, PARTIALS, grid, rows, &partials, count, columns, groups.each)?;
+    sum_partials(gpu, &partials)
 }
 
-/// Adds up the rows of `parts`, `[groups, columns]`, contiguous and of 32 bits.
+/// Adds up the rows of `partials`, `[groups, columns]`, contiguous and of 32 bits.
 ///
 /// # Errors
 ///
 /// candle's error when the device fails.
-pub(crate) fn sum_parts(gpu: &Gpu, parts: &Tensor) -> Result<Tensor, Error> {
-    let (count, columns) = parts.dims2()?;
-    ensure(parts.dtype() == DType::F32 && parts.is_contiguous(), &SUM)?;
+pub(crate) fn sum_partials(gpu: &Gpu, partials: &Tensor) -> Result<Tensor, Error> {
+    let (count, columns) = partials.dims2()?;
+    ensure(partials.dtype() == DType::F32 && partials.is_contiguous(), &SUM)?;
     let y = gpu.empty(columns, DType::F32)?;
     let grid = Grid { blocks: [columns.div_ceil(LANES), 1, 1], threads: 8 * LANES, shared: 0 };
-    call!(gpu, SUM, grid, parts, &y, count, columns)?;
+    call!(gpu, SUM, grid, partials, &y, count, columns)?;
     Ok(y)
 }

@@ -1,4 +1,4 @@
-//! One pass over memory each way. Rows are shared between threads in groups of a fixed size, and the parts of the
+//! One pass over memory each way. Rows are shared between threads in groups of a fixed size, and the partials of the
 //! weight's gradient are added up in the groups' order, so the bits do not depend on the number of threads.
 
 use rayon::prelude::*;
@@ -27,19 +27,20 @@ pub(super) fn forward([x, weight, bias]: [Node; 3], epsilon: f64) -> Result<Node
     let to = [&x, &weight, &bias].map(Node::handle);
     let (input, scale) = (x.tensor().clone(), weight.tensor().clone());
     Ok(x.tape().result(y, to, move |gradient, adjoints| {
-        let mut parts = Vec::new();
+        let mut partials = Vec::new();
         let dx = host::read([&input, &scale, &gradient], |[x, weight, dy]| {
-            parts.resize(x.len().div_ceil(ROWS * n) * 2 * n, 0.0);
+            partials.resize(x.len().div_ceil(ROWS * n) * 2 * n, 0.0);
             host::make(input.shape(), |dx| {
                 let groups = dx.par_chunks(ROWS * n).zip(x.par_chunks(ROWS * n));
-                let groups = groups.zip(dy.par_chunks(ROWS * n)).zip(parts.par_chunks_mut(2 * n));
+                let groups =
+                    groups.zip(dy.par_chunks(ROWS * n)).zip(partials.par_chunks_mut(2 * n));
                 groups.for_each(|(((dx, x), dy), part)| backward(x, weight, dy, epsilon, dx, part));
             })
         })??;
         adjoints.give(to[0], dx)?;
         for (to, at) in [(to[1], 0), (to[2], n)] {
-            let parts = parts.chunks(2 * n).map(|part| &part[at..at + n]);
-            adjoints.write(to, |target| sum::of_parts(target, parts))?;
+            let partials = partials.chunks(2 * n).map(|partial| &partial[at..at + n]);
+            adjoints.write(to, |target| sum::accumulate_all(target, partials))?;
         }
         Ok(())
     }))

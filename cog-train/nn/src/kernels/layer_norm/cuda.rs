@@ -36,8 +36,8 @@ pub(super) fn forward(
         let dx = gpu.empty(input.shape(), dtype)?;
         let wanted = to[1].is_some() || to[2].is_some();
         let room = || gpu.empty((groups.count, 2 * n), DType::F32);
-        let parts = wanted.then(room).transpose()?;
-        let parts = parts.as_ref();
+        let partials = wanted.then(room).transpose()?;
+        let partials = partials.as_ref();
         let grid = Grid::rows(groups.count, n).shared(2 * n * size_of::<f32>());
         call!(
             gpu,
@@ -48,14 +48,14 @@ pub(super) fn forward(
             &dy,
             &moments,
             &dx,
-            parts,
+            partials,
             rows,
             n,
             groups.each
         )?;
         adjoints.give(to[0], dx)?;
-        let Some(parts) = parts else { return Ok(()) };
-        let sums = gpu::sum_parts(&gpu, parts)?;
+        let Some(partials) = partials else { return Ok(()) };
+        let sums = gpu::sum_partials(&gpu, partials)?;
         adjoints.give(to[1], sums.narrow(0, 0, n)?)?;
         adjoints.give(to[2], sums.narrow(0, n, n)?)
     }))

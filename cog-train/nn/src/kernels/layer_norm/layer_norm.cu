@@ -22,10 +22,10 @@ extern "C" __global__ void layer_norm_forward(const T* x, const T* weight, const
   }
 }
 
-// A block for `rows_each` rows. parts[block, 2, n]: what they add to the gradients of weight and bias, unless nobody asks. A
+// A block for `rows_each` rows. partials[block, 2, n]: what they add to the gradients of weight and bias, unless it is null. A
 // thread has the same columns in each row, so that what it gathers is its own.
 extern "C" __global__ void layer_norm_backward(const T* x, const T* weight, const T* dy, const float2* moments, T* dx,
-                                               float* parts, Size rows, Size n, Size rows_each) {
+                                               float* partials, Size rows, Size n, Size rows_each) {
   extern __shared__ float of_weight[];
   float* of_bias = of_weight + n;
   EACH_OF_ROW(i, n)
@@ -58,10 +58,10 @@ extern "C" __global__ void layer_norm_backward(const T* x, const T* weight, cons
       write(dx + row * n, i, n, d);
     }
   }
-  if (!parts) return;
+  if (!partials) return;
   EACH_OF_ROW(i, n)
     for (int j = 0; j < WIDTH && i + j < n; j++) {
-      parts[(blockIdx.x * 2) * n + i + j] = of_weight[i + j];
-      parts[(blockIdx.x * 2 + 1) * n + i + j] = of_bias[i + j];
+      partials[(blockIdx.x * 2) * n + i + j] = of_weight[i + j];
+      partials[(blockIdx.x * 2 + 1) * n + i + j] = of_bias[i + j];
     }
 }

@@ -1,4 +1,4 @@
-//! The same values in other places: parts, joined tensors, exchanged dimensions, selected indices. Any type and device;
+//! Rearranged values: slices, joined tensors, exchanged dimensions, selected indices. Any type and device;
 //! nothing is kept but the indices. Backward, each value's gradient goes where the value came from.
 
 use candle_core::{Error, Tensor};
@@ -23,12 +23,12 @@ pub(crate) fn narrow(x: &Node, dim: usize, start: usize, length: usize) -> Resul
 /// # Errors
 ///
 /// candle's error when the other dimensions differ or the device fails.
-pub(crate) fn cat<const N: usize>(parts: &[Node; N], dim: usize) -> Result<Node, Error> {
-    let tensors = parts.each_ref().map(Node::tensor);
+pub(crate) fn cat<const N: usize>(nodes: &[Node; N], dim: usize) -> Result<Node, Error> {
+    let tensors = nodes.each_ref().map(Node::tensor);
     let y = Tensor::cat(&tensors, dim)?;
-    let to: [Handle; N] = parts.each_ref().map(Node::handle);
+    let to: [Handle; N] = nodes.each_ref().map(Node::handle);
     let sizes = tensors.map(|tensor| tensor.dims()[dim]);
-    Ok(parts[0].tape().result(y, to, move |gradient, adjoints| {
+    Ok(nodes[0].tape().result(y, to, move |gradient, adjoints| {
         let mut start = 0;
         for (to, size) in to.into_iter().zip(sizes) {
             if to.is_some() {
@@ -56,7 +56,7 @@ pub(crate) fn permute(x: &Node, order: &[usize]) -> Result<Node, Error> {
         .result(y, [to], move |gradient, adjoints| adjoints.share(to, &gradient.permute(back)?)))
 }
 
-/// The parts at `indices` along dimension `dim`.
+/// The slices at `indices` along dimension `dim`.
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ mod tests {
     use crate::kernels::tape::trace;
 
     #[test]
-    fn parts_and_orders_have_candles_gradients() {
+    fn slices_and_orders_have_candles_gradients() {
         let x = parity::draw(&[3, 4, 5], 0);
         for dim in 0..3 {
             for (start, length) in [(0, 1), (1, 2), (0, x.dims()[dim])] {
@@ -99,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn joined_tensors_take_their_own_parts_of_the_gradient() {
-        let parts = [[2, 3, 4], [2, 1, 4], [2, 5, 4]];
-        let parts = [0, 1, 2].map(|at| parity::draw(&parts[at], at as u64));
+    fn joined_tensors_take_their_own_slices_of_the_gradient() {
+        let shapes = [[2, 3, 4], [2, 1, 4], [2, 5, 4]];
+        let tensors = [0, 1, 2].map(|at| parity::draw(&shapes[at], at as u64));
         parity::check(
-            parts.each_ref(),
+            tensors.each_ref(),
             |[a, b, c]| trace([a, b, c], |nodes| cat(&nodes, 1)),
-            |parts| Tensor::cat(&parts, 1),
+            |tensors| Tensor::cat(&tensors, 1),
         );
     }
 

@@ -63,7 +63,7 @@ pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> 
 
 /// Adds up the rows, in groups of a fixed size whose sums are added in order.
 fn column_sums(rows: &[f32], columns: usize, target: Destination<'_>) {
-    let parts: Vec<Vec<f32>> = rows
+    let partials: Vec<Vec<f32>> = rows
         .par_chunks(ROWS * columns)
         .map(|rows| {
             let mut part = vec![0.0; columns];
@@ -71,7 +71,7 @@ fn column_sums(rows: &[f32], columns: usize, target: Destination<'_>) {
             part
         })
         .collect();
-    sum::of_parts(target, parts.iter().map(Vec::as_slice));
+    sum::accumulate_all(target, partials.iter().map(Vec::as_slice));
 }
 
 simd! {

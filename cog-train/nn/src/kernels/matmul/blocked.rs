@@ -10,6 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::kernel::Kernel;
+use super::lines::Lines;
 use super::pack::panels;
 use super::{Matrix, Region, Threads};
 use crate::kernels::scratch::scratch;
@@ -281,29 +282,6 @@ impl Product<'_> {
             let elements =
                 unsafe { std::slice::from_raw_parts_mut(first.wrapping_add(start), columns.len()) };
             epilogue.add(elements, start, columns.start);
-        }
-    }
-}
-
-/// Rows or columns as micro-kernels read them: in panels, or in the matrix itself.
-struct Lines<'a> {
-    elements: &'a [f32],
-    /// From a line to the next where a panel begins.
-    panel: usize,
-    /// From one element of a sum to the next, and from one line to the next.
-    steps: (usize, usize),
-    /// The lines in `elements`; the others are in a panel of their own.
-    full: usize,
-    last: &'a [f32],
-}
-
-impl<'a> Lines<'a> {
-    /// Returns the elements from a line on, and their steps.
-    fn at(&self, line: usize) -> (&'a [f32], (usize, usize)) {
-        if line < self.full {
-            (&self.elements[line * self.panel..], self.steps)
-        } else {
-            (self.last, (Kernel::new().columns, 1))
         }
     }
 }

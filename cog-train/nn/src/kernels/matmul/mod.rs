@@ -6,6 +6,7 @@
 
 mod blocked;
 mod kernel;
+mod lines;
 mod pack;
 
 use gemm::Parallelism;

@@ -37,13 +37,13 @@ pub fn sum_of_squares<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Resu
     }
     if let Some((gpu, _)) = on_gpu.first() {
         // One tensor for the sums of all, so that they are copied together.
-        let count: usize = on_gpu.iter().map(|(_, tensor)| cuda::parts(tensor)).sum();
+        let count: usize = on_gpu.iter().map(|(_, tensor)| cuda::blocks(tensor)).sum();
         let sums = gpu.empty(count, DType::F64)?;
         let mut from = 0;
         for (gpu, tensor) in &on_gpu {
-            let parts = cuda::parts(tensor);
-            cuda::sums_of_squares(gpu, tensor, &sums.narrow(0, from, parts)?)?;
-            from += parts;
+            let blocks = cuda::blocks(tensor);
+            cuda::sums_of_squares(gpu, tensor, &sums.narrow(0, from, blocks)?)?;
+            from += blocks;
         }
         elsewhere.push(sums);
     }

@@ -1,5 +1,5 @@
-// parts[block] = the sum of the squares of the block's numbers, in 64 bits: `each` of them.
-extern "C" __global__ void sum_of_squares(const T* x, double* parts, Size count, Size each) {
+// partials[block] = the sum of the squares of the block's elements, in 64 bits: `each` of them.
+extern "C" __global__ void sum_of_squares(const T* x, double* partials, Size count, Size each) {
   __shared__ double sums[256];
   Size from = blockIdx.x * each, to = from + each < count ? from + each : count;
   double sum = 0;
@@ -12,5 +12,5 @@ extern "C" __global__ void sum_of_squares(const T* x, double* parts, Size count,
     __syncthreads();
     if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
   }
-  if (threadIdx.x == 0) parts[blockIdx.x] = sums[0];
+  if (threadIdx.x == 0) partials[blockIdx.x] = sums[0];
 }

@@ -1,4 +1,4 @@
-//! One pass over memory each way. Rows are shared between threads in groups of a fixed size, and the parts of the
+//! One pass over memory each way. Rows are shared between threads in groups of a fixed size, and the partials of the
 //! weight's gradient are added up in the groups' order, so the bits do not depend on the number of threads.
 #![expect(clippy::cast_precision_loss, reason = "small counts")]
 
@@ -31,15 +31,15 @@ pub(super) fn forward([x, weight]: [Node; 2], epsilon: f64) -> Result<Node, Erro
         // A frozen weight has no gradient.
         let trained = to[1].is_some();
         let groups = input.elem_count().div_ceil(ROWS * n);
-        let mut parts = vec![0.0; if trained { groups * n } else { 0 }];
+        let mut partials = vec![0.0; if trained { groups * n } else { 0 }];
         let dx = host::read([&input, &scale, &gradient], |[x, weight, dy]| {
             host::make(input.shape(), |dx| {
                 let groups = dx.par_chunks(ROWS * n).zip(x.par_chunks(ROWS * n));
                 let groups = groups.zip(dy.par_chunks(ROWS * n));
                 if trained {
-                    groups.zip(parts.par_chunks_mut(n)).for_each(|(((dx, x), dy), part)| {
+                    groups.zip(partials.par_chunks_mut(n)).for_each(|(((dx, x), dy), partial)| {
                         backward(x, weight, dy, epsilon, dx);
-                        accumulate(x, dy, epsilon, part);
+                        accumulate(x, dy, epsilon, partial);
                     });
                 } else {
                     groups.for_each(|((dx, x), dy)| backward(x, weight, dy, epsilon, dx));
@@ -47,7 +47,7 @@ pub(super) fn forward([x, weight]: [Node; 2], epsilon: f64) -> Result<Node, Erro
             })
         })??;
         adjoints.give(to[0], dx)?;
-        adjoints.write(to[1], |target| sum::of_parts(target, parts.chunks(n)))
+        adjoints.write(to[1], |target| sum::accumulate_all(target, partials.chunks(n)))
     }))
 }
 

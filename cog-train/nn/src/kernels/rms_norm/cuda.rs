@@ -28,13 +28,26 @@ pub(super) fn forward(gpu: Gpu, [x, weight]: [&Node; 2], epsilon: f64) -> Result
         let dy = gpu::contiguous(&dy, dtype)?;
         let groups = gpu::groups(rows);
         let dx = gpu.empty(input.shape(), dtype)?;
-        let parts = to[1].map(|_| gpu.empty((groups.count, n), DType::F32)).transpose()?;
+        let partials = to[1].map(|_| gpu.empty((groups.count, n), DType::F32)).transpose()?;
         let grid = Grid::rows(groups.count, n).shared(n * size_of::<f32>());
-        let parts = parts.as_ref();
-        call!(gpu, BACKWARD, grid, &input, &scale, &dy, &scales, &dx, parts, rows, n, groups.each)?;
+        let partials = partials.as_ref();
+        call!(
+            gpu,
+            BACKWARD,
+            grid,
+            &input,
+            &scale,
+            &dy,
+            &scales,
+            &dx,
+            partials,
+            rows,
+            n,
+            groups.each
+        )?;
         adjoints.give(to[0], dx)?;
-        match parts {
-            Some(parts) => adjoints.give(to[1], gpu::sum_parts(&gpu, parts)?),
+        match partials {
+            Some(partials) => adjoints.give(to[1], gpu::sum_partials(&gpu, partials)?),
             None => Ok(()),
         }
     }))

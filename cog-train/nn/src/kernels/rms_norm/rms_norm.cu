@@ -16,10 +16,10 @@ extern "C" __global__ void rms_norm_forward(const T* x, const T* weight, T* y, f
   }
 }
 
-// A block for `rows_each` rows. parts[block, n]: what they add to the weight's gradient, unless nobody asks. A thread has
+// A block for `rows_each` rows. partials[block, n]: what they add to the weight's gradient, unless it is null. A thread has
 // the same columns in each row, so that what it gathers is its own.
 extern "C" __global__ void rms_norm_backward(const T* x, const T* weight, const T* dy, const float* scales, T* dx,
-                                             float* parts, Size rows, Size n, Size rows_each) {
+                                             float* partials, Size rows, Size n, Size rows_each) {
   extern __shared__ float gathered[];
   EACH_OF_ROW(i, n)
     for (int j = 0; j < WIDTH && i + j < n; j++) gathered[i + j] = 0.f;
@@ -41,7 +41,7 @@ extern "C" __global__ void rms_norm_backward(const T* x, const T* weight, const 
       write(dx + row * n, i, n, d);
     }
   }
-  if (!parts) return;
+  if (!partials) return;
   EACH_OF_ROW(i, n)
-    for (int j = 0; j < WIDTH && i + j < n; j++) parts[blockIdx.x * n + i + j] = gathered[i + j];
+    for (int j = 0; j < WIDTH && i + j < n; j++) partials[blockIdx.x * n + i + j] = gathered[i + j];
 }

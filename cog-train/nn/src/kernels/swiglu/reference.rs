@@ -1,4 +1,4 @@
-//! The references.
+//! The reference implementation, in candle operations.
 
 use candle_core::{D, Error, Tensor};
 

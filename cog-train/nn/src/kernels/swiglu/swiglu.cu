@@ -1,4 +1,4 @@
-// A block for each row. Rows of `gate` and `up` begin `stride` numbers apart: n, or 2 n where both are in one.
+// A block for each row. Rows of `gate` and `up` begin `stride` elements apart: n, or 2 n where both are in one.
 extern "C" __global__ void swiglu_forward(const T* gate, const T* up, T* y, Size n, Size stride) {
   gate += blockIdx.x * stride;
   up += blockIdx.x * stride;

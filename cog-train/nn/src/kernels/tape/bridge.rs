@@ -167,7 +167,7 @@ impl Operation {
         let (storage, layout) = value.storage_and_layout();
         let copy = match &*storage {
             Storage::Cpu(elements) => match layout.contiguous_offsets() {
-                Some((start, end)) => Storage::Cpu(part(elements, start, end)?),
+                Some((start, end)) => Storage::Cpu(slice(elements, start, end)?),
                 None => {
                     return Err(candle_core::Error::msg("the value of a trace is not contiguous"));
                 }
@@ -230,7 +230,7 @@ fn elsewhere() -> candle_core::Error {
 }
 
 /// Copies a part of a storage.
-fn part(storage: &CpuStorage, start: usize, end: usize) -> candle_core::Result<CpuStorage> {
+fn slice(storage: &CpuStorage, start: usize, end: usize) -> candle_core::Result<CpuStorage> {
     Ok(match storage {
         CpuStorage::F32(elements) => CpuStorage::F32(elements[start..end].to_vec()),
         CpuStorage::F64(elements) => CpuStorage::F64(elements[start..end].to_vec()),

@@ -10,11 +10,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::geometry::Geometry;
-use super::super::mask::Sight;
+use super::super::mask::HostMask;
 use super::block::{
     Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, slope_of_bound, transpose,
 };
-use super::forward::parts;
+use super::forward::tasks_per_head;
 use super::product::{Left, NOWHERE, multiply};
 use super::targets::{Head, Targets};
 use crate::kernels::output::Columns;
@@ -41,7 +41,7 @@ struct Task<'a> {
 /// The inputs of all tasks.
 struct Inputs<'a> {
     geometry: &'a Geometry,
-    sight: &'a Sight,
+    mask: &'a HostMask,
     qkv: [Heads<'a>; 3],
     y: Heads<'a>,
     dy: Heads<'a>,
@@ -51,7 +51,7 @@ struct Inputs<'a> {
 /// Writes the gradients. `y` is the result and `dy` its gradient, both `[B, T, H, hd]`.
 pub(super) fn run(
     geometry: &Geometry,
-    sight: &Sight,
+    mask: &HostMask,
     qkv: [Heads<'_>; 3],
     results: [&[f32]; 2],
     lse: &[f32],
@@ -62,7 +62,7 @@ pub(super) fn run(
     }
     let Geometry { queries, heads, width, .. } = *geometry;
     let [y, dy] = results.map(|elements| Heads::new(elements, heads * width, queries, width));
-    let inputs = Inputs { geometry, sight, qkv, y, dy, lse };
+    let inputs = Inputs { geometry, mask, qkv, y, dy, lse };
     let run = |tasks: Vec<Task<'_>>| {
         tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(&inputs));
     };
@@ -133,12 +133,12 @@ fn over_keys<'a>(
     [row, kv_head]: [usize; 2],
     dq: Vec<(usize, Columns<'a>)>,
 ) -> Vec<Task<'a>> {
-    let parts = parts(geometry);
+    let per_head = tasks_per_head(geometry);
     let empty = |_| Task { row, kv_head, units: Vec::new(), keys: 0..geometry.keys, dkv: None };
-    let mut tasks: Vec<_> = (0..parts).map(empty).collect();
+    let mut tasks: Vec<_> = (0..per_head).map(empty).collect();
     let units = dq.into_iter().flat_map(|(head, dq)| units(geometry, head, dq));
     for (at, unit) in units.enumerate() {
-        tasks[at % parts].units.push(unit);
+        tasks[at % per_head].units.push(unit);
     }
     tasks
 }
@@ -173,7 +173,7 @@ impl Task<'_> {
     #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
     fn run(self, inputs: &Inputs<'_>) {
         let Self { row, kv_head, units, keys: range, dkv } = self;
-        let Inputs { geometry, sight, qkv: [q, k, v], dy, .. } = inputs;
+        let Inputs { geometry, mask, qkv: [q, k, v], dy, .. } = inputs;
         let (columns, scale) = (columns(geometry.width), geometry.scale as f32);
         let room = room(geometry, range.len(), dkv.is_some());
         scratch(
@@ -184,7 +184,7 @@ impl Task<'_> {
                 dk.fill(0.0);
                 dv.fill(0.0);
                 for Unit { head, queries, dq: target } in units {
-                    let mut ranges = blocks(geometry, sight, row, &queries, &range).peekable();
+                    let mut ranges = blocks(geometry, mask, row, &queries, &range).peekable();
                     if ranges.peek().is_some() {
                         q.copy(row, head, queries.clone(), rows);
                         transpose(rows, scale, transposed);
@@ -201,8 +201,7 @@ impl Task<'_> {
                             &mut slopes[..found.len() * QUERIES],
                         );
                         let both = [&keys[part.clone()], &*transposed];
-                        let diagonal =
-                            score(geometry, sight, row, [&queries, &found], both, scores);
+                        let diagonal = score(geometry, mask, row, [&queries, &found], both, scores);
                         let left = Left::Rows {
                             elements: &values[part.clone()],
                             stride: columns,

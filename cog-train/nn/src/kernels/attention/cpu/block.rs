@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::geometry::Geometry;
-use super::super::mask::{Sight, ends};
+use super::super::mask::{HostMask, ends};
 use super::product::{COLUMNS, Left, NOWHERE, multiply};
 use crate::kernels::simd::{self, simd};
 
@@ -64,17 +64,17 @@ pub(super) fn columns(width: usize) -> usize {
 /// The blocks of keys among `keys`, from a multiple of [`KEYS`], that a block of queries may see.
 pub(super) fn blocks<'a>(
     geometry: &'a Geometry,
-    sight: &'a Sight,
+    mask: &'a HostMask,
     row: usize,
     queries: &'a Range<usize>,
     keys: &Range<usize>,
 ) -> impl Iterator<Item = Range<usize>> + 'a {
-    let seen = sight.reach(geometry, row, queries);
+    let seen = mask.reach(geometry, row, queries);
     let (from, end) = (seen.start.max(keys.start), seen.end.min(keys.end));
     (from - from % KEYS..end)
         .step_by(KEYS)
         .map(move |from| from..end.min(from + KEYS))
-        .filter(move |keys| sight.meets(geometry, row, queries, keys))
+        .filter(move |keys| mask.meets(geometry, row, queries, keys))
 }
 
 /// Computes the scores of a block, with minus infinity where a key is hidden. `transposed` are the queries as columns, times
@@ -82,7 +82,7 @@ pub(super) fn blocks<'a>(
 #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
 pub(super) fn score(
     geometry: &Geometry,
-    sight: &Sight,
+    mask: &HostMask,
     row: usize,
     [queries, keys]: [&Range<usize>; 2],
     [k, transposed]: [&[f32]; 2],
@@ -94,20 +94,20 @@ pub(super) fn score(
     if let Some(cap) = geometry.softcap {
         bound(scores, cap as f32);
     }
-    if let Some(diagonal) = sight.lower_diagonal(geometry, queries, keys) {
+    if let Some(diagonal) = mask.lower_diagonal(geometry, queries, keys) {
         for (key, scores) in (0isize..).zip(scores.chunks_exact_mut(QUERIES)) {
             let seen = usize::try_from(key - diagonal + 1).unwrap_or(0).min(QUERIES);
             scores[seen..].fill(f32::NEG_INFINITY);
         }
     }
-    let diagonal = sight.diagonal(geometry, queries, keys);
+    let diagonal = mask.diagonal(geometry, queries, keys);
     if let Some(diagonal) = diagonal {
         for (key, scores) in (0isize..).zip(scores.chunks_exact_mut(QUERIES)) {
             let before = usize::try_from(key - diagonal).unwrap_or(0).min(QUERIES);
             scores[..before].fill(f32::NEG_INFINITY);
         }
     }
-    if let Some((of_queries, of_keys)) = sight.ids(geometry, row, queries, keys) {
+    if let Some((of_queries, of_keys)) = mask.ids(geometry, row, queries, keys) {
         let [id, other] = ends(of_queries);
         if id != other || ends(of_keys) != [id; 2] {
             for (id, scores) in of_keys.iter().zip(scores.chunks_exact_mut(QUERIES)) {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::geometry::Geometry;
-use super::super::mask::Sight;
+use super::super::mask::HostMask;
 use super::block::{
     Each, Heads, KEYS, QUERIES, blocks, columns, rescale, score, soften, transpose,
 };
@@ -32,7 +32,7 @@ struct Task<'a> {
 /// Writes the result, `[B, T, H, hd]`, and the logarithm of the softmax's denominator, `[B, H, T]`.
 pub(super) fn run(
     geometry: &Geometry,
-    sight: &Sight,
+    mask: &HostMask,
     qkv: [Heads<'_>; 3],
     y: Output<'_>,
     lse: &mut [f32],
@@ -42,13 +42,13 @@ pub(super) fn run(
         return;
     }
     let tasks = tasks(geometry, y, lse);
-    tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(geometry, sight, qkv));
+    tasks.into_par_iter().with_max_len(1).for_each(|task| task.run(geometry, mask, qkv));
 }
 
 /// Distributes the blocks of queries to tasks. The distribution changes the time and not the result.
 fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task<'a>> {
     let Geometry { batch, queries, heads, width, .. } = *geometry;
-    let parts = parts(geometry);
+    let per_head = tasks_per_head(geometry);
     let mut tasks = Vec::new();
     let rows = y.chunks(queries * heads * width).zip(lse.chunks_mut(heads * queries));
     for (row, (y, lse)) in (0..batch).zip(rows) {
@@ -56,7 +56,7 @@ fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task
             (0..heads).zip(y.split_columns(heads * width, width)).zip(lse.chunks_mut(queries));
         for kv_head in 0..geometry.kv_heads {
             let first = tasks.len();
-            tasks.extend((0..parts).map(|_| Task { row, kv_head, units: Vec::new() }));
+            tasks.extend((0..per_head).map(|_| Task { row, kv_head, units: Vec::new() }));
             let units = heads.by_ref().take(geometry.group()).flat_map(|((head, y), lse)| {
                 let blocks = y.split_rows(QUERIES).zip(lse.chunks_mut(QUERIES));
                 (0..).step_by(QUERIES).zip(blocks).map(move |(from, (y, lse))| {
@@ -65,7 +65,7 @@ fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task
                 })
             });
             for (at, unit) in units.enumerate() {
-                tasks[first + at % parts].units.push(unit);
+                tasks[first + at % per_head].units.push(unit);
             }
         }
     }
@@ -73,7 +73,7 @@ fn tasks<'a>(geometry: &Geometry, y: Output<'a>, lse: &'a mut [f32]) -> Vec<Task
 }
 
 /// Returns the number of tasks for the blocks of queries of one head of keys, such that each thread has some.
-pub(super) fn parts(geometry: &Geometry) -> usize {
+pub(super) fn tasks_per_head(geometry: &Geometry) -> usize {
     let blocks = geometry.group() * geometry.queries.div_ceil(QUERIES);
     let wanted = 4 * rayon::current_num_threads();
     wanted.div_ceil(geometry.batch * geometry.kv_heads).min(blocks)
@@ -88,7 +88,7 @@ pub(super) fn room(geometry: &Geometry) -> [usize; 6] {
 
 impl Task<'_> {
     #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
-    fn run(self, geometry: &Geometry, sight: &Sight, [q, k, v]: [Heads<'_>; 3]) {
+    fn run(self, geometry: &Geometry, mask: &HostMask, [q, k, v]: [Heads<'_>; 3]) {
         let Self { row, kv_head, units } = self;
         let columns = columns(geometry.width);
         scratch(room(geometry), |[keys, values, rows, transposed, sums, scores]| {
@@ -100,11 +100,11 @@ impl Task<'_> {
                 sums.fill(0.0);
                 let (mut most, mut sum) = ([f32::NEG_INFINITY; QUERIES], [0.0; QUERIES]);
                 let mut factor: Each = [0.0; QUERIES];
-                for range in blocks(geometry, sight, row, &queries, &(0..geometry.keys)) {
+                for range in blocks(geometry, mask, row, &queries, &(0..geometry.keys)) {
                     let part = range.start * columns..range.end * columns;
                     let scores = &mut scores[..range.len() * QUERIES];
                     let both = [&keys[part.clone()], &*transposed];
-                    let diagonal = score(geometry, sight, row, [&queries, &range], both, scores);
+                    let diagonal = score(geometry, mask, row, [&queries, &range], both, scores);
                     soften(scores, &mut most, &mut sum, &mut factor);
                     rescale(sums, columns, &factor);
                     let left = Left::Columns { elements: scores, stride: QUERIES, diagonal };

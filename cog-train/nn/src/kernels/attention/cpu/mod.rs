@@ -12,7 +12,7 @@ mod targets;
 use candle_core::{Error, Tensor};
 
 use super::geometry::Geometry;
-use super::mask::Sight;
+use super::mask::HostMask;
 use crate::kernels::host;
 use crate::kernels::output::Buffer;
 use crate::kernels::tape::Node;
@@ -20,18 +20,23 @@ use block::Heads;
 use targets::Targets;
 
 /// Attention of three operands.
-pub(super) fn apart(operands: [Node; 3], geometry: Geometry, sight: Sight) -> Result<Node, Error> {
+pub(super) fn separate(
+    operands: [Node; 3],
+    geometry: Geometry,
+    mask: HostMask,
+) -> Result<Node, Error> {
     let [q, k, v] = operands.each_ref().map(|operand| operand.tensor().clone());
-    let (y, lse) =
-        host::read([&q, &k, &v], |qkv| result(&geometry, &sight, geometry.apart(qkv), q.dims()))??;
+    let (y, lse) = host::read([&q, &k, &v], |qkv| {
+        result(&geometry, &mask, geometry.separate(qkv), q.dims())
+    })??;
     let (to, saved) = (operands.each_ref().map(Node::handle), y.clone());
     let [operand, ..] = operands;
     Ok(operand.tape().result(y, to, move |dy, adjoints| {
         let mut gradients = [&q, &k, &v].map(|operand| Buffer::new(operand.elem_count()));
         host::read([&q, &k, &v, &saved, &dy], |[q, k, v, y, dy]| {
             let targets = Targets::Apart(gradients.each_mut().map(Buffer::output));
-            let qkv = geometry.apart([q, k, v]);
-            backward::run(&geometry, &sight, qkv, [y, dy], &lse, targets);
+            let qkv = geometry.separate([q, k, v]);
+            backward::run(&geometry, &mask, qkv, [y, dy], &lse, targets);
         })?;
         for ((to, operand), gradient) in to.into_iter().zip([q, k, v]).zip(gradients) {
             adjoints.give(to, gradient.into_tensor(operand.shape())?)?;
@@ -44,17 +49,17 @@ pub(super) fn apart(operands: [Node; 3], geometry: Geometry, sight: Sight) -> Re
 pub(super) fn packed(
     [operand]: [Node; 1],
     geometry: Geometry,
-    sight: Sight,
+    mask: HostMask,
 ) -> Result<Node, Error> {
     let x = operand.tensor().clone();
     let shape = [geometry.batch, geometry.queries, geometry.heads * geometry.width];
-    let (y, lse) = host::read([&x], |[x]| result(&geometry, &sight, geometry.packed(x), &shape))??;
+    let (y, lse) = host::read([&x], |[x]| result(&geometry, &mask, geometry.packed(x), &shape))??;
     let (to, saved) = (operand.handle(), y.clone());
     Ok(operand.tape().result(y, [to], move |dy, adjoints| {
         let dx = host::read([&x, &saved, &dy], |[elements, y, dy]| {
             host::make(x.shape(), |dx| {
                 let (qkv, targets) = (geometry.packed(elements), Targets::Packed(dx));
-                backward::run(&geometry, &sight, qkv, [y, dy], &lse, targets);
+                backward::run(&geometry, &mask, qkv, [y, dy], &lse, targets);
             })
         })??;
         adjoints.give(to, dx)
@@ -64,12 +69,12 @@ pub(super) fn packed(
 /// The result, and the logarithm of the softmax's denominator by row of the batch, head and query.
 fn result(
     geometry: &Geometry,
-    sight: &Sight,
+    mask: &HostMask,
     qkv: [Heads<'_>; 3],
     shape: &[usize],
 ) -> Result<(Tensor, Vec<f32>), Error> {
     let mut lse = vec![0.0; geometry.batch * geometry.heads * geometry.queries];
-    let y = host::make(shape, |y| forward::run(geometry, sight, qkv, y, &mut lse))?;
+    let y = host::make(shape, |y| forward::run(geometry, mask, qkv, y, &mut lse))?;
     Ok((y, lse))
 }
 
@@ -79,7 +84,7 @@ impl Geometry {
         self.batch * self.queries * self.keys == 0
     }
 
-    fn apart<'a>(&self, [q, k, v]: [&'a [f32]; 3]) -> [Heads<'a>; 3] {
+    fn separate<'a>(&self, [q, k, v]: [&'a [f32]; 3]) -> [Heads<'a>; 3] {
         let (of_q, of_kv) = (self.heads * self.width, self.kv_heads * self.width);
         [
             Heads::new(q, of_q, self.queries, self.width),

@@ -35,10 +35,10 @@ pub(crate) fn program(name: &str) -> PathBuf {
     let profile = test.ancestors().nth(2).unwrap();
     let release = if profile.ends_with("release") { &["--release"][..] } else { &[] };
     let mut cargo = Command::new(env!("CARGO"));
-    // What cargo tells this test of its package is for no other: crates that look at it would be built again each time.
+    // Variables that cargo sets for this package: crates that read them would be built again each time.
     for (name, _) in std::env::vars_os() {
-        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"];
-        if told.iter().any(|told| name.as_encoded_bytes().starts_with(told.as_bytes())) {
+        let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"];
+        if prefixes.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes())) {
             cargo.env_remove(name);
         }
     }
@@ -55,19 +55,19 @@ pub(crate) fn program(name: &str) -> PathBuf {
 }
 
 /// A folder in which a program is run.
-pub(crate) struct Place {
+pub(crate) struct Sandbox {
     pub(crate) dir: TempDir,
     program: PathBuf,
 }
 
-/// What a process said.
-pub(crate) struct Said {
+/// The exit code and the output of a process.
+pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl From<Output> for Said {
+impl From<Output> for Outcome {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -77,7 +77,7 @@ impl From<Output> for Said {
     }
 }
 
-impl Said {
+impl Outcome {
     /// Itself, if the exit code is this one.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
@@ -92,7 +92,7 @@ impl Said {
     }
 }
 
-impl Place {
+impl Sandbox {
     pub(crate) fn new(name: &str) -> Self {
         Self { dir: tempfile::tempdir().unwrap(), program: program(name) }
     }
@@ -123,7 +123,7 @@ impl Place {
         command
     }
 
-    pub(crate) fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> Said {
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> Outcome {
         self.command(args).output().unwrap().into()
     }
 

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::input::{Literal, Number, Path, Secret};
+use crate::input::{InputType, Literal, Number, Path, Secret};
 
 const CONTRACT: &[Spec] = &[
     Spec::new("train_data", Path::TYPE),

@@ -1,0 +1,84 @@
+//! The tensors that a model is built from, by their full names.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Error, Shape, Tensor, Var};
+
+use crate::initializer::Initializer;
+use crate::pattern::matches;
+use crate::rng::Rng;
+
+/// The tensors behind an [`Init`](super::Init): those that are loaded, those that are drawn, and the requested ones.
+pub(super) struct Source {
+    pub(super) loaded: BTreeMap<String, Tensor>,
+    /// Tensors that are not loaded are drawn if a pattern fits; the last one counts.
+    pub(super) drawn: Vec<(String, Rng)>,
+    pub(super) dtype: DType,
+    pub(super) device: Device,
+    pub(super) initializers: Vec<Choice>,
+    /// Names that may be left over.
+    pub(super) ignored: Vec<String>,
+    /// The requested tensors.
+    pub(super) tensors: BTreeMap<String, Tensor>,
+    /// Gathered within [`Init::build`].
+    pub(super) problems: Option<Vec<String>>,
+}
+
+/// An initializer for the names that match.
+pub(super) struct Choice {
+    pub(super) pattern: String,
+    pub(super) initializer: Initializer,
+    pub(super) used: bool,
+}
+
+impl Source {
+    /// Returns a tensor, or the problem with it.
+    pub(super) fn find(
+        &mut self,
+        name: &str,
+        shape: &Shape,
+        initializer: Initializer,
+    ) -> Result<Result<Tensor, String>, Error> {
+        let mut chosen = initializer;
+        for choice in self.initializers.iter_mut().filter(|choice| matches(&choice.pattern, name)) {
+            (chosen, choice.used) = (choice.initializer, true);
+        }
+        if self.tensors.contains_key(name) {
+            return Ok(Err(format!("`{name}` was requested twice")));
+        }
+        if let Some(tensor) = self.loaded.get(name) {
+            return Ok(if tensor.shape() == shape {
+                Ok(tensor.clone())
+            } else {
+                let (found, needed) = (tensor.dims(), shape.dims());
+                Err(format!("`{name}` has the shape {found:?}, and the model needs {needed:?}"))
+            });
+        }
+        let Some((_, rng)) = self.drawn.iter().rev().find(|(pattern, _)| matches(pattern, name))
+        else {
+            return Ok(Err(format!("`{name}` is missing")));
+        };
+        let tensor = chosen.draw(shape, rng.at(digest(name)), self.dtype, &self.device)?;
+        Ok(Ok(Var::from_tensor(&tensor)?.into_inner()))
+    }
+
+    /// Returns a problem for each loaded tensor and each pattern that the model does not use.
+    pub(super) fn left_over(&self) -> Vec<String> {
+        let ignored = |name: &str| self.ignored.iter().any(|pattern| matches(pattern, name));
+        let tensors = self.loaded.keys().filter(|name| !self.tensors.contains_key(*name));
+        let unused = self.initializers.iter().filter(|choice| !choice.used);
+        let tensors = tensors
+            .filter(|name| !ignored(name))
+            .map(|name| format!("`{name}` is not of this model"));
+        tensors
+            .chain(unused.map(|choice| format!("no tensor is called `{}`", choice.pattern)))
+            .collect()
+    }
+}
+
+/// FNV-1a over 64 bits.
+pub(super) fn digest(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
