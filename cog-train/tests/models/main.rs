@@ -3,4 +3,5 @@
 
 mod decoders;
 mod folders;
+mod generation;
 mod support;
