@@ -41,6 +41,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A pretrained model that cannot be used: its configuration, or tensors that do not fit it.
+    #[error("model `{}`: {reason}", printable(.location))]
+    Model {
+        /// The folder, or the file in it.
+        location: String,
+        /// The cause.
+        reason: String,
+    },
+
     /// An archive that is broken or hostile. Nothing of it was kept.
     #[error("archive `{}`: {reason}", printable(.location))]
     Archive {
@@ -187,6 +196,11 @@ impl Error {
         move |source| Self::File { action, path, source }
     }
 
+    /// An [`Error::Model`] about the file or folder `path`.
+    pub(crate) fn model(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Model { location: path.display().to_string(), reason: reason.into() }
+    }
+
     /// An [`Error::Weights`] about the file or folder `path`.
     pub(crate) fn weights(path: &Path, reason: impl Into<String>) -> Self {
         Self::Weights { location: path.display().to_string(), reason: reason.into() }
@@ -240,6 +254,7 @@ mod tests {
         let io = || std::io::Error::from(std::io::ErrorKind::NotFound);
         for error in [
             Error::Weights { location: location.clone(), reason: "bad".to_owned() },
+            Error::Model { location: location.clone(), reason: "bad".to_owned() },
             Error::Archive { location: location.clone(), reason: "bad".to_owned() },
             Error::Data { location: location.clone(), reason: "bad".to_owned() },
             Error::Checkpoint { location: location.clone(), reason: "bad".to_owned() },

@@ -94,6 +94,7 @@ impl Init {
             ignored: Vec::new(),
             tensors: BTreeMap::new(),
             problems: None,
+            shapes_only: false,
         };
         Self { source: Arc::new(Mutex::new(source)), path: String::new() }
     }
@@ -239,6 +240,29 @@ impl Init {
     ) -> Result<BTreeMap<String, Tensor>, E> {
         self.build(model)?;
         Ok(self.tensors())
+    }
+
+    /// The names and shapes of the tensors that a model asks for. No tensor is made.
+    ///
+    /// ```
+    /// use cog_train_nn::{Init, Linear};
+    ///
+    /// let shapes = Init::shapes_of(|init| Linear::without_bias(&init.at("fc"), 2, 3))?;
+    /// assert_eq!(shapes["fc.weight"].dims(), [3, 2]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The error of `model`; those of [`Init::tensor`].
+    pub fn shapes_of<M, E: From<Error>>(
+        model: impl FnOnce(&Self) -> Result<M, E>,
+    ) -> Result<BTreeMap<String, Shape>, E> {
+        let init = Self::new(BTreeMap::new(), Vec::new(), Device::Cpu);
+        init.lock().shapes_only = true;
+        model(&init)?;
+        let tensors = init.tensors().into_iter();
+        Ok(tensors.map(|(name, tensor)| (name, tensor.shape().clone())).collect())
     }
 
     fn name(&self, name: &str) -> String {

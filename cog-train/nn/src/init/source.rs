@@ -22,6 +22,8 @@ pub(super) struct Source {
     pub(super) tensors: BTreeMap<String, Tensor>,
     /// Gathered within [`Init::build`].
     pub(super) problems: Option<Vec<String>>,
+    /// Whether nothing is made: within [`Init::shapes_of`](super::Init::shapes_of).
+    pub(super) shapes_only: bool,
 }
 
 /// An initializer for the names that match.
@@ -45,6 +47,9 @@ impl Source {
         }
         if self.tensors.contains_key(name) {
             return Ok(Err(format!("`{name}` was requested twice")));
+        }
+        if self.shapes_only {
+            return Ok(Ok(Tensor::zeros((), self.dtype, &self.device)?.broadcast_as(shape)?));
         }
         if let Some(tensor) = self.loaded.get(name) {
             return Ok(if tensor.shape() == shape {
