@@ -13,6 +13,7 @@ pub mod device;
 pub mod engine;
 pub mod error;
 pub mod fetch;
+pub mod hub;
 pub mod input;
 pub mod optim;
 pub mod output;

@@ -1,4 +1,4 @@
-use super::address::{Address, redact};
+use super::address::{Address, origin, redact};
 use super::is_url;
 #[cfg(feature = "http")]
 use super::request::resolve;
@@ -110,4 +110,26 @@ fn redirects_are_resolved_as_the_standard_says() {
         assert_eq!(resolve("http://h:1/a/b?c=/d", target), to, "{target}");
     }
     assert_eq!(resolve("http://h", "y"), "http://h/y");
+}
+
+#[test]
+fn an_origin_is_a_scheme_a_host_and_a_port() {
+    for (url, same) in [
+        ("https://hub.example/a", "https://hub.example/b?c"),
+        ("https://hub.example", "HTTPS://HUB.EXAMPLE:443/"),
+        ("http://hub.example/a@b", "http://user@hub.example:80"),
+        ("http://[::1]/a", "http://[::1]:80/b"),
+    ] {
+        assert_eq!(origin(url), origin(same), "{url}");
+    }
+    for (url, other) in [
+        ("https://hub.example/", "http://hub.example/"),
+        ("https://hub.example/", "https://hub.example.evil/"),
+        ("https://hub.example/", "https://hub.example@evil/"),
+        ("https://hub.example/", "https://evil\\@hub.example/"),
+        ("https://hub.example/", "https://hub.example:444/"),
+        ("http://[::1]:1/", "http://[::1]:2/"),
+    ] {
+        assert_ne!(origin(url), origin(other), "{other}");
+    }
 }

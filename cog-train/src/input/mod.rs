@@ -19,6 +19,7 @@ pub use mask::Mask;
 pub use output_type::{OutputField, OutputType};
 pub use problems::{Problem, Problems};
 pub use spec::{Kind, Literal, Number, Spec, Type};
+pub(crate) use types::MASK;
 pub use types::{Path, Secret};
 pub(crate) use values::depth;
 pub use values::{Checked, Entry, MAX_DEPTH, Origin, Unknown, Values, check};

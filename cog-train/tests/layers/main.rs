@@ -25,8 +25,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("device", &["error"]),
     ("partial", &[]),
     ("archive", &["error", "partial", "progress"]),
-    ("fetch", &["error", "partial", "progress"]),
-    ("weights", &["archive", "device", "error", "fetch", "partial", "progress"]),
+    ("fetch", &["error", "input", "partial", "progress"]),
+    ("hub", &["error", "fetch", "input", "progress"]),
+    ("weights", &["archive", "device", "error", "fetch", "hub", "partial", "progress"]),
     // The contract.
     ("output", &["error", "input", "weights"]),
     ("job", &["config", "device", "error", "input", "progress", "weights"]),
