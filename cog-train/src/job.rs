@@ -3,6 +3,7 @@
 mod events;
 mod files;
 mod records;
+mod report;
 mod requests;
 mod setup;
 mod testing;

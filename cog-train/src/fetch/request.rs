@@ -104,17 +104,7 @@ fn follow(
         let target = target
             .to_str()
             .map_err(|_| RequestError::Permanent("the server redirects to nowhere".to_owned()))?;
-        let next = resolve(&url, target);
-        let scheme = |url: &str| url.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        if Scheme::of(&next) != Some(Scheme::Http) {
-            let shown = redact(&next);
-            return Err(RequestError::Permanent(format!("the server redirects to `{shown}`")));
-        }
-        if scheme(&url) == "https" && scheme(&next) == "http" {
-            return Err(RequestError::Permanent(
-                "the server redirects from https to http".to_owned(),
-            ));
-        }
+        let next = next_address(&url, target).map_err(RequestError::Permanent)?;
         let stops = request.stop_at.is_some_and(|name| answer.headers().contains_key(name));
         if stops && origin(&next) != origin(&url) {
             return Ok(answer);
@@ -122,6 +112,20 @@ fn follow(
         url = next;
     }
     Err(RequestError::Permanent(format!("more than {REDIRECTS} redirects")))
+}
+
+/// Returns the address that a redirect leads to, or the reason for which it is not followed: it must stay on the web, and
+/// encrypted.
+pub(super) fn next_address(url: &str, target: &str) -> Result<String, String> {
+    let next = resolve(url, target);
+    if Scheme::of(&next) != Some(Scheme::Http) {
+        return Err(format!("the server redirects to `{}`", redact(&next)));
+    }
+    let is_encrypted = |url: &str| url.get(..6).is_some_and(|it| it.eq_ignore_ascii_case("https:"));
+    if is_encrypted(url) && !is_encrypted(&next) {
+        return Err("the server redirects from https to http".to_owned());
+    }
+    Ok(next)
 }
 
 /// Resolves a `Location` against `base`.

@@ -1,7 +1,7 @@
 use super::address::{Address, origin, redact};
 use super::is_url;
 #[cfg(feature = "http")]
-use super::request::resolve;
+use super::request::{next_address, resolve};
 
 #[test]
 fn schemes_are_known_by_their_start() {
@@ -131,5 +131,26 @@ fn an_origin_is_a_scheme_a_host_and_a_port() {
         ("http://[::1]:1/", "http://[::1]:2/"),
     ] {
         assert_ne!(origin(url), origin(other), "{other}");
+    }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_redirect_stays_on_the_web_and_encrypted() {
+    for (url, target, next) in [
+        ("http://h/a", "https://x/y", Ok("https://x/y")),
+        ("http://h/a", "http://x/y", Ok("http://x/y")),
+        ("https://h/a", "/y", Ok("https://h/y")),
+        ("https://h/a", "//x/y", Ok("https://x/y")),
+        ("https://h/a", "HTTPS://x/y", Ok("HTTPS://x/y")),
+        ("https://h/a", "http://h/a", Err("the server redirects from https to http")),
+        ("HTTPS://h/a", "HTTP://x/y", Err("the server redirects from https to http")),
+        ("https://h/a", "ftp://u:p@x/y?z", Err("the server redirects to `ftp://x/y`")),
+        ("https://h/a", "file:///x", Err("the server redirects to `file:///x`")),
+    ] {
+        let (next, error) = (next.ok(), next.err());
+        let found = next_address(url, target);
+        assert_eq!(found.as_deref().ok(), next, "{url} {target}");
+        assert_eq!(found.err().as_deref(), error, "{url} {target}");
     }
 }

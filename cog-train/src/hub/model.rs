@@ -55,12 +55,13 @@ impl<'a> ModelFiles<'a> {
 
     /// Downloads the files that the cache lacks, and returns the folder that has them all. For a local model it is that folder.
     ///
-    /// `report` gets the progress of all files together in bytes, and a note when the hub is not reachable and the cached
-    /// copy is used instead. A cancelled download stops within a second; the next one resumes it.
+    /// `report` gets the progress of all files together in bytes, and a note when the hub is not available and the cached copy
+    /// is used instead. A cancelled download stops within a second; the next one resumes it. In a trainer the arguments are
+    /// `&job.cancel_token()` and the job itself.
     ///
     /// # Errors
     ///
-    /// [`Error::Fetch`] when the hub refuses or is not reachable, or when a file is not there or not what it should be;
+    /// [`Error::Fetch`] when the hub refuses or is not available, or when a file is not there or not what it should be;
     /// [`Error::DiskSpace`] before anything is downloaded that the disk has no room for; [`Error::File`] when the cache cannot
     /// be written; [`Error::Weights`] when the index of the weights names a file that is not there; [`Error::Cancelled`].
     pub fn download(

@@ -117,7 +117,9 @@ impl Remote<'_> {
     }
 
     fn query<'q>(&'q self, url: &'q str, head_only: bool) -> Query<'q> {
-        Query { url, head_only, token: self.hub.token.as_ref(), stop_at: Some(COMMIT) }
+        // The large files are elsewhere; the redirect to them describes them.
+        let stop_at = head_only.then_some(COMMIT);
+        Query { url, head_only, token: self.hub.token.as_ref(), stop_at }
     }
 
     fn is_no_hub(&self) -> Error {

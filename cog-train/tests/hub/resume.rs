@@ -221,6 +221,39 @@ fn a_cancelled_download_stops_at_once_and_is_resumed() {
     assert!(!names(&blobs).contains(&partial));
 }
 
+/// Another process holds the content's lock, and downloads it or not.
+#[test]
+fn a_download_waits_for_the_lock_and_can_be_cancelled_meanwhile() {
+    let weights = Entry::large(content());
+    let fake = Plan::new(tiny()).start();
+    let dir = tempfile::tempdir().unwrap();
+    let hub = hub(dir.path(), &fake);
+    let model = hub.model("org/tiny").unwrap().files(["model.safetensors"]);
+    let locks = dir.path().join("hub/.locks/models--org--tiny");
+    fs::create_dir_all(&locks).unwrap();
+    let lock = fs::File::create(locks.join(format!("{}.lock", weights.blob()))).unwrap();
+    lock.lock().unwrap();
+    let token = CancelToken::new();
+    let copy = token.clone();
+    let waiting = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        copy.cancel();
+    });
+    assert!(matches!(model.download(&token, &mut Silent), Err(Error::Cancelled)));
+    waiting.join().unwrap();
+
+    let blobs = repository(dir.path()).join("blobs");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| model.download(&CancelToken::new(), &mut Silent).unwrap());
+        std::thread::sleep(Duration::from_millis(300));
+        fs::write(blobs.join(weights.blob()), &weights.content).unwrap();
+        drop(lock);
+        let folder = waiting.join().unwrap();
+        assert!(fs::read(folder.join("model.safetensors")).unwrap() == weights.content);
+    });
+    assert_eq!(fake.storage.seen().len(), 0);
+}
+
 #[test]
 fn a_disk_without_room_is_noticed_before_the_download() {
     let mut files = tiny();
