@@ -35,7 +35,14 @@ fn weights_are_opened_from_a_hub_by_the_variables_of_python() {
     let child = |variables: &[(&str, &str)]| {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", &test, "--nocapture"]).env(CHILD, "1");
-        for name in ["HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"] {
+        for name in [
+            "HF_HUB_CACHE",
+            "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+            "HF_HUB_OFFLINE",
+            "HOME",
+            "HUGGINGFACE_HUB_CACHE",
+            "TRANSFORMERS_OFFLINE",
+        ] {
             child.env_remove(name);
         }
         child.env("HF_HOME", &home).env("HF_ENDPOINT", fake.origin.url(""));
