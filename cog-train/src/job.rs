@@ -5,6 +5,7 @@ mod files;
 mod lines;
 mod mode;
 mod records;
+mod report;
 mod requests;
 mod setup;
 mod testing;

@@ -71,6 +71,7 @@ fn a_second_fetch_sends_no_request() {
     assert_eq!(get(&fetcher(dir.path()), &url).unwrap(), path);
     assert_eq!(server.seen().len(), 1);
     let seen = &server.seen()[0];
+    assert_eq!(seen.method, "GET");
     assert_eq!(seen.path, "/some/my%20data.jsonl?token=secret");
     assert_eq!(seen.header("accept-encoding"), Some("identity"));
     if std::env::var_os("COG_USER_AGENT").is_none() {

@@ -113,7 +113,7 @@ pub(crate) fn parse_digest(hex: &str) -> Option<String> {
 }
 
 /// Decodes `%41`; a `%` without two digits stays.
-pub(super) fn unquote(text: &[u8]) -> Vec<u8> {
+pub(crate) fn unquote(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, tail @ ..] = rest {
@@ -152,6 +152,32 @@ impl<'a> Authority<'a> {
     fn may_hold_password(&self) -> bool {
         self.text.contains(':') && self.rest.contains('@')
     }
+}
+
+/// The scheme, the host and the port of an address: what a token is for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    scheme: String,
+    host: String,
+    port: String,
+}
+
+/// Returns the origin of an `http://` or `https://` address.
+pub(super) fn origin(url: &str) -> Origin {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let scheme = scheme.to_ascii_lowercase();
+    let host = Authority::split(rest).host().to_ascii_lowercase();
+    let (host, port) = match host.rsplit_once(':') {
+        // `[::1]` has no port.
+        Some((name, port)) if !port.ends_with(']') => (name.to_owned(), port.to_owned()),
+        _ => (host, String::new()),
+    };
+    let port = match port.as_str() {
+        "" if scheme == "https" => "443".to_owned(),
+        "" => "80".to_owned(),
+        _ => port,
+    };
+    Origin { scheme, host, port }
 }
 
 /// Returns whether an address has a password that ends its authority too early, by what is then no port.

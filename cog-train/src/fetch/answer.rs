@@ -11,12 +11,24 @@ use crate::error::{Error, printable};
 
 /// The reason for which an attempt ended without the file.
 pub(super) enum Failure {
-    /// A retry may succeed, after the pause that the server requests.
-    Retry(String, Option<Duration>),
+    /// A retry may succeed.
+    Retry {
+        reason: String,
+        /// The pause that the server requests.
+        pause: Option<Duration>,
+        /// Enough arrived for the attempt not to count as failed.
+        progressed: bool,
+    },
     /// The part cannot be resumed: restart at once.
     Restart,
     /// Every attempt fails alike.
     Fatal(Error),
+}
+
+impl Failure {
+    pub(super) fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry { reason: reason.into(), pause: None, progressed: false }
+    }
 }
 
 impl From<Error> for Failure {
@@ -53,26 +65,36 @@ pub(super) fn accept(
             let tag = part.tag.as_ref().expect("only a tagged part is resumed");
             let range = text(&head.headers, header::CONTENT_RANGE);
             let wanted = format!("bytes {}-{}/{}", part.length, tag.total - 1, tag.total);
-            if range != Some(&wanted) || etag.as_ref().is_some_and(|etag| *etag != tag.etag) {
+            let is_same = |etag: &String| tag.etag.as_ref().is_none_or(|wanted| etag == wanted);
+            if range != Some(&wanted) || !etag.as_ref().is_none_or(is_same) {
                 return Err(Failure::Restart);
             }
-            Ok(Some(Content { etag: Some(tag.etag.clone()), length: Some(tag.total) }))
+            Ok(Some(Content { etag: tag.etag.clone(), length: Some(tag.total) }))
         }
         StatusCode::RANGE_NOT_SATISFIABLE if part.length > 0 => Err(Failure::Restart),
-        status @ (StatusCode::REQUEST_TIMEOUT
-        | StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::INTERNAL_SERVER_ERROR
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT) => {
-            let pause = text(&head.headers, header::RETRY_AFTER).and_then(|text| text.parse().ok());
-            Err(Failure::Retry(
-                format!("the server answered {status}"),
-                pause.map(Duration::from_secs),
-            ))
-        }
-        status => Err(Failure::Fatal(address.error(format!("the server answered {status}")))),
+        status => Err(busy(head).unwrap_or_else(|| {
+            Failure::Fatal(address.error(format!("the server answered {status}")))
+        })),
     }
+}
+
+/// Returns the failure that an overloaded server answers with, which a retry may turn into success.
+pub(super) fn busy(head: &Head) -> Option<Failure> {
+    let is_busy = matches!(
+        head.status,
+        StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    );
+    let pause = || text(&head.headers, header::RETRY_AFTER)?.parse().ok().map(Duration::from_secs);
+    is_busy.then(|| Failure::Retry {
+        reason: format!("the server answered {}", head.status),
+        pause: pause(),
+        progressed: false,
+    })
 }
 
 /// Returns the tag if it promises the same bytes. A weak one, `W/"..."`, does not.
@@ -86,7 +108,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 
 pub(super) fn failure(error: RequestError, address: &Address) -> Failure {
     match error {
-        RequestError::Transient(reason) => Failure::Retry(reason, None),
+        RequestError::Transient(reason) => Failure::retry(reason),
         RequestError::Permanent(reason) => Failure::Fatal(address.error(reason)),
     }
 }

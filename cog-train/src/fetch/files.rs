@@ -1,10 +1,11 @@
 //! Small helpers for files on the disk: digests, stamps, and files that appear whole.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -22,10 +23,31 @@ pub(crate) fn digest_of(path: &Path, cancel: &CancelToken) -> Result<String, Err
     Ok(hex(digest.finalize()))
 }
 
+/// The SHA-1 digests of a file.
+pub(super) struct Sha1Digests {
+    /// The name that git gives the content: the digest of a header and the content.
+    pub(super) git: String,
+    /// The digest of the content.
+    pub(super) sha1: String,
+}
+
+/// Returns the SHA-1 digests of a file.
+pub(super) fn sha1_of(path: &Path, cancel: &CancelToken) -> Result<Sha1Digests, Error> {
+    let failed = || Error::file("read", path);
+    let mut file = File::open(path).map_err(failed())?;
+    let length = file.metadata().map_err(failed())?.len();
+    let mut git = Sha1::new_with_prefix(format!("blob {length}\0"));
+    digest_rest(&mut file, &mut git, cancel).map_err(failed())??;
+    file.rewind().map_err(failed())?;
+    let mut sha1 = Sha1::new();
+    digest_rest(&mut file, &mut sha1, cancel).map_err(failed())??;
+    Ok(Sha1Digests { git: hex(git.finalize()), sha1: hex(sha1.finalize()) })
+}
+
 /// Digests a file from its position to its end, and returns the number of bytes.
 pub(super) fn digest_rest(
     file: &mut File,
-    digest: &mut Sha256,
+    digest: &mut impl Digest,
     cancel: &CancelToken,
 ) -> io::Result<Result<u64, Error>> {
     let mut buffer = vec![0; 1 << 18];
@@ -71,7 +93,7 @@ impl Stamp {
 }
 
 /// Writes a small file durably under a partial name in `dir`, then renames it to `path` on the same file system.
-pub(super) fn write_atomic(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_atomic(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
     let mut file = partial::file(dir, PREFIX).map_err(Error::file("create", path))?;
     file.write_all(bytes).map_err(Error::file("write", path))?;

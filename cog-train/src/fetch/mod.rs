@@ -13,27 +13,37 @@
 mod address;
 #[cfg(feature = "http")]
 mod answer;
+#[cfg(feature = "http")]
+mod blob;
 mod data;
 mod files;
 #[cfg_attr(not(feature = "http"), path = "no_http.rs")]
 mod http;
 mod part;
 #[cfg(feature = "http")]
+mod query;
+#[cfg(feature = "http")]
 mod request;
+#[cfg(feature = "http")]
+mod retry;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "http")]
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::input::Secret;
 use crate::progress::{CancelToken, Report};
 use address::{Address, Scheme};
 use store::Store;
 
-pub(crate) use address::{file_path, parse_digest, redact};
-pub(crate) use files::{digest_of, hex};
+pub(crate) use address::{file_path, parse_digest, redact, unquote};
+pub(crate) use files::{digest_of, hex, write_atomic};
+pub(crate) use part::lock;
 
 /// The most bytes of a file: 1 TiB.
 const LIMIT: u64 = 1 << 40;
@@ -54,6 +64,50 @@ const BACKOFF: Duration = Duration::from_millis(500);
 #[must_use]
 pub fn is_url(text: &str) -> bool {
     Scheme::of(text).is_some()
+}
+
+/// A request whose answer is small.
+pub(crate) struct Query<'a> {
+    pub(crate) url: &'a str,
+    /// `HEAD` instead of `GET`.
+    pub(crate) head_only: bool,
+    /// Authorizes the request at the origin of `url`, and is sent to no other.
+    pub(crate) token: Option<&'a Secret>,
+    /// A redirect to another origin that has this header is itself the answer.
+    pub(crate) stop_at: Option<&'static str>,
+}
+
+/// The answer to a [`Query`], whatever its status.
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    /// `404 Not Found`.
+    pub(crate) status: String,
+    /// With names in lower case.
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Returns a header by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Content that is known before its download.
+pub(crate) struct Blob<'a> {
+    pub(crate) url: &'a str,
+    /// Authorizes the request at the origin of `url`, and is sent to no other.
+    pub(crate) token: Option<&'a Secret>,
+    /// The content's tag without quotes. One of 64 or 40 hexadecimal digits is a digest, which the content must have.
+    pub(crate) etag: &'a str,
+    /// The tag does not promise the same bytes.
+    pub(crate) is_weak: bool,
+    pub(crate) total: Option<u64>,
+    /// The file that grows, and is resumed.
+    pub(crate) partial: &'a Path,
+    /// The file's name when it is complete.
+    pub(crate) path: &'a Path,
 }
 
 /// Fetches addresses into a folder.
@@ -150,6 +204,35 @@ impl Fetcher {
             }
             Scheme::Http => http::download(self, &address, cancel, report),
         }
+    }
+
+    /// Sends a request and returns its answer, which may be a refusal. Answers of an overloaded server are retried.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fetch`] when there is no answer; [`Error::Cancelled`].
+    pub(crate) fn query(&self, query: &Query, cancel: &CancelToken) -> Result<Answer, Error> {
+        http::query(self, query, cancel)
+    }
+
+    /// Downloads known content. An interrupted download is resumed, and the content verified before it gets its name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Fetcher::fetch`].
+    pub(crate) fn download(
+        &self,
+        blob: &Blob,
+        cancel: &CancelToken,
+        report: &mut dyn Report,
+    ) -> Result<(), Error> {
+        http::download_blob(self, blob, cancel, report)
+    }
+
+    /// Shortens the time that a server may be silent to `timeout`.
+    pub(crate) fn timeout_at_most(self, timeout: Duration) -> Self {
+        let timeout = timeout.min(self.timeout);
+        self.timeout(timeout)
     }
 
     /// Removes the file that [`Fetcher::fetch`] returned for `url` from the cache.

@@ -8,12 +8,25 @@ use std::time::Duration;
 
 use ureq::http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::address::{Scheme, redact};
+use super::address::{Scheme, origin, redact};
 use crate::error::{counted, plain_io, printable};
+use crate::input::Secret;
 
 const REDIRECTS: u32 = 10;
 /// The most bytes of a chunk.
 const CHUNK: usize = 1 << 18;
+
+/// A request, and the rules by which its redirects are followed.
+pub(super) struct Request {
+    pub(super) url: String,
+    /// `HEAD` instead of `GET`.
+    pub(super) head_only: bool,
+    pub(super) headers: Vec<(HeaderName, String)>,
+    /// Authorizes the request at the origin of `url`, and is sent to no other.
+    pub(super) token: Option<Secret>,
+    /// A redirect to another origin that has this header is itself the answer.
+    pub(super) stop_at: Option<&'static str>,
+}
 
 pub(super) struct Head {
     pub(super) status: StatusCode,
@@ -40,13 +53,12 @@ pub(super) enum RequestError {
 /// Sends a request and forwards its answer until the end, a failure, or the drop of the receiver.
 pub(super) fn send(
     agent: &ureq::Agent,
-    url: String,
-    headers: &[(HeaderName, String)],
+    request: &Request,
     timeout: Duration,
     events: &SyncSender<Event>,
 ) {
     let fail = |error| drop(events.send(Event::Failed(error)));
-    let mut answer = match follow(agent, url, headers, timeout) {
+    let mut answer = match follow(agent, request, timeout) {
         Ok(answer) => answer,
         Err(error) => return fail(error),
     };
@@ -72,36 +84,48 @@ pub(super) fn send(
 /// Sends the request, and follows redirects as long as they lead to the web.
 fn follow(
     agent: &ureq::Agent,
-    mut url: String,
-    headers: &[(HeaderName, String)],
+    request: &Request,
     timeout: Duration,
 ) -> Result<ureq::http::Response<ureq::Body>, RequestError> {
+    let home = origin(&request.url);
+    let mut url = request.url.clone();
     for _ in 0..=REDIRECTS {
-        let mut request = agent.get(&url);
-        for (name, value) in headers {
-            request = request.header(name, value);
+        let mut call = if request.head_only { agent.head(&url) } else { agent.get(&url) };
+        for (name, value) in &request.headers {
+            call = call.header(name, value);
         }
-        let answer = request.call().map_err(|error| explain(&error, timeout))?;
+        if let Some(token) = request.token.as_ref().filter(|_| origin(&url) == home) {
+            call = call.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
+        }
+        let answer = call.call().map_err(|error| explain(&error, timeout))?;
         let target = answer.headers().get(header::LOCATION);
         let moved = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
         let Some(target) = target.filter(|_| moved) else { return Ok(answer) };
         let target = target
             .to_str()
             .map_err(|_| RequestError::Permanent("the server redirects to nowhere".to_owned()))?;
-        let next = resolve(&url, target);
-        let scheme = |url: &str| url.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        if Scheme::of(&next) != Some(Scheme::Http) {
-            let shown = redact(&next);
-            return Err(RequestError::Permanent(format!("the server redirects to `{shown}`")));
-        }
-        if scheme(&url) == "https" && scheme(&next) == "http" {
-            return Err(RequestError::Permanent(
-                "the server redirects from https to http".to_owned(),
-            ));
+        let next = next_address(&url, target).map_err(RequestError::Permanent)?;
+        let stops = request.stop_at.is_some_and(|name| answer.headers().contains_key(name));
+        if stops && origin(&next) != origin(&url) {
+            return Ok(answer);
         }
         url = next;
     }
     Err(RequestError::Permanent(format!("more than {REDIRECTS} redirects")))
+}
+
+/// Returns the address that a redirect leads to, or the reason for which it is not followed: it must stay on the web, and
+/// encrypted.
+pub(super) fn next_address(url: &str, target: &str) -> Result<String, String> {
+    let next = resolve(url, target);
+    if Scheme::of(&next) != Some(Scheme::Http) {
+        return Err(format!("the server redirects to `{}`", redact(&next)));
+    }
+    let is_encrypted = |url: &str| url.get(..6).is_some_and(|it| it.eq_ignore_ascii_case("https:"));
+    if is_encrypted(url) && !is_encrypted(&next) {
+        return Err("the server redirects from https to http".to_owned());
+    }
+    Ok(next)
 }
 
 /// Resolves a `Location` against `base`.

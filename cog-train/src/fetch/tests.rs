@@ -1,7 +1,7 @@
-use super::address::{Address, redact};
+use super::address::{Address, origin, redact};
 use super::is_url;
 #[cfg(feature = "http")]
-use super::request::resolve;
+use super::request::{next_address, resolve};
 
 #[test]
 fn schemes_are_known_by_their_start() {
@@ -110,4 +110,47 @@ fn redirects_are_resolved_as_the_standard_says() {
         assert_eq!(resolve("http://h:1/a/b?c=/d", target), to, "{target}");
     }
     assert_eq!(resolve("http://h", "y"), "http://h/y");
+}
+
+#[test]
+fn an_origin_is_a_scheme_a_host_and_a_port() {
+    for (url, same) in [
+        ("https://hub.example/a", "https://hub.example/b?c"),
+        ("https://hub.example", "HTTPS://HUB.EXAMPLE:443/"),
+        ("http://hub.example/a@b", "http://user@hub.example:80"),
+        ("http://[::1]/a", "http://[::1]:80/b"),
+    ] {
+        assert_eq!(origin(url), origin(same), "{url}");
+    }
+    for (url, other) in [
+        ("https://hub.example/", "http://hub.example/"),
+        ("https://hub.example/", "https://hub.example.evil/"),
+        ("https://hub.example/", "https://hub.example@evil/"),
+        ("https://hub.example/", "https://evil\\@hub.example/"),
+        ("https://hub.example/", "https://hub.example:444/"),
+        ("http://[::1]:1/", "http://[::1]:2/"),
+    ] {
+        assert_ne!(origin(url), origin(other), "{other}");
+    }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_redirect_stays_on_the_web_and_encrypted() {
+    for (url, target, next) in [
+        ("http://h/a", "https://x/y", Ok("https://x/y")),
+        ("http://h/a", "http://x/y", Ok("http://x/y")),
+        ("https://h/a", "/y", Ok("https://h/y")),
+        ("https://h/a", "//x/y", Ok("https://x/y")),
+        ("https://h/a", "HTTPS://x/y", Ok("HTTPS://x/y")),
+        ("https://h/a", "http://h/a", Err("the server redirects from https to http")),
+        ("HTTPS://h/a", "HTTP://x/y", Err("the server redirects from https to http")),
+        ("https://h/a", "ftp://u:p@x/y?z", Err("the server redirects to `ftp://x/y`")),
+        ("https://h/a", "file:///x", Err("the server redirects to `file:///x`")),
+    ] {
+        let (next, error) = (next.ok(), next.err());
+        let found = next_address(url, target);
+        assert_eq!(found.as_deref().ok(), next, "{url} {target}");
+        assert_eq!(found.err().as_deref(), error, "{url} {target}");
+    }
 }

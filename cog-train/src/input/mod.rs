@@ -24,5 +24,6 @@ pub use mask::Mask;
 pub use output_type::{OutputField, OutputType};
 pub use problems::{Problem, Problems};
 pub use spec::{Kind, Literal, Number, Spec, Type};
+pub(crate) use types::MASK;
 pub use types::{Path, Secret};
 pub use values::{Entry, Origin, Values};

@@ -82,13 +82,15 @@ impl Weights {
     }
 
     /// Opens weights: a `.safetensors` file, a folder, an archive (`.tar`, `.tar.gz`, `.tgz`, `.tar.zst`, `.zip`), or one
-    /// of these files by `http://`, `https://` or `file://`. At the end of a file's or an address's text
-    /// `#sha256=HEX` asks for that digest.
+    /// of these files by `http://`, `https://` or `file://`, or a model of a hub: `hf://org/name@revision`. At the end of a file's
+    /// or an address's text `#sha256=HEX` asks for that digest.
     ///
     /// Of a **folder** the first of these counts: `model.safetensors`; `model.safetensors.index.json` and the files that
     /// it names; `weights.safetensors`; all `*.safetensors` in order of their names. A folder without any of these and
     /// with exactly one folder in it stands for that one. Where an index names a file for a tensor, copies of that tensor
     /// in other files do not count; any other name in two files is an error.
+    ///
+    /// **Models of a hub** are downloaded into the cache of Python's `huggingface_hub`; see [`crate::hub::Hub::from_env`].
     ///
     /// **Downloads and archives** are cached in `$XDG_CACHE_HOME/cog-train`, else `~/.cache/cog-train`. An address without
     /// a digest is revalidated, and taken from the cache if the server answers that it is unchanged. Archives are unpacked

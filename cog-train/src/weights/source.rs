@@ -10,16 +10,23 @@ use super::open::{self, is_pickle_name, pickle_reason};
 use crate::archive::{self, Format, Limits};
 use crate::error::{Error, printable, printable_name};
 use crate::fetch::{self, Fetcher};
+use crate::hub::Hub;
 use crate::progress::{CancelToken, Report};
 
 const DOWNLOADS: &str = "downloads";
 const UNPACKED: &str = "unpacked";
+/// The scheme of a hub's models.
+const HUB: &str = "hf://";
 
 /// The first bytes of a file, by which its format is recognized.
 const START_BYTES: u64 = 512;
 
 /// Returns whether opening may write into the cache.
 pub(super) fn needs_cache(source: &str) -> bool {
+    // A hub has a cache of its own.
+    if source.starts_with(HUB) {
+        return false;
+    }
     let local = Local::parse(source).ok().flatten();
     let Some(Local { path, .. }) = local else { return true };
     path.is_file() && start_of(&path).is_ok_and(|start| Format::of_content(&start).is_some())
@@ -31,13 +38,16 @@ pub(super) fn open(
     cancel: &CancelToken,
     report: &mut dyn Report,
 ) -> Result<Weights, Error> {
-    let created_cache = !cache.as_os_str().is_empty() && !cache.exists();
+    let created_cache = !cache.exists();
     let opened = match Local::parse(source)? {
         Some(local) => local.open(cache, cancel),
         None => remote(source, cache, cancel, report),
     };
     if let Ok(weights) = &opened {
         note_unsupported(weights, &shown(source), report);
+        return opened;
+    }
+    if cache.as_os_str().is_empty() {
         return opened;
     }
     // Empty folders only: the system refuses to remove others.
@@ -98,9 +108,10 @@ impl Local {
         };
         let scheme = path.split(':').next().unwrap_or_default().to_ascii_lowercase();
         let path = match (fetch::is_url(path), scheme.as_str()) {
+            (false, _) if path.starts_with(HUB) => return Ok(None),
             (false, scheme) if path.contains("://") => {
                 return Err(fail(format!(
-                    "`{}://` cannot be fetched\nhint: write `http://`, `https://` or `file://`",
+                    "`{}://` cannot be fetched\nhint: write `http://`, `https://`, `file://` or `hf://`",
                     printable_name(scheme)
                 )));
             }
@@ -145,6 +156,10 @@ fn remote(
     cancel: &CancelToken,
     report: &mut dyn Report,
 ) -> Result<Weights, Error> {
+    if url.starts_with(HUB) {
+        let folder = Hub::from_env()?.model(url)?.download(cancel, report)?;
+        return open::folder(&folder);
+    }
     let fetcher = Fetcher::new(cache.join(DOWNLOADS)).revalidate(true);
     let path = fetcher.fetch(url, cancel, report)?;
     let opened = file(path.clone(), cache, cancel);

@@ -9,6 +9,7 @@ use sha2::Digest as _;
 /// A request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     /// With names in lower case.
     pub(crate) headers: Vec<(String, String)>,
@@ -63,7 +64,8 @@ fn serve(
 ) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let Some(Ok(first)) = lines.next() else { return };
-    let path = first.split(' ').nth(1).unwrap().to_owned();
+    let (method, rest) = first.split_once(' ').unwrap();
+    let (method, path) = (method.to_owned(), rest.split(' ').next().unwrap().to_owned());
     let headers = lines
         .map_while(|line| line.ok().filter(|line| !line.is_empty()))
         .map(|line| {
@@ -74,7 +76,7 @@ fn serve(
     let request = {
         let mut log = log.lock().unwrap();
         let number = log.len();
-        log.push(Request { path, headers, number });
+        log.push(Request { method, path, headers, number });
         log.last().unwrap().clone()
     };
     handler(&request, &mut stream);

@@ -29,8 +29,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("device", &["error"]),
     ("partial", &[]),
     ("archive", &["error", "partial", "progress"]),
-    ("fetch", &["error", "partial", "progress", "read"]),
-    ("weights", &["archive", "device", "error", "fetch", "partial", "progress", "read"]),
+    ("fetch", &["error", "input", "partial", "progress", "read"]),
+    ("hub", &["error", "fetch", "input", "progress", "read"]),
+    ("weights", &["archive", "device", "error", "fetch", "hub", "partial", "progress", "read"]),
     // The contract.
     ("output", &["error", "input", "weights"]),
     ("job", &["config", "device", "error", "input", "progress", "weights"]),
