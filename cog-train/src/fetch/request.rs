@@ -43,6 +43,7 @@ pub(super) enum Event {
 }
 
 /// The reason for which a request failed.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum RequestError {
     /// A retry may succeed.
     Transient(String),
@@ -163,7 +164,7 @@ pub(super) fn resolve(base: &str, target: &str) -> String {
 }
 
 /// Explains an error of ureq without showing the address.
-fn explain(error: &ureq::Error, timeout: Duration) -> RequestError {
+pub(super) fn explain(error: &ureq::Error, timeout: Duration) -> RequestError {
     use ureq::Error as E;
     let reason = match error {
         E::Timeout(_) => {
@@ -172,6 +173,13 @@ fn explain(error: &ureq::Error, timeout: Duration) -> RequestError {
         }
         E::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             return RequestError::Transient("the connection ended early".to_owned());
+        }
+        // The standard library has no kind for it.
+        E::Io(error) if error.to_string().starts_with("failed to lookup address") => {
+            if error.to_string().contains("Temporary failure") {
+                return RequestError::Transient("the host's name cannot be resolved".to_owned());
+            }
+            "the host is not known".to_owned()
         }
         E::Io(error) => return RequestError::Transient(plain_io(error)),
         E::ConnectionFailed => return RequestError::Transient("no connection".to_owned()),

@@ -1,7 +1,7 @@
 use super::address::{Address, origin, redact};
 use super::is_url;
 #[cfg(feature = "http")]
-use super::request::{next_address, resolve};
+use super::request::{RequestError, explain, next_address, resolve};
 
 #[test]
 fn schemes_are_known_by_their_start() {
@@ -153,4 +153,22 @@ fn a_redirect_stays_on_the_web_and_encrypted() {
         assert_eq!(found.as_deref().ok(), next, "{url} {target}");
         assert_eq!(found.err().as_deref(), error, "{url} {target}");
     }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_host_without_an_address_is_not_known_unless_the_resolver_is_silent() {
+    let explain = |reason: &str| {
+        let error =
+            std::io::Error::other(format!("failed to lookup address information: {reason}"));
+        explain(&ureq::Error::Io(error), std::time::Duration::ZERO)
+    };
+    assert_eq!(
+        explain("Name or service not known"),
+        RequestError::Permanent("the host is not known".to_owned())
+    );
+    assert_eq!(
+        explain("Temporary failure in name resolution"),
+        RequestError::Transient("the host's name cannot be resolved".to_owned())
+    );
 }

@@ -101,7 +101,14 @@ impl<'a> ModelFiles<'a> {
                         report.note(&format!("`{repo}`: {reason}; the cached copy is used"));
                         Ok(there.folder)
                     }
-                    Err(lack) => Err(absent(&cache, repo, &lack, &reason)),
+                    Err(mut lack) => {
+                        const HINT: &str = "connect to the network, or give the path of a copy";
+                        // The reason may have its own.
+                        if !reason.contains("\nhint: ") {
+                            lack.hint.get_or_insert_with(|| HINT.to_owned());
+                        }
+                        Err(absent(&cache, repo, &lack, &reason))
+                    }
                 }
             }
         }

@@ -148,7 +148,8 @@ fn without_the_hub_the_cached_copy_is_used_with_a_note() {
         reason(download(&gone, "org/tiny", &[])),
         format!(
             "the cache `{cache}` has no copy of it, and the hub `{closed}` is not available: \
-             gave up after 3 attempts: connection refused"
+             gave up after 3 attempts: connection refused\n\
+             hint: connect to the network, or give the path of a copy"
         )
     );
     assert!(!dir.path().join("hub").exists());
