@@ -4,4 +4,5 @@
 mod decoders;
 mod folders;
 mod generation;
+mod saving;
 mod support;

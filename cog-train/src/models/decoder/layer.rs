@@ -66,17 +66,19 @@ enum MlpInput {
 
 /// A linear layer with or without a bias.
 fn linear(init: &Init, inputs: usize, outputs: usize, bias: bool) -> Result<Linear, Error> {
-    match bias {
-        true => Linear::new(init, inputs, outputs),
-        false => Linear::without_bias(init, inputs, outputs),
+    if bias {
+        Linear::new(init, inputs, outputs)
+    } else {
+        Linear::without_bias(init, inputs, outputs)
     }
 }
 
 /// A norm of rows of `n` values.
 pub(super) fn norm(init: &Init, n: usize, config: &DecoderConfig) -> Result<RmsNorm, Error> {
-    match config.norm_offset {
-        true => RmsNorm::with_offset(init, n, config.epsilon),
-        false => RmsNorm::new(init, n, config.epsilon),
+    if config.norm_offset {
+        RmsNorm::with_offset(init, n, config.epsilon)
+    } else {
+        RmsNorm::new(init, n, config.epsilon)
     }
 }
 
