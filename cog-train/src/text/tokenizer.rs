@@ -110,6 +110,21 @@ impl Tokenizer {
         Ok(encoded.get_ids().to_vec())
     }
 
+    /// Does the same as [`Tokenizer::encode`] and drops tokens from the end of the text until there are at most `most` with the
+    /// special ones: the input of an encoder.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Tokenizer::encode`].
+    pub fn encode_within(&self, text: &str, most: usize) -> Result<Vec<u32>, Error> {
+        let mut ids = self.encode(text)?;
+        if ids.len() > most {
+            ids.truncate(most.saturating_sub(self.suffix.len()));
+            ids.extend(&self.suffix);
+        }
+        Ok(ids)
+    }
+
     /// Does the same as [`Tokenizer::encode_plain`], with the bytes of each token.
     pub(super) fn encode_spans(&self, text: &str) -> Result<Spans, Error> {
         let encoded = self.inner.encode(text, false).map_err(|error| self.failed(&error))?;
@@ -156,6 +171,12 @@ impl Tokenizer {
     #[must_use]
     pub fn special(&self) -> &SpecialTokens {
         &self.special
+    }
+
+    /// Returns the token that fills short rows of a batch: the one of that name, else the end of sequence, else 0.
+    #[must_use]
+    pub fn pad_id(&self) -> u32 {
+        self.special.pad.or(self.special.eos).unwrap_or_default()
     }
 
     /// Returns the number of tokens, with added ones: Python's `len(tokenizer)`.

@@ -1,5 +1,6 @@
 //! A conversation, and how its rendering ends.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// A conversation with all that a template may use: messages, tools, documents and variables.
@@ -14,7 +15,7 @@ use serde_json::{Map, Value, json};
 /// let chat = Chat::of([("system", "Be brief."), ("user", "2 + 2?")]).variable("enable_thinking", json!(false));
 /// assert_eq!(chat.messages()[1]["content"], "2 + 2?");
 /// ```
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Chat {
     messages: Vec<Value>,
     tools: Option<Vec<Value>>,
@@ -59,6 +60,12 @@ impl Chat {
     #[must_use]
     pub fn messages(&self) -> &[Value] {
         &self.messages
+    }
+
+    /// Returns the conversation's first `count` messages, with the rest of it.
+    pub(in super::super) fn prefix(&self, count: usize) -> Self {
+        let messages = self.messages[..count].to_vec();
+        Self { messages, ..self.clone() }
     }
 
     pub(super) fn has_tools(&self) -> bool {

@@ -1,9 +1,11 @@
 //! Chat templates: conversations as one text, as `apply_chat_template` of `transformers` renders them.
 
 mod chat;
+mod continued;
 mod engine;
 mod generation;
 mod python;
+mod sources;
 mod strftime;
 
 use std::ops::Range;
@@ -12,22 +14,17 @@ use std::time::SystemTime;
 
 use minijinja::Environment;
 use minijinja::value::Serde;
-use serde_json::{Map, Value};
 
 use self::chat::REASONING;
 pub use self::chat::{Chat, Ending};
 use self::engine::Raised;
 use self::generation::Marks;
-use super::files;
+use self::sources::DEFAULT;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, printable_name};
 
-/// The name of the template for conversations without tools, and for all where there is only one.
-const DEFAULT: &str = "default";
 /// The name of the template for conversations with tools.
 const TOOL_USE: &str = "tool_use";
-/// The text that marks the end of a final message that is continued.
-const CONTINUE: &str = "CONTINUE_FINAL_MESSAGE_TAG ";
 
 /// The chat template of a Hugging Face folder.
 ///
@@ -93,13 +90,7 @@ impl ChatTemplate {
     /// be read.
     pub fn open(folder: impl AsRef<Path>, tokenizer: &Tokenizer) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        let mut sources = configured(folder)?;
-        for (name, path) in template_files(folder)? {
-            if let Some(text) = files::read(&path)? {
-                sources.retain(|(other, _)| *other != name);
-                sources.push((name, text));
-            }
-        }
+        let sources = sources::read(folder)?;
         if sources.is_empty() {
             return Err(Error::chat_template(
                 folder,
@@ -181,8 +172,12 @@ impl ChatTemplate {
         };
         let continued = match ending {
             Ending::Closed | Ending::GenerationPrompt => None,
-            Ending::Continue => Some(self.tag(last, "content", source)?),
-            Ending::ContinueReasoning => Some(self.tag(last, REASONING[0], source)?),
+            Ending::Continue => {
+                Some(continued::tag(last, "content", &source.text).map_err(|it| self.failed(it))?)
+            }
+            Ending::ContinueReasoning => Some(
+                continued::tag(last, REASONING[0], &source.text).map_err(|it| self.failed(it))?,
+            ),
         };
         let prompt = ending == Ending::GenerationPrompt;
         let mut context = chat.context(messages, &self.special, prompt);
@@ -210,7 +205,10 @@ impl ChatTemplate {
             None => (text, None),
         };
         match continued {
-            Some(message) => Ok(Rendered { text: self.untag(&text, &message)?, assistant: None }),
+            Some(message) => {
+                let text = continued::untag(&text, &message).map_err(|it| self.failed(it))?;
+                Ok(Rendered { text, assistant: None })
+            }
             None => Ok(Rendered { text, assistant }),
         }
     }
@@ -254,102 +252,9 @@ impl ChatTemplate {
         Ok((name, source))
     }
 
-    /// Appends the tag to a field of the last message and returns the field's text.
-    fn tag(
-        &self,
-        message: &mut Map<String, Value>,
-        field: &str,
-        source: &Source,
-    ) -> Result<String, Error> {
-        let names: &[&str] = if field == REASONING[0] { &REASONING } else { &[field] };
-        if !names.iter().any(|name| source.text.contains(name)) {
-            return Err(self.failed(format!("it does not use `{field}`, which is to be continued")));
-        }
-        let missing =
-            || self.failed(format!("the last message has no text in `{field}` to continue"));
-        let original = message.get(field).cloned().ok_or_else(missing)?;
-        if let Value::Array(_) = original {
-            let parts = message.get_mut(field).and_then(Value::as_array_mut);
-            let texts = parts.into_iter().flatten().filter_map(|part| part.get_mut("text"));
-            let text = texts.last().ok_or_else(missing)?;
-            let before = text.as_str().ok_or_else(missing)?.to_owned();
-            *text = Value::String(before.clone() + CONTINUE);
-            return Ok(before);
-        }
-        let before = original.as_str().ok_or_else(missing)?.to_owned();
-        // Reasoning has several names, and the template reads one of them.
-        for name in names {
-            if message.get(*name) == Some(&original) {
-                message.insert((*name).to_owned(), Value::String(before.clone() + CONTINUE));
-            }
-        }
-        Ok(before)
-    }
-
-    /// Cuts a rendered text before the tag.
-    fn untag(&self, text: &str, message: &str) -> Result<String, Error> {
-        let found = text.rfind(CONTINUE.trim()).filter(|_| text.contains(message.trim()));
-        let at = found.ok_or_else(|| {
-            self.failed(
-                "it does not render the last message as it is, so that it cannot be continued",
-            )
-        })?;
-        let kept = &text[..at];
-        // A template that strips the message has stripped the space behind the tag.
-        let kept = if text[at..].starts_with(CONTINUE) { kept } else { kept.trim_end() };
-        Ok(kept.to_owned())
-    }
-
-    fn failed(&self, reason: impl Into<String>) -> Error {
+    pub(super) fn failed(&self, reason: impl Into<String>) -> Error {
         Error::chat_template(&self.place, reason)
     }
-}
-
-/// Returns the templates of `tokenizer_config.json`.
-fn configured(folder: &Path) -> Result<Vec<(String, String)>, Error> {
-    let path = folder.join("tokenizer_config.json");
-    let bad = || {
-        let reason = "`chat_template` is neither a template nor a list of objects with `name` and `template`";
-        Error::tokenizer(&path, reason)
-    };
-    match files::read_object(&path)?.get("chat_template") {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::String(template)) => Ok(vec![(DEFAULT.to_owned(), template.clone())]),
-        Some(Value::Array(named)) => named
-            .iter()
-            .map(|entry| {
-                let text = |key| entry.get(key)?.as_str().map(str::to_owned);
-                text("name").zip(text("template")).ok_or_else(bad)
-            })
-            .collect(),
-        Some(Value::Object(named)) => named
-            .iter()
-            .map(|(name, template)| {
-                Ok((name.clone(), template.as_str().ok_or_else(bad)?.to_owned()))
-            })
-            .collect(),
-        Some(_) => Err(bad()),
-    }
-}
-
-/// Returns the files with templates, with the names of these.
-fn template_files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
-    let mut found = vec![(DEFAULT.to_owned(), folder.join("chat_template.jinja"))];
-    let additional = folder.join("additional_chat_templates");
-    let entries = match std::fs::read_dir(&additional) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
-        Err(error) => return Err(Error::file("read", &additional)(error)),
-    };
-    for entry in entries {
-        let path = entry.map_err(Error::file("read", &additional))?.path();
-        let name = path.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
-        if let Some(name) = name.filter(|_| path.extension().is_some_and(|it| it == "jinja")) {
-            found.push((name, path));
-        }
-    }
-    found[1..].sort();
-    Ok(found)
 }
 
 /// An error of the engine: the text that was raised, or the fault, and the line.
