@@ -111,23 +111,26 @@ impl Report {
 
 /// The text of an example with its trained tokens marked; long parts are cut in the middle.
 fn marked(tokenizer: &Tokenizer, example: &Example) -> Result<String, Error> {
-    let mut text = String::new();
-    let mut part = |ids: &[u32], is_trained: bool| {
-        let part = cut(&tokenizer.decode_all(ids)?);
+    let ids = example.ids();
+    let ranges = example.trained().iter();
+    let mut borders: Vec<usize> = ranges.flat_map(|range| [range.start, range.end]).collect();
+    borders.push(ids.len());
+    let (mut text, mut before, mut start) = (String::new(), String::new(), 0);
+    for (at, end) in borders.into_iter().enumerate() {
+        // A decoder may write a token in another way where it is the first one.
+        let whole = tokenizer.decode_all(&ids[..end])?;
+        let part = match whole.strip_prefix(&before) {
+            Some(part) => cut(part),
+            None => cut(&tokenizer.decode_all(&ids[start..end])?),
+        };
+        let is_trained = at % 2 == 1;
         if is_trained {
             text.extend([MARKS[0].to_string(), part, MARKS[1].to_string()]);
         } else {
             text.push_str(&part);
         }
-        Ok::<(), Error>(())
-    };
-    let mut at = 0;
-    for range in example.trained() {
-        part(&example.ids()[at..range.start], false)?;
-        part(&example.ids()[range.clone()], true)?;
-        at = range.end;
+        (before, start) = (whole, end);
     }
-    part(&example.ids()[at..], false)?;
     Ok(text)
 }
 

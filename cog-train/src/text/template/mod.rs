@@ -29,7 +29,8 @@ const TOOL_USE: &str = "tool_use";
 /// The chat template of a Hugging Face folder.
 ///
 /// It renders the text that `apply_chat_template` of `transformers` renders. A template writes all special tokens itself, so
-/// that [`ChatTemplate::encode`] adds none: there is one BOS where the template has one.
+/// that [`ChatTemplate::encode`] adds none: there is one BOS where the template has one. What Jinja has and this engine has not
+/// (`%` between a string and values) is an error and never another text.
 ///
 /// ```
 /// use cog_train::text::{Chat, ChatTemplate, Ending, Tokenizer};
