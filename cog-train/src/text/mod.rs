@@ -11,6 +11,7 @@ mod example;
 mod examples;
 mod files;
 mod formats;
+mod llama;
 mod packing;
 mod report;
 mod special;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::files::read_object;
+use super::llama;
 use crate::error::Error;
 
 /// The keys of the tokens that every family knows; others that end in `_token` belong to one model.
@@ -40,6 +41,8 @@ pub(super) struct Declared {
     added: Vec<AddedToken>,
     /// From `generation_config.json`.
     stop: Vec<u32>,
+    /// `tokenizer_config.json` without its added tokens.
+    pub(super) config: Map<String, Value>,
 }
 
 impl Declared {
@@ -51,6 +54,8 @@ impl Declared {
             // As in `transformers`, the older file counts where the newer one does not list tokens itself.
             config.extend(read_object(&folder.join("special_tokens_map.json"))?);
         }
+        let rules = config.clone();
+        llama::name_defaults(&mut config);
         let mut added = Vec::new();
         if let Some(decoder) = decoder {
             let bad = || {
@@ -68,7 +73,7 @@ impl Declared {
             added.extend(listed.filter_map(token));
         }
         let stop = stop_ids(&folder.join("generation_config.json"))?;
-        Ok(Self { named: named(&config), added, stop })
+        Ok(Self { named: named(&config), added, stop, config: rules })
     }
 
     /// Returns the tokens that `known` does not have yet.

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::files;
 use super::special::{Declared, SpecialTokens};
+use super::{files, llama};
 use crate::error::{Error, printable_name};
 
 /// The tokenizer of a Hugging Face folder.
@@ -12,7 +12,7 @@ use crate::error::{Error, printable_name};
 /// `tokenizer.json` decides the tokens; the special tokens and their names come from `tokenizer_config.json`,
 /// `special_tokens_map.json` and `generation_config.json`, each as far as it is there. Ids equal those of `transformers`. As there,
 /// a special token that the vocabulary does not have is appended to it, and `add_bos_token` counts for nothing beside a
-/// `tokenizer.json`, whose own rule decides. Rules for padding and truncation are dropped: batches are padded when they
+/// `tokenizer.json`, whose own rule decides. The class `LlamaTokenizer` has rules of its own for spaces. Rules for padding and truncation are dropped: batches are padded when they
 /// are made.
 ///
 /// ```
@@ -61,7 +61,9 @@ impl Tokenizer {
                  hint: `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` in Python writes one from older files",
             ));
         };
-        Self::new(&json, Declared::read(folder)?, place)
+        let declared = Declared::read(folder)?;
+        let rebuilt = llama::rebuild(&json, &declared.config, folder)?;
+        Self::new(rebuilt.as_deref().unwrap_or(&json), declared, place)
     }
 
     fn new(json: &str, declared: Declared, place: PathBuf) -> Result<Self, Error> {

@@ -11,6 +11,8 @@ not there, and `chats.golden.json`.
 
 import datetime
 import json
+import shutil
+import tempfile
 from pathlib import Path
 
 import tokenizers
@@ -168,12 +170,35 @@ def main():
                     "skipped": tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True),
                 }
             )
+    # The class LlamaTokenizer makes its own rules for spaces; which model type is beside it matters too.
+    classes = []
+    spaced = ["The answer", " lead", "<s>The answer</s>The question", "a  b\n c</s> d", "[INST] x [/INST] y </s><s>[INST] z"]
+    for changes, model in [
+        ({"tokenizer_class": "LlamaTokenizer", "legacy": False}, "llama"),
+        ({"tokenizer_class": "LlamaTokenizerFast"}, "llama"),
+        ({"tokenizer_class": "LlamaTokenizer", "legacy": True}, "llama"),
+        ({"tokenizer_class": "LlamaTokenizer", "add_prefix_space": False}, "llama"),
+        ({"tokenizer_class": "LlamaTokenizer"}, None),
+        ({"tokenizer_class": "LlamaTokenizer"}, "mistral"),
+        ({"tokenizer_class": "PreTrainedTokenizerFast"}, "llama"),
+    ]:
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            shutil.copytree(HERE / "pieces", folder, dirs_exist_ok=True)
+            config = json.loads((folder / "tokenizer_config.json").read_text())
+            (folder / "tokenizer_config.json").write_text(json.dumps({**config, **changes}))
+            if model:
+                (folder / "config.json").write_text(json.dumps({"model_type": model}))
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            for text in spaced + chats["texts"]:
+                ids = tokenizer(text)["input_ids"]
+                classes.append({"changes": changes, "model": model, "text": text, "ids": ids, "skipped": tokenizer.decode(ids, skip_special_tokens=True)})
     sizes = {name: len(tokenizer) for name, tokenizer in loaded.items()}
     special = {name: tokenizer.special_tokens_map for name, tokenizer in loaded.items()}
     lines = lambda rows: "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]"
     (HERE / "chats.golden.json").write_text(
         f'{{"sizes": {json.dumps(sizes)},\n"special": {json.dumps(special)},\n'
-        f'"texts": {lines(plain)},\n"cases": {lines(golden)}}}\n'
+        f'"texts": {lines(plain)},\n"classes": {lines(classes)},\n"cases": {lines(golden)}}}\n'
     )
     print(len(golden), "cases")
 

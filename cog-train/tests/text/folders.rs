@@ -8,7 +8,7 @@ use cog_train::text::{Chat, ChatTemplate, Ending, Tokenizer};
 use crate::golden::fixtures;
 
 /// A copy of a fixture's folder with `files` written over it.
-fn folder(name: &str, files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(crate) fn folder(name: &str, files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(fixtures().join(name)).unwrap() {
         let path = entry.unwrap().path();

@@ -6,6 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use cog_train::serde_json::{self, Value};
 use cog_train::text::{Chat, ChatTemplate, Ending, Tokenizer};
 
+use crate::folders::folder;
+
 pub(crate) fn fixtures() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/text"))
 }
@@ -44,6 +46,36 @@ fn ids_and_texts_equal_those_of_transformers() {
         streamed += &stream.finish().unwrap();
         assert_eq!(streamed, case["skipped"]);
     }
+}
+
+#[test]
+fn ids_of_the_class_llama_tokenizer_equal_those_of_transformers() {
+    let classes = array(&json("chats.golden.json")["classes"]);
+    for group in classes
+        .chunk_by(|one, other| one["changes"] == other["changes"] && one["model"] == other["model"])
+    {
+        let mut config = json("pieces/tokenizer_config.json");
+        let changes = group[0]["changes"].as_object().unwrap().clone();
+        config.as_object_mut().unwrap().extend(changes);
+        let mut files = vec![("tokenizer_config.json", config.to_string())];
+        if let Some(model) = group[0]["model"].as_str() {
+            files.push(("config.json", serde_json::json!({ "model_type": model }).to_string()));
+        }
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let dir = folder("pieces", &files);
+        let tokenizer = Tokenizer::open(dir.path()).unwrap();
+        for case in group {
+            let what = format!("{} {} {}", case["changes"], case["model"], case["text"]);
+            assert_eq!(
+                tokenizer.encode(case["text"].as_str().unwrap()).unwrap(),
+                ids(&case["ids"]),
+                "{what}"
+            );
+            assert_eq!(tokenizer.decode(&ids(&case["ids"])).unwrap(), case["skipped"], "{what}");
+        }
+    }
+    assert!(classes.len() > 50);
 }
 
 #[test]
