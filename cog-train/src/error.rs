@@ -129,6 +129,24 @@ pub enum Error {
         reason: String,
     },
 
+    /// A tokenizer that cannot be opened, does not fit its model, or cannot encode a text.
+    #[error("tokenizer `{}`: {reason}", printable(.place))]
+    Tokenizer {
+        /// The file or folder.
+        place: String,
+        /// The cause, and the remedy.
+        reason: String,
+    },
+
+    /// A chat template that cannot be opened or rendered, or that raised an exception.
+    #[error("chat template `{}`: {reason}", printable(.place))]
+    ChatTemplate {
+        /// The file or folder.
+        place: String,
+        /// The cause, with the template's line.
+        reason: String,
+    },
+
     /// A configuration that no training can have: an option out of range, or options, parameters and data that
     /// contradict each other.
     #[error("{reason}")]
@@ -204,6 +222,18 @@ impl Error {
     /// An [`Error::Weights`] about the file or folder `path`.
     pub(crate) fn weights(path: &Path, reason: impl Into<String>) -> Self {
         Self::Weights { location: path.display().to_string(), reason: reason.into() }
+    }
+
+    /// An [`Error::Tokenizer`] about the file or folder `place`.
+    #[cfg(feature = "text")]
+    pub(crate) fn tokenizer(place: &Path, reason: impl Into<String>) -> Self {
+        Self::Tokenizer { place: place.display().to_string(), reason: reason.into() }
+    }
+
+    /// An [`Error::ChatTemplate`] about the file or folder `place`.
+    #[cfg(feature = "text")]
+    pub(crate) fn chat_template(place: &Path, reason: impl Into<String>) -> Self {
+        Self::ChatTemplate { place: place.display().to_string(), reason: reason.into() }
     }
 }
 

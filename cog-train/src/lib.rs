@@ -22,6 +22,8 @@ pub mod output;
 pub mod prelude;
 pub mod progress;
 mod run;
+#[cfg(feature = "text")]
+pub mod text;
 pub mod weights;
 
 #[doc(hidden)]

@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // What trains.
     ("params", &["error"]),
     ("data", &["archive", "cancellable", "error", "fetch", "progress", "read"]),
+    ("text", &["data", "error", "progress", "read"]),
     ("optim", &["error", "params"]),
     ("checkpoint", &["archive", "error", "fetch", "job", "progress", "read", "weights"]),
     (
@@ -117,14 +118,17 @@ const CONFINED: &[(&str, &[&str])] = &[
             "optim",
             "params",
             "private",
+            "text",
             "weights",
         ],
     ),
     ("candle_nn", &["engine", "lib", "params", "weights"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
+    ("minijinja", &["text"]),
     ("serde_saphyr", &["config"]),
     ("signal_hook", &["cli"]),
+    ("tokenizers", &["text"]),
     ("ureq", &["fetch"]),
 ];
 

@@ -1,0 +1,170 @@
+//! The examples of a file's rows, with what was lost on the way.
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::example::Example;
+use super::formats::Row;
+use crate::data::Dataset;
+use crate::error::Error;
+use crate::progress::CancelToken;
+
+/// The number of rows that were used, and of those that were not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// All rows.
+    pub rows: usize,
+    /// The examples that were made of them.
+    pub examples: usize,
+    /// Rows without text or without an answer: there is nothing to train.
+    pub empty: usize,
+    /// Rows that lost tokens because they are too long.
+    pub truncated: usize,
+    /// Those of them that lost their whole answer and make no example.
+    pub cut_off: usize,
+    /// Conversations with an answer that no stop token ends: the model does not learn to stop after it.
+    pub unstopped: usize,
+    /// The most tokens of a row before it was truncated; texts are not counted, for nothing of them is lost.
+    pub longest_whole: usize,
+}
+
+impl Counts {
+    fn add(self, other: Self) -> Self {
+        Self {
+            rows: self.rows + other.rows,
+            examples: self.examples + other.examples,
+            empty: self.empty + other.empty,
+            truncated: self.truncated + other.truncated,
+            cut_off: self.cut_off + other.cut_off,
+            unstopped: self.unstopped + other.unstopped,
+            longest_whole: self.longest_whole.max(other.longest_whole),
+        }
+    }
+}
+
+/// Examples made by an [`ExampleBuilder`](super::ExampleBuilder), in the order of their rows.
+///
+/// Its lengths ([`Dataset::tokens`]) are those of the inputs, so that [`Batching::Tokens`](crate::data::Batching) groups examples
+/// of similar length.
+pub struct Examples {
+    items: Vec<Example>,
+    /// The row of each example.
+    rows: Vec<usize>,
+    counts: Counts,
+    source: Box<dyn Dataset<Item = Row>>,
+}
+
+/// The examples of one row.
+type Made = Result<(Vec<Example>, Counts), Error>;
+
+impl Examples {
+    pub(super) fn make<D>(
+        source: D,
+        cancel: &CancelToken,
+        context: usize,
+        build: impl Fn(&Row) -> Made + Sync,
+    ) -> Result<Self, Error>
+    where
+        D: Dataset<Item = Row> + 'static,
+    {
+        let of = |index: usize| {
+            cancel.check()?;
+            let row = source.item(index)?;
+            build(&row).map_err(|error| match error {
+                Error::Cancelled | Error::Data { .. } => error,
+                other => {
+                    Error::Data { location: source.location(index), reason: other.to_string() }
+                }
+            })
+        };
+        // The error of the first bad row, on any number of threads.
+        let made: Vec<Made> = (0..source.len()).into_par_iter().map(of).collect();
+        let (mut items, mut rows, mut counts) = (Vec::new(), Vec::new(), Counts::default());
+        for (row, made) in made.into_iter().enumerate() {
+            let (examples, of_row) = made?;
+            rows.extend(std::iter::repeat_n(row, examples.len()));
+            items.extend(examples);
+            counts = counts.add(of_row);
+        }
+        if items.is_empty() {
+            return Err(Error::Data {
+                location: source.location(0),
+                reason: nothing_left(&counts, context),
+            });
+        }
+        Ok(Self { items, rows, counts, source: Box::new(source) })
+    }
+
+    /// Returns the numbers of rows that were used and that were not.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Returns all examples.
+    #[must_use]
+    pub fn all(&self) -> &[Example] {
+        &self.items
+    }
+}
+
+/// The reason when no row makes an example.
+fn nothing_left(counts: &Counts, context: usize) -> String {
+    let Counts { rows, cut_off, empty, longest_whole, .. } = counts;
+    if *cut_off == 0 {
+        return format!("none of the {rows} rows has anything to train: {empty} are empty");
+    }
+    format!(
+        "none of the {rows} rows has anything left to train: {cut_off} lost their whole answer to the limit of {context} \
+         tokens, and {empty} are empty\n\
+         hint: the longest row has {longest_whole} tokens; raise the limit, or truncate the start of rows and not their end"
+    )
+}
+
+impl Dataset for Examples {
+    type Item = Example;
+
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn item(&self, index: usize) -> Result<Example, Error> {
+        self.items.get(index).cloned().ok_or_else(|| Error::Data {
+            location: "examples".to_owned(),
+            reason: format!("row {} is out of range: there are {}", index + 1, self.items.len()),
+        })
+    }
+
+    fn tokens(&self, index: usize) -> usize {
+        self.items.get(index).map_or(1, |example| example.inputs().len())
+    }
+
+    fn location(&self, index: usize) -> String {
+        self.source.location(self.rows.get(index).copied().unwrap_or(usize::MAX))
+    }
+
+    /// The digest of the tokens and of which of them are trained: another tokenizer or template makes another one.
+    fn digest(&self) -> Result<String, Error> {
+        let mut hash = Sha256::new();
+        let mut number = |number: usize| hash.update((number as u64).to_le_bytes());
+        for example in &self.items {
+            number(example.ids().len());
+            number(example.trained().len());
+            example.ids().iter().for_each(|id| number(*id as usize));
+            for range in example.trained() {
+                number(range.start);
+                number(range.end);
+            }
+        }
+        Ok(hexadecimal(hash))
+    }
+}
+
+pub(super) fn hexadecimal(hash: Sha256) -> String {
+    use std::fmt::Write;
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

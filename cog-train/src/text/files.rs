@@ -1,0 +1,23 @@
+//! The JSON and text files of a Hugging Face folder.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+
+/// Reads a text file; `None` when there is none.
+pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("read", path)(error)),
+    }
+}
+
+/// Reads a JSON object; an empty one when there is no file.
+pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
+    let Some(text) = read(path)? else { return Ok(Map::new()) };
+    serde_json::from_str(&text)
+        .map_err(|error| Error::tokenizer(path, format!("not a JSON object: {error}")))
+}

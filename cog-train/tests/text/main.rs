@@ -1,0 +1,7 @@
+//! `cog_train::text` beside `transformers`: the same ids, texts and masks.
+
+mod examples;
+mod files;
+mod folders;
+mod golden;
+mod packing;
