@@ -163,9 +163,9 @@ mod tests {
 
     use super::*;
 
-    fn parse(row: Value) -> Result<Row, String> {
+    fn parse(row: &Value) -> Result<Row, String> {
         let format = Format::of(row.as_object().unwrap().keys().map(String::as_str))?;
-        Row::parse(format, &row)
+        Row::parse(format, row)
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
                 Row::Preference { prompt: text("p"), chosen: text("c"), rejected: text("r") },
             ),
         ] {
-            assert_eq!(parse(row), Ok(expected));
+            assert_eq!(parse(&row), Ok(expected));
         }
     }
 
@@ -264,7 +264,7 @@ mod tests {
             (json!({"text": "t", "label": -1}), "`label` is neither a class's name nor its number"),
             (json!({"messages": [{"role": "user"}], "tools": 1}), "`tools` is not a list"),
         ] {
-            assert_eq!(parse(row).unwrap_err(), expected);
+            assert_eq!(parse(&row).unwrap_err(), expected);
         }
         assert_eq!(
             Row::parse(Format::Labelled, &json!({"text": "t"})).unwrap_err(),
