@@ -61,7 +61,7 @@ fn results_are_added_to_a_folder_of_others_and_replace_nothing_in_it() {
 
 #[test]
 fn a_file_that_no_run_wrote_is_not_replaced_and_the_result_is_published_later() {
-    let here = Place::new("tiny_fit");
+    let here = Sandbox::new("tiny_fit");
     let run =
         |dir: &str| here.run(&["-i", "steps=1", "-i", "pause=0", "-o", "out/", "--run-dir", dir]);
     run("r1").expect(0);

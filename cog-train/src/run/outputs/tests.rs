@@ -311,9 +311,9 @@ fn a_file_that_appears_before_the_exchange_survives_it() {
     assert!(tree.contains(&("weights.safetensors".to_owned(), "2".to_owned())));
 }
 
-/// The record of a run in the folder of `Place::run_dir` that published to `given`.
+/// The record of a run in the folder of `Sandbox::run_dir` that published to `given`.
 fn recorded(
-    here: &Place,
+    here: &Sandbox,
     run: &str,
     given: &str,
     output: &Output,
@@ -329,7 +329,7 @@ fn recorded(
 
 #[test]
 fn a_file_in_a_named_folder_replaces_the_outputs_of_runs_and_no_other_file() {
-    let here = Place::new();
+    let here = Sandbox::new();
     let file = |content: &str| Output::File(here.file("src/model.safetensors", content));
     here.file("out/model.safetensors", "mine");
     here.file("beside/other.safetensors", "mine");
@@ -359,7 +359,7 @@ fn a_file_in_a_named_folder_replaces_the_outputs_of_runs_and_no_other_file() {
 
 #[test]
 fn values_lists_and_folders_replace_the_outputs_of_runs_and_no_other_file() {
-    let here = Place::new();
+    let here = Sandbox::new();
     let folder = |content: &str| {
         Output::File(here.file("src/model/config.json", content).parent().unwrap().to_owned())
     };
@@ -385,7 +385,7 @@ fn values_lists_and_folders_replace_the_outputs_of_runs_and_no_other_file() {
 
 #[test]
 fn a_value_in_the_way_of_which_there_is_a_file_is_refused_before_the_training() {
-    let here = Place::new();
+    let here = Sandbox::new();
     here.file("out/output", "mine");
     let given = format!("{}/out/", here.dir.path().display());
     let prepare = |force, ty: &OutputType| {
