@@ -1,23 +1,65 @@
 //! A model without its head, of any family.
 
-use candle_core::Error;
-use cog_train_nn::Init;
+use candle_core::{Error, Tensor};
+use cog_train_nn::{Init, Node};
 
 use super::config::{Config, Family};
 use super::decoder::Decoder;
+use super::encoder::Encoder;
+use super::gpt2::Gpt2;
 use super::names::Names;
+use super::tokens::Tokens;
+use super::{bert, gpt2};
 
-/// A model without its head.
+/// A language model without its head.
 #[derive(Debug, Clone)]
-pub(crate) enum Body {
+pub(crate) enum LanguageBody {
     Decoder(Decoder),
+    Gpt2(Gpt2),
 }
 
-impl Body {
-    pub(crate) fn new(init: &Init, config: &Config) -> Result<Self, Error> {
+impl LanguageBody {
+    /// Builds the body that `config` describes; `None` when the family predicts no next token.
+    pub(crate) fn new(init: &Init, config: &Config) -> Result<Option<Self>, Error> {
         Ok(match config.family() {
-            Family::Decoder(config) => Self::Decoder(Decoder::new(&init.at("model"), config)?),
+            Family::Decoder(config) => {
+                Some(Self::Decoder(Decoder::new(&init.at("model"), config)?))
+            }
+            Family::Gpt2(config) => Some(Self::Gpt2(Gpt2::new(init, config)?)),
+            Family::Bert(_) => None,
         })
+    }
+
+    /// Computes the activations of each layer again in the backward pass, instead of keeping them.
+    pub(crate) fn set_checkpointed(&mut self, on: bool) {
+        match self {
+            Self::Decoder(decoder) => decoder.set_checkpointed(on),
+            Self::Gpt2(gpt2) => gpt2.set_checkpointed(on),
+        }
+    }
+
+    /// The table of the tokens, `[vocabulary, hidden]`.
+    pub(crate) fn embedding(&self) -> &Tensor {
+        match self {
+            Self::Decoder(decoder) => decoder.embedding(),
+            Self::Gpt2(gpt2) => gpt2.embedding(),
+        }
+    }
+
+    /// The last layer's output of each token, `[B, T, hidden]`. `ids` are those of `tokens`.
+    pub(crate) fn hidden(&self, ids: &Node, tokens: &Tokens) -> Result<Node, Error> {
+        match self {
+            Self::Decoder(decoder) => decoder.hidden(ids, tokens),
+            Self::Gpt2(gpt2) => gpt2.hidden(ids, tokens),
+        }
+    }
+}
+
+/// Builds a model without its head, for the names and shapes of its tensors.
+pub(crate) fn build(init: &Init, config: &Config) -> Result<(), Error> {
+    match config.family() {
+        Family::Decoder(_) | Family::Gpt2(_) => LanguageBody::new(init, config).map(drop),
+        Family::Bert(_) => Encoder::new(init, config).map(drop),
     }
 }
 
@@ -29,6 +71,10 @@ pub(crate) fn names(config: &Config) -> &'static Names {
             heads: &["lm_head.", "score."],
             harmless: &["rotary_emb.inv_freq"],
             renamed: &[],
+            tied: &[("lm_head.weight", "model.embed_tokens.weight")],
+            transposed: &[],
         },
+        Family::Gpt2(_) => &gpt2::NAMES,
+        Family::Bert(config) => bert::names(config.family),
     }
 }

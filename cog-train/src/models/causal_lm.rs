@@ -3,9 +3,8 @@
 use candle_core::{Device, Error as TensorError, Tensor};
 use cog_train_nn::{self as nn, Init, Linear, Node};
 
-use super::body::Body;
+use super::body::LanguageBody;
 use super::config::{Config, Family};
-use super::decoder::Decoder;
 use super::tokens::{Targets, Tokens};
 use crate::error::Error;
 
@@ -15,7 +14,7 @@ pub(crate) const HEAD: &str = "lm_head";
 /// A language model (`AutoModelForCausalLM`).
 #[derive(Debug, Clone)]
 pub struct CausalLm {
-    body: Decoder,
+    body: LanguageBody,
     /// `None` for the embedding.
     head: Option<Linear>,
     logit_cap: Option<f64>,
@@ -28,12 +27,16 @@ impl CausalLm {
     ///
     /// [`Error::Tensor`] when a tensor is missing or has another shape; within [`Init::build`] all of them are reported.
     pub fn new(init: &Init, config: &Config) -> Result<Self, Error> {
-        let Body::Decoder(body) = Body::new(init, config)?;
-        let Family::Decoder(decoder) = config.family();
+        let body = LanguageBody::new(init, config)?;
+        let body = body.ok_or_else(|| config.without_head("the next token"))?;
+        let logit_cap = match config.family() {
+            Family::Decoder(decoder) => decoder.logit_cap,
+            _ => None,
+        };
         let (hidden, vocabulary) = (config.hidden(), config.vocabulary());
         let head = || Linear::without_bias(&init.at(HEAD), hidden, vocabulary);
         let head = (!config.tied()).then(head).transpose()?;
-        Ok(Self { body, head, logit_cap: decoder.logit_cap })
+        Ok(Self { body, head, logit_cap })
     }
 
     /// Sets activation checkpointing: the backward pass computes the activations of each layer again instead of keeping them,

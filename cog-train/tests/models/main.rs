@@ -2,5 +2,6 @@
 //! `tests/python/models.py`.
 
 mod decoders;
+mod encoders;
 mod folders;
 mod support;
