@@ -9,7 +9,8 @@ use super::encoder::Encoder;
 use super::gpt2::Gpt2;
 use super::names::Names;
 use super::tokens::Tokens;
-use super::{bert, gpt2};
+use super::vit::{self, Vit};
+use super::{bert, gpt2, modernbert};
 
 /// A language model without its head.
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ impl LanguageBody {
                 Some(Self::Decoder(Decoder::new(&init.at("model"), config)?))
             }
             Family::Gpt2(config) => Some(Self::Gpt2(Gpt2::new(init, config)?)),
-            Family::Bert(_) => None,
+            Family::Bert(_) | Family::ModernBert(_) | Family::Vit(_) => None,
         })
     }
 
@@ -59,7 +60,8 @@ impl LanguageBody {
 pub(crate) fn build(init: &Init, config: &Config) -> Result<(), Error> {
     match config.family() {
         Family::Decoder(_) | Family::Gpt2(_) => LanguageBody::new(init, config).map(drop),
-        Family::Bert(_) => Encoder::new(init, config).map(drop),
+        Family::Bert(_) | Family::ModernBert(_) => Encoder::new(init, config).map(drop),
+        Family::Vit(config) => Vit::new(init, config).map(drop),
     }
 }
 
@@ -76,5 +78,7 @@ pub(crate) fn names(config: &Config) -> &'static Names {
         },
         Family::Gpt2(_) => &gpt2::NAMES,
         Family::Bert(config) => bert::names(config.family),
+        Family::ModernBert(_) => &modernbert::NAMES,
+        Family::Vit(_) => &vit::NAMES,
     }
 }

@@ -10,6 +10,8 @@ use super::decoder::{self, DecoderConfig};
 use super::gpt2::{self, Gpt2Config};
 use super::keys::{Keys, nearest};
 use super::labels::Labels;
+use super::modernbert::{self, ModernBertConfig};
+use super::vit::{self, VitConfig};
 use crate::error::{Error, printable_name};
 
 /// The configuration of a pretrained model.
@@ -30,12 +32,19 @@ pub(crate) enum Family {
     Decoder(Box<DecoderConfig>),
     Gpt2(Gpt2Config),
     Bert(BertConfig),
+    ModernBert(Box<ModernBertConfig>),
+    Vit(VitConfig),
 }
 
 /// Every `model_type` that is supported.
 fn families() -> impl Iterator<Item = &'static str> {
     let encoders = bert::FAMILIES.iter().map(|(name, _)| *name);
-    decoder::FAMILIES.iter().copied().chain([gpt2::FAMILY]).chain(encoders)
+    decoder::FAMILIES
+        .iter()
+        .copied()
+        .chain([gpt2::FAMILY])
+        .chain(encoders)
+        .chain([modernbert::FAMILY, vit::FAMILY])
 }
 
 impl Config {
@@ -62,6 +71,8 @@ impl Config {
                 Family::Decoder(Box::new(DecoderConfig::read(&mut keys, name)))
             }
             gpt2::FAMILY => Family::Gpt2(Gpt2Config::read(&mut keys)),
+            modernbert::FAMILY => Family::ModernBert(Box::new(ModernBertConfig::read(&mut keys))),
+            vit::FAMILY => Family::Vit(VitConfig::read(&mut keys)),
             name => match bert::FAMILIES.iter().find(|(known, _)| *known == name) {
                 Some((_, family)) => {
                     Family::Bert(BertConfig::read(&mut keys, *family, padding_token))
@@ -130,13 +141,15 @@ impl Config {
         &self.labels
     }
 
-    /// The number of tokens that the model has an embedding for.
+    /// The number of tokens that the model has an embedding for; 0 of a model that sees images.
     #[must_use]
     pub fn vocabulary(&self) -> usize {
         match &self.family {
             Family::Decoder(config) => config.vocabulary,
             Family::Gpt2(config) => config.vocab,
             Family::Bert(config) => config.vocab,
+            Family::ModernBert(config) => config.vocab,
+            Family::Vit(_) => 0,
         }
     }
 
@@ -147,16 +160,20 @@ impl Config {
             Family::Decoder(config) => config.hidden,
             Family::Gpt2(config) => config.hidden,
             Family::Bert(config) => config.hidden,
+            Family::ModernBert(config) => config.hidden,
+            Family::Vit(config) => config.hidden,
         }
     }
 
-    /// The most tokens of a text that the model was trained for.
+    /// The most tokens of a text, or patches of an image, that the model was trained for.
     #[must_use]
     pub fn max_positions(&self) -> usize {
         match &self.family {
             Family::Decoder(config) => config.max_positions,
             Family::Gpt2(config) => config.positions,
             Family::Bert(config) => config.max_length(),
+            Family::ModernBert(config) => config.max_positions,
+            Family::Vit(config) => config.patches() + 1,
         }
     }
 
@@ -164,7 +181,7 @@ impl Config {
     pub(crate) fn tied(&self) -> bool {
         match &self.family {
             Family::Decoder(config) => config.tied,
-            Family::Gpt2(_) | Family::Bert(_) => true,
+            _ => true,
         }
     }
 

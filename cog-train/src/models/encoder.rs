@@ -6,6 +6,7 @@ use cog_train_nn::{self as nn, Init, Node};
 use super::bert::{self, Bert};
 use super::config::{Config, Family};
 use super::heads::{MaskedHead, SequenceHead, TokenHead};
+use super::modernbert::{self, ModernBert};
 use super::tokens::Tokens;
 use super::unpadded::Unpadded;
 
@@ -20,6 +21,7 @@ pub(crate) struct Encoder {
 #[derive(Debug, Clone)]
 enum Model {
     Bert(Bert),
+    ModernBert(ModernBert),
 }
 
 impl Encoder {
@@ -31,6 +33,7 @@ impl Encoder {
     pub(crate) fn new(init: &Init, config: &Config) -> Result<Option<Self>, Error> {
         let model = match config.family() {
             Family::Bert(config) => Model::Bert(Bert::new(init, config)?),
+            Family::ModernBert(config) => Model::ModernBert(ModernBert::new(init, config)?),
             _ => return Ok(None),
         };
         Ok(Some(Self { model, checkpointed: false }))
@@ -45,6 +48,7 @@ impl Encoder {
     pub(crate) fn words(&self) -> &Tensor {
         match &self.model {
             Model::Bert(bert) => bert.words(),
+            Model::ModernBert(bert) => bert.words(),
         }
     }
 
@@ -61,6 +65,8 @@ impl Encoder {
     ) -> Result<Tensor, Error> {
         let (most, first) = match &self.model {
             Model::Bert(bert) => (bert.max_length(), bert.first_position()),
+            // Rotary positions have no end.
+            Model::ModernBert(_) => (usize::MAX, 0),
         };
         if tokens.reach() > most {
             let length = tokens.reach();
@@ -71,6 +77,7 @@ impl Encoder {
         nn::trace([batch.ids()], |[ids]| {
             let x = match &self.model {
                 Model::Bert(bert) => bert.forward(&ids, &batch, self.checkpointed)?,
+                Model::ModernBert(bert) => bert.forward(&ids, &batch, self.checkpointed)?,
             };
             head(&x, &batch)
         })
@@ -82,6 +89,7 @@ pub(crate) fn sequence_head(init: &Init, config: &Config) -> Result<Option<Seque
     let labels = config.labels().count();
     match config.family() {
         Family::Bert(config) => bert::sequence(init, config, labels).map(Some),
+        Family::ModernBert(config) => modernbert::sequence(init, config, labels).map(Some),
         _ => Ok(None),
     }
 }
@@ -91,6 +99,7 @@ pub(crate) fn token_head(init: &Init, config: &Config) -> Result<Option<TokenHea
     let labels = config.labels().count();
     match config.family() {
         Family::Bert(config) => bert::token(init, config, labels).map(Some),
+        Family::ModernBert(config) => modernbert::token(init, config, labels).map(Some),
         _ => Ok(None),
     }
 }
@@ -99,6 +108,7 @@ pub(crate) fn token_head(init: &Init, config: &Config) -> Result<Option<TokenHea
 pub(crate) fn masked_head(init: &Init, config: &Config) -> Result<Option<MaskedHead>, Error> {
     match config.family() {
         Family::Bert(config) => bert::masked(init, config).map(Some),
+        Family::ModernBert(config) => modernbert::masked(init, config).map(Some),
         _ => Ok(None),
     }
 }

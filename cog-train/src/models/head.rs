@@ -31,6 +31,8 @@ pub enum Head {
     SequenceClassification,
     /// A class for each token: [`TokenClassifier`](super::TokenClassifier).
     TokenClassification,
+    /// A result for each image: [`ImageClassifier`](super::ImageClassifier).
+    ImageClassification,
 }
 
 impl Head {
@@ -39,11 +41,15 @@ impl Head {
         match (self, family) {
             (Self::CausalLm, Family::Decoder(_)) => Some("ForCausalLM"),
             (Self::CausalLm, Family::Gpt2(_)) => Some("LMHeadModel"),
-            (Self::SequenceClassification, Family::Gpt2(_) | Family::Bert(_)) => {
-                Some("ForSequenceClassification")
+            (
+                Self::SequenceClassification,
+                Family::Gpt2(_) | Family::Bert(_) | Family::ModernBert(_),
+            ) => Some("ForSequenceClassification"),
+            (Self::TokenClassification, Family::Bert(_) | Family::ModernBert(_)) => {
+                Some("ForTokenClassification")
             }
-            (Self::TokenClassification, Family::Bert(_)) => Some("ForTokenClassification"),
-            (Self::MaskedLm, Family::Bert(_)) => Some("ForMaskedLM"),
+            (Self::MaskedLm, Family::Bert(_) | Family::ModernBert(_)) => Some("ForMaskedLM"),
+            (Self::ImageClassification, Family::Vit(_)) => Some("ForImageClassification"),
             _ => None,
         }
     }
@@ -54,6 +60,7 @@ impl Head {
             Self::MaskedLm => "masked tokens",
             Self::SequenceClassification => "sequence classification",
             Self::TokenClassification => "token classification",
+            Self::ImageClassification => "image classification",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Layers as transformers initializes them, and activation functions by the names in its configurations.
 
-use candle_core::Error;
-use cog_train_nn::{self as nn, Embedding, Init, Initializer, Linear, Node};
+use candle_core::{Error, Tensor};
+use cog_train_nn::{self as nn, Embedding, Init, Initializer, LayerNorm, Linear, Node};
 
 use super::keys::{Keys, nearest};
 
@@ -16,27 +16,45 @@ pub(crate) fn linear(
     outputs: usize,
     std: f64,
 ) -> Result<Linear, Error> {
-    let init = init.clone().with("weight", Initializer::Normal { std });
-    Linear::new(&init.with("bias", Initializer::ZEROS), inputs, outputs)
+    linear_of(init, inputs, outputs, Initializer::Normal { std }, true)
 }
 
-/// [`linear`], with or without a bias.
+/// A linear layer of another distribution, with or without a bias.
 ///
 /// # Errors
 ///
 /// Those of [`Init::tensor`].
-pub(crate) fn linear_with(
+pub(crate) fn linear_of(
     init: &Init,
     inputs: usize,
     outputs: usize,
-    std: f64,
+    initializer: Initializer,
     bias: bool,
 ) -> Result<Linear, Error> {
+    let init = init.clone().with("weight", initializer);
     if bias {
-        return linear(init, inputs, outputs, std);
+        return Linear::new(&init.with("bias", Initializer::ZEROS), inputs, outputs);
     }
-    let init = init.clone().with("weight", Initializer::Normal { std });
     Linear::without_bias(&init, inputs, outputs)
+}
+
+/// A normalization of rows of `n` values, with or without a bias.
+///
+/// # Errors
+///
+/// Those of [`Init::tensor`].
+pub(crate) fn layer_norm(
+    init: &Init,
+    n: usize,
+    epsilon: f64,
+    bias: bool,
+) -> Result<LayerNorm, Error> {
+    if bias {
+        return LayerNorm::new(init, n, epsilon);
+    }
+    let weight = init.tensor("weight", n, Initializer::ONES)?;
+    let zeros = Tensor::zeros(n, weight.dtype(), weight.device())?;
+    Ok(LayerNorm::from_tensors(weight, zeros, epsilon))
 }
 
 /// A table of vectors, first of a normal distribution.

@@ -34,6 +34,8 @@
 //! | `bert` | BERT, MiniLM |
 //! | `roberta`, `xlm-roberta` | RoBERTa, XLM-RoBERTa |
 //! | `distilbert` | DistilBERT |
+//! | `modernbert` | `ModernBERT` |
+//! | `vit` | Vision Transformer |
 //!
 //! `config.json` is read strictly: a key that would change the result and is not supported is an error that names it.
 
@@ -48,10 +50,12 @@ mod encoder;
 mod gpt2;
 mod head;
 mod heads;
+mod image_classifier;
 mod keys;
 mod labels;
 mod layers;
 mod masked_lm;
+mod modernbert;
 mod names;
 mod pooling;
 mod pretrained;
@@ -62,11 +66,13 @@ mod sequence_classifier;
 mod token_classifier;
 mod tokens;
 mod unpadded;
+mod vit;
 
 pub use causal_lm::CausalLm;
 pub use config::Config;
 pub use embedder::TextEmbedder;
 pub use head::{Head, Loaded};
+pub use image_classifier::ImageClassifier;
 pub use labels::{Labels, ProblemType};
 pub use masked_lm::MaskedLm;
 pub use pooling::{Pooling, PoolingMode};

@@ -135,7 +135,9 @@ fn carry(from: &Path, to: &Path, depth: usize) -> Result<(), Error> {
         let (source, target) = (entry.path(), to.join(&name));
         // Files in a hub's cache are links.
         let found = fs::metadata(&source).map_err(Error::file("read", &source))?;
-        if name.starts_with('.') || target == from {
+        // The base's own configuration is written with its changes; its description is of another model.
+        let own = depth == DEPTH && (name == CONFIG || name == "README.md");
+        if name.starts_with('.') || target == from || own {
             continue;
         }
         if found.is_dir() && depth > 0 {
@@ -169,7 +171,7 @@ fn holds_files(folder: &Path, depth: usize) -> Result<bool, Error> {
 fn is_carried(name: &str) -> bool {
     let weights =
         WEIGHTS.iter().any(|end| name.strip_suffix(end).is_some_and(|start| start.ends_with('.')));
-    !weights && !name.starts_with('.') && name != CONFIG && name != "README.md"
+    !weights && !name.starts_with('.')
 }
 
 /// Writes tensors into one file, or into several with an index.

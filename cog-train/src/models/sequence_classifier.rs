@@ -1,14 +1,14 @@
 //! Classifiers of texts.
 
 use candle_core::{Error as TensorError, Tensor};
-use cog_train_nn::{self as nn, Init, Linear};
+use cog_train_nn::{self as nn, Init, Initializer, Linear};
 
 use super::config::{Config, Family};
 use super::encoder::{Encoder, sequence_head};
 use super::gpt2::Gpt2;
 use super::heads::SequenceHead;
 use super::labels::Labels;
-use super::layers::linear_with;
+use super::layers::linear_of;
 use super::tokens::Tokens;
 use crate::error::Error;
 
@@ -62,8 +62,8 @@ impl SequenceClassifier {
     pub fn new(init: &Init, config: &Config) -> Result<Self, Error> {
         let labels = config.labels().clone();
         if let Family::Gpt2(gpt2) = config.family() {
-            let head =
-                linear_with(&init.at("score"), gpt2.hidden, labels.count(), gpt2.std, false)?;
+            let normal = Initializer::Normal { std: gpt2.std };
+            let head = linear_of(&init.at("score"), gpt2.hidden, labels.count(), normal, false)?;
             let (body, padding) = (Gpt2::new(init, gpt2)?, config.padding_token());
             return Ok(Self { model: Model::Gpt2 { body, head, padding }, labels });
         }

@@ -17,6 +17,8 @@ pub(crate) struct Unpadded {
     mask: Mask,
     rows: usize,
     length: usize,
+    /// The greatest position of any token in its text, plus one.
+    reach: usize,
     /// The number of tokens of each row, where they are laid end to end.
     lengths: Option<Vec<usize>>,
     /// Whether a row holds several texts.
@@ -41,6 +43,7 @@ impl Unpadded {
             mask,
             rows,
             length,
+            reach: tokens.reach(),
             lengths: None,
         };
         let Some(lengths) = tokens.lengths() else { return Ok(whole) };
@@ -87,6 +90,11 @@ impl Unpadded {
     /// The position of each token, `[b, n]`, where they do not count through each row.
     pub(crate) fn positions(&self) -> Option<&Tensor> {
         self.positions.as_ref()
+    }
+
+    /// The greatest position of any token in its text, plus one, without what positions count from.
+    pub(crate) fn reach(&self) -> usize {
+        self.reach
     }
 
     /// The keys that each token sees.

@@ -1,11 +1,11 @@
-//! BERT's structure, GPT-2 and their heads. `tests/python/models_encoders.py` makes the fixtures.
+//! Encoders and GPT-2 with their heads. `tests/python/encoders.py` makes the fixtures.
 
 use cog_train::Error;
 use cog_train::candle_core::{DType, Device, Tensor};
 use cog_train::engine::{Gradients, Params};
 use cog_train::models::{
-    CausalLm, Config, MaskedLm, Pooling, PoolingMode, Pretrained, SequenceClassifier, Targets,
-    TextEmbedder, TokenClassifier, Tokens,
+    CausalLm, Config, ImageClassifier, MaskedLm, Pooling, PoolingMode, Pretrained,
+    SequenceClassifier, Targets, TextEmbedder, TokenClassifier, Tokens,
 };
 use cog_train::nn::{Init, Rng};
 use cog_train::optim::{AdamW, Group, Optimizer};
@@ -17,8 +17,12 @@ use crate::support::{LOGITS, LOSSES, folder};
 /// What transformers computed.
 #[derive(Deserialize)]
 struct Golden {
+    #[serde(default)]
     ids: Vec<Vec<u32>>,
+    #[serde(default)]
     lengths: Vec<usize>,
+    #[serde(default)]
+    pixels: Vec<Vec<Vec<Vec<f32>>>>,
     types: Option<Vec<Vec<u32>>>,
     #[serde(default)]
     labels: Value,
@@ -43,6 +47,11 @@ impl Golden {
         let tokens = Tokens::padded(&rows, 1, &Device::Cpu).unwrap();
         let Some(types) = &self.types else { return tokens };
         tokens.token_types(Tensor::new(types.clone(), &Device::Cpu).unwrap()).unwrap()
+    }
+
+    fn images(&self) -> Tensor {
+        let images = self.pixels.iter().map(|image| Tensor::new(image.clone(), &Device::Cpu));
+        Tensor::stack(&images.collect::<Result<Vec<_>, _>>().unwrap(), 0).unwrap()
     }
 
     /// The labels of tokens, -100 where there is none.
@@ -118,6 +127,24 @@ impl Model for SequenceClassifier {
 
     fn loss(&self, golden: &Golden) -> (Tensor, usize) {
         (self.loss(&golden.tokens(), &golden.labels()).unwrap(), golden.ids.len())
+    }
+}
+
+impl Model for ImageClassifier {
+    fn new(init: &Init, config: &Config) -> Result<Self, Error> {
+        Self::new(init, config)
+    }
+
+    fn checkpointed(&self) -> Self {
+        self.clone().checkpoint_layers(true)
+    }
+
+    fn logits(&self, golden: &Golden) -> Tensor {
+        self.logits(&golden.images()).unwrap()
+    }
+
+    fn loss(&self, golden: &Golden) -> (Tensor, usize) {
+        (self.loss(&golden.images(), &golden.labels()).unwrap(), golden.pixels.len())
     }
 }
 
@@ -214,6 +241,18 @@ fn gpt2_equals_transformers() {
     check::<CausalLm>("gpt2_causal");
     check::<CausalLm>("gpt2_scaled");
     check::<SequenceClassifier>("gpt2_sequence");
+}
+
+#[test]
+fn modernbert_equals_transformers() {
+    check::<SequenceClassifier>("modernbert_sequence");
+    check::<TokenClassifier>("modernbert_token");
+    check::<MaskedLm>("modernbert_masked");
+}
+
+#[test]
+fn vit_equals_transformers() {
+    check::<ImageClassifier>("vit_image");
 }
 
 /// Hidden states of transformers, pooled here by hand.

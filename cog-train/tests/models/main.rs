@@ -4,4 +4,5 @@
 mod decoders;
 mod encoders;
 mod folders;
+mod heads;
 mod support;

@@ -63,11 +63,11 @@ impl Gpt2Config {
         config
     }
 
-    /// The factor of a layer's queries beside `1 / sqrt(hd)`, unless it is 1.
+    /// The factor of a layer's products of queries and keys.
     #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
-    pub(crate) fn query_scale(&self, layer: usize) -> Option<f64> {
-        let width = if self.scaled { 1.0 } else { ((self.hidden / self.heads) as f64).sqrt() };
-        let layer = if self.scaled_by_layer { (layer + 1) as f64 } else { 1.0 };
-        (self.scaled_by_layer || !self.scaled).then_some(width / layer)
+    pub(crate) fn score_scale(&self, layer: usize) -> f64 {
+        let width = (self.hidden / self.heads) as f64;
+        let scale = if self.scaled { width.sqrt().recip() } else { 1.0 };
+        if self.scaled_by_layer { scale / (layer + 1) as f64 } else { scale }
     }
 }

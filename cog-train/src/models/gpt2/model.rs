@@ -1,7 +1,7 @@
 //! The decoder without its head.
 
 use candle_core::{Error, Tensor};
-use cog_train_nn::{self as nn, Embedding, Init, LayerNorm, Linear, Mask, Node};
+use cog_train_nn::{self as nn, Attention, Embedding, Init, LayerNorm, Linear, Mask, Node};
 
 use super::config::Gpt2Config;
 use crate::models::cache::{CacheShape, KvCache, LayerCache};
@@ -130,8 +130,8 @@ struct Layer {
     down: Linear,
     activation: Activation,
     heads: usize,
-    /// The factor of the queries beside `1 / sqrt(hd)`.
-    query_scale: Option<f64>,
+    /// The factor of the products of queries and keys.
+    score_scale: f64,
 }
 
 impl Layer {
@@ -151,7 +151,7 @@ impl Layer {
             down: dense("mlp.c_proj", intermediate, hidden, residual)?,
             activation,
             heads,
-            query_scale: config.query_scale(layer),
+            score_scale: config.score_scale(layer),
         })
     }
 
@@ -162,35 +162,31 @@ impl Layer {
         cache: Option<&mut LayerCache>,
     ) -> Result<Node, Error> {
         let qkv = self.qkv.forward(&self.attention_norm.forward(x)?)?;
-        let y = match (self.query_scale, &cache) {
-            (None, None) => nn::attention_packed(&qkv, self.heads, self.heads, mask)?,
-            _ => self.apart(&qkv, mask, cache)?,
+        let attention = Attention::new(mask.clone()).scale(self.score_scale);
+        let y = match cache {
+            None => attention.packed(&qkv, self.heads, self.heads)?,
+            Some(cache) => self.cached(&qkv, &attention, cache)?,
         };
         let x = self.output.add_to(x, &y, 1.0)?;
         let inner = self.up.forward(&self.norm.forward(&x)?)?;
         self.down.add_to(&x, &self.activation.forward(&inner)?, 1.0)
     }
 
-    /// Attention over queries, keys and values that are taken apart.
-    fn apart(
+    /// Attention to the keys of earlier tokens too.
+    fn cached(
         &self,
         qkv: &Node,
-        mask: &Mask,
-        cache: Option<&mut LayerCache>,
+        attention: &Attention,
+        cache: &mut LayerCache,
     ) -> Result<Node, Error> {
         let &[rows, length, width] = qkv.dims() else {
             return Err(Error::Msg(format!("hidden states are {:?}, not [b, n, d]", qkv.dims())));
         };
         let heads = nn::reshape(qkv, (rows, length, 3 * self.heads, ()))?;
         let part = |part: usize| nn::narrow(&heads, 2, part * self.heads, self.heads);
-        let (mut q, mut k, mut v) = (part(0)?, part(1)?, part(2)?);
-        if let Some(cache) = cache {
-            let [keys, values] = cache.append(k.tensor(), v.tensor())?;
-            (k, v) = (nn::parameter(&q, &keys)?, nn::parameter(&q, &values)?);
-        }
-        if let Some(scale) = self.query_scale {
-            q = nn::scale(&q, scale)?;
-        }
-        nn::reshape(&nn::attention(&q, &k, &v, mask)?, (rows, length, width / 3))
+        let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+        let [k, v] = cache.append(k.tensor(), v.tensor())?;
+        let y = attention.forward(&q, &nn::parameter(&q, &k)?, &nn::parameter(&q, &v)?)?;
+        nn::reshape(&y, (rows, length, width / 3))
     }
 }
