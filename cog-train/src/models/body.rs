@@ -3,6 +3,7 @@
 use candle_core::{Error, Tensor};
 use cog_train_nn::{Init, Node};
 
+use super::cache::KvCache;
 use super::config::{Config, Family};
 use super::decoder::Decoder;
 use super::encoder::Encoder;
@@ -14,12 +15,12 @@ use super::{bert, gpt2, modernbert};
 
 /// A language model without its head.
 #[derive(Debug, Clone)]
-pub(crate) enum LanguageBody {
+pub(crate) enum Body {
     Decoder(Decoder),
     Gpt2(Gpt2),
 }
 
-impl LanguageBody {
+impl Body {
     /// Builds the body that `config` describes; `None` when the family predicts no next token.
     pub(crate) fn new(init: &Init, config: &Config) -> Result<Option<Self>, Error> {
         Ok(match config.family() {
@@ -31,27 +32,51 @@ impl LanguageBody {
         })
     }
 
-    /// Computes the activations of each layer again in the backward pass, instead of keeping them.
-    pub(crate) fn set_checkpointed(&mut self, on: bool) {
+    /// The last layer's output of each token, `[B, T, hidden]`. `ids` are those of `tokens`.
+    pub(crate) fn hidden(&self, ids: &Node, tokens: &Tokens) -> Result<Node, Error> {
         match self {
-            Self::Decoder(decoder) => decoder.set_checkpointed(on),
-            Self::Gpt2(gpt2) => gpt2.set_checkpointed(on),
+            Self::Decoder(body) => body.hidden(ids, tokens),
+            Self::Gpt2(body) => body.hidden(ids, tokens),
+        }
+    }
+
+    /// The same of the next tokens of a text, `[1, T]`, whose earlier ones are in the cache.
+    pub(crate) fn next_hidden(&self, ids: &Node, cache: &mut KvCache) -> Result<Node, Error> {
+        match self {
+            Self::Decoder(body) => body.next_hidden(ids, cache),
+            Self::Gpt2(body) => body.next_hidden(ids, cache),
+        }
+    }
+
+    /// Allocates a cache for a text of `capacity` tokens.
+    pub(crate) fn cache(&self, capacity: usize) -> Result<KvCache, Error> {
+        match self {
+            Self::Decoder(body) => body.cache(capacity),
+            Self::Gpt2(body) => body.cache(capacity),
+        }
+    }
+
+    /// A number that changes when the cached keys of a text of `length` tokens cannot be used for a longer one.
+    pub(crate) fn cache_variant(&self, length: usize) -> [usize; 2] {
+        match self {
+            Self::Decoder(body) => body.cache_variant(length),
+            Self::Gpt2(_) => [0; 2],
         }
     }
 
     /// The table of the tokens, `[vocabulary, hidden]`.
     pub(crate) fn embedding(&self) -> &Tensor {
         match self {
-            Self::Decoder(decoder) => decoder.embedding(),
-            Self::Gpt2(gpt2) => gpt2.embedding(),
+            Self::Decoder(body) => body.embedding(),
+            Self::Gpt2(body) => body.embedding(),
         }
     }
 
-    /// The last layer's output of each token, `[B, T, hidden]`. `ids` are those of `tokens`.
-    pub(crate) fn hidden(&self, ids: &Node, tokens: &Tokens) -> Result<Node, Error> {
+    /// Computes the activations of each layer again in the backward pass, instead of keeping them.
+    pub(crate) fn set_checkpointed(&mut self, on: bool) {
         match self {
-            Self::Decoder(decoder) => decoder.hidden(ids, tokens),
-            Self::Gpt2(gpt2) => gpt2.hidden(ids, tokens),
+            Self::Decoder(body) => body.set_checkpointed(on),
+            Self::Gpt2(body) => body.set_checkpointed(on),
         }
     }
 }
@@ -59,7 +84,7 @@ impl LanguageBody {
 /// Builds a model without its head, for the names and shapes of its tensors.
 pub(crate) fn build(init: &Init, config: &Config) -> Result<(), Error> {
     match config.family() {
-        Family::Decoder(_) | Family::Gpt2(_) => LanguageBody::new(init, config).map(drop),
+        Family::Decoder(_) | Family::Gpt2(_) => Body::new(init, config).map(drop),
         Family::Bert(_) | Family::ModernBert(_) => Encoder::new(init, config).map(drop),
         Family::Vit(config) => Vit::new(init, config).map(drop),
     }

@@ -3,18 +3,22 @@
 use candle_core::{Device, Error as TensorError, Tensor};
 use cog_train_nn::{self as nn, Init, Linear, Node};
 
-use super::body::LanguageBody;
-use super::config::{Config, Family};
+use super::body::Body;
+use super::cache::KvCache;
+use super::config::Config;
 use super::tokens::{Targets, Tokens};
 use crate::error::Error;
 
 /// The name of the output layer, where it is not the embedding.
 pub(crate) const HEAD: &str = "lm_head";
 
+/// The most scores that are held at a time where they cannot be avoided.
+const SCORES: usize = 8 << 20;
+
 /// A language model (`AutoModelForCausalLM`).
 #[derive(Debug, Clone)]
 pub struct CausalLm {
-    body: LanguageBody,
+    body: Body,
     /// `None` for the embedding.
     head: Option<Linear>,
     logit_cap: Option<f64>,
@@ -27,16 +31,12 @@ impl CausalLm {
     ///
     /// [`Error::Tensor`] when a tensor is missing or has another shape; within [`Init::build`] all of them are reported.
     pub fn new(init: &Init, config: &Config) -> Result<Self, Error> {
-        let body = LanguageBody::new(init, config)?;
+        let body = Body::new(init, config)?;
         let body = body.ok_or_else(|| config.without_head("the next token"))?;
-        let logit_cap = match config.family() {
-            Family::Decoder(decoder) => decoder.logit_cap,
-            _ => None,
-        };
         let (hidden, vocabulary) = (config.hidden(), config.vocabulary());
         let head = || Linear::without_bias(&init.at(HEAD), hidden, vocabulary);
         let head = (!config.tied()).then(head).transpose()?;
-        Ok(Self { body, head, logit_cap })
+        Ok(Self { body, head, logit_cap: config.logit_cap() })
     }
 
     /// Sets activation checkpointing: the backward pass computes the activations of each layer again instead of keeping them,
@@ -87,9 +87,46 @@ impl CausalLm {
             let rows = nn::index_select(&flat, 0, targets.rows())?;
             match self.logit_cap {
                 None => nn::linear_cross_entropy(&rows, self.head_weight(), targets.ids()),
-                Some(_) => nn::cross_entropy(&self.scores(&rows)?, targets.ids()),
+                Some(_) => self.bounded_loss(&rows, targets.ids()),
             }
         })?;
+        Ok(sum)
+    }
+
+    /// Allocates a cache for a text of `capacity` tokens.
+    pub(crate) fn cache(&self, capacity: usize) -> Result<KvCache, Error> {
+        Ok(self.body.cache(capacity)?)
+    }
+
+    /// A number that changes when the cached keys of a text of `length` tokens cannot be used for a longer one.
+    pub(crate) fn cache_variant(&self, length: usize) -> [usize; 2] {
+        self.body.cache_variant(length)
+    }
+
+    /// The scores after the last of the next tokens of a text, `[1, T]`, whose earlier ones are in the cache.
+    pub(crate) fn last_logits(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, Error> {
+        let last = ids.dim(1)?.saturating_sub(1);
+        Ok(nn::trace([ids], |[ids]| {
+            let hidden = self.body.next_hidden(&ids, cache)?;
+            self.scores(&nn::narrow(&hidden, 1, last, 1)?)
+        })?)
+    }
+
+    /// The loss of scores with a bound, of some rows at a time. The backward pass computes their scores again.
+    fn bounded_loss(&self, hidden: &Node, targets: &Tensor) -> Result<Node, TensorError> {
+        let vocabulary = self.head_weight().dim(0)?;
+        let (count, at_once) = (hidden.dims()[0], (SCORES / vocabulary.max(1)).clamp(64, 512));
+        let part = |start: usize| {
+            let length = at_once.min(count - start);
+            let (model, targets) = (self.clone(), targets.narrow(0, start, length)?);
+            nn::recompute(&nn::narrow(hidden, 0, start, length)?, move |rows| {
+                nn::cross_entropy(&model.scores(rows)?, &targets)
+            })
+        };
+        let mut sum = part(0)?;
+        for start in (at_once..count).step_by(at_once) {
+            sum = nn::add(&sum, &part(start)?)?;
+        }
         Ok(sum)
     }
 

@@ -4,5 +4,7 @@
 mod decoders;
 mod encoders;
 mod folders;
+mod generation;
 mod heads;
+mod saving;
 mod support;

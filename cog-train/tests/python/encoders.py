@@ -79,7 +79,7 @@ def modernbert(**kw):
 
 def gpt2(**kw):
     return transformers.GPT2Config(**(dict(
-        vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2, initializer_range=0.2, bos_token_id=0,
+        vocab_size=50, n_positions=32, n_embd=16, n_layer=2, n_head=2, initializer_range=0.2, bos_token_id=0,
         eos_token_id=0, pad_token_id=PAD) | kw))
 
 

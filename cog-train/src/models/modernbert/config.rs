@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::models::heads::RowPooling;
 use crate::models::keys::Keys;
 use crate::models::layers::Activation;
-use crate::models::rope::{RopeConfig, RopeDefaults, Scaling};
+use crate::models::rope::{RopeConfig, RopeDefaults};
 
 /// The configuration of `ModernBERT`.
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ fn ropes(keys: &mut Keys, width: usize, max_positions: usize) -> [RopeConfig; 2]
         let defaults = RopeDefaults { theta, width, max_positions, original: None };
         let inner = parameters.as_mut().and_then(|parameters| parameters.object(&[kind]));
         let (Some(mut inner), Some(outer)) = (inner, parameters.as_mut()) else {
-            return RopeConfig { theta, scaling: Scaling::Default, width, max_positions };
+            return RopeConfig::plain(None, &defaults);
         };
         let rope = RopeConfig::of(&mut inner, Some(theta), None, &defaults);
         outer.close(inner);
