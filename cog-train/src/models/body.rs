@@ -6,19 +6,29 @@ use cog_train_nn::{Init, Node};
 use super::cache::KvCache;
 use super::config::{Config, Family};
 use super::decoder::Decoder;
+use super::encoder::Encoder;
+use super::gpt2::Gpt2;
 use super::names::Names;
 use super::tokens::Tokens;
+use super::vit::{self, Vit};
+use super::{bert, gpt2, modernbert};
 
-/// A model without its head.
+/// A language model without its head.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     Decoder(Decoder),
+    Gpt2(Gpt2),
 }
 
 impl Body {
-    pub(crate) fn new(init: &Init, config: &Config) -> Result<Self, Error> {
+    /// Builds the body that `config` describes; `None` when the family predicts no next token.
+    pub(crate) fn new(init: &Init, config: &Config) -> Result<Option<Self>, Error> {
         Ok(match config.family() {
-            Family::Decoder(config) => Self::Decoder(Decoder::new(&init.at("model"), config)?),
+            Family::Decoder(config) => {
+                Some(Self::Decoder(Decoder::new(&init.at("model"), config)?))
+            }
+            Family::Gpt2(config) => Some(Self::Gpt2(Gpt2::new(init, config)?)),
+            Family::Bert(_) | Family::ModernBert(_) | Family::Vit(_) => None,
         })
     }
 
@@ -26,6 +36,7 @@ impl Body {
     pub(crate) fn hidden(&self, ids: &Node, tokens: &Tokens) -> Result<Node, Error> {
         match self {
             Self::Decoder(body) => body.hidden(ids, tokens),
+            Self::Gpt2(body) => body.hidden(ids, tokens),
         }
     }
 
@@ -33,6 +44,7 @@ impl Body {
     pub(crate) fn next_hidden(&self, ids: &Node, cache: &mut KvCache) -> Result<Node, Error> {
         match self {
             Self::Decoder(body) => body.next_hidden(ids, cache),
+            Self::Gpt2(body) => body.next_hidden(ids, cache),
         }
     }
 
@@ -40,6 +52,7 @@ impl Body {
     pub(crate) fn cache(&self, capacity: usize) -> Result<KvCache, Error> {
         match self {
             Self::Decoder(body) => body.cache(capacity),
+            Self::Gpt2(body) => body.cache(capacity),
         }
     }
 
@@ -47,6 +60,7 @@ impl Body {
     pub(crate) fn cache_variant(&self, length: usize) -> [usize; 2] {
         match self {
             Self::Decoder(body) => body.cache_variant(length),
+            Self::Gpt2(_) => [0; 2],
         }
     }
 
@@ -54,6 +68,7 @@ impl Body {
     pub(crate) fn embedding(&self) -> &Tensor {
         match self {
             Self::Decoder(body) => body.embedding(),
+            Self::Gpt2(body) => body.embedding(),
         }
     }
 
@@ -61,7 +76,17 @@ impl Body {
     pub(crate) fn set_checkpointed(&mut self, on: bool) {
         match self {
             Self::Decoder(body) => body.set_checkpointed(on),
+            Self::Gpt2(body) => body.set_checkpointed(on),
         }
+    }
+}
+
+/// Builds a model without its head, for the names and shapes of its tensors.
+pub(crate) fn build(init: &Init, config: &Config) -> Result<(), Error> {
+    match config.family() {
+        Family::Decoder(_) | Family::Gpt2(_) => Body::new(init, config).map(drop),
+        Family::Bert(_) | Family::ModernBert(_) => Encoder::new(init, config).map(drop),
+        Family::Vit(config) => Vit::new(init, config).map(drop),
     }
 }
 
@@ -73,6 +98,12 @@ pub(crate) fn names(config: &Config) -> &'static Names {
             heads: &["lm_head.", "score."],
             harmless: &["rotary_emb.inv_freq"],
             renamed: &[],
+            tied: &[("lm_head.weight", "model.embed_tokens.weight")],
+            transposed: &[],
         },
+        Family::Gpt2(_) => &gpt2::NAMES,
+        Family::Bert(config) => bert::names(config.family),
+        Family::ModernBert(_) => &modernbert::NAMES,
+        Family::Vit(_) => &vit::NAMES,
     }
 }

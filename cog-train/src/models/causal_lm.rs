@@ -32,6 +32,7 @@ impl CausalLm {
     /// [`Error::Tensor`] when a tensor is missing or has another shape; within [`Init::build`] all of them are reported.
     pub fn new(init: &Init, config: &Config) -> Result<Self, Error> {
         let body = Body::new(init, config)?;
+        let body = body.ok_or_else(|| config.without_head("the next token"))?;
         let (hidden, vocabulary) = (config.hidden(), config.vocabulary());
         let head = || Linear::without_bias(&init.at(HEAD), hidden, vocabulary);
         let head = (!config.tied()).then(head).transpose()?;

@@ -1,13 +1,17 @@
 //! `config.json`: the keys of all families, and the one that the model is of.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::DType;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::bert::{self, BertConfig};
 use super::decoder::{self, DecoderConfig};
+use super::gpt2::{self, Gpt2Config};
 use super::keys::{Keys, nearest};
+use super::labels::Labels;
+use super::modernbert::{self, ModernBertConfig};
+use super::vit::{self, VitConfig};
 use crate::error::{Error, printable_name};
 
 /// The configuration of a pretrained model.
@@ -18,7 +22,7 @@ pub struct Config {
     dtype: Option<DType>,
     end_tokens: Vec<u32>,
     padding_token: Option<u32>,
-    labels: BTreeMap<u32, String>,
+    labels: Labels,
     family: Family,
 }
 
@@ -26,11 +30,21 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub(crate) enum Family {
     Decoder(Box<DecoderConfig>),
+    Gpt2(Gpt2Config),
+    Bert(BertConfig),
+    ModernBert(Box<ModernBertConfig>),
+    Vit(VitConfig),
 }
 
 /// Every `model_type` that is supported.
 fn families() -> impl Iterator<Item = &'static str> {
-    decoder::FAMILIES.iter().copied()
+    let encoders = bert::FAMILIES.iter().map(|(name, _)| *name);
+    decoder::FAMILIES
+        .iter()
+        .copied()
+        .chain([gpt2::FAMILY])
+        .chain(encoders)
+        .chain([modernbert::FAMILY, vit::FAMILY])
 }
 
 impl Config {
@@ -44,6 +58,10 @@ impl Config {
         let file = file.as_ref();
         let mut keys = Keys::open(file)?;
         let model_type: String = keys.require(&["model_type"]);
+        let padding_token = keys.get::<Value>(&["pad_token_id"]).and_then(|id| {
+            // Llama's first files say -1 for none.
+            id.as_u64().and_then(|id| id.try_into().ok())
+        });
         let family = match model_type.as_str() {
             "" => {
                 keys.finish(file)?;
@@ -52,7 +70,15 @@ impl Config {
             name if decoder::FAMILIES.contains(&name) => {
                 Family::Decoder(Box::new(DecoderConfig::read(&mut keys, name)))
             }
-            other => return Err(Error::model(file, unsupported(other))),
+            gpt2::FAMILY => Family::Gpt2(Gpt2Config::read(&mut keys)),
+            modernbert::FAMILY => Family::ModernBert(Box::new(ModernBertConfig::read(&mut keys))),
+            vit::FAMILY => Family::Vit(VitConfig::read(&mut keys)),
+            name => match bert::FAMILIES.iter().find(|(known, _)| *known == name) {
+                Some((_, family)) => {
+                    Family::Bert(BertConfig::read(&mut keys, *family, padding_token))
+                }
+                None => return Err(Error::model(file, unsupported(name))),
+            },
         };
         let architectures: Vec<String> = keys.get_or(&["architectures"], Vec::new());
         let end = keys.get::<Value>(&["eos_token_id"]);
@@ -60,11 +86,8 @@ impl Config {
             architecture: architectures.into_iter().next(),
             dtype: dtype(&mut keys),
             end_tokens: end.map_or_else(Vec::new, |end| token_ids(&mut keys, &end)),
-            padding_token: keys.get::<Value>(&["pad_token_id"]).and_then(|id| {
-                // Llama's first files say -1 for none.
-                id.as_u64().and_then(|id| id.try_into().ok())
-            }),
-            labels: labels(&mut keys),
+            padding_token,
+            labels: Labels::read(&mut keys),
             model_type,
             family,
         };
@@ -76,9 +99,6 @@ impl Config {
             "classifier_dropout",
             "cross_attention_hidden_size",
             "is_decoder",
-            "label2id",
-            "num_labels",
-            "problem_type",
             "tie_encoder_decoder",
         ]);
         keys.finish(file)?;
@@ -115,17 +135,21 @@ impl Config {
         self.padding_token
     }
 
-    /// The names of a classifier's classes, by number.
+    /// The labels of a classifier.
     #[must_use]
-    pub fn labels(&self) -> &BTreeMap<u32, String> {
+    pub fn labels(&self) -> &Labels {
         &self.labels
     }
 
-    /// The number of tokens that the model has an embedding for.
+    /// The number of tokens that the model has an embedding for; 0 of a model that sees images.
     #[must_use]
     pub fn vocabulary(&self) -> usize {
         match &self.family {
             Family::Decoder(config) => config.vocabulary,
+            Family::Gpt2(config) => config.vocab,
+            Family::Bert(config) => config.vocab,
+            Family::ModernBert(config) => config.vocab,
+            Family::Vit(_) => 0,
         }
     }
 
@@ -134,14 +158,22 @@ impl Config {
     pub fn hidden(&self) -> usize {
         match &self.family {
             Family::Decoder(config) => config.hidden,
+            Family::Gpt2(config) => config.hidden,
+            Family::Bert(config) => config.hidden,
+            Family::ModernBert(config) => config.hidden,
+            Family::Vit(config) => config.hidden,
         }
     }
 
-    /// The most tokens of a text that the model was trained for.
+    /// The most tokens of a text, or patches of an image, that the model was trained for.
     #[must_use]
     pub fn max_positions(&self) -> usize {
         match &self.family {
             Family::Decoder(config) => config.max_positions,
+            Family::Gpt2(config) => config.positions,
+            Family::Bert(config) => config.max_length(),
+            Family::ModernBert(config) => config.max_positions,
+            Family::Vit(config) => config.patches() + 1,
         }
     }
 
@@ -149,6 +181,7 @@ impl Config {
     pub(crate) fn tied(&self) -> bool {
         match &self.family {
             Family::Decoder(config) => config.tied,
+            _ => true,
         }
     }
 
@@ -156,11 +189,27 @@ impl Config {
     pub(crate) fn logit_cap(&self) -> Option<f64> {
         match &self.family {
             Family::Decoder(config) => config.logit_cap,
+            _ => None,
         }
     }
 
     pub(crate) fn family(&self) -> &Family {
         &self.family
+    }
+
+    pub(crate) fn set_labels(&mut self, labels: Labels) {
+        self.labels = labels;
+    }
+
+    pub(crate) fn set_architecture(&mut self, name: String) {
+        self.architecture = Some(name);
+    }
+
+    /// The error of a head that the family does not have.
+    pub(crate) fn without_head(&self, head: &str) -> Error {
+        let place = Path::new("config.json");
+        let family = printable_name(&self.model_type);
+        Error::model(place, format!("`model_type` is `{family}`, which has no head for {head}"))
     }
 }
 
@@ -204,19 +253,4 @@ fn token_ids(keys: &mut Keys, value: &Value) -> Vec<u32> {
         keys.problem(format!("`eos_token_id` is {value}, not a token or a list of tokens"));
         Vec::new()
     })
-}
-
-fn labels(keys: &mut Keys) -> BTreeMap<u32, String> {
-    let names: Map<String, Value> = keys.get_or(&["id2label"], Map::new());
-    let mut labels = BTreeMap::new();
-    for (id, name) in names {
-        match (id.parse(), name.as_str()) {
-            (Ok(id), Some(name)) => drop(labels.insert(id, name.to_owned())),
-            _ => keys.problem(format!(
-                "`id2label.{}` is {name}, not a name by a class's number",
-                printable_name(&id)
-            )),
-        }
-    }
-    labels
 }

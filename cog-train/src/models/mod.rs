@@ -30,25 +30,55 @@
 //! | `smollm3` | SmolLM3 |
 //! | `phi3` | Phi-3 |
 //! | `gemma`, `gemma2`, `gemma3_text` | Gemma 1 to 3, text |
+//! | `gpt2` | GPT-2 |
+//! | `bert` | BERT, MiniLM |
+//! | `roberta`, `xlm-roberta` | RoBERTa, XLM-RoBERTa |
+//! | `distilbert` | DistilBERT |
+//! | `modernbert` | `ModernBERT` |
+//! | `vit` | Vision Transformer |
 //!
 //! `config.json` is read strictly: a key that would change the result and is not supported is an error that names it.
 
+mod bert;
 mod body;
 mod cache;
 mod causal_lm;
 mod config;
 mod decoder;
+mod embedder;
+mod encoder;
 mod generate;
+mod gpt2;
+mod head;
+mod heads;
+mod image_classifier;
 mod keys;
+mod labels;
+mod layers;
+mod masked_lm;
+mod modernbert;
 mod names;
+mod pooling;
 mod pretrained;
 mod report;
 mod rope;
 mod save;
+mod sequence_classifier;
+mod token_classifier;
 mod tokens;
+mod unpadded;
+mod vit;
 
 pub use causal_lm::CausalLm;
 pub use config::Config;
+pub use embedder::TextEmbedder;
 pub use generate::{Finish, Generated, Generation};
+pub use head::{Head, Loaded};
+pub use image_classifier::ImageClassifier;
+pub use labels::{Labels, ProblemType};
+pub use masked_lm::MaskedLm;
+pub use pooling::{Pooling, PoolingMode};
 pub use pretrained::Pretrained;
+pub use sequence_classifier::SequenceClassifier;
+pub use token_classifier::TokenClassifier;
 pub use tokens::{Targets, Tokens};

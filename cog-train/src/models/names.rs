@@ -11,6 +11,10 @@ pub(crate) struct Names {
     pub(crate) harmless: &'static [&'static str],
     /// Parts of old names and what they are now.
     pub(crate) renamed: &'static [(&'static str, &'static str)],
+    /// Tensors of heads that are the same as another one, if the configuration ties them.
+    pub(crate) tied: &'static [(&'static str, &'static str)],
+    /// Ends of the names of matrices that files hold transposed, as `[inputs, outputs]`.
+    pub(crate) transposed: &'static [&'static str],
 }
 
 impl Names {
@@ -37,5 +41,15 @@ impl Names {
     /// Whether a tensor of a file is no parameter.
     pub(crate) fn is_harmless(&self, name: &str) -> bool {
         self.harmless.iter().any(|end| name.ends_with(end))
+    }
+
+    /// Whether files hold a matrix transposed.
+    pub(crate) fn is_transposed(&self, name: &str) -> bool {
+        self.transposed.iter().any(|end| name.ends_with(end))
+    }
+
+    /// Whether a tensor is the same as another one where the two are tied.
+    pub(crate) fn is_tied(&self, name: &str) -> bool {
+        self.tied.iter().any(|(tied, _)| *tied == name)
     }
 }

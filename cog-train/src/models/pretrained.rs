@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Shape, Tensor};
 use cog_train_nn::Init;
 use rayon::prelude::*;
+use serde_json::{Map, Value};
 
-use super::body::{Body, names};
-use super::causal_lm::{CausalLm, HEAD};
+use super::body::{self, names};
+use super::causal_lm::CausalLm;
 use super::config::Config;
 use super::report::{Report, Stored};
 use crate::error::{Error, printable_name};
@@ -27,6 +28,8 @@ pub struct Pretrained {
     config: Config,
     weights: Weights,
     stored: Stored,
+    /// Keys of `config.json` that are saved with other values; null takes a key out.
+    changes: Map<String, Value>,
 }
 
 impl Pretrained {
@@ -58,8 +61,10 @@ impl Pretrained {
             }
         }
         let needed = needed(&config)?;
-        Report::of(&needed, &stored, &weights, |name| names.is_of_head(name)).check(folder)?;
-        Ok(Self { folder: folder.to_owned(), config, weights, stored })
+        let of_head = |name: &str| names.is_of_head(name);
+        Report::of(&needed, &stored, &weights, names, of_head).check(folder)?;
+        let (folder, changes) = (folder.to_owned(), Map::new());
+        Ok(Self { folder, config, weights, stored, changes })
     }
 
     /// The folder.
@@ -86,7 +91,7 @@ impl Pretrained {
     ///
     /// [`Error::Model`] when such a layer differs from the embedding; those of [`Weights::tensors`].
     pub fn tensors(&self, device: &Device) -> Result<BTreeMap<String, Tensor>, Error> {
-        self.load(self.names().map(str::to_owned), device)
+        self.read(self.names().map(str::to_owned), device)
     }
 
     /// Loads the tensors that a model asks for, and no others: those of the body of another head, for example.
@@ -100,8 +105,34 @@ impl Pretrained {
         model: impl FnOnce(&Init) -> Result<M, Error>,
     ) -> Result<BTreeMap<String, Tensor>, Error> {
         let needed = Init::shapes_of(model)?;
-        Report::of(&needed, &self.stored, &self.weights, |_| true).check(&self.folder)?;
-        self.load(needed.into_keys(), device)
+        self.check(&needed)?;
+        self.read(needed.into_keys(), device)
+    }
+
+    /// Compares tensors with those of the files.
+    pub(crate) fn check(&self, needed: &BTreeMap<String, Shape>) -> Result<(), Error> {
+        let names = names(&self.config);
+        Report::of(needed, &self.stored, &self.weights, names, |_| true).check(&self.folder)
+    }
+
+    /// The keys of `config.json` that are saved with other values.
+    pub(crate) fn changes(&self) -> &Map<String, Value> {
+        &self.changes
+    }
+
+    /// The configuration, and the keys of its file that are saved with other values.
+    pub(crate) fn config_mut(&mut self) -> (&mut Config, &mut Map<String, Value>) {
+        (&mut self.config, &mut self.changes)
+    }
+
+    /// The shape of a tensor in the model.
+    pub(crate) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let (_, shape) = self.weights.describe(self.stored.get(name)?)?;
+        let mut shape = shape.to_vec();
+        if names(&self.config).is_transposed(name) {
+            shape.reverse();
+        }
+        Some(shape)
     }
 
     /// The name of a tensor in the files.
@@ -109,15 +140,19 @@ impl Pretrained {
         self.stored.get(name).map(String::as_str)
     }
 
-    fn load(
+    /// Loads tensors by name.
+    pub(crate) fn read(
         &self,
         names: impl Iterator<Item = String>,
         device: &Device,
     ) -> Result<BTreeMap<String, Tensor>, Error> {
         let names: Vec<String> = names.collect();
         // Reading copies from the page cache: on several threads, as that is memory's speed and not a disk's.
+        let of_files = body::names(&self.config);
         let load = |name: String| {
             let tensor = self.weights.get(&self.stored[&name], device)?;
+            let transposed = of_files.is_transposed(&name) && tensor.rank() == 2;
+            let tensor = if transposed { tensor.t()?.contiguous()? } else { tensor };
             Ok((name, tensor))
         };
         let mut tensors: BTreeMap<String, Tensor> =
@@ -128,12 +163,20 @@ impl Pretrained {
         Ok(tensors)
     }
 
-    /// Takes out an output layer that is tied to the embedding.
+    /// Takes out tensors of a head that are tied to others.
     fn untie(&self, tensors: &mut BTreeMap<String, Tensor>) -> Result<(), Error> {
-        let name = format!("{HEAD}.weight");
-        let Some(head) = tensors.remove(&name) else { return Ok(()) };
-        let embedding = tensors.iter().find(|(name, _)| name.ends_with("embed_tokens.weight"));
-        let Some((other, embedding)) = embedding else { return Ok(()) };
+        let tied = names(&self.config).tied.iter();
+        tied.map(|(name, other)| self.untie_one(tensors, name, other)).collect()
+    }
+
+    fn untie_one(
+        &self,
+        tensors: &mut BTreeMap<String, Tensor>,
+        name: &str,
+        other: &str,
+    ) -> Result<(), Error> {
+        let Some(head) = tensors.remove(name) else { return Ok(()) };
+        let Some(embedding) = tensors.get(other) else { return Ok(()) };
         let alike = embedding.shape() == head.shape()
             && embedding.dtype() == head.dtype()
             && embedding
@@ -160,7 +203,7 @@ fn needed(config: &Config) -> Result<BTreeMap<String, Shape>, Error> {
     let language = |name: &str| name.ends_with("ForCausalLM") || name.ends_with("LMHeadModel");
     match config.architecture() {
         Some(name) if language(name) => Init::shapes_of(|init| CausalLm::new(init, config)),
-        _ => Ok(Init::shapes_of(|init| Body::new(init, config))?),
+        _ => Ok(Init::shapes_of(|init| body::build(init, config))?),
     }
 }
 

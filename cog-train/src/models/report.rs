@@ -6,6 +6,7 @@ use std::path::Path;
 use candle_core::Shape;
 
 use super::keys::list;
+use super::names::Names;
 use crate::error::{Error, printable_name};
 use crate::weights::Weights;
 
@@ -29,6 +30,7 @@ impl Report {
         needed: &BTreeMap<String, Shape>,
         stored: &Stored,
         weights: &Weights,
+        names: &Names,
         known: impl Fn(&str) -> bool,
     ) -> Self {
         let mut report = Self::default();
@@ -39,9 +41,12 @@ impl Report {
                 continue;
             };
             let Some((dtype, found)) = weights.describe(file_name) else { continue };
+            let mut needed = shape.dims().to_vec();
+            if names.is_transposed(name) {
+                needed.reverse();
+            }
             let name = printable_name(file_name);
-            if found != shape.dims() {
-                let needed = shape.dims();
+            if found != needed {
                 report.problems.push(format!(
                     "`{name}` has the shape {found:?}, and the model needs {needed:?}"
                 ));

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value, json};
 
+use super::body::names;
+use super::head::ARCHITECTURES;
 use super::pretrained::{CONFIG, Pretrained};
 use crate::error::Error;
 use crate::partial;
@@ -39,7 +41,8 @@ const WEIGHTS: &[&str] = &[
 
 impl Pretrained {
     /// Writes a model that transformers opens: `tensors` by the names of [`Pretrained::tensors`], in files of up to 5 GB, and the
-    /// other files of the base as they are. In `config.json` the type of the tensors is updated.
+    /// other files of the base as they are. In `config.json` the type of the tensors is updated. Without another
+    /// [head](Pretrained::with_head), tensors of the base that are not given are kept, such as a pooler that nothing trains.
     ///
     /// The base's `README.md` and its weights in other formats are left out, as they describe another model.
     ///
@@ -51,24 +54,26 @@ impl Pretrained {
         folder: impl AsRef<Path>,
         tensors: impl IntoIterator<Item = (K, Tensor)>,
     ) -> Result<(), Error> {
-        self.save_as(folder.as_ref(), tensors, &Map::new())
-    }
-
-    /// Saves with other values of keys in `config.json`.
-    pub(crate) fn save_as<K: Into<String>>(
-        &self,
-        folder: &Path,
-        tensors: impl IntoIterator<Item = (K, Tensor)>,
-        changes: &Map<String, Value>,
-    ) -> Result<(), Error> {
-        let tensors: BTreeMap<String, Tensor> =
+        let folder = folder.as_ref();
+        let mut tensors: BTreeMap<String, Tensor> =
             tensors.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect();
+        let names = names(self.config());
+        if !self.changes().contains_key(ARCHITECTURES) {
+            let kept = self.names().filter(|name| !tensors.contains_key(*name));
+            let kept = kept.filter(|name| !(self.config().tied() && names.is_tied(name)));
+            let kept: Vec<String> = kept.map(str::to_owned).collect();
+            let dtype = tensors.values().next().map(Tensor::dtype);
+            for (name, tensor) in self.read(kept.into_iter(), &Device::Cpu)? {
+                let tensor = tensor.to_dtype(dtype.unwrap_or(tensor.dtype()))?;
+                tensors.insert(name, tensor);
+            }
+        }
         fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
         carry(self.folder(), folder, DEPTH)?;
         let dtypes: BTreeSet<&str> =
             tensors.values().filter_map(|t| dtype_name(t.dtype())).collect();
         let dtype = dtypes.first().filter(|_| dtypes.len() == 1).copied();
-        let config = self.changed_config(changes, dtype)?;
+        let config = self.changed_config(dtype)?;
         write_json(&folder.join(CONFIG), &config)?;
         // A file of the body alone keeps its names, unless a head came to it.
         let own = tensors.keys().all(|name| self.stored_name(name).is_some());
@@ -76,15 +81,16 @@ impl Pretrained {
             Some(stored) => stored.to_owned(),
             None => name,
         };
-        let tensors = tensors.into_iter().map(|(name, tensor)| (stored(name), tensor)).collect();
+        let stored = |(name, tensor): (String, Tensor)| {
+            let transposed = names.is_transposed(&name) && tensor.rank() == 2;
+            let tensor = if transposed { tensor.t()?.contiguous()? } else { tensor };
+            Ok((stored(name), tensor))
+        };
+        let tensors = tensors.into_iter().map(stored).collect::<Result<_, Error>>()?;
         write_shards(folder, tensors, SHARD_BYTES)
     }
 
-    fn changed_config(
-        &self,
-        changes: &Map<String, Value>,
-        dtype: Option<&str>,
-    ) -> Result<Value, Error> {
+    fn changed_config(&self, dtype: Option<&str>) -> Result<Value, Error> {
         let file = self.folder().join(CONFIG);
         let text = fs::read(&file).map_err(Error::file("read", &file))?;
         let mut config: Map<String, Value> = serde_json::from_slice(&text)
@@ -98,8 +104,12 @@ impl Pretrained {
                 config.insert("dtype".to_owned(), json!(dtype));
             }
         }
-        for (key, value) in changes {
-            config.insert(key.clone(), value.clone());
+        for (key, value) in self.changes() {
+            if value.is_null() {
+                config.remove(key);
+            } else {
+                config.insert(key.clone(), value.clone());
+            }
         }
         Ok(Value::Object(config))
     }

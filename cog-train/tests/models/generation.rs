@@ -19,6 +19,8 @@ const MODELS: &[&str] = &[
     "rope_dynamic",
     "gemma2",
     "gemma3",
+    "gpt2_causal",
+    "gpt2_scaled",
 ];
 
 /// Chooses tokens from the scores of the whole text each time.

@@ -2,7 +2,9 @@
 //! `tests/python/models.py`.
 
 mod decoders;
+mod encoders;
 mod folders;
 mod generation;
+mod heads;
 mod saving;
 mod support;

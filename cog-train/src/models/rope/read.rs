@@ -85,7 +85,8 @@ impl RopeConfig {
         Self { scaling, ..plain }
     }
 
-    fn plain(theta: Option<f64>, defaults: &RopeDefaults) -> Self {
+    /// Positions without a scaling.
+    pub(crate) fn plain(theta: Option<f64>, defaults: &RopeDefaults) -> Self {
         let &RopeDefaults { width, max_positions, .. } = defaults;
         let theta = theta.unwrap_or(defaults.theta);
         Self { theta, scaling: Scaling::Default, width, max_positions }

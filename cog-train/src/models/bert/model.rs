@@ -1,0 +1,193 @@
+//! The encoder.
+
+use candle_core::{Error, Tensor};
+use cog_train_nn::{self as nn, Embedding, Init, LayerNorm, Linear, Mask, Node};
+
+use super::config::{BertConfig, Family};
+use crate::models::layers::{Activation, embedding, linear};
+use crate::models::unpadded::Unpadded;
+
+/// The names of a layer's parts.
+struct Names {
+    layer: &'static str,
+    query: &'static str,
+    key: &'static str,
+    value: &'static str,
+    output: &'static str,
+    attention_norm: &'static str,
+    up: &'static str,
+    down: &'static str,
+    output_norm: &'static str,
+}
+
+const BERT: Names = Names {
+    layer: "encoder.layer",
+    query: "attention.self.query",
+    key: "attention.self.key",
+    value: "attention.self.value",
+    output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    up: "intermediate.dense",
+    down: "output.dense",
+    output_norm: "output.LayerNorm",
+};
+
+const DISTILBERT: Names = Names {
+    layer: "transformer.layer",
+    query: "attention.q_lin",
+    key: "attention.k_lin",
+    value: "attention.v_lin",
+    output: "attention.out_lin",
+    attention_norm: "sa_layer_norm",
+    up: "ffn.lin1",
+    down: "ffn.lin2",
+    output_norm: "output_layer_norm",
+};
+
+/// The encoder of BERT, RoBERTa or DistilBERT.
+#[derive(Debug, Clone)]
+pub(crate) struct Bert {
+    words: Embedding,
+    positions: Embedding,
+    types: Option<Embedding>,
+    norm: LayerNorm,
+    layers: Vec<Layer>,
+    max_length: usize,
+    first_position: u32,
+}
+
+impl Bert {
+    /// Builds the encoder below its prefix.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Init::tensor`].
+    pub(crate) fn new(init: &Init, config: &BertConfig) -> Result<Self, Error> {
+        let init = init.at(config.family.prefix());
+        let names = match config.family {
+            Family::DistilBert => &DISTILBERT,
+            Family::Bert | Family::Roberta => &BERT,
+        };
+        let tables = init.at("embeddings");
+        let table = |name: &str, rows| embedding(&tables.at(name), rows, config.hidden, config.std);
+        let types =
+            (config.types > 0).then(|| table("token_type_embeddings", config.types)).transpose()?;
+        let layers = init.at(names.layer);
+        let layers = (0..config.layers).map(|layer| Layer::new(&layers.at(layer), names, config));
+        Ok(Self {
+            words: table("word_embeddings", config.vocab)?,
+            positions: table("position_embeddings", config.positions)?,
+            types,
+            norm: LayerNorm::new(&tables.at("LayerNorm"), config.hidden, config.epsilon)?,
+            layers: layers.collect::<Result<_, _>>()?,
+            max_length: config.max_length(),
+            first_position: config.first_position,
+        })
+    }
+
+    /// The table of words, which masked language models score with.
+    pub(crate) fn words(&self) -> &Tensor {
+        self.words.weight()
+    }
+
+    /// The most tokens of a text.
+    pub(crate) fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The position of a text's first token in the table.
+    pub(crate) fn first_position(&self) -> u32 {
+        self.first_position
+    }
+
+    /// Computes the last hidden states `[b, n, d]`.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when an id is not in a table or the device fails.
+    pub(crate) fn forward(
+        &self,
+        ids: &Node,
+        batch: &Unpadded,
+        recompute: bool,
+    ) -> Result<Node, Error> {
+        let mut x = self.norm.forward(&self.embed(ids, batch)?)?;
+        for layer in &self.layers {
+            x = if recompute {
+                let (layer, mask) = (layer.clone(), batch.mask().clone());
+                nn::recompute(&x, move |x| layer.forward(x, &mask))?
+            } else {
+                layer.forward(&x, batch.mask())?
+            };
+        }
+        Ok(x)
+    }
+
+    fn embed(&self, ids: &Node, batch: &Unpadded) -> Result<Node, Error> {
+        let x = self.words.forward(ids)?;
+        let positions = match batch.positions() {
+            Some(positions) => self.positions.forward(&nn::parameter(ids, positions)?)?,
+            None => {
+                let length = ids.dims().get(1).copied().unwrap_or(0);
+                let table = nn::parameter(ids, self.positions.weight())?;
+                nn::narrow(&table, 0, self.first_position as usize, length)?
+            }
+        };
+        let x = nn::add(&x, &positions)?;
+        let Some(types) = &self.types else { return Ok(x) };
+        let types = match batch.types() {
+            Some(of_tokens) => types.forward(&nn::parameter(ids, of_tokens)?)?,
+            None => nn::narrow(&nn::parameter(ids, types.weight())?, 0, 0, 1)?,
+        };
+        nn::add(&x, &types)
+    }
+}
+
+/// A layer, which normalizes after each sum.
+#[derive(Debug, Clone)]
+struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    attention_norm: LayerNorm,
+    up: Linear,
+    down: Linear,
+    output_norm: LayerNorm,
+    activation: Activation,
+    heads: usize,
+}
+
+impl Layer {
+    fn new(init: &Init, names: &Names, config: &BertConfig) -> Result<Self, Error> {
+        let BertConfig { hidden, intermediate, std, epsilon, .. } = *config;
+        let dense = |name: &str, inputs, outputs| linear(&init.at(name), inputs, outputs, std);
+        let norm = |name: &str| LayerNorm::new(&init.at(name), hidden, epsilon);
+        Ok(Self {
+            query: dense(names.query, hidden, hidden)?,
+            key: dense(names.key, hidden, hidden)?,
+            value: dense(names.value, hidden, hidden)?,
+            output: dense(names.output, hidden, hidden)?,
+            attention_norm: norm(names.attention_norm)?,
+            up: dense(names.up, hidden, intermediate)?,
+            down: dense(names.down, intermediate, hidden)?,
+            output_norm: norm(names.output_norm)?,
+            activation: config.activation,
+            heads: config.heads,
+        })
+    }
+
+    fn forward(&self, x: &Node, mask: &Mask) -> Result<Node, Error> {
+        let &[rows, length, width] = x.dims() else {
+            return Err(Error::Msg(format!("hidden states are {:?}, not [b, n, d]", x.dims())));
+        };
+        let heads = |part: &Linear| {
+            nn::reshape(&part.forward(x)?, (rows, length, self.heads, width / self.heads))
+        };
+        let (q, k, v) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
+        let y = nn::reshape(&nn::attention(&q, &k, &v, mask)?, (rows, length, width))?;
+        let x = self.attention_norm.forward(&self.output.add_to(x, &y, 1.0)?)?;
+        let inner = self.activation.forward(&self.up.forward(&x)?)?;
+        self.output_norm.forward(&self.down.add_to(&x, &inner, 1.0)?)
+    }
+}
