@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use candle_core::{DType, Device, Error, Shape, Tensor, Var};
 
 use crate::initializer::Initializer;
+use crate::low_rank::LowRank;
 use crate::rng::Rng;
 
 /// The source of a model's tensors: drawn at random, or loaded. A layer asks it for each of its parameters by name and
@@ -70,10 +71,38 @@ struct Source {
     initializers: Vec<Choice>,
     /// Names that may be left over.
     ignored: Vec<String>,
+    /// The layers that were built, by path.
+    layers: BTreeMap<String, Layer>,
+    low_rank: BTreeMap<String, LowRank>,
     /// The requested tensors.
     tensors: BTreeMap<String, Tensor>,
     /// Gathered within [`Init::build`].
     problems: Option<Vec<String>>,
+}
+
+/// A layer that may have a low-rank branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Layer {
+    /// The kind of the layer.
+    pub kind: LayerKind,
+    /// The inputs of a linear layer, or the rows of an embedding.
+    pub inputs: usize,
+    /// The outputs, or the width of an embedding.
+    pub outputs: usize,
+}
+
+/// The kind of a [`Layer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayerKind {
+    /// A [`Linear`](crate::Linear).
+    Linear {
+        /// Whether its weight belongs to another layer.
+        tied: bool,
+    },
+    /// An [`Embedding`](crate::Embedding).
+    Embedding,
 }
 
 struct Choice {
@@ -107,6 +136,8 @@ impl Init {
             device,
             initializers: Vec::new(),
             ignored: Vec::new(),
+            layers: BTreeMap::new(),
+            low_rank: BTreeMap::new(),
             tensors: BTreeMap::new(),
             problems: None,
         };
@@ -167,6 +198,26 @@ impl Init {
         self
     }
 
+    /// Gives the layer at a path a low-rank branch: a [`Linear`](crate::Linear) or an [`Embedding`](crate::Embedding). The
+    /// parameters of the branch are the layer's, and are loaded or drawn as all others.
+    ///
+    /// ```
+    /// use candle_core::{Device, Error};
+    /// use cog_train_nn::{Init, Linear, LowRank, Rng};
+    ///
+    /// let model = |init: &Init| Linear::new(&init.at("layers").at(0).at("fc1"), 8, 16);
+    /// let init = Init::random(Rng::new(42, "init"), &Device::Cpu);
+    /// let tensors = init.low_rank("layers.0.fc1", LowRank::new(4, 2.0)).tensors_of(model)?;
+    /// assert_eq!(tensors["layers.0.fc1.lora_A.weight"].dims(), [4, 8]);
+    /// assert_eq!(tensors["layers.0.fc1.lora_B.weight"].dims(), [16, 4]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn low_rank(self, layer: &str, branch: LowRank) -> Self {
+        self.lock().low_rank.insert(self.name(layer), branch);
+        self
+    }
+
     /// Lets loaded tensors whose names match be left over, such as a `*.inv_freq` that the model computes itself.
     #[must_use]
     pub fn ignore(self, pattern: &str) -> Self {
@@ -213,12 +264,30 @@ impl Init {
         self.lock().tensors.clone()
     }
 
+    /// The layers that were built so far and may have a [low-rank branch](Init::low_rank), by path.
+    #[must_use]
+    pub fn layers(&self) -> BTreeMap<String, Layer> {
+        self.lock().layers.clone()
+    }
+
+    /// Records the layer of this path, and returns its branch.
+    pub(crate) fn layer(&self, kind: LayerKind, inputs: usize, outputs: usize) -> Option<LowRank> {
+        let mut source = self.lock();
+        source.layers.insert(self.path().to_owned(), Layer { kind, inputs, outputs });
+        source.low_rank.get(self.path()).copied()
+    }
+
+    /// The path of this part.
+    pub(crate) fn path(&self) -> &str {
+        self.path.trim_end_matches('.')
+    }
+
     /// Builds a model, and compares its tensors with those that are loaded.
     ///
     /// # Errors
     ///
     /// The error of `model`; candle's error with all tensors that are missing, have another shape, were asked for twice or
-    /// are left over, and with the patterns of [`with`](Init::with) that no name matches.
+    /// are left over, with the patterns of [`with`](Init::with) that no name matches, and with low-rank branches that no layer takes.
     pub fn build<M, E: From<Error>>(
         &self,
         model: impl FnOnce(&Self) -> Result<M, E>,
@@ -307,7 +376,10 @@ impl Source {
         let tensors = tensors
             .filter(|name| !ignored(name))
             .map(|name| format!("`{name}` is not of this model"));
+        let branches = self.low_rank.keys().filter(|path| !self.layers.contains_key(*path));
+        let branches = branches.map(|path| format!("no layer `{path}` takes a low-rank branch"));
         tensors
+            .chain(branches)
             .chain(unused.map(|choice| format!("no tensor is called `{}`", choice.pattern)))
             .collect()
     }
@@ -334,7 +406,7 @@ impl fmt::Debug for Init {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = self.lock();
         f.debug_struct("Init")
-            .field("path", &self.path.trim_end_matches('.'))
+            .field("path", &self.path())
             .field("loaded", &source.loaded.len())
             .field("tensors", &source.tensors.len())
             .finish_non_exhaustive()
