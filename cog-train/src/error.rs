@@ -37,6 +37,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A pretrained model that cannot be used: its configuration, or tensors that do not fit it.
+    #[error("model `{}`: {reason}", printable(.place))]
+    Model {
+        /// The folder, or the file in it.
+        place: String,
+        /// The cause.
+        reason: String,
+    },
+
     /// An archive that is broken or hostile. Nothing of it was kept.
     #[error("archive `{}`: {reason}", printable(.place))]
     Archive {
@@ -183,6 +192,11 @@ impl Error {
         move |source| Self::File { action, path, source }
     }
 
+    /// An [`Error::Model`] about the file or folder `place`.
+    pub(crate) fn model(place: &Path, reason: impl Into<String>) -> Self {
+        Self::Model { place: place.display().to_string(), reason: reason.into() }
+    }
+
     /// An [`Error::Weights`] about the file or folder `place`.
     pub(crate) fn weights(place: &Path, reason: impl Into<String>) -> Self {
         Self::Weights { place: place.display().to_string(), reason: reason.into() }
@@ -327,6 +341,7 @@ mod tests {
         let io = || std::io::Error::from(std::io::ErrorKind::NotFound);
         for error in [
             Error::Weights { place: place.clone(), reason: "bad".to_owned() },
+            Error::Model { place: place.clone(), reason: "bad".to_owned() },
             Error::Archive { place: place.clone(), reason: "bad".to_owned() },
             Error::Data { place: place.clone(), reason: "bad".to_owned() },
             Error::Checkpoint { place: place.clone(), reason: "bad".to_owned() },

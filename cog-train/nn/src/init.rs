@@ -78,6 +78,8 @@ struct Source {
     tensors: BTreeMap<String, Tensor>,
     /// Gathered within [`Init::build`].
     problems: Option<Vec<String>>,
+    /// Whether nothing is made: within [`Init::shapes_of`].
+    shapes_only: bool,
 }
 
 /// A layer that may have a low-rank branch.
@@ -140,6 +142,7 @@ impl Init {
             low_rank: BTreeMap::new(),
             tensors: BTreeMap::new(),
             problems: None,
+            shapes_only: false,
         };
         Self { source: Arc::new(Mutex::new(source)), path: String::new() }
     }
@@ -325,6 +328,29 @@ impl Init {
         Ok(self.tensors())
     }
 
+    /// The names and shapes of the tensors that a model asks for. No tensor is made.
+    ///
+    /// ```
+    /// use cog_train_nn::{Init, Linear};
+    ///
+    /// let shapes = Init::shapes_of(|init| Linear::without_bias(&init.at("fc"), 2, 3))?;
+    /// assert_eq!(shapes["fc.weight"].dims(), [3, 2]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The error of `model`; those of [`Init::tensor`].
+    pub fn shapes_of<M, E: From<Error>>(
+        model: impl FnOnce(&Self) -> Result<M, E>,
+    ) -> Result<BTreeMap<String, Shape>, E> {
+        let init = Self::new(BTreeMap::new(), Vec::new(), Device::Cpu);
+        init.lock().shapes_only = true;
+        model(&init)?;
+        let tensors = init.tensors().into_iter();
+        Ok(tensors.map(|(name, tensor)| (name, tensor.shape().clone())).collect())
+    }
+
     fn name(&self, name: &str) -> String {
         format!("{}{name}", self.path)
     }
@@ -351,6 +377,9 @@ impl Source {
         }
         if self.tensors.contains_key(name) {
             return Ok(Err(format!("`{name}` was asked for twice")));
+        }
+        if self.shapes_only {
+            return Ok(Ok(Tensor::zeros((), self.dtype, &self.device)?.broadcast_as(shape)?));
         }
         if let Some(tensor) = self.loaded.get(name) {
             return Ok(if tensor.shape() == shape {

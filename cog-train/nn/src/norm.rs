@@ -83,6 +83,8 @@ impl LayerNorm {
 pub struct RmsNorm {
     weight: Tensor,
     epsilon: f64,
+    /// Added to the weight.
+    offset: f64,
 }
 
 impl RmsNorm {
@@ -92,7 +94,16 @@ impl RmsNorm {
     ///
     /// Those of [`Init::tensor`].
     pub fn new(init: &Init, n: usize, epsilon: f64) -> Result<Self, Error> {
-        Ok(Self { weight: init.tensor("weight", n, Initializer::ONES)?, epsilon })
+        Ok(Self::from_tensors(init.tensor("weight", n, Initializer::ONES)?, epsilon))
+    }
+
+    /// A layer whose parameter `weight` is of zeros and stands for `1 + weight`, as Gemma's. The sum is computed in 32 bits.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Init::tensor`].
+    pub fn with_offset(init: &Init, n: usize, epsilon: f64) -> Result<Self, Error> {
+        Ok(Self { weight: init.tensor("weight", n, Initializer::ZEROS)?, epsilon, offset: 1.0 })
     }
 
     /// The weight, `[n]`.
@@ -104,7 +115,7 @@ impl RmsNorm {
     /// A layer of a weight `[n]`.
     #[must_use]
     pub fn from_tensors(weight: Tensor, epsilon: f64) -> Self {
-        Self { weight, epsilon }
+        Self { weight, epsilon, offset: 0.0 }
     }
 
     /// `x` is `[.., n]`, and so is the result.
@@ -113,6 +124,6 @@ impl RmsNorm {
     ///
     /// candle's error when the shapes do not fit or the device fails.
     pub fn forward<T: Operand>(&self, x: &T) -> Result<T, Error> {
-        T::on_nodes([x], |[x]| rms_norm::forward(&x, &self.weight, self.epsilon))
+        T::on_nodes([x], |[x]| rms_norm::forward(&x, &self.weight, self.offset, self.epsilon))
     }
 }

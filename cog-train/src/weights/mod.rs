@@ -215,6 +215,12 @@ impl Weights {
         self.opened.names()
     }
 
+    /// Returns the dtype of a tensor, such as `BF16`, and its shape.
+    #[must_use]
+    pub fn describe(&self, name: &str) -> Option<(String, &[usize])> {
+        self.opened.describe(name).map(|(dtype, shape)| (dtype.to_string(), shape))
+    }
+
     /// Returns the texts in the files' `__metadata__`. Of several files with one key the first counts.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
+use half::vec::HalfBitsVecExt as _;
 use safetensors::Dtype;
 
 use super::header::Slot;
@@ -82,8 +83,7 @@ impl Opened {
                 ),
             )
         })?;
-        let mut bytes = vec![0; slot.bytes];
-        read_at(handle, &mut bytes, slot.begin).map_err(|error| match error.kind() {
+        let failed = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => {
                 let name = printable_name(name);
                 Error::weights(
@@ -92,8 +92,32 @@ impl Opened {
                 )
             }
             _ => Error::file("read", path)(error),
-        })?;
-        Ok(Tensor::from_raw_buffer(&bytes, dtype, &slot.shape, device)?)
+        };
+        let shape = slot.shape.as_slice();
+        // Read into the tensor's own storage, without a copy in between.
+        if dtype == DType::F32 && cfg!(target_endian = "little") {
+            let mut values = vec![0_f32; slot.bytes / size_of::<f32>()];
+            read_at(handle, bytemuck::cast_slice_mut(&mut values), slot.begin).map_err(failed)?;
+            return Ok(Tensor::from_vec(values, shape, device)?);
+        }
+        if matches!(dtype, DType::BF16 | DType::F16) && cfg!(target_endian = "little") {
+            let mut words = vec![0_u16; slot.bytes / size_of::<u16>()];
+            read_at(handle, bytemuck::cast_slice_mut(&mut words), slot.begin).map_err(failed)?;
+            return Ok(match dtype {
+                DType::BF16 => {
+                    Tensor::from_vec(words.reinterpret_into::<half::bf16>(), shape, device)?
+                }
+                _ => Tensor::from_vec(words.reinterpret_into::<half::f16>(), shape, device)?,
+            });
+        }
+        let mut bytes = vec![0; slot.bytes];
+        read_at(handle, &mut bytes, slot.begin).map_err(failed)?;
+        Ok(Tensor::from_raw_buffer(&bytes, dtype, shape, device)?)
+    }
+
+    /// The dtype and the shape of a tensor.
+    pub(super) fn describe(&self, name: &str) -> Option<(Dtype, &[usize])> {
+        self.tensors.get(name).map(|(_, slot)| (slot.dtype, slot.shape.as_slice()))
     }
 
     fn no_such(&self, name: &str) -> Error {

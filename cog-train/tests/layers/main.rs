@@ -32,6 +32,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("job", &["config", "device", "error", "input", "progress", "weights"]),
     ("trainer", &["error", "input", "job", "output", "weights"]),
     ("predictor", &["error", "input", "job", "output", "weights"]),
+    // Pretrained models.
+    ("models", &["error", "partial", "read", "weights"]),
     // What trains.
     ("params", &["error"]),
     ("data", &["archive", "cancellable", "error", "fetch", "progress"]),
@@ -102,6 +104,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "error",
             "job",
             "lib",
+            "models",
             "optim",
             "params",
             "private",

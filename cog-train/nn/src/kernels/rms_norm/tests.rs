@@ -5,7 +5,7 @@ use super::*;
 use crate::kernels::tape::trace;
 
 fn fast([x, weight]: [&Tensor; 2]) -> Result<Tensor, Error> {
-    trace([x], |[x]| forward(&x, weight, 1e-5))
+    trace([x], |[x]| forward(&x, weight, 0.0, 1e-5))
 }
 
 /// One row and many, rows of one element and of many, lengths around the lanes' and around the shared memory of a GPU's block, no

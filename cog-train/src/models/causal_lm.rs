@@ -1,0 +1,107 @@
+//! Language models: the scores of the next token, and their loss.
+
+use candle_core::{Device, Error as TensorError, Tensor};
+use cog_train_nn::{self as nn, Init, Linear, Node};
+
+use super::body::Body;
+use super::config::{Config, Family};
+use super::decoder::Decoder;
+use super::tokens::{Targets, Tokens};
+use crate::error::Error;
+
+/// The name of the output layer, where it is not the embedding.
+pub(crate) const HEAD: &str = "lm_head";
+
+/// A language model (`AutoModelForCausalLM`).
+#[derive(Debug, Clone)]
+pub struct CausalLm {
+    body: Decoder,
+    /// `None` for the embedding.
+    head: Option<Linear>,
+    logit_cap: Option<f64>,
+}
+
+impl CausalLm {
+    /// Builds the model that `config` describes from its tensors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when a tensor is missing or has another shape; within [`Init::build`] all of them are reported.
+    pub fn new(init: &Init, config: &Config) -> Result<Self, Error> {
+        let Body::Decoder(body) = Body::new(init, config)?;
+        let Family::Decoder(decoder) = config.family();
+        let (hidden, vocabulary) = (config.hidden(), config.vocabulary());
+        let head = || Linear::without_bias(&init.at(HEAD), hidden, vocabulary);
+        let head = (!config.tied()).then(head).transpose()?;
+        Ok(Self { body, head, logit_cap: decoder.logit_cap })
+    }
+
+    /// Sets activation checkpointing: the backward pass computes the activations of each layer again instead of keeping them,
+    /// which takes about a third more time and memory for one layer instead of all. The gradients are the same bits.
+    #[must_use]
+    pub fn checkpoint_layers(mut self, on: bool) -> Self {
+        self.body.set_checkpointed(on);
+        self
+    }
+
+    /// The device of its tensors.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.body.embedding().device()
+    }
+
+    /// Computes a score for each token of the vocabulary to come next, at each position: `[B, T, vocabulary]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when a token has no embedding, a text is longer than the model can see, or the device fails.
+    pub fn logits(&self, tokens: &Tokens) -> Result<Tensor, Error> {
+        let logits =
+            nn::trace([tokens.ids()], |[ids]| self.scores(&self.body.hidden(&ids, tokens)?))?;
+        Ok(logits)
+    }
+
+    /// Computes the last layer's output at each position, behind its norm: `[B, T, hidden]`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CausalLm::logits`].
+    pub fn hidden(&self, tokens: &Tokens) -> Result<Tensor, Error> {
+        Ok(nn::trace([tokens.ids()], |[ids]| self.body.hidden(&ids, tokens))?)
+    }
+
+    /// Computes the cross-entropy of the targets, added up. Scores are computed only where there is a target, some rows at a
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CausalLm::logits`]; a target that is not of `tokens` or no token.
+    pub fn loss(&self, tokens: &Tokens, targets: &Targets) -> Result<Tensor, Error> {
+        let sum = nn::trace([tokens.ids()], |[ids]| {
+            let hidden = self.body.hidden(&ids, tokens)?;
+            let width = hidden.dims().last().copied().unwrap_or(0);
+            let flat = nn::reshape(&hidden, ((), width))?;
+            let rows = nn::index_select(&flat, 0, targets.rows())?;
+            match self.logit_cap {
+                None => nn::linear_cross_entropy(&rows, self.head_weight(), targets.ids()),
+                Some(_) => nn::cross_entropy(&self.scores(&rows)?, targets.ids()),
+            }
+        })?;
+        Ok(sum)
+    }
+
+    fn head_weight(&self) -> &Tensor {
+        self.head.as_ref().map_or_else(|| self.body.embedding(), Linear::weight)
+    }
+
+    fn scores(&self, hidden: &Node) -> Result<Node, TensorError> {
+        let scores = match &self.head {
+            Some(head) => head.forward(hidden)?,
+            None => Linear::from_tensors(self.body.embedding().clone(), None).forward(hidden)?,
+        };
+        match self.logit_cap {
+            None => Ok(scores),
+            Some(cap) => nn::scale(&nn::tanh(&nn::scale(&scores, 1.0 / cap)?)?, cap),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `config.json`: the keys of all families, and the one that the model is of.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::DType;
+use serde_json::{Map, Value, json};
+
+use super::decoder::{self, DecoderConfig};
+use super::keys::{Keys, nearest};
+use crate::error::{Error, printable_name};
+
+/// The configuration of a pretrained model.
+#[derive(Debug, Clone)]
+pub struct Config {
+    model_type: String,
+    architecture: Option<String>,
+    dtype: Option<DType>,
+    end_tokens: Vec<u32>,
+    padding_token: Option<u32>,
+    labels: BTreeMap<u32, String>,
+    family: Family,
+}
+
+/// The configuration of each family.
+#[derive(Debug, Clone)]
+pub(crate) enum Family {
+    Decoder(Box<DecoderConfig>),
+}
+
+/// Every `model_type` that is supported.
+fn families() -> impl Iterator<Item = &'static str> {
+    decoder::FAMILIES.iter().copied()
+}
+
+impl Config {
+    /// Reads a `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`], or [`Error::Model`] with every problem in it: a family that is not supported, keys that are missing or of
+    /// another kind, and keys that would change the result and are not supported.
+    pub fn open(file: impl AsRef<Path>) -> Result<Self, Error> {
+        let file = file.as_ref();
+        let mut keys = Keys::open(file)?;
+        let model_type: String = keys.require(&["model_type"]);
+        let family = match model_type.as_str() {
+            "" => {
+                keys.finish(file)?;
+                return Err(Error::model(file, "`model_type` is empty"));
+            }
+            name if decoder::FAMILIES.contains(&name) => {
+                Family::Decoder(Box::new(DecoderConfig::read(&mut keys, name)))
+            }
+            other => return Err(Error::model(file, unsupported(other))),
+        };
+        let architectures: Vec<String> = keys.get_or(&["architectures"], Vec::new());
+        let end = keys.get::<Value>(&["eos_token_id"]);
+        let config = Self {
+            architecture: architectures.into_iter().next(),
+            dtype: dtype(&mut keys),
+            end_tokens: end.map_or_else(Vec::new, |end| token_ids(&mut keys, &end)),
+            padding_token: keys.get::<Value>(&["pad_token_id"]).and_then(|id| {
+                // Llama's first files say -1 for none.
+                id.as_u64().and_then(|id| id.try_into().ok())
+            }),
+            labels: labels(&mut keys),
+            model_type,
+            family,
+        };
+        keys.only("is_encoder_decoder", &json!(false));
+        keys.only("add_cross_attention", &json!(false));
+        keys.only("pruned_heads", &json!({}));
+        keys.ignore(&[
+            "chunk_size_feed_forward",
+            "classifier_dropout",
+            "cross_attention_hidden_size",
+            "is_decoder",
+            "label2id",
+            "num_labels",
+            "problem_type",
+            "tie_encoder_decoder",
+        ]);
+        keys.finish(file)?;
+        Ok(config)
+    }
+
+    /// The family, such as `llama`.
+    #[must_use]
+    pub fn model_type(&self) -> &str {
+        &self.model_type
+    }
+
+    /// The class of transformers that wrote the model, such as `LlamaForCausalLM`.
+    #[must_use]
+    pub fn architecture(&self) -> Option<&str> {
+        self.architecture.as_deref()
+    }
+
+    /// The type of its tensors, if the file names it.
+    #[must_use]
+    pub fn dtype(&self) -> Option<DType> {
+        self.dtype
+    }
+
+    /// The tokens that end a text.
+    #[must_use]
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.end_tokens
+    }
+
+    /// The token that rows are padded with.
+    #[must_use]
+    pub fn padding_token(&self) -> Option<u32> {
+        self.padding_token
+    }
+
+    /// The names of a classifier's classes, by number.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<u32, String> {
+        &self.labels
+    }
+
+    /// The number of tokens that the model has an embedding for.
+    #[must_use]
+    pub fn vocabulary(&self) -> usize {
+        match &self.family {
+            Family::Decoder(config) => config.vocabulary,
+        }
+    }
+
+    /// The number of values that the model represents a token with.
+    #[must_use]
+    pub fn hidden(&self) -> usize {
+        match &self.family {
+            Family::Decoder(config) => config.hidden,
+        }
+    }
+
+    /// The most tokens of a text that the model was trained for.
+    #[must_use]
+    pub fn max_positions(&self) -> usize {
+        match &self.family {
+            Family::Decoder(config) => config.max_positions,
+        }
+    }
+
+    /// Whether the output layer is the embedding.
+    pub(crate) fn tied(&self) -> bool {
+        match &self.family {
+            Family::Decoder(config) => config.tied,
+        }
+    }
+
+    pub(crate) fn family(&self) -> &Family {
+        &self.family
+    }
+}
+
+/// The reason for which a family is refused.
+fn unsupported(name: &str) -> String {
+    let near = nearest(name, families())
+        .map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+    let all: Vec<_> = families().map(|family| format!("`{family}`")).collect();
+    format!(
+        "`model_type` is `{}`, which is not supported\nhint: {near}supported are {}",
+        printable_name(name),
+        all.join(", ")
+    )
+}
+
+fn dtype(keys: &mut Keys) -> Option<DType> {
+    let name = keys.get::<String>(&["dtype", "torch_dtype"])?;
+    match name.strip_prefix("torch.").unwrap_or(&name) {
+        "float32" | "float" => Some(DType::F32),
+        "bfloat16" => Some(DType::BF16),
+        "float16" | "half" => Some(DType::F16),
+        "auto" => None,
+        other => {
+            keys.problem(format!(
+                "`dtype` is `{}`, not `float32`, `bfloat16` or `float16`",
+                printable_name(other)
+            ));
+            None
+        }
+    }
+}
+
+/// One token, or a list.
+fn token_ids(keys: &mut Keys, value: &Value) -> Vec<u32> {
+    let one = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    let found = match value {
+        Value::Array(list) => list.iter().map(one).collect(),
+        _ => one(value).map(|id| vec![id]),
+    };
+    found.unwrap_or_else(|| {
+        keys.problem(format!("`eos_token_id` is {value}, not a token or a list of tokens"));
+        Vec::new()
+    })
+}
+
+fn labels(keys: &mut Keys) -> BTreeMap<u32, String> {
+    let names: Map<String, Value> = keys.get_or(&["id2label"], Map::new());
+    let mut labels = BTreeMap::new();
+    for (id, name) in names {
+        match (id.parse(), name.as_str()) {
+            (Ok(id), Some(name)) => drop(labels.insert(id, name.to_owned())),
+            _ => keys.problem(format!(
+                "`id2label.{}` is {name}, not a name by a class's number",
+                printable_name(&id)
+            )),
+        }
+    }
+    labels
+}

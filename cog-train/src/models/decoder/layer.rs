@@ -1,0 +1,254 @@
+//! One layer of a decoder: attention and a gated MLP, each on a residual path.
+
+use candle_core::{Error, Tensor};
+use cog_train_nn::{self as nn, Init, Linear, Mask, Node, RmsNorm, Rope};
+
+use super::config::{DecoderConfig, Gate, LayerConfig};
+use crate::models::cache::LayerCache;
+
+/// What a forward pass computes every layer with.
+#[derive(Debug, Clone)]
+pub(super) struct Pass {
+    pub(super) mask: Mask,
+    /// Where they do not count through each row, or do not start at 0.
+    pub(super) positions: Option<Tensor>,
+    /// Tokens of a text: its greatest position plus one.
+    pub(super) reach: usize,
+    pub(super) rope: Rope,
+    pub(super) local_rope: Option<Rope>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    kind: LayerConfig,
+    attention_norm: RmsNorm,
+    attention: Attention,
+    /// Behind the attention (Gemma 2 and 3).
+    attention_post_norm: Option<RmsNorm>,
+    mlp_norm: RmsNorm,
+    mlp: Mlp,
+    mlp_post_norm: Option<RmsNorm>,
+}
+
+#[derive(Debug, Clone)]
+struct Attention {
+    heads: usize,
+    kv_heads: usize,
+    /// The factor of the queries beside `1 / sqrt(width)`.
+    query_scale: Option<f64>,
+    projection: Projection,
+    query_norm: Option<RmsNorm>,
+    key_norm: Option<RmsNorm>,
+    output: Linear,
+}
+
+#[derive(Debug, Clone)]
+enum Projection {
+    Apart { query: Linear, key: Linear, value: Linear },
+    Packed(Linear),
+}
+
+#[derive(Debug, Clone)]
+struct Mlp {
+    input: MlpInput,
+    activation: Gate,
+    down: Linear,
+}
+
+#[derive(Debug, Clone)]
+enum MlpInput {
+    Apart { gate: Linear, up: Linear },
+    Packed(Linear),
+}
+
+/// A linear layer with or without a bias.
+fn linear(init: &Init, inputs: usize, outputs: usize, bias: bool) -> Result<Linear, Error> {
+    match bias {
+        true => Linear::new(init, inputs, outputs),
+        false => Linear::without_bias(init, inputs, outputs),
+    }
+}
+
+/// A norm of rows of `n` values.
+pub(super) fn norm(init: &Init, n: usize, config: &DecoderConfig) -> Result<RmsNorm, Error> {
+    match config.norm_offset {
+        true => RmsNorm::with_offset(init, n, config.epsilon),
+        false => RmsNorm::new(init, n, config.epsilon),
+    }
+}
+
+impl Layer {
+    pub(super) fn new(
+        init: &Init,
+        config: &DecoderConfig,
+        kind: LayerConfig,
+    ) -> Result<Self, Error> {
+        let of = |name: &str| norm(&init.at(name), config.hidden, config);
+        let post = |name: &str| config.post_norms.then(|| of(name)).transpose();
+        // Gemma's layers have a norm before the MLP too, by another name.
+        let before_mlp = if config.post_norms {
+            "pre_feedforward_layernorm"
+        } else {
+            "post_attention_layernorm"
+        };
+        Ok(Self {
+            kind,
+            attention_norm: of("input_layernorm")?,
+            attention: Attention::new(&init.at("self_attn"), config)?,
+            attention_post_norm: post("post_attention_layernorm")?,
+            mlp_norm: of(before_mlp)?,
+            mlp: Mlp::new(&init.at("mlp"), config)?,
+            mlp_post_norm: post("post_feedforward_layernorm")?,
+        })
+    }
+
+    /// `x` and the result are `[B, T, hidden]`.
+    pub(super) fn forward(
+        &self,
+        x: &Node,
+        pass: &Pass,
+        cache: Option<&mut LayerCache>,
+    ) -> Result<Node, Error> {
+        if let Some(window) = self.kind.window.filter(|window| *window < pass.reach) {
+            let reach = pass.reach;
+            return Err(Error::Msg(format!(
+                "a text of {reach} tokens is longer than the attention's window of {window}, which is not supported"
+            )));
+        }
+        let normal = self.attention_norm.forward(x)?;
+        let rope = pass.local_rope.as_ref().filter(|_| self.kind.window.is_some());
+        let rope = self.kind.rotated.then(|| rope.unwrap_or(&pass.rope));
+        let seen = self.attention.forward(&normal, rope, pass, cache)?;
+        let output = &self.attention.output;
+        let x = match &self.attention_post_norm {
+            None => output.add_to(x, &seen, 1.0)?,
+            Some(norm) => nn::add(x, &norm.forward(&output.forward(&seen)?)?)?,
+        };
+        let inner = self.mlp.inner(&self.mlp_norm.forward(&x)?)?;
+        match &self.mlp_post_norm {
+            None => self.mlp.down.add_to(&x, &inner, 1.0),
+            Some(norm) => nn::add(&x, &norm.forward(&self.mlp.down.forward(&inner)?)?),
+        }
+    }
+}
+
+impl Attention {
+    fn new(init: &Init, config: &DecoderConfig) -> Result<Self, Error> {
+        let &DecoderConfig { hidden, heads, kv_heads, width, biases, .. } = config;
+        let (queries, keys) = (heads * width, kv_heads * width);
+        let qkv = |name: &str, outputs| linear(&init.at(name), hidden, outputs, biases.qkv);
+        let projection = if config.packed {
+            Projection::Packed(qkv("qkv_proj", queries + 2 * keys)?)
+        } else {
+            Projection::Apart {
+                query: qkv("q_proj", queries)?,
+                key: qkv("k_proj", keys)?,
+                value: qkv("v_proj", keys)?,
+            }
+        };
+        let head_norm =
+            |name: &str| config.head_norms.then(|| norm(&init.at(name), width, config)).transpose();
+        let scale = config.attention_scale * real(width).sqrt();
+        Ok(Self {
+            heads,
+            kv_heads,
+            query_scale: ((scale - 1.0).abs() > 1e-9).then_some(scale),
+            projection,
+            query_norm: head_norm("q_norm")?,
+            key_norm: head_norm("k_norm")?,
+            output: linear(&init.at("o_proj"), queries, hidden, biases.output)?,
+        })
+    }
+
+    /// The values that each position sees, `[B, T, heads width]`.
+    fn forward(
+        &self,
+        x: &Node,
+        rope: Option<&Rope>,
+        pass: &Pass,
+        cache: Option<&mut LayerCache>,
+    ) -> Result<Node, Error> {
+        let &[batch, length, _] = x.dims() else { return Err(Error::msg("not `[B, T, hidden]`")) };
+        let &Self { heads, kv_heads, .. } = self;
+        let positions = pass.positions.as_ref();
+        let split = |x: &Node, heads: usize| nn::reshape(x, (batch, length, heads, ()));
+        let [query, key, value] = match &self.projection {
+            Projection::Packed(qkv) => {
+                let qkv = qkv.forward(x)?;
+                if cache.is_none() {
+                    let rotated = match rope {
+                        Some(rope) => rope.packed(&qkv, heads + kv_heads, positions)?,
+                        None => qkv,
+                    };
+                    return nn::attention_packed(&rotated, heads, kv_heads, &pass.mask);
+                }
+                let all = split(&qkv, heads + 2 * kv_heads)?;
+                let part = |from, count| nn::narrow(&all, 2, from, count);
+                [part(0, heads)?, part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?]
+            }
+            Projection::Apart { query, key, value } => [
+                split(&query.forward(x)?, heads)?,
+                split(&key.forward(x)?, kv_heads)?,
+                split(&value.forward(x)?, kv_heads)?,
+            ],
+        };
+        let prepare = |x: Node, norm: &Option<RmsNorm>| {
+            let x = norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(&x))?;
+            match (rope, positions) {
+                (None, _) => Ok(x),
+                (Some(rope), None) => rope.forward(&x),
+                (Some(rope), Some(positions)) => rope.forward_at(&x, positions),
+            }
+        };
+        let mut query = prepare(query, &self.query_norm)?;
+        if let Some(scale) = self.query_scale {
+            query = nn::scale(&query, scale)?;
+        }
+        let (mut key, mut value) = (prepare(key, &self.key_norm)?, value);
+        if let Some(cache) = cache {
+            let [keys, values] = cache.append(key.tensor(), value.tensor())?;
+            (key, value) = (nn::parameter(&key, &keys)?, nn::parameter(&value, &values)?);
+        }
+        let seen = nn::attention(&query, &key, &value, &pass.mask)?;
+        nn::reshape(&seen, (batch, length, ()))
+    }
+}
+
+impl Mlp {
+    fn new(init: &Init, config: &DecoderConfig) -> Result<Self, Error> {
+        let &DecoderConfig { hidden, inner, biases, .. } = config;
+        let up = |name: &str, outputs| linear(&init.at(name), hidden, outputs, biases.mlp);
+        let input = if config.packed {
+            MlpInput::Packed(up("gate_up_proj", 2 * inner)?)
+        } else {
+            MlpInput::Apart { gate: up("gate_proj", inner)?, up: up("up_proj", inner)? }
+        };
+        let down = linear(&init.at("down_proj"), inner, hidden, biases.mlp)?;
+        Ok(Self { input, activation: config.activation, down })
+    }
+
+    /// The activated inner values, `[B, T, inner]`.
+    fn inner(&self, x: &Node) -> Result<Node, Error> {
+        let (gate, up) = match &self.input {
+            MlpInput::Packed(both) => {
+                let both = both.forward(x)?;
+                if self.activation == Gate::Silu {
+                    return nn::swiglu_packed(&both);
+                }
+                let inner = both.dims()[2] / 2;
+                (nn::narrow(&both, 2, 0, inner)?, nn::narrow(&both, 2, inner, inner)?)
+            }
+            MlpInput::Apart { gate, up } => (gate.forward(x)?, up.forward(x)?),
+        };
+        match self.activation {
+            Gate::Silu => nn::swiglu(&gate, &up),
+            Gate::GeluTanh => nn::mul(&nn::gelu(&gate)?, &up),
+            Gate::Gelu => nn::mul(&nn::gelu_erf(&gate)?, &up),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
+fn real(count: usize) -> f64 {
+    count as f64
+}

@@ -1,0 +1,8 @@
+//! Decoders of the Llama family: Llama, Mistral, Qwen2, Qwen3, SmolLM3, Phi-3 and Gemma.
+
+mod config;
+mod layer;
+mod model;
+
+pub(crate) use config::{DecoderConfig, FAMILIES};
+pub(crate) use model::Decoder;

@@ -1,0 +1,183 @@
+//! A pretrained model on disk.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Shape, Tensor};
+use cog_train_nn::Init;
+use rayon::prelude::*;
+
+use super::body::{Body, names};
+use super::causal_lm::{CausalLm, HEAD};
+use super::config::Config;
+use super::report::{Report, Stored};
+use crate::error::{Error, printable_name};
+use crate::weights::Weights;
+
+/// The configuration's file.
+pub(crate) const CONFIG: &str = "config.json";
+
+/// A folder with a `config.json` and safetensors, as transformers writes it, opened and checked.
+///
+/// Tensors have the names that the models with a head have in transformers, also those of a file that holds the body alone:
+/// `model.layers.0.input_layernorm.weight`.
+#[derive(Debug, Clone)]
+pub struct Pretrained {
+    folder: PathBuf,
+    config: Config,
+    weights: Weights,
+    stored: Stored,
+}
+
+impl Pretrained {
+    /// Opens a folder: reads its configuration, and compares the names, shapes and types of its tensors with what the model
+    /// needs. Nothing is loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Model`] when the folder has no configuration, the family or a key is not supported, or tensors are missing,
+    /// unexpected or of another shape or type: all of them. Those of [`Weights::open`].
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        let folder = folder.as_ref();
+        let file = folder.join(CONFIG);
+        if !file.is_file() {
+            return Err(Error::model(folder, no_config(folder)));
+        }
+        let config = Config::open(&file)?;
+        let path = folder.to_str().ok_or_else(|| Error::model(folder, "its path is not UTF-8"))?;
+        let weights = Weights::open(path)?;
+        let names = names(&config);
+        let mut stored = Stored::new();
+        for name in weights.names().filter(|name| !names.is_harmless(name)) {
+            if let Some(other) = stored.insert(names.canonical(name), name.to_owned()) {
+                let (name, other) = (printable_name(name), printable_name(&other));
+                return Err(Error::model(
+                    folder,
+                    format!("`{other}` and `{name}` are the same tensor"),
+                ));
+            }
+        }
+        let needed = needed(&config)?;
+        Report::of(&needed, &stored, &weights, |name| names.is_of_head(name)).check(folder)?;
+        Ok(Self { folder: folder.to_owned(), config, weights, stored })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The names of its tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.stored.keys().map(String::as_str)
+    }
+
+    /// Loads all tensors by name, of their stored types, in fresh storage. An output layer that is stored beside the embedding that
+    /// it is tied to is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Model`] when such a layer differs from the embedding; those of [`Weights::tensors`].
+    pub fn tensors(&self, device: &Device) -> Result<BTreeMap<String, Tensor>, Error> {
+        self.load(self.names().map(str::to_owned), device)
+    }
+
+    /// Loads the tensors that a model asks for, and no others: those of the body of another head, for example.
+    ///
+    /// # Errors
+    ///
+    /// The error of `model`; [`Error::Model`] when a tensor is not there; those of [`Pretrained::tensors`].
+    pub fn tensors_of<M>(
+        &self,
+        device: &Device,
+        model: impl FnOnce(&Init) -> Result<M, Error>,
+    ) -> Result<BTreeMap<String, Tensor>, Error> {
+        let needed = Init::shapes_of(model)?;
+        Report::of(&needed, &self.stored, &self.weights, |_| true).check(&self.folder)?;
+        self.load(needed.into_keys(), device)
+    }
+
+    /// The name of a tensor in the files.
+    pub(crate) fn stored_name(&self, name: &str) -> Option<&str> {
+        self.stored.get(name).map(String::as_str)
+    }
+
+    fn load(
+        &self,
+        names: impl Iterator<Item = String>,
+        device: &Device,
+    ) -> Result<BTreeMap<String, Tensor>, Error> {
+        let names: Vec<String> = names.collect();
+        // Reading copies from the page cache: on several threads, as that is memory's speed and not a disk's.
+        let load = |name: String| {
+            let tensor = self.weights.get(&self.stored[&name], device)?;
+            Ok((name, tensor))
+        };
+        let mut tensors: BTreeMap<String, Tensor> =
+            names.into_par_iter().map(load).collect::<Result<_, Error>>()?;
+        if self.config.tied() {
+            self.untie(&mut tensors)?;
+        }
+        Ok(tensors)
+    }
+
+    /// Takes out an output layer that is tied to the embedding.
+    fn untie(&self, tensors: &mut BTreeMap<String, Tensor>) -> Result<(), Error> {
+        let name = format!("{HEAD}.weight");
+        let Some(head) = tensors.remove(&name) else { return Ok(()) };
+        let embedding = tensors.iter().find(|(name, _)| name.ends_with("embed_tokens.weight"));
+        let Some((other, embedding)) = embedding else { return Ok(()) };
+        let alike = embedding.shape() == head.shape()
+            && embedding.dtype() == head.dtype()
+            && embedding
+                .ne(&head)?
+                .to_dtype(candle_core::DType::U32)?
+                .sum_all()?
+                .to_scalar::<u32>()?
+                == 0;
+        if alike {
+            return Ok(());
+        }
+        Err(Error::model(
+            &self.folder,
+            format!(
+                "`tie_word_embeddings` is true, and `{name}` differs from `{other}`\nhint: set it to false in \
+                 `config.json` to train the two apart"
+            ),
+        ))
+    }
+}
+
+/// The names and shapes of the tensors that a model cannot do without.
+fn needed(config: &Config) -> Result<BTreeMap<String, Shape>, Error> {
+    let language = |name: &str| name.ends_with("ForCausalLM") || name.ends_with("LMHeadModel");
+    match config.architecture() {
+        Some(name) if language(name) => Init::shapes_of(|init| CausalLm::new(init, config)),
+        _ => Ok(Init::shapes_of(|init| Body::new(init, config))?),
+    }
+}
+
+/// The reason for which a folder without a configuration is refused.
+fn no_config(folder: &Path) -> String {
+    let has = |name: &str| folder.join(name).is_file();
+    if !folder.exists() {
+        return "there is no such folder".to_owned();
+    }
+    if !folder.is_dir() {
+        return "is a file, not a folder with a `config.json`".to_owned();
+    }
+    if has("adapter_config.json") {
+        return "is an adapter, not a model\nhint: name the model that it was trained on"
+            .to_owned();
+    }
+    "has no `config.json`\nhint: a model's folder holds `config.json` and `model.safetensors`, as `save_pretrained` \
+     writes them"
+        .to_owned()
+}

@@ -1,0 +1,221 @@
+//! Saving: tensors in shards, beside the files of the base.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use candle_core::{DType, Tensor};
+use serde_json::{Map, Value, json};
+
+use super::pretrained::{CONFIG, Pretrained};
+use crate::error::Error;
+use crate::partial;
+use crate::weights::Weights;
+
+/// The most bytes of a file of tensors, as in transformers.
+const SHARD_BYTES: usize = 5_000_000_000;
+/// The most bytes of another file that is carried over.
+const CARRIED_BYTES: u64 = 1 << 30;
+/// The most folders within folders that are carried over.
+const DEPTH: usize = 3;
+/// Ends of the names of files that hold weights, in any framework.
+const WEIGHTS: &[&str] = &[
+    "bin",
+    "ckpt",
+    "gguf",
+    "h5",
+    "index.json",
+    "msgpack",
+    "onnx",
+    "onnx_data",
+    "ot",
+    "pkl",
+    "pt",
+    "pth",
+    "safetensors",
+    "tflite",
+    "xml",
+];
+
+impl Pretrained {
+    /// Writes a model that transformers opens: `tensors` by the names of [`Pretrained::tensors`], in files of up to 5 GB, and the
+    /// other files of the base as they are. In `config.json` the type of the tensors is updated.
+    ///
+    /// The base's `README.md` and its weights in other formats are left out, as they describe another model.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`], [`Error::Weights`] or [`Error::Tensor`].
+    pub fn save<K: Into<String>>(
+        &self,
+        folder: impl AsRef<Path>,
+        tensors: impl IntoIterator<Item = (K, Tensor)>,
+    ) -> Result<(), Error> {
+        self.save_as(folder.as_ref(), tensors, &Map::new())
+    }
+
+    /// Saves with other values of keys in `config.json`.
+    pub(crate) fn save_as<K: Into<String>>(
+        &self,
+        folder: &Path,
+        tensors: impl IntoIterator<Item = (K, Tensor)>,
+        changes: &Map<String, Value>,
+    ) -> Result<(), Error> {
+        let tensors: BTreeMap<String, Tensor> =
+            tensors.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect();
+        fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+        carry(self.folder(), folder, DEPTH)?;
+        let dtypes: BTreeSet<&str> =
+            tensors.values().filter_map(|t| dtype_name(t.dtype())).collect();
+        let dtype = dtypes.first().filter(|_| dtypes.len() == 1).copied();
+        let config = self.changed_config(changes, dtype)?;
+        write_json(&folder.join(CONFIG), &config)?;
+        // A file of the body alone keeps its names, unless a head came to it.
+        let own = tensors.keys().all(|name| self.stored_name(name).is_some());
+        let stored = |name: String| match self.stored_name(&name).filter(|_| own) {
+            Some(stored) => stored.to_owned(),
+            None => name,
+        };
+        let tensors = tensors.into_iter().map(|(name, tensor)| (stored(name), tensor)).collect();
+        write_shards(folder, tensors, SHARD_BYTES)
+    }
+
+    fn changed_config(
+        &self,
+        changes: &Map<String, Value>,
+        dtype: Option<&str>,
+    ) -> Result<Value, Error> {
+        let file = self.folder().join(CONFIG);
+        let text = fs::read(&file).map_err(Error::file("read", &file))?;
+        let mut config: Map<String, Value> = serde_json::from_slice(&text)
+            .map_err(|error| Error::model(&file, format!("cannot be read: {error}")))?;
+        if let Some(dtype) = dtype {
+            let old = config.contains_key("torch_dtype");
+            if old {
+                config.insert("torch_dtype".to_owned(), json!(dtype));
+            }
+            if !old || config.contains_key("dtype") {
+                config.insert("dtype".to_owned(), json!(dtype));
+            }
+        }
+        for (key, value) in changes {
+            config.insert(key.clone(), value.clone());
+        }
+        Ok(Value::Object(config))
+    }
+}
+
+/// PyTorch's name of a type of float.
+fn dtype_name(dtype: DType) -> Option<&'static str> {
+    match dtype {
+        DType::F32 => Some("float32"),
+        DType::BF16 => Some("bfloat16"),
+        DType::F16 => Some("float16"),
+        DType::F64 => Some("float64"),
+        _ => None,
+    }
+}
+
+/// Copies the files of the base that hold no weights.
+fn carry(from: &Path, to: &Path, depth: usize) -> Result<(), Error> {
+    let failed = || Error::file("read", from);
+    for entry in fs::read_dir(from).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let (source, target) = (entry.path(), to.join(&name));
+        // Files in a hub's cache are links.
+        let found = fs::metadata(&source).map_err(Error::file("read", &source))?;
+        if name.starts_with('.') || target == from {
+            continue;
+        }
+        if found.is_dir() && depth > 0 {
+            if holds_files(&source, depth - 1)? {
+                fs::create_dir_all(&target).map_err(Error::file("create", &target))?;
+                carry(&source, &target, depth - 1)?;
+            }
+        } else if found.is_file() && is_carried(&name) && found.len() <= CARRIED_BYTES {
+            let same = fs::canonicalize(&source).ok() == fs::canonicalize(&target).ok();
+            if !same {
+                fs::copy(&source, &target).map_err(Error::file("write", &target))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a folder has a file that is carried over.
+fn holds_files(folder: &Path, depth: usize) -> Result<bool, Error> {
+    for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
+        let entry = entry.map_err(Error::file("read", folder))?;
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        let inside = path.is_dir() && depth > 0 && holds_files(&path, depth - 1)?;
+        if inside || (path.is_file() && is_carried(&name)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_carried(name: &str) -> bool {
+    let weights =
+        WEIGHTS.iter().any(|end| name.strip_suffix(end).is_some_and(|start| start.ends_with('.')));
+    !weights && !name.starts_with('.') && name != CONFIG && name != "README.md"
+}
+
+/// Writes tensors into one file, or into several with an index.
+fn write_shards(
+    folder: &Path,
+    tensors: BTreeMap<String, Tensor>,
+    most: usize,
+) -> Result<(), Error> {
+    let mut shards: Vec<Vec<(String, Tensor)>> = Vec::new();
+    let (mut room, mut total) = (0, 0);
+    for (name, tensor) in tensors {
+        let bytes = tensor.elem_count() * tensor.dtype().size_in_bytes();
+        if shards.is_empty() || bytes > room {
+            shards.push(Vec::new());
+            room = most.max(bytes);
+        }
+        (room, total) = (room - bytes, total + bytes);
+        shards.last_mut().into_iter().for_each(|shard| shard.push((name.clone(), tensor.clone())));
+    }
+    remove_old(folder)?;
+    let count = shards.len();
+    if count <= 1 {
+        let tensors = shards.pop().unwrap_or_default();
+        Weights::save(tensors, folder.join("model.safetensors"))?;
+        return Ok(());
+    }
+    let mut places = Map::new();
+    for (number, shard) in (1..).zip(shards) {
+        let file = format!("model-{number:05}-of-{count:05}.safetensors");
+        places.extend(shard.iter().map(|(name, _)| (name.clone(), json!(file))));
+        Weights::save(shard, folder.join(file))?;
+    }
+    let index = json!({"metadata": {"total_size": total}, "weight_map": places});
+    write_json(&folder.join("model.safetensors.index.json"), &index)
+}
+
+/// Removes the weights of an earlier save, which would be read with or in place of the new ones.
+fn remove_old(folder: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
+        let path = entry.map_err(Error::file("read", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let shard = name.starts_with("model-") && name.ends_with(".safetensors");
+        if shard || name == "model.safetensors" || name == "model.safetensors.index.json" {
+            fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file atomically, as Python's `json` does with an indent of two.
+fn write_json(file: &Path, value: &Value) -> Result<(), Error> {
+    let failed = || Error::file("write", file);
+    let parent = file.parent().unwrap_or(Path::new("."));
+    let partial = partial::file(parent, ".json-").map_err(Error::file("create", file))?;
+    let text = format!("{value:#}\n");
+    fs::write(partial.path(), text).map_err(failed())?;
+    partial.persist(file).map_err(|error| failed()(error.error))?;
+    Ok(())
+}
