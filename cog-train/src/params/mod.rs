@@ -2,6 +2,8 @@
 
 mod gradients;
 mod pattern;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +14,8 @@ use crate::error::Error;
 pub use gradients::Gradients;
 pub use pattern::Pattern;
 
-/// The type that a model computes in. The values that are trained and saved are 32-bit floats in every case.
+/// The type that a model computes in. The values that are trained are 32-bit floats in every case; frozen ones are held in
+/// this type alone.
 ///
 /// ```
 /// use cog_train::candle_core::{DType, Device, Tensor};
@@ -67,47 +70,136 @@ impl Precision {
 /// let tensors = [("weight", Tensor::ones(2, DType::F32, &Device::Cpu)?)];
 /// let params = Params::new(tensors)?.precision(Precision::F16)?;
 /// let weight = params.get("weight").unwrap();
-/// weight.master().set(&Tensor::new(&[3f32, 4.0], &Device::Cpu)?)?;
-/// params.refresh()?; // the half follows
+/// weight.set(&Tensor::new(&[3f32, 4.0], &Device::Cpu)?)?; // the half follows
 /// assert_eq!(weight.compute().to_dtype(DType::F32)?.to_vec1::<f32>()?, [3.0, 4.0]);
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Param {
-    /// The values that are kept, in 32 bits.
-    master: Var,
-    /// The tensor that the model computes with, if that is not `master` itself.
-    compute: Option<Var>,
-    trainable: bool,
-    /// Whether the model updates it.
-    buffer: bool,
+    values: Values,
+    role: Role,
+}
+
+/// The storage of a parameter.
+#[derive(Debug)]
+enum Values {
+    /// In 32 bits, and in the type that the model computes in where that is another.
+    Master { master: Var, compute: Option<Var> },
+    /// Once, in the type that the model computes in. It has no graph.
+    Frozen(Tensor),
+}
+
+/// The writer of a parameter: the optimizer, nobody, or the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Trained,
+    Frozen,
+    Buffer,
 }
 
 impl Param {
-    /// The values that are trained, in 32 bits. After writing to them, call [`Params::refresh`]. While [`fit`](crate::engine::fit())
-    /// trains, only its optimizer writes to what is trained: a checkpoint may hold anything else from before it or from after.
+    /// Returns the values that are kept and saved: in 32 bits if they are trained or a buffer, and in the type that the model
+    /// computes in if they are frozen.
     #[must_use]
-    pub fn master(&self) -> &Var {
-        &self.master
+    pub fn master(&self) -> &Tensor {
+        match &self.values {
+            Values::Master { master, .. } => master.as_tensor(),
+            Values::Frozen(tensor) => tensor,
+        }
     }
 
     /// Returns the tensor that the model computes with.
     #[must_use]
-    pub fn compute(&self) -> &Var {
-        self.compute.as_ref().unwrap_or(&self.master)
+    pub fn compute(&self) -> &Tensor {
+        match &self.values {
+            Values::Master { compute: Some(compute), .. } => compute.as_tensor(),
+            _ => self.master(),
+        }
+    }
+
+    /// Overwrites the values in place. While [`fit`](crate::engine::fit()) trains, only its optimizer writes to what is trained:
+    /// a checkpoint may hold anything else from before it or from after.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] for another shape, or when the device fails.
+    pub fn set(&self, values: &Tensor) -> Result<(), Error> {
+        match &self.values {
+            Values::Master { master, .. } => {
+                master.set(&values.to_dtype(DType::F32)?)?;
+                self.refresh()
+            }
+            Values::Frozen(tensor) => {
+                if tensor.elem_count() == 0 && values.shape() == tensor.shape() {
+                    return Ok(());
+                }
+                let values = values.to_dtype(tensor.dtype())?.contiguous()?;
+                if values.shape() != tensor.shape() {
+                    let (lhs, rhs) = (tensor.shape().clone(), values.shape().clone());
+                    let mismatch =
+                        candle_core::Error::ShapeMismatchBinaryOp { lhs, rhs, op: "set" };
+                    return Err(mismatch.into());
+                }
+                // Writes through to the tensor that the model has: both views are contiguous.
+                Ok(tensor.flatten_all()?.slice_set(&values.flatten_all()?, 0, 0)?)
+            }
+        }
     }
 
     /// Returns whether it is trained.
     #[must_use]
     pub fn is_trainable(&self) -> bool {
-        self.trainable
+        self.role == Role::Trained
     }
 
     /// Whether it is one of [`Params::buffers`].
     #[must_use]
     pub fn is_buffer(&self) -> bool {
-        self.buffer
+        self.role == Role::Buffer
     }
+
+    /// The values in 32 bits that an update writes to; `None` if they are frozen.
+    pub(crate) fn var(&self) -> Option<&Var> {
+        match &self.values {
+            Values::Master { master, .. } => Some(master),
+            Values::Frozen(_) => None,
+        }
+    }
+
+    fn refresh(&self) -> Result<(), Error> {
+        if let Values::Master { master, compute: Some(compute) } = &self.values {
+            compute.set(&master.to_dtype(compute.dtype())?)?;
+        }
+        Ok(())
+    }
+
+    /// Changes the role, and the storage with it.
+    fn assign(&mut self, role: Role, precision: Precision) -> Result<(), Error> {
+        let compute = |master: &Var| match (role, precision) {
+            (Role::Buffer, _) | (_, Precision::F32) => Ok::<_, Error>(None),
+            (_, other) => Ok(Some(Var::from_tensor(&master.to_dtype(other.dtype())?)?)),
+        };
+        let values = match (&self.values, role) {
+            (_, Role::Frozen) => {
+                let tensor = self.compute().detach().to_dtype(precision.dtype())?;
+                Values::Frozen(contiguous(&tensor)?)
+            }
+            (Values::Master { master, .. }, _) => {
+                Values::Master { master: master.clone(), compute: compute(master)? }
+            }
+            (Values::Frozen(tensor), _) => {
+                let master = Var::from_tensor(&tensor.to_dtype(DType::F32)?)?;
+                Values::Master { compute: compute(&master)?, master }
+            }
+        };
+        *self = Self { values, role };
+        Ok(())
+    }
+}
+
+/// Returns a tensor whose elements are contiguous.
+fn contiguous(tensor: &Tensor) -> Result<Tensor, Error> {
+    Ok(if tensor.is_contiguous() { tensor.clone() } else { tensor.force_contiguous()? })
 }
 
 /// All tensors of a model, sorted by name.
@@ -146,16 +238,14 @@ impl Params {
         for (name, tensor) in tensors {
             let name = name.into();
             if let Some((other, first)) = params.first_key_value()
-                && !first.master.device().same_device(tensor.device())
+                && !first.master().device().same_device(tensor.device())
             {
                 return Err(plan(format!("`{other}` and `{name}` are on different devices")));
             }
-            // `Var::from_tensor` copies; a conversion has copied already.
-            let master = match tensor.dtype() {
-                DType::F32 => Var::from_tensor(&tensor.detach())?,
-                _ => Var::from_tensor(&tensor.detach().to_dtype(DType::F32)?)?,
-            };
-            let param = Param { master, compute: None, trainable: true, buffer: false };
+            // `Var::from_tensor` copies.
+            let master = Var::from_tensor(&tensor.detach().to_dtype(DType::F32)?)?;
+            let values = Values::Master { master, compute: None };
+            let param = Param { values, role: Role::Trained };
             if params.insert(name.clone(), param).is_some() {
                 return Err(plan(format!("the parameter `{name}` is there twice")));
             }
@@ -166,13 +256,54 @@ impl Params {
         Ok(Self { params, precision: Precision::F32 })
     }
 
-    /// Freezes the parameters whose names match. Call it before the model takes its [`tensors`](Self::tensors).
+    /// Adds tensors that are not trained. They are not copied: one of the type that the model computes in costs its own bytes
+    /// and nothing else, so call [`precision`](Self::precision) first.
+    ///
+    /// ```
+    /// use cog_train::candle_core::{DType, Device, Tensor};
+    /// use cog_train::engine::{Params, Precision};
+    ///
+    /// let base = Tensor::ones((8, 8), DType::BF16, &Device::Cpu)?;
+    /// let params = Params::new([("head.weight", Tensor::zeros((2, 8), DType::F32, &Device::Cpu)?)])?
+    ///     .precision(Precision::Bf16)?
+    ///     .with_frozen([("body.weight", base)])?;
+    /// // 64 numbers of 2 bytes, and 16 that are trained: 4 bytes, and 2 to compute with.
+    /// assert_eq!(params.bytes(), 64 * 2 + 16 * (4 + 2));
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Params::new`].
+    pub fn with_frozen<K: Into<String>>(
+        mut self,
+        tensors: impl IntoIterator<Item = (K, Tensor)>,
+    ) -> Result<Self, Error> {
+        for (name, tensor) in tensors {
+            let name = name.into();
+            if !self.device().same_device(tensor.device()) {
+                return Err(plan(format!("`{name}` is not on the device of the other parameters")));
+            }
+            let mut param = Param { values: Values::Frozen(tensor), role: Role::Frozen };
+            param.assign(Role::Frozen, self.precision)?;
+            if self.params.insert(name.clone(), param).is_some() {
+                return Err(plan(format!("the parameter `{name}` is there twice")));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Freezes the parameters whose names match: what is left of each is the tensor that the model computes with. Call it
+    /// before the model takes its [`tensors`](Self::tensors).
     ///
     /// # Errors
     ///
     /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn freeze(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
-        self.choose(&pattern.into(), |param, fits| param.trainable &= !fits)
+        self.choose(&pattern.into(), |role, fits| match role {
+            Role::Trained if fits => Role::Frozen,
+            other => other,
+        })
     }
 
     /// Trains only the parameters whose names match.
@@ -181,7 +312,11 @@ impl Params {
     ///
     /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn train_only(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
-        self.choose(&pattern.into(), |param, fits| param.trainable = fits && !param.buffer)
+        self.choose(&pattern.into(), |role, fits| match role {
+            Role::Buffer => Role::Buffer,
+            _ if fits => Role::Trained,
+            _ => Role::Frozen,
+        })
     }
 
     /// Marks the tensors that the model itself updates, such as the running statistics of a
@@ -205,23 +340,22 @@ impl Params {
     ///
     /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn buffers(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
-        self.choose(&pattern.into(), |param, fits| {
-            if fits {
-                (param.trainable, param.buffer, param.compute) = (false, true, None);
-            }
-        })
+        self.choose(&pattern.into(), |role, fits| if fits { Role::Buffer } else { role })
     }
 
     fn choose(
         mut self,
         pattern: &Pattern,
-        change: impl Fn(&mut Param, bool),
+        change: impl Fn(Role, bool) -> Role,
     ) -> Result<Self, Error> {
         let mut found = false;
         for (name, param) in &mut self.params {
             let fits = pattern.matches(name);
             found |= fits;
-            change(param, fits);
+            let role = change(param.role, fits);
+            if role != param.role {
+                param.assign(role, self.precision)?;
+            }
         }
         if found {
             return Ok(self);
@@ -241,11 +375,7 @@ impl Params {
     /// [`Error::Tensor`] when the device has no room.
     pub fn precision(mut self, precision: Precision) -> Result<Self, Error> {
         for param in self.params.values_mut() {
-            param.compute = match precision {
-                _ if param.buffer => None,
-                Precision::F32 => None,
-                other => Some(Var::from_tensor(&param.master.to_dtype(other.dtype())?)?),
-            };
+            param.assign(param.role, precision)?;
         }
         self.precision = precision;
         Ok(self)
@@ -256,16 +386,16 @@ impl Params {
     #[must_use]
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         let tensor = |param: &Param| {
-            let tensor = param.compute().as_tensor();
-            if param.trainable { tensor.clone() } else { tensor.detach() }
+            let tensor = param.compute();
+            if param.is_trainable() { tensor.clone() } else { tensor.detach() }
         };
         self.params.iter().map(|(name, param)| (name.clone(), tensor(param))).collect()
     }
 
-    /// The values in 32 bits, by name: what is saved. They share storage with the parameters.
+    /// The values that are kept, by name: what is saved, as [`Param::master`]. They share storage with the parameters.
     #[must_use]
     pub fn masters(&self) -> BTreeMap<String, Tensor> {
-        let tensor = |param: &Param| param.master.as_detached_tensor();
+        let tensor = |param: &Param| param.master().detach();
         self.params.iter().map(|(name, param)| (name.clone(), tensor(param))).collect()
     }
 
@@ -275,12 +405,7 @@ impl Params {
     ///
     /// [`Error::Tensor`] when the device fails.
     pub fn refresh(&self) -> Result<(), Error> {
-        for param in self.params.values() {
-            if let Some(compute) = &param.compute {
-                compute.set(&param.master.to_dtype(compute.dtype())?)?;
-            }
-        }
-        Ok(())
+        self.params.values().try_for_each(Param::refresh)
     }
 
     /// All parameters, sorted by name.
@@ -290,24 +415,24 @@ impl Params {
 
     /// The parameters that are trained, sorted by name.
     pub fn trainable(&self) -> impl Iterator<Item = (&str, &Param)> {
-        self.iter().filter(|(_, param)| param.trainable)
+        self.iter().filter(|(_, param)| param.is_trainable())
     }
 
     /// Returns the tensors that a training changes, sorted by name: the parameters that are trained and the [buffers](Self::buffers).
     pub(crate) fn changing(&self) -> impl Iterator<Item = (&str, &Param)> {
-        self.iter().filter(|(_, param)| param.trainable || param.buffer)
+        self.iter().filter(|(_, param)| param.role != Role::Frozen)
     }
 
     /// Copies of the [buffers](Self::buffers), by name.
     pub(crate) fn copy_buffers(&self) -> Result<BTreeMap<String, Tensor>, Error> {
-        let buffers = self.iter().filter(|(_, param)| param.buffer);
-        buffers.map(|(name, param)| Ok((name.to_owned(), param.master.copy()?))).collect()
+        let buffers = self.iter().filter(|(_, param)| param.is_buffer());
+        buffers.map(|(name, param)| Ok((name.to_owned(), param.master().copy()?))).collect()
     }
 
     /// Writes copies of buffers back.
     pub(crate) fn restore_buffers(&self, copies: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         let pairs = copies.iter().filter_map(|(name, copy)| Some((self.params.get(name)?, copy)));
-        pairs.into_iter().try_for_each(|(param, copy)| Ok(param.master.set(copy)?))
+        pairs.into_iter().try_for_each(|(param, copy)| param.set(copy))
     }
 
     /// A parameter.
@@ -319,13 +444,26 @@ impl Params {
     /// Returns the number of elements.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.iter().map(|(_, param)| param.master.elem_count()).sum()
+        self.iter().map(|(_, param)| param.master().elem_count()).sum()
     }
 
     /// Returns the number of elements that are trained.
     #[must_use]
     pub fn trainable_count(&self) -> usize {
-        self.trainable().map(|(_, param)| param.master.elem_count()).sum()
+        self.trainable().map(|(_, param)| param.master().elem_count()).sum()
+    }
+
+    /// Returns the bytes of all tensors: masters, those that the model computes with, and frozen ones.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        let of = |param: &Param| match &param.values {
+            Values::Master { master, compute } => {
+                bytes(master) + compute.as_ref().map_or(0, |compute| bytes(compute))
+            }
+            Values::Frozen(tensor) => bytes(tensor),
+        };
+        self.params.values().map(of).sum()
     }
 
     /// The type that the model computes in.
@@ -341,7 +479,7 @@ impl Params {
     /// Never: there is at least one parameter.
     #[must_use]
     pub fn device(&self) -> &Device {
-        self.params.values().next().expect("`new` refuses to be empty").master.device()
+        self.params.values().next().expect("`new` refuses to be empty").master().device()
     }
 }
 
