@@ -14,6 +14,7 @@ pub mod engine;
 pub mod error;
 pub mod fetch;
 pub mod input;
+pub mod lora;
 pub mod models;
 pub mod optim;
 pub mod output;

@@ -94,6 +94,15 @@ pub struct Layer {
     pub outputs: usize,
 }
 
+/// The tensors and the layers that a model asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    /// The shapes of the tensors, by name.
+    pub tensors: BTreeMap<String, Shape>,
+    /// The layers that may have a [low-rank branch](Init::low_rank), by path.
+    pub layers: BTreeMap<String, Layer>,
+}
+
 /// The kind of a [`Layer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -344,11 +353,31 @@ impl Init {
     pub fn shapes_of<M, E: From<Error>>(
         model: impl FnOnce(&Self) -> Result<M, E>,
     ) -> Result<BTreeMap<String, Shape>, E> {
+        Ok(Self::layout_of(model)?.tensors)
+    }
+
+    /// The tensors and the layers that a model asks for. No tensor is made.
+    ///
+    /// ```
+    /// use cog_train_nn::{Init, Linear};
+    ///
+    /// let layout = Init::layout_of(|init| Linear::without_bias(&init.at("fc"), 2, 3))?;
+    /// assert_eq!((layout.layers["fc"].inputs, layout.layers["fc"].outputs), (2, 3));
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Init::shapes_of`].
+    pub fn layout_of<M, E: From<Error>>(
+        model: impl FnOnce(&Self) -> Result<M, E>,
+    ) -> Result<Layout, E> {
         let init = Self::new(BTreeMap::new(), Vec::new(), Device::Cpu);
         init.lock().shapes_only = true;
         model(&init)?;
         let tensors = init.tensors().into_iter();
-        Ok(tensors.map(|(name, tensor)| (name, tensor.shape().clone())).collect())
+        let tensors = tensors.map(|(name, tensor)| (name, tensor.shape().clone())).collect();
+        Ok(Layout { tensors, layers: init.layers() })
     }
 
     fn name(&self, name: &str) -> String {

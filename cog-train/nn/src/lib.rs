@@ -27,7 +27,7 @@ pub use batch_norm::{BatchNorm2d, BatchNormTensors, GroupNorm};
 pub use conv::Conv2d;
 pub use dropout::dropout;
 pub use embedding::Embedding;
-pub use init::{Init, Layer, LayerKind};
+pub use init::{Init, Layer, LayerKind, Layout};
 pub use initializer::Initializer;
 pub use linear::Linear;
 pub use loss::{cross_entropy, linear_cross_entropy};

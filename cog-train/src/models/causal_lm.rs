@@ -16,8 +16,7 @@ pub(crate) const HEAD: &str = "lm_head";
 #[derive(Debug, Clone)]
 pub struct CausalLm {
     body: Decoder,
-    /// `None` for the embedding.
-    head: Option<Linear>,
+    head: Linear,
     logit_cap: Option<f64>,
 }
 
@@ -31,8 +30,12 @@ impl CausalLm {
         let Body::Decoder(body) = Body::new(init, config)?;
         let Family::Decoder(decoder) = config.family();
         let (hidden, vocabulary) = (config.hidden(), config.vocabulary());
-        let head = || Linear::without_bias(&init.at(HEAD), hidden, vocabulary);
-        let head = (!config.tied()).then(head).transpose()?;
+        let own = init.at(HEAD);
+        let head = if config.tied() {
+            Linear::tied(&own, body.embedding())?
+        } else {
+            Linear::without_bias(&own, hidden, vocabulary)?
+        };
         Ok(Self { body, head, logit_cap: decoder.logit_cap })
     }
 
@@ -83,22 +86,15 @@ impl CausalLm {
             let flat = nn::reshape(&hidden, ((), width))?;
             let rows = nn::index_select(&flat, 0, targets.rows())?;
             match self.logit_cap {
-                None => nn::linear_cross_entropy(&rows, self.head_weight(), targets.ids()),
+                None => self.head.cross_entropy(&rows, targets.ids()),
                 Some(_) => nn::cross_entropy(&self.scores(&rows)?, targets.ids()),
             }
         })?;
         Ok(sum)
     }
 
-    fn head_weight(&self) -> &Tensor {
-        self.head.as_ref().map_or_else(|| self.body.embedding(), Linear::weight)
-    }
-
     fn scores(&self, hidden: &Node) -> Result<Node, TensorError> {
-        let scores = match &self.head {
-            Some(head) => head.forward(hidden)?,
-            None => Linear::from_tensors(self.body.embedding().clone(), None).forward(hidden)?,
-        };
+        let scores = self.head.forward(hidden)?;
         match self.logit_cap {
             None => Ok(scores),
             Some(cap) => nn::scale(&nn::tanh(&nn::scale(&scores, 1.0 / cap)?)?, cap),

@@ -38,6 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("params", &["error"]),
     ("data", &["archive", "cancellable", "error", "fetch", "progress"]),
     ("optim", &["error", "params"]),
+    ("lora", &["error", "optim", "params", "partial", "weights"]),
     ("checkpoint", &["archive", "error", "fetch", "job", "progress", "weights"]),
     (
         "engine",
@@ -104,6 +105,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "error",
             "job",
             "lib",
+            "lora",
             "models",
             "optim",
             "params",

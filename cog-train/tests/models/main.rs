@@ -3,4 +3,5 @@
 
 mod decoders;
 mod folders;
+mod lora;
 mod support;
