@@ -35,6 +35,8 @@ pub struct LoraConfig {
     pub(super) initial: InitialValues,
     pub(super) task_type: Option<String>,
     pub(super) base_model: Option<String>,
+    /// Whether it was read from a file.
+    pub(super) of_file: bool,
     /// The keys of a file that change nothing here.
     pub(super) rest: Map<String, Value>,
 }
@@ -146,6 +148,7 @@ impl LoraConfig {
             initial: InitialValues::Uniform,
             task_type: None,
             base_model: None,
+            of_file: false,
             rest: Map::new(),
         }
     }

@@ -132,11 +132,12 @@ impl Adapter {
         }
     }
 
-    /// The targets by name, where PEFT's rules for the chosen ones could differ: `all-linear`.
+    /// The targets by name, where PEFT could choose others: it refuses an expression that also matches a module without weights.
     fn targets(&self) -> Modules {
-        let chosen = self.config.targets.clone().unwrap_or(Modules::AllLinear);
-        if chosen != Modules::AllLinear {
-            return chosen;
+        let chosen = self.config.targets.as_ref();
+        let kept = chosen.filter(|it| self.config.of_file || matches!(it, Modules::Named(_)));
+        if let Some(chosen) = kept {
+            return chosen.clone();
         }
         let mut ends: Vec<String> = self
             .branches

@@ -44,7 +44,7 @@ impl LoraConfig {
 
     /// The error is the reason for which it is refused.
     pub(super) fn of_json(json: &Map<String, Value>) -> Result<Self, String> {
-        let mut config = Self { alpha: 8.0, ..Self::new(8) };
+        let mut config = Self { alpha: 8.0, of_file: true, ..Self::new(8) };
         let mut kind = None;
         for (key, value) in json {
             let taken = config.take(key, value, &mut kind)?;

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cog_train::Error;
 use cog_train::candle_core::{DType, Device, Tensor};
-use cog_train::engine::{Gradients, Params, Precision};
+use cog_train::data::{Batching, Collate, Loader, Rows};
+use cog_train::engine::{
+    Gradients, Loss, Params, Precision, StepContext, Training, TrainingConfig, fit,
+};
 use cog_train::lora::{Adapter, Bias, LoraConfig, Modules};
 use cog_train::models::{CausalLm, Pretrained, Targets, Tokens};
 use cog_train::nn::{Init, Rng};
 use cog_train::optim::{AdamW, Group, Optimizer, Sgd};
+use cog_train::{Error, Job};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -412,5 +415,71 @@ fn a_trained_adapter_is_loaded_with_its_logits() {
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         assert!(output.status.success() && out.lines().count() == 4, "{out}{err}");
         print!("{out}");
+    }
+}
+
+/// Trains an adapter with dropout by `fit` over 6 steps of two micro-batches, from the start or from a checkpoint. Returns the
+/// trained values.
+fn fit_with_dropout(
+    base: &Base,
+    job: &mut Job,
+    dropout: f64,
+    checkpointed: bool,
+    stop: Option<u64>,
+) -> cog_train::anyhow::Result<Vec<f32>> {
+    let config = LoraConfig::new(4).alpha(10.0).dropout(dropout).targets(Modules::AllLinear);
+    let adapter = base.adapter(&config)?;
+    let drawn = adapter.draw(&base.tensors(), Rng::new(3, "lora"))?;
+    let params = adapter.params(base.tensors(), drawn, Precision::F32)?;
+    let model = adapter.init(params.tensors()).build(|init| base.model(init))?;
+    let model = model.checkpoint_layers(checkpointed);
+    let row = |at: u32| (0..6).map(|index| (at * 7 + index * index) % 48).collect::<Vec<u32>>();
+    let rows = Rows::new((0..12).map(row).collect());
+    let collate = |rows: Vec<Vec<u32>>, batch: &Collate<'_>| {
+        let tokens = Tokens::padded(&rows, 0, batch.device())?;
+        Ok((tokens, Targets::of_labels(&rows, batch.device())?))
+    };
+    let token = job.cancel_token();
+    let loss = |(tokens, targets): &(Tokens, Targets), context: &StepContext| {
+        if stop == Some(context.step()) {
+            token.cancel();
+        }
+        Ok(Loss::sum(model.loss(tokens, targets)?, targets.count())?)
+    };
+    let config = TrainingConfig {
+        epochs: 2,
+        learning_rate: 1e-2,
+        micro_batch: Some(2),
+        ..TrainingConfig::default()
+    };
+    let training = Training {
+        config,
+        params: &params,
+        optimizer: Optimizer::new(AdamW::default()),
+        train: Loader::new(rows, collate).batch(Batching::Rows(4)),
+        eval: None,
+    };
+    fit(training, &loss, job)?;
+    let masters = params.masters();
+    Ok(adapter.trained().flat_map(|name| numbers(&masters[name])).collect())
+}
+
+/// A resumed run drops the elements that the straight one drops, and so does a block that is computed again.
+#[test]
+fn resume_with_dropout_equals_straight_run() {
+    let (base, dir) = (Base::open(), tempfile::tempdir().unwrap());
+    let job = |name: &str| Job::for_test(dir.path().join(name));
+    let straight = fit_with_dropout(&base, &mut job("straight"), 0.5, false, None).unwrap();
+    let without = fit_with_dropout(&base, &mut job("without"), 0.0, false, None).unwrap();
+    assert!(furthest(&straight, &without) > 1e-3, "dropout has an effect");
+    let again = fit_with_dropout(&base, &mut job("again"), 0.5, true, None).unwrap();
+    assert_eq!(again, straight);
+    for step in [0, 2, 5] {
+        let name = format!("stopped-{step}");
+        let stopped = fit_with_dropout(&base, &mut job(&name), 0.5, false, Some(step));
+        assert!(matches!(stopped.unwrap_err().downcast_ref(), Some(Error::Cancelled)));
+        let mut job = Job::for_test_resumed(dir.path().join(&name));
+        let resumed = fit_with_dropout(&base, &mut job, 0.5, false, None).unwrap();
+        assert_eq!(resumed, straight, "stopped at step {step}");
     }
 }

@@ -1,8 +1,10 @@
-use candle_core::{D, Device, Var};
+use candle_core::{D, DType, Device, Error, Tensor, Var};
 
-use super::*;
+use super::branch::row_norms;
 use crate::kernels::tape::{Buffers, collect, recompute, trace};
-use crate::{Embedding, LayerKind, Linear, LowRank, Rng, gelu, training, without_low_rank};
+use crate::{
+    Embedding, Init, LayerKind, Linear, LowRank, Node, Rng, gelu, training, without_low_rank,
+};
 
 const ALPHA: f64 = 10.0;
 const RANK: usize = 4;
