@@ -6,7 +6,6 @@ use candle_core::{DType, Device, Error, Tensor};
 #[derive(Debug)]
 pub(crate) struct KvCache {
     layers: Vec<LayerCache>,
-    capacity: usize,
     length: usize,
 }
 
@@ -44,7 +43,7 @@ impl KvCache {
         let zeros = || Tensor::zeros((1, capacity, kv_heads, width), dtype, device);
         let layer = || Ok(LayerCache { keys: zeros()?, values: zeros()?, length: 0 });
         let layers = (0..layers).map(|_| layer()).collect::<Result<_, Error>>()?;
-        Ok(Self { layers, capacity, length: 0 })
+        Ok(Self { layers, length: 0 })
     }
 
     /// The number of tokens in it.
@@ -67,11 +66,6 @@ impl KvCache {
     /// Counts the tokens that every layer has appended.
     pub(crate) fn advance(&mut self, tokens: usize) {
         self.length += tokens;
-    }
-
-    /// The most tokens that fit.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
     }
 }
 

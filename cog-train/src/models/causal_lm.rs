@@ -4,8 +4,8 @@ use candle_core::{Device, Error as TensorError, Tensor};
 use cog_train_nn::{self as nn, Init, Linear, Node};
 
 use super::body::Body;
-use super::config::{Config, Family};
-use super::decoder::Decoder;
+use super::cache::KvCache;
+use super::config::Config;
 use super::tokens::{Targets, Tokens};
 use crate::error::Error;
 
@@ -15,7 +15,7 @@ pub(crate) const HEAD: &str = "lm_head";
 /// A language model (`AutoModelForCausalLM`).
 #[derive(Debug, Clone)]
 pub struct CausalLm {
-    body: Decoder,
+    body: Body,
     head: Linear,
     logit_cap: Option<f64>,
 }
@@ -27,8 +27,7 @@ impl CausalLm {
     ///
     /// [`Error::Tensor`] when a tensor is missing or has another shape; within [`Init::build`] all of them are reported.
     pub fn new(init: &Init, config: &Config) -> Result<Self, Error> {
-        let Body::Decoder(body) = Body::new(init, config)?;
-        let Family::Decoder(decoder) = config.family();
+        let body = Body::new(init, config)?;
         let (hidden, vocabulary) = (config.hidden(), config.vocabulary());
         let own = init.at(HEAD);
         let head = if config.tied() {
@@ -36,7 +35,7 @@ impl CausalLm {
         } else {
             Linear::without_bias(&own, hidden, vocabulary)?
         };
-        Ok(Self { body, head, logit_cap: decoder.logit_cap })
+        Ok(Self { body, head, logit_cap: config.logit_cap() })
     }
 
     /// Sets activation checkpointing: the backward pass computes the activations of each layer again instead of keeping them,
@@ -91,6 +90,25 @@ impl CausalLm {
             }
         })?;
         Ok(sum)
+    }
+
+    /// Allocates a cache for a text of `capacity` tokens.
+    pub(crate) fn cache(&self, capacity: usize) -> Result<KvCache, Error> {
+        Ok(self.body.cache(capacity)?)
+    }
+
+    /// A number that changes when the cached keys of a text of `length` tokens cannot be used for a longer one.
+    pub(crate) fn cache_variant(&self, length: usize) -> [usize; 2] {
+        self.body.cache_variant(length)
+    }
+
+    /// The scores after the last of the next tokens of a text, `[1, T]`, whose earlier ones are in the cache.
+    pub(crate) fn last_logits(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, Error> {
+        let last = ids.dim(1)?.saturating_sub(1);
+        Ok(nn::trace([ids], |[ids]| {
+            let hidden = self.body.next_hidden(&ids, cache)?;
+            self.scores(&nn::narrow(&hidden, 1, last, 1)?)
+        })?)
     }
 
     fn scores(&self, hidden: &Node) -> Result<Node, TensorError> {

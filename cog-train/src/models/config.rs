@@ -152,6 +152,13 @@ impl Config {
         }
     }
 
+    /// The bound of the logits, `cap * tanh(logit / cap)`.
+    pub(crate) fn logit_cap(&self) -> Option<f64> {
+        match &self.family {
+            Family::Decoder(config) => config.logit_cap,
+        }
+    }
+
     pub(crate) fn family(&self) -> &Family {
         &self.family
     }

@@ -38,6 +38,7 @@ mod cache;
 mod causal_lm;
 mod config;
 mod decoder;
+mod generate;
 mod keys;
 mod names;
 mod pretrained;
@@ -48,5 +49,6 @@ mod tokens;
 
 pub use causal_lm::CausalLm;
 pub use config::Config;
+pub use generate::{Finish, Generated, Generation};
 pub use pretrained::Pretrained;
 pub use tokens::{Targets, Tokens};

@@ -1,6 +1,6 @@
 //! The names of a family's tensors in files, and the ones that the head models of transformers give them.
 
-/// How a family's files name their tensors.
+/// The rules by which the files of a family name their tensors.
 #[derive(Debug)]
 pub(crate) struct Names {
     /// The body's prefix in a model with a head. A file of the body alone lacks it.

@@ -3,5 +3,6 @@
 
 mod decoders;
 mod folders;
+mod generation;
 mod lora;
 mod support;

@@ -23,4 +23,85 @@ def llama3(name: str) -> None:
     causal_lm(name, tf.LlamaForCausalLM(config))
 
 
-MODELS = {"llama": llama, "llama3": llama3}
+def scaled(rope: dict, length: int = 9):
+    """A Llama whose positions are scaled."""
+
+    def make(name: str) -> None:
+        sizes = {**SIZES, "num_hidden_layers": 1, "max_position_embeddings": rope.pop("max", 64)}
+        config = tf.LlamaConfig(**sizes, num_key_value_heads=2, rope_parameters={"rope_theta": 50.0, **rope})
+        causal_lm(name, tf.LlamaForCausalLM(config), length)
+
+    return make
+
+
+def mistral(name: str) -> None:
+    """A window as long as the text."""
+    config = tf.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=9)
+    causal_lm(name, tf.MistralForCausalLM(config))
+
+
+def qwen2(name: str) -> None:
+    """Biases of queries, keys and values."""
+    config = tf.Qwen2Config(**SIZES, num_key_value_heads=2, tie_word_embeddings=True)
+    causal_lm(name, tf.Qwen2ForCausalLM(config))
+
+
+def qwen3(name: str) -> None:
+    """Norms of queries and keys, heads wider than `hidden / heads`."""
+    config = tf.Qwen3Config(**SIZES, num_key_value_heads=2, head_dim=6)
+    causal_lm(name, tf.Qwen3ForCausalLM(config))
+
+
+def smollm3(name: str) -> None:
+    """Every second layer without positions."""
+    sizes = {**SIZES, "num_hidden_layers": 3}
+    config = tf.SmolLM3Config(**sizes, num_key_value_heads=2, no_rope_layer_interval=2)
+    causal_lm(name, tf.SmolLM3ForCausalLM(config))
+
+
+def phi3(name: str) -> None:
+    """Packed projections, the factors of short texts."""
+    rope = {"rope_type": "longrope", "rope_theta": 100.0, "short_factor": [1.0, 1.5], "long_factor": [2.0, 3.0]}
+    config = tf.Phi3Config(**SIZES, num_key_value_heads=2, rope_parameters=rope, original_max_position_embeddings=16)
+    causal_lm(name, tf.Phi3ForCausalLM(config))
+
+
+def phi3_long(name: str) -> None:
+    """The factors of long texts."""
+    rope = {"rope_type": "longrope", "rope_theta": 100.0, "short_factor": [1.0, 1.5], "long_factor": [2.0, 3.0]}
+    sizes = {**SIZES, "num_hidden_layers": 1}
+    config = tf.Phi3Config(**sizes, num_key_value_heads=2, rope_parameters=rope, original_max_position_embeddings=6)
+    causal_lm(name, tf.Phi3ForCausalLM(config))
+
+
+def gemma(name: str) -> None:
+    config = tf.GemmaConfig(**SIZES, num_key_value_heads=1, head_dim=6)
+    causal_lm(name, tf.GemmaForCausalLM(config))
+
+
+def gemma3(name: str) -> None:
+    """Local and global positions, another scale of the attention."""
+    config = tf.Gemma3TextConfig(**SIZES, num_key_value_heads=2, head_dim=6, query_pre_attn_scalar=9, sliding_window=16,
+                                 layer_types=["sliding_attention", "full_attention"],
+                                 rope_parameters={"full_attention": {"rope_type": "linear", "factor": 2.0,
+                                                                     "rope_theta": 900.0},
+                                                  "sliding_attention": {"rope_type": "default", "rope_theta": 60.0}})
+    config._attn_implementation = "eager"
+    causal_lm(name, tf.Gemma3ForCausalLM(config))
+
+
+MODELS = {
+    "llama": llama,
+    "llama3": llama3,
+    "rope_linear": scaled({"rope_type": "linear", "factor": 3.0}),
+    "rope_dynamic": scaled({"rope_type": "dynamic", "factor": 3.0, "max": 6}),
+    "rope_yarn": scaled({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 8.0}),
+    "mistral": mistral,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+    "smollm3": smollm3,
+    "phi3": phi3,
+    "phi3_long": phi3_long,
+    "gemma": gemma,
+    "gemma3": gemma3,
+}

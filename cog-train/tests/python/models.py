@@ -7,12 +7,22 @@ writes a tiny random model of each family with transformers to `cog-train/tests/
 `model.safetensors` and `golden.json`, which holds a batch, its logits, 20 losses of PyTorch's AdamW on it and the names of the
 parameters that get a gradient. The same versions give the same files.
 
+    cargo build --release -p cog-train --example pretrained
+    python cog-train/tests/python/models.py check FOLDER
+    python cog-train/tests/python/models.py speed FOLDER
+
+compares a real language model in FOLDER with transformers: logits to 1e-4, the text of 20 prompts, and what is saved, which must
+open without a warning and with equal logits. `speed` generates with both in turn and prints tokens per second.
+
 Each family's module (`decoders.py`, ...) has a table `MODELS` of a name and a function that returns a model.
 """
 
 import json
 import pathlib
+import subprocess
 import sys
+import tempfile
+import time
 
 import torch
 
@@ -118,8 +128,117 @@ def make(names: list[str]) -> None:
         table[name](name)
 
 
+PROMPTS = [
+    "What is the capital of France?", "Write a haiku about rivers.", "Explain photosynthesis to a child.", "2 + 2 =",
+    "List three uses of salt.", "Who wrote Hamlet?", "Translate 'good morning' into Spanish.", "Why is the sky blue?",
+    "Give me a recipe for pancakes.", "Name a prime number above 50.", "What does HTTP stand for?", "Tell me a joke.",
+    "How do bees make honey?", "Write a line of Python that sums a list.", "What is the boiling point of water?",
+    "Summarise the story of Cinderella.", "Which planet is the largest?", "Describe a sunset in one sentence.",
+    "Is 91 a prime number?", "Say hello in five languages.",
+]
+BINARY = pathlib.Path(__file__).parents[3] / "target" / "release" / "examples" / "pretrained"
+
+
+def ours(**request) -> dict:
+    run = subprocess.run([BINARY], input=json.dumps(request), check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(run.stdout)
+
+
+def opened(folder: str):
+    """A model that transformers opens without a warning."""
+    import logging
+
+    import transformers as tf
+
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    model, report = tf.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    logger.removeHandler(handler)
+    assert not lines, lines
+    assert not any(report.values()), report
+    return model
+
+
+def prompts(folder: str) -> list[list[int]]:
+    import transformers as tf
+
+    tokenizer = tf.AutoTokenizer.from_pretrained(folder)
+    chat = lambda text: [{"role": "user", "content": text}]
+    ids = [tokenizer.apply_chat_template(chat(p), add_generation_prompt=True, return_dict=True) for p in PROMPTS]
+    return [list(row["input_ids"]) for row in ids]
+
+
+def check(arguments: list[str]) -> None:
+    import safetensors.torch as st
+
+    (folder,) = arguments
+    torch.set_num_threads(1)
+    rows = prompts(folder)
+    with tempfile.TemporaryDirectory() as out:
+        model = opened(folder)
+        ours(command="save", folder=folder, out=f"{out}/saved")
+        again = opened(f"{out}/saved")
+        carried = sorted(file.name for file in pathlib.Path(folder).iterdir() if not file.name.startswith("."))
+        saved = sorted(file.name for file in pathlib.Path(out, "saved").iterdir())
+        assert [name for name in carried if name != "README.md"] == saved, (carried, saved)
+        ids = torch.tensor([rows[0]])
+        with torch.no_grad():
+            assert torch.equal(model(ids).logits, again(ids).logits), "a saved model has other logits"
+        print("save: opens without a warning, equal logits")
+
+        model = model.float().eval()
+        worst = 0.0
+        for row in rows[:4]:
+            ours(command="logits", folder=folder, rows=[row], out=f"{out}/logits.safetensors")
+            found = st.load_file(f"{out}/logits.safetensors")["logits"]
+            with torch.no_grad():
+                worst = max(worst, (model(torch.tensor([row])).logits - found).abs().max().item())
+        print(f"logits: {worst:.1e} apart at most")
+        assert worst < 1e-4
+
+    texts = ours(command="generate", folder=folder, rows=rows, most_tokens=64)["texts"]
+    end = model.generation_config.eos_token_id
+    ends = set(end) if isinstance(end, list) else {end}
+    same = 0
+    for row, text in zip(rows, texts):
+        with torch.no_grad():
+            full = model.generate(torch.tensor([row]), attention_mask=torch.ones(1, len(row)), max_new_tokens=64,
+                                  do_sample=False)[0].tolist()
+        expected = [token for token in full[len(row):] if token not in ends]
+        assert text == expected, f"{text} and {expected}"
+        same += 1
+    print(f"greedy text: equal for {same} of {len(rows)} prompts")
+
+
+def speed(arguments: list[str]) -> None:
+    """Tokens per second after the first one, both with two threads, in turn."""
+    (folder,) = arguments
+    torch.set_num_threads(2)
+    model = opened(folder).float().eval()
+    row = prompts(folder)[8]
+    for turn in range(5):
+        answer = ours(command="generate", folder=folder, rows=[row], most_tokens=128)
+        assert answer["tokens"] == 127, answer["tokens"]
+        times = []
+
+        def note(*_):
+            times.append(time.perf_counter())
+            return False
+
+        with torch.no_grad():
+            model.generate(torch.tensor([row]), attention_mask=torch.ones(1, len(row)), max_new_tokens=128,
+                           do_sample=False, stopping_criteria=[note])
+        theirs = (len(times) - 1) / (times[-1] - times[0])
+        mine = answer["tokens"] / answer["seconds"]
+        print(f"turn {turn}: {mine:.1f} tokens per second, transformers {theirs:.1f}, ratio {mine / theirs:.2f}")
+
+
 if __name__ == "__main__":
     # So that the modules of families import this one and not a second copy.
     sys.modules["models"] = sys.modules["__main__"]
     command, *arguments = sys.argv[1:] or ["make"]
-    {"make": make}[command](arguments)
+    {"make": make, "check": check, "speed": speed}[command](arguments)

@@ -3,14 +3,15 @@
 use candle_core::{Error, Tensor};
 use cog_train_nn::{self as nn, Init, Linear, Mask, Node, RmsNorm, Rope};
 
-use super::config::{DecoderConfig, Gate, LayerConfig};
+use super::config::{DecoderConfig, Gate};
+use super::layers::LayerConfig;
 use crate::models::cache::LayerCache;
 
-/// What a forward pass computes every layer with.
+/// The operands that every layer shares in a forward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Pass {
     pub(super) mask: Mask,
-    /// Where they do not count through each row, or do not start at 0.
+    /// Set if they do not count through each row from 0.
     pub(super) positions: Option<Tensor>,
     /// Tokens of a text: its greatest position plus one.
     pub(super) reach: usize,

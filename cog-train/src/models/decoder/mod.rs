@@ -2,6 +2,7 @@
 
 mod config;
 mod layer;
+mod layers;
 mod model;
 
 pub(crate) use config::{DecoderConfig, FAMILIES};

@@ -1,11 +1,16 @@
 //! The strict reader of `config.json`: each key is read by its name, and what is left over is an error.
 
+mod harmless;
+mod value;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use crate::error::{Error, printable, printable_name};
+use harmless::HARMLESS;
+pub(crate) use value::KeyValue;
 
 /// The most bytes of a `config.json`; those of large models have a few thousand.
 const MAX_BYTES: u64 = 16 << 20;
@@ -15,136 +20,6 @@ const SIMILAR: f64 = 0.8;
 
 /// The most problems that one error lists.
 const SHOWN: usize = 20;
-
-/// Keys of every family without an effect on a training: names, special tokens, defaults of generation, and what
-/// transformers returns beside the result.
-const HARMLESS: &[&str] = &[
-    "_attn_implementation",
-    "_attn_implementation_autoset",
-    "_commit_hash",
-    "_name_or_path",
-    "auto_map",
-    "bad_words_ids",
-    "begin_suppress_tokens",
-    "bos_token_id",
-    "decoder_start_token_id",
-    "diversity_penalty",
-    "do_sample",
-    "early_stopping",
-    "encoder_no_repeat_ngram_size",
-    "exponential_decay_length_penalty",
-    "finetuning_task",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "gradient_checkpointing",
-    "initializer_range",
-    "length_penalty",
-    "max_length",
-    "min_length",
-    "no_repeat_ngram_size",
-    "num_beam_groups",
-    "num_beams",
-    "num_return_sequences",
-    "output_attentions",
-    "output_hidden_states",
-    "output_past",
-    "output_scores",
-    "prefix",
-    "remove_invalid_values",
-    "repetition_penalty",
-    "return_dict",
-    "return_dict_in_generate",
-    "sep_token_id",
-    "suppress_tokens",
-    "task_specific_params",
-    "temperature",
-    "tf_legacy_loss",
-    "tokenizer_class",
-    "top_k",
-    "top_p",
-    "torchscript",
-    "transformers_version",
-    "transformers.js_config",
-    "typical_p",
-    "unk_token_id",
-    "unsloth_fixed",
-    "unsloth_version",
-    "use_bfloat16",
-    "use_cache",
-];
-
-/// A value that a key may have.
-pub(crate) trait KeyValue: Sized {
-    /// The kind of value in a message: `a whole number`.
-    const KIND: &'static str;
-
-    /// Converts a JSON value; `None` when it is of another kind.
-    fn of(value: &Value) -> Option<Self>;
-}
-
-impl KeyValue for usize {
-    const KIND: &'static str = "a whole number";
-
-    fn of(value: &Value) -> Option<Self> {
-        value.as_u64().and_then(|number| number.try_into().ok())
-    }
-}
-
-impl KeyValue for u32 {
-    const KIND: &'static str = "a whole number below 2^32";
-
-    fn of(value: &Value) -> Option<Self> {
-        value.as_u64().and_then(|number| number.try_into().ok())
-    }
-}
-
-impl KeyValue for f64 {
-    const KIND: &'static str = "a number";
-
-    fn of(value: &Value) -> Option<Self> {
-        value.as_f64()
-    }
-}
-
-impl KeyValue for bool {
-    const KIND: &'static str = "true or false";
-
-    fn of(value: &Value) -> Option<Self> {
-        value.as_bool()
-    }
-}
-
-impl KeyValue for String {
-    const KIND: &'static str = "a text";
-
-    fn of(value: &Value) -> Option<Self> {
-        value.as_str().map(str::to_owned)
-    }
-}
-
-impl KeyValue for Value {
-    const KIND: &'static str = "a value";
-
-    fn of(value: &Value) -> Option<Self> {
-        Some(value.clone())
-    }
-}
-
-impl KeyValue for Map<String, Value> {
-    const KIND: &'static str = "an object";
-
-    fn of(value: &Value) -> Option<Self> {
-        value.as_object().cloned()
-    }
-}
-
-impl<T: KeyValue> KeyValue for Vec<T> {
-    const KIND: &'static str = "a list";
-
-    fn of(value: &Value) -> Option<Self> {
-        value.as_array()?.iter().map(T::of).collect()
-    }
-}
 
 /// The keys of a JSON object, taken one by one. Problems are gathered, and reported together by [`Keys::finish`].
 #[derive(Debug)]
@@ -350,53 +225,4 @@ pub(crate) fn list(problems: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn keys(value: Value) -> Keys {
-        let Value::Object(values) = value else { panic!("an object") };
-        Keys::new(values)
-    }
-
-    fn problems(keys: Keys) -> String {
-        keys.finish(Path::new("config.json"))
-            .map_or_else(|error| error.to_string(), |()| String::new())
-    }
-
-    #[test]
-    fn every_problem_is_reported_with_its_key_and_value() {
-        let mut keys = keys(serde_json::json!({
-            "hidden_size": "8", "n_layer": 0, "hidden_siz": 9, "dtype": "float32", "torch_dtype": "bfloat16",
-            "rope": {"factor": 2.0, "type": null, "odd": 1}, "off": false, "none": null, "use_cache": true,
-            "dropout": 0, "scale": 2.0,
-        }));
-        assert_eq!(keys.require::<usize>(&["hidden_size"]), 0);
-        assert_eq!(keys.size(&["num_layers", "n_layer"]), 1);
-        assert_eq!(keys.get::<String>(&["dtype", "torch_dtype"]).unwrap(), "float32");
-        assert_eq!(keys.require::<f64>(&["eps"]).to_bits(), 0);
-        keys.only("dropout", &serde_json::json!(0.0));
-        keys.only("scale", &serde_json::json!(1.0));
-        let mut rope = keys.object(&["rope"]).unwrap();
-        assert_eq!(rope.get::<f64>(&["factor"]), Some(2.0));
-        assert_eq!(rope.get::<String>(&["type"]), None);
-        keys.close(rope);
-        assert_eq!(
-            problems(keys),
-            "model `config.json`: 7 problems\n  \
-             `hidden_size` is \"8\", not a whole number\n  \
-             `num_layers` is 0\n  \
-             `dtype` is \"float32\", and `torch_dtype` is \"bfloat16\"\n  \
-             `eps` is missing\n  \
-             `scale` is 2.0, and only 1.0 is supported\n  \
-             `rope.odd` is 1, and is not supported\n  \
-             `hidden_siz` is 9, and is not supported; did you mean `hidden_size`?"
-        );
-    }
-
-    #[test]
-    fn keys_that_are_off_or_harmless_are_accepted() {
-        let keys =
-            keys(serde_json::json!({"a": null, "use_b": false, "use_cache": true, "top_p": 0.5}));
-        assert_eq!(problems(keys), "");
-    }
-}
+mod tests;
