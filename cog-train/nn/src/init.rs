@@ -1,14 +1,20 @@
 //! The named tensors that layers are built from.
 
+mod layout;
+mod source;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::{DType, Device, Error, Shape, Tensor, Var};
+use candle_core::{DType, Device, Error, Shape, Tensor};
 
+use self::source::{Choice, Source};
 use crate::initializer::Initializer;
 use crate::low_rank::LowRank;
 use crate::rng::Rng;
+
+pub use layout::{Layer, LayerKind, Layout};
 
 /// The source of a model's tensors: drawn at random, or loaded. A layer asks it for each of its parameters by name and
 /// shape, so that the code of a model states each of them once and serves both.
@@ -60,66 +66,6 @@ pub struct Init {
     source: Arc<Mutex<Source>>,
     /// The path of this part, with a dot at its end unless it is the whole.
     path: String,
-}
-
-struct Source {
-    loaded: BTreeMap<String, Tensor>,
-    /// Tensors that are not loaded are drawn if a pattern fits; the last one counts.
-    drawn: Vec<(String, Rng)>,
-    dtype: DType,
-    device: Device,
-    initializers: Vec<Choice>,
-    /// Names that may be left over.
-    ignored: Vec<String>,
-    /// The layers that were built, by path.
-    layers: BTreeMap<String, Layer>,
-    low_rank: BTreeMap<String, LowRank>,
-    /// The requested tensors.
-    tensors: BTreeMap<String, Tensor>,
-    /// Gathered within [`Init::build`].
-    problems: Option<Vec<String>>,
-    /// Whether nothing is made: within [`Init::shapes_of`].
-    shapes_only: bool,
-}
-
-/// A layer that may have a low-rank branch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Layer {
-    /// The kind of the layer.
-    pub kind: LayerKind,
-    /// The inputs of a linear layer, or the rows of an embedding.
-    pub inputs: usize,
-    /// The outputs, or the width of an embedding.
-    pub outputs: usize,
-}
-
-/// The tensors and the layers that a model asks for.
-#[derive(Debug, Clone, Default)]
-pub struct Layout {
-    /// The shapes of the tensors, by name.
-    pub tensors: BTreeMap<String, Shape>,
-    /// The layers that may have a [low-rank branch](Init::low_rank), by path.
-    pub layers: BTreeMap<String, Layer>,
-}
-
-/// The kind of a [`Layer`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LayerKind {
-    /// A [`Linear`](crate::Linear).
-    Linear {
-        /// Whether its weight belongs to another layer.
-        tied: bool,
-    },
-    /// An [`Embedding`](crate::Embedding).
-    Embedding,
-}
-
-struct Choice {
-    pattern: String,
-    initializer: Initializer,
-    used: bool,
 }
 
 impl Init {
@@ -391,74 +337,6 @@ impl Init {
 
 /// The most problems that one error lists.
 const SHOWN: usize = 10;
-
-impl Source {
-    /// A tensor, or what is wrong with it.
-    fn find(
-        &mut self,
-        name: &str,
-        shape: &Shape,
-        initializer: Initializer,
-    ) -> Result<Result<Tensor, String>, Error> {
-        let mut chosen = initializer;
-        for choice in self.initializers.iter_mut().filter(|choice| matches(&choice.pattern, name)) {
-            (chosen, choice.used) = (choice.initializer, true);
-        }
-        if self.tensors.contains_key(name) {
-            return Ok(Err(format!("`{name}` was asked for twice")));
-        }
-        if self.shapes_only {
-            return Ok(Ok(Tensor::zeros((), self.dtype, &self.device)?.broadcast_as(shape)?));
-        }
-        if let Some(tensor) = self.loaded.get(name) {
-            return Ok(if tensor.shape() == shape {
-                Ok(tensor.clone())
-            } else {
-                let (found, needed) = (tensor.dims(), shape.dims());
-                Err(format!("`{name}` has the shape {found:?}, and the model needs {needed:?}"))
-            });
-        }
-        let Some((_, rng)) = self.drawn.iter().rev().find(|(pattern, _)| matches(pattern, name))
-        else {
-            return Ok(Err(format!("`{name}` is missing")));
-        };
-        let tensor = chosen.draw(shape, rng.at(digest(name)), self.dtype, &self.device)?;
-        Ok(Ok(Var::from_tensor(&tensor)?.into_inner()))
-    }
-
-    /// Loaded tensors and patterns that the model has no use for.
-    fn left_over(&self) -> Vec<String> {
-        let ignored = |name: &str| self.ignored.iter().any(|pattern| matches(pattern, name));
-        let tensors = self.loaded.keys().filter(|name| !self.tensors.contains_key(*name));
-        let unused = self.initializers.iter().filter(|choice| !choice.used);
-        let tensors = tensors
-            .filter(|name| !ignored(name))
-            .map(|name| format!("`{name}` is not of this model"));
-        let branches = self.low_rank.keys().filter(|path| !self.layers.contains_key(*path));
-        let branches = branches.map(|path| format!("no layer `{path}` takes a low-rank branch"));
-        tensors
-            .chain(branches)
-            .chain(unused.map(|choice| format!("no tensor is called `{}`", choice.pattern)))
-            .collect()
-    }
-}
-
-/// Whether a name matches a pattern, in which `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-            name.char_indices().any(|(at, _)| matches(rest, &name[at..])) || matches(rest, "")
-        }),
-    }
-}
-
-/// FNV-1a over 64 bits.
-fn digest(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
 
 impl fmt::Debug for Init {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -111,7 +111,7 @@ mod tests {
             super::digest(&params, &CancelToken::new()).unwrap().unwrap()
         };
         for precision in [Precision::Bf16, Precision::F16] {
-            assert_ne!(digest(1.0, precision), digest(1.0078125, precision));
+            assert_ne!(digest(1.0, precision), digest(1.007_812_5, precision));
             assert_eq!(digest(1.0, precision), digest(1.0, precision));
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Shape, Tensor};
 use cog_train_nn::{Init, Initializer, Layer, LayerKind, Layout, LowRank, Rng};
 
-use super::config::{InitialValues, LoraConfig};
-use super::select::{Selected, invalid};
+use super::config::{InitialValues, LoraConfig, invalid};
+use super::select::Selected;
 use crate::error::Error;
 use crate::optim::{Group, Optimizer};
 use crate::params::{Params, Precision};

@@ -249,3 +249,7 @@ impl LoraConfig {
         Self { base_model: Some(name.into()), ..self }
     }
 }
+
+pub(super) fn invalid(reason: String) -> Error {
+    Error::InvalidConfig { reason }
+}

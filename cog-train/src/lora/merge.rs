@@ -7,7 +7,8 @@ use candle_core::{DType, Tensor};
 use cog_train_nn::{Init, Layer, LayerKind, LowRank};
 
 use super::adapter::{Adapter, found, magnitude, names, norms};
-use super::select::invalid;
+use super::config::invalid;
+use super::select::is_shared;
 use crate::error::Error;
 
 /// The tensors of a base with an adapter merged into them, which were compared with the two apart.
@@ -151,9 +152,7 @@ impl Adapter {
         }
         let mut all_norms = BTreeMap::new();
         for (path, (layer, branch)) in &self.branches {
-            let shares = |kind| kind == LayerKind::Linear { tied: true };
-            let ties = self.layout.layers.values().any(|layer| shares(layer.kind));
-            if shares(layer.kind) || (ties && layer.kind == LayerKind::Embedding) {
+            if is_shared(path, &self.layout) {
                 return Err(invalid(format!(
                     "`{path}` shares its weight with another layer, which merging would change too\nhint: save the adapter"
                 )));

@@ -40,6 +40,7 @@ mod config;
 mod files;
 mod merge;
 mod peft;
+mod rules;
 mod select;
 #[cfg(test)]
 mod tests;

@@ -3,20 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cog_train_nn::{Layer, LayerKind, Layout, LowRank};
-use regex::Regex;
 
-use super::config::{Bias, LoraConfig, Modules};
+use super::config::{Bias, LoraConfig, Modules, invalid};
+use super::rules::Rules;
 use crate::error::{Error, printable_name};
 
-/// The output layers of language models, which `all-linear` leaves out.
-const OUTPUTS: &[&str] = &[
-    "cls.predictions.decoder",
-    "decoder",
-    "embed_out",
-    "lm_head",
-    "lm_head.decoder",
-    "vocab_projector",
-];
 /// The heads of classifiers, which are trained in full.
 const HEADS: &[&str] = &["classifier", "score"];
 
@@ -40,7 +31,7 @@ impl LoraConfig {
         let rules = Rules::new(self, &saved)?;
         let mut branches = BTreeMap::new();
         for (path, layer) in &layout.layers {
-            if rules.targets(path, *layer)? {
+            if rules.targets(path, *layer) {
                 branches.insert(path.clone(), (*layer, self.branch(&rules, path, *layer)?));
             }
         }
@@ -49,7 +40,7 @@ impl LoraConfig {
         }
         let mut in_full = BTreeSet::new();
         for module in &saved {
-            let found = self.full(module, layout, &branches)?;
+            let found = in_module(module, layout, &branches)?;
             if found.is_empty() && self.modules_to_save.contains(module) {
                 return Err(invalid(format!(
                     "`modules_to_save` names `{}`, and no module with tensors ends with it\n{}",
@@ -59,21 +50,19 @@ impl LoraConfig {
             }
             in_full.extend(found);
         }
-        let bias = |name: &str| name == "bias" || name.ends_with(".bias");
-        in_full.extend(
-            layout
-                .tensors
-                .keys()
-                .filter(|name| match self.bias {
-                    Bias::None => false,
-                    Bias::All => bias(name),
-                    Bias::Adapted => {
-                        name.strip_suffix(".bias").is_some_and(|path| branches.contains_key(path))
-                    }
-                })
-                .cloned(),
-        );
+        let biases = layout.tensors.keys().filter(|name| self.trains_bias(name, &branches));
+        in_full.extend(biases.cloned());
         Ok(Selected { branches, in_full })
+    }
+
+    /// Whether a tensor is a bias that is trained.
+    fn trains_bias(&self, name: &str, branches: &BTreeMap<String, (Layer, LowRank)>) -> bool {
+        let Some((path, "bias")) = name.rsplit_once('.') else { return false };
+        match self.bias {
+            Bias::None => false,
+            Bias::All => true,
+            Bias::Adapted => branches.contains_key(path),
+        }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -104,55 +93,9 @@ impl LoraConfig {
         own.chain(heads.filter(|head| !self.modules_to_save.contains(head))).collect()
     }
 
-    /// The tensors of the modules whose paths end with `module`.
-    fn full(
-        &self,
-        module: &str,
-        layout: &Layout,
-        branches: &BTreeMap<String, (Layer, LowRank)>,
-    ) -> Result<Vec<String>, Error> {
-        let tied = |path: &str, layer: &Layer| {
-            layer.kind == (LayerKind::Linear { tied: true }) && path.ends_with(module)
-        };
-        let shares = layout.layers.iter().find(|(path, layer)| tied(path, layer));
-        let is_tied = |layer: &Layer| layer.kind == LayerKind::Linear { tied: true };
-        let embeds = layout.layers.iter().any(|(_, layer)| is_tied(layer))
-            && layout.layers.iter().any(|(path, layer)| {
-                layer.kind == LayerKind::Embedding
-                    && path.ends_with(module)
-                    && path.contains("embed")
-            });
-        if shares.is_some() || embeds {
-            return Err(invalid(format!(
-                "`modules_to_save` names `{module}`, which shares its weight with another layer: PEFT would train a copy of one of \
-                 the two\nhint: adapt the layer instead, or untie the model"
-            )));
-        }
-        let ends = |name: &&String| {
-            let mut path = name.as_str();
-            while let Some((parent, _)) = path.rsplit_once('.') {
-                if parent.ends_with(module) {
-                    return true;
-                }
-                path = parent;
-            }
-            false
-        };
-        let names: Vec<String> = layout.tensors.keys().filter(ends).cloned().collect();
-        let adapted =
-            |name: &&String| branches.contains_key(name.rsplit_once('.').map_or("", |it| it.0));
-        if let Some(name) = names.iter().find(adapted) {
-            return Err(invalid(format!(
-                "`{name}` is of `modules_to_save` and of an adapted layer"
-            )));
-        }
-        Ok(names)
-    }
-
     fn branch(&self, rules: &Rules, path: &str, layer: Layer) -> Result<LowRank, Error> {
-        let of = |patterns: &[Regex]| patterns.iter().position(|pattern| pattern.is_match(path));
-        let rank = of(&rules.ranks).map_or(self.rank, |at| self.ranks[at].1);
-        let alpha = of(&rules.alphas).map_or(self.alpha, |at| self.alphas[at].1);
+        let rank = rules.rank(path).map_or(self.rank, |at| self.ranks[at].1);
+        let alpha = rules.alpha(path).map_or(self.alpha, |at| self.alphas[at].1);
         #[expect(clippy::cast_precision_loss, reason = "a rank is small")]
         let size = rank as f64;
         let scale = alpha / if self.rslora { size.sqrt() } else { size };
@@ -167,123 +110,39 @@ impl LoraConfig {
     }
 }
 
-/// The compiled rules of a configuration.
-struct Rules<'a> {
-    targets: Rule<'a>,
-    exclude: Option<Rule<'a>>,
-    saved: Vec<Regex>,
-    layers: Option<&'a [usize]>,
-    /// Captures the number of a block.
-    index: Vec<Regex>,
-    ranks: Vec<Regex>,
-    alphas: Vec<Regex>,
-}
-
-enum Rule<'a> {
-    AllLinear,
-    Named(&'a [String]),
-    Regex(Regex),
-}
-
-impl<'a> Rules<'a> {
-    fn new(config: &'a LoraConfig, saved: &[String]) -> Result<Self, Error> {
-        let Some(targets) = &config.targets else {
-            return Err(invalid(
-                "an adapter needs targets\nhint: `Modules::AllLinear`, names of modules, or `Modules::default_of` a model type"
-                    .to_owned(),
-            ));
-        };
-        let end = |key: &str, pattern: &String| whole(key, &format!(r"(?:.*\.)?(?:{pattern})"));
-        let ranks = config.ranks.iter().map(|(pattern, _)| end("rank_pattern", pattern));
-        let alphas = config.alphas.iter().map(|(pattern, _)| end("alpha_pattern", pattern));
-        let saved = saved
-            .iter()
-            .map(|module| whole("modules_to_save", &format!(r"(?:.*\.)?(?:{module})(?:\..*)?")));
-        let named = config
-            .layers_pattern
-            .iter()
-            .map(|name| prefix("layers_pattern", &format!(r"(?:.*?\.)?(?:{name})\.(\d+)\.")));
-        let index: Vec<Regex> = if config.layers_pattern.is_empty() {
-            vec![prefix("layers_pattern", r".*?\.[^.]*\.(\d+)\.")?]
-        } else {
-            named.collect::<Result<_, _>>()?
-        };
-        Ok(Self {
-            targets: Rule::new("target_modules", targets)?,
-            exclude: config
-                .exclude
-                .as_ref()
-                .map(|it| Rule::new("exclude_modules", it))
-                .transpose()?,
-            saved: saved.collect::<Result<_, _>>()?,
-            layers: config.layers.as_deref().filter(|layers| !layers.is_empty()),
-            index,
-            ranks: ranks.collect::<Result<_, _>>()?,
-            alphas: alphas.collect::<Result<_, _>>()?,
-        })
+/// The tensors of the modules whose paths end with `module`.
+fn in_module(
+    module: &str,
+    layout: &Layout,
+    branches: &BTreeMap<String, (Layer, LowRank)>,
+) -> Result<Vec<String>, Error> {
+    let shared = layout.layers.keys().any(|path| path.ends_with(module) && is_shared(path, layout));
+    if shared {
+        return Err(invalid(format!(
+            "`modules_to_save` names `{module}`, which shares its weight with another layer: PEFT would train a copy of one of \
+             the two\nhint: adapt the layer instead, or untie the model"
+        )));
     }
-
-    fn targets(&self, path: &str, layer: Layer) -> Result<bool, Error> {
-        let linear = matches!(layer.kind, LayerKind::Linear { .. });
-        let is = |rule: &Rule<'_>| rule.matches(path, linear);
-        if self.exclude.as_ref().is_some_and(is) || self.saved.iter().any(|it| it.is_match(path)) {
-            return Ok(false);
-        }
-        let Rule::Named(names) = self.targets else { return Ok(is(&self.targets)) };
-        // A path that is named in full is adapted in every block.
-        if names.iter().any(|name| name == path) {
-            return Ok(true);
-        }
-        let (Some(layers), true) = (self.layers, is(&self.targets)) else {
-            return Ok(is(&self.targets));
-        };
-        let index = self.index.iter().find_map(|pattern| pattern.captures(path));
-        let index = index.and_then(|found| found[1].parse().ok());
-        Ok(index.is_some_and(|index: usize| layers.contains(&index)))
+    let ends = |name: &&String| {
+        let dots = name.match_indices('.');
+        dots.map(|(at, _)| &name[..at]).any(|path| path.ends_with(module))
+    };
+    let names: Vec<String> = layout.tensors.keys().filter(ends).cloned().collect();
+    let adapted =
+        |name: &&String| name.rsplit_once('.').is_some_and(|(path, _)| branches.contains_key(path));
+    if let Some(name) = names.iter().find(adapted) {
+        return Err(invalid(format!("`{name}` is of `modules_to_save` and of an adapted layer")));
     }
+    Ok(names)
 }
 
-impl<'a> Rule<'a> {
-    fn new(key: &str, modules: &'a Modules) -> Result<Self, Error> {
-        Ok(match modules {
-            Modules::AllLinear => Self::AllLinear,
-            Modules::Named(names) => Self::Named(names),
-            Modules::Regex(pattern) => Self::Regex(whole(key, pattern)?),
-        })
-    }
-
-    fn matches(&self, path: &str, linear: bool) -> bool {
-        match self {
-            Self::AllLinear => linear && !OUTPUTS.contains(&path),
-            Self::Named(names) => names.iter().any(|name| {
-                path.strip_suffix(name.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            }),
-            Self::Regex(pattern) => pattern.is_match(path),
-        }
-    }
-}
-
-/// A pattern that matches a whole path, as Python's `re.fullmatch`.
-fn whole(key: &str, pattern: &str) -> Result<Regex, Error> {
-    compile(key, pattern, &format!("^(?:{pattern})$"))
-}
-
-/// A pattern that matches the start of a path, as Python's `re.match`.
-fn prefix(key: &str, pattern: &str) -> Result<Regex, Error> {
-    compile(key, pattern, &format!("^{pattern}"))
-}
-
-fn compile(key: &str, pattern: &str, anchored: &str) -> Result<Regex, Error> {
-    Regex::new(anchored).map_err(|error| {
-        let cause = error.to_string();
-        let cause = cause.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        invalid(format!(
-            "`{key}` has `{}`, which is no regular expression here: {cause}\nhint: look-around and back-references are not \
-             supported; name the modules",
-            printable_name(pattern)
-        ))
-    })
+/// Whether a layer uses the weight of another, or another uses its own: a tied output layer, and an embedding of its size.
+pub(super) fn is_shared(path: &str, layout: &Layout) -> bool {
+    const TIED: LayerKind = LayerKind::Linear { tied: true };
+    let Some(layer) = layout.layers.get(path) else { return false };
+    let mut tied = layout.layers.values().filter(|other| other.kind == TIED);
+    let is_its_table = |head: &Layer| (head.outputs, head.inputs) == (layer.inputs, layer.outputs);
+    layer.kind == TIED || (layer.kind == LayerKind::Embedding && tied.any(is_its_table))
 }
 
 fn no_target(targets: Option<&Modules>, layout: &Layout) -> Error {
@@ -307,8 +166,4 @@ fn list(layout: &Layout) -> String {
     let example =
         layout.layers.keys().next().map_or_else(String::new, |path| format!(", such as `{path}`"));
     format!("hint: the model has the layers {}{example}", names.join(", "))
-}
-
-pub(super) fn invalid(reason: String) -> Error {
-    Error::InvalidConfig { reason }
 }

@@ -1,206 +1,23 @@
 //! The tensors of a model by name, trained or frozen, and the precision that they compute in.
 
 mod gradients;
+mod param;
 mod pattern;
+mod precision;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 
+use self::param::Role;
 use crate::error::Error;
 
 pub use gradients::Gradients;
+pub use param::Param;
 pub use pattern::Pattern;
-
-/// The type that a model computes in. The values that are trained are 32-bit floats in every case; frozen ones are held in
-/// this type alone.
-///
-/// ```
-/// use cog_train::candle_core::{DType, Device, Tensor};
-/// use cog_train::engine::{Params, Precision};
-///
-/// let weight = Tensor::new(&[1.0f32, 0.001], &Device::Cpu)?;
-/// let params = Params::new([("weight", weight)])?.precision(Precision::Bf16)?;
-/// assert_eq!(params.tensors()["weight"].dtype(), DType::BF16); // what the model computes with
-/// assert_eq!(params.masters()["weight"].to_vec1::<f32>()?, [1.0, 0.001]); // what is trained and saved
-/// # Ok::<(), cog_train::anyhow::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// bfloat16: the range of 32 bits with 8 bits of precision.
-    Bf16,
-    /// IEEE half: 11 bits of precision in a narrow range, so the loss is scaled (Micikevicius et al., "Mixed Precision
-    /// Training", 2018).
-    F16,
-}
-
-impl Precision {
-    /// candle's name for it.
-    #[must_use]
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::Bf16 => DType::BF16,
-            Self::F16 => DType::F16,
-        }
-    }
-
-    /// `f32`, `bf16` or `f16`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        }
-    }
-}
-
-/// One tensor of a model.
-///
-/// ```
-/// use cog_train::candle_core::{DType, Device, Tensor};
-/// use cog_train::engine::{Params, Precision};
-///
-/// let tensors = [("weight", Tensor::ones(2, DType::F32, &Device::Cpu)?)];
-/// let params = Params::new(tensors)?.precision(Precision::F16)?;
-/// let weight = params.get("weight").unwrap();
-/// weight.set(&Tensor::new(&[3f32, 4.0], &Device::Cpu)?)?; // the half follows
-/// assert_eq!(weight.compute().to_dtype(DType::F32)?.to_vec1::<f32>()?, [3.0, 4.0]);
-/// # Ok::<(), cog_train::anyhow::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct Param {
-    values: Values,
-    role: Role,
-}
-
-/// The storage of a parameter.
-#[derive(Debug)]
-enum Values {
-    /// In 32 bits, and in the type that the model computes in where that is another.
-    Master { master: Var, compute: Option<Var> },
-    /// Once, in the type that the model computes in. It has no graph.
-    Frozen(Tensor),
-}
-
-/// The writer of a parameter: the optimizer, nobody, or the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Trained,
-    Frozen,
-    Buffer,
-}
-
-impl Param {
-    /// Returns the values that are kept and saved: in 32 bits if they are trained or a buffer, and in the type that the model
-    /// computes in if they are frozen.
-    #[must_use]
-    pub fn master(&self) -> &Tensor {
-        match &self.values {
-            Values::Master { master, .. } => master.as_tensor(),
-            Values::Frozen(tensor) => tensor,
-        }
-    }
-
-    /// Returns the tensor that the model computes with.
-    #[must_use]
-    pub fn compute(&self) -> &Tensor {
-        match &self.values {
-            Values::Master { compute: Some(compute), .. } => compute.as_tensor(),
-            _ => self.master(),
-        }
-    }
-
-    /// Overwrites the values in place. While [`fit`](crate::engine::fit()) trains, only its optimizer writes to what is trained:
-    /// a checkpoint may hold anything else from before it or from after.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Tensor`] for another shape, or when the device fails.
-    pub fn set(&self, values: &Tensor) -> Result<(), Error> {
-        match &self.values {
-            Values::Master { master, .. } => {
-                master.set(&values.to_dtype(DType::F32)?)?;
-                self.refresh()
-            }
-            Values::Frozen(tensor) => {
-                if tensor.elem_count() == 0 && values.shape() == tensor.shape() {
-                    return Ok(());
-                }
-                let values = values.to_dtype(tensor.dtype())?.contiguous()?;
-                if values.shape() != tensor.shape() {
-                    let (lhs, rhs) = (tensor.shape().clone(), values.shape().clone());
-                    let mismatch =
-                        candle_core::Error::ShapeMismatchBinaryOp { lhs, rhs, op: "set" };
-                    return Err(mismatch.into());
-                }
-                // Writes through to the tensor that the model has: both views are contiguous.
-                Ok(tensor.flatten_all()?.slice_set(&values.flatten_all()?, 0, 0)?)
-            }
-        }
-    }
-
-    /// Returns whether it is trained.
-    #[must_use]
-    pub fn is_trainable(&self) -> bool {
-        self.role == Role::Trained
-    }
-
-    /// Whether it is one of [`Params::buffers`].
-    #[must_use]
-    pub fn is_buffer(&self) -> bool {
-        self.role == Role::Buffer
-    }
-
-    /// The values in 32 bits that an update writes to; `None` if they are frozen.
-    pub(crate) fn var(&self) -> Option<&Var> {
-        match &self.values {
-            Values::Master { master, .. } => Some(master),
-            Values::Frozen(_) => None,
-        }
-    }
-
-    fn refresh(&self) -> Result<(), Error> {
-        if let Values::Master { master, compute: Some(compute) } = &self.values {
-            compute.set(&master.to_dtype(compute.dtype())?)?;
-        }
-        Ok(())
-    }
-
-    /// Changes the role, and the storage with it.
-    fn assign(&mut self, role: Role, precision: Precision) -> Result<(), Error> {
-        let compute = |master: &Var| match (role, precision) {
-            (Role::Buffer, _) | (_, Precision::F32) => Ok::<_, Error>(None),
-            (_, other) => Ok(Some(Var::from_tensor(&master.to_dtype(other.dtype())?)?)),
-        };
-        let values = match (&self.values, role) {
-            (_, Role::Frozen) => {
-                let tensor = self.compute().detach().to_dtype(precision.dtype())?;
-                Values::Frozen(contiguous(&tensor)?)
-            }
-            (Values::Master { master, .. }, _) => {
-                Values::Master { master: master.clone(), compute: compute(master)? }
-            }
-            (Values::Frozen(tensor), _) => {
-                let master = Var::from_tensor(&tensor.to_dtype(DType::F32)?)?;
-                Values::Master { compute: compute(&master)?, master }
-            }
-        };
-        *self = Self { values, role };
-        Ok(())
-    }
-}
-
-/// Returns a tensor whose elements are contiguous.
-fn contiguous(tensor: &Tensor) -> Result<Tensor, Error> {
-    Ok(if tensor.is_contiguous() { tensor.clone() } else { tensor.force_contiguous()? })
-}
+pub use precision::Precision;
 
 /// All tensors of a model, sorted by name.
 ///
@@ -242,10 +59,7 @@ impl Params {
             {
                 return Err(plan(format!("`{other}` and `{name}` are on different devices")));
             }
-            // `Var::from_tensor` copies.
-            let master = Var::from_tensor(&tensor.detach().to_dtype(DType::F32)?)?;
-            let values = Values::Master { master, compute: None };
-            let param = Param { values, role: Role::Trained };
+            let param = Param::trained(&tensor)?;
             if params.insert(name.clone(), param).is_some() {
                 return Err(plan(format!("the parameter `{name}` is there twice")));
             }
@@ -284,8 +98,7 @@ impl Params {
             if !self.device().same_device(tensor.device()) {
                 return Err(plan(format!("`{name}` is not on the device of the other parameters")));
             }
-            let mut param = Param { values: Values::Frozen(tensor), role: Role::Frozen };
-            param.assign(Role::Frozen, self.precision)?;
+            let param = Param::frozen(tensor, self.precision)?;
             if self.params.insert(name.clone(), param).is_some() {
                 return Err(plan(format!("the parameter `{name}` is there twice")));
             }
@@ -352,8 +165,8 @@ impl Params {
         for (name, param) in &mut self.params {
             let fits = pattern.matches(name);
             found |= fits;
-            let role = change(param.role, fits);
-            if role != param.role {
+            let role = change(param.role(), fits);
+            if role != param.role() {
                 param.assign(role, self.precision)?;
             }
         }
@@ -375,7 +188,7 @@ impl Params {
     /// [`Error::Tensor`] when the device has no room.
     pub fn precision(mut self, precision: Precision) -> Result<Self, Error> {
         for param in self.params.values_mut() {
-            param.assign(param.role, precision)?;
+            param.assign(param.role(), precision)?;
         }
         self.precision = precision;
         Ok(self)
@@ -420,7 +233,7 @@ impl Params {
 
     /// Returns the tensors that a training changes, sorted by name: the parameters that are trained and the [buffers](Self::buffers).
     pub(crate) fn changing(&self) -> impl Iterator<Item = (&str, &Param)> {
-        self.iter().filter(|(_, param)| param.role != Role::Frozen)
+        self.iter().filter(|(_, param)| param.role() != Role::Frozen)
     }
 
     /// Copies of the [buffers](Self::buffers), by name.
@@ -456,14 +269,7 @@ impl Params {
     /// Returns the bytes of all tensors: masters, those that the model computes with, and frozen ones.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
-        let of = |param: &Param| match &param.values {
-            Values::Master { master, compute } => {
-                bytes(master) + compute.as_ref().map_or(0, |compute| bytes(compute))
-            }
-            Values::Frozen(tensor) => bytes(tensor),
-        };
-        self.params.values().map(of).sum()
+        self.params.values().map(Param::bytes).sum()
     }
 
     /// The type that the model computes in.

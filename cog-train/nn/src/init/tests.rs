@@ -1,3 +1,4 @@
+use super::source::{digest, matches};
 use super::*;
 use crate::{Conv2d, Embedding, LayerNorm, Linear};
 
