@@ -16,6 +16,7 @@ pub mod error;
 pub mod fetch;
 pub mod hub;
 pub mod input;
+pub mod lora;
 pub mod models;
 pub mod optim;
 pub mod output;

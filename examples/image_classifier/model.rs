@@ -68,18 +68,17 @@ mod tests {
         };
         let gradients = loss().backward().unwrap();
         for (name, param) in params.trainable() {
-            let var = param.master();
-            let gradient = gradients.get(var).unwrap();
+            let gradient = gradients.get(param.master()).unwrap();
             let squares = gradient.sqr().unwrap().sum_all().unwrap();
             let length = squares.to_scalar::<f32>().unwrap().sqrt();
-            let before = var.as_tensor().copy().unwrap();
+            let before = param.master().copy().unwrap();
             let at = |distance: f32| {
                 let step = (gradient * f64::from(distance / length)).unwrap();
-                var.set(&(&before + step).unwrap()).unwrap();
+                param.set(&(&before + step).unwrap()).unwrap();
                 loss().to_scalar::<f32>().unwrap()
             };
             let slope = (at(2e-3) - at(-2e-3)) / 4e-3;
-            var.set(&before).unwrap();
+            param.set(&before).unwrap();
             assert!(
                 length > 1e-3 && (slope / length - 1.0).abs() < 0.03,
                 "`{name}`: {slope} and {length}"

@@ -2,10 +2,12 @@
 
 use candle_core::{Error, Tensor};
 
-use super::{Init, Initializer, Operand};
+use super::{Init, Initializer, LayerKind, Operand};
 use crate::kernels::embedding;
+use crate::low_rank::EmbeddingBranch;
 
-/// Rows of a table by number, as PyTorch's `Embedding`.
+/// Rows of a table by number, as PyTorch's `Embedding`. One whose [`Init`] has a [`LowRank`](super::LowRank) branch for its
+/// path adds that branch.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -19,6 +21,7 @@ use crate::kernels::embedding;
 #[derive(Debug, Clone)]
 pub struct Embedding {
     weight: Tensor,
+    low_rank: Option<EmbeddingBranch>,
 }
 
 impl Embedding {
@@ -30,13 +33,16 @@ impl Embedding {
     /// Those of [`Init::tensor`].
     pub fn new(init: &Init, rows: usize, width: usize) -> Result<Self, Error> {
         let normal = Initializer::Normal { std: 1.0 };
-        Ok(Self { weight: init.tensor("weight", (rows, width), normal)? })
+        let weight = init.tensor("weight", (rows, width), normal)?;
+        let low_rank = init.layer(LayerKind::Embedding, rows, width);
+        let branch = |low_rank| EmbeddingBranch::new(init, low_rank, rows, width);
+        Ok(Self { weight, low_rank: low_rank.map(branch).transpose()? })
     }
 
     /// A table `[rows, width]` of floats.
     #[must_use]
     pub fn from_tensors(weight: Tensor) -> Self {
-        Self { weight }
+        Self { weight, low_rank: None }
     }
 
     /// The table, `[rows, width]`: also the weight of an output layer that is tied to it.
@@ -51,6 +57,9 @@ impl Embedding {
     ///
     /// candle's error when an id is not in the table or the device fails.
     pub fn forward<T: Operand>(&self, ids: &T) -> Result<T, Error> {
-        T::on_nodes([ids], |[ids]| embedding::forward(&ids, &self.weight))
+        T::on_nodes([ids], |[ids]| match &self.low_rank {
+            Some(branch) => branch.forward(&ids, &self.weight),
+            None => embedding::forward(&ids, &self.weight),
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! The named tensors that layers are built from.
 
+mod layout;
 mod source;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,10 @@ use candle_core::{DType, Device, Error, Shape, Tensor};
 
 use self::source::{Choice, Source};
 use crate::initializer::Initializer;
+use crate::low_rank::LowRank;
 use crate::rng::Rng;
+
+pub use layout::{Layer, LayerKind, Layout};
 
 /// The source of a model's tensors: drawn at random, or loaded. A layer requests each of its parameters by name and
 /// shape, so that the code of a model states each of them once and serves both.
@@ -92,6 +96,8 @@ impl Init {
             device,
             initializers: Vec::new(),
             ignored: Vec::new(),
+            layers: BTreeMap::new(),
+            low_rank: BTreeMap::new(),
             tensors: BTreeMap::new(),
             problems: None,
             shapes_only: false,
@@ -153,6 +159,26 @@ impl Init {
         self
     }
 
+    /// Gives the layer at a path a low-rank branch: a [`Linear`](crate::Linear) or an [`Embedding`](crate::Embedding). The
+    /// parameters of the branch are the layer's, and are loaded or drawn as all others.
+    ///
+    /// ```
+    /// use candle_core::{Device, Error};
+    /// use cog_train_nn::{Init, Linear, LowRank, Rng};
+    ///
+    /// let model = |init: &Init| Linear::new(&init.at("layers").at(0).at("fc1"), 8, 16);
+    /// let init = Init::random(Rng::new(42, "init"), &Device::Cpu);
+    /// let tensors = init.low_rank("layers.0.fc1", LowRank::new(4, 2.0)).tensors_of(model)?;
+    /// assert_eq!(tensors["layers.0.fc1.lora_A.weight"].dims(), [4, 8]);
+    /// assert_eq!(tensors["layers.0.fc1.lora_B.weight"].dims(), [16, 4]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn low_rank(self, layer: &str, branch: LowRank) -> Self {
+        self.lock().low_rank.insert(self.name(layer), branch);
+        self
+    }
+
     /// Lets loaded tensors whose names match be left over, such as a `*.inv_freq` that the model computes itself.
     #[must_use]
     pub fn ignore(self, pattern: &str) -> Self {
@@ -199,12 +225,30 @@ impl Init {
         self.lock().tensors.clone()
     }
 
+    /// The layers that were built so far and may have a [low-rank branch](Init::low_rank), by path.
+    #[must_use]
+    pub fn layers(&self) -> BTreeMap<String, Layer> {
+        self.lock().layers.clone()
+    }
+
+    /// Records the layer of this path, and returns its branch.
+    pub(crate) fn layer(&self, kind: LayerKind, inputs: usize, outputs: usize) -> Option<LowRank> {
+        let mut source = self.lock();
+        source.layers.insert(self.path().to_owned(), Layer { kind, inputs, outputs });
+        source.low_rank.get(self.path()).copied()
+    }
+
+    /// The path of this part.
+    pub(crate) fn path(&self) -> &str {
+        self.path.trim_end_matches('.')
+    }
+
     /// Builds a model, and compares its tensors with those that are loaded.
     ///
     /// # Errors
     ///
     /// The error of `model`; candle's error with all tensors that are missing, have another shape, were requested twice or
-    /// are left over, and with the patterns of [`with`](Init::with) that no name matches.
+    /// are left over, with the patterns of [`with`](Init::with) that no name matches, and with low-rank branches that no layer takes.
     pub fn build<M, E: From<Error>>(
         &self,
         model: impl FnOnce(&Self) -> Result<M, E>,
@@ -258,11 +302,31 @@ impl Init {
     pub fn shapes_of<M, E: From<Error>>(
         model: impl FnOnce(&Self) -> Result<M, E>,
     ) -> Result<BTreeMap<String, Shape>, E> {
+        Ok(Self::layout_of(model)?.tensors)
+    }
+
+    /// The tensors and the layers that a model asks for. No tensor is made.
+    ///
+    /// ```
+    /// use cog_train_nn::{Init, Linear};
+    ///
+    /// let layout = Init::layout_of(|init| Linear::without_bias(&init.at("fc"), 2, 3))?;
+    /// assert_eq!((layout.layers["fc"].inputs, layout.layers["fc"].outputs), (2, 3));
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Init::shapes_of`].
+    pub fn layout_of<M, E: From<Error>>(
+        model: impl FnOnce(&Self) -> Result<M, E>,
+    ) -> Result<Layout, E> {
         let init = Self::new(BTreeMap::new(), Vec::new(), Device::Cpu);
         init.lock().shapes_only = true;
         model(&init)?;
         let tensors = init.tensors().into_iter();
-        Ok(tensors.map(|(name, tensor)| (name, tensor.shape().clone())).collect())
+        let tensors = tensors.map(|(name, tensor)| (name, tensor.shape().clone())).collect();
+        Ok(Layout { tensors, layers: init.layers() })
     }
 
     fn name(&self, name: &str) -> String {
@@ -278,7 +342,7 @@ impl fmt::Debug for Init {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = self.lock();
         f.debug_struct("Init")
-            .field("path", &self.path.trim_end_matches('.'))
+            .field("path", &self.path())
             .field("loaded", &source.loaded.len())
             .field("tensors", &source.tensors.len())
             .finish_non_exhaustive()

@@ -12,6 +12,7 @@ mod initializer;
 mod kernels;
 mod linear;
 mod loss;
+mod low_rank;
 mod norm;
 mod pattern;
 mod pool;
@@ -27,10 +28,11 @@ pub use batch_norm::{BatchNorm2d, BatchNormTensors, GroupNorm};
 pub use conv::Conv2d;
 pub use dropout::dropout;
 pub use embedding::Embedding;
-pub use init::Init;
+pub use init::{Init, Layer, LayerKind, Layout};
 pub use initializer::Initializer;
 pub use linear::Linear;
 pub use loss::{cross_entropy, grouped_linear_cross_entropy, linear_cross_entropy};
+pub use low_rank::LowRank;
 pub use norm::{LayerNorm, RmsNorm};
 pub use pool::{avg_pool2d, max_pool2d};
 pub use reduce::{masked_mean, mean, softmax, sum};
@@ -40,7 +42,7 @@ pub use shape::{cat, index_select, narrow, permute, reshape, transpose};
 
 pub use crate::kernels::attention::Mask;
 pub use crate::kernels::cross_entropy::IGNORED;
-pub use crate::kernels::tape::{Node, Operand, recompute, trace};
+pub use crate::kernels::tape::{Node, Operand, recompute, trace, training, without_low_rank};
 
 #[doc = include_str!("../docs/pytorch.md")]
 pub mod from_pytorch {}

@@ -2,10 +2,14 @@
 
 use candle_core::{Error, Tensor};
 
-use super::{Init, Initializer, Node, Operand};
+use super::{Init, Initializer, LayerKind, Node, Operand};
+use super::{cross_entropy, linear_cross_entropy, reshape};
 use crate::kernels::linear::{self, Operands};
+use crate::low_rank::{Beside, LinearBranch};
 
 /// `y = x W^T + b`, as PyTorch's `Linear`. A weight without a graph is frozen: no gradient is computed for it.
+///
+/// A layer whose [`Init`] has a [`LowRank`](super::LowRank) branch for its path adds that branch.
 ///
 /// On the CPU, products of bfloat16 and IEEE halves are summed in 32 bits and rounded once.
 ///
@@ -25,6 +29,7 @@ use crate::kernels::linear::{self, Operands};
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    low_rank: Option<LinearBranch>,
 }
 
 impl Linear {
@@ -46,13 +51,36 @@ impl Linear {
     /// Those of [`Init::tensor`].
     pub fn without_bias(init: &Init, inputs: usize, outputs: usize) -> Result<Self, Error> {
         let of_fan_in = Initializer::of_fan_in(inputs);
-        Ok(Self { weight: init.tensor("weight", (outputs, inputs), of_fan_in)?, bias: None })
+        let weight = init.tensor("weight", (outputs, inputs), of_fan_in)?;
+        Ok(Self { weight, bias: None, low_rank: Self::branch(init, false, inputs, outputs)? })
+    }
+
+    /// A layer without a bias whose weight `[outputs, inputs]` belongs to another one: an output layer that is tied to an
+    /// embedding. `init` is its path, which a low-rank branch of its own may have.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Init::tensor`]; candle's error when the weight is no matrix.
+    pub fn tied(init: &Init, weight: &Tensor) -> Result<Self, Error> {
+        let (outputs, inputs) = weight.dims2()?;
+        let low_rank = Self::branch(init, true, inputs, outputs)?;
+        Ok(Self { weight: weight.clone(), bias: None, low_rank })
+    }
+
+    fn branch(
+        init: &Init,
+        tied: bool,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Option<LinearBranch>, Error> {
+        let low_rank = init.layer(LayerKind::Linear { tied }, inputs, outputs);
+        low_rank.map(|low_rank| LinearBranch::new(init, low_rank, inputs, outputs)).transpose()
     }
 
     /// Creates a layer from a weight `[outputs, inputs]` and a bias `[outputs]`.
     #[must_use]
     pub fn from_tensors(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { weight, bias }
+        Self { weight, bias, low_rank: None }
     }
 
     /// The weight, `[outputs, inputs]`.
@@ -86,7 +114,41 @@ impl Linear {
         T::on_nodes([x, to], |[x, to]| self.on(&x, Some(&to), scale))
     }
 
+    /// The cross-entropy of the layer's scores, added up over the targets, as [`linear_cross_entropy`]: the last layer of a
+    /// language model and its loss. `x` is `[.., in]`, and `targets` has one integer for each of its rows. The scores are
+    /// stored only where the layer has a bias or a low-rank branch.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use cog_train_nn::{Init, Initializer, Linear, Rng};
+    ///
+    /// let init = Init::random(Rng::new(42, "init"), &Device::Cpu).with("*", Initializer::ZEROS);
+    /// let head = Linear::without_bias(&init.at("lm_head"), 4, 32)?;
+    /// let x = Tensor::ones((1, 2, 4), DType::F32, &Device::Cpu)?;
+    /// let loss = head.cross_entropy(&x, &Tensor::new(&[[3u32, 5]], &Device::Cpu)?)?;
+    /// assert!((loss.to_scalar::<f32>()? - 2.0 * 32f32.ln()).abs() < 1e-5);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`linear_cross_entropy`].
+    pub fn cross_entropy<T: Operand>(&self, x: &T, targets: &Tensor) -> Result<T, Error> {
+        if self.bias.is_none() && self.low_rank.is_none() {
+            return linear_cross_entropy(x, &self.weight, targets);
+        }
+        T::on_nodes([x], |[x]| {
+            let outputs = self.weight.dim(0)?;
+            let scores = reshape(&self.on(&x, None, 1.0)?, ((), outputs))?;
+            cross_entropy(&scores, &targets.flatten_all()?)
+        })
+    }
+
     fn on(&self, x: &Node, to: Option<&Node>, scale: f32) -> Result<Node, Error> {
+        if let Some(branch) = &self.low_rank {
+            let (weight, bias) = (&self.weight, self.bias.as_ref());
+            return branch.forward(x, &Beside { weight, bias, to, scale });
+        }
         let operands = Operands { weight: &self.weight, bias: self.bias.as_ref(), to, scale };
         linear::forward(x, &operands)
     }

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 
 use cog_train_nn::__private::tape::recompute_tensor;
 use cog_train_nn::rng::{Rng, Stream};
+use cog_train_nn::training;
 
 /// One forward pass over one micro-batch: whether it trains, and its random numbers.
 ///
@@ -57,9 +58,33 @@ impl StepContext {
     /// seed, the purpose, the step, the micro-batch and the index, so that a resumed run draws the same.
     #[must_use]
     pub fn stream(&self, purpose: &str, index: u64) -> Stream {
-        // 2^32 steps, 2^14 micro-batches and 2^18 indices have streams of their own.
-        let index = self.step << 32 | (self.part & 0x3fff) << 18 | (index & 0x3_ffff);
-        Rng::new(self.seed, purpose).at(index)
+        Rng::new(self.seed, purpose).at(self.index() | (index & 0x3_ffff))
+    }
+
+    /// 2^32 steps, 2^14 micro-batches and 2^18 indices have streams of their own.
+    fn index(&self) -> u64 {
+        self.step << 32 | (self.part & 0x3fff) << 18
+    }
+
+    /// Runs a forward and backward pass. Layers with dropout of their own, the low-rank branches of an adapter, apply it if
+    /// this pass trains; a resumed run drops the same elements. [`fit`](crate::engine::fit()) calls this for each micro-batch.
+    ///
+    /// ```
+    /// use cog_train::candle_core::{DType, Device, Tensor};
+    /// use cog_train::engine::StepContext;
+    /// use cog_train::nn::{Init, Initializer, Linear, LowRank, Rng};
+    ///
+    /// let init = Init::random(Rng::new(42, "init"), &Device::Cpu).low_rank("fc", LowRank::new(2, 1.0).dropout(0.5));
+    /// let layer = Linear::new(&init.with("*", Initializer::ONES).at("fc"), 64, 4)?;
+    /// let x = Tensor::ones((1, 64), DType::F32, &Device::Cpu)?;
+    /// let y = |context: StepContext| context.run(|| layer.forward(&x)?.to_vec2::<f32>());
+    /// assert_eq!(y(StepContext::training(42, 7, 0))?, y(StepContext::training(42, 7, 0))?);
+    /// assert_ne!(y(StepContext::training(42, 7, 0))?, y(StepContext::training(42, 7, 1))?);
+    /// assert_eq!(y(StepContext::evaluation(42))?, [[65.0 + 2.0 * 64.0; 4]]);
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    pub fn run<R>(&self, work: impl FnOnce() -> R) -> R {
+        if self.training { training(self.seed, self.index(), work) } else { work() }
     }
 
     /// Computes `block` on `x` without keeping its activations: the backward pass computes them again (activation

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
+use half::{bf16, f16};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -21,9 +22,8 @@ const PIECE: usize = 1 << 20;
 /// [`Error::Cancelled`]; [`Error::Tensor`] when the device fails.
 pub(super) fn digest(params: &Params, cancel: &CancelToken) -> Result<Option<String>, Error> {
     let frozen = params.iter().filter(|(_, param)| !param.is_trainable() && !param.is_buffer());
-    let frozen: Vec<(String, Tensor)> = frozen
-        .map(|(name, param)| (name.to_owned(), param.master().as_detached_tensor()))
-        .collect();
+    let frozen: Vec<(String, Tensor)> =
+        frozen.map(|(name, param)| (name.to_owned(), param.master().detach())).collect();
     if frozen.is_empty() {
         return Ok(None);
     }
@@ -40,9 +40,8 @@ fn hash(tensors: &[(String, Tensor)], on_cpu: bool, cancel: &CancelToken) -> Res
     }
     let piece = |(tensor, start, count): &(&Tensor, usize, usize)| {
         cancel.check()?;
-        let values = tensor.flatten_all()?.narrow(0, *start, *count)?.to_vec1::<f32>()?;
-        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
-        Ok::<_, Error>(Sha256::digest(bytes))
+        let part = tensor.flatten_all()?.narrow(0, *start, *count)?;
+        Ok::<_, Error>(Sha256::digest(bytes(&part)?))
     };
     let digests: Vec<_> = if on_cpu {
         pieces.par_iter().map(piece).collect::<Result<_, _>>()?
@@ -63,11 +62,24 @@ fn hash(tensors: &[(String, Tensor)], on_cpu: bool, cancel: &CancelToken) -> Res
     Ok(all.finalize().iter().fold(String::new(), hex))
 }
 
+/// The bytes of a tensor's elements in their own type, little-endian.
+fn bytes(tensor: &Tensor) -> Result<Vec<u8>, Error> {
+    Ok(match tensor.dtype() {
+        DType::BF16 => tensor.to_vec1::<bf16>()?.into_iter().flat_map(bf16::to_le_bytes).collect(),
+        DType::F16 => tensor.to_vec1::<f16>()?.into_iter().flat_map(f16::to_le_bytes).collect(),
+        _ => {
+            let values = tensor.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            values.into_iter().flat_map(f32::to_le_bytes).collect()
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::params::Precision;
 
     #[test]
     fn the_digest_follows_every_frozen_number_and_no_trained_one() {
@@ -86,6 +98,22 @@ mod tests {
         assert_ne!(digest(&base, 1.0), first, "the last number of the last piece counts");
         let params = Params::new([("head", Tensor::new(&[1f32], &Device::Cpu).unwrap())]).unwrap();
         assert_eq!(super::digest(&params, &CancelToken::new()).unwrap(), None);
+    }
+
+    /// Frozen parameters are hashed in the type that they are held in, every bit of it.
+    #[test]
+    fn the_digest_follows_frozen_16_bit_floats() {
+        let digest = |value: f32, precision: Precision| {
+            let head = Tensor::new(&[1f32], &Device::Cpu).unwrap();
+            let base = Tensor::new(&[0.5f32, value], &Device::Cpu).unwrap();
+            let params = Params::new([("head", head)]).unwrap().precision(precision).unwrap();
+            let params = params.with_frozen([("base", base)]).unwrap();
+            super::digest(&params, &CancelToken::new()).unwrap().unwrap()
+        };
+        for precision in [Precision::Bf16, Precision::F16] {
+            assert_ne!(digest(1.0, precision), digest(1.007_812_5, precision));
+            assert_eq!(digest(1.0, precision), digest(1.0, precision));
+        }
     }
 
     #[test]

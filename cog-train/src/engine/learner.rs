@@ -45,7 +45,7 @@ impl<'a> Learner<'a> {
         if let Some(ema) = &mut ema {
             ema.prepare(params)?;
         }
-        let trained = params.trainable().map(|(_, param)| param.compute().as_tensor());
+        let trained = params.trainable().map(|(_, param)| param.compute());
         let buffers = Buffers::new(trained);
         Ok(Self { params, optimizer, ema, buffers })
     }
@@ -74,8 +74,7 @@ impl<'a> Learner<'a> {
 
     /// Returns the tensors of a checkpoint. Frozen parameters are not among them: the author loads them.
     pub(super) fn files(&self) -> Files {
-        let tensor =
-            |(name, param): (&str, &Param)| (name.to_owned(), param.master().as_detached_tensor());
+        let tensor = |(name, param): (&str, &Param)| (name.to_owned(), param.master().detach());
         let mut files = BTreeMap::from([
             (WEIGHTS.to_owned(), self.params.changing().map(tensor).collect()),
             (OPTIMIZER.to_owned(), self.optimizer.state()),
@@ -108,10 +107,9 @@ impl<'a> Learner<'a> {
         let weights = checkpoint.tensors(WEIGHTS, device)?;
         for (name, param) in self.params.iter() {
             if let Some(tensor) = weights.get(name) {
-                param.master().set(tensor)?;
+                param.set(tensor)?;
             }
         }
-        self.params.refresh()?;
         let optimizer = checkpoint.tensors(OPTIMIZER, device)?;
         if self.optimizer.restore(optimizer).is_err() {
             state.updates = 0;
@@ -150,8 +148,8 @@ impl<'a> Learner<'a> {
                     reason: format!("it has no `{name}` of shape {:?}", param.master().dims()),
                 });
             };
-            param.master().set(tensor)?;
+            param.set(tensor)?;
         }
-        self.params.refresh()
+        Ok(())
     }
 }

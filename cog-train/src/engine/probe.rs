@@ -168,11 +168,7 @@ fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
 }
 
 fn in_memory(found: &Memory, params: &Params, of_device: bool, job: &mut Job) {
-    let compute = match params.computes_in().dtype().size_in_bytes() {
-        4 => 0,
-        bytes => bytes as u64,
-    };
-    let weights = human(params.count() as u64 * (4 + compute));
+    let weights = human(params.bytes() as u64);
     let parts = format!(
         "weights {weights}, optimizer {}, averages {}, gradients {}, activations {}",
         human(found.optimizer),

@@ -178,15 +178,17 @@ fn backward<B, O: Objective<B>>(
     Scaling { scale, factor }: Scaling<'_>,
 ) -> anyhow::Result<Part> {
     let (loss, mut store) = collect(&mut learner.buffers, || {
-        let loss = objective.loss(batch, context)?;
-        let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
-        let scaled = if scale.is_dynamic() {
-            (loss.tensor() * factor).map_err(Error::from)?
-        } else {
-            loss.tensor().clone()
-        };
-        let store = scaled.backward().map_err(Error::from)?;
-        anyhow::Ok((loss, store))
+        context.run(|| {
+            let loss = objective.loss(batch, context)?;
+            let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
+            let scaled = if scale.is_dynamic() {
+                (loss.tensor() * factor).map_err(Error::from)?
+            } else {
+                loss.tensor().clone()
+            };
+            let store = scaled.backward().map_err(Error::from)?;
+            anyhow::Ok((loss, store))
+        })
     })?;
     let gradients = Gradients::take(learner.params, &mut store)?;
     Ok(Part { sum: loss.value()?, weight: loss.weight(), gradients })

@@ -19,8 +19,7 @@ const SCORES: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub struct CausalLm {
     body: Body,
-    /// `None` for the embedding.
-    head: Option<Linear>,
+    head: Linear,
     logit_cap: Option<f64>,
 }
 
@@ -34,8 +33,12 @@ impl CausalLm {
         let body = Body::new(init, config)?;
         let body = body.ok_or_else(|| config.without_head("the next token"))?;
         let (hidden, vocabulary) = (config.hidden(), config.vocabulary());
-        let head = || Linear::without_bias(&init.at(HEAD), hidden, vocabulary);
-        let head = (!config.tied()).then(head).transpose()?;
+        let own = init.at(HEAD);
+        let head = if config.tied() {
+            Linear::tied(&own, body.embedding())?
+        } else {
+            Linear::without_bias(&own, hidden, vocabulary)?
+        };
         Ok(Self { body, head, logit_cap: config.logit_cap() })
     }
 
@@ -86,7 +89,7 @@ impl CausalLm {
             let flat = nn::reshape(&hidden, ((), width))?;
             let rows = nn::index_select(&flat, 0, targets.rows())?;
             match self.logit_cap {
-                None => nn::linear_cross_entropy(&rows, self.head_weight(), targets.ids()),
+                None => self.head.cross_entropy(&rows, targets.ids()),
                 Some(_) => self.bounded_loss(&rows, targets.ids()),
             }
         })?;
@@ -114,7 +117,7 @@ impl CausalLm {
 
     /// The loss of scores with a bound, of some rows at a time. The backward pass computes their scores again.
     fn bounded_loss(&self, hidden: &Node, targets: &Tensor) -> Result<Node, TensorError> {
-        let vocabulary = self.head_weight().dim(0)?;
+        let vocabulary = self.head.weight().dim(0)?;
         let (count, at_once) = (hidden.dims()[0], (SCORES / vocabulary.max(1)).clamp(64, 512));
         let part = |start: usize| {
             let length = at_once.min(count - start);
@@ -130,15 +133,8 @@ impl CausalLm {
         Ok(sum)
     }
 
-    fn head_weight(&self) -> &Tensor {
-        self.head.as_ref().map_or_else(|| self.body.embedding(), Linear::weight)
-    }
-
     fn scores(&self, hidden: &Node) -> Result<Node, TensorError> {
-        let scores = match &self.head {
-            Some(head) => head.forward(hidden)?,
-            None => Linear::from_tensors(self.body.embedding().clone(), None).forward(hidden)?,
-        };
+        let scores = self.head.forward(hidden)?;
         match self.logit_cap {
             None => Ok(scores),
             Some(cap) => nn::scale(&nn::tanh(&nn::scale(&scores, 1.0 / cap)?)?, cap),

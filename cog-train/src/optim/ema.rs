@@ -73,7 +73,7 @@ impl Ema {
         limits.finish()?;
         let mut averages = BTreeMap::new();
         for (name, param) in params.trainable() {
-            let average = Var::from_tensor(&param.master().as_detached_tensor().copy()?)?;
+            let average = Var::from_tensor(&param.master().detach().copy()?)?;
             averages.insert(name.to_owned(), average);
         }
         (self.averages, self.swapped) = (averages, false);
@@ -108,8 +108,8 @@ impl Ema {
         }
         for (name, param) in params.trainable() {
             let average = self.average(name)?;
-            let weight = param.master().as_detached_tensor().copy()?;
-            param.master().set(average)?;
+            let weight = param.master().detach().copy()?;
+            param.set(average)?;
             average.set(&weight)?;
         }
         self.swapped = !self.swapped;
@@ -154,14 +154,14 @@ impl Ema {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
-fn move_towards(average: &Var, weight: &Var, share: f64) -> Result<(), Error> {
+fn move_towards(average: &Var, weight: &Tensor, share: f64) -> Result<(), Error> {
     if fused::fits(average, weight, &[]) {
         let share = share as f32;
         return Ok(fused::each([average], weight, |[average], weight| {
             [average + (weight - average) * share]
         })?);
     }
-    let moved = ((weight.as_tensor() - average.as_tensor())? * share)?;
+    let moved = ((weight - average.as_tensor())? * share)?;
     Ok(average.set(&(average.as_tensor() + moved)?)?)
 }
 
@@ -184,13 +184,15 @@ mod tests {
 
     fn add(params: &Params, number: f64) {
         for (_, param) in params.trainable() {
-            param.master().set(&(param.master().as_tensor() + number).unwrap()).unwrap();
+            param.set(&(param.master() + number).unwrap()).unwrap();
         }
         params.refresh().unwrap();
     }
 
     fn bits(tensors: &BTreeMap<String, Tensor>) -> Vec<u32> {
-        let values = tensors.values().flat_map(|tensor| tensor.to_vec1::<f32>().unwrap());
+        let values = tensors.values().flat_map(|tensor| {
+            tensor.to_dtype(candle_core::DType::F32).unwrap().to_vec1::<f32>().unwrap()
+        });
         values.map(f32::to_bits).collect()
     }
 

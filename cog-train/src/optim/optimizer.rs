@@ -32,7 +32,7 @@ const NOT_HIDDEN: [&str; 6] = ["*embed*", "*wte*", "*wpe*", "*lm_head*", "*head*
 /// optimizer.prepare(&params)?;
 ///
 /// let weight = params.get("weight").unwrap().compute();
-/// let loss = (weight.as_tensor() - 1.0)?.sqr()?.sum_all()?;
+/// let loss = (weight - 1.0)?.sqr()?.sum_all()?;
 /// let gradients = Gradients::take(&params, &mut loss.backward()?)?;
 /// optimizer.step(&params, &gradients, 1, 0.1, 1.0)?;
 /// let first = weight.to_vec2::<f32>()?[0][0];
@@ -214,7 +214,8 @@ impl Optimizer {
                 weight_decay: settings.weight_decay,
                 gradient_scale,
             };
-            settings.rule.update(param.master(), gradient, &settings.slots, &at)?;
+            let Some(master) = param.var() else { continue };
+            settings.rule.update(master, gradient, &settings.slots, &at)?;
         }
         params.refresh()
     }

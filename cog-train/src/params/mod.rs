@@ -4,11 +4,14 @@ mod gradients;
 mod param;
 mod pattern;
 mod precision;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 
+use self::param::Role;
 use crate::error::{Error, counted};
 
 pub use gradients::Gradients;
@@ -52,16 +55,11 @@ impl Params {
         for (name, tensor) in tensors {
             let name = name.into();
             if let Some((other, first)) = params.first_key_value()
-                && !first.master.device().same_device(tensor.device())
+                && !first.master().device().same_device(tensor.device())
             {
                 return Err(invalid(format!("`{other}` and `{name}` are on different devices")));
             }
-            // `Var::from_tensor` copies; a conversion has copied already.
-            let master = match tensor.dtype() {
-                DType::F32 => Var::from_tensor(&tensor.detach())?,
-                _ => Var::from_tensor(&tensor.detach().to_dtype(DType::F32)?)?,
-            };
-            let param = Param { master, compute: None, trainable: true, buffer: false };
+            let param = Param::trained(&tensor)?;
             if params.insert(name.clone(), param).is_some() {
                 return Err(invalid(format!("the parameter `{name}` is there twice")));
             }
@@ -72,13 +70,55 @@ impl Params {
         Ok(Self { params, precision: Precision::F32 })
     }
 
-    /// Freezes the parameters whose names match. Call it before the model takes its [`tensors`](Self::tensors).
+    /// Adds tensors that are not trained. They are not copied: one of the type that the model computes in costs its own bytes
+    /// and nothing else, so call [`precision`](Self::precision) first.
+    ///
+    /// ```
+    /// use cog_train::candle_core::{DType, Device, Tensor};
+    /// use cog_train::engine::{Params, Precision};
+    ///
+    /// let base = Tensor::ones((8, 8), DType::BF16, &Device::Cpu)?;
+    /// let params = Params::new([("head.weight", Tensor::zeros((2, 8), DType::F32, &Device::Cpu)?)])?
+    ///     .precision(Precision::Bf16)?
+    ///     .with_frozen([("body.weight", base)])?;
+    /// // 64 numbers of 2 bytes, and 16 that are trained: 4 bytes, and 2 to compute with.
+    /// assert_eq!(params.bytes(), 64 * 2 + 16 * (4 + 2));
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Params::new`].
+    pub fn with_frozen<K: Into<String>>(
+        mut self,
+        tensors: impl IntoIterator<Item = (K, Tensor)>,
+    ) -> Result<Self, Error> {
+        for (name, tensor) in tensors {
+            let name = name.into();
+            if !self.device().same_device(tensor.device()) {
+                return Err(invalid(format!(
+                    "`{name}` is not on the device of the other parameters"
+                )));
+            }
+            let param = Param::frozen(tensor, self.precision)?;
+            if self.params.insert(name.clone(), param).is_some() {
+                return Err(invalid(format!("the parameter `{name}` is there twice")));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Freezes the parameters whose names match: what is left of each is the tensor that the model computes with. Call it
+    /// before the model takes its [`tensors`](Self::tensors).
     ///
     /// # Errors
     ///
     /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn freeze(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
-        self.choose(&pattern.into(), |param, fits| param.trainable &= !fits)
+        self.choose(&pattern.into(), |role, fits| match role {
+            Role::Trained if fits => Role::Frozen,
+            other => other,
+        })
     }
 
     /// Trains only the parameters whose names match.
@@ -87,7 +127,11 @@ impl Params {
     ///
     /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn train_only(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
-        self.choose(&pattern.into(), |param, fits| param.trainable = fits && !param.buffer)
+        self.choose(&pattern.into(), |role, fits| match role {
+            Role::Buffer => Role::Buffer,
+            _ if fits => Role::Trained,
+            _ => Role::Frozen,
+        })
     }
 
     /// Marks the tensors that the model itself updates, such as the running statistics of a
@@ -111,23 +155,22 @@ impl Params {
     ///
     /// [`Error::InvalidConfig`] when no parameter fits.
     pub fn buffers(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
-        self.choose(&pattern.into(), |param, fits| {
-            if fits {
-                (param.trainable, param.buffer, param.compute) = (false, true, None);
-            }
-        })
+        self.choose(&pattern.into(), |role, fits| if fits { Role::Buffer } else { role })
     }
 
     fn choose(
         mut self,
         pattern: &Pattern,
-        change: impl Fn(&mut Param, bool),
+        change: impl Fn(Role, bool) -> Role,
     ) -> Result<Self, Error> {
         let mut found = false;
         for (name, param) in &mut self.params {
             let fits = pattern.matches(name);
             found |= fits;
-            change(param, fits);
+            let role = change(param.role(), fits);
+            if role != param.role() {
+                param.assign(role, self.precision)?;
+            }
         }
         if found {
             return Ok(self);
@@ -148,11 +191,7 @@ impl Params {
     /// [`Error::Tensor`] when the device has no room.
     pub fn precision(mut self, precision: Precision) -> Result<Self, Error> {
         for param in self.params.values_mut() {
-            param.compute = match precision {
-                _ if param.buffer => None,
-                Precision::F32 => None,
-                other => Some(Var::from_tensor(&param.master.to_dtype(other.dtype())?)?),
-            };
+            param.assign(param.role(), precision)?;
         }
         self.precision = precision;
         Ok(self)
@@ -163,16 +202,16 @@ impl Params {
     #[must_use]
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         let tensor = |param: &Param| {
-            let tensor = param.compute().as_tensor();
-            if param.trainable { tensor.clone() } else { tensor.detach() }
+            let tensor = param.compute();
+            if param.is_trainable() { tensor.clone() } else { tensor.detach() }
         };
         self.params.iter().map(|(name, param)| (name.clone(), tensor(param))).collect()
     }
 
-    /// The values in 32 bits, by name: what is saved. They share storage with the parameters.
+    /// The values that are kept, by name: what is saved, as [`Param::master`]. They share storage with the parameters.
     #[must_use]
     pub fn masters(&self) -> BTreeMap<String, Tensor> {
-        let tensor = |param: &Param| param.master.as_detached_tensor();
+        let tensor = |param: &Param| param.master().detach();
         self.params.iter().map(|(name, param)| (name.clone(), tensor(param))).collect()
     }
 
@@ -182,12 +221,7 @@ impl Params {
     ///
     /// [`Error::Tensor`] when the device fails.
     pub fn refresh(&self) -> Result<(), Error> {
-        for param in self.params.values() {
-            if let Some(compute) = &param.compute {
-                compute.set(&param.master.to_dtype(compute.dtype())?)?;
-            }
-        }
-        Ok(())
+        self.params.values().try_for_each(Param::refresh)
     }
 
     /// All parameters, sorted by name.
@@ -197,24 +231,24 @@ impl Params {
 
     /// The parameters that are trained, sorted by name.
     pub fn trainable(&self) -> impl Iterator<Item = (&str, &Param)> {
-        self.iter().filter(|(_, param)| param.trainable)
+        self.iter().filter(|(_, param)| param.is_trainable())
     }
 
     /// Returns the tensors that a training changes, sorted by name: the parameters that are trained and the [buffers](Self::buffers).
     pub(crate) fn changing(&self) -> impl Iterator<Item = (&str, &Param)> {
-        self.iter().filter(|(_, param)| param.trainable || param.buffer)
+        self.iter().filter(|(_, param)| param.role() != Role::Frozen)
     }
 
     /// Copies of the [buffers](Self::buffers), by name.
     pub(crate) fn copy_buffers(&self) -> Result<BTreeMap<String, Tensor>, Error> {
-        let buffers = self.iter().filter(|(_, param)| param.buffer);
-        buffers.map(|(name, param)| Ok((name.to_owned(), param.master.copy()?))).collect()
+        let buffers = self.iter().filter(|(_, param)| param.is_buffer());
+        buffers.map(|(name, param)| Ok((name.to_owned(), param.master().copy()?))).collect()
     }
 
     /// Writes copies of buffers back.
     pub(crate) fn restore_buffers(&self, copies: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         let pairs = copies.iter().filter_map(|(name, copy)| Some((self.params.get(name)?, copy)));
-        pairs.into_iter().try_for_each(|(param, copy)| Ok(param.master.set(copy)?))
+        pairs.into_iter().try_for_each(|(param, copy)| param.set(copy))
     }
 
     /// A parameter.
@@ -226,13 +260,19 @@ impl Params {
     /// Returns the number of elements.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.iter().map(|(_, param)| param.master.elem_count()).sum()
+        self.iter().map(|(_, param)| param.master().elem_count()).sum()
     }
 
     /// Returns the number of elements that are trained.
     #[must_use]
     pub fn trainable_count(&self) -> usize {
-        self.trainable().map(|(_, param)| param.master.elem_count()).sum()
+        self.trainable().map(|(_, param)| param.master().elem_count()).sum()
+    }
+
+    /// Returns the bytes of all tensors: masters, those that the model computes with, and frozen ones.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.params.values().map(Param::bytes).sum()
     }
 
     /// The type that the model computes in.
@@ -248,7 +288,7 @@ impl Params {
     /// Never: there is at least one parameter.
     #[must_use]
     pub fn device(&self) -> &Device {
-        self.params.values().next().expect("`new` refuses to be empty").master.device()
+        self.params.values().next().expect("`new` refuses to be empty").master().device()
     }
 }
 

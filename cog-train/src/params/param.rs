@@ -1,6 +1,9 @@
-//! One tensor of a model.
+//! One tensor of a model, and its storage.
 
-use candle_core::Var;
+use candle_core::{DType, Tensor, Var};
+
+use super::precision::Precision;
+use crate::error::Error;
 
 /// One tensor of a model.
 ///
@@ -11,45 +14,164 @@ use candle_core::Var;
 /// let tensors = [("weight", Tensor::ones(2, DType::F32, &Device::Cpu)?)];
 /// let params = Params::new(tensors)?.precision(Precision::F16)?;
 /// let weight = params.get("weight").unwrap();
-/// weight.master().set(&Tensor::new(&[3f32, 4.0], &Device::Cpu)?)?;
-/// params.refresh()?; // the half follows
+/// weight.set(&Tensor::new(&[3f32, 4.0], &Device::Cpu)?)?; // the half follows
 /// assert_eq!(weight.compute().to_dtype(DType::F32)?.to_vec1::<f32>()?, [3.0, 4.0]);
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Param {
-    /// The values that are kept, in 32 bits.
-    pub(super) master: Var,
-    /// The tensor that the model computes with, if that is not `master` itself.
-    pub(super) compute: Option<Var>,
-    pub(super) trainable: bool,
-    /// Whether the model updates it.
-    pub(super) buffer: bool,
+    values: Values,
+    role: Role,
+}
+
+/// The storage of a parameter.
+#[derive(Debug)]
+enum Values {
+    /// In 32 bits, and in the type that the model computes in where that is another.
+    Master { master: Var, compute: Option<Var> },
+    /// Once, in the type that the model computes in. It has no graph.
+    Frozen(Tensor),
+}
+
+/// The writer of a parameter: the optimizer, nobody, or the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Trained,
+    Frozen,
+    Buffer,
 }
 
 impl Param {
-    /// The values that are trained, in 32 bits. After writing to them, call [`Params::refresh`](super::Params::refresh). While [`fit`](crate::engine::fit())
-    /// trains, only its optimizer writes to what is trained: a checkpoint may hold anything else from before it or from after.
+    /// Returns the values that are kept and saved: in 32 bits if they are trained or a buffer, and in the type that the model
+    /// computes in if they are frozen.
     #[must_use]
-    pub fn master(&self) -> &Var {
-        &self.master
+    pub fn master(&self) -> &Tensor {
+        match &self.values {
+            Values::Master { master, .. } => master.as_tensor(),
+            Values::Frozen(tensor) => tensor,
+        }
     }
 
     /// Returns the tensor that the model computes with.
     #[must_use]
-    pub fn compute(&self) -> &Var {
-        self.compute.as_ref().unwrap_or(&self.master)
+    pub fn compute(&self) -> &Tensor {
+        match &self.values {
+            Values::Master { compute: Some(compute), .. } => compute.as_tensor(),
+            _ => self.master(),
+        }
+    }
+
+    /// Overwrites the values in place. While [`fit`](crate::engine::fit()) trains, only its optimizer writes to what is trained:
+    /// a checkpoint may hold anything else from before it or from after.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] for another shape, or when the device fails.
+    pub fn set(&self, values: &Tensor) -> Result<(), Error> {
+        match &self.values {
+            Values::Master { master, .. } => {
+                master.set(&values.to_dtype(DType::F32)?)?;
+                self.refresh()
+            }
+            Values::Frozen(tensor) => {
+                if tensor.elem_count() == 0 && values.shape() == tensor.shape() {
+                    return Ok(());
+                }
+                let values = values.to_dtype(tensor.dtype())?.contiguous()?;
+                if values.shape() != tensor.shape() {
+                    let (lhs, rhs) = (tensor.shape().clone(), values.shape().clone());
+                    let mismatch =
+                        candle_core::Error::ShapeMismatchBinaryOp { lhs, rhs, op: "set" };
+                    return Err(mismatch.into());
+                }
+                // Writes through to the tensor that the model has: both views are contiguous.
+                Ok(tensor.flatten_all()?.slice_set(&values.flatten_all()?, 0, 0)?)
+            }
+        }
     }
 
     /// Returns whether it is trained.
     #[must_use]
     pub fn is_trainable(&self) -> bool {
-        self.trainable
+        self.role == Role::Trained
     }
 
-    /// Whether it is one of [`Params::buffers`](super::Params::buffers).
+    /// Whether it is one of [`Params::buffers`].
     #[must_use]
     pub fn is_buffer(&self) -> bool {
-        self.buffer
+        self.role == Role::Buffer
     }
+
+    /// The values in 32 bits that an update writes to; `None` if they are frozen.
+    pub(crate) fn var(&self) -> Option<&Var> {
+        match &self.values {
+            Values::Master { master, .. } => Some(master),
+            Values::Frozen(_) => None,
+        }
+    }
+
+    /// Updates the tensor that the model computes with.
+    pub(super) fn refresh(&self) -> Result<(), Error> {
+        if let Values::Master { master, compute: Some(compute) } = &self.values {
+            compute.set(&master.to_dtype(compute.dtype())?)?;
+        }
+        Ok(())
+    }
+
+    /// A parameter that is trained, with a master of its own.
+    pub(super) fn trained(tensor: &Tensor) -> Result<Self, Error> {
+        // `Var::from_tensor` copies.
+        let master = Var::from_tensor(&tensor.detach().to_dtype(DType::F32)?)?;
+        Ok(Self { values: Values::Master { master, compute: None }, role: Role::Trained })
+    }
+
+    /// A parameter that is not trained, in the storage of `tensor` where it has the right type.
+    pub(super) fn frozen(tensor: Tensor, precision: Precision) -> Result<Self, Error> {
+        let mut param = Self { values: Values::Frozen(tensor), role: Role::Frozen };
+        param.assign(Role::Frozen, precision)?;
+        Ok(param)
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The bytes of its tensors.
+    pub(super) fn bytes(&self) -> usize {
+        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        match &self.values {
+            Values::Master { master, compute } => {
+                bytes(master) + compute.as_ref().map_or(0, |compute| bytes(compute))
+            }
+            Values::Frozen(tensor) => bytes(tensor),
+        }
+    }
+
+    /// Changes the role, and the storage with it.
+    pub(super) fn assign(&mut self, role: Role, precision: Precision) -> Result<(), Error> {
+        let compute = |master: &Var| match (role, precision) {
+            (Role::Buffer, _) | (_, Precision::F32) => Ok::<_, Error>(None),
+            (_, other) => Ok(Some(Var::from_tensor(&master.to_dtype(other.dtype())?)?)),
+        };
+        let values = match (&self.values, role) {
+            (_, Role::Frozen) => {
+                let tensor = self.compute().detach().to_dtype(precision.dtype())?;
+                Values::Frozen(contiguous(&tensor)?)
+            }
+            (Values::Master { master, .. }, _) => {
+                Values::Master { master: master.clone(), compute: compute(master)? }
+            }
+            (Values::Frozen(tensor), _) => {
+                let master = Var::from_tensor(&tensor.to_dtype(DType::F32)?)?;
+                Values::Master { compute: compute(&master)?, master }
+            }
+        };
+        *self = Self { values, role };
+        Ok(())
+    }
+}
+
+/// Returns a tensor whose elements are contiguous.
+fn contiguous(tensor: &Tensor) -> Result<Tensor, Error> {
+    Ok(if tensor.is_contiguous() { tensor.clone() } else { tensor.force_contiguous()? })
 }

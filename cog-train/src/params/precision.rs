@@ -1,8 +1,9 @@
-//! The precision of a model's computations.
+//! The type that a model computes in.
 
 use candle_core::DType;
 
-/// The type that a model computes in. The values that are trained and saved are 32-bit floats in every case.
+/// The type that a model computes in. The values that are trained are 32-bit floats in every case; frozen ones are held in
+/// this type alone.
 ///
 /// ```
 /// use cog_train::candle_core::{DType, Device, Tensor};

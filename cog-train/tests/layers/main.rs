@@ -44,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("data", &["archive", "cancellable", "error", "fetch", "progress", "read"]),
     ("text", &["data", "error", "progress", "read"]),
     ("optim", &["error", "params"]),
+    ("lora", &["error", "optim", "params", "partial", "weights"]),
     ("checkpoint", &["archive", "error", "fetch", "job", "progress", "read", "weights"]),
     (
         "engine",
@@ -114,6 +115,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "error",
             "job",
             "lib",
+            "lora",
             "models",
             "optim",
             "params",

@@ -6,5 +6,6 @@ mod encoders;
 mod folders;
 mod generation;
 mod heads;
+mod lora;
 mod saving;
 mod support;

@@ -207,7 +207,7 @@ fn rows_that_lose_their_answer_are_counted_and_all_of_them_are_an_error() {
         (counts.rows, counts.examples, counts.truncated, counts.cut_off, counts.empty),
         (5, 2, 2, 1, 2)
     );
-    assert_eq!(examples.place(1), "memory row 3");
+    assert_eq!(examples.location(1), "memory row 3");
     assert_eq!(examples.tokens(1), 16);
     // Nothing is lost of an answer when the start of the prompt is.
     let kept = make(&builder.truncation(Truncation::Start), rows[..2].to_vec()).unwrap();

@@ -130,7 +130,7 @@ fn packs_hold_each_example_once_and_fill_their_rows() {
     let examples = builder.examples(Rows::new(rows), &CancelToken::new()).unwrap();
     let (count, tokens) =
         (examples.len(), examples.all().iter().map(|it| it.inputs().len()).sum::<usize>());
-    let place = examples.place(0);
+    let location = examples.location(0);
     let packs = Packs::new(examples, 32);
     let items: Vec<Vec<Example>> = (0..packs.len()).map(|at| packs.item(at).unwrap()).collect();
     assert_eq!(items.iter().map(Vec::len).sum::<usize>(), count);
@@ -138,6 +138,6 @@ fn packs_hold_each_example_once_and_fill_their_rows() {
     assert!((0..packs.len()).all(|at| packs.tokens(at) <= 32));
     // Best fit leaves little room: at most one pack more than the tokens need.
     assert!(packs.len() <= tokens.div_ceil(32) + 1, "{} packs for {tokens} tokens", packs.len());
-    assert!(packs.place(0).starts_with(&place) && packs.place(0).ends_with(" more in its pack"));
+    assert!(packs.location(0).starts_with(&location) && packs.location(0).ends_with(" more in its pack"));
     assert_eq!(packs.digest().unwrap().len(), 64);
 }

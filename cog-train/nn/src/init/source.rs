@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Error, Shape, Tensor, Var};
 
+use super::layout::Layer;
 use crate::initializer::Initializer;
+use crate::low_rank::LowRank;
 use crate::pattern::matches;
 use crate::rng::Rng;
 
@@ -18,9 +20,12 @@ pub(super) struct Source {
     pub(super) initializers: Vec<Choice>,
     /// Names that may be left over.
     pub(super) ignored: Vec<String>,
+    /// The layers that were built, by path.
+    pub(super) layers: BTreeMap<String, Layer>,
+    pub(super) low_rank: BTreeMap<String, LowRank>,
     /// The requested tensors.
     pub(super) tensors: BTreeMap<String, Tensor>,
-    /// Gathered within [`Init::build`].
+    /// Gathered within [`Init::build`](super::Init::build).
     pub(super) problems: Option<Vec<String>>,
     /// Whether nothing is made: within [`Init::shapes_of`](super::Init::shapes_of).
     pub(super) shapes_only: bool,
@@ -75,7 +80,10 @@ impl Source {
         let tensors = tensors
             .filter(|name| !ignored(name))
             .map(|name| format!("`{name}` is not of this model"));
+        let branches = self.low_rank.keys().filter(|path| !self.layers.contains_key(*path));
+        let branches = branches.map(|path| format!("no layer `{path}` takes a low-rank branch"));
         tensors
+            .chain(branches)
             .chain(unused.map(|choice| format!("no tensor is called `{}`", choice.pattern)))
             .collect()
     }

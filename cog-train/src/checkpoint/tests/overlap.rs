@@ -57,7 +57,7 @@ impl Model {
     }
 
     fn step(&mut self) {
-        let weight = |name| self.params.get(name).unwrap().compute().as_tensor();
+        let weight = |name| self.params.get(name).unwrap().compute();
         let loss = weight("matrix").sqr().unwrap().sum_all().unwrap();
         let loss = (loss + weight("bias").sqr().unwrap().sum_all().unwrap()).unwrap();
         let gradients = Gradients::take(&self.params, &mut loss.backward().unwrap()).unwrap();

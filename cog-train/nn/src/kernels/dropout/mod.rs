@@ -10,7 +10,7 @@ mod reference;
 
 use super::gpu::Gpu;
 use super::reference::dispatch;
-use super::tape::Node;
+use super::tape::{Node, trace};
 use crate::rng::Stream;
 use candle_core::Error;
 
@@ -50,6 +50,21 @@ pub(crate) fn forward(x: &Node, p: f64, stream: Stream) -> Result<Node, Error> {
         let mask = mask.clone();
         move |[x]| reference::forward(x, &mask)
     })
+}
+
+/// Sets elements of `x` to zero as [`forward`] does. Operations on the result save what they would save of `x`, which other
+/// operations may share, and drop its elements again.
+///
+/// # Errors
+///
+/// Those of [`forward`].
+pub(crate) fn recomputed(x: &Node, p: f64, stream: &Stream) -> Result<Node, Error> {
+    let y = forward(x, p, stream.clone())?;
+    let (source, stream, dtype) = (x.saved(), stream.clone(), y.tensor().dtype());
+    Ok(y.recomputed_by(move || {
+        let x = source.clone().tensor()?.to_dtype(dtype)?;
+        trace([&x], |[x]| forward(&x, p, stream.clone()))
+    }))
 }
 
 impl Mask {

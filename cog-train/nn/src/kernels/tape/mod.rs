@@ -12,6 +12,7 @@
 mod adjoints;
 mod bridge;
 mod buffers;
+mod pass;
 mod recompute;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ pub(crate) use adjoints::Adjoints;
 pub use bridge::{Operand, trace};
 pub(crate) use buffers::reusable_gradient;
 pub use buffers::{Buffers, collect, without_gradients};
+pub(crate) use pass::Pass;
+pub use pass::{training, without_low_rank};
 pub use recompute::{recompute, recompute_tensor};
 
 /// The backward step of an operation: takes the gradient of its result and gives gradients to its operands.
@@ -67,6 +70,7 @@ pub struct Node {
 }
 
 /// A tensor that an operation needs in its backward step.
+#[derive(Clone)]
 pub(crate) enum Saved {
     Tensor(Tensor),
     /// It is cheap to compute and large to keep.

@@ -3,7 +3,7 @@
 use candle_core::{Error, Tensor, Var};
 
 use super::bridge::trace;
-use super::{Handle, Node, Tape};
+use super::{Handle, Node, Pass, Tape};
 
 /// Computes `block` on `x` without saving its activations; the backward pass computes them again (activation
 /// checkpointing; Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). The gradients are the same bits.
@@ -92,10 +92,10 @@ fn checkpoint(
     if x.handle.is_none() && handles.is_empty() {
         return Ok(x.constant(y));
     }
-    let (source, to) = (x.tensor.clone(), x.handle);
+    let (source, to, pass) = (x.tensor.clone(), x.handle, Pass::current());
     let any = to.or_else(|| handles.first().copied().flatten());
     Ok(x.tape.result(y, [any], move |gradient, adjoints| {
-        let Run { backward, .. } = run(&source, to.is_some())?;
+        let Run { backward, .. } = pass.run(|| run(&source, to.is_some()))?;
         let Gradients { of_x, of_leaves } = backward(&gradient, &leaves)?;
         // candle may give several operands one gradient.
         if let Some(gradient) = of_x {

@@ -1,0 +1,217 @@
+//! An adapter of one model.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Shape, Tensor};
+use cog_train_nn::{Init, Initializer, Layer, LayerKind, Layout, LowRank, Rng};
+
+use super::config::{InitialValues, LoraConfig, invalid};
+use super::select::Selected;
+use crate::error::Error;
+use crate::optim::{Group, Optimizer};
+use crate::params::{Params, Precision};
+
+/// An adapter whose targets are resolved against a model. [`LoraConfig::on`] makes it; it holds no tensors.
+///
+/// A name is that of a model's tensor, `model.layers.0.self_attn.q_proj.lora_A.weight`: PEFT's without its prefix.
+#[derive(Debug, Clone)]
+pub struct Adapter {
+    pub(super) config: LoraConfig,
+    /// The adapted layers, by path.
+    pub(super) branches: BTreeMap<String, (Layer, LowRank)>,
+    /// The tensors that are trained.
+    pub(super) trained: BTreeMap<String, Shape>,
+    /// The tensors and layers of the base.
+    pub(super) layout: Layout,
+}
+
+impl LoraConfig {
+    /// Resolves the targets against a model, whose code runs without tensors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] for settings out of range, and when targets match no layer: it lists the model's. The error of
+    /// `model`.
+    pub fn on<M, E>(&self, model: impl FnOnce(&Init) -> Result<M, E>) -> Result<Adapter, Error>
+    where
+        E: From<candle_core::Error> + Into<Error>,
+    {
+        let layout = Init::layout_of(model).map_err(Into::into)?;
+        let Selected { branches, in_full } = self.select(&layout)?;
+        let mut trained = BTreeMap::new();
+        for (path, (layer, branch)) in &branches {
+            trained.extend(shapes(path, *layer, branch));
+        }
+        trained.extend(in_full.into_iter().filter_map(|name| {
+            let shape = layout.tensors.get(&name)?.clone();
+            Some((name, shape))
+        }));
+        Ok(Adapter { config: self.clone(), branches, trained, layout })
+    }
+}
+
+/// The names and shapes of a branch's tensors.
+fn shapes(path: &str, layer: Layer, branch: &LowRank) -> Vec<(String, Shape)> {
+    let (Layer { inputs, outputs, .. }, rank) = (layer, branch.rank());
+    let [a, b] = names(path, layer.kind);
+    let mut found = vec![(a, (rank, inputs).into()), (b, (outputs, rank).into())];
+    if branch.is_dora() {
+        found.push((magnitude(path), outputs.into()));
+    }
+    found
+}
+
+/// The names of the matrices of a branch.
+pub(super) fn names(path: &str, kind: LayerKind) -> [String; 2] {
+    match kind {
+        LayerKind::Embedding => ["A", "B"].map(|it| format!("{path}.lora_embedding_{it}")),
+        _ => ["A", "B"].map(|it| format!("{path}.lora_{it}.weight")),
+    }
+}
+
+/// The name of the magnitudes of a branch.
+pub(super) fn magnitude(path: &str) -> String {
+    format!("{path}.lora_magnitude_vector")
+}
+
+impl Adapter {
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &LoraConfig {
+        &self.config
+    }
+
+    /// The paths of the adapted layers, sorted, with their branches.
+    pub fn layers(&self) -> impl Iterator<Item = (&str, LowRank)> {
+        self.branches.iter().map(|(path, (_, branch))| (path.as_str(), *branch))
+    }
+
+    /// The names of the tensors that are trained, sorted: those of the branches, and the base's own in `modules_to_save` and of
+    /// trained biases.
+    pub fn trained(&self) -> impl Iterator<Item = &str> {
+        self.trained.keys().map(String::as_str)
+    }
+
+    /// Draws new values for the tensors that are trained, in 32 bits; those of the base are as they are there. A drawn tensor is
+    /// a function of the seed and of its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] for [`InitialValues::Other`], or when `base` lacks a tensor; [`Error::Tensor`].
+    pub fn draw(
+        &self,
+        base: &BTreeMap<String, Tensor>,
+        rng: Rng,
+    ) -> Result<BTreeMap<String, Tensor>, Error> {
+        let device = base.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
+        let init = Init::random(rng, &device);
+        let mut drawn = BTreeMap::new();
+        for (path, (layer, branch)) in &self.branches {
+            let [a, b] = names(path, layer.kind);
+            let rank = branch.rank();
+            let [of_a, of_b] = self.initializers(*layer, rank)?;
+            let of_a = init.tensor(&a, (rank, layer.inputs), of_a)?.detach();
+            let of_b = init.tensor(&b, (layer.outputs, rank), of_b)?.detach();
+            drawn.extend([(a, of_a), (b, of_b)]);
+            if branch.is_dora() {
+                // The branch adds nothing yet.
+                let weight = found(base, &format!("{path}.weight"))?;
+                drawn.insert(magnitude(path), norms(weight)?);
+            }
+        }
+        for name in self.trained.keys().filter(|name| self.layout.tensors.contains_key(*name)) {
+            drawn.insert(name.clone(), found(base, name)?.to_dtype(DType::F32)?);
+        }
+        Ok(drawn)
+    }
+
+    fn initializers(&self, layer: Layer, rank: usize) -> Result<[Initializer; 2], Error> {
+        #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
+        let float = |count: usize| count.max(1) as f64;
+        let of_a = match &self.config.initial {
+            _ if layer.kind == LayerKind::Embedding => {
+                return Ok([Initializer::ZEROS, Initializer::Normal { std: 1.0 }]);
+            }
+            InitialValues::Uniform => {
+                Initializer::Uniform { bound: 1.0 / float(layer.inputs).sqrt() }
+            }
+            InitialValues::Gaussian => Initializer::Normal { std: 1.0 / float(rank) },
+            InitialValues::Other(name) => {
+                return Err(invalid(format!(
+                    "`init_lora_weights` is `{name}`, which cannot be drawn\nhint: load the adapter's tensors, or take the default"
+                )));
+            }
+        };
+        Ok([of_a, Initializer::ZEROS])
+    }
+
+    /// Makes the parameters of a training: `trained` in 32 bits, and the base frozen, which is not copied.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Params::new`] and [`Params::with_frozen`].
+    pub fn params(
+        &self,
+        mut base: BTreeMap<String, Tensor>,
+        trained: BTreeMap<String, Tensor>,
+        precision: Precision,
+    ) -> Result<Params, Error> {
+        base.retain(|name, _| !trained.contains_key(name));
+        let is_trained = |(name, _): &(String, Tensor)| self.trained.contains_key(name);
+        let (trained, replaced): (Vec<_>, Vec<_>) = trained.into_iter().partition(is_trained);
+        let params = Params::new(trained)?.precision(precision)?;
+        params.with_frozen(base.into_iter().chain(replaced))
+    }
+
+    /// Puts the tensors of an adapter beside those of the base, in the base's type: what a model that is not trained is built
+    /// from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    pub fn tensors(
+        &self,
+        mut base: BTreeMap<String, Tensor>,
+        trained: BTreeMap<String, Tensor>,
+    ) -> Result<BTreeMap<String, Tensor>, Error> {
+        let own = base.iter().find(|(name, _)| self.layout.tensors.contains_key(*name));
+        let (dtype, device) =
+            own.map_or((DType::F32, Device::Cpu), |(_, it)| (it.dtype(), it.device().clone()));
+        for (name, tensor) in trained {
+            base.insert(name, tensor.to_device(&device)?.to_dtype(dtype)?);
+        }
+        Ok(base)
+    }
+
+    /// The source that a model with the adapter is built from.
+    #[must_use]
+    pub fn init<K: Into<String>>(&self, tensors: impl IntoIterator<Item = (K, Tensor)>) -> Init {
+        let add = |init: Init, (path, branch)| init.low_rank(path, branch);
+        self.layers().fold(Init::from_tensors(tensors), add)
+    }
+
+    /// Gives the matrices `B` a learning rate of their own, `ratio` times that of the rest (Hayou et al., "LoRA+: Efficient Low
+    /// Rank Adaptation of Large Models", 2024). Trained vectors, such as biases, have it too, as in PEFT.
+    #[must_use]
+    pub fn lora_plus(&self, optimizer: Optimizer, ratio: f64) -> Optimizer {
+        let faster = |(name, shape): &(&String, &Shape)| {
+            name.ends_with(".lora_B.weight") || shape.rank() == 1
+        };
+        let names = self.trained.iter().filter(faster).map(|(name, _)| name.as_str());
+        let group = Group::new().learning_rate(ratio);
+        names.fold(optimizer, |optimizer, name| optimizer.group(name, group.clone()))
+    }
+}
+
+/// A tensor of the base.
+pub(super) fn found<'a>(
+    base: &'a BTreeMap<String, Tensor>,
+    name: &str,
+) -> Result<&'a Tensor, Error> {
+    base.get(name).ok_or_else(|| invalid(format!("the base has no tensor `{name}`")))
+}
+
+/// The norms of a matrix's rows, in 32 bits.
+pub(super) fn norms(weight: &Tensor) -> Result<Tensor, Error> {
+    Ok(weight.detach().to_dtype(DType::F32)?.sqr()?.sum(1)?.sqrt()?)
+}
