@@ -134,7 +134,7 @@ impl Linear {
     ///
     /// As [`linear_cross_entropy`].
     pub fn cross_entropy<T: Operand>(&self, x: &T, targets: &Tensor) -> Result<T, Error> {
-        if self.bias.is_none() && self.low_rank.is_none() {
+        if self.is_product() {
             return linear_cross_entropy(x, &self.weight, targets);
         }
         T::on_nodes([x], |[x]| {
@@ -142,6 +142,12 @@ impl Linear {
             let scores = reshape(&self.on(&x, None, 1.0)?, ((), outputs))?;
             cross_entropy(&scores, &targets.flatten_all()?)
         })
+    }
+
+    /// Returns whether the layer is a product with its weight alone, without a bias or a low-rank branch.
+    #[must_use]
+    pub fn is_product(&self) -> bool {
+        self.bias.is_none() && self.low_rank.is_none()
     }
 
     fn on(&self, x: &Node, to: Option<&Node>, scale: f32) -> Result<Node, Error> {

@@ -1,6 +1,6 @@
 //! Language models: the scores of the next token, and their loss.
 
-use candle_core::{Device, Error as TensorError, Tensor};
+use candle_core::{DType, Device, Error as TensorError, Tensor};
 use cog_train_nn::{self as nn, Init, Linear, Node};
 
 use super::body::Body;
@@ -84,16 +84,40 @@ impl CausalLm {
     /// Those of [`CausalLm::logits`]; a target that is not of `tokens` or no token.
     pub fn loss(&self, tokens: &Tokens, targets: &Targets) -> Result<Tensor, Error> {
         let sum = nn::trace([tokens.ids()], |[ids]| {
-            let hidden = self.body.hidden(&ids, tokens)?;
-            let width = hidden.dims().last().copied().unwrap_or(0);
-            let flat = nn::reshape(&hidden, ((), width))?;
-            let rows = nn::index_select(&flat, 0, targets.rows())?;
+            let rows = self.target_rows(&ids, tokens, targets)?;
             match self.logit_cap {
                 None => self.head.cross_entropy(&rows, targets.ids()),
                 Some(_) => self.bounded_loss(&rows, targets.ids()),
             }
         })?;
         Ok(sum)
+    }
+
+    /// Computes the log-probability that the model gives the targets of each row, added up over the row: `[B]`. A row without
+    /// a target has 0. Losses of preferences compare them: [`dpo_loss`](super::dpo_loss).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CausalLm::loss`].
+    pub fn log_probs(&self, tokens: &Tokens, targets: &Targets) -> Result<Tensor, Error> {
+        let (batch, length) = tokens.ids().dims2()?;
+        let device = self.device();
+        if targets.count() == 0 {
+            return Ok(Tensor::zeros(batch, DType::F32, device)?);
+        }
+        let length = u32::try_from(length).map_err(TensorError::wrap)?;
+        let groups: Vec<u32> = targets.rows().to_vec1()?;
+        let groups: Vec<u32> = groups.into_iter().map(|position| position / length).collect();
+        let losses = nn::trace([tokens.ids()], |[ids]| {
+            let rows = self.target_rows(&ids, tokens, targets)?;
+            if self.logit_cap.is_none() && self.head.is_product() {
+                let groups = Tensor::new(groups.as_slice(), device)?;
+                let (weight, ids) = (self.head.weight(), targets.ids());
+                return nn::grouped_linear_cross_entropy(&rows, weight, ids, &groups, batch);
+            }
+            self.losses_of_texts(&rows, targets.ids(), &groups, batch)
+        })?;
+        Ok(losses.neg()?)
     }
 
     /// Allocates a cache for a text of `capacity` tokens.
@@ -113,6 +137,47 @@ impl CausalLm {
             let hidden = self.body.next_hidden(&ids, cache)?;
             self.scores(&nn::narrow(&hidden, 1, last, 1)?)
         })?)
+    }
+
+    /// The output at the positions that have a target, `[n, hidden]`.
+    fn target_rows(
+        &self,
+        ids: &Node,
+        tokens: &Tokens,
+        targets: &Targets,
+    ) -> Result<Node, TensorError> {
+        let hidden = self.body.hidden(ids, tokens)?;
+        let width = hidden.dims().last().copied().unwrap_or(0);
+        nn::index_select(&nn::reshape(&hidden, ((), width))?, 0, targets.rows())
+    }
+
+    /// The losses of groups of rows that follow each other, `[count]`, from scores that are stored for one group at a time.
+    fn losses_of_texts(
+        &self,
+        hidden: &Node,
+        targets: &Tensor,
+        groups: &[u32],
+        count: usize,
+    ) -> Result<Node, TensorError> {
+        let mut losses: Option<Node> = None;
+        let mut start = 0;
+        for group in 0..count {
+            let length = groups[start..].iter().take_while(|of| **of as usize == group).count();
+            // A group without a row takes that of another, and its loss does not count.
+            let (from, taken) = if length > 0 { (start, length) } else { (0, 1) };
+            let (model, ids) = (self.clone(), targets.narrow(0, from, taken)?);
+            let loss = nn::recompute(&nn::narrow(hidden, 0, from, taken)?, move |rows| {
+                nn::cross_entropy(&model.scores(rows)?, &ids)
+            })?;
+            let loss = if length > 0 { loss } else { nn::scale(&loss, 0.0)? };
+            let loss = nn::reshape(&loss, 1)?;
+            losses = Some(match losses {
+                None => loss,
+                Some(before) => nn::cat([&before, &loss], 0)?,
+            });
+            start += length;
+        }
+        losses.ok_or_else(|| TensorError::Msg("there are no rows".to_owned()))
     }
 
     /// The loss of scores with a bound, of some rows at a time. The backward pass computes their scores again.

@@ -7,5 +7,6 @@ mod folders;
 mod generation;
 mod heads;
 mod lora;
+mod preferences;
 mod saving;
 mod support;

@@ -138,6 +138,9 @@ fn packs_hold_each_example_once_and_fill_their_rows() {
     assert!((0..packs.len()).all(|at| packs.tokens(at) <= 32));
     // Best fit leaves little room: at most one pack more than the tokens need.
     assert!(packs.len() <= tokens.div_ceil(32) + 1, "{} packs for {tokens} tokens", packs.len());
-    assert!(packs.location(0).starts_with(&location) && packs.location(0).ends_with(" more in its pack"));
+    assert!(
+        packs.location(0).starts_with(&location)
+            && packs.location(0).ends_with(" more in its pack")
+    );
     assert_eq!(packs.digest().unwrap().len(), 64);
 }

@@ -3,7 +3,7 @@
 use super::config::Family;
 use crate::models::names::Names;
 
-/// What a model computes itself.
+/// Tensors that a model computes itself.
 const HARMLESS: &[&str] = &["embeddings.position_ids", "embeddings.token_type_ids"];
 
 /// The names of files that were converted from TensorFlow.

@@ -19,7 +19,7 @@ pub(crate) struct ModernBert {
     local_rotary: Rotary,
 }
 
-/// What a forward pass computes a layer with.
+/// The attention and the rotation of a layer in one forward pass.
 #[derive(Debug, Clone)]
 struct Pass {
     attention: Attention,

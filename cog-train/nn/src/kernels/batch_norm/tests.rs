@@ -84,6 +84,6 @@ fn the_same_bits_under_any_number_of_threads() {
 fn shapes_that_do_not_fit_are_named() {
     let [x, weight, _] = operands(&[2, 3, 4]);
     let error = train([&x, &weight, &parity::draw(&[4], 0)]).unwrap_err().to_string();
-    assert!(error.contains("[2, 3, 4] of 3 channels") && error.contains("[4]"), "{error}");
+    assert!(error.contains("[2, 3, 4], whose channels are 3") && error.contains("[4]"), "{error}");
     assert!(train([&weight, &weight, &weight]).is_err());
 }

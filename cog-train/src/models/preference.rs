@@ -1,0 +1,271 @@
+//! Losses of preferences: of two answers to one prompt, one is chosen and the other rejected.
+//!
+//! They are functions of the log-probabilities that a model gives the answers, which [`CausalLm::log_probs`] computes.
+//!
+//! [`CausalLm::log_probs`]: super::CausalLm::log_probs
+
+use candle_core::{DType, Error as TensorError, Tensor};
+
+use crate::error::Error;
+
+/// The log-probabilities of the answers of a batch, `[B]` of floats each.
+#[derive(Debug, Clone)]
+pub struct AnswerLogProbs {
+    /// Of the answers that are chosen.
+    pub chosen: Tensor,
+    /// Of the answers that are rejected.
+    pub rejected: Tensor,
+}
+
+impl AnswerLogProbs {
+    /// Splits the log-probabilities of a batch `[2 B]` that holds the chosen answers, then the rejected ones, in the same
+    /// order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the number of rows is odd.
+    pub fn split(log_probs: &Tensor) -> Result<Self, Error> {
+        let rows = log_probs.dim(0)?;
+        if rows % 2 != 0 {
+            let reason = format!("{rows} answers cannot be split into pairs");
+            return Err(TensorError::Msg(reason).into());
+        }
+        let part = |from| log_probs.narrow(0, from, rows / 2);
+        Ok(Self { chosen: part(0)?, rejected: part(rows / 2)? })
+    }
+
+    fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor, TensorError>) -> Result<Self, TensorError> {
+        Ok(Self { chosen: f(&self.chosen)?, rejected: f(&self.rejected)? })
+    }
+
+    /// The difference of the chosen answers and the rejected ones.
+    fn margins(&self) -> Result<Tensor, TensorError> {
+        &self.chosen - &self.rejected
+    }
+}
+
+/// A loss of preferences, and what it was computed from.
+#[derive(Debug, Clone)]
+pub struct PreferenceLoss {
+    /// The loss, added up over the pairs, of 32 bits.
+    pub sum: Tensor,
+    /// How far each chosen answer is preferred to the rejected one: above zero where the model agrees. `[B]`, of 64 bits,
+    /// without a gradient.
+    pub margins: Tensor,
+}
+
+impl PreferenceLoss {
+    /// Counts the pairs of which the model prefers the chosen answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    pub fn agreements(&self) -> Result<usize, Error> {
+        Ok(self.margins.to_vec1::<f64>()?.iter().filter(|margin| **margin > 0.0).count())
+    }
+}
+
+/// Computes the loss of direct preference optimization (Rafailov et al., "Direct Preference Optimization", 2023; TRL's
+/// `loss_type="sigmoid"`): `-log sigmoid(beta (policy margin - reference margin))`.
+///
+/// The log-probabilities are sums over the tokens of an answer. The reference is the model before the training: with an
+/// adapter, the same base without it, built from the same tensors. No gradient flows into it.
+///
+/// ```
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::models::{AnswerLogProbs, dpo_loss};
+///
+/// let answers = |chosen: f32, rejected: f32| -> Result<_, cog_train::Error> {
+///     AnswerLogProbs::split(&Tensor::new(&[chosen, rejected], &Device::Cpu)?)
+/// };
+/// let (policy, reference) = (answers(-4.0, -9.0)?, answers(-5.0, -6.0)?);
+/// let loss = dpo_loss(&policy, &reference, 0.5)?;
+/// let expected = (1.0 + (-0.5f32 * (5.0 - 1.0)).exp()).ln();
+/// assert!((loss.sum.to_scalar::<f32>()? - expected).abs() < 1e-6);
+/// assert_eq!(loss.agreements()?, 1);
+/// # Ok::<(), cog_train::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::InvalidConfig`] when `beta` is not above zero; [`Error::Tensor`] when the shapes do not fit or the device
+/// fails.
+pub fn dpo_loss(
+    policy: &AnswerLogProbs,
+    reference: &AnswerLogProbs,
+    beta: f64,
+) -> Result<PreferenceLoss, Error> {
+    check_beta(beta)?;
+    let (policy, reference) = (policy.map(wide)?, reference.map(|x| Ok(wide(x)?.detach()))?);
+    let margins = ((policy.margins()? - reference.margins()?)? * beta)?;
+    finish(&log_sigmoid(&margins)?.neg()?, &margins)
+}
+
+/// Computes the part of ORPO's loss that compares the answers (Hong et al., "ORPO", 2024; TRL's `odds_ratio_loss`):
+/// `-beta log sigmoid(log odds(chosen) - log odds(rejected))`. The training's loss is the cross-entropy of the chosen texts
+/// plus this.
+///
+/// The log-probabilities are means over the tokens of an answer. There is no reference model.
+///
+/// ```
+/// use cog_train::candle_core::{Device, Tensor};
+/// use cog_train::models::{AnswerLogProbs, orpo_loss};
+///
+/// let answers = AnswerLogProbs::split(&Tensor::new(&[0.5f32.ln(), 0.2f32.ln()], &Device::Cpu)?)?;
+/// let loss = orpo_loss(&answers, 1.0)?; // odds of 1 and of 1/4
+/// assert!((loss.sum.to_scalar::<f32>()? - (1.25f32).ln()).abs() < 1e-6);
+/// # Ok::<(), cog_train::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`dpo_loss`].
+pub fn orpo_loss(policy: &AnswerLogProbs, beta: f64) -> Result<PreferenceLoss, Error> {
+    check_beta(beta)?;
+    let policy = policy.map(wide)?;
+    let margins = policy.map(log_odds)?.margins()?;
+    finish(&(log_sigmoid(&margins)? * -beta)?, &margins)
+}
+
+fn check_beta(beta: f64) -> Result<(), Error> {
+    if beta > 0.0 && beta.is_finite() {
+        return Ok(());
+    }
+    Err(Error::InvalidConfig { reason: format!("`beta` is {beta}, which must be above 0") })
+}
+
+/// The differences of sums over long answers lose the digits of 32 bits.
+fn wide(x: &Tensor) -> Result<Tensor, TensorError> {
+    x.to_dtype(DType::F64)
+}
+
+fn finish(losses: &Tensor, margins: &Tensor) -> Result<PreferenceLoss, Error> {
+    let sum = losses.sum_all()?.to_dtype(DType::F32)?;
+    Ok(PreferenceLoss { sum, margins: margins.detach() })
+}
+
+/// `log(1 / (1 + e^-x))`, without an exponential that overflows.
+fn log_sigmoid(x: &Tensor) -> Result<Tensor, TensorError> {
+    let tail = (x.abs()?.neg()?.exp()? + 1.0)?.log()?;
+    x.neg()?.relu()?.neg()? - tail
+}
+
+/// The logarithm of the odds, `log p - log(1 - p)`. A probability of one, which 32 bits round to, counts as one just below.
+fn log_odds(log_p: &Tensor) -> Result<Tensor, TensorError> {
+    /// Half of the distance of one and the number of 32 bits before it.
+    const LARGEST: f64 = -2.98e-8;
+    let log_p = log_p.minimum(LARGEST)?;
+    let rest = (1.0 - log_p.exp()?)?.log()?;
+    log_p - rest
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+
+    /// `by sin(factor i) - less`, for two answers of three pairs.
+    fn answers(of: [(f64, f64, f64); 2]) -> [Var; 2] {
+        of.map(|(factor, by, less)| {
+            let values = [0.0, 1.0, 2.0].map(|at: f64| by * (factor * at).sin() - less);
+            Var::new(&values, &Device::Cpu).unwrap()
+        })
+    }
+
+    fn log_probs([chosen, rejected]: &[Var; 2]) -> AnswerLogProbs {
+        let [chosen, rejected] = [chosen, rejected].map(|var| var.as_tensor().clone());
+        AnswerLogProbs { chosen, rejected }
+    }
+
+    fn assert_golden(loss: &PreferenceLoss, answers: &[Var; 2], expected: [&[f64]; 3]) {
+        let store = loss.sum.backward().unwrap();
+        let found = [
+            vec![f64::from(loss.sum.to_scalar::<f32>().unwrap())],
+            store.get(&answers[0]).unwrap().to_vec1().unwrap(),
+            store.get(&answers[1]).unwrap().to_vec1().unwrap(),
+        ];
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+            }
+        }
+    }
+
+    /// ```python
+    /// # pip install trl==1.16.0
+    /// import torch, torch.nn.functional as F
+    /// from types import SimpleNamespace
+    /// from trl.experimental.orpo import ORPOTrainer
+    /// torch.set_default_dtype(torch.float64)
+    /// wave = lambda f, by, less: (by * torch.sin(f * torch.arange(3)) - less).requires_grad_()
+    /// chosen, rejected = wave(0.7, 3, 5), wave(0.9, 4, 6)
+    /// ref_chosen, ref_rejected = wave(1.1, 3, 5), wave(1.3, 4, 6)
+    /// show = lambda x: [round(v, 8) for v in x.reshape(-1).tolist()]
+    /// # As `_compute_loss` of trl's DPOTrainer, with the loss "sigmoid".
+    /// losses = -F.logsigmoid(0.3 * ((chosen - ref_chosen) - (rejected - ref_rejected)))
+    /// print(show(losses.sum()), *map(show, torch.autograd.grad(losses.sum(), (chosen, rejected))))
+    /// means = [wave(0.7, 0.4, 0.5), wave(0.9, 0.4, 0.8)]
+    /// stub = SimpleNamespace(beta=0.3, accelerator=SimpleNamespace(device="cpu"))
+    /// losses, *_ = ORPOTrainer.odds_ratio_loss(stub, *means)
+    /// print(show(-losses.sum()), *map(show, torch.autograd.grad(-losses.sum(), means)))
+    /// ```
+    #[test]
+    fn losses_and_gradients_equal_those_of_trl() {
+        let policy = answers([(0.7, 3.0, 5.0), (0.9, 4.0, 6.0)]);
+        let reference = answers([(1.1, 3.0, 5.0), (1.3, 4.0, 6.0)]);
+        let loss = dpo_loss(&log_probs(&policy), &log_probs(&reference), 0.3).unwrap();
+        assert_golden(
+            &loss,
+            &policy,
+            [
+                &[2.296_797_63],
+                &[-0.15, -0.150_450_99, -0.178_939_51],
+                &[0.15, 0.150_450_99, 0.178_939_51],
+            ],
+        );
+        let store = loss.sum.backward().unwrap();
+        assert!(store.get(&reference[0]).is_none(), "no gradient flows into the reference");
+        let policy = answers([(0.7, 0.4, 0.5), (0.9, 0.4, 0.8)]);
+        let loss = orpo_loss(&log_probs(&policy), 0.3).unwrap();
+        assert_golden(
+            &loss,
+            &policy,
+            [
+                &[0.295_938_19],
+                &[-0.263_899_3, -0.424_221_28, -0.538_633_53],
+                &[0.188_563_17, 0.236_908_66, 0.160_657_06],
+            ],
+        );
+    }
+
+    #[test]
+    fn losses_are_finite_at_the_ends() {
+        let pair = |chosen: f32, rejected: f32| {
+            AnswerLogProbs::split(&Tensor::new(&[chosen, rejected], &Device::Cpu).unwrap()).unwrap()
+        };
+        let even = pair(-1.0, -1.0);
+        for (chosen, rejected, expected) in [(0.0, -2000.0, 0.0), (-2000.0, 0.0, 2000.0)] {
+            let loss = dpo_loss(&pair(chosen, rejected), &even, 1.0).unwrap();
+            let sum = loss.sum.to_scalar::<f32>().unwrap();
+            assert!((sum - expected).abs() < 1e-3, "{sum}");
+            let sum = orpo_loss(&pair(chosen, rejected), 1.0).unwrap().sum;
+            assert!(sum.to_scalar::<f32>().unwrap().is_finite());
+        }
+    }
+
+    #[test]
+    fn a_beta_that_cannot_be_meant_and_odd_answers_are_errors() {
+        let answers = Tensor::new(&[-1f32, -2.0], &Device::Cpu).unwrap();
+        let answers = AnswerLogProbs::split(&answers).unwrap();
+        for beta in [0.0, -0.1, f64::NAN, f64::INFINITY] {
+            let error = dpo_loss(&answers, &answers, beta).unwrap_err().to_string();
+            assert!(error.contains(&format!("`beta` is {beta}, which must be above 0")), "{error}");
+            assert!(orpo_loss(&answers, beta).is_err());
+        }
+        let odd = Tensor::new(&[-1f32; 3], &Device::Cpu).unwrap();
+        let error = AnswerLogProbs::split(&odd).unwrap_err().to_string();
+        assert!(error.contains("3 answers cannot be split into pairs"), "{error}");
+    }
+}
