@@ -81,7 +81,11 @@ mod tests {
                         "weight",
                         trace([&x], |[x]| layer_norm::forward(&x, &vector, &vector, 1e-5)),
                     ),
-                    ("rms_norm", "weight", trace([&x], |[x]| rms_norm::forward(&x, &vector, 1e-5))),
+                    (
+                        "rms_norm",
+                        "weight",
+                        trace([&x], |[x]| rms_norm::forward(&x, &vector, 0.0, 1e-5)),
+                    ),
                     (
                         "attention",
                         "k",
