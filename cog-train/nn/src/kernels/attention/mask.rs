@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use candle_core::{DType, Error, Tensor};
 
-use super::Options;
 use super::geometry::Geometry;
 
 /// The keys that each query sees in [`attention`](crate::attention).
@@ -50,6 +49,36 @@ pub enum Mask {
         /// Whether the mask is also [`Mask::Causal`].
         causal: bool,
     },
+}
+
+/// The parameters of an attention.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) mask: Mask,
+    /// The greatest distance of a query and a key that it sees.
+    pub(crate) window: Option<usize>,
+    /// `1 / sqrt(hd)` if there is none.
+    pub(crate) scale: Option<f64>,
+    pub(crate) softcap: Option<f64>,
+}
+
+impl Options {
+    pub(crate) fn new(mask: Mask) -> Self {
+        Self { mask, window: None, scale: None, softcap: None }
+    }
+
+    /// # Errors
+    ///
+    /// candle's error when a factor or a bound is no number that can be meant.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if let Some(scale) = self.scale.filter(|scale| !scale.is_finite()) {
+            return Err(refused(&format!("a scale of {scale}")));
+        }
+        if let Some(cap) = self.softcap.filter(|cap| !cap.is_finite() || *cap <= 0.0) {
+            return Err(refused(&format!("a soft cap of {cap}, which must be above 0")));
+        }
+        Ok(())
+    }
 }
 
 /// A mask on the host.
