@@ -19,6 +19,7 @@ Each family's module (`decoders.py`, ...) has a table `MODELS` of a name and a f
 
 import copy
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -224,9 +225,10 @@ def check(arguments: list[str]) -> None:
 
 
 def speed(arguments: list[str]) -> None:
-    """Tokens per second after the first one, both with two threads, in turn."""
-    (folder,) = arguments
-    torch.set_num_threads(2)
+    """Tokens per second after the first one, in turn, both with two threads or as many as a second argument says."""
+    folder, threads = (*arguments, "2")[:2]
+    torch.set_num_threads(int(threads))
+    os.environ["RAYON_NUM_THREADS"] = threads
     model = opened(folder).float().eval()
     row = prompts(folder)[8]
     for turn in range(5):

@@ -29,6 +29,17 @@ fn fast_path_equals_reference() {
     }
 }
 
+/// Gemma's weights, stored minus one.
+#[test]
+fn an_offset_is_added_to_the_weight() {
+    let operands = [parity::draw(&[3, 5], 0), parity::draw(&[5], 1)];
+    parity::check(
+        operands.each_ref(),
+        |[x, weight]| trace([x], |[x]| forward(&x, weight, 1.0, 1e-5)),
+        |[x, weight]| reference::forward([x, &(weight + 1.0)?], 1e-5),
+    );
+}
+
 /// ```python
 /// x = torch.tensor([[0.5, -1., 2., 3.], [0.1, 0.2, -0.3, 0.4]], requires_grad=True)
 /// w = torch.tensor([1., 0.5, -2., 0.25], requires_grad=True)
