@@ -3,10 +3,11 @@
 use candle_core::Error;
 
 use super::{Init, Initializer, Linear, Mask, Operand};
-use crate::kernels::attention;
+use crate::kernels::attention::{self, Options};
 
 /// Scaled dot-product attention, `softmax(q k^T / sqrt(hd)) v` (Vaswani et al., "Attention Is All You Need", 2017), as
 /// PyTorch's `scaled_dot_product_attention` but for the order of the dimensions, which is that of a linear layer's rows.
+/// [`Attention`] has further parameters.
 ///
 /// `q` is `[B, T, H, hd]`, `k` and `v` are `[B, S, KV, hd]`, all of one float type, and the result is `[B, T, H, hd]`.
 /// `KV` divides `H`: with fewer heads of keys, neighbouring heads of queries share one (Ainslie et al., "GQA", 2023).
@@ -17,7 +18,7 @@ use crate::kernels::attention;
 /// use candle_core::{Device, Tensor, Var};
 /// use cog_train_nn::{self as nn, Mask};
 ///
-/// // One row, two positions, one head of two numbers.
+/// // One row, two positions, one head of two elements.
 /// let x = Var::new(&[[[[1f32, 0.0]], [[0.0, 2.0]]]], &Device::Cpu)?;
 /// let y = nn::attention(x.as_tensor(), x.as_tensor(), x.as_tensor(), &Mask::Causal)?;
 /// let rows = y.flatten(1, 2)?.to_vec3::<f32>()?;
@@ -31,7 +32,7 @@ use crate::kernels::attention;
 ///
 /// candle's error when the shapes or the mask do not fit or the device fails.
 pub fn attention<T: Operand>(q: &T, k: &T, v: &T, mask: &Mask) -> Result<T, Error> {
-    T::on_nodes([q, k, v], |[q, k, v]| attention::forward(&q, &k, &v, mask))
+    Attention::new(mask.clone()).forward(q, k, v)
 }
 
 /// [`attention`] of one operand that holds all three: `qkv` is `[B, T, (H + 2 KV) hd]`, in each row the `heads` heads of
@@ -56,7 +57,74 @@ pub fn attention_packed<T: Operand>(
     kv_heads: usize,
     mask: &Mask,
 ) -> Result<T, Error> {
-    T::on_nodes([qkv], |[qkv]| attention::packed(&qkv, heads, kv_heads, mask))
+    Attention::new(mask.clone()).packed(qkv, heads, kv_heads)
+}
+
+/// [`attention`] with a sliding window, a factor of the scores, and a bound of the scores.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cog_train_nn::{Attention, Mask};
+///
+/// // Mistral's `sliding_window` of 2: a position sees itself and the one before.
+/// let windowed = Attention::new(Mask::Causal).window(1);
+/// let v = Tensor::new(&[1f32, 2.0, 3.0], &Device::Cpu)?.reshape((1, 3, 1, 1))?;
+/// let y = windowed.forward(&v.zeros_like()?, &v.zeros_like()?, &v)?; // keys of equal scores: a mean
+/// assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [1.0, 1.5, 2.5]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Attention(Options);
+
+impl Attention {
+    /// Attention under a mask: `softmax(q k^T / sqrt(hd)) v`.
+    #[must_use]
+    pub fn new(mask: Mask) -> Self {
+        Self(Options::new(mask))
+    }
+
+    /// Hides keys that are further than `distance` positions from a query (Beltagy et al., "Longformer", 2020). A causal
+    /// `sliding_window` of `n` keys in Hugging Face's configurations is a distance of `n - 1`; a `local_attention` of `n`
+    /// keys on both sides is one of `n / 2`. Time and memory traffic grow with the window and not with the number of keys.
+    #[must_use]
+    pub fn window(mut self, distance: usize) -> Self {
+        self.0.window = Some(distance);
+        self
+    }
+
+    /// Multiplies the products of queries and keys by `factor` in place of `1 / sqrt(hd)`.
+    #[must_use]
+    pub fn scale(mut self, factor: f64) -> Self {
+        self.0.scale = Some(factor);
+        self
+    }
+
+    /// Bounds the scores: `cap * tanh(score / cap)` (Gemma Team, "Gemma 2", 2024). On GPUs it is computed by candle's own
+    /// operations, in memory that grows with `T` times `S`.
+    #[must_use]
+    pub fn softcap(mut self, cap: f64) -> Self {
+        self.0.softcap = Some(cap);
+        self
+    }
+
+    /// Shapes and types are those of [`attention`].
+    ///
+    /// # Errors
+    ///
+    /// candle's error when the shapes or the mask do not fit, the scale is not finite, the cap is not above 0, or the device
+    /// fails.
+    pub fn forward<T: Operand>(&self, q: &T, k: &T, v: &T) -> Result<T, Error> {
+        T::on_nodes([q, k, v], |[q, k, v]| attention::forward(&q, &k, &v, &self.0))
+    }
+
+    /// The operand and the result are those of [`attention_packed`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`forward`](Self::forward).
+    pub fn packed<T: Operand>(&self, qkv: &T, heads: usize, kv_heads: usize) -> Result<T, Error> {
+        T::on_nodes([qkv], |[qkv]| attention::packed(&qkv, heads, kv_heads, &self.0))
+    }
 }
 
 /// Multi-head self-attention with a projection on each side, with the parameters of PyTorch's `MultiheadAttention`.
@@ -111,7 +179,7 @@ impl MultiHeadAttention {
     pub fn forward<T: Operand>(&self, x: &T, mask: &Mask) -> Result<T, Error> {
         T::on_nodes([x], |[x]| {
             let qkv = self.projection.forward(&x)?;
-            self.output.forward(&attention::packed(&qkv, self.heads, self.heads, mask)?)
+            self.output.forward(&attention_packed(&qkv, self.heads, self.heads, mask)?)
         })
     }
 }

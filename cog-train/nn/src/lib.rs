@@ -22,7 +22,7 @@ mod shape;
 
 pub use activation::{gelu, gelu_erf, relu, sigmoid, silu, swiglu, swiglu_packed, tanh};
 pub use arithmetic::{add, add_scalar, mul, parameter, scale, sub};
-pub use attention::{MultiHeadAttention, attention, attention_packed};
+pub use attention::{Attention, MultiHeadAttention, attention, attention_packed};
 pub use batch_norm::{BatchNorm2d, BatchNormTensors, GroupNorm};
 pub use conv::Conv2d;
 pub use dropout::dropout;

@@ -12,6 +12,9 @@ use crate::error::Error;
 /// The name of the output layer, where it is not the embedding.
 pub(crate) const HEAD: &str = "lm_head";
 
+/// The most scores that are held at a time where they cannot be avoided.
+const SCORES: usize = 8 << 20;
+
 /// A language model (`AutoModelForCausalLM`).
 #[derive(Debug, Clone)]
 pub struct CausalLm {
@@ -86,7 +89,7 @@ impl CausalLm {
             let rows = nn::index_select(&flat, 0, targets.rows())?;
             match self.logit_cap {
                 None => self.head.cross_entropy(&rows, targets.ids()),
-                Some(_) => nn::cross_entropy(&self.scores(&rows)?, targets.ids()),
+                Some(_) => self.bounded_loss(&rows, targets.ids()),
             }
         })?;
         Ok(sum)
@@ -109,6 +112,24 @@ impl CausalLm {
             let hidden = self.body.next_hidden(&ids, cache)?;
             self.scores(&nn::narrow(&hidden, 1, last, 1)?)
         })?)
+    }
+
+    /// The loss of scores with a bound, of some rows at a time. The backward pass computes their scores again.
+    fn bounded_loss(&self, hidden: &Node, targets: &Tensor) -> Result<Node, TensorError> {
+        let vocabulary = self.head.weight().dim(0)?;
+        let (count, at_once) = (hidden.dims()[0], (SCORES / vocabulary.max(1)).clamp(64, 512));
+        let part = |start: usize| {
+            let length = at_once.min(count - start);
+            let (model, targets) = (self.clone(), targets.narrow(0, start, length)?);
+            nn::recompute(&nn::narrow(hidden, 0, start, length)?, move |rows| {
+                nn::cross_entropy(&model.scores(rows)?, &targets)
+            })
+        };
+        let mut sum = part(0)?;
+        for start in (at_once..count).step_by(at_once) {
+            sum = nn::add(&sum, &part(start)?)?;
+        }
+        Ok(sum)
     }
 
     fn scores(&self, hidden: &Node) -> Result<Node, TensorError> {

@@ -159,7 +159,7 @@ fn holds_files(folder: &Path, depth: usize) -> Result<bool, Error> {
 fn is_carried(name: &str) -> bool {
     let weights =
         WEIGHTS.iter().any(|end| name.strip_suffix(end).is_some_and(|start| start.ends_with('.')));
-    !weights && !name.starts_with('.') && name != CONFIG && name != "README.md"
+    !weights && !name.starts_with('.') && name != "README.md"
 }
 
 /// Writes tensors into one file, or into several with an index.
@@ -218,4 +218,49 @@ fn write_json(file: &Path, value: &Value) -> Result<(), Error> {
     fs::write(partial.path(), text).map_err(failed())?;
     partial.persist(file).map_err(|error| failed()(error.error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    fn files(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// A tensor larger than a shard has one of its own. The shards of an earlier save are gone.
+    #[test]
+    fn shards_hold_at_most_their_limit_and_read_back_equal() {
+        let dir = tempfile::tempdir().unwrap();
+        let tensor = |count: u32| Tensor::arange(0, count, &Device::Cpu).unwrap();
+        let sizes = [("a", 10), ("b", 15), ("c", 5), ("d", 40), ("e", 1)];
+        let tensors: BTreeMap<String, Tensor> =
+            sizes.iter().map(|(name, count)| ((*name).to_owned(), tensor(*count))).collect();
+        // Of u32, 4 bytes each.
+        write_shards(dir.path(), tensors.clone(), 100).unwrap();
+        let index = dir.path().join("model.safetensors.index.json");
+        let index: Value = serde_json::from_slice(&fs::read(index).unwrap()).unwrap();
+        let shard = |number| format!("model-0000{number}-of-00004.safetensors");
+        let places =
+            json!({"a": shard(1), "b": shard(1), "c": shard(2), "d": shard(3), "e": shard(4)});
+        assert_eq!(index, json!({"metadata": {"total_size": 284}, "weight_map": places}));
+        let read = || {
+            let weights = Weights::open(dir.path().to_str().unwrap()).unwrap();
+            let tensors = weights.tensors(&Device::Cpu).unwrap().into_iter();
+            tensors
+                .map(|(name, tensor)| (name, tensor.to_vec1::<u32>().unwrap()))
+                .collect::<Vec<_>>()
+        };
+        let expected: Vec<(String, Vec<u32>)> =
+            tensors.iter().map(|(name, t)| (name.clone(), t.to_vec1().unwrap())).collect();
+        assert_eq!(read(), expected);
+        write_shards(dir.path(), tensors, SHARD_BYTES).unwrap();
+        assert_eq!(files(dir.path()), ["model.safetensors"]);
+        assert_eq!(read(), expected);
+    }
 }

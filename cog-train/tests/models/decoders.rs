@@ -21,7 +21,7 @@ fn every_scaling_of_the_positions_equals_transformers() {
 }
 
 #[test]
-fn mistral_within_its_window_equals_transformers() {
+fn mistral_with_a_window_equals_transformers() {
     check_causal_lm("mistral");
 }
 
@@ -45,5 +45,6 @@ fn phi3_with_packed_projections_equals_transformers() {
 #[test]
 fn gemma_equals_transformers() {
     check_causal_lm("gemma");
+    check_causal_lm("gemma2");
     check_causal_lm("gemma3");
 }

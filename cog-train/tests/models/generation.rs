@@ -7,9 +7,19 @@ use cog_train::models::{CausalLm, Finish, Generation, Tokens};
 
 use crate::support::{folder, load};
 
-/// The models whose caches differ: apart or packed projections, local positions, positions that change with the length.
-const MODELS: &[&str] =
-    &["llama", "llama3", "phi3", "qwen3", "smollm3", "rope_dynamic", "phi3_long"];
+/// Models whose caches differ: apart or packed projections, windows, local positions, positions that change with the length.
+const MODELS: &[&str] = &[
+    "llama",
+    "llama3",
+    "mistral",
+    "qwen3",
+    "smollm3",
+    "phi3",
+    "phi3_long",
+    "rope_dynamic",
+    "gemma2",
+    "gemma3",
+];
 
 /// Chooses tokens from the scores of the whole text each time.
 fn without_cache(model: &CausalLm, prompt: &[u32], options: &Generation, count: u64) -> Vec<u32> {

@@ -5,4 +5,5 @@ mod decoders;
 mod folders;
 mod generation;
 mod lora;
+mod saving;
 mod support;

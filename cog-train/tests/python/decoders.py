@@ -35,14 +35,15 @@ def scaled(rope: dict, length: int = 9):
 
 
 def mistral(name: str) -> None:
-    """A window as long as the text."""
-    config = tf.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=9)
+    """A window shorter than the text."""
+    config = tf.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=4)
     causal_lm(name, tf.MistralForCausalLM(config))
 
 
 def qwen2(name: str) -> None:
-    """Biases of queries, keys and values."""
-    config = tf.Qwen2Config(**SIZES, num_key_value_heads=2, tie_word_embeddings=True)
+    """Biases of queries, keys and values; a window in the second layer."""
+    config = tf.Qwen2Config(**SIZES, num_key_value_heads=2, tie_word_embeddings=True, use_sliding_window=True,
+                            sliding_window=3, max_window_layers=1)
     causal_lm(name, tf.Qwen2ForCausalLM(config))
 
 
@@ -79,14 +80,20 @@ def gemma(name: str) -> None:
     causal_lm(name, tf.GemmaForCausalLM(config))
 
 
+def gemma2(name: str) -> None:
+    """Bounded scores and logits, a window in the first layer, another scale of the attention."""
+    config = tf.Gemma2Config(**SIZES, num_key_value_heads=2, head_dim=6, query_pre_attn_scalar=9, sliding_window=4,
+                             attn_logit_softcapping=4.0, final_logit_softcapping=6.0, attn_implementation="eager")
+    causal_lm(name, tf.Gemma2ForCausalLM(config))
+
+
 def gemma3(name: str) -> None:
     """Local and global positions, another scale of the attention."""
-    config = tf.Gemma3TextConfig(**SIZES, num_key_value_heads=2, head_dim=6, query_pre_attn_scalar=9, sliding_window=16,
+    config = tf.Gemma3TextConfig(**SIZES, num_key_value_heads=2, head_dim=6, query_pre_attn_scalar=9, sliding_window=4,
                                  layer_types=["sliding_attention", "full_attention"],
                                  rope_parameters={"full_attention": {"rope_type": "linear", "factor": 2.0,
                                                                      "rope_theta": 900.0},
                                                   "sliding_attention": {"rope_type": "default", "rope_theta": 60.0}})
-    config._attn_implementation = "eager"
     causal_lm(name, tf.Gemma3ForCausalLM(config))
 
 
@@ -103,5 +110,6 @@ MODELS = {
     "phi3": phi3,
     "phi3_long": phi3_long,
     "gemma": gemma,
+    "gemma2": gemma2,
     "gemma3": gemma3,
 }

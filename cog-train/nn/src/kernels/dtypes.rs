@@ -31,7 +31,7 @@ pub(crate) fn check<'a>(
 mod tests {
     use candle_core::{DType, Tensor};
 
-    use crate::kernels::attention::Mask;
+    use crate::kernels::attention::{Mask, Options};
     use crate::kernels::conv2d::Settings;
     use crate::kernels::linear::Operands;
     use crate::kernels::tape::trace;
@@ -90,7 +90,7 @@ mod tests {
                         "attention",
                         "k",
                         trace([&x, &tensor(&[1, 2, 2, 2], other)], |[q, k]| {
-                            attention::forward(&q, &k, &k, &Mask::Full)
+                            attention::forward(&q, &k, &k, &Options::new(Mask::Full))
                         }),
                     ),
                     (

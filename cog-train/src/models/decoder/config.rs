@@ -169,7 +169,9 @@ fn gemma3_ropes(keys: &mut Keys, defaults: &RopeDefaults) -> (RopeConfig, Option
         rope
     };
     let ropes = (read(keys, "full_attention", theta), read(keys, "sliding_attention", local));
-    nested.into_iter().for_each(|nested| keys.close(nested));
+    if let Some(nested) = nested {
+        keys.close(nested);
+    }
     (ropes.0, Some(ropes.1))
 }
 

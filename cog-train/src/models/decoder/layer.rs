@@ -13,8 +13,6 @@ pub(super) struct Pass {
     pub(super) mask: Mask,
     /// Set if they do not count through each row from 0.
     pub(super) positions: Option<Tensor>,
-    /// Tokens of a text: its greatest position plus one.
-    pub(super) reach: usize,
     pub(super) rope: Rope,
     pub(super) local_rope: Option<Rope>,
 }
@@ -35,8 +33,12 @@ pub(super) struct Layer {
 struct Attention {
     heads: usize,
     kv_heads: usize,
-    /// The factor of the queries beside `1 / sqrt(width)`.
-    query_scale: Option<f64>,
+    /// The factor of the products of queries and keys.
+    scale: f64,
+    /// `cap * tanh(score / cap)`.
+    cap: Option<f64>,
+    /// The most keys that a query sees.
+    window: Option<usize>,
     projection: Projection,
     query_norm: Option<RmsNorm>,
     key_norm: Option<RmsNorm>,
@@ -64,17 +66,19 @@ enum MlpInput {
 
 /// A linear layer with or without a bias.
 fn linear(init: &Init, inputs: usize, outputs: usize, bias: bool) -> Result<Linear, Error> {
-    match bias {
-        true => Linear::new(init, inputs, outputs),
-        false => Linear::without_bias(init, inputs, outputs),
+    if bias {
+        Linear::new(init, inputs, outputs)
+    } else {
+        Linear::without_bias(init, inputs, outputs)
     }
 }
 
 /// A norm of rows of `n` values.
 pub(super) fn norm(init: &Init, n: usize, config: &DecoderConfig) -> Result<RmsNorm, Error> {
-    match config.norm_offset {
-        true => RmsNorm::with_offset(init, n, config.epsilon),
-        false => RmsNorm::new(init, n, config.epsilon),
+    if config.norm_offset {
+        RmsNorm::with_offset(init, n, config.epsilon)
+    } else {
+        RmsNorm::new(init, n, config.epsilon)
     }
 }
 
@@ -95,7 +99,7 @@ impl Layer {
         Ok(Self {
             kind,
             attention_norm: of("input_layernorm")?,
-            attention: Attention::new(&init.at("self_attn"), config)?,
+            attention: Attention::new(&init.at("self_attn"), config, kind)?,
             attention_post_norm: post("post_attention_layernorm")?,
             mlp_norm: of(before_mlp)?,
             mlp: Mlp::new(&init.at("mlp"), config)?,
@@ -110,12 +114,6 @@ impl Layer {
         pass: &Pass,
         cache: Option<&mut LayerCache>,
     ) -> Result<Node, Error> {
-        if let Some(window) = self.kind.window.filter(|window| *window < pass.reach) {
-            let reach = pass.reach;
-            return Err(Error::Msg(format!(
-                "a text of {reach} tokens is longer than the attention's window of {window}, which is not supported"
-            )));
-        }
         let normal = self.attention_norm.forward(x)?;
         let rope = pass.local_rope.as_ref().filter(|_| self.kind.window.is_some());
         let rope = self.kind.rotated.then(|| rope.unwrap_or(&pass.rope));
@@ -134,7 +132,7 @@ impl Layer {
 }
 
 impl Attention {
-    fn new(init: &Init, config: &DecoderConfig) -> Result<Self, Error> {
+    fn new(init: &Init, config: &DecoderConfig, kind: LayerConfig) -> Result<Self, Error> {
         let &DecoderConfig { hidden, heads, kv_heads, width, biases, .. } = config;
         let (queries, keys) = (heads * width, kv_heads * width);
         let qkv = |name: &str, outputs| linear(&init.at(name), hidden, outputs, biases.qkv);
@@ -149,16 +147,28 @@ impl Attention {
         };
         let head_norm =
             |name: &str| config.head_norms.then(|| norm(&init.at(name), width, config)).transpose();
-        let scale = config.attention_scale * real(width).sqrt();
         Ok(Self {
             heads,
             kv_heads,
-            query_scale: ((scale - 1.0).abs() > 1e-9).then_some(scale),
+            scale: config.attention_scale,
+            cap: config.attention_cap,
+            window: kind.window,
             projection,
             query_norm: head_norm("q_norm")?,
             key_norm: head_norm("k_norm")?,
             output: linear(&init.at("o_proj"), queries, hidden, biases.output)?,
         })
+    }
+
+    fn attend(&self, pass: &Pass) -> nn::Attention {
+        let mut attention = nn::Attention::new(pass.mask.clone()).scale(self.scale);
+        if let Some(window) = self.window {
+            attention = attention.window(window.saturating_sub(1));
+        }
+        if let Some(cap) = self.cap {
+            attention = attention.softcap(cap);
+        }
+        attention
     }
 
     /// The values that each position sees, `[B, T, heads width]`.
@@ -181,7 +191,7 @@ impl Attention {
                         Some(rope) => rope.packed(&qkv, heads + kv_heads, positions)?,
                         None => qkv,
                     };
-                    return nn::attention_packed(&rotated, heads, kv_heads, &pass.mask);
+                    return self.attend(pass).packed(&rotated, heads, kv_heads);
                 }
                 let all = split(&qkv, heads + 2 * kv_heads)?;
                 let part = |from, count| nn::narrow(&all, 2, from, count);
@@ -201,16 +211,13 @@ impl Attention {
                 (Some(rope), Some(positions)) => rope.forward_at(&x, positions),
             }
         };
-        let mut query = prepare(query, &self.query_norm)?;
-        if let Some(scale) = self.query_scale {
-            query = nn::scale(&query, scale)?;
-        }
+        let query = prepare(query, &self.query_norm)?;
         let (mut key, mut value) = (prepare(key, &self.key_norm)?, value);
         if let Some(cache) = cache {
             let [keys, values] = cache.append(key.tensor(), value.tensor())?;
             (key, value) = (nn::parameter(&key, &keys)?, nn::parameter(&value, &values)?);
         }
-        let seen = nn::attention(&query, &key, &value, &pass.mask)?;
+        let seen = self.attend(pass).forward(&query, &key, &value)?;
         nn::reshape(&seen, (batch, length, ()))
     }
 }
@@ -247,9 +254,4 @@ impl Mlp {
             Gate::Gelu => nn::mul(&nn::gelu_erf(&gate)?, &up),
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
-fn real(count: usize) -> f64 {
-    count as f64
 }

@@ -102,7 +102,7 @@ impl Decoder {
     fn pass(&self, reach: usize, mask: nn::Mask, positions: Option<Tensor>) -> Result<Pass, Error> {
         let local = self.local_rotary.as_ref().map(|rotary| rotary.rope(reach));
         let rope = self.rotary.rope(reach)?;
-        Ok(Pass { mask, positions, reach, rope, local_rope: local.transpose()? })
+        Ok(Pass { mask, positions, rope, local_rope: local.transpose()? })
     }
 
     fn embed(&self, ids: &Node) -> Result<Node, Error> {

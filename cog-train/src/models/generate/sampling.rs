@@ -138,11 +138,11 @@ impl Generation {
             Some(temperature) => {
                 let mut candidates = self.candidates(&scores, temperature);
                 candidates.sort_unstable_by_key(|candidate| candidate.token);
-                let mut left = Rng::new(self.seed, "generation").at(step).uniform();
+                let mut rest = Rng::new(self.seed, "generation").at(step).uniform();
                 let pairs = candidates.iter().zip(softmax(&candidates));
-                let mut drawn = pairs.filter(|(_, probability)| {
-                    left -= probability;
-                    left < 0.0
+                let mut drawn = pairs.skip_while(|(_, probability)| {
+                    rest -= probability;
+                    rest >= 0.0
                 });
                 // Of probabilities that add up to a little less than one.
                 drawn.next().map_or(best, |(candidate, _)| candidate.token)
@@ -200,8 +200,8 @@ impl Generation {
             scaled.map(|(token, score)| Candidate { token, score }).collect();
         if let Some(k) = self.top_k.filter(|k| *k < candidates.len()) {
             let descending = |a: &Candidate, b: &Candidate| b.score.total_cmp(&a.score);
-            let (_, last, _) = candidates.select_nth_unstable_by(k - 1, descending);
-            let least = last.score;
+            let (_, weakest, _) = candidates.select_nth_unstable_by(k - 1, descending);
+            let least = weakest.score;
             // Of equal scores all stay.
             candidates.retain(|candidate| candidate.score >= least);
         }

@@ -24,7 +24,9 @@ impl RopeConfig {
         let new = keys.object(&["rope_parameters"]);
         let inner = match keys.object(&["rope_scaling"]) {
             Some(old) => {
-                new.into_iter().for_each(|new| keys.close(new.without_values()));
+                if let Some(new) = new {
+                    keys.close(new.without_values());
+                }
                 Some(old)
             }
             None => new,

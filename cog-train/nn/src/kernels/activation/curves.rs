@@ -2,6 +2,7 @@
 #![expect(clippy::inline_always, reason = "they must take the width of the loop around them")]
 
 use crate::kernels::simd::exp;
+pub(super) use crate::kernels::simd::tanh;
 
 /// Twice sqrt(2 / pi): `(1 + tanh(u)) / 2` is the sigmoid of `2 u`.
 const GELU: f32 = 1.595_769;
@@ -57,23 +58,6 @@ pub(super) fn relu(x: f32) -> f32 {
 #[inline(always)]
 pub(super) fn relu_slope(x: f32) -> f32 {
     if x <= 0.0 { 0.0 } else { 1.0 }
-}
-
-/// To about 2e-7 of its value.
-#[inline(always)]
-pub(super) fn tanh(x: f32) -> f32 {
-    // Near 0 the difference from 1 would lose all digits: there an odd polynomial, of least relative error on
-    // [0, 0.625] by weighted least squares.
-    let square = x * x;
-    let series = -5.704_934e-3f32;
-    let series = series.mul_add(square, 2.063_904_1e-2);
-    let series = series.mul_add(square, -5.373_97e-2);
-    let series = series.mul_add(square, 0.133_314_42);
-    let series = series.mul_add(square, -0.333_332_8);
-    let near = (series * square).mul_add(x, x);
-    let size = x.abs();
-    let far = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
-    if size < 0.625 { near } else { far.copysign(x) }
 }
 
 #[inline(always)]

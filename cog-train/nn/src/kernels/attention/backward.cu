@@ -17,7 +17,8 @@ attention_delta(const Element* y, const Element* dy, float* delta, long long row
 extern "C" __global__ void __launch_bounds__(THREADS)
 attention_backward_q(const Element* q, const Element* k, const Element* v, const Element* dy, const float* lse,
                      const float* delta, Element* dq, const unsigned* lengths, const unsigned* segments, int T,
-                     int S, int H, int KV, int width, int causal, long long q_row, long long kv_row) {
+                     int S, int H, int KV, int width, int causal, int window, float scale, long long q_row,
+                     long long kv_row) {
     Element* q_tile = (Element*)shared_memory;
     Element* dy_tile = q_tile + ROWS * STRIDE;
     Element* kv_tiles = dy_tile + ROWS * STRIDE;
@@ -27,11 +28,11 @@ attention_backward_q(const Element* q, const Element* k, const Element* v, const
     int head = blockIdx.y, batch = blockIdx.z, lane = threadIdx.x % 32;
     int warp_row = threadIdx.x / 32 * 16;
     int own_query = first_query + warp_row + lane / 4;  // and own_query + 8
-    Mask mask(lengths, segments, batch, T, S, causal);
-    float scale = 1.0f / sqrtf((float)width);
+    Mask mask(lengths, segments, batch, T, S, causal, window);
     long long y_row = (long long)H * width;
     long long q_start = offset(batch, T, first_query, q_row, head, width);
     long long kv_start = offset(batch, S, 0, kv_row, head / (H / KV), width);
+    int first_tile = mask.key_start(first_query) / TILE;
     int tiles = (mask.key_end(first_query + ROWS) + TILE - 1) / TILE;
 
     auto load_keys = [&](int tile) {
@@ -39,7 +40,7 @@ attention_backward_q(const Element* q, const Element* k, const Element* v, const
     };
     load_tile<ROWS>(q_tile, q + q_start, q_row, T - first_query, width);
     load_tile<ROWS>(dy_tile, dy + offset(batch, T, first_query, y_row, head, width), y_row, T - first_query, width);
-    if (tiles > 0) load_keys(0);
+    if (tiles > first_tile) load_keys(first_tile);
 
     float own_lse[2] = {}, own_delta[2] = {};
 #pragma unroll
@@ -50,7 +51,7 @@ attention_backward_q(const Element* q, const Element* k, const Element* v, const
         own_delta[r] = delta[((long long)batch * H + head) * T + query];
     }
     float sums[HD / 8][4] = {};
-    for (int tile = 0; tile < tiles; tile++) {
+    for (int tile = first_tile; tile < tiles; tile++) {
         wait_for_copies();
         __syncthreads();
         if (tile + 1 < tiles) load_keys(tile + 1);
@@ -88,8 +89,8 @@ attention_backward_q(const Element* q, const Element* k, const Element* v, const
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 attention_backward_kv(const Element* q, const Element* k, const Element* v, const Element* dy, const float* lse,
                       const float* delta, Element* dk, Element* dv, const unsigned* lengths,
-                      const unsigned* segments, int T, int S, int H, int KV, int width, int causal,
-                      long long q_row, long long kv_row) {
+                      const unsigned* segments, int T, int S, int H, int KV, int width, int causal, int window,
+                      float scale, long long q_row, long long kv_row) {
     Element* k_tile = (Element*)shared_memory;
     Element* v_tile = k_tile + ROWS * STRIDE;
     Element* q_tiles = v_tile + ROWS * STRIDE;
@@ -98,12 +99,12 @@ attention_backward_kv(const Element* q, const Element* k, const Element* v, cons
     int warp_row = threadIdx.x / 32 * 16;
     int own_key = first_key + warp_row + lane / 4;  // and own_key + 8
     int group = H / KV;
-    Mask mask(lengths, segments, batch, T, S, causal);
-    float scale = 1.0f / sqrtf((float)width);
+    Mask mask(lengths, segments, batch, T, S, causal, window);
     long long y_row = (long long)H * width;
     long long kv_start = offset(batch, S, first_key, kv_row, blockIdx.y, width);
     int first_tile = max(0, first_key - mask.reach) / TILE;
-    int tiles_per_head = first_key < mask.keys ? max(0, (T + TILE - 1) / TILE - first_tile) : 0;
+    int last_tile = (mask.query_end(first_key + ROWS) + TILE - 1) / TILE;
+    int tiles_per_head = first_key < mask.keys ? max(0, last_tile - first_tile) : 0;
     int tiles = group * tiles_per_head;
 
     auto load_queries = [&](int tile) {

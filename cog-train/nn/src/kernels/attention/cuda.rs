@@ -21,6 +21,9 @@ const BACKWARD_Q: Kernel =
 const BACKWARD_KV: Kernel =
     unsafe { kernel!("backward.cu", "attention_backward_kv", after "tiles.cu") };
 
+/// A window that hides nothing.
+const NO_WINDOW: usize = i32::MAX as usize;
+
 /// The widest heads that fit into a block's shared memory.
 const WIDEST: usize = 128;
 /// The most rows of a batch and the most heads: a grid has no more blocks in these directions.
@@ -31,9 +34,10 @@ const THREADS: usize = 128;
 const ROWS: usize = 64;
 const WARPS: usize = 4;
 
-/// Whether the kernels support the sizes.
+/// Whether the kernels support the sizes and the scores.
 pub(super) fn fits(geometry: &Geometry) -> bool {
-    geometry.width <= WIDEST && geometry.batch.max(geometry.heads) <= MOST
+    let fits = geometry.width <= WIDEST && geometry.batch.max(geometry.heads) <= MOST;
+    fits && geometry.softcap.is_none()
 }
 
 /// Attention of three operands.
@@ -95,6 +99,7 @@ struct Flash {
     geometry: Geometry,
     dtype: DType,
     causal: bool,
+    window: usize,
     lengths: Option<Tensor>,
     segments: Option<Tensor>,
     /// Strides of the rows of q, and of those of k and v.
@@ -109,10 +114,10 @@ impl Flash {
         dtype: DType,
         rows: [usize; 2],
     ) -> Result<Self, Error> {
-        let (causal, lengths, segments) = sight.parts();
         let upload = |words: Option<&[u32]>| words.map(|words| gpu.upload(words)).transpose();
-        let (lengths, segments) = (upload(lengths)?, upload(segments)?);
-        Ok(Self { gpu, geometry, dtype, causal, lengths, segments, rows })
+        let (lengths, segments) = (upload(sight.lengths())?, upload(sight.segments())?);
+        let (causal, window) = (sight.is_causal(), sight.window().unwrap_or(NO_WINDOW));
+        Ok(Self { gpu, geometry, dtype, causal, window, lengths, segments, rows })
     }
 
     /// The result, and the logarithm of the softmax's denominator by row of the batch, head and query.
@@ -131,7 +136,7 @@ impl Flash {
         [y, lse, dy]: [&Tensor; 3],
         [dq, dk, dv]: [&Tensor; 3],
     ) -> Result<(), Error> {
-        let Geometry { batch, queries, keys, heads, kv_heads, width } = self.geometry;
+        let Geometry { batch, queries, keys, heads, kv_heads, width, .. } = self.geometry;
         let delta = self.gpu.empty((batch, heads, queries), DType::F32)?;
         let rows = batch * queries * heads;
         let grid = Grid { blocks: [rows.div_ceil(WARPS), 1, 1], threads: THREADS, shared: 0 };
@@ -146,6 +151,7 @@ impl Flash {
     }
 
     /// Launches a kernel whose blocks own `own` rows each.
+    #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
     fn run(
         &self,
         kernel: Kernel,
@@ -156,9 +162,11 @@ impl Flash {
         let Geometry { queries, keys, heads, kv_heads, width, .. } = self.geometry;
         let mut arguments: Vec<_> = tensors.iter().map(|tensor| Argument::from(*tensor)).collect();
         arguments.extend([self.lengths.as_ref(), self.segments.as_ref()].map(Argument::from));
-        for size in [queries, keys, heads, kv_heads, width, usize::from(self.causal)] {
+        let causal = usize::from(self.causal);
+        for size in [queries, keys, heads, kv_heads, width, causal, self.window] {
             arguments.push(word(size)?.into());
         }
+        arguments.push((self.geometry.scale as f32).into());
         arguments.extend(self.rows.map(Argument::from));
         let grid = Grid { blocks, threads: THREADS, shared: self.shared(own) };
         self.gpu.launch(&kernel, &self.defines(), grid, &arguments)

@@ -1,9 +1,9 @@
-// y = softmax(q k^T / sqrt(width)) v, and lse, the log of each softmax denominator.
+// y = softmax(scale q k^T) v, and lse, the log of each softmax denominator.
 // One block for each tile of ROWS queries (x), query head (y) and batch entry (z).
 extern "C" __global__ void __launch_bounds__(THREADS)
 attention_forward(const Element* q, const Element* k, const Element* v, Element* y, float* lse,
                   const unsigned* lengths, const unsigned* segments, int T, int S, int H, int KV, int width,
-                  int causal, long long q_row, long long kv_row) {
+                  int causal, int window, float scale, long long q_row, long long kv_row) {
     Element* q_tile = (Element*)shared_memory;
     Element* kv_tiles = q_tile + ROWS * STRIDE;
 
@@ -12,21 +12,21 @@ attention_forward(const Element* q, const Element* k, const Element* v, Element*
     int head = blockIdx.y, batch = blockIdx.z, lane = threadIdx.x % 32;
     int warp_row = threadIdx.x / 32 * 16;
     int own_query = first_query + warp_row + lane / 4;  // and own_query + 8
-    Mask mask(lengths, segments, batch, T, S, causal);
-    float scale = 1.0f / sqrtf((float)width);
+    Mask mask(lengths, segments, batch, T, S, causal, window);
     long long kv_start = offset(batch, S, 0, kv_row, head / (H / KV), width);
+    int first_tile = mask.key_start(first_query) / TILE;
     int tiles = (mask.key_end(first_query + ROWS) + TILE - 1) / TILE;
 
     auto load_keys = [&](int tile) {
         load_keys_and_values(kv_tiles, tile, k + kv_start, v + kv_start, kv_row, mask.keys, width);
     };
     load_tile<ROWS>(q_tile, q + offset(batch, T, first_query, q_row, head, width), q_row, T - first_query, width);
-    if (tiles > 0) load_keys(0);
+    if (tiles > first_tile) load_keys(first_tile);
 
     float sums[HD / 8][4] = {};
     float row_max[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY}, denominator[2] = {};
     bool sees_any[2] = {};
-    for (int tile = 0; tile < tiles; tile++) {
+    for (int tile = first_tile; tile < tiles; tile++) {
         wait_for_copies();
         __syncthreads();
         if (tile + 1 < tiles) load_keys(tile + 1);

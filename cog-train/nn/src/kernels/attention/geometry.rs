@@ -1,6 +1,6 @@
-//! The sizes of an attention.
+//! The sizes of an attention, and the function from products to scores.
 
-/// The sizes of the operands.
+/// The sizes of the operands, and the function from the product of a query and a key to their score.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
     /// Rows of the batch, each with a mask of its own.
@@ -15,6 +15,10 @@ pub(super) struct Geometry {
     pub(super) kv_heads: usize,
     /// Elements of one query, key or value.
     pub(super) width: usize,
+    /// The factor of the products of queries and keys.
+    pub(super) scale: f64,
+    /// The bound of the scores, which become `softcap * tanh(score / softcap)`.
+    pub(super) softcap: Option<f64>,
 }
 
 impl Geometry {
@@ -23,14 +27,14 @@ impl Geometry {
         self.heads / self.kv_heads
     }
 
-    /// Returns the positions before the first query: with a causal mask the queries are the last ones.
+    /// Returns the positions before the first query: the queries are the last ones.
     pub(super) fn earlier(&self) -> usize {
         self.keys.saturating_sub(self.queries)
     }
+}
 
-    /// Returns the factor of the products of queries and keys.
-    #[expect(clippy::cast_precision_loss, reason = "heads are far narrower than 2^53")]
-    pub(super) fn scale(&self) -> f64 {
-        1.0 / (self.width as f64).sqrt()
-    }
+/// Returns the factor of scaled dot-product attention, `1 / sqrt(hd)`.
+#[expect(clippy::cast_precision_loss, reason = "heads are far narrower than 2^53")]
+pub(super) fn default_scale(width: usize) -> f64 {
+    1.0 / (width as f64).sqrt()
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use candle_core::{DType, Error, Tensor};
 
+use super::Options;
 use super::geometry::Geometry;
 
 /// The keys that each query sees in [`attention`](crate::attention).
@@ -55,6 +56,8 @@ pub enum Mask {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sight {
     causal: bool,
+    /// The greatest distance of a query and a key that it sees.
+    window: Option<usize>,
     /// By row of the batch.
     lengths: Option<Vec<u32>>,
     /// By row of the batch and position.
@@ -65,9 +68,9 @@ impl Sight {
     /// # Errors
     ///
     /// candle's error when the mask does not fit the geometry.
-    pub(super) fn new(mask: &Mask, geometry: &Geometry) -> Result<Self, Error> {
+    pub(super) fn new(options: &Options, geometry: &Geometry) -> Result<Self, Error> {
         let Geometry { batch, queries, keys, .. } = *geometry;
-        let sight = match mask {
+        let mut sight = match &options.mask {
             Mask::Full => Self::default(),
             Mask::Causal => Self { causal: true, ..Self::default() },
             Mask::Padding { lengths, causal } => {
@@ -78,7 +81,7 @@ impl Sight {
                         "row {row} has a length of {length}, and {keys} keys"
                     )));
                 }
-                Self { causal: *causal, lengths: Some(lengths), segments: None }
+                Self { causal: *causal, lengths: Some(lengths), ..Self::default() }
             }
             Mask::Segments { ids, causal } => {
                 if queries != keys {
@@ -88,9 +91,11 @@ impl Sight {
                     )));
                 }
                 let segments = Some(words(ids, "ids", &[batch, queries])?);
-                Self { causal: *causal, lengths: None, segments }
+                Self { causal: *causal, segments, ..Self::default() }
             }
         };
+        // A window over all keys is none.
+        sight.window = options.window.filter(|window| *window < queries.max(keys));
         if sight.causal && queries > keys {
             let both = format!("{queries} queries and {keys} keys");
             return Err(refused(&format!("a causal mask needs a key for each query, not {both}")));
@@ -98,15 +103,31 @@ impl Sight {
         Ok(sight)
     }
 
-    /// Returns whether it is causal, the lengths and the segments.
-    pub(super) fn parts(&self) -> (bool, Option<&[u32]>, Option<&[u32]>) {
-        (self.causal, self.lengths.as_deref(), self.segments.as_deref())
+    pub(super) fn is_causal(&self) -> bool {
+        self.causal
+    }
+
+    /// Returns the greatest distance of a query and a key that it sees.
+    pub(super) fn window(&self) -> Option<usize> {
+        self.window
+    }
+
+    /// Returns the number of keys of each row of the batch.
+    pub(super) fn lengths(&self) -> Option<&[u32]> {
+        self.lengths.as_deref()
+    }
+
+    /// Returns the text of each position of each row of the batch.
+    pub(super) fn segments(&self) -> Option<&[u32]> {
+        self.segments.as_deref()
     }
 
     /// Whether a query sees a key: the definition, which the reference uses.
     pub(super) fn sees(&self, geometry: &Geometry, row: usize, query: usize, key: usize) -> bool {
         let of = |segments: &[u32], at| segments[row * geometry.queries + at];
-        (!self.causal || key <= query + geometry.earlier())
+        let position = query + geometry.earlier();
+        (!self.causal || key <= position)
+            && self.window.is_none_or(|window| key.abs_diff(position) <= window)
             && self.lengths.as_ref().is_none_or(|lengths| key < lengths[row] as usize)
             && self.segments.as_ref().is_none_or(|ids| of(ids, query) == of(ids, key))
     }
@@ -116,10 +137,22 @@ impl Sight {
         self.lengths.is_none() && self.segments.is_none()
     }
 
-    /// Returns the end of the keys that the queries of a block may see.
-    pub(super) fn reach(&self, geometry: &Geometry, row: usize, queries: &Range<usize>) -> usize {
+    /// Returns the keys that the queries of a block may see.
+    pub(super) fn reach(
+        &self,
+        geometry: &Geometry,
+        row: usize,
+        queries: &Range<usize>,
+    ) -> Range<usize> {
         let keys = self.lengths.as_ref().map_or(geometry.keys, |lengths| lengths[row] as usize);
-        if self.causal { keys.min(queries.end + geometry.earlier()) } else { keys }
+        let [first, end] = [queries.start, queries.end].map(|query| query + geometry.earlier());
+        let start = self.window.map_or(0, |window| first.saturating_sub(window));
+        start..self.ahead().map_or(keys, |ahead| keys.min(end + ahead))
+    }
+
+    /// Returns the most positions by which a key that is seen follows its query, if there is such a bound.
+    fn ahead(&self) -> Option<usize> {
+        if self.causal { Some(0) } else { self.window }
     }
 
     /// Whether a block of queries may see something of a block of keys.
@@ -144,7 +177,18 @@ impl Sight {
         keys: &Range<usize>,
     ) -> Option<isize> {
         let (query, key) = (queries.start + geometry.earlier(), keys.start);
-        self.causal.then(|| query.cast_signed() - key.cast_signed())
+        Some((query + self.ahead()?).cast_signed() - key.cast_signed())
+    }
+
+    /// Returns the least difference of the index of a key and that of a query, each in its block.
+    pub(super) fn lower_diagonal(
+        &self,
+        geometry: &Geometry,
+        queries: &Range<usize>,
+        keys: &Range<usize>,
+    ) -> Option<isize> {
+        let (query, key) = (queries.start + geometry.earlier(), keys.start);
+        Some(query.cast_signed() - self.window?.cast_signed() - key.cast_signed())
     }
 
     /// Returns the segments of a block of queries and of a block of keys.

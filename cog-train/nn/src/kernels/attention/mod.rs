@@ -2,15 +2,16 @@
 //! queries if wanted (Ainslie et al., "GQA", 2023):
 //!
 //! ```text
-//! y = softmax(q k^T / sqrt(hd)) v
+//! y = softmax(scale q k^T) v
 //! ```
 //!
 //! for each row of the batch and head of queries. `q` and `y` `[B, T, H, hd]`, `k` and `v` `[B, S, KV, hd]`, all of one
-//! float type; `KV` divides `H`, and query head `h` attends to key head `h / (H / KV)`. A [`Mask`] says which keys a query
-//! sees; one that sees none returns zeros and has no gradient, as in PyTorch.
+//! float type; `KV` divides `H`, and query head `h` attends to key head `h / (H / KV)`. `scale` is `1 / sqrt(hd)` unless it is
+//! given. A [`Mask`] and a window say which keys a query sees; one that sees none returns zeros and has no gradient, as in
+//! PyTorch. With a soft cap `c` the scores are `c tanh(scale q k^T / c)` (Gemma Team, "Gemma 2", 2024).
 //!
 //! Backward, with `p` the softmax's result and `D = sum(y * dy)` of each query: `dv = p^T dy`,
-//! `ds = p * (dy v^T - D) / sqrt(hd)`, `dq = ds k`, `dk = ds^T q`.
+//! `ds = scale p * (dy v^T - D)`, `dq = ds k`, `dk = ds^T q`; with a soft cap, `ds` is multiplied by `1 - (s / c)^2`.
 //!
 //! The fast path never stores a matrix of `T` times `S` (Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2",
 //! 2023): it iterates over blocks of queries and keys, and saves for the backward pass the result and one value for each
@@ -28,16 +29,47 @@ use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
 use candle_core::Error;
-use geometry::Geometry;
+use geometry::{Geometry, default_scale};
 pub use mask::Mask;
 use mask::{Sight, refused};
+
+/// The parameters of an attention.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) mask: Mask,
+    /// The greatest distance of a query and a key that it sees.
+    pub(crate) window: Option<usize>,
+    /// `1 / sqrt(hd)` if there is none.
+    pub(crate) scale: Option<f64>,
+    pub(crate) softcap: Option<f64>,
+}
+
+impl Options {
+    pub(crate) fn new(mask: Mask) -> Self {
+        Self { mask, window: None, scale: None, softcap: None }
+    }
+
+    /// # Errors
+    ///
+    /// candle's error when a factor or a bound is no number that can be meant.
+    fn check(&self) -> Result<(), Error> {
+        if let Some(scale) = self.scale.filter(|scale| !scale.is_finite()) {
+            return Err(refused(&format!("a scale of {scale}")));
+        }
+        if let Some(cap) = self.softcap.filter(|cap| !cap.is_finite() || *cap <= 0.0) {
+            return Err(refused(&format!("a soft cap of {cap}, which must be above 0")));
+        }
+        Ok(())
+    }
+}
 
 /// Attention of three operands.
 ///
 /// # Errors
 ///
 /// candle's error when the shapes or the mask do not fit or the device fails.
-pub(crate) fn forward(q: &Node, k: &Node, v: &Node, mask: &Mask) -> Result<Node, Error> {
+pub(crate) fn forward(q: &Node, k: &Node, v: &Node, options: &Options) -> Result<Node, Error> {
+    options.check()?;
     let shapes = || format!("q {:?}, k {:?}, v {:?}", q.dims(), k.dims(), v.dims());
     let (&[batch, queries, heads, width], &[rows, keys, kv_heads, other]) = (q.dims(), k.dims())
     else {
@@ -49,8 +81,10 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, mask: &Mask) -> Result<Node,
     let others = [("k", Some(k.tensor())), ("v", Some(v.tensor()))];
     dtypes::check("attention", ("q", q.tensor()), others)?;
     check_heads(heads, kv_heads, width)?;
-    let geometry = Geometry { batch, queries, keys, heads, kv_heads, width };
-    let sight = Sight::new(mask, &geometry)?;
+    let scale = options.scale.unwrap_or_else(|| default_scale(width));
+    let softcap = options.softcap;
+    let geometry = Geometry { batch, queries, keys, heads, kv_heads, width, scale, softcap };
+    let sight = Sight::new(options, &geometry)?;
     if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| cuda::fits(&geometry)) {
         return cuda::apart(gpu, [q, k, v], geometry, &sight);
     }
@@ -72,8 +106,9 @@ pub(crate) fn packed(
     qkv: &Node,
     heads: usize,
     kv_heads: usize,
-    mask: &Mask,
+    options: &Options,
 ) -> Result<Node, Error> {
+    options.check()?;
     let &[batch, queries, row] = qkv.dims() else {
         return Err(refused(&format!("not `[B, T, (H + 2 KV) hd]`: {:?}", qkv.dims())));
     };
@@ -85,8 +120,10 @@ pub(crate) fn packed(
     }
     let width = row / all;
     check_heads(heads, kv_heads, width)?;
-    let geometry = Geometry { batch, queries, keys: queries, heads, kv_heads, width };
-    let sight = Sight::new(mask, &geometry)?;
+    let scale = options.scale.unwrap_or_else(|| default_scale(width));
+    let (keys, softcap) = (queries, options.softcap);
+    let geometry = Geometry { batch, queries, keys, heads, kv_heads, width, scale, softcap };
+    let sight = Sight::new(options, &geometry)?;
     if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| cuda::fits(&geometry)) {
         return cuda::packed(gpu, qkv, geometry, &sight);
     }

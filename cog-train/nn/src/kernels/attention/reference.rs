@@ -17,7 +17,11 @@ pub(super) fn forward(
         x.reshape((batch, heads, keys, width))
     };
     let (q, k, v) = (q.transpose(1, 2)?.contiguous()?, shared(k)?, shared(v)?);
-    let scores = (q.matmul(&k.t()?.contiguous()?)? * geometry.scale())?;
+    let scores = (q.matmul(&k.t()?.contiguous()?)? * geometry.scale)?;
+    let scores = match geometry.softcap {
+        Some(cap) => ((scores / cap)?.tanh()? * cap)?,
+        None => scores,
+    };
     let [open, seeing] = masks(&scores, geometry, sight)?;
     let hidden = Tensor::full(f64::NEG_INFINITY, scores.shape(), scores.device())?;
     let scores = open

@@ -4,15 +4,23 @@ use super::super::parity;
 use super::*;
 use crate::kernels::tape::trace;
 
-fn fast([q, k, v]: [&Tensor; 3], mask: &Mask) -> Result<Tensor, Error> {
-    trace([q, k, v], |[q, k, v]| forward(&q, &k, &v, mask))
+fn fast(operands: [&Tensor; 3], mask: &Mask) -> Result<Tensor, Error> {
+    fast_with(operands, &Options::new(mask.clone()))
+}
+
+fn fast_with([q, k, v]: [&Tensor; 3], options: &Options) -> Result<Tensor, Error> {
+    trace([q, k, v], |[q, k, v]| forward(&q, &k, &v, options))
 }
 
 fn fast_packed(qkv: &Tensor, heads: [usize; 2], mask: &Mask) -> Result<Tensor, Error> {
-    trace([qkv], |[qkv]| packed(&qkv, heads[0], heads[1], mask))
+    trace([qkv], |[qkv]| packed(&qkv, heads[0], heads[1], &Options::new(mask.clone())))
 }
 
 fn expected(operands: [&Tensor; 3], mask: &Mask) -> Result<Tensor, Error> {
+    expected_with(operands, &Options::new(mask.clone()))
+}
+
+fn expected_with(operands: [&Tensor; 3], options: &Options) -> Result<Tensor, Error> {
     let (q, k) = (operands[0].dims(), operands[1].dims());
     let geometry = Geometry {
         batch: q[0],
@@ -21,8 +29,10 @@ fn expected(operands: [&Tensor; 3], mask: &Mask) -> Result<Tensor, Error> {
         heads: q[2],
         kv_heads: k[2],
         width: q[3],
+        scale: options.scale.unwrap_or_else(|| default_scale(q[3])),
+        softcap: options.softcap,
     };
-    reference::forward(operands, &geometry, &Sight::new(mask, &geometry)?)
+    reference::forward(operands, &geometry, &Sight::new(options, &geometry)?)
 }
 
 fn integers(shape: &[usize], value: impl Fn(usize) -> usize) -> Tensor {
@@ -58,6 +68,13 @@ fn gradients<const N: usize>(
         .collect()
 }
 
+/// A sine of `factor` times the index, times `by`.
+#[expect(clippy::cast_precision_loss, reason = "a dozen")]
+fn wave(factor: f64, by: f64, shape: &[usize]) -> Tensor {
+    let values = (0..shape.iter().product()).map(|at: usize| (factor * at as f64).sin() * by);
+    Tensor::from_iter(values, &Device::Cpu).unwrap().reshape(shape).unwrap()
+}
+
 fn narrow(tensors: &[Tensor], from: usize, count: usize) -> Vec<Tensor> {
     tensors.iter().map(|tensor| tensor.narrow(1, from, count).unwrap()).collect()
 }
@@ -89,6 +106,62 @@ fn fast_path_equals_reference() {
         ];
         for mask in masks {
             parity::check(operands.each_ref(), |all| fast(all, &mask), |all| expected(all, &mask));
+        }
+    }
+}
+
+/// Windows within, at and over the blocks' lengths, with every mask, a scale and a bound of the scores that bends them.
+#[test]
+fn fast_path_equals_reference_with_a_window_and_a_bound() {
+    for (queries, keys, heads) in [(140, 140, [2, 1]), (3, 140, [2, 2])] {
+        let operands = draw(queries, keys, heads, 8);
+        let length = u32::try_from(keys).unwrap();
+        let mut masks = vec![
+            Mask::Full,
+            Mask::Causal,
+            padding(&[length, 3], false),
+            padding(&[3, length], true),
+        ];
+        if queries == keys {
+            let ids = || integers(&[2, keys], |at| at % keys * 3 / keys + at / keys);
+            masks.extend([segments(ids(), true), segments(ids(), false)]);
+        }
+        let parameters = [(Some(1), Some(0.7)), (Some(70), None), (Some(130), None)];
+        for mask in masks {
+            for (window, softcap) in parameters {
+                let scale = Some(0.5);
+                let options = Options { mask: mask.clone(), window, scale, softcap };
+                parity::check(
+                    operands.each_ref(),
+                    |all| fast_with(all, &options),
+                    |all| expected_with(all, &options),
+                );
+            }
+        }
+    }
+}
+
+/// The gradient of the mean of a query's own window is the window's share, from which the seen keys are read off.
+#[test]
+fn a_query_sees_the_keys_within_its_window() {
+    let (queries, keys) = (150, 300);
+    let q = Tensor::zeros((1, queries, 1, 4), DType::F32, &Device::Cpu).unwrap();
+    let k = Tensor::zeros((1, keys, 1, 4), DType::F32, &Device::Cpu).unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "300")]
+    let positions: Vec<f32> = (0..keys).flat_map(|key| [key as f32; 4]).collect();
+    let v = Tensor::from_vec(positions, k.shape(), &Device::Cpu).unwrap();
+    for (mask, before, after) in
+        [(Mask::Full, 100, 100), (Mask::Full, 0, 0), (Mask::Causal, 100, 0), (Mask::Causal, 0, 0)]
+    {
+        let options = Options { window: Some(before), ..Options::new(mask) };
+        let y = fast_with([&q, &k, &v], &options).unwrap();
+        let means = y.narrow(3, 0, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (query, mean) in means.into_iter().enumerate() {
+            let at = query + keys - queries;
+            let (first, last) = (at - before, (at + after).min(keys - 1));
+            #[expect(clippy::cast_precision_loss, reason = "600")]
+            let expected = (first + last) as f32 / 2.0;
+            assert!((mean - expected).abs() < 1e-3, "query {query}: {mean}, not {expected}");
         }
     }
 }
@@ -224,11 +297,6 @@ fn a_query_that_sees_no_key_returns_zeros() {
 /// ```
 #[test]
 fn values_and_gradients_equal_pytorchs() {
-    #[expect(clippy::cast_precision_loss, reason = "a dozen")]
-    let wave = |factor: f64, by: f64, shape: &[usize]| {
-        let values = (0..shape.iter().product()).map(|at: usize| (factor * at as f64).sin() * by);
-        Tensor::from_iter(values, &Device::Cpu).unwrap().reshape(shape).unwrap()
-    };
     let operands = [
         wave(0.7, 2.0, &[1, 3, 2, 2]),
         wave(0.9, 2.0, &[1, 3, 1, 2]),
@@ -273,6 +341,70 @@ fn values_and_gradients_equal_pytorchs() {
     }
 }
 
+/// ```python
+/// import torch
+/// wave = lambda n, f, by: (by * torch.sin(f * torch.arange(n, dtype=torch.float64)))
+/// q, k, v = wave(12, 0.7, 4).reshape(1, 3, 2, 2), wave(6, 0.9, 4).reshape(1, 3, 1, 2), wave(6, 1.1, 1).reshape(1, 3, 1, 2)
+/// for x in (q, k, v): x.requires_grad_()
+/// s = 3 * torch.tanh(0.6 * torch.einsum("bthd,bsxd->bhts", q, k) / 3)
+/// seen = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 1]]).bool()
+/// y = torch.einsum("bhts,bsxd->bthd", s.masked_fill(~seen, -torch.inf).softmax(-1), v)
+/// for x in (y, *torch.autograd.grad(y, (q, k, v), wave(12, 1.3, 1).reshape(1, 3, 2, 2))):
+///     print([round(v, 8) for v in x.flatten().tolist()])
+/// ```
+#[test]
+fn bounded_scores_equal_pytorchs() {
+    let operands = [
+        wave(0.7, 4.0, &[1, 3, 2, 2]),
+        wave(0.9, 4.0, &[1, 3, 1, 2]),
+        wave(1.1, 1.0, &[1, 3, 1, 2]),
+    ];
+    let dy = wave(1.3, 1.0, &[1, 3, 2, 2]);
+    let expected: [&[f64]; 4] = [
+        &[
+            0.0,
+            0.891_207_36,
+            0.0,
+            0.891_207_36,
+            0.788_043_55,
+            -0.131_209_91,
+            0.395_868_79,
+            0.377_602_38,
+            -0.939_087_87,
+            -0.701_645_54,
+            0.804_106_77,
+            -0.159_111_88,
+        ],
+        &[
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            -0.040_019_02,
+            0.004_286_93,
+            0.000_328_49,
+            -0.006_211_16,
+            -0.009_862_85,
+            -0.017_481_08,
+            0.000_037_51,
+            0.000_024_15,
+        ],
+        &[0.016_415_22, -0.001_813_62, -0.012_460_69, 0.014_075_25, -0.010_605_94, 0.000_272_62],
+        &[1.002_773_03, 0.444_090_38, 0.041_050_39, 1.344_813_32, -0.820_892_78, -0.754_104_94],
+    ];
+    let (scale, softcap) = (Some(0.6), Some(3.0));
+    let options = Options { mask: Mask::Causal, window: Some(1), scale, softcap };
+    for dtype in [DType::F64, DType::F32] {
+        let [q, k, v, dy] = [&operands[0], &operands[1], &operands[2], &dy]
+            .map(|tensor| tensor.to_dtype(dtype).unwrap());
+        let found = gradients([&q, &k, &v], &dy, |all| fast_with(all, &options));
+        for (found, expected) in found.iter().zip(expected) {
+            let expected = Tensor::new(expected, &Device::Cpu).unwrap();
+            parity::close(&found.flatten_all().unwrap(), &expected, 2e-5, "PyTorch's");
+        }
+    }
+}
+
 /// An undefined element reaches all queries that see it. A score of infinity has no softmax; a row of minus infinities
 /// counts as one that sees nothing, as PyTorch's.
 #[test]
@@ -313,7 +445,9 @@ fn non_finite_elements_propagate_as_in_pytorch() {
 #[test]
 fn memory_is_linear_in_the_length() {
     let room = |keys| {
-        let geometry = Geometry { batch: 1, queries: keys, keys, heads: 1, kv_heads: 1, width: 64 };
+        let (queries, scale, softcap) = (keys, 1.0, None);
+        let geometry =
+            Geometry { batch: 1, queries, keys, heads: 1, kv_heads: 1, width: 64, scale, softcap };
         cpu::room(&geometry)
     };
     assert!(room(4096) < 2 * room(2048) && room(4096) < 4096 * 4096 / 10);

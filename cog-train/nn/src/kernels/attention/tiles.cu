@@ -1,4 +1,4 @@
-// What flash attention with grouped queries is made of, forward and backward: y = softmax(q k^T / sqrt(width)) v.
+// What flash attention with grouped queries is made of, forward and backward: y = softmax(scale q k^T) v.
 // Shapes are q, y [B, T, H, width] and k, v [B, S, KV, width]; query head h uses key head h / (H / KV).
 //
 // The prelude has T, the element type. Macros: HD is the width rounded up to a multiple of 32, TILE the rows of
@@ -312,24 +312,39 @@ struct Mask {
     int queries;
     int keys;
     int reach;  // query t sees keys up to t + reach
+    int start;  // query t sees keys from t + start
     const unsigned* segments;
 
-    __device__ Mask(const unsigned* lengths, const unsigned* all_segments, int batch, int T, int S, int causal)
-        : queries(T), keys(S), reach(causal ? S - T : S),
+    // A window of INT_MAX is none.
+    __device__ Mask(const unsigned* lengths, const unsigned* all_segments, int batch, int T, int S, int causal,
+                    int window)
+        : queries(T), keys(S), reach(S), start(-T),
           segments(all_segments ? all_segments + (long long)batch * T : nullptr) {
+        int earlier = max(0, S - T);
+        if (window < max(S, T)) {
+            reach = earlier + window;
+            start = earlier - window;
+        }
+        if (causal) reach = S - T;
         if (lengths && lengths[batch] < (unsigned)S) keys = lengths[batch];
     }
 
     __device__ bool sees(int query, int key) const {
-        return query < queries && key < keys && key <= query + reach &&
+        return query < queries && key < keys && key <= query + reach && key >= query + start &&
                (!segments || segments[query] == segments[key]);
     }
 
     // Whether each query of a tile sees each key of another tile.
     __device__ bool all_see(int query, int query_count, int key, int key_count) const {
         return !segments && query + query_count <= queries && key + key_count <= keys &&
-               key + key_count - 1 <= query + reach;
+               key + key_count - 1 <= query + reach && key >= query + query_count - 1 + start;
     }
+
+    // The first key that queries from `query` on may see.
+    __device__ int key_start(int query) const { return max(0, query + start); }
+
+    // One past the last query that may see keys below `key_end`.
+    __device__ int query_end(int key_end) const { return min(queries, max(0, key_end - start)); }
 
     // One past the last key that queries below `query_end` may see.
     __device__ int key_end(int query_end) const {

@@ -11,7 +11,9 @@ use rayon::prelude::*;
 
 use super::super::geometry::Geometry;
 use super::super::mask::Sight;
-use super::block::{Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, transpose};
+use super::block::{
+    Each, Heads, KEYS, QUERIES, blocks, columns, dot, score, slope, slope_of_bound, transpose,
+};
 use super::forward::parts;
 use super::product::{Left, NOWHERE, multiply};
 use super::targets::{Head, Targets};
@@ -172,7 +174,7 @@ impl Task<'_> {
     fn run(self, inputs: &Inputs<'_>) {
         let Self { row, kv_head, units, keys: range, dkv } = self;
         let Inputs { geometry, sight, qkv: [q, k, v], dy, .. } = inputs;
-        let (columns, scale) = (columns(geometry.width), geometry.scale() as f32);
+        let (columns, scale) = (columns(geometry.width), geometry.scale as f32);
         let room = room(geometry, range.len(), dkv.is_some());
         scratch(
             room,
@@ -207,6 +209,9 @@ impl Task<'_> {
                             diagonal: NOWHERE,
                         };
                         multiply(slopes, left, dtransposed, QUERIES, false);
+                        if let Some(cap) = geometry.softcap {
+                            slope_of_bound(scores, slopes, &along, cap as f32);
+                        }
                         slope(scores, slopes, &lse, &along, scale);
                         let of_block = queries.len() * columns;
                         if dkv.is_some() {

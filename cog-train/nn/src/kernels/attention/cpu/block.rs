@@ -69,8 +69,9 @@ pub(super) fn blocks<'a>(
     queries: &'a Range<usize>,
     keys: &Range<usize>,
 ) -> impl Iterator<Item = Range<usize>> + 'a {
-    let end = keys.end.min(sight.reach(geometry, row, queries));
-    (keys.start..end)
+    let seen = sight.reach(geometry, row, queries);
+    let (from, end) = (seen.start.max(keys.start), seen.end.min(keys.end));
+    (from - from % KEYS..end)
         .step_by(KEYS)
         .map(move |from| from..end.min(from + KEYS))
         .filter(move |keys| sight.meets(geometry, row, queries, keys))
@@ -78,6 +79,7 @@ pub(super) fn blocks<'a>(
 
 /// Computes the scores of a block, with minus infinity where a key is hidden. `transposed` are the queries as columns, times
 /// the scale. Returns the diagonal for products with the scores' results.
+#[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
 pub(super) fn score(
     geometry: &Geometry,
     sight: &Sight,
@@ -89,6 +91,15 @@ pub(super) fn score(
     let stride = columns(geometry.width);
     let left = Left::Rows { elements: k, stride, diagonal: NOWHERE };
     multiply(scores, left, transposed, QUERIES, false);
+    if let Some(cap) = geometry.softcap {
+        bound(scores, cap as f32);
+    }
+    if let Some(diagonal) = sight.lower_diagonal(geometry, queries, keys) {
+        for (key, scores) in (0isize..).zip(scores.chunks_exact_mut(QUERIES)) {
+            let seen = usize::try_from(key - diagonal + 1).unwrap_or(0).min(QUERIES);
+            scores[seen..].fill(f32::NEG_INFINITY);
+        }
+    }
     let diagonal = sight.diagonal(geometry, queries, keys);
     if let Some(diagonal) = diagonal {
         for (key, scores) in (0isize..).zip(scores.chunks_exact_mut(QUERIES)) {
@@ -115,6 +126,13 @@ simd! {
             for (row, target) in target.iter_mut().enumerate() {
                 *target = rows[row * columns + column] * scale;
             }
+        }
+    }
+
+    fn bound(scores: &mut [f32], cap: f32) {
+        let inverse = 1.0 / cap;
+        for score in scores {
+            *score = cap * simd::tanh(*score * inverse);
         }
     }
 
@@ -170,6 +188,18 @@ simd! {
             for at in 0..QUERIES {
                 scores[at] = simd::exp(scores[at] - lse[at]);
                 slopes[at] = scores[at] * (slopes[at] - along[at]) * scale;
+            }
+        }
+    }
+
+    /// Multiplies the differences of `slopes` and `along` by the slope of the bound. A hidden score is minus infinity.
+    pub(super) fn slope_of_bound(scores: &[f32], slopes: &mut [f32], along: &Each, cap: f32) {
+        let inverse = 1.0 / cap;
+        for (scores, slopes) in scores.chunks_exact(QUERIES).zip(slopes.chunks_exact_mut(QUERIES)) {
+            for at in 0..QUERIES {
+                let share = f32::max(scores[at] * inverse, -1.0);
+                let factor = (-share).mul_add(share, 1.0);
+                slopes[at] = (slopes[at] - along[at]).mul_add(factor, along[at]);
             }
         }
     }

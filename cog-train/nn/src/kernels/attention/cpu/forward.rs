@@ -96,7 +96,7 @@ impl Task<'_> {
             v.copy(row, kv_head, 0..geometry.keys, values);
             for Unit { head, queries, mut y, lse } in units {
                 q.copy(row, head, queries.clone(), rows);
-                transpose(rows, geometry.scale() as f32, transposed);
+                transpose(rows, geometry.scale as f32, transposed);
                 sums.fill(0.0);
                 let (mut most, mut sum) = ([f32::NEG_INFINITY; QUERIES], [0.0; QUERIES]);
                 let mut factor: Each = [0.0; QUERIES];

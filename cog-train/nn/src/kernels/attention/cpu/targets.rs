@@ -31,7 +31,7 @@ impl<'a> Targets<'a> {
 
     /// By row of the batch and head of keys.
     pub(super) fn heads(self, geometry: &Geometry) -> Vec<Head<'a>> {
-        let Geometry { batch, queries, keys, heads, kv_heads, width } = *geometry;
+        let Geometry { batch, queries, keys, heads, kv_heads, width, .. } = *geometry;
         let (of_q, of_kv) = (heads * width, kv_heads * width);
         let rows: Vec<Vec<Columns<'a>>> = match self {
             Self::Apart([q, k, v]) => {
