@@ -9,7 +9,7 @@ pub(crate) use branch::{Beside, EmbeddingBranch, LinearBranch};
 /// A low-rank branch beside a layer (Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021): with a weight
 /// `W`, the layer computes `x W^T + scale * dropout(x) A^T B^T`, and only the small `A` and `B` are trained.
 ///
-/// [`Init::low_rank`] gives it to a layer by the layer's path; the model's code does not change. A
+/// [`Init::low_rank`](super::Init::low_rank) gives it to a layer by the layer's path; the model's code does not change. A
 /// [`Linear`](super::Linear) then also has the parameters `lora_A.weight` `[rank, inputs]`, first drawn as its weight, and
 /// `lora_B.weight` `[outputs, rank]`, first zeros; an [`Embedding`](super::Embedding) has `lora_embedding_A` `[rank, rows]`,
 /// first zeros, and `lora_embedding_B` `[width, rank]`.

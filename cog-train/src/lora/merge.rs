@@ -91,20 +91,20 @@ impl Adapter {
     ///
     /// [`Error::InvalidConfig`] when the scores differ, a tensor is missing, or an adapted layer shares its weight; the error of
     /// `scores`.
-    pub fn merge<E: From<Error>>(
+    pub fn merge<E: Into<Error>>(
         &self,
         tensors: &BTreeMap<String, Tensor>,
         tolerance: f64,
         mut scores: impl FnMut(&Init) -> Result<Tensor, E>,
-    ) -> Result<Merged, E> {
+    ) -> Result<Merged, Error> {
         let (merged, norms) = self.merged(tensors)?;
         let (base, trained): (Vec<_>, Vec<_>) = tensors
             .iter()
             .map(|(name, tensor)| (name.clone(), tensor.detach()))
             .partition(|(name, _)| self.layout.tensors.contains_key(name));
         let apart = self.tensors(base.into_iter().collect(), trained.into_iter().collect())?;
-        let apart = scores(&self.init(apart))?;
-        let together = scores(&Init::from_tensors(merged.clone()))?;
+        let apart = scores(&self.init(apart)).map_err(Into::into)?;
+        let together = scores(&Init::from_tensors(merged.clone())).map_err(Into::into)?;
         let difference = Difference::of(&apart, &together)?;
         // False for scores that are no numbers.
         let close = difference.largest <= tolerance * difference.magnitude;
@@ -113,7 +113,7 @@ impl Adapter {
                 "the merged weights do not compute what base and adapter do: {difference}\nhint: save the adapter, or raise \
                  the tolerance of {tolerance} if the base has few bits"
             );
-            return Err(invalid(reason).into());
+            return Err(invalid(reason));
         }
         Ok(Merged { tensors: merged, difference, norms })
     }

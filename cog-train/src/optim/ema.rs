@@ -22,13 +22,13 @@ use cog_train_nn::__private::fused;
 /// let params = Params::new([("x", Tensor::new(&[1f32], &Device::Cpu)?)])?;
 /// let mut ema = Ema::new(0.9);
 /// ema.prepare(&params)?; // the average begins as the weights
-/// let x = params.get("x").unwrap().master();
+/// let x = params.get("x").unwrap();
 /// x.set(&Tensor::new(&[2f32], &Device::Cpu)?)?;
 /// ema.update(&params, 1)?;
 /// ema.swap(&params)?; // evaluates the average ...
-/// assert!((x.to_vec1::<f32>()?[0] - 1.1).abs() < 1e-6);
+/// assert!((x.master().to_vec1::<f32>()?[0] - 1.1).abs() < 1e-6);
 /// ema.swap(&params)?; // ... and back to the weights
-/// assert_eq!(x.to_vec1::<f32>()?, [2.0]);
+/// assert_eq!(x.master().to_vec1::<f32>()?, [2.0]);
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 #[derive(Debug)]

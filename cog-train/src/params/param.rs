@@ -96,7 +96,7 @@ impl Param {
         self.role == Role::Trained
     }
 
-    /// Whether it is one of [`Params::buffers`].
+    /// Whether it is one of [`Params::buffers`](super::Params::buffers).
     #[must_use]
     pub fn is_buffer(&self) -> bool {
         self.role == Role::Buffer

@@ -90,5 +90,8 @@ fn a_prompt_that_cannot_be_continued_is_refused() {
     assert_eq!(refused(&[], &Generation::new(3)), "the prompt has no token");
     let out_of_range = Generation::new(3).temperature(f64::NAN);
     assert!(refused(&[1], &out_of_range).starts_with("`temperature` is NaN"));
-    assert!(refused(&[61], &Generation::new(3)).contains("id 61, and the table has 61 rows"));
+    assert!(
+        refused(&[61], &Generation::new(3))
+            .contains("id 61 is not below 61, the length of the table")
+    );
 }
