@@ -49,8 +49,8 @@ impl AnswerLogProbs {
 pub struct PreferenceLoss {
     /// The loss, added up over the pairs, of 32 bits.
     pub sum: Tensor,
-    /// How far each chosen answer is preferred to the rejected one: above zero where the model agrees. `[B]`, of 64 bits,
-    /// without a gradient.
+    /// The preference of each chosen answer to the rejected one, as the loss measures it: above zero where the model agrees.
+    /// `[B]`, of 64 bits, without a gradient.
     pub margins: Tensor,
 }
 
