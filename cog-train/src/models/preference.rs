@@ -144,10 +144,12 @@ fn finish(losses: &Tensor, margins: &Tensor) -> Result<PreferenceLoss, Error> {
     Ok(PreferenceLoss { sum, margins: margins.detach() })
 }
 
-/// `log(1 / (1 + e^-x))`, without an exponential that overflows.
+/// `-log(1 + e^-x)`, with `e^m` taken out of the sum so that no exponential overflows. `m` is a constant: a slope of the
+/// function at 0, where a training begins, must not be that of a maximum.
 fn log_sigmoid(x: &Tensor) -> Result<Tensor, TensorError> {
-    let tail = (x.abs()?.neg()?.exp()? + 1.0)?.log()?;
-    x.neg()?.relu()?.neg()? - tail
+    let m = x.neg()?.relu()?.detach();
+    let sum = (m.neg()?.exp()? + (x.neg()? - &m)?.exp()?)?;
+    (sum.log()? + m)?.neg()
 }
 
 /// The logarithm of the odds, `log p - log(1 - p)`. A probability of one, which 32 bits round to, counts as one just below.

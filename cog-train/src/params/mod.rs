@@ -177,8 +177,7 @@ impl Params {
         }
         let some: Vec<_> = self.params.keys().take(3).map(|name| format!("`{name}`")).collect();
         Err(invalid(format!(
-            "no parameter is called `{pattern}`\nhint: there {} {}, such as {}",
-            if self.params.len() == 1 { "is" } else { "are" },
+            "no parameter is called `{pattern}`\nhint: the model has {}, such as {}",
             counted(self.params.len(), "parameter"),
             some.join(", ")
         )))

@@ -88,8 +88,11 @@ fn a_plan_of_texts_tells_their_lengths_and_how_many_are_cut() {
         said.out
     );
     assert!(said.out.contains("-128  ###"), "{}", said.out);
-    let cut =
-        said.out.lines().find(|line| line.ends_with("are cut to the most that fits")).unwrap();
+    let cut = said
+        .out
+        .lines()
+        .find(|line| line.ends_with("are truncated to the most that fits"))
+        .unwrap();
     let count: usize = cut.split_whitespace().next().unwrap().parse().unwrap();
     // 10 long rows of 40, of which at most the 4 that are held out are not counted.
     assert!((6..=10).contains(&count), "{cut}");
