@@ -165,8 +165,8 @@ impl Pretrained {
 
     /// Takes out tensors of a head that are tied to others.
     fn untie(&self, tensors: &mut BTreeMap<String, Tensor>) -> Result<(), Error> {
-        let tied = names(&self.config).tied.iter();
-        tied.map(|(name, other)| self.untie_one(tensors, name, other)).collect()
+        let mut tied = names(&self.config).tied.iter();
+        tied.try_for_each(|(name, other)| self.untie_one(tensors, name, other))
     }
 
     fn untie_one(

@@ -43,7 +43,7 @@ pub struct SequenceClassifier {
 
 #[derive(Debug, Clone)]
 enum Model {
-    Encoder(Encoder, SequenceHead),
+    Encoder(Box<Encoder>, SequenceHead),
     /// It scores the last token that is not `padding`.
     Gpt2 {
         body: Gpt2,
@@ -70,7 +70,7 @@ impl SequenceClassifier {
         let parts = Encoder::new(init, config)?.zip(sequence_head(init, config)?);
         let (encoder, head) =
             parts.ok_or_else(|| config.without_head("sequence classification"))?;
-        Ok(Self { model: Model::Encoder(encoder, head), labels })
+        Ok(Self { model: Model::Encoder(Box::new(encoder), head), labels })
     }
 
     /// Sets activation checkpointing: the backward pass computes the activations of each layer again instead of keeping them. The

@@ -120,7 +120,7 @@ impl Unpadded {
         self.refuse_packed()?;
         let starts = self.starts();
         let rows = starts.iter().zip(positions).map(|(start, position)| word(start + position));
-        self.rows_at(x, &vector(rows.collect(), x.tensor().device())?)
+        rows_at(x, &vector(rows.collect(), x.tensor().device())?)
     }
 
     /// Returns the mean over the tokens of each row: of `[b, n, d]`, `[B, d]`.
@@ -165,7 +165,7 @@ impl Unpadded {
     ///
     /// candle's error when an index is of padding or of no position, or the device fails.
     pub(crate) fn at(&self, x: &Node, indices: &Tensor) -> Result<Node, Error> {
-        let Some(lengths) = &self.lengths else { return self.rows_at(x, indices) };
+        let Some(lengths) = &self.lengths else { return rows_at(x, indices) };
         let starts = self.starts();
         let place = |index: u32| {
             let (row, at) = (index as usize / self.length, index as usize % self.length);
@@ -177,12 +177,7 @@ impl Unpadded {
             }
         };
         let places = indices.to_vec1::<u32>()?.into_iter().map(place);
-        self.rows_at(x, &vector(places.collect::<Result<_, _>>()?, x.tensor().device())?)
-    }
-
-    fn rows_at(&self, x: &Node, indices: &Tensor) -> Result<Node, Error> {
-        let width = x.dims().last().copied().unwrap_or(0);
-        nn::index_select(&nn::reshape(x, ((), width))?, 0, indices)
+        rows_at(x, &vector(places.collect::<Result<_, _>>()?, x.tensor().device())?)
     }
 
     /// The index of the first token of each row among all.
@@ -215,6 +210,12 @@ fn shifted(positions: &Tensor, first: u32) -> Result<Tensor, Error> {
     let flat: Vec<u32> = positions.flatten_all()?.to_vec1()?;
     let flat = flat.into_iter().map(|position| position + first).collect();
     vector(flat, positions.device())?.reshape(positions.shape())
+}
+
+/// The rows of `x` `[.., d]` at these indices, `[n, d]`.
+fn rows_at(x: &Node, indices: &Tensor) -> Result<Node, Error> {
+    let width = x.dims().last().copied().unwrap_or(0);
+    nn::index_select(&nn::reshape(x, ((), width))?, 0, indices)
 }
 
 fn vector(values: Vec<u32>, device: &Device) -> Result<Tensor, Error> {
@@ -258,19 +259,22 @@ mod tests {
         assert_eq!(positions, [[2, 3, 4, 2, 2, 3]]);
         let Mask::Segments { ids, causal: false } = batch.mask() else { panic!("segments") };
         assert_eq!(ids.to_vec2::<u32>().unwrap(), [[0, 0, 0, 1, 2, 2]]);
-        let (o, padded) = ([0.0, 0.0], on(|batch, x| batch.padded(x)).unwrap());
-        let [a, b, c, d, e, f] =
-            [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0], [9.0, 10.0], [11.0, 12.0]];
-        assert_eq!(padded, [a, b, c, d, o, o, e, f, o]);
+        let (padding, padded) = ([0.0, 0.0], on(Unpadded::padded).unwrap());
+        let rows = [
+            [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]],
+            [[7.0, 8.0], padding, padding],
+            [[9.0, 10.0], [11.0, 12.0], padding],
+        ];
+        assert_eq!(padded, rows.concat());
     }
 
     #[test]
     fn each_row_is_pooled_by_itself() {
-        let first = on(|batch, x| batch.first(x)).unwrap();
+        let first = on(Unpadded::first).unwrap();
         assert_eq!(first, [[1.0, 2.0], [7.0, 8.0], [9.0, 10.0]]);
         let last = on(|batch, x| batch.select(x, &[2, 0, 1])).unwrap();
         assert_eq!(last, [[5.0, 6.0], [7.0, 8.0], [11.0, 12.0]]);
-        let mean = on(|batch, x| batch.mean(x)).unwrap();
+        let mean = on(Unpadded::mean).unwrap();
         assert_eq!(mean, [[3.0, 4.0], [7.0, 8.0], [10.0, 11.0]]);
     }
 

@@ -125,13 +125,12 @@ impl Bert {
 
     fn embed(&self, ids: &Node, batch: &Unpadded) -> Result<Node, Error> {
         let x = self.words.forward(ids)?;
-        let positions = match batch.positions() {
-            Some(positions) => self.positions.forward(&nn::parameter(ids, positions)?)?,
-            None => {
-                let length = ids.dims().get(1).copied().unwrap_or(0);
-                let table = nn::parameter(ids, self.positions.weight())?;
-                nn::narrow(&table, 0, self.first_position as usize, length)?
-            }
+        let positions = if let Some(positions) = batch.positions() {
+            self.positions.forward(&nn::parameter(ids, positions)?)?
+        } else {
+            let length = ids.dims().get(1).copied().unwrap_or(0);
+            let table = nn::parameter(ids, self.positions.weight())?;
+            nn::narrow(&table, 0, self.first_position as usize, length)?
         };
         let x = nn::add(&x, &positions)?;
         let Some(types) = &self.types else { return Ok(x) };
@@ -184,8 +183,8 @@ impl Layer {
         let heads = |part: &Linear| {
             nn::reshape(&part.forward(x)?, (rows, length, self.heads, width / self.heads))
         };
-        let (q, k, v) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
-        let y = nn::reshape(&nn::attention(&q, &k, &v, mask)?, (rows, length, width))?;
+        let (query, key, value) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
+        let y = nn::reshape(&nn::attention(&query, &key, &value, mask)?, (rows, length, width))?;
         let x = self.attention_norm.forward(&self.output.add_to(x, &y, 1.0)?)?;
         let inner = self.activation.forward(&self.up.forward(&x)?)?;
         self.output_norm.forward(&self.down.add_to(&x, &inner, 1.0)?)

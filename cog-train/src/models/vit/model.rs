@@ -150,8 +150,8 @@ impl Layer {
         let heads = |part: &Linear| {
             nn::reshape(&part.forward(&normal)?, (rows, length, self.heads, width / self.heads))
         };
-        let (q, k, v) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
-        let y = nn::attention(&q, &k, &v, &Mask::Full)?;
+        let (query, key, value) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
+        let y = nn::attention(&query, &key, &value, &Mask::Full)?;
         let x = self.output.add_to(x, &nn::reshape(&y, (rows, length, width))?, 1.0)?;
         let inner = self.activation.forward(&self.up.forward(&self.norm.forward(&x)?)?)?;
         self.down.add_to(&x, &inner, 1.0)

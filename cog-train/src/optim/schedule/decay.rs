@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::curve::half_cosine;
 
-/// The shape of the decay of [`Schedule::WarmupStableDecay`].
+/// The shape of the decay of [`Schedule::WarmupStableDecay`](super::Schedule::WarmupStableDecay).
 ///
 /// ```
 /// use cog_train::optim::schedule::{Decay, Schedule};
