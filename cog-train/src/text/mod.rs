@@ -29,12 +29,12 @@
 //! let examples = builder.examples(TextRows::open(file, &cancel)?, &cancel)?;
 //! println!("{}", Report::new(&tokenizer, &examples, None)?);
 //!
-//! let (cut, pad) = (examples.counts().truncated, tokenizer.pad_id());
+//! let (truncated, pad) = (examples.counts().truncated, tokenizer.pad_id());
 //! let loader = Loader::new(Packs::new(examples, 512), move |packs, batch| {
 //!     Ok(TextBatch::packed(&packs, pad, batch.device())?)
 //! })
 //! .batch(Batching::Rows(4))
-//! .cut(cut);
+//! .truncated(truncated);
 //! let mut batches = loader.start(42, Position::default(), None, &Device::Cpu);
 //! let batch = batches.next()?.expect("there is no end");
 //! assert_eq!(batch.parts[0].batch.trained, 2); // `4` and `<|im_end|>`
