@@ -48,7 +48,8 @@ pub(crate) fn panic_frames(backtrace: &str) -> Vec<String> {
     author_frames(&backtrace[last.unwrap_or_default()..])
 }
 
-/// Returns the author's frames of a printed backtrace.
+/// Returns the author's frames of a printed backtrace; none of one that leads to the start of the program without a call of
+/// the author's methods, such as that of an input that is not valid.
 fn author_frames(backtrace: &str) -> Vec<String> {
     let mut frames = Vec::new();
     let mut symbol: Option<&str> = None;
@@ -65,6 +66,9 @@ fn author_frames(backtrace: &str) -> Vec<String> {
         } else if let Some((number, name)) = line.split_once(": ")
             && number.parse::<u32>().is_ok()
         {
+            if name.contains("lang_start") {
+                return Vec::new();
+            }
             symbol = Some(name);
         }
     }
@@ -125,6 +129,20 @@ mod tests {
                 "at train, /home/a/net/src/main.rs:30:5",
             ]
         );
+    }
+
+    #[test]
+    fn an_error_outside_of_the_authors_methods_has_no_frames() {
+        let text = "   0: anyhow::error::from
+             at /home/a/.cargo/registry/src/x/anyhow/src/backtrace.rs:10:14
+   1: main
+             at /home/a/net/src/main.rs:99:1
+   2: lang_start<std::process::ExitCode>
+             at /rustc/1/library/std/src/rt.rs:206:5
+   3: __libc_start_call_main
+             at ./csu/../sysdeps/nptl/libc_start_call_main.h:58:16
+";
+        assert!(author_frames(text).is_empty());
     }
 
     #[test]

@@ -626,6 +626,10 @@ fn a_byte_order_mark_is_no_part_of_a_value() {
 #[test]
 fn a_backtrace_shows_the_authors_frames_and_no_others() {
     let here = probe();
+    let mut command = here.command(&["-i", "nothing=1"]);
+    let said: Outcome = command.env("RUST_BACKTRACE", "1").output().unwrap().into();
+    let said = said.expect(2);
+    assert!(!said.err.contains("  at "), "an input that is not valid: {}", said.err);
     for mode in ["tensor", "panic", "fail"] {
         let args = ["-i", &format!("mode={mode}"), "--run-dir", mode];
         let mut command = here.command(&args);
