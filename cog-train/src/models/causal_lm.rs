@@ -1,5 +1,7 @@
 //! Language models: the scores of the next token, and their loss.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Error as TensorError, Tensor};
 use cog_train_nn::{self as nn, Init, Linear, Node};
 
@@ -165,10 +167,7 @@ impl CausalLm {
             let length = groups[start..].iter().take_while(|of| **of as usize == group).count();
             // A group without a row takes that of another, and its loss does not count.
             let (from, taken) = if length > 0 { (start, length) } else { (0, 1) };
-            let (model, ids) = (self.clone(), targets.narrow(0, from, taken)?);
-            let loss = nn::recompute(&nn::narrow(hidden, 0, from, taken)?, move |rows| {
-                nn::cross_entropy(&model.scores(rows)?, &ids)
-            })?;
+            let loss = self.loss_of_rows(hidden, targets, from..from + taken)?;
             let loss = if length > 0 { loss } else { nn::scale(&loss, 0.0)? };
             let loss = nn::reshape(&loss, 1)?;
             losses = Some(match losses {
@@ -180,22 +179,30 @@ impl CausalLm {
         losses.ok_or_else(|| TensorError::Msg("there are no rows".to_owned()))
     }
 
-    /// The loss of scores with a bound, of some rows at a time. The backward pass computes their scores again.
+    /// The loss of scores with a bound, of some rows at a time.
     fn bounded_loss(&self, hidden: &Node, targets: &Tensor) -> Result<Node, TensorError> {
         let vocabulary = self.head.weight().dim(0)?;
         let (count, at_once) = (hidden.dims()[0], (SCORES / vocabulary.max(1)).clamp(64, 512));
-        let part = |start: usize| {
-            let length = at_once.min(count - start);
-            let (model, targets) = (self.clone(), targets.narrow(0, start, length)?);
-            nn::recompute(&nn::narrow(hidden, 0, start, length)?, move |rows| {
-                nn::cross_entropy(&model.scores(rows)?, &targets)
-            })
-        };
+        let part =
+            |start: usize| self.loss_of_rows(hidden, targets, start..count.min(start + at_once));
         let mut sum = part(0)?;
         for start in (at_once..count).step_by(at_once) {
             sum = nn::add(&sum, &part(start)?)?;
         }
         Ok(sum)
+    }
+
+    /// The loss of some rows from stored scores. The backward pass computes the scores again.
+    fn loss_of_rows(
+        &self,
+        hidden: &Node,
+        targets: &Tensor,
+        rows: Range<usize>,
+    ) -> Result<Node, TensorError> {
+        let (model, targets) = (self.clone(), targets.narrow(0, rows.start, rows.len())?);
+        nn::recompute(&nn::narrow(hidden, 0, rows.start, rows.len())?, move |rows| {
+            nn::cross_entropy(&model.scores(rows)?, &targets)
+        })
     }
 
     fn scores(&self, hidden: &Node) -> Result<Node, TensorError> {

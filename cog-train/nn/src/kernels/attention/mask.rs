@@ -179,8 +179,7 @@ impl HostMask {
         queries: &Range<usize>,
         keys: &Range<usize>,
     ) -> Option<isize> {
-        let (query, key) = (queries.start + geometry.earlier(), keys.start);
-        Some((query + self.ahead()?).cast_signed() - key.cast_signed())
+        Some(offset(geometry, queries, keys) + self.ahead()?.cast_signed())
     }
 
     /// Returns the least difference of the index of a key and that of a query, each in its block.
@@ -190,8 +189,7 @@ impl HostMask {
         queries: &Range<usize>,
         keys: &Range<usize>,
     ) -> Option<isize> {
-        let (query, key) = (queries.start + geometry.earlier(), keys.start);
-        Some(query.cast_signed() - self.window?.cast_signed() - key.cast_signed())
+        Some(offset(geometry, queries, keys) - self.window?.cast_signed())
     }
 
     /// Returns the segments of a block of queries and of a block of keys.
@@ -205,6 +203,11 @@ impl HostMask {
         let ids = &self.segments.as_ref()?[row * geometry.queries..][..geometry.queries];
         Some((&ids[queries.clone()], &ids[keys.clone()]))
     }
+}
+
+/// Returns the position of the first query of a block, less that of the first key of another.
+fn offset(geometry: &Geometry, queries: &Range<usize>, keys: &Range<usize>) -> isize {
+    (queries.start + geometry.earlier()).cast_signed() - keys.start.cast_signed()
 }
 
 /// Returns the minimum and the maximum.
