@@ -34,10 +34,12 @@
 //! | `bert` | BERT, MiniLM |
 //! | `roberta`, `xlm-roberta` | RoBERTa, XLM-RoBERTa |
 //! | `distilbert` | DistilBERT |
-//! | `modernbert` | `ModernBERT` |
+//! | `modernbert` | ModernBERT |
 //! | `vit` | Vision Transformer |
 //!
-//! `config.json` is read strictly: a key that would change the result and is not supported is an error that names it.
+//! `config.json` is read strictly: a key that would change the result and is not supported is an error that names it. The
+//! exception is the dropout of BERT, GPT-2 and `ViT`, which their published configurations set: it is read and not applied,
+//! so that these families train without dropout. What an evaluation computes is not affected.
 
 mod bert;
 mod body;

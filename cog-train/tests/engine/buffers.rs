@@ -152,7 +152,7 @@ fn a_skipped_step_leaves_the_running_statistics() {
     assert!(values.values().all(|bits| bits.iter().all(finite)), "{values:?}");
 }
 
-/// What is returned is the average of the weights at the best step with the running statistics of that step, which is what
+/// Training returns the average of the weights at the best step with the running statistics of that step, which is what
 /// was evaluated there: a run that ends at that step returns the same.
 #[test]
 fn the_best_average_is_returned_with_the_running_statistics_of_its_step() {

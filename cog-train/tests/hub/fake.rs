@@ -23,7 +23,7 @@ pub(crate) struct Entry {
     pub(crate) etag: Option<String>,
     /// The size that is promised, instead of the content's.
     pub(crate) size: Option<u64>,
-    /// What is sent instead of the content.
+    /// The body sent instead of the content.
     pub(crate) sent: Option<Vec<u8>>,
 }
 

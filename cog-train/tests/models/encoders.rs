@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::support::{LOGITS, LOSSES, folder};
 
-/// What transformers computed.
+/// Results of transformers.
 #[derive(Deserialize)]
 struct Golden {
     #[serde(default)]

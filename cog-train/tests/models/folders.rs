@@ -1,4 +1,4 @@
-//! What a folder may hold: old and new spellings, tied and untied heads, other names; and what is refused.
+//! Contents of a model folder: old and new spellings, tied and untied heads, other names; and what is refused.
 
 use std::fs;
 use std::path::Path;

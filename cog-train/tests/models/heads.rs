@@ -119,7 +119,7 @@ fn a_family_without_the_head_is_refused_by_name() {
     assert!(error.contains("`gpt2`, which has no head for masked language modelling"), "{error}");
 }
 
-/// What is saved is what was loaded: the same names, also those without a prefix, matrices as transformers transposes them, and
+/// Saved tensors equal the loaded ones: the same names, also those without a prefix, matrices as transformers transposes them, and
 /// tensors that the model does not use.
 #[test]
 fn a_save_without_changes_is_the_identity() {

@@ -28,7 +28,7 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lora").join(name)
 }
 
-/// What PEFT computed.
+/// Results of PEFT.
 #[derive(Deserialize)]
 struct Golden {
     ids: Vec<Vec<u32>>,

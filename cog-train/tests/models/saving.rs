@@ -1,4 +1,4 @@
-//! What is saved: the base's files, its configuration, and tensors that read back equal.
+//! The saved folder: the base's files, its configuration, and tensors that read back equal.
 
 use std::fs;
 use std::path::Path;

@@ -20,7 +20,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
 }
 
-/// What transformers computed for a language model.
+/// Results of transformers for a language model.
 #[derive(Deserialize)]
 pub(crate) struct Golden {
     pub(crate) ids: Vec<Vec<u32>>,
