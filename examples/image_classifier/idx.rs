@@ -48,7 +48,12 @@ impl Images {
             sizes[2],
             sizes[1]
         );
-        ensure!(sizes[0] == labels.len(), "images: {}, and labels: {}", sizes[0], labels.len());
+        ensure!(
+            sizes[0] == labels.len(),
+            "the number of images is {}, and that of labels {}",
+            sizes[0],
+            labels.len()
+        );
         if let Some(at) = labels.iter().position(|label| *label > 9) {
             bail!("label {at} is {}, and the greatest is 9", labels[at]);
         }
@@ -172,7 +177,11 @@ mod tests {
                 &labels,
                 "images: it does not begin as an IDX file of 3-dimensional bytes",
             ),
-            (file(IMAGES, &[3, 28, 28], 2352), &labels, "3 images have 2 labels"),
+            (
+                file(IMAGES, &[3, 28, 28], 2352),
+                &labels,
+                "the number of images is 3, and that of labels 2",
+            ),
             (
                 file(IMAGES, &[2, 28, 28], 84),
                 &labels,

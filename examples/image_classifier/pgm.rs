@@ -27,7 +27,12 @@ pub fn parse(file: &[u8]) -> Result<Vec<u8>> {
     } else {
         (0..SIDE * SIDE).map(|_| number(&mut rest)).collect::<Result<_>>()?
     };
-    ensure!(pixels.len() == SIDE * SIDE, "its pixels are {}, not {}", pixels.len(), SIDE * SIDE);
+    ensure!(
+        pixels.len() == SIDE * SIDE,
+        "{} pixels are expected, and it has {}",
+        SIDE * SIDE,
+        pixels.len()
+    );
     pixels.into_iter().map(|pixel| Ok(u8::try_from(pixel.min(white) * 255 / white)?)).collect()
 }
 
@@ -74,7 +79,7 @@ mod tests {
             (b"", "neither a PGM image"),
             (b"P5 10 12 255\n", "it is 10 by 12 pixels, not 28 by 28"),
             (b"P5 28 28 65535\n", "its greatest value is 65535"),
-            (b"P5 28 28 255\nabc", "it has 3 pixels, not 784"),
+            (b"P5 28 28 255\nabc", "784 pixels are expected, and it has 3"),
             (b"P2 28 28 255\n1 2 x", "`x` stands where a number is expected"),
         ] {
             let error = parse(file).unwrap_err().to_string();
