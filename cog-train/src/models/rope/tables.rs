@@ -20,46 +20,61 @@ impl RopeConfig {
     }
 
     /// The angle of each pair per position, in a text of `length` positions.
+    ///
+    /// Every operation is rounded to 32 bits, as PyTorch does it: a frequency that is off by one unit in the last place turns
+    /// position 1,000 by 6e-5.
     fn frequencies(&self, length: usize) -> Vec<f32> {
-        let pairs = self.width / 2;
-        let slower =
-            |theta: f64| move |pair: usize| 1.0 / theta.powf(real(2 * pair) / real(self.width));
-        let plain = slower(self.theta);
-        let pairs = 0..pairs;
-        let frequencies: Vec<f64> = match &self.scaling {
-            Scaling::Default => pairs.map(plain).collect(),
-            Scaling::Linear { factor } => pairs.map(|pair| plain(pair) / factor).collect(),
+        let power = |theta: f64| {
+            move |pair: usize| {
+                let exponent = round(real(2 * pair)) / round(real(self.width));
+                round(theta.powf(f64::from(exponent)))
+            }
+        };
+        let pairs = 0..self.width / 2;
+        let powers = pairs.clone().map(power(self.theta));
+        match &self.scaling {
+            Scaling::Default => powers.map(f32::recip).collect(),
+            Scaling::Linear { factor } => {
+                powers.map(|power| power.recip() / round(*factor)).collect()
+            }
             Scaling::Dynamic { factor } => {
                 let (width, most) = (real(self.width), real(self.max_positions));
                 let grown = factor * real(length.max(self.max_positions)) / most - (factor - 1.0);
-                pairs.map(slower(self.theta * grown.powf(width / (width - 2.0)))).collect()
+                let theta = self.theta * grown.powf(width / (width - 2.0));
+                pairs.map(power(theta)).map(f32::recip).collect()
             }
             Scaling::Yarn { factor, .. } => pairs
-                .map(|pair| {
-                    let kept = self.extrapolated(pair);
-                    plain(pair) * (kept + (1.0 - kept) / factor)
+                .zip(powers)
+                .map(|(pair, power)| {
+                    let kept = round(self.extrapolated(pair));
+                    (round(*factor) * power).recip() * (1.0 - kept) + power.recip() * kept
                 })
                 .collect(),
             Scaling::LongRope { short, long, original, .. } => {
                 let factors = if length > *original { long } else { short };
-                pairs.zip(factors).map(|(pair, factor)| plain(pair) / factor).collect()
+                powers
+                    .zip(factors)
+                    .map(|(power, factor)| (round(*factor) * power).recip())
+                    .collect()
             }
-            Scaling::Llama3 { factor, low, high, original } => pairs
-                .map(|pair| {
-                    let frequency = plain(pair);
-                    let turns = original * frequency / TAU;
-                    if turns > *high {
+            Scaling::Llama3 { factor, low, high, original } => {
+                let [factor, low, high, original] =
+                    [factor, low, high, original].map(|it| round(*it));
+                let scaled = |power: f32| {
+                    let frequency = power.recip();
+                    let turns = original / (round(TAU) / frequency);
+                    if turns > high {
                         frequency
-                    } else if turns < *low {
+                    } else if turns < low {
                         frequency / factor
                     } else {
                         let smooth = (turns - low) / (high - low);
-                        frequency * ((1.0 - smooth) / factor + smooth)
+                        (1.0 - smooth) * frequency / factor + smooth * frequency
                     }
-                })
-                .collect(),
-        };
-        frequencies.into_iter().map(round).collect()
+                };
+                powers.map(scaled).collect()
+            }
+        }
     }
 
     /// YaRN's share of a pair's own frequency: 1 for the fast ones, which turn often within the pretraining's length.
@@ -153,4 +168,54 @@ impl Rotary {
 #[expect(clippy::cast_possible_truncation, reason = "rounded as the models were trained")]
 fn round(number: f64) -> f32 {
     number as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ```python
+    /// for theta, width in ((100000.0, 64), (500000.0, 128)):
+    ///     inverse = 1.0 / (theta ** (torch.arange(0, width, 2).float() / width))
+    ///     print(inverse[1::5].view(torch.int32).tolist())
+    /// ```
+    #[test]
+    fn frequencies_have_the_bits_of_pytorch() {
+        let of = |theta, width| {
+            let config =
+                RopeConfig { theta, scaling: Scaling::Default, width, max_positions: 2048 };
+            let bits = |frequency: &f32| frequency.to_bits();
+            config.frequencies(16).iter().skip(1).step_by(5).map(bits).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of(100_000.0, 64),
+            [
+                1_060_283_654,
+                1_038_909_398,
+                1_016_892_311,
+                995_049_016,
+                973_680_130,
+                951_425_819,
+                930_114_413
+            ]
+        );
+        assert_eq!(
+            of(500_000.0, 128),
+            [
+                1_062_243_009,
+                1_049_992_931,
+                1_037_480_348,
+                1_025_116_360,
+                1_012_729_580,
+                1_000_248_322,
+                987_991_056,
+                975_389_069,
+                963_265_135,
+                950_538_859,
+                938_552_192,
+                925_697_959,
+                913_852_610
+            ]
+        );
+    }
 }
