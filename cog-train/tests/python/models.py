@@ -204,11 +204,11 @@ def check(arguments: list[str]) -> None:
             apart = lambda one, other: (one - other).abs().max().item()
             return apart(found, theirs), apart(found, true), apart(theirs, true)
 
-        # Of this model's scores, which reach 40, either program's rounding alone is about 1e-4 on some texts.
+        # This model's scores reach 40: the rounding of either program alone is more than half of that.
         for row in rows[:4] + [[1, 50 + i, 900 + 7 * i, 3000 + i, 20_000 + 3 * i, 12, 77, 8, 9, 10] for i in range(6)]:
             both, mine, theirs = distances(row)
             print(f"logits: {both:.1e} from transformers; from 64 bits {mine:.1e}, transformers {theirs:.1e}")
-            assert both < 1e-4 or mine < 2 * theirs
+            assert both < 1e-4
 
     texts = ours(command="generate", folder=folder, rows=rows, most_tokens=64)["texts"]
     end = model.generation_config.eos_token_id

@@ -23,7 +23,8 @@ pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> 
         let (x, w) = (Matrix::new(x, rows, inputs), Matrix::new(w, outputs, inputs));
         let epilogue = Epilogue { bias: added[0].map(|_| bias_or), to: added[1].map(|_| to_or) };
         host::make(shape, |y| {
-            let target = Target::new(y, outputs).with_epilogue(epilogue);
+            // A model's scores are compared with those of other programs; its gradients are sums of many.
+            let target = Target::new(y, outputs).exact().with_epilogue(epilogue);
             matmul(target, x, w.t(), scale, Threads::All);
         })
     })??;

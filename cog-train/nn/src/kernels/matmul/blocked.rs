@@ -15,8 +15,11 @@ use super::pack::panels;
 use super::{Matrix, Region, Threads};
 use crate::kernels::scratch::scratch;
 
-/// The longest part of a sum that is added up in registers.
+/// The longest part of a sum whose panels are packed at a time.
 const DEPTH: usize = 512;
+/// The longest part of an exact sum that is added up in registers, one term after the other: rounding errors grow with its
+/// root.
+const TERMS: usize = 160;
 /// The most columns of a tile: with [`DEPTH`], 1 MiB of panels.
 const COLUMNS: usize = 512;
 /// The most rows of a tile.
@@ -164,9 +167,9 @@ impl Product<'_> {
                             );
                         }
                     }
-                    if last && !self.target.epilogue.is_none() {
+                    if last {
                         // SAFETY: 1. and 2. are the caller's promise; 3. the products above have written the rows.
-                        unsafe { self.finish(row, columns.clone()) };
+                        unsafe { self.target.finish(row, columns.clone()) };
                     }
                 }
             }
@@ -239,49 +242,35 @@ impl Product<'_> {
         accumulate: bool,
     ) {
         let function = self.kernel.function(columns.len(), rows.len());
-        let Region { first, stride, .. } = self.target;
-        // SAFETY: 1. the processor has the features that the function needs: `Kernel` has looked; 2. it reads `depth` elements of
-        // each row and of each column of a panel (4); 3. it writes these rows and columns of the target (1), which are ours
-        // alone (2); 4. it reads them only where it accumulates (3).
-        unsafe {
-            function(
-                columns.len(),
-                rows.len(),
-                depth,
-                first.wrapping_add(rows.start * stride + columns.start),
-                right.as_ptr(),
-                left.as_ptr(),
-                stride.cast_signed(),
-                1,
-                right_step.cast_signed(),
-                left_steps.0.cast_signed(),
-                left_steps.1.cast_signed(),
-                1.0,
-                self.scale,
-                u8::from(accumulate),
-                false,
-                false,
-                false,
-                std::ptr::null(),
-            );
-        }
-    }
-
-    /// Adds the epilogue to rows of the target whose sums are complete.
-    ///
-    /// # Safety
-    ///
-    /// 1. The rows and columns are in the target, which is valid for reads and writes there.
-    /// 2. Nothing else accesses these elements meanwhile.
-    /// 3. They are initialized.
-    unsafe fn finish(&self, rows: Range<usize>, columns: Range<usize>) {
-        let Region { first, stride, epilogue, .. } = self.target;
-        for row in rows {
-            let start = row * stride + columns.start;
-            // SAFETY: 1. to 3. are the caller's promise.
-            let elements =
-                unsafe { std::slice::from_raw_parts_mut(first.wrapping_add(start), columns.len()) };
-            epilogue.add(elements, start, columns.start);
+        let Region { first, stride, exact, .. } = self.target;
+        let terms = if exact { depth.div_ceil(depth.div_ceil(TERMS)) } else { depth };
+        for start in (0..depth).step_by(terms) {
+            // SAFETY: 1. the processor has the features that the function needs: `Kernel` has looked; 2. it reads the elements from
+            // `start` on, up to `terms` and no further than `depth`, of each row and of each column of a panel (4); 3. it writes these
+            // rows and columns of the target (1), which are ours alone (2); 4. it reads them only where it accumulates (3), or where an
+            // earlier turn has written them.
+            unsafe {
+                function(
+                    columns.len(),
+                    rows.len(),
+                    terms.min(depth - start),
+                    first.wrapping_add(rows.start * stride + columns.start),
+                    right.as_ptr().wrapping_add(start * right_step),
+                    left.as_ptr().wrapping_add(start * left_steps.0),
+                    stride.cast_signed(),
+                    1,
+                    right_step.cast_signed(),
+                    left_steps.0.cast_signed(),
+                    left_steps.1.cast_signed(),
+                    1.0,
+                    self.scale,
+                    u8::from(accumulate || start > 0),
+                    false,
+                    false,
+                    false,
+                    std::ptr::null(),
+                );
+            }
         }
     }
 }

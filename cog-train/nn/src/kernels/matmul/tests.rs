@@ -15,7 +15,7 @@ fn transposed(elements: &[f32], (rows, columns): (usize, usize), stride: usize) 
 /// Every layout of the operands, strided too, against sums that are written out.
 #[test]
 fn products_are_sums_of_products() {
-    let small = [(1, 1, 1), (3, 5, 7), (17, 33, 65), (4, 1, 300), (2, 3, 0)];
+    let small = [(1, 1, 1), (3, 5, 7), (17, 33, 65), (4, 1, 300), (2, 3, 0), (5, 70, 77)];
     let blocks = [(13, 100, 1100), (97, 600, 30), (2100, 31, 5), (31, 2100, 5), (200, 70, 513)];
     for (rows, columns, inner) in small.into_iter().chain(blocks) {
         let (left, right) = (draw(rows * (inner + 2), 0), draw(inner * (columns + 1), 1));
@@ -94,14 +94,14 @@ fn bits_of_a_row_do_not_depend_on_the_other_rows() {
     };
     let parts: Vec<u32> = left.chunks(13 * inner).flat_map(product).collect();
     assert!(left.len().is_multiple_of(inner) && parts.len() == rows * columns);
-    // The last part has one row, which `gemm` multiplies.
+    // The last part has one row, which is multiplied by dot products.
     let whole = product(&left);
     assert!(parts[..299 * columns] == whole[..299 * columns]);
 }
 
 #[test]
 fn an_epilogue_is_added_once() {
-    for (rows, columns, inner) in [(3, 5, 7), (30, 70, 1300)] {
+    for (rows, columns, inner) in [(3, 5, 7), (3, 70, 130), (30, 70, 1300)] {
         let (left, right) = (draw(rows * inner, 7), draw(inner * columns, 8));
         let (bias, to) = (draw(columns, 9), draw(rows * columns, 10));
         let product = |epilogue| {
@@ -119,4 +119,27 @@ fn an_epilogue_is_added_once() {
             assert_eq!(with.to_bits(), expected.to_bits(), "{rows}x{columns}x{inner}, {at}");
         }
     }
+}
+
+/// Also of few rows, which are added up in lanes.
+#[test]
+fn exact_sums_have_about_half_of_the_rounding_errors() {
+    let (rows, columns, inner) = (24, 300, 512);
+    let (left, right) = (draw(rows * inner, 11), draw(columns * inner, 12));
+    let error = |rows: usize, target: fn(&mut [f32]) -> Target<'_>| {
+        let mut found = vec![0.0; rows * columns];
+        let (a, b) = (Matrix::new(&left[..rows * inner], rows, inner), &right);
+        matmul(target(&mut found), a, Matrix::new(b, columns, inner).t(), 1.0, Threads::All);
+        let squares = found.iter().enumerate().map(|(at, found)| {
+            let [row, column] = [(&left, at / columns), (&right, at % columns)]
+                .map(|(all, line)| &all[line * inner..][..inner]);
+            let sum: f64 = row.iter().zip(column).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            (f64::from(*found) - sum).powi(2)
+        });
+        (squares.sum::<f64>() / f64::from(u32::try_from(found.len()).unwrap())).sqrt()
+    };
+    let plain = error(rows, |found| Target::set(found, 300));
+    let exact = error(rows, |found| Target::set(found, 300).exact());
+    let few = error(11, |found| Target::set(found, 300));
+    assert!(exact < 0.65 * plain && few < 0.65 * plain, "{plain:e}, exact {exact:e}, few {few:e}");
 }
