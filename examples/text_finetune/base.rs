@@ -87,7 +87,12 @@ impl Base {
         let adapter = match adapter {
             Some(folder) => {
                 let model = |init: &Init| CausalLm::new(init, pretrained.config());
-                let adapter = LoraConfig::open(&folder)?.on(model)?;
+                let config = LoraConfig::open(&folder)?;
+                let config = match name {
+                    Some(name) => config.base_model(name),
+                    None => config,
+                };
+                let adapter = config.on(model)?;
                 let values = adapter.load(&folder)?;
                 Some((adapter, values))
             }

@@ -1,5 +1,6 @@
 //! Examples to train on and to measure on, from files or from what is built in.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use cog_train::CancelToken;
@@ -40,7 +41,12 @@ impl Data {
     /// Opens a file and checks all its rows.
     fn open(path: &Path, cancel: &CancelToken) -> Result<Self> {
         let extension = path.extension().and_then(|extension| extension.to_str());
-        if matches!(extension, Some("txt" | "md")) {
+        let is_text = match extension {
+            Some("txt" | "md") => true,
+            Some("json" | "jsonl" | "ndjson" | "csv" | "tsv" | "parquet") => false,
+            _ => !begins_as_rows(path),
+        };
+        if is_text {
             return Ok(Self::Text(path.to_owned()));
         }
         let rows = TextRows::open(path, cancel)?;
@@ -103,6 +109,14 @@ impl Data {
     }
 }
 
+/// Whether the first character of a file is that of JSON. A file that cannot be read is refused by whoever opens it.
+fn begins_as_rows(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
+    read.is_ok() && (text.starts_with(b"{") || text.starts_with(b"["))
+}
+
 /// Batches of examples; with a capacity, several short ones in a row of so many tokens.
 pub fn batches(examples: Examples, packs: Option<usize>, pad: u32) -> Loader<CausalBatch> {
     let truncated = examples.counts().truncated;
@@ -125,4 +139,27 @@ fn windows(path: &Path, builder: &ExampleBuilder, cancel: &CancelToken) -> Resul
 #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
 fn share(rows: usize) -> f64 {
     (HELD_OUT / rows as f64).min(SHARE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_file_is_its_ending_or_its_first_character() {
+        let line = "{\"text\": \"a\"}";
+        for (name, content, is_text) in [
+            ("a.txt", line, true),
+            ("a.jsonl", line, false),
+            ("fetched", line, false),
+            ("plain", "plain", true),
+            ("marked", "\u{feff} \n{\"text\": \"a\"}", false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join(name);
+            std::fs::write(&file, content).unwrap();
+            let data = Data::open(&file, &CancelToken::new()).unwrap();
+            assert_eq!(matches!(data, Data::Text(_)), is_text, "{name}");
+        }
+    }
 }

@@ -29,6 +29,9 @@ impl Tuning {
     pub fn new(base: &Base, lora: Option<LoraConfig>, inputs: &Inputs, job: &Job) -> Result<Self> {
         let precision = inputs.precision();
         let adapter = match (&base.adapter, lora) {
+            (None, None) if inputs.merge => bail!(
+                "`merge` is true, and no adapter is trained\nhint: give `lora_rank`, or leave out `merge`"
+            ),
             (None, None) => None,
             (None, Some(config)) => Some((config.on(|init| base.model(init))?, None)),
             (Some((earlier, values)), None) => Some((earlier.clone(), Some(values.clone()))),

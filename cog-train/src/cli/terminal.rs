@@ -131,9 +131,10 @@ impl Report for Terminal {
         if inner.format == Format::Json {
             inner.plain(&json!({"type": "output", "text": piece}).to_string());
         } else if inner.streamed.is_some() {
-            // The answer reports a failure of standard output.
-            let _ = inner.write_out(piece);
-            inner.streamed.get_or_insert_default().push_str(piece);
+            // What could not be written is written again, and its failure reported, with the answer.
+            if inner.write_out(piece).is_ok() {
+                inner.streamed.get_or_insert_default().push_str(piece);
+            }
         }
     }
 

@@ -38,6 +38,8 @@ impl Job {
     /// # Ok::<(), cog_train::anyhow::Error>(())
     /// ```
     pub fn stream(&mut self, piece: &str) {
-        self.report.output(piece);
+        if !piece.is_empty() {
+            self.report.output(piece);
+        }
     }
 }

@@ -253,6 +253,7 @@ impl LoraConfig {
     #[must_use]
     pub fn base_model(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
+        let name = name.strip_prefix("hf://").map(str::to_owned).unwrap_or(name);
         let (id, revision) = match name.split_once('@').filter(|_| !Path::new(&name).exists()) {
             Some((id, revision)) => (id.to_owned(), Value::from(revision)),
             None => (name, Value::Null),
