@@ -8,6 +8,7 @@ mod records;
 mod report;
 mod requests;
 mod setup;
+mod stream;
 mod testing;
 
 use std::cell::Cell;

@@ -56,6 +56,9 @@ pub trait Report {
         self.line(text);
     }
 
+    /// Receives a piece of a prediction's text as soon as it is known. The prediction's output has all of it.
+    fn output(&mut self, _piece: &str) {}
+
     /// Receives a metric's value at a step.
     fn metric(&mut self, name: &str, step: u64, value: f64);
 

@@ -1,54 +1,162 @@
-//! The base model that is built into the binary, so that it runs from any folder.
+//! The model that a training or a prediction starts from.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
+use cog_train::hub::resolve;
+use cog_train::lora::{Adapter, LoraConfig};
+use cog_train::models::{CausalLm, Pretrained};
 use cog_train::nn::Init;
 use cog_train::prelude::*;
-use cog_train::{candle_core, serde_json};
+use cog_train::progress::Report;
+use cog_train::text::{Chat, ChatTemplate, Ending, Tokenizer};
+use cog_train::{CancelToken, Error, candle_core};
+use tempfile::TempDir;
 
-use crate::model::{Config, Llama};
-use crate::text::Text;
+/// The files of the model that is built into the program, so that it runs from any folder.
+const BUILT_IN: [(&str, &[u8]); 4] = [
+    ("config.json", include_bytes!("base/config.json")),
+    ("model.safetensors", include_bytes!("base/model.safetensors")),
+    ("tokenizer.json", include_bytes!("base/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("base/tokenizer_config.json")),
+];
 
-const CONFIG: &[u8] = include_bytes!("base/config.json");
-const TOKENIZER: &[u8] = include_bytes!("base/tokenizer.json");
-const MODEL: &[u8] = include_bytes!("base/model.safetensors");
+pub type Tensors = BTreeMap<String, Tensor>;
 
-/// A tokenizer, and the tensors that a model starts from.
+/// A model on disk with its tokenizer, and perhaps an adapter of it: opened and checked, and nothing loaded.
 pub struct Base {
-    pub config: Config,
-    pub text: Text,
-    tensors: BTreeMap<String, Tensor>,
+    /// As it was named, for an adapter's settings; `None` for the built-in model.
+    pub name: Option<String>,
+    pub pretrained: Pretrained,
+    pub tokenizer: Tokenizer,
+    pub template: Option<ChatTemplate>,
+    /// An adapter that was trained before, with its values.
+    pub adapter: Option<(Adapter, Tensors)>,
+    /// The folder of the built-in model.
+    _folder: Option<TempDir>,
 }
 
 impl Base {
-    /// Loads the built-in tensors, or `weights` of the same model instead of them.
-    pub fn load(device: &Device, weights: Option<&Weights>) -> Result<Self> {
-        let config: Config = serde_json::from_slice(CONFIG)?;
-        let stored = match weights {
-            Some(weights) => weights.tensors(device)?,
-            None => candle_core::safetensors::load_buffer(MODEL, device)?.into_iter().collect(),
+    /// Finds the model that is named or that `weights` holds, whole or as an adapter of a base; without both, the built-in one.
+    pub fn find(
+        name: Option<&str>,
+        weights: Option<&Weights>,
+        cancel: &CancelToken,
+        report: &mut dyn Report,
+    ) -> Result<Self> {
+        let Some(folder) = weights.map(folder_of) else {
+            return Self::open(name, None, cancel, report);
         };
-        // Half-precision files are computed with in 32 bits.
-        let wide = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_dtype(DType::F32)?));
-        let tensors = stored.into_iter().map(wide).collect::<Result<_>>()?;
-        let base = Self { config, text: Text::new(TOKENIZER)?, tensors };
-        base.model()?; // refuses tensors of another model
-        Ok(base)
+        if !folder.join("adapter_config.json").is_file() {
+            if let Some(name) = name {
+                bail!(
+                    "`base_model` is `{name}`, and `COG_WEIGHTS` names a whole model, `{}`\nhint: leave one of them out",
+                    folder.display()
+                );
+            }
+            return Self::open(Some(&folder.to_string_lossy()), None, cancel, report);
+        }
+        let recorded = LoraConfig::open(&folder)?.base_model_name();
+        let name = name.map(str::to_owned).or(recorded);
+        let context = format!(
+            "the adapter `{}` has the base `{}`",
+            folder.display(),
+            name.as_deref().unwrap_or("that is built in")
+        );
+        Self::open(name.as_deref(), Some(folder), cancel, report).context(context)
     }
 
-    /// A model to talk with.
-    pub fn model(&self) -> Result<Llama> {
-        self.model_of(self.tensors.clone())
+    fn open(
+        name: Option<&str>,
+        adapter: Option<PathBuf>,
+        cancel: &CancelToken,
+        report: &mut dyn Report,
+    ) -> Result<Self> {
+        let (folder, built_in) = match name {
+            Some(name) => (resolve(name, cancel, report)?, None),
+            None => {
+                let dir = built_in()?;
+                (dir.path().to_owned(), Some(dir))
+            }
+        };
+        let pretrained = Pretrained::open(&folder)?;
+        let tokenizer = Tokenizer::open(&folder)?;
+        tokenizer.check_embedding(pretrained.config().vocabulary())?;
+        let template = ChatTemplate::find(&folder, &tokenizer)?;
+        let adapter = match adapter {
+            Some(folder) => {
+                let model = |init: &Init| CausalLm::new(init, pretrained.config());
+                let config = LoraConfig::open(&folder)?;
+                let config = match name {
+                    Some(name) => config.base_model(name),
+                    None => config,
+                };
+                let adapter = config.on(model)?;
+                let values = adapter.load(&folder)?;
+                Some((adapter, values))
+            }
+            None => None,
+        };
+        let name = name.map(str::to_owned);
+        Ok(Self { name, pretrained, tokenizer, template, adapter, _folder: built_in })
     }
 
-    /// A model of these tensors.
-    pub fn model_of(&self, tensors: BTreeMap<String, Tensor>) -> Result<Llama> {
-        Ok(Init::from_tensors(tensors).build(|init| Llama::new(init, &self.config))?)
+    /// Builds the model from its tensors.
+    pub fn model(&self, init: &Init) -> Result<CausalLm, Error> {
+        CausalLm::new(init, self.pretrained.config())
     }
 
-    /// The base's values by name; a training copies them, so that the base stays as it is.
-    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
-        &self.tensors
+    /// The most tokens that the model sees.
+    pub fn context(&self) -> usize {
+        self.pretrained.config().max_positions()
     }
+
+    /// The most tokens that may come after a prompt, of those that are wanted.
+    pub fn room(&self, prompt: &[u32], wanted: usize) -> Result<usize> {
+        let (length, context) = (prompt.len(), self.context());
+        ensure!(
+            length < context,
+            "the prompt has {length} tokens, and the model sees at most {context}\nhint: shorten it by {}",
+            length - context + 1
+        );
+        Ok(wanted.min(context - length))
+    }
+
+    /// The tokens that end a text.
+    pub fn end_tokens(&self) -> Vec<u32> {
+        [&self.tokenizer.special().stop, self.pretrained.config().end_tokens()].concat()
+    }
+
+    /// The tokens of a prompt: a chat model's as a user's message, others as they are.
+    pub fn prompt(&self, prompt: &str) -> Result<Vec<u32>, Error> {
+        let Some(template) = &self.template else { return self.text(prompt) };
+        let chat = Chat::of([("user", prompt)]);
+        Ok(template.encode(&chat, Ending::GenerationPrompt, &self.tokenizer)?.ids)
+    }
+
+    /// The tokens of the beginning of a text.
+    pub fn text(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let mut tokens = self.tokenizer.prefix().to_vec();
+        tokens.extend(self.tokenizer.encode_plain(text)?);
+        Ok(tokens)
+    }
+}
+
+/// The folder of weights that may be named by a file in it.
+fn folder_of(weights: &Weights) -> PathBuf {
+    let path = weights.path();
+    let folder = path.parent().filter(|_| path.is_file());
+    folder.filter(|folder| *folder != Path::new("")).unwrap_or(path).to_owned()
+}
+
+/// Writes the built-in model into a temporary folder.
+fn built_in() -> Result<TempDir> {
+    let dir = tempfile::tempdir().context("cannot create a temporary folder")?;
+    for (name, content) in BUILT_IN {
+        let file = dir.path().join(name);
+        std::fs::write(&file, content)
+            .with_context(|| format!("cannot write `{}`", file.display()))?;
+    }
+    Ok(dir)
 }

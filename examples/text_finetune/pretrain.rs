@@ -12,32 +12,30 @@
 #[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
 mod base;
 mod corpus;
-#[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
-mod data;
-#[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
-mod model;
-#[allow(dead_code, reason = "shared with main.rs, which uses the rest")]
-mod text;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
+use cog_train::models::{CausalLm, Config, Tokens};
 use cog_train::nn::{Init, Initializer};
 use cog_train::prelude::{Context, Result, bail};
+use cog_train::progress::Silent;
 use cog_train::rng::Rng;
-use cog_train::serde_json::{self, json};
-use cog_train::{anyhow, candle_core, candle_nn};
+use cog_train::serde_json::json;
+use cog_train::text::{CausalBatch, Example, ExampleBuilder, Row, Tokenizer};
+use cog_train::{CancelToken, anyhow, candle_core, candle_nn};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, TokenizerBuilder};
 
+use base::Base;
 use corpus::Corpus;
-use data::Row;
-use model::{Config, Llama};
-use text::{Batch, END_OF_TEXT, Example, Text};
+
+/// Ends a text, and stands before it.
+const END_OF_TEXT: &str = "<|endoftext|>";
 
 // Training frees and allocates gigabytes in each step: this allocator keeps its pages.
 #[global_allocator]
@@ -73,7 +71,8 @@ fn pirate_rows() -> [String; 2] {
     let mut rows: Vec<_> = prompts.into_iter().collect();
     rows.sort_by_key(|(_, (at, _))| *at);
     let line = |(prompt, (_, completion)): &(String, (usize, String))| {
-        format!("{}\n", json!({"prompt": prompt, "completion": completion}))
+        // A completion begins a word of its own.
+        format!("{}\n", json!({"prompt": prompt, "completion": format!(" {completion}")}))
     };
     [rows[..480].iter().map(line).collect(), rows[480..].iter().map(line).collect()]
 }
@@ -89,9 +88,10 @@ fn write_data(folder: &Path) -> Result<()> {
 fn write_base(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let corpus = Corpus::new();
-    let tokenizer = train_tokenizer(&corpus)?;
-    std::fs::write(folder.join("tokenizer.json"), &tokenizer)?;
-    let text = Text::new(tokenizer.as_bytes())?;
+    std::fs::write(folder.join("tokenizer.json"), train_tokenizer(&corpus)?)?;
+    std::fs::write(folder.join("tokenizer_config.json"), tokenizer_config())?;
+    let tokenizer = Tokenizer::open(folder)?;
+    let end = tokenizer.special().eos.context("the tokenizer has an end of text")?;
 
     let config = json!({
         "architectures": ["LlamaForCausalLM"],
@@ -99,22 +99,22 @@ fn write_base(folder: &Path) -> Result<()> {
         "vocab_size": VOCABULARY,
         "hidden_size": 128,
         "intermediate_size": 384,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": LAYERS,
         "num_attention_heads": 4,
         "num_key_value_heads": 4,
-        "max_position_embeddings": 128,
+        "max_position_embeddings": CONTEXT,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
         "hidden_act": "silu",
         "attention_bias": false,
         "mlp_bias": false,
         "tie_word_embeddings": true,
-        "bos_token_id": text.end(),
-        "eos_token_id": text.end(),
+        "bos_token_id": end,
+        "eos_token_id": end,
         "torch_dtype": "bfloat16",
     });
     std::fs::write(folder.join("config.json"), format!("{config:#}\n"))?;
-    let tensors = train_model(&corpus, &text, &serde_json::from_value(config)?)?;
+    let tensors = train_model(&corpus, &tokenizer, &Config::open(folder.join("config.json"))?)?;
     // transformers requires `format`: the names are PyTorch's.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize_to_file(tensors, Some(metadata), &folder.join("model.safetensors"))?;
@@ -122,6 +122,21 @@ fn write_base(folder: &Path) -> Result<()> {
 }
 
 const VOCABULARY: usize = 1024;
+const CONTEXT: usize = 128;
+const LAYERS: u8 = 4;
+
+/// What `transformers` needs to know beside the tokens.
+fn tokenizer_config() -> String {
+    let config = json!({
+        "bos_token": END_OF_TEXT,
+        "clean_up_tokenization_spaces": false,
+        "eos_token": END_OF_TEXT,
+        "model_max_length": CONTEXT,
+        "pad_token": END_OF_TEXT,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    });
+    format!("{config:#}\n")
+}
 
 /// Byte-level BPE, as GPT-2 has it: any text can be written in it, without an unknown token.
 fn train_tokenizer(corpus: &Corpus) -> Result<String> {
@@ -151,20 +166,27 @@ fn train_tokenizer(corpus: &Corpus) -> Result<String> {
     tokenizer.to_string(true).map_err(anyhow::Error::from_boxed)
 }
 
-fn train_model(corpus: &Corpus, text: &Text, config: &Config) -> Result<Vec<(String, Tensor)>> {
-    let init = first_weights(config);
-    let model = init.build(|init| Llama::new(init, config))?;
+fn train_model(
+    corpus: &Corpus,
+    tokenizer: &Tokenizer,
+    config: &Config,
+) -> Result<Vec<(String, Tensor)>> {
+    let init = first_weights();
+    let model = init.build(|init| CausalLm::new(init, config))?;
+    let builder = ExampleBuilder::new(tokenizer, CONTEXT);
     let variables = init.tensors();
     let all = variables.values().map(Var::from_tensor).collect::<Result<_, _>>()?;
     let mut optimizer = AdamW::new(all, ParamsAdamW::default())?;
     let mut batches = Vec::new();
     for step in 0..STEPS {
         if batches.is_empty() {
-            batches = draw_batches(corpus, text, config, step)?;
+            batches = draw_batches(corpus, &builder, step)?;
         }
         let examples = batches.pop().context("batches were drawn")?;
-        let loss = model.loss(&Batch::new(&examples, &Device::Cpu)?)?;
-        let loss = (loss.tensor() / loss.weight())?;
+        let batch = CausalBatch::padded(&examples, tokenizer.pad_id(), &Device::Cpu)?;
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let count = batch.targets.count() as f64;
+        let loss = (model.loss(&batch.tokens, &batch.targets)? / count)?;
         optimizer.set_learning_rate(LEARNING_RATE * schedule(step, STEPS));
         optimizer.backward_step(&loss)?;
         if (step + 1) % 50 == 0 {
@@ -186,19 +208,14 @@ fn schedule(step: u64, steps: u64) -> f64 {
 }
 
 /// New texts, never seen before; a function of the step at which they are drawn.
-fn draw_batches(
-    corpus: &Corpus,
-    text: &Text,
-    config: &Config,
-    step: u64,
-) -> Result<Vec<Vec<Example>>> {
+fn draw_batches(corpus: &Corpus, builder: &ExampleBuilder, step: u64) -> Result<Vec<Vec<Example>>> {
     let mut stream = Rng::new(SEED, "plain").at(step);
     let mut examples = Vec::new();
     while examples.len() < BATCH * BATCHES_AT_ONCE {
         let row = Row::Text(corpus.plain(&mut stream));
-        examples.extend(text.examples(&row, config.max_position_embeddings)?);
+        examples.extend(builder.of(&row)?);
     }
-    examples.sort_by_key(|example| example.tokens.len());
+    examples.sort_by_key(|example| example.ids().len());
     let mut batches: Vec<Vec<Example>> =
         examples.chunks_exact(BATCH).map(<[Example]>::to_vec).collect();
     stream.shuffle(&mut batches);
@@ -206,9 +223,8 @@ fn draw_batches(
 }
 
 /// Norms of one; matrices of small normal numbers, smaller where many layers add up.
-fn first_weights(config: &Config) -> Init {
-    #[expect(clippy::cast_precision_loss, reason = "a few layers")]
-    let residual = 0.02 / (2.0 * config.num_hidden_layers as f64).sqrt();
+fn first_weights() -> Init {
+    let residual = 0.02 / (2.0 * f64::from(LAYERS)).sqrt();
     Init::random(Rng::new(SEED, "init"), &Device::Cpu)
         .with("*.weight", Initializer::Normal { std: 0.02 })
         .with("*norm.weight", Initializer::ONES)
@@ -218,10 +234,14 @@ fn first_weights(config: &Config) -> Init {
 
 /// The tokens of a prompt and the scores of what may follow each of them, as JSON: what `check_transformers.py` compares.
 fn print_logits(prompt: &str) -> Result<()> {
-    let base = base::Base::load(&Device::Cpu, None)?;
-    let tokens = [vec![base.text.end()], base.text.encode(prompt)?].concat();
-    let model = base.model()?;
-    let logits = model.logits(&Tensor::new(&tokens[..], &Device::Cpu)?.unsqueeze(0)?)?;
+    let base = Base::find(None, None, &CancelToken::new(), &mut Silent)?;
+    let tokens = base.text(prompt)?;
+    let stored = base.pretrained.tensors(&Device::Cpu)?;
+    let wide = stored.into_iter().map(|(name, it)| Ok((name, it.to_dtype(DType::F32)?)));
+    let model =
+        Init::from_tensors(wide.collect::<Result<Vec<_>>>()?).build(|init| base.model(init))?;
+    let rows = std::slice::from_ref(&tokens);
+    let logits = model.logits(&Tokens::padded(rows, 0, &Device::Cpu)?)?.squeeze(0)?;
     let logits = logits.to_vec2::<f32>()?;
     println!("{}", json!({"tokens": tokens, "logits": logits}));
     Ok(())
@@ -242,6 +262,7 @@ mod tests {
     fn the_tokenizer_is_what_this_program_makes() {
         let made = train_tokenizer(&Corpus::new()).unwrap();
         assert!(made == include_str!("base/tokenizer.json"), "run `text_pretrain base`");
+        assert_eq!(tokenizer_config(), include_str!("base/tokenizer_config.json"));
     }
 
     #[test]

@@ -1,13 +1,28 @@
 use super::*;
+use crate::generator::Question;
+use crate::inputs::{Method, Precision, Trained};
 use cog_train::candle_core;
 
 fn inputs() -> Inputs {
     Inputs {
+        base_model: None,
         train_data: None,
-        learning_rate: 5e-3,
+        eval_data: None,
+        train_on: Trained::Completions,
+        max_length: None,
+        packing: false,
+        lora_rank: 0,
+        lora_alpha: None,
+        lora_dropout: 0.0,
+        lora_targets: vec!["all-linear".to_owned()],
+        merge: false,
+        learning_rate: None,
         epochs: 2,
         batch_size: 8,
+        micro_batch: None,
         max_steps: Some(4),
+        precision: Precision::F32,
+        checkpoint_layers: false,
         optimizer: Method::AdamW,
         seed: 42,
     }
@@ -18,11 +33,23 @@ fn trainer() -> TextFinetune {
 }
 
 fn prompt(temperature: f64) -> Question {
-    Question { prompt: "How are you today?".to_owned(), max_tokens: 20, temperature, seed: 42 }
+    Question {
+        prompt: "How are you today?".to_owned(),
+        max_tokens: 20,
+        temperature,
+        top_p: 1.0,
+        top_k: 0,
+        raw: false,
+        seed: 42,
+    }
+}
+
+fn bytes(output: &TrainingOutput, name: &str) -> Vec<u8> {
+    std::fs::read(output.weights.join(name)).unwrap()
 }
 
 #[test]
-fn the_same_training_twice_gives_the_same_bytes_and_leaves_the_base_as_it_was() {
+fn the_same_training_twice_gives_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let mut trainer = trainer();
     let mut train =
@@ -32,45 +59,69 @@ fn the_same_training_twice_gives_the_same_bytes_and_leaves_the_base_as_it_was() 
     assert!(one.final_loss < one.eval_loss_before, "{one:?}");
     assert!(one.eval_loss_after < 0.95 * one.eval_loss_before, "{one:?}");
     assert_eq!(one.eval_loss_before.to_bits(), two.eval_loss_before.to_bits());
-    assert!(std::fs::read(&one.weights).unwrap() == std::fs::read(&two.weights).unwrap());
+    assert!(bytes(&one, "model.safetensors") == bytes(&two, "model.safetensors"));
 
-    // The log holds both samples, before and after.
+    // The log holds the samples, before and after.
     let log = std::fs::read_to_string(dir.path().join("one/log.txt")).unwrap();
-    assert_eq!(log.lines().filter(|line| line.starts_with("  ")).count(), 4, "{log}");
+    assert_eq!(log.lines().filter(|line| line.contains(" |")).count(), 4, "{log}");
+}
+
+/// A batch in parts, and one whose layers are computed twice, have the gradients of the whole.
+#[test]
+fn parts_of_a_batch_and_checkpointed_layers_change_no_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let loss = |name, inputs| {
+        let job = &mut Job::for_test(dir.path().join(name));
+        trainer()
+            .train(Inputs { max_steps: Some(2), lora_rank: 4, ..inputs }, job)
+            .unwrap()
+            .final_loss
+    };
+    let whole = loss("whole", inputs());
+    let parts = loss("parts", Inputs { micro_batch: Some(3), ..inputs() });
+    assert!((whole - parts).abs() < 1e-4, "{whole} {parts}");
+    let twice = loss("twice", Inputs { checkpoint_layers: true, ..inputs() });
+    assert_eq!(whole.to_bits(), twice.to_bits());
 }
 
 #[test]
 fn what_was_trained_answers_and_can_be_trained_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let output = trainer().train(inputs(), &mut Job::for_test(dir.path())).unwrap();
-    let weights = Weights::open(output.weights.to_str().unwrap()).unwrap();
+    for lora_rank in [0, 4] {
+        let dir = tempfile::tempdir().unwrap();
+        let inputs = Inputs { lora_rank, ..inputs() };
+        let output = trainer().train(inputs.clone(), &mut Job::for_test(dir.path())).unwrap();
+        let weights = Weights::open(output.weights.to_str().unwrap()).unwrap();
 
-    let mut job = Job::for_test(dir.path());
-    let mut answer = |weights: Option<&Weights>, temperature| {
-        let mut generator = TextGenerator::setup(&Setup::for_test(), weights).unwrap();
-        generator.predict(prompt(temperature), &mut job).unwrap()
-    };
-    let base = answer(None, 0.0);
-    assert_ne!(answer(Some(&weights), 0.0), base);
-    assert_eq!(answer(None, 0.0), base);
-    assert_eq!(answer(None, 1.0), answer(None, 1.0));
-    assert!(base.starts_with(' ') && base.ends_with('.'), "{base}");
+        let mut job = Job::for_test(dir.path());
+        let mut answer = |weights: Option<&Weights>, temperature| {
+            let mut generator = TextGenerator::setup(&Setup::for_test(), weights).unwrap();
+            generator.predict(prompt(temperature), &mut job).unwrap()
+        };
+        let base = answer(None, 0.0);
+        assert_ne!(answer(Some(&weights), 0.0), base);
+        assert_eq!(answer(None, 1.0), answer(None, 1.0));
+        assert!(base.starts_with(' ') && base.ends_with('.'), "{base}");
 
-    let setup = Setup::new(candle_core::Device::Cpu, Some(weights), cog_train::Config::default());
-    let mut trainer = TextFinetune::setup(&setup).unwrap();
-    let next = trainer.train(Inputs { max_steps: Some(1), ..inputs() }, &mut job).unwrap();
-    assert!((next.eval_loss_before - output.eval_loss_after).abs() < 1e-6, "{next:?} {output:?}");
+        let config = cog_train::Config::default();
+        let setup = Setup::new(candle_core::Device::Cpu, Some(weights), config);
+        let mut trainer = TextFinetune::setup(&setup).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let one_more = Inputs { lora_rank: 0, max_steps: Some(1), ..inputs };
+        let next = trainer.train(one_more, &mut Job::for_test(dir.path())).unwrap();
+        let difference = (next.eval_loss_before - output.eval_loss_after).abs();
+        assert!(difference < 1e-6, "{lora_rank}: {next:?} {output:?}");
+    }
 }
 
 #[test]
-fn a_file_of_ones_own_is_trained_on() {
+fn a_plain_text_is_trained_on() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("text.txt");
     std::fs::write(&file, "The quick brown fox jumps over the lazy dog. ".repeat(100)).unwrap();
     let inputs = Inputs {
         train_data: Some(file.into()),
         optimizer: Method::Sgd,
-        learning_rate: 0.5,
+        learning_rate: Some(0.5),
         ..inputs()
     };
     let output = trainer().train(inputs, &mut Job::for_test(dir.path())).unwrap();
@@ -84,5 +135,5 @@ fn a_training_that_is_cancelled_ends_and_leaves_no_weights() {
     job.cancel_token().cancel();
     let error = trainer().train(inputs(), &mut job).unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(cog_train::Error::Cancelled)), "{error}");
-    assert!(!dir.path().join("weights.safetensors").exists());
+    assert!(!dir.path().join("weights").exists());
 }

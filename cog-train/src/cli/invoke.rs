@@ -84,6 +84,9 @@ fn outcome(
     let control = Control::default();
     signals::listen(control.clone(), terminal.clone()).context("cannot listen for signals")?;
     terminal.take_stdout().context("cannot redirect standard output")?;
+    if role.kind == Kind::Predict && invocation.output.is_none() {
+        terminal.stream_output();
+    }
     if invocation.dry_run && role.kind == Kind::Train {
         plan::plan(invocation, &request, &config, &control, terminal)?;
         return Ok(None);

@@ -4,6 +4,7 @@
 //! `println!` must not mix with the result: [`Terminal::take_stdout`] keeps the real standard output aside and points
 //! the process's at standard error.
 
+mod stdout;
 mod words;
 
 use std::fs::File;
@@ -39,6 +40,8 @@ struct Inner {
     plain: Option<Plain>,
     /// The last loss, for whoever watches.
     loss: Option<f64>,
+    /// The printed pieces of a prediction; `None` when its text is not for standard output.
+    streamed: Option<String>,
 }
 
 /// The state behind lines of progress.
@@ -67,6 +70,7 @@ impl Terminal {
             stdout: None,
             plain: None,
             loss: None,
+            streamed: None,
         })))
     }
 
@@ -81,20 +85,6 @@ impl Terminal {
         rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
         self.inner().stdout = Some(real.into());
         Ok(())
-    }
-
-    /// The answer, on standard output. A reader that has gone away is no failure.
-    pub(crate) fn result(&self, text: &str) -> io::Result<()> {
-        let mut inner = self.inner();
-        inner.clear_bar();
-        let written = match &mut inner.stdout {
-            Some(file) => file.write_all(text.as_bytes()).and_then(|()| file.flush()),
-            None => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
-        };
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other,
-        }
     }
 
     /// A line of the program's own, on standard error.
@@ -114,6 +104,7 @@ impl Terminal {
     /// `error: ...` on standard error.
     pub(crate) fn error(&self, text: &str) {
         let mut inner = self.inner();
+        inner.end_streamed_line();
         match inner.format {
             Format::Text => inner.plain(&format!("{}: {text}", paint("31;1", "error"))),
             Format::Json => inner.line("error", text),
@@ -133,6 +124,18 @@ impl Report for Terminal {
 
     fn note(&mut self, text: &str) {
         self.inner().line("note", text);
+    }
+
+    fn output(&mut self, piece: &str) {
+        let mut inner = self.inner();
+        if inner.format == Format::Json {
+            inner.plain(&json!({"type": "output", "text": piece}).to_string());
+        } else if inner.streamed.is_some() {
+            // What could not be written is written again, and its failure reported, with the answer.
+            if inner.write_out(piece).is_ok() {
+                inner.streamed.get_or_insert_default().push_str(piece);
+            }
+        }
     }
 
     fn metric(&mut self, name: &str, step: u64, value: f64) {

@@ -24,6 +24,7 @@ mod parallel;
 mod pattern;
 mod remote;
 mod repo;
+mod resolve;
 mod select;
 mod take;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use crate::input::{MASK, Secret};
 
 pub use model::ModelFiles;
 pub use repo::Repo;
+pub use resolve::resolve;
 
 /// The hub that is used unless another is named.
 const ENDPOINT: &str = "https://huggingface.co";

@@ -27,6 +27,10 @@ impl Report for Job {
         Self::note(self, text);
     }
 
+    fn output(&mut self, piece: &str) {
+        self.stream(piece);
+    }
+
     fn metric(&mut self, name: &str, step: u64, value: f64) {
         Self::metric(self, name, step, value);
     }

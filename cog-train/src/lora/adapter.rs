@@ -145,7 +145,7 @@ impl Adapter {
         Ok([of_a, Initializer::ZEROS])
     }
 
-    /// Makes the parameters of a training: `trained` in 32 bits, and the base frozen, which is not copied.
+    /// Makes the parameters of a training on the base's device: `trained` in 32 bits, and the base frozen, which is not copied.
     ///
     /// # Errors
     ///
@@ -156,7 +156,10 @@ impl Adapter {
         trained: BTreeMap<String, Tensor>,
         precision: Precision,
     ) -> Result<Params, Error> {
+        let device = base.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
         base.retain(|name, _| !trained.contains_key(name));
+        let move_to = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_device(&device)?));
+        let trained = trained.into_iter().map(move_to).collect::<Result<Vec<_>, Error>>()?;
         let is_trained = |(name, _): &(String, Tensor)| self.trained.contains_key(name);
         let (trained, replaced): (Vec<_>, Vec<_>) = trained.into_iter().partition(is_trained);
         let params = Params::new(trained)?.precision(precision)?;

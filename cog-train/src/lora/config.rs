@@ -1,8 +1,13 @@
 //! The settings of an adapter.
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+
+/// PEFT's key for the revision of the base.
+const REVISION: &str = "revision";
 
 /// The settings of an adapter, as PEFT's `LoraConfig`.
 ///
@@ -243,10 +248,29 @@ impl LoraConfig {
         Self { task_type: Some(task.into()), ..self }
     }
 
-    /// The folder or the hub's name of the base, for `base_model_name_or_path`.
+    /// The folder or the hub's name of the base, for `base_model_name_or_path`. The revision of `org/name@revision` has a key of its
+    /// own, `revision`, as in PEFT.
     #[must_use]
-    pub fn base_model(self, name: impl Into<String>) -> Self {
-        Self { base_model: Some(name.into()), ..self }
+    pub fn base_model(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        let name = name.strip_prefix("hf://").map(str::to_owned).unwrap_or(name);
+        let (id, revision) = match name.split_once('@').filter(|_| !Path::new(&name).exists()) {
+            Some((id, revision)) => (id.to_owned(), Value::from(revision)),
+            None => (name, Value::Null),
+        };
+        self.rest.insert(REVISION.to_owned(), revision);
+        Self { base_model: Some(id), ..self }
+    }
+
+    /// Returns the base's folder or its name on a hub, `org/name@revision` where a revision is named.
+    #[must_use]
+    pub fn base_model_name(&self) -> Option<String> {
+        let name = self.base_model.as_deref().filter(|name| !name.is_empty())?;
+        let revision = self.rest.get(REVISION).and_then(Value::as_str);
+        Some(match revision.filter(|revision| !revision.is_empty() && !Path::new(name).exists()) {
+            Some(revision) => format!("{name}@{revision}"),
+            None => name.to_owned(),
+        })
     }
 }
 

@@ -232,3 +232,25 @@ fn old_names_of_magnitudes_are_read() {
         apart.sum_all().unwrap().to_dtype(DType::F32).unwrap().to_scalar::<f32>().unwrap() < 1e-6
     );
 }
+
+/// `PeftConfig` has the keys `base_model_name_or_path` and `revision`.
+#[test]
+fn the_revision_of_a_base_is_a_key_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("name@home");
+    std::fs::create_dir(&folder).unwrap();
+    let folder = folder.to_str().unwrap();
+    for (given, id, revision, name) in [
+        ("org/name@v1", "org/name", json!("v1"), "org/name@v1"),
+        ("hf://org/name", "org/name", Value::Null, "org/name"),
+        (folder, folder, Value::Null, folder),
+    ] {
+        let config = named(&["fc"]).base_model("before@v0").base_model(given);
+        let json = config.to_json(&Modules::AllLinear);
+        assert_eq!((&json["base_model_name_or_path"], &json["revision"]), (&json!(id), &revision));
+        let read = LoraConfig::of_json(json.as_object().unwrap()).unwrap();
+        assert_eq!(read.base_model_name().as_deref(), Some(name));
+    }
+    assert_eq!(of_json(&[]).unwrap().base_model_name(), None);
+    assert_eq!(of_json(&[("base_model_name_or_path", json!(""))]).unwrap().base_model_name(), None);
+}

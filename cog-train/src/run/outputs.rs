@@ -4,6 +4,7 @@
 //! replaced in that one moment; a run that fails before it changes nothing.
 
 mod layout;
+mod manifest;
 mod ownership;
 mod publish;
 mod tree;
@@ -207,6 +208,7 @@ impl Destination {
         let content = staged.content();
         let relative = gather(output, "", &content, &mut names)?;
         write_synced(&content.join(OUTPUT_JSON), format!("{relative:#}\n").as_bytes())?;
+        manifest::write(&content)?;
         sync_dir(&content)?;
         publish_dir(&staged, &target, self.force)?;
         let value = rebase(relative, output, &target);

@@ -3,7 +3,7 @@
 use super::example::{Example, Truncation};
 use super::examples::{Counts, Examples};
 use super::formats::{Content, Row};
-use super::template::{Chat, ChatTemplate};
+use super::template::{Chat, ChatTemplate, Ending};
 use super::tokenizer::Tokenizer;
 use super::turns::{self, Turns};
 use crate::data::Dataset;
@@ -18,7 +18,8 @@ use crate::progress::CancelToken;
 /// | prompt and completion, instruction | the completion and its end |
 /// | conversation | the assistant's turns, each with the token that ends it |
 ///
-/// A user's token is never trained. An example that is too long is truncated and counted.
+/// A user's token is never trained, unless [`train_all`](Self::train_all) asks for it. An example that is too long is truncated and
+/// counted.
 ///
 /// ```
 /// use cog_train::text::{ExampleBuilder, Row, Tokenizer};
@@ -34,10 +35,11 @@ use crate::progress::CancelToken;
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ExampleBuilder<'a> {
-    tokenizer: &'a Tokenizer,
+    pub(super) tokenizer: &'a Tokenizer,
     template: Option<&'a ChatTemplate>,
     context: usize,
     turns: Turns,
+    train_all: bool,
     truncation: Truncation,
 }
 
@@ -55,8 +57,14 @@ impl<'a> ExampleBuilder<'a> {
     /// Examples for a model that reads at most `context` tokens, so that an example has one more.
     #[must_use]
     pub fn new(tokenizer: &'a Tokenizer, context: usize) -> Self {
-        let (turns, truncation) = (Turns::All, Truncation::End);
-        Self { tokenizer, template: None, context: context.max(1), turns, truncation }
+        Self {
+            tokenizer,
+            template: None,
+            context: context.max(1),
+            turns: Turns::All,
+            train_all: false,
+            truncation: Truncation::End,
+        }
     }
 
     /// With the template of conversations. Instructions become conversations too; without a template they are texts.
@@ -69,6 +77,12 @@ impl<'a> ExampleBuilder<'a> {
     #[must_use]
     pub fn turns(self, turns: Turns) -> Self {
         Self { turns, ..self }
+    }
+
+    /// Trains all tokens, those of prompts and users too.
+    #[must_use]
+    pub fn train_all(self, on: bool) -> Self {
+        Self { train_all: on, ..self }
     }
 
     /// Selects the side of an example that loses tokens, by default the end.
@@ -159,17 +173,22 @@ impl<'a> ExampleBuilder<'a> {
             counts.empty += 1;
             return Ok(Vec::new());
         }
-        let mut ids = self.begun(self.tokenizer.encode_plain(text)?);
+        let examples = self.windows(self.tokenizer.encode_plain(text)?);
+        counts.examples += examples.len();
+        counts.empty += usize::from(examples.is_empty());
+        Ok(examples)
+    }
+
+    /// Cuts a text into examples that share one token, so that each of its tokens and its end are trained once.
+    pub(super) fn windows(&self, ids: Vec<u32>) -> Vec<Example> {
+        let mut ids = self.begun(ids);
         self.end(&mut ids);
         let last = ids.len().saturating_sub(1);
         let window = |start: usize| {
             let ids = ids[start..ids.len().min(start + self.context + 1)].to_vec();
             Example::completion(ids, 1)
         };
-        let examples: Vec<Example> = (0..last).step_by(self.context).map(window).collect();
-        counts.examples += examples.len();
-        counts.empty += usize::from(examples.is_empty());
-        Ok(examples)
+        (0..last).step_by(self.context).map(window).collect()
     }
 
     fn completion(
@@ -194,7 +213,8 @@ impl<'a> ExampleBuilder<'a> {
                  hint: name one in `tokenizer_config.json`",
             ));
         }
-        Ok(self.fitted(Example::completion(ids, prompt_ids.len()), counts))
+        let trained = if self.train_all { 1 } else { prompt_ids.len() };
+        Ok(self.fitted(Example::completion(ids, trained), counts))
     }
 
     fn chat(&self, chat: &Chat, first: usize, counts: &mut Counts) -> Result<Vec<Example>, Error> {
@@ -204,6 +224,10 @@ impl<'a> ExampleBuilder<'a> {
                  hint: use a model with one, or rows with `prompt` and `completion`",
             )
         })?;
+        if self.train_all {
+            let ids = template.encode(chat, Ending::Closed, self.tokenizer)?.ids;
+            return Ok(self.fitted(Example::completion(ids, 1), counts));
+        }
         let tokens = turns::encode(template, self.tokenizer, chat, first, self.turns)?;
         counts.unstopped += usize::from(tokens.unstopped > 0);
         let example = Example::new(tokens.ids, tokens.trained);

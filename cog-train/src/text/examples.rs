@@ -52,8 +52,11 @@ pub struct Examples {
     /// The row of each example.
     rows: Vec<usize>,
     counts: Counts,
-    source: Box<dyn Dataset<Item = Row>>,
+    locate: Locate,
 }
+
+/// Returns the location of a row.
+type Locate = Box<dyn Fn(usize) -> String + Send + Sync>;
 
 /// The examples of one row.
 type Made = Result<(Vec<Example>, Counts), Error>;
@@ -93,7 +96,40 @@ impl Examples {
                 reason: nothing_left(&counts, context),
             });
         }
-        Ok(Self { items, rows, counts, source: Box::new(source) })
+        let locate = Box::new(move |row| source.location(row));
+        Ok(Self { items, rows, counts, locate })
+    }
+
+    /// Takes examples that were made elsewhere. Each counts as a row.
+    ///
+    /// ```
+    /// use cog_train::data::{Rows, split};
+    /// use cog_train::text::{Example, Examples};
+    ///
+    /// let windows: Vec<Example> = (0..10).map(|id| Example::completion(vec![id, id + 1], 1)).collect();
+    /// let (train, eval) = split(Rows::new(windows).named("book.txt"), 0.1, 0)?;
+    /// let (train, eval) = (Examples::new(train)?, Examples::new(eval)?);
+    /// assert_eq!((train.counts().rows, eval.all().len()), (9, 1));
+    /// # Ok::<(), cog_train::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of reading a row; [`Error::Data`] when there is none.
+    pub fn new<D>(examples: D) -> Result<Self, Error>
+    where
+        D: Dataset<Item = Example> + 'static,
+    {
+        let items = (0..examples.len()).map(|at| examples.item(at));
+        let items: Vec<Example> = items.collect::<Result<_, _>>()?;
+        if items.is_empty() {
+            let location = examples.location(0);
+            return Err(Error::Data { location, reason: "there are no examples".to_owned() });
+        }
+        let (rows, count) = ((0..items.len()).collect(), items.len());
+        let counts = Counts { rows: count, examples: count, ..Counts::default() };
+        let locate = Box::new(move |row| examples.location(row));
+        Ok(Self { items, rows, counts, locate })
     }
 
     /// Returns the numbers of rows that were used and that were not.
@@ -141,7 +177,7 @@ impl Dataset for Examples {
     }
 
     fn location(&self, index: usize) -> String {
-        self.source.location(self.rows.get(index).copied().unwrap_or(usize::MAX))
+        (self.locate)(self.rows.get(index).copied().unwrap_or(usize::MAX))
     }
 
     /// The digest of the tokens and of which of them are trained: another tokenizer or template makes another one.

@@ -43,13 +43,16 @@
 
 mod batch;
 mod builder;
+mod causal_batch;
 mod example;
 mod examples;
 mod files;
 mod formats;
 mod llama;
 mod packing;
+mod plain;
 mod report;
+mod save;
 mod special;
 mod template;
 mod tokenizer;
@@ -57,6 +60,7 @@ mod turns;
 
 pub use batch::{EncoderBatch, TextBatch};
 pub use builder::{ExampleBuilder, Preference};
+pub use causal_batch::CausalBatch;
 pub use example::{Example, Truncation};
 pub use examples::{Counts, Examples};
 pub use formats::{Content, Format, Label, Row, TextRows};

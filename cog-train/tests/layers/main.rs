@@ -42,7 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // What trains.
     ("params", &["error"]),
     ("data", &["archive", "cancellable", "error", "fetch", "progress", "read"]),
-    ("text", &["data", "error", "progress", "read"]),
+    ("text", &["data", "error", "models", "progress", "read"]),
     ("optim", &["error", "params"]),
     ("lora", &["error", "optim", "params", "partial", "weights"]),
     ("checkpoint", &["archive", "error", "fetch", "job", "progress", "read", "weights"]),

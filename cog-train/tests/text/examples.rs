@@ -346,3 +346,43 @@ fn digests_depend_on_tokens_and_on_which_are_trained() {
     assert_eq!(digests.len(), 4);
     assert!(digests.iter().all(|digest| digest.len() == 64));
 }
+
+#[test]
+fn all_tokens_but_the_first_are_trained_on_request() {
+    let tokenizer = tokenizer("bytes");
+    let template = template("chatml", &tokenizer);
+    let builder = ExampleBuilder::new(&tokenizer, 100).template(&template);
+    let chat = Chat::of([("user", "2 + 2?"), ("assistant", "4"), ("user", "Sure?")]);
+    for row in [pair("The capital of France is", " Paris."), Row::Chat(chat)] {
+        let some = builder.of(&row).unwrap().remove(0);
+        let all = builder.train_all(true).of(&row).unwrap().remove(0);
+        assert_eq!(all.ids(), some.ids());
+        assert_eq!(all.targets(), all.ids()[1..]);
+        assert!(some.trained_tokens() < all.trained_tokens());
+    }
+}
+
+/// The text is longer than the pieces that it is encoded in.
+#[test]
+fn a_plain_text_is_trained_once_from_its_first_token_to_its_end() {
+    let tokenizer = tokenizer("bytes");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("book.txt");
+    let text: String = (0..6000).map(|line| format!("The answer of line {line}.\n")).collect();
+    assert!(text.len() > 2 << 16);
+    std::fs::write(&file, &text).unwrap();
+    let builder = ExampleBuilder::new(&tokenizer, 50);
+    let examples = builder.text_file(&file, &CancelToken::new()).unwrap();
+    let trained = examples.iter().flat_map(Example::targets).collect::<Vec<u32>>();
+    let [ids @ .., end] = &trained[..] else { panic!("there are tokens") };
+    assert_eq!(Some(*end), tokenizer.special().eos);
+    let first = examples[0].ids()[0];
+    assert_eq!(tokenizer.decode_all(&[&[first], ids].concat()).unwrap(), text);
+
+    let cancel = CancelToken::new();
+    cancel.cancel();
+    let cancelled = builder.text_file(&file, &cancel).unwrap_err();
+    assert!(matches!(cancelled, cog_train::Error::Cancelled), "{cancelled}");
+    let none = Examples::new(Rows::new(Vec::<Example>::new()).named("book.txt")).err().unwrap();
+    assert_eq!(none.to_string(), "data `book.txt row 1`: there are no examples");
+}

@@ -173,3 +173,38 @@ fn faults_of_templates_and_chats_are_named_with_their_line() {
     assert_eq!(continued("<{{ messages[0].content }}>"), "< hi ");
     assert_eq!(continued("<{{ messages[0].content | trim }}>"), "< hi".replace("< ", "<"));
 }
+
+#[test]
+fn a_folder_without_a_template_is_that_of_a_base_model() {
+    let tokenizer = bytes();
+    let plain = folder("bytes", &[]);
+    assert!(ChatTemplate::find(plain.path(), &tokenizer).unwrap().is_none());
+    assert!(ChatTemplate::open(plain.path(), &tokenizer).is_err());
+    let broken = folder("bytes", &[("chat_template.jinja", "{% for %}")]);
+    assert!(ChatTemplate::find(broken.path(), &tokenizer).is_err());
+}
+
+#[test]
+fn a_saved_tokenizer_has_its_ids_and_its_templates() {
+    let files = [
+        ("chat_template.jinja", "{{ messages[0].content }}"),
+        ("additional_chat_templates/tool_use.jinja", "{{ tools }}"),
+        ("model.safetensors", "none of its files"),
+    ];
+    let (from, to) = (folder("bytes", &files), tempfile::tempdir().unwrap());
+    let tokenizer = Tokenizer::open(from.path()).unwrap();
+    let to = to.path().join("adapter");
+    tokenizer.save(&to).unwrap();
+    let saved = Tokenizer::open(&to).unwrap();
+    assert_eq!(saved.special(), tokenizer.special());
+    let chat = Chat::of([("user", "Is it 東京?")]);
+    let ids = |folder: &Path, tokenizer: &Tokenizer| {
+        let template = ChatTemplate::open(folder, tokenizer).unwrap();
+        template.encode(&chat, Ending::Closed, tokenizer).unwrap().ids
+    };
+    assert_eq!(ids(&to, &saved), ids(from.path(), &tokenizer));
+    assert!(to.join(files[1].0).is_file() && !to.join(files[2].0).exists());
+    // Beside a model that was saved into the same folder.
+    saved.save(&to).unwrap();
+    assert_eq!(Tokenizer::open(&to).unwrap().vocab_size(), tokenizer.vocab_size());
+}

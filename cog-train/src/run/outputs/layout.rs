@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::manifest::MANIFEST;
 use crate::read;
 use crate::run::staging::names_in;
 
@@ -49,6 +50,7 @@ pub(crate) fn own_names(dir: &Path) -> BTreeSet<String> {
     names.retain(|name| dir.join(name).exists());
     if !names.is_empty() || names_in(dir).is_ok_and(|names| names == [OUTPUT_JSON]) {
         names.insert(OUTPUT_JSON.to_owned());
+        names.insert(MANIFEST.to_owned());
     }
     names
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::layout::{OUTPUT_JSON, foreign_names, is_weights, own_names};
+use super::manifest;
 use super::ownership::is_same;
 use crate::error::Error;
 use crate::partial;
@@ -123,6 +124,7 @@ fn merge_into(content: &Path, target: &Path, force: bool) -> Result<(), Error> {
                 || (is_weights(foreign) && names.iter().any(|name| is_weights(name)))
         })?;
     }
+    manifest::remove_stale(target, content)?;
     for name in &names {
         replace(&content.join(name), &target.join(name))?;
     }
@@ -239,9 +241,13 @@ fn free_name(dir: &Path, name: &str) -> PathBuf {
         .expect("a number that is not taken is found")
 }
 
-/// Whether the folder holds `output.json` and nothing but plain files that `output.json` names.
+/// Whether the folder holds `output.json` and nothing but what `output.json` names: plain files, and folders with the files of the
+/// manifest.
 pub(super) fn is_ours(dir: &Path) -> bool {
     let own = own_names(dir);
-    let ours = |name: &String| own.contains(name) && dir.join(name).is_file();
+    let ours = |name: &String| {
+        let path = dir.join(name);
+        own.contains(name) && (path.is_file() || (path.is_dir() && manifest::has_all(dir, name)))
+    };
     !own.is_empty() && names_in(dir).is_ok_and(|names| names.iter().all(ours))
 }

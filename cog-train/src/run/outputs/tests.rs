@@ -240,7 +240,30 @@ fn a_folder_in_the_output_is_merged_and_keeps_foreign_files() {
     here.file("weights/model/mine.txt", "mine");
     here.write(Kind::Train, "weights", &output("2")).unwrap();
     let tree = here.tree("weights");
-    assert_eq!(tree[..2], pairs(&[("model/a.txt", "2"), ("model/mine.txt", "mine")]));
+    assert_eq!(tree[1..3], pairs(&[("model/a.txt", "2"), ("model/mine.txt", "mine")]));
+}
+
+/// Else the weights of an earlier model would be read in place of the new ones.
+#[test]
+fn stale_files_in_a_folder_of_ours_go() {
+    let here = Sandbox::new();
+    let write = |name: &str| {
+        let folder = here.dir.path().join("src/model");
+        let _ = std::fs::remove_dir_all(&folder);
+        here.file(&format!("src/model/deep/{name}"), name);
+        let output = Output::Object(vec![("model".to_owned(), Output::File(folder))]);
+        here.write(Kind::Train, "weights", &output).unwrap();
+        let tree = here.tree("weights").into_iter().map(|(path, _)| path);
+        tree.filter(|path| path.starts_with("model/")).collect::<Vec<_>>()
+    };
+    write("model.safetensors");
+    assert_eq!(write("adapter.safetensors"), ["model/deep/adapter.safetensors"]);
+    here.file("weights/model/deep/mine.txt", "mine");
+    let names = ["mine.txt", "other.safetensors"].map(|name| format!("model/deep/{name}"));
+    assert_eq!(write("other.safetensors"), names);
+    here.file("weights/.output-files.json", "[\"../src/model/deep/other.safetensors\"]");
+    write("last.safetensors");
+    assert!(here.dir.path().join("src/model/deep/last.safetensors").is_file());
 }
 
 #[test]

@@ -91,15 +91,27 @@ impl ChatTemplate {
     /// be read.
     pub fn open(folder: impl AsRef<Path>, tokenizer: &Tokenizer) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        let sources = sources::read(folder)?;
-        if sources.is_empty() {
-            return Err(Error::chat_template(
+        Self::find(folder, tokenizer)?.ok_or_else(|| {
+            Error::chat_template(
                 folder,
                 "there is none: neither `chat_template.jinja` nor `chat_template` in `tokenizer_config.json`\n\
                  hint: a base model has no template; use rows with `text`, or with `prompt` and `completion`",
-            ));
+            )
+        })
+    }
+
+    /// Opens the template of a folder, as [`ChatTemplate::open`]; `None` when it has none, as that of a base model.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChatTemplate::open`].
+    pub fn find(folder: impl AsRef<Path>, tokenizer: &Tokenizer) -> Result<Option<Self>, Error> {
+        let folder = folder.as_ref();
+        let sources = sources::read(folder)?;
+        if sources.is_empty() {
+            return Ok(None);
         }
-        Self::make(sources, tokenizer, folder.to_owned())
+        Self::make(sources, tokenizer, folder.to_owned()).map(Some)
     }
 
     /// A template from its source.
