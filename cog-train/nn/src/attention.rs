@@ -2,7 +2,7 @@
 
 use candle_core::Error;
 
-use super::{Init, Initializer, Linear, Mask, Operand};
+use super::{Dropout, Init, Initializer, Linear, Mask, Operand};
 use crate::kernels::attention::{self, Options};
 
 /// Scaled dot-product attention, `softmax(q k^T / sqrt(hd)) v` (Vaswani et al., "Attention Is All You Need", 2017), as
@@ -60,7 +60,7 @@ pub fn attention_packed<T: Operand>(
     Attention::new(mask.clone()).packed(qkv, heads, kv_heads)
 }
 
-/// [`attention`] with a sliding window, a factor of the scores, and a bound of the scores.
+/// [`attention`] with a sliding window, a factor of the scores, a bound of the scores, and dropout.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -74,13 +74,16 @@ pub fn attention_packed<T: Operand>(
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Attention(Options);
+pub struct Attention {
+    options: Options,
+    dropout: Option<Dropout>,
+}
 
 impl Attention {
     /// Attention under a mask: `softmax(q k^T / sqrt(hd)) v`.
     #[must_use]
     pub fn new(mask: Mask) -> Self {
-        Self(Options::new(mask))
+        Self { options: Options::new(mask), dropout: None }
     }
 
     /// Hides keys that are further than `distance` positions from a query (Beltagy et al., "Longformer", 2020). A causal
@@ -88,14 +91,14 @@ impl Attention {
     /// keys on both sides is one of `n / 2`. Time and memory traffic grow with the window and not with the number of keys.
     #[must_use]
     pub fn window(mut self, distance: usize) -> Self {
-        self.0.window = Some(distance);
+        self.options.window = Some(distance);
         self
     }
 
     /// Multiplies the products of queries and keys by `factor` in place of `1 / sqrt(hd)`.
     #[must_use]
     pub fn scale(mut self, factor: f64) -> Self {
-        self.0.scale = Some(factor);
+        self.options.scale = Some(factor);
         self
     }
 
@@ -103,8 +106,34 @@ impl Attention {
     /// operations, in memory that grows with `T` times `S`.
     #[must_use]
     pub fn softcap(mut self, cap: f64) -> Self {
-        self.0.softcap = Some(cap);
+        self.options.softcap = Some(cap);
         self
+    }
+
+    /// Drops weights, the results of the softmax, within [`training`](crate::training): PyTorch's `dropout_p`. On GPUs it is
+    /// computed by candle's own operations, in memory that grows with `T` times `S`.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use cog_train_nn::{self as nn, Attention, Dropout, Init, Mask, Rng};
+    ///
+    /// let init = Init::random(Rng::new(42, "init"), &Device::Cpu);
+    /// let attention = Attention::new(Mask::Full).dropout(&Dropout::new(&init.at("attention"), 0.5)?);
+    /// let x = Tensor::ones((1, 10, 1, 1), DType::F32, &Device::Cpu)?;
+    /// let y = || attention.forward(&x, &x, &x)?.flatten_all()?.to_vec1::<f32>();
+    /// assert!(y()?.iter().all(|y| (y - 1.0).abs() < 1e-6)); // a mean of ones
+    /// assert!(nn::training(42, 1, y)?.iter().any(|y| (y - 1.0).abs() > 0.1));
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn dropout(mut self, dropout: &Dropout) -> Self {
+        self.dropout = Some(dropout.clone());
+        self
+    }
+
+    /// The parameters in the pass that runs.
+    fn options(&self) -> Options {
+        Options { dropped: self.dropout.as_ref().and_then(Dropout::mask), ..self.options.clone() }
     }
 
     /// Shapes and types are those of [`attention`].
@@ -114,7 +143,8 @@ impl Attention {
     /// candle's error when the shapes or the mask do not fit, the scale is not finite, the cap is not above 0, or the device
     /// fails.
     pub fn forward<T: Operand>(&self, q: &T, k: &T, v: &T) -> Result<T, Error> {
-        T::on_nodes([q, k, v], |[q, k, v]| attention::forward(&q, &k, &v, &self.0))
+        let options = self.options();
+        T::on_nodes([q, k, v], |[q, k, v]| attention::forward(&q, &k, &v, &options))
     }
 
     /// The operand and the result are those of [`attention_packed`].
@@ -123,7 +153,8 @@ impl Attention {
     ///
     /// Those of [`forward`](Self::forward).
     pub fn packed<T: Operand>(&self, qkv: &T, heads: usize, kv_heads: usize) -> Result<T, Error> {
-        T::on_nodes([qkv], |[qkv]| attention::packed(&qkv, heads, kv_heads, &self.0))
+        let options = self.options();
+        T::on_nodes([qkv], |[qkv]| attention::packed(&qkv, heads, kv_heads, &options))
     }
 }
 

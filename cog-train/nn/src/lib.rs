@@ -26,7 +26,7 @@ pub use arithmetic::{add, add_scalar, mul, parameter, scale, sub};
 pub use attention::{Attention, MultiHeadAttention, attention, attention_packed};
 pub use batch_norm::{BatchNorm2d, BatchNormTensors, GroupNorm};
 pub use conv::Conv2d;
-pub use dropout::dropout;
+pub use dropout::{Dropout, dropout};
 pub use embedding::Embedding;
 pub use init::{Init, Layer, LayerKind, Layout};
 pub use initializer::Initializer;
@@ -42,7 +42,9 @@ pub use shape::{cat, index_select, narrow, permute, reshape, transpose};
 
 pub use crate::kernels::attention::Mask;
 pub use crate::kernels::cross_entropy::IGNORED;
-pub use crate::kernels::tape::{Node, Operand, recompute, trace, training, without_low_rank};
+pub use crate::kernels::tape::{
+    Node, Operand, evaluation, recompute, trace, training, without_low_rank,
+};
 
 #[doc = include_str!("../docs/pytorch.md")]
 pub mod from_pytorch {}

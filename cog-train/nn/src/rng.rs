@@ -77,8 +77,8 @@ impl Stream {
     pub(crate) fn blocks<const N: usize>(&self, skip: u32) -> [[u32; N]; 4] {
         let [low, high] = halves(self.index);
         let mut counter = [[0; N], [low; N], [high; N], [self.purpose; N]];
-        for (block, skip) in counter[0].iter_mut().zip(skip..) {
-            *block = self.block.wrapping_add(skip);
+        for (block, lane) in counter[0].iter_mut().zip(0u32..) {
+            *block = self.block.wrapping_add(skip).wrapping_add(lane);
         }
         let mut key = halves(self.seed);
         for _ in 0..10 {

@@ -248,6 +248,14 @@ impl LoraConfig {
         Self { task_type: Some(task.into()), ..self }
     }
 
+    /// Records that the base stores the weights of its layers transposed, as GPT-2's `Conv1D`, for `fan_in_fan_out`: PEFT warns of
+    /// an adapter of such layers without it. It changes nothing that is computed here.
+    #[must_use]
+    pub fn fan_in_fan_out(mut self, on: bool) -> Self {
+        self.rest.insert("fan_in_fan_out".to_owned(), on.into());
+        self
+    }
+
     /// The folder or the hub's name of the base, for `base_model_name_or_path`. The revision of `org/name@revision` has a key of its
     /// own, `revision`, as in PEFT.
     #[must_use]

@@ -35,7 +35,10 @@ impl Body {
     /// The last layer's output of each token, `[B, T, hidden]`. `ids` are those of `tokens`.
     pub(crate) fn hidden(&self, ids: &Node, tokens: &Tokens) -> Result<Node, Error> {
         match self {
-            Self::Decoder(body) => body.hidden(ids, tokens),
+            Self::Decoder(body) => {
+                tokens.check_ids(body.embedding().dim(0)?)?;
+                body.hidden(ids, tokens)
+            }
             Self::Gpt2(body) => body.hidden(ids, tokens),
         }
     }

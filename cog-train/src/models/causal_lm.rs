@@ -8,7 +8,9 @@ use cog_train_nn::{self as nn, Init, Linear, Node};
 use super::body::Body;
 use super::cache::KvCache;
 use super::config::Config;
-use super::tokens::{Targets, Tokens};
+use super::preference::AdapterBase;
+use super::targets::Targets;
+use super::tokens::Tokens;
 use crate::error::Error;
 
 /// The name of the output layer, where it is not the embedding.
@@ -23,6 +25,7 @@ pub struct CausalLm {
     body: Body,
     head: Linear,
     logit_cap: Option<f64>,
+    adapter_base: AdapterBase,
 }
 
 impl CausalLm {
@@ -41,7 +44,8 @@ impl CausalLm {
         } else {
             Linear::without_bias(&own, hidden, vocabulary)?
         };
-        Ok(Self { body, head, logit_cap: config.logit_cap() })
+        let adapter_base = AdapterBase::of(init);
+        Ok(Self { body, head, logit_cap: config.logit_cap(), adapter_base })
     }
 
     /// Sets activation checkpointing: the backward pass computes the activations of each layer again instead of keeping them,
@@ -120,6 +124,16 @@ impl CausalLm {
             self.losses_of_texts(&rows, targets.ids(), &groups, batch)
         })?;
         Ok(losses.neg()?)
+    }
+
+    /// The number of tokens that it has an embedding for.
+    pub(crate) fn vocabulary(&self) -> Result<usize, TensorError> {
+        self.body.embedding().dim(0)
+    }
+
+    /// What the model is with its adapter switched off.
+    pub(crate) fn adapter_base(&self) -> &AdapterBase {
+        &self.adapter_base
     }
 
     /// Allocates a cache for a text of `capacity` tokens.

@@ -243,7 +243,7 @@ fn dtype(keys: &mut Keys) -> Option<DType> {
 }
 
 /// One token, or a list.
-fn token_ids(keys: &mut Keys, value: &Value) -> Vec<u32> {
+pub(crate) fn token_ids(keys: &mut Keys, value: &Value) -> Vec<u32> {
     let one = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     let found = match value {
         Value::Array(list) => list.iter().map(one).collect(),

@@ -63,6 +63,7 @@ impl Encoder {
         tokens: &Tokens,
         head: impl FnOnce(&Node, &Unpadded) -> Result<Node, Error>,
     ) -> Result<Tensor, Error> {
+        tokens.check_ids(self.words().dim(0)?)?;
         let (most, first) = match &self.model {
             Model::Bert(bert) => (bert.max_length(), bert.first_position()),
             // Rotary positions have no end.

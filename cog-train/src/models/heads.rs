@@ -1,7 +1,7 @@
 //! The parts that heads are made of.
 
 use candle_core::{Error, Tensor};
-use cog_train_nn::{LayerNorm, Linear, Node};
+use cog_train_nn::{Dropout, LayerNorm, Linear, Node};
 
 use super::layers::Activation;
 use super::unpadded::Unpadded;
@@ -32,7 +32,11 @@ pub(crate) enum RowPooling {
 #[derive(Debug, Clone)]
 pub(crate) struct SequenceHead {
     pub(crate) pooling: RowPooling,
+    /// Before the first layer, in some families.
+    pub(crate) first_dropout: Option<Dropout>,
     pub(crate) dense: Dense,
+    /// Before the last layer.
+    pub(crate) dropout: Dropout,
     pub(crate) output: Linear,
 }
 
@@ -43,7 +47,11 @@ impl SequenceHead {
             RowPooling::First => batch.first(x)?,
             RowPooling::Mean => batch.mean(x)?,
         };
-        self.output.forward(&self.dense.forward(&pooled)?)
+        let pooled = match &self.first_dropout {
+            Some(dropout) => dropout.forward(&pooled)?,
+            None => pooled,
+        };
+        self.output.forward(&self.dropout.forward(&self.dense.forward(&pooled)?)?)
     }
 }
 
@@ -51,6 +59,8 @@ impl SequenceHead {
 #[derive(Debug, Clone)]
 pub(crate) struct TokenHead {
     pub(crate) dense: Option<Dense>,
+    /// Before the last layer.
+    pub(crate) dropout: Dropout,
     pub(crate) output: Linear,
 }
 
@@ -58,7 +68,8 @@ impl TokenHead {
     /// Returns the scores `[.., labels]` of hidden states `[.., d]`.
     pub(crate) fn forward(&self, x: &Node) -> Result<Node, Error> {
         let dense = self.dense.as_ref();
-        self.output.forward(&dense.map_or(Ok(x.clone()), |dense| dense.forward(x))?)
+        let x = dense.map_or(Ok(x.clone()), |dense| dense.forward(x))?;
+        self.output.forward(&self.dropout.forward(&x)?)
     }
 }
 

@@ -6,7 +6,8 @@ use cog_train_nn::{self as nn, Init};
 use super::config::Config;
 use super::encoder::{Encoder, masked_head};
 use super::heads::MaskedHead;
-use super::tokens::{Targets, Tokens};
+use super::targets::Targets;
+use super::tokens::Tokens;
 use crate::error::Error;
 
 /// A model that predicts masked tokens (`AutoModelForMaskedLM`). Its output layer is the table of words.

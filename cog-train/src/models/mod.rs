@@ -37,9 +37,11 @@
 //! | `modernbert` | ModernBERT |
 //! | `vit` | Vision Transformer |
 //!
-//! `config.json` is read strictly: a key that would change the result and is not supported is an error that names it. The
-//! exception is the dropout of BERT, GPT-2 and `ViT`, which their published configurations set: it is read and not applied,
-//! so that these families train without dropout. What an evaluation computes is not affected.
+//! `config.json` is read strictly: a key that would change the result and is not supported is an error that names it.
+//!
+//! The dropout of a configuration, of attention weights too, is applied within [`nn::training`](crate::nn::training), which
+//! [`fit`](crate::engine::fit()) opens for each step, and nowhere else: the same seed drops the same elements, also in a resumed
+//! run and under activation checkpointing.
 
 mod bert;
 mod body;
@@ -47,6 +49,7 @@ mod cache;
 mod causal_lm;
 mod config;
 mod decoder;
+mod dropout;
 mod embedder;
 mod encoder;
 mod generate;
@@ -67,6 +70,7 @@ mod report;
 mod rope;
 mod save;
 mod sequence_classifier;
+mod targets;
 mod token_classifier;
 mod tokens;
 mod unpadded;
@@ -81,8 +85,9 @@ pub use image_classifier::ImageClassifier;
 pub use labels::{Labels, ProblemType};
 pub use masked_lm::MaskedLm;
 pub use pooling::{Pooling, PoolingMode};
-pub use preference::{AnswerLogProbs, PreferenceLoss, dpo_loss, orpo_loss};
+pub use preference::{AnswerLogProbs, PreferenceBatch, PreferenceLoss, dpo_loss, orpo_loss};
 pub use pretrained::Pretrained;
 pub use sequence_classifier::SequenceClassifier;
+pub use targets::Targets;
 pub use token_classifier::TokenClassifier;
-pub use tokens::{Targets, Tokens};
+pub use tokens::Tokens;

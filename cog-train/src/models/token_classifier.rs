@@ -7,7 +7,8 @@ use super::config::Config;
 use super::encoder::{Encoder, token_head};
 use super::heads::TokenHead;
 use super::labels::Labels;
-use super::tokens::{Targets, Tokens};
+use super::targets::Targets;
+use super::tokens::Tokens;
 use crate::error::Error;
 
 /// A model with a class for each token, such as the names in a text (`AutoModelForTokenClassification`).

@@ -1,7 +1,7 @@
 //! The input of a model: rows of token ids, and which of them belong together.
 
-use candle_core::{DType, Device, Tensor};
-use cog_train_nn::{IGNORED, Mask};
+use candle_core::{DType, Device, Error as TensorError, Tensor};
+use cog_train_nn::Mask;
 
 use crate::error::Error;
 
@@ -28,6 +28,27 @@ pub struct Tokens {
     token_types: Option<Tensor>,
     /// The greatest position of any token, plus one.
     reach: usize,
+    /// The token with the greatest id, where the ids came from the host.
+    largest: Option<Largest>,
+}
+
+/// The token with the greatest id of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Largest {
+    id: u32,
+    /// Its row and its position there; `None` for the padding.
+    place: Option<(usize, usize)>,
+}
+
+impl Largest {
+    fn of(rows: &[Vec<u32>], padding: Option<u32>) -> Option<Self> {
+        let places = rows.iter().enumerate().flat_map(|(row, ids)| {
+            let place = move |position| Some((row, position));
+            ids.iter().enumerate().map(move |(at, id)| Self { id: *id, place: place(at) })
+        });
+        let padding = padding.map(|id| Self { id, place: None });
+        places.chain(padding).reduce(|most, next| if next.id > most.id { next } else { most })
+    }
 }
 
 /// The tokens of a row that belong together.
@@ -52,7 +73,8 @@ impl Tokens {
         if ids.dtype() != DType::U32 {
             return Err(refused(&format!("token ids of {:?}, not of U32", ids.dtype())));
         }
-        Ok(Self { ids, rows: Rows::Whole, positions: None, token_types: None, reach })
+        let (positions, token_types) = (None, None);
+        Ok(Self { ids, rows: Rows::Whole, positions, token_types, reach, largest: None })
     }
 
     /// Rows of different lengths, padded at the right with `padding`.
@@ -62,8 +84,12 @@ impl Tokens {
     /// [`Error::Tensor`] when there is no token or the device fails.
     pub fn padded(rows: &[Vec<u32>], padding: u32, device: &Device) -> Result<Self, Error> {
         let length = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let tokens = Self::new(table(rows, length, padding, device)?)?;
-        if rows.iter().all(|row| row.len() == length) {
+        let is_whole = rows.iter().all(|row| row.len() == length);
+        let tokens = Self {
+            largest: Largest::of(rows, (!is_whole).then_some(padding)),
+            ..Self::new(table(rows, length, padding, device)?)?
+        };
+        if is_whole {
             return Ok(tokens);
         }
         let lengths = rows.iter().map(|row| count(row.len())).collect::<Result<Vec<_>, _>>()?;
@@ -95,6 +121,7 @@ impl Tokens {
             rows: Rows::Packed(table(&segments, length, 0, device)?),
             positions: Some(table(&positions, length, 0, device)?),
             reach,
+            largest: Largest::of(&ids, ids.iter().any(|row| row.len() < length).then_some(padding)),
             ..Self::new(table(&ids, length, padding, device)?)?
         })
     }
@@ -152,83 +179,36 @@ impl Tokens {
         }
     }
 
+    /// Checks that a table of `rows` vectors has one for each token.
+    ///
+    /// # Errors
+    ///
+    /// candle's error with the token.
+    pub(crate) fn check_ids(&self, rows: usize) -> Result<(), TensorError> {
+        match self.largest {
+            Some(Largest { id, place }) if id as usize >= rows => {
+                let place = place.map_or_else(
+                    || "that rows are padded with".to_owned(),
+                    |(row, position)| format!("at position {position} of row {row}"),
+                );
+                Err(without_embedding(id, &place, rows))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The greatest position of any token, plus one.
     pub(crate) fn reach(&self) -> usize {
         self.reach
     }
 }
 
-/// The tokens that a language model is to predict, for [`CausalLm::loss`](super::CausalLm::loss): scores are computed only
-/// where there is one.
-///
-/// ```
-/// use cog_train::candle_core::Device;
-/// use cog_train::models::Targets;
-///
-/// // The labels of transformers: those of the second row are masked but for its last token.
-/// let ignored = Targets::IGNORED;
-/// let targets = Targets::of_labels(&[vec![5, 6, 7], vec![ignored, ignored, 4]], &Device::Cpu)?;
-/// assert_eq!(targets.count(), 3); // 6 after 5, 7 after 6, and 4 in the second row
-/// # Ok::<(), cog_train::Error>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct Targets {
-    /// Of the positions `[B * T]`, those that have a target.
-    rows: Tensor,
-    ids: Tensor,
-    count: usize,
-}
-
-impl Targets {
-    /// The label of a token that is not to be predicted.
-    pub const IGNORED: u32 = IGNORED;
-
-    /// The labels of transformers, one for each token of a row: each position predicts the label of the next one. Shorter
-    /// rows are padded at the right, as those of [`Tokens::padded`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Tensor`] when the device fails.
-    pub fn of_labels(labels: &[Vec<u32>], device: &Device) -> Result<Self, Error> {
-        let next = |row: &Vec<u32>| row.iter().skip(1).copied().chain([IGNORED]).collect();
-        let next: Vec<Vec<u32>> = labels.iter().map(next).collect();
-        Self::of_next(&next, device)
-    }
-
-    /// The token that each position predicts, or [`IGNORED`](Self::IGNORED).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Tensor`] when the device fails.
-    pub fn of_next(next: &[Vec<u32>], device: &Device) -> Result<Self, Error> {
-        let length = next.iter().map(Vec::len).max().unwrap_or(0);
-        let (mut rows, mut ids) = (Vec::new(), Vec::new());
-        for (row, next) in next.iter().enumerate() {
-            for (at, id) in next.iter().enumerate().filter(|(_, id)| **id != IGNORED) {
-                rows.push(count(row * length + at)?);
-                ids.push(*id);
-            }
-        }
-        let count = ids.len();
-        let tensor = |values: Vec<u32>| Tensor::from_vec(values, count, device);
-        Ok(Self { rows: tensor(rows)?, ids: tensor(ids)?, count })
-    }
-
-    /// Returns the number of targets.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The flat indices of the positions, `[n]`.
-    pub(crate) fn rows(&self) -> &Tensor {
-        &self.rows
-    }
-
-    /// The target of each of them, `[n]`.
-    pub(crate) fn ids(&self) -> &Tensor {
-        &self.ids
-    }
+/// The error of a token that the model does not know.
+pub(crate) fn without_embedding(id: u32, place: &str, rows: usize) -> TensorError {
+    TensorError::Msg(format!(
+        "the token {id} {place} has no embedding: the model has {rows}\n\
+         hint: use the model's own tokenizer, or add rows to its embedding"
+    ))
 }
 
 fn table(rows: &[Vec<u32>], length: usize, fill: u32, device: &Device) -> Result<Tensor, Error> {
@@ -243,7 +223,7 @@ fn table(rows: &[Vec<u32>], length: usize, fill: u32, device: &Device) -> Result
     Ok(Tensor::from_vec(flat, (rows.len(), length), device)?)
 }
 
-fn count(number: usize) -> Result<u32, Error> {
+pub(super) fn count(number: usize) -> Result<u32, Error> {
     u32::try_from(number).map_err(|_| refused(&format!("{number} tokens, more than 2^32")))
 }
 
@@ -255,21 +235,6 @@ fn refused(reason: &str) -> Error {
 mod tests {
     use super::*;
 
-    /// `[1, 2, 3]` and `[4, 5, 6, 7, 8]` have six targets, packed or padded.
-    #[test]
-    fn no_target_crosses_the_border_of_a_text() {
-        let ignored = Targets::IGNORED;
-        let packed = [vec![1, 2, 3, ignored, 5, 6, 7, 8]];
-        let padded = [vec![1, 2, 3], vec![4, 5, 6, 7, 8]];
-        for (labels, rows) in
-            [(&packed[..], vec![0, 1, 3, 4, 5, 6]), (&padded[..], vec![0, 1, 5, 6, 7, 8])]
-        {
-            let targets = Targets::of_labels(labels, &Device::Cpu).unwrap();
-            assert_eq!(targets.rows().to_vec1::<u32>().unwrap(), rows);
-            assert_eq!(targets.ids().to_vec1::<u32>().unwrap(), [2, 3, 5, 6, 7, 8]);
-        }
-    }
-
     #[test]
     fn other_types_and_no_tokens_are_refused() {
         let floats = Tensor::zeros((1, 2), DType::F32, &Device::Cpu).unwrap();
@@ -277,5 +242,24 @@ mod tests {
         assert!(Tokens::padded(&[Vec::new()], 0, &Device::Cpu).is_err());
         let tokens = Tokens::padded(&[vec![1, 2]], 0, &Device::Cpu).unwrap();
         assert!(tokens.token_types(floats).is_err());
+    }
+
+    #[test]
+    fn a_token_without_an_embedding_is_named_with_its_place() {
+        let device = &Device::Cpu;
+        let padded = Tokens::padded(&[vec![1, 7, 2], vec![9]], 0, device).unwrap();
+        let packed = Tokens::packed(&[vec![vec![1, 7], vec![2, 9]], vec![vec![3]]], 0, device);
+        let padding = Tokens::padded(&[vec![1, 7, 2], vec![8]], 9, device).unwrap();
+        for (tokens, place) in [
+            (padded, "at position 0 of row 1"),
+            (packed.unwrap(), "at position 3 of row 0"),
+            (padding, "that rows are padded with"),
+        ] {
+            assert!(tokens.check_ids(10).is_ok());
+            let error = tokens.check_ids(9).unwrap_err().to_string();
+            let expected =
+                format!("the token 9 {place} has no embedding: the model has 9\nhint: use");
+            assert!(error.starts_with(&expected), "{error}");
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::progress::CancelToken;
 /// | text | all of it and its end; a text that is too long becomes several examples, which share one token |
 /// | prompt and completion, instruction | the completion and its end |
 /// | conversation | the assistant's turns, each with the token that ends it |
+/// | preference | both answers, by [`preferences`](Self::preferences) |
 ///
 /// A user's token is never trained, unless [`train_all`](Self::train_all) asks for it. An example that is too long is truncated and
 /// counted.
@@ -41,16 +42,6 @@ pub struct ExampleBuilder<'a> {
     turns: Turns,
     train_all: bool,
     truncation: Truncation,
-}
-
-/// The chosen and the rejected answer to one prompt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Preference {
-    /// The prompt with the better answer.
-    pub chosen: Example,
-    /// The prompt with the worse one.
-    pub rejected: Example,
 }
 
 impl<'a> ExampleBuilder<'a> {
@@ -118,25 +109,17 @@ impl<'a> ExampleBuilder<'a> {
         self.build(row, &mut Counts::default())
     }
 
-    /// Makes the two examples of a preference; `None` when there is nothing to train in one of them.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ExampleBuilder::of`].
-    pub fn preference(&self, row: &Row) -> Result<Option<Preference>, Error> {
-        let Row::Preference { prompt, chosen, rejected } = row else {
-            return Err(unsuitable("a preference has `prompt`, `chosen` and `rejected`"));
-        };
-        let one = |answer: &Content| {
-            let answered = Row::Completion { prompt: prompt.clone(), completion: answer.clone() };
-            Ok::<_, Error>(self.of(&answered)?.pop())
-        };
-        Ok(one(chosen)?
-            .zip(one(rejected)?)
-            .map(|(chosen, rejected)| Preference { chosen, rejected }))
+    /// The most tokens of an example.
+    pub(super) fn limit(&self) -> usize {
+        self.context.saturating_add(1)
     }
 
-    fn build(&self, row: &Row, counts: &mut Counts) -> Result<Vec<Example>, Error> {
+    /// The same without truncation, and with answers alone trained.
+    pub(super) fn untruncated(self) -> Self {
+        Self { context: usize::MAX - 1, train_all: false, ..self }
+    }
+
+    pub(super) fn build(&self, row: &Row, counts: &mut Counts) -> Result<Vec<Example>, Error> {
         match row {
             Row::Text(text) => self.text(text, counts),
             Row::Completion {
@@ -269,6 +252,6 @@ impl<'a> ExampleBuilder<'a> {
     }
 }
 
-fn unsuitable(reason: &str) -> Error {
+pub(super) fn unsuitable(reason: &str) -> Error {
     Error::InvalidConfig { reason: reason.to_owned() }
 }

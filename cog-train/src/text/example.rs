@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use cog_train_nn::IGNORED;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 /// Tokens, and which of them a model is trained to predict.
 ///
@@ -75,6 +76,18 @@ impl Example {
     #[must_use]
     pub fn trained_tokens(&self) -> usize {
         self.trained.iter().map(ExactSizeIterator::len).sum()
+    }
+
+    /// Adds the tokens and which of them are trained to a digest.
+    pub(super) fn digest_into(&self, hash: &mut Sha256) {
+        let mut number = |number: usize| hash.update((number as u64).to_le_bytes());
+        number(self.ids.len());
+        number(self.trained.len());
+        self.ids.iter().for_each(|id| number(*id as usize));
+        for range in &self.trained {
+            number(range.start);
+            number(range.end);
+        }
     }
 
     /// Drops tokens until there are at most `most`.

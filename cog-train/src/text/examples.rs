@@ -183,16 +183,7 @@ impl Dataset for Examples {
     /// The digest of the tokens and of which of them are trained: another tokenizer or template makes another one.
     fn digest(&self) -> Result<String, Error> {
         let mut hash = Sha256::new();
-        let mut number = |number: usize| hash.update((number as u64).to_le_bytes());
-        for example in &self.items {
-            number(example.ids().len());
-            number(example.trained().len());
-            example.ids().iter().for_each(|id| number(*id as usize));
-            for range in example.trained() {
-                number(range.start);
-                number(range.end);
-            }
-        }
+        self.items.iter().for_each(|example| example.digest_into(&mut hash));
         Ok(hexadecimal(hash))
     }
 }

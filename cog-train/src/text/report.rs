@@ -13,7 +13,7 @@ use crate::error::{Error, printable};
 const SHOWN: usize = 2;
 const PART: usize = 160;
 /// Around trained tokens.
-const MARKS: [char; 2] = ['\u{27e6}', '\u{27e7}'];
+pub(super) const MARKS: [char; 2] = ['\u{27e6}', '\u{27e7}'];
 
 /// A report on the examples of a training, with the first ones and their trained tokens between `⟦` and `⟧`.
 ///
@@ -110,7 +110,7 @@ impl Report {
 }
 
 /// The text of an example with its trained tokens marked; long parts are cut in the middle.
-fn marked(tokenizer: &Tokenizer, example: &Example) -> Result<String, Error> {
+pub(super) fn marked(tokenizer: &Tokenizer, example: &Example) -> Result<String, Error> {
     let ids = example.ids();
     let ranges = example.trained().iter();
     let mut borders: Vec<usize> = ranges.flat_map(|range| [range.start, range.end]).collect();
@@ -199,6 +199,6 @@ impl fmt::Display for Report {
 }
 
 /// A number with its noun: `1 row`, `2 rows`.
-fn counted(count: usize, noun: &str) -> String {
+pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -49,8 +49,8 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] when there is no `tokenizer.json` or a file is not what its name says; [`Error::File`] when one
-    /// cannot be read.
+    /// [`Error::Tokenizer`] when there is no `tokenizer.json`, a file is not what its name says, or the `config.json` beside it is
+    /// of a model without an embedding for each token; [`Error::File`] when one cannot be read.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let path = folder.join("tokenizer.json");
@@ -63,7 +63,11 @@ impl Tokenizer {
         };
         let declared = Declared::read(folder)?;
         let rebuilt = llama::rebuild(&json, &declared.config, folder)?;
-        Self::new(rebuilt.as_deref().unwrap_or(&json), declared, path)
+        let tokenizer = Self::new(rebuilt.as_deref().unwrap_or(&json), declared, path)?;
+        if let Some(rows) = files::embedding_rows(folder)? {
+            tokenizer.check_embedding(rows)?;
+        }
+        Ok(tokenizer)
     }
 
     fn new(json: &str, declared: Declared, path: PathBuf) -> Result<Self, Error> {

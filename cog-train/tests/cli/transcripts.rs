@@ -118,6 +118,11 @@ fn text_finetune() {
 }
 
 #[test]
+fn preference_tuning() {
+    check("examples/preference_tuning/README.md");
+}
+
+#[test]
 fn custom_loop() {
     check("examples/custom_loop/README.md");
 }

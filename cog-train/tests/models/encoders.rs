@@ -9,99 +9,9 @@ use cog_train::models::{
 };
 use cog_train::nn::{Init, Rng};
 use cog_train::optim::{AdamW, Group, Optimizer};
-use serde::Deserialize;
-use serde_json::Value;
 
+use crate::encoder_golden::{Golden, greatest};
 use crate::support::{LOGITS, LOSSES, folder};
-
-/// Results of transformers.
-#[derive(Deserialize)]
-struct Golden {
-    #[serde(default)]
-    ids: Vec<Vec<u32>>,
-    #[serde(default)]
-    lengths: Vec<usize>,
-    #[serde(default)]
-    pixels: Vec<Vec<Vec<Vec<f32>>>>,
-    types: Option<Vec<Vec<u32>>>,
-    #[serde(default)]
-    labels: Value,
-    hidden: Vec<Vec<Vec<f32>>>,
-    #[serde(default)]
-    logits: Value,
-    #[serde(default)]
-    losses: Vec<f64>,
-    #[serde(default)]
-    without_gradient: Vec<String>,
-}
-
-impl Golden {
-    fn read(name: &str) -> Self {
-        let text = std::fs::read_to_string(folder(name).join("golden.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
-    }
-
-    fn tokens(&self) -> Tokens {
-        let rows = self.ids.iter().zip(&self.lengths);
-        let rows: Vec<_> = rows.map(|(ids, length)| ids[..*length].to_vec()).collect();
-        let tokens = Tokens::padded(&rows, 1, &Device::Cpu).unwrap();
-        let Some(types) = &self.types else { return tokens };
-        tokens.token_types(Tensor::new(types.clone(), &Device::Cpu).unwrap()).unwrap()
-    }
-
-    fn images(&self) -> Tensor {
-        let images = self.pixels.iter().map(|image| Tensor::new(image.clone(), &Device::Cpu));
-        Tensor::stack(&images.collect::<Result<Vec<_>, _>>().unwrap(), 0).unwrap()
-    }
-
-    /// The labels of tokens, -100 where there is none.
-    fn rows(&self) -> Vec<Vec<u32>> {
-        let rows: Vec<Vec<i64>> = serde_json::from_value(self.labels.clone()).unwrap();
-        let label = |label: &i64| u32::try_from(*label).unwrap_or(Targets::IGNORED);
-        rows.iter().map(|row| row.iter().map(label).collect()).collect()
-    }
-
-    /// The labels of texts.
-    fn labels(&self) -> Tensor {
-        let device = Device::Cpu;
-        if let Ok(ids) = serde_json::from_value::<Vec<u32>>(self.labels.clone()) {
-            return Tensor::new(ids, &device).unwrap();
-        }
-        if let Ok(numbers) = serde_json::from_value::<Vec<f32>>(self.labels.clone()) {
-            return Tensor::new(numbers, &device).unwrap();
-        }
-        let rows: Vec<Vec<f32>> = serde_json::from_value(self.labels.clone()).unwrap();
-        Tensor::new(rows, &device).unwrap()
-    }
-
-    /// The greatest distance of results of texts, or of the tokens of texts.
-    fn distance(&self, found: &Tensor) -> f32 {
-        if let Ok(expected) = serde_json::from_value::<Vec<Vec<Vec<f32>>>>(self.logits.clone()) {
-            return self.distance_of_tokens(&expected, found);
-        }
-        let expected: Vec<Vec<f32>> = serde_json::from_value(self.logits.clone()).unwrap();
-        greatest(expected.iter().flatten(), found.to_vec2::<f32>().unwrap().iter().flatten())
-    }
-
-    fn distance_of_tokens(&self, expected: &[Vec<Vec<f32>>], found: &Tensor) -> f32 {
-        let found = found.to_vec3::<f32>().unwrap();
-        let rows = expected.iter().zip(&found).zip(&self.lengths);
-        let apart = rows.map(|((expected, found), length)| {
-            greatest(expected[..*length].iter().flatten(), found[..*length].iter().flatten())
-        });
-        apart.fold(0.0, f32::max)
-    }
-}
-
-fn greatest<'a>(
-    expected: impl Iterator<Item = &'a f32>,
-    found: impl Iterator<Item = &'a f32>,
-) -> f32 {
-    let (expected, found): (Vec<_>, Vec<_>) = (expected.collect(), found.collect());
-    assert_eq!(expected.len(), found.len());
-    let pairs = expected.iter().zip(found);
-    pairs.map(|(expected, found)| (**expected - found).abs()).fold(0.0, f32::max)
-}
 
 /// A model with a head.
 trait Model: Sized {
@@ -227,6 +137,15 @@ fn roberta_equals_transformers() {
     check::<SequenceClassifier>("roberta_sequence");
     check::<TokenClassifier>("roberta_token");
     check::<MaskedLm>("roberta_masked");
+}
+
+/// Positions begin behind the padding's, and there is one token type.
+#[test]
+fn xlm_roberta_equals_transformers() {
+    check::<SequenceClassifier>("xlm_roberta_sequence");
+    check::<MaskedLm>("xlm_roberta_masked");
+    let base = Pretrained::open(folder("xlm_roberta_masked")).unwrap();
+    assert_eq!((base.config().model_type(), base.config().max_positions()), ("xlm-roberta", 14));
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn keys_that_would_change_the_result_are_refused_by_name() {
             json!("relu6"),
             "the activation is `relu6`, not `silu`, `gelu` or `gelu_pytorch_tanh`",
         ),
-        ("attention_dropout", json!(0.1), "`attention_dropout` is 0.1, and only 0.0 is supported"),
+        ("attention_dropout", json!(1.5), "`attention_dropout` is 1.5, not from 0 to 1"),
         (
             "num_key_value_heads",
             json!(3),

@@ -91,7 +91,8 @@ fn a_prompt_that_cannot_be_continued_is_refused() {
     let out_of_range = Generation::new(3).temperature(f64::NAN);
     assert!(refused(&[1], &out_of_range).starts_with("`temperature` is NaN"));
     assert!(
-        refused(&[61], &Generation::new(3))
-            .contains("id 61 is not below 61, the length of the table")
+        refused(&[61], &Generation::new(3)).contains(
+            "the token 61 at position 0 of the prompt has no embedding: the model has 61"
+        )
     );
 }

@@ -1,12 +1,19 @@
 //! Pretrained models against transformers: logits, losses, gradients, and what is refused. The fixtures are made by
 //! `tests/python/models.py`.
 
+mod conv1d_lora;
 mod decoders;
+mod dropout;
+mod encoder_golden;
 mod encoders;
 mod folders;
 mod generation;
+mod generation_options;
 mod heads;
 mod lora;
+mod packing;
+mod preference_training;
 mod preferences;
+mod refusals;
 mod saving;
 mod support;

@@ -65,6 +65,10 @@ def roberta(**kw):
     return transformers.RobertaConfig(**(SMALL | dict(type_vocab_size=1) | kw))
 
 
+def xlm_roberta(**kw):
+    return transformers.XLMRobertaConfig(**(SMALL | dict(type_vocab_size=1) | kw))
+
+
 def distilbert(**kw):
     names = dict(hidden_size="dim", num_hidden_layers="n_layers", num_attention_heads="n_heads",
                  intermediate_size="hidden_dim")
@@ -97,6 +101,8 @@ TABLE = {
     "roberta_sequence": ("RobertaForSequenceClassification", roberta(num_labels=1), torch.tensor([0.5, -1.0, 2.0])),
     "roberta_token": ("RobertaForTokenClassification", roberta(**LABELS), TOKENS),
     "roberta_masked": ("RobertaForMaskedLM", roberta(), MASKED),
+    "xlm_roberta_sequence": ("XLMRobertaForSequenceClassification", xlm_roberta(**LABELS), SEQUENCE),
+    "xlm_roberta_masked": ("XLMRobertaForMaskedLM", xlm_roberta(), MASKED),
     "distilbert_sequence": (
         "DistilBertForSequenceClassification",
         distilbert(problem_type="multi_label_classification", **LABELS),

@@ -14,8 +14,11 @@ import warnings
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+GPT2 = dict(
+    r=3, lora_alpha=5, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True, rank_pattern={"mlp.c_proj": 2}
+)
 HERE = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "lora"
 IDS = [[3, 17, 41, 8, 0, 29], [5, 5, 46, 11, 2, 30]]
 
@@ -115,7 +118,7 @@ def losses(model, rate=1e-3, steps=20):
     curve = []
     for _ in range(steps):
         optimizer.zero_grad()
-        scores = model(ids).logits[:, :-1].reshape(-1, 48)
+        scores = model(ids).logits[:, :-1].flatten(0, 1)
         loss = torch.nn.functional.cross_entropy(scores, ids[:, 1:].reshape(-1))
         loss.backward()
         optimizer.step()
@@ -149,6 +152,38 @@ def write_case(name, options):
     (folder / "golden.json").write_text(json.dumps(golden))
 
 
+def open_gpt2():
+    folder = HERE.parent / "models" / "gpt2_causal"
+    dropout = dict(attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0)
+    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", **dropout).eval()
+
+
+def write_gpt2():
+    """An adapter of `Conv1D` layers, whose weights are stored transposed."""
+    torch.manual_seed(5)
+    model = get_peft_model(open_gpt2(), LoraConfig(task_type="CAUSAL_LM", **GPT2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.eval()
+    folder = HERE / "gpt2"
+    shutil.rmtree(folder, ignore_errors=True)
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = "gpt2_causal"
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    golden = {"ids": IDS, "logits": [round(score, 6) for score in logits(model).flatten().tolist()]}
+    golden["trained"] = sum(it.numel() for it in model.parameters() if it.requires_grad)
+    fresh = PeftModel.from_pretrained(open_gpt2(), folder, is_trainable=True)
+    golden["losses"] = losses(fresh, rate=1e-2)
+    merged = model.merge_and_unload().state_dict()
+    # As the file stores them: one row of each kind of layer.
+    names = [f"transformer.h.1.{name}.weight" for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")]
+    golden["merged"] = {name: [round(it, 6) for it in merged[name][1].tolist()] for name in names}
+    (folder / "golden.json").write_text(json.dumps(golden))
+
+
 def write_selections():
     found = []
     for options in SELECTIONS:
@@ -176,7 +211,8 @@ def check(folder):
             warnings.simplefilter("error")
             # transformers speaks of its own names.
             warnings.simplefilter("ignore", FutureWarning)
-            model = PeftModel.from_pretrained(open_base(), golden.parent).eval()
+            base = open_gpt2() if golden.parent.name == "gpt2" else open_base()
+            model = PeftModel.from_pretrained(base, golden.parent).eval()
         found = logits(model).flatten()
         difference = (found - torch.tensor(expected["logits"])).abs().max().item()
         print(f"{golden.parent.name}: {difference:.2e}")
@@ -191,4 +227,5 @@ if __name__ == "__main__":
         write_base()
         for name, options in CASES.items():
             write_case(name, options)
+        write_gpt2()
         write_selections()

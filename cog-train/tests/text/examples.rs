@@ -274,17 +274,6 @@ fn tool_calls_are_trained_and_their_results_are_not() {
 }
 
 #[test]
-fn a_preference_is_two_examples_of_one_prompt() {
-    let tokenizer = tokenizer("bytes");
-    let text = |text: &str| Content::Text(text.to_owned());
-    let row = Row::Preference { prompt: text("2 + 2 ="), chosen: text(" 4"), rejected: text(" 5") };
-    let found = ExampleBuilder::new(&tokenizer, 50).preference(&row).unwrap().unwrap();
-    assert_eq!(trained(&tokenizer, &found.chosen), [" 4<|im_end|>"]);
-    assert_eq!(trained(&tokenizer, &found.rejected), [" 5<|im_end|>"]);
-    assert_eq!(found.chosen.trained()[0].start, found.rejected.trained()[0].start);
-}
-
-#[test]
 fn the_report_counts_duplicates_leaks_and_losses_and_marks_what_is_trained() {
     let tokenizer = tokenizer("bytes");
     let builder = ExampleBuilder::new(&tokenizer, 30);

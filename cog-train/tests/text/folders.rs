@@ -40,6 +40,16 @@ fn a_vocabulary_larger_than_the_embedding_is_refused_with_its_last_token() {
     let expected =
         format!("`<pad>` has the id {pad}, and the model's embedding has {pad} rows\nhint: ");
     assert!(message.contains(&expected), "{message}");
+    // Whoever opens the folder of a model is told, also of one for texts and images.
+    for config in [
+        format!("{{\"vocab_size\": {pad}}}"),
+        format!("{{\"text_config\": {{\"vocab_size\": {pad}}}}}"),
+    ] {
+        let dir = folder("pieces", &[("config.json", &config)]);
+        assert!(refused(dir.path()).contains(&expected), "{config}");
+    }
+    let dir = folder("pieces", &[("config.json", &format!("{{\"vocab_size\": {}}}", pad + 1))]);
+    assert!(Tokenizer::open(dir.path()).is_ok());
 }
 
 #[test]

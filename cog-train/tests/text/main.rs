@@ -5,3 +5,4 @@ mod files;
 mod folders;
 mod golden;
 mod packing;
+mod preferences;

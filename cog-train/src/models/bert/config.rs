@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::models::dropout::{optional_probability, probability};
 use crate::models::keys::Keys;
 use crate::models::layers::Activation;
 
@@ -24,6 +25,13 @@ pub(crate) struct BertConfig {
     pub(crate) epsilon: f64,
     /// The standard deviation of tensors that are drawn.
     pub(crate) std: f64,
+    /// Behind the embeddings, and of what layers add.
+    pub(crate) dropout: f64,
+    pub(crate) attention_dropout: f64,
+    /// Before the last layer of a sequence classifier.
+    pub(crate) sequence_dropout: f64,
+    /// Before the last layer of a token classifier.
+    pub(crate) token_dropout: f64,
 }
 
 /// A family of models that share their names.
@@ -51,8 +59,8 @@ impl BertConfig {
     }
 
     fn bert(keys: &mut Keys, family: Family, padding: Option<u32>) -> Self {
-        // Dropout of attention weights has no place in fused attention.
-        keys.ignore(&["attention_probs_dropout_prob", "hidden_dropout_prob", "classifier_dropout"]);
+        let dropout = probability(keys, "hidden_dropout_prob", 0.1);
+        let of_head = optional_probability(keys, "classifier_dropout").unwrap_or(dropout);
         keys.only("position_embedding_type", &json!("absolute"));
         keys.only("is_decoder", &json!(false));
         keys.only("add_cross_attention", &json!(false));
@@ -76,11 +84,17 @@ impl BertConfig {
             types: keys.get_or(&["type_vocab_size"], 2),
             epsilon: keys.get_or(&["layer_norm_eps"], 1e-12),
             std: keys.get_or(&["initializer_range"], 0.02),
+            dropout,
+            attention_dropout: probability(keys, "attention_probs_dropout_prob", 0.1),
+            sequence_dropout: of_head,
+            token_dropout: of_head,
         }
     }
 
     fn distilbert(keys: &mut Keys) -> Self {
-        keys.ignore(&["attention_dropout", "dropout", "qa_dropout", "seq_classif_dropout"]);
+        // Of a head for questions.
+        keys.ignore(&["qa_dropout"]);
+        let dropout = probability(keys, "dropout", 0.1);
         // The table of positions is in the file in either case.
         keys.ignore(&["sinusoidal_pos_embds"]);
         keys.only("tie_weights_", &json!(true));
@@ -98,6 +112,10 @@ impl BertConfig {
             types: 0,
             epsilon: 1e-12,
             std: keys.get_or(&["initializer_range"], 0.02),
+            dropout,
+            attention_dropout: probability(keys, "attention_dropout", 0.1),
+            sequence_dropout: probability(keys, "seq_classif_dropout", 0.2),
+            token_dropout: dropout,
         }
     }
 }

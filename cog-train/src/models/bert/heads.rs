@@ -1,7 +1,7 @@
 //! The heads on top of the encoder, by the names of each family.
 
 use candle_core::Error;
-use cog_train_nn::{Init, Initializer, LayerNorm};
+use cog_train_nn::{Dropout, Init, Initializer, LayerNorm};
 
 use super::config::{BertConfig, Family};
 use crate::models::heads::{Dense, MaskedHead, RowPooling, SequenceHead, TokenHead};
@@ -23,8 +23,14 @@ pub(crate) fn sequence(
         Family::Roberta => ("classifier.dense", Activation::Tanh, "classifier.out_proj"),
         Family::DistilBert => ("pre_classifier", Activation::Relu, "classifier"),
     };
+    // RoBERTa drops before both layers.
+    let first = matches!(config.family, Family::Roberta);
+    let first =
+        first.then(|| Dropout::new(&init.at(dense), config.sequence_dropout)).transpose()?;
     Ok(SequenceHead {
         pooling: RowPooling::First,
+        first_dropout: first,
+        dropout: Dropout::new(&init.at(output), config.sequence_dropout)?,
         dense: Dense {
             linear: linear(&init.at(dense), hidden, hidden, std)?,
             activation,
@@ -40,8 +46,9 @@ pub(crate) fn sequence(
 ///
 /// Those of [`Init::tensor`].
 pub(crate) fn token(init: &Init, config: &BertConfig, labels: usize) -> Result<TokenHead, Error> {
-    let output = linear(&init.at("classifier"), config.hidden, labels, config.std)?;
-    Ok(TokenHead { dense: None, output })
+    let init = init.at("classifier");
+    let output = linear(&init, config.hidden, labels, config.std)?;
+    Ok(TokenHead { dense: None, dropout: Dropout::new(&init, config.token_dropout)?, output })
 }
 
 /// Builds the head of a masked language model.

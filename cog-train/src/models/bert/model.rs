@@ -1,9 +1,12 @@
 //! The encoder.
 
 use candle_core::{Error, Tensor};
-use cog_train_nn::{self as nn, Embedding, Init, LayerNorm, Linear, Mask, Node};
+use cog_train_nn::{
+    self as nn, Attention, Dropout, Embedding, Init, LayerNorm, Linear, Mask, Node,
+};
 
 use super::config::{BertConfig, Family};
+use crate::models::dropout::add_dropped;
 use crate::models::layers::{Activation, embedding, linear};
 use crate::models::unpadded::Unpadded;
 
@@ -51,6 +54,7 @@ pub(crate) struct Bert {
     positions: Embedding,
     types: Option<Embedding>,
     norm: LayerNorm,
+    dropout: Dropout,
     layers: Vec<Layer>,
     max_length: usize,
     first_position: u32,
@@ -79,6 +83,7 @@ impl Bert {
             positions: table("position_embeddings", config.positions)?,
             types,
             norm: LayerNorm::new(&tables.at("LayerNorm"), config.hidden, config.epsilon)?,
+            dropout: Dropout::new(&tables, config.dropout)?,
             layers: layers.collect::<Result<_, _>>()?,
             max_length: config.max_length(),
             first_position: config.first_position,
@@ -111,7 +116,7 @@ impl Bert {
         batch: &Unpadded,
         recompute: bool,
     ) -> Result<Node, Error> {
-        let mut x = self.norm.forward(&self.embed(ids, batch)?)?;
+        let mut x = self.dropout.forward(&self.norm.forward(&self.embed(ids, batch)?)?)?;
         for layer in &self.layers {
             x = if recompute {
                 let (layer, mask) = (layer.clone(), batch.mask().clone());
@@ -155,11 +160,15 @@ struct Layer {
     output_norm: LayerNorm,
     activation: Activation,
     heads: usize,
+    attention_dropout: Dropout,
+    /// Of the attention's output. DistilBERT has none.
+    output_dropout: Option<Dropout>,
+    down_dropout: Dropout,
 }
 
 impl Layer {
     fn new(init: &Init, names: &Names, config: &BertConfig) -> Result<Self, Error> {
-        let BertConfig { hidden, intermediate, std, epsilon, .. } = *config;
+        let BertConfig { hidden, intermediate, std, epsilon, dropout, .. } = *config;
         let dense = |name: &str, inputs, outputs| linear(&init.at(name), inputs, outputs, std);
         let norm = |name: &str| LayerNorm::new(&init.at(name), hidden, epsilon);
         Ok(Self {
@@ -173,6 +182,11 @@ impl Layer {
             output_norm: norm(names.output_norm)?,
             activation: config.activation,
             heads: config.heads,
+            attention_dropout: Dropout::new(&init.at(names.query), config.attention_dropout)?,
+            output_dropout: (config.family != Family::DistilBert)
+                .then(|| Dropout::new(&init.at(names.output), dropout))
+                .transpose()?,
+            down_dropout: Dropout::new(&init.at(names.down), dropout)?,
         })
     }
 
@@ -184,9 +198,14 @@ impl Layer {
             nn::reshape(&part.forward(x)?, (rows, length, self.heads, width / self.heads))
         };
         let (query, key, value) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
-        let y = nn::reshape(&nn::attention(&query, &key, &value, mask)?, (rows, length, width))?;
-        let x = self.attention_norm.forward(&self.output.add_to(x, &y, 1.0)?)?;
+        let attention = Attention::new(mask.clone()).dropout(&self.attention_dropout);
+        let y = nn::reshape(&attention.forward(&query, &key, &value)?, (rows, length, width))?;
+        let x = match &self.output_dropout {
+            Some(dropout) => add_dropped(&self.output, dropout, x, &y)?,
+            None => self.output.add_to(x, &y, 1.0)?,
+        };
+        let x = self.attention_norm.forward(&x)?;
         let inner = self.activation.forward(&self.up.forward(&x)?)?;
-        self.output_norm.forward(&self.down.add_to(&x, &inner, 1.0)?)
+        self.output_norm.forward(&add_dropped(&self.down, &self.down_dropout, &x, &inner)?)
     }
 }

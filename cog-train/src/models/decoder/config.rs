@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::layers::{LayerConfig, Sizes, layer_configs, window};
+use crate::models::dropout::probability;
 use crate::models::keys::Keys;
 use crate::models::rope::{RopeConfig, RopeDefaults};
 
@@ -43,6 +44,9 @@ pub(crate) struct DecoderConfig {
     pub(crate) attention_cap: Option<f64>,
     /// The same of the logits.
     pub(crate) logit_cap: Option<f64>,
+    pub(crate) attention_dropout: f64,
+    /// Of what layers add.
+    pub(crate) residual_dropout: f64,
     /// The rotary positions of layers with a window, if they differ, and of the others.
     pub(crate) local_rope: Option<RopeConfig>,
     pub(crate) rope: RopeConfig,
@@ -77,7 +81,7 @@ impl DecoderConfig {
         };
         let width = keys.get(&["head_dim"]).or(default_width).unwrap_or(hidden / heads);
         let max_positions = keys.size(&["max_position_embeddings"]);
-        keys.only("attention_dropout", &json!(0.0));
+        let attention_dropout = probability(keys, "attention_dropout", 0.0);
         let (layers, window) = (keys.size(&["num_hidden_layers"]), window(keys, family));
         let layers = layer_configs(keys, family, &Sizes { layers, window });
         let original = match family {
@@ -105,11 +109,15 @@ impl DecoderConfig {
             keys.only("use_bidirectional_attention", &json!(false));
         }
         if family == "phi3" {
-            keys.only("embd_pdrop", &json!(0.0));
-            keys.only("resid_pdrop", &json!(0.0));
+            // transformers does not apply it either.
+            keys.ignore(&["embd_pdrop"]);
         }
         keys.ignore(&["pretraining_tp", "rope_interleaved", "cache_implementation"]);
+        let residual = |keys: &mut Keys| probability(keys, "resid_pdrop", 0.0);
+        let residual_dropout = if family == "phi3" { residual(keys) } else { 0.0 };
         let config = Self {
+            attention_dropout,
+            residual_dropout,
             vocabulary: keys.size(&["vocab_size"]),
             hidden,
             inner: keys.size(&["intermediate_size"]),

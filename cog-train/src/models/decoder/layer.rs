@@ -1,11 +1,12 @@
 //! One layer of a decoder: attention and a gated MLP, each on a residual path.
 
 use candle_core::{Error, Tensor};
-use cog_train_nn::{self as nn, Init, Linear, Mask, Node, RmsNorm, Rope};
+use cog_train_nn::{self as nn, Dropout, Init, Linear, Mask, Node, RmsNorm, Rope};
 
 use super::config::{DecoderConfig, Gate};
 use super::layers::LayerConfig;
 use crate::models::cache::LayerCache;
+use crate::models::dropout::add_dropped;
 
 /// The operands that every layer shares in a forward pass.
 #[derive(Debug, Clone)]
@@ -27,6 +28,9 @@ pub(super) struct Layer {
     mlp_norm: RmsNorm,
     mlp: Mlp,
     mlp_post_norm: Option<RmsNorm>,
+    /// Of what the attention and the MLP add (Phi-3).
+    attention_dropout: Dropout,
+    mlp_dropout: Dropout,
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +47,8 @@ struct Attention {
     query_norm: Option<RmsNorm>,
     key_norm: Option<RmsNorm>,
     output: Linear,
+    /// Of the weights.
+    dropout: Dropout,
 }
 
 #[derive(Debug, Clone)]
@@ -104,6 +110,8 @@ impl Layer {
             mlp_norm: of(before_mlp)?,
             mlp: Mlp::new(&init.at("mlp"), config)?,
             mlp_post_norm: post("post_feedforward_layernorm")?,
+            attention_dropout: Dropout::new(&init.at("self_attn.o_proj"), config.residual_dropout)?,
+            mlp_dropout: Dropout::new(&init.at("mlp"), config.residual_dropout)?,
         })
     }
 
@@ -120,12 +128,12 @@ impl Layer {
         let seen = self.attention.forward(&normal, rope, pass, cache)?;
         let output = &self.attention.output;
         let x = match &self.attention_post_norm {
-            None => output.add_to(x, &seen, 1.0)?,
+            None => add_dropped(output, &self.attention_dropout, x, &seen)?,
             Some(norm) => nn::add(x, &norm.forward(&output.forward(&seen)?)?)?,
         };
         let inner = self.mlp.inner(&self.mlp_norm.forward(&x)?)?;
         match &self.mlp_post_norm {
-            None => self.mlp.down.add_to(&x, &inner, 1.0),
+            None => add_dropped(&self.mlp.down, &self.mlp_dropout, &x, &inner),
             Some(norm) => nn::add(&x, &norm.forward(&self.mlp.down.forward(&inner)?)?),
         }
     }
@@ -157,11 +165,13 @@ impl Attention {
             query_norm: head_norm("q_norm")?,
             key_norm: head_norm("k_norm")?,
             output: linear(&init.at("o_proj"), queries, hidden, biases.output)?,
+            dropout: Dropout::new(init, config.attention_dropout)?,
         })
     }
 
     fn attend(&self, pass: &Pass) -> nn::Attention {
-        let mut attention = nn::Attention::new(pass.mask.clone()).scale(self.scale);
+        let attention = nn::Attention::new(pass.mask.clone()).scale(self.scale);
+        let mut attention = attention.dropout(&self.dropout);
         if let Some(window) = self.window {
             attention = attention.window(window.saturating_sub(1));
         }

@@ -1,5 +1,6 @@
 //! Generation of text, token by token, with the keys and values of earlier tokens in a cache.
 
+mod defaults;
 mod sampling;
 
 use std::ops::ControlFlow;
@@ -9,6 +10,7 @@ use cog_train_nn::__private::tape::without_gradients;
 
 use super::cache::KvCache;
 use super::causal_lm::CausalLm;
+use super::tokens::without_embedding;
 use crate::error::Error;
 
 pub use sampling::Generation;
@@ -67,6 +69,11 @@ impl CausalLm {
         options.check()?;
         if prompt.is_empty() {
             return Err(Error::InvalidConfig { reason: "the prompt has no token".to_owned() });
+        }
+        let rows = self.vocabulary()?;
+        if let Some(at) = prompt.iter().position(|id| *id as usize >= rows) {
+            let place = format!("at position {at} of the prompt");
+            return Err(without_embedding(prompt[at], &place, rows).into());
         }
         let mut text = prompt.to_vec();
         let most = options.most_tokens();

@@ -1,5 +1,6 @@
 //! The configuration of GPT-2.
 
+use crate::models::dropout::probability;
 use crate::models::keys::Keys;
 use crate::models::layers::Activation;
 use serde_json::json;
@@ -17,6 +18,10 @@ pub(crate) struct Gpt2Config {
     pub(crate) epsilon: f64,
     /// The standard deviation of tensors that are drawn.
     pub(crate) std: f64,
+    pub(crate) embedding_dropout: f64,
+    pub(crate) attention_dropout: f64,
+    /// Of what layers add.
+    pub(crate) residual_dropout: f64,
     /// Whether scores are divided by the square root of a head's width.
     pub(crate) scaled: bool,
     /// Whether scores are divided by the number of the layer, counted from 1.
@@ -26,10 +31,9 @@ pub(crate) struct Gpt2Config {
 impl Gpt2Config {
     /// Reads a configuration.
     pub(crate) fn read(keys: &mut Keys) -> Self {
-        // Dropout of attention weights has no place in fused attention.
-        keys.ignore(&["attn_pdrop", "embd_pdrop", "resid_pdrop", "classifier_dropout"]);
-        // Of a head with several choices.
+        // Of a head with several choices, and of one with a class for each token.
         keys.ignore(&[
+            "classifier_dropout",
             "summary_activation",
             "summary_first_dropout",
             "summary_proj_to_labels",
@@ -51,6 +55,9 @@ impl Gpt2Config {
             activation: Activation::read(keys, "activation_function", "gelu_new"),
             epsilon: keys.get_or(&["layer_norm_epsilon"], 1e-5),
             std: keys.get_or(&["initializer_range"], 0.02),
+            embedding_dropout: probability(keys, "embd_pdrop", 0.1),
+            attention_dropout: probability(keys, "attn_pdrop", 0.1),
+            residual_dropout: probability(keys, "resid_pdrop", 0.1),
             scaled: keys.get_or(&["scale_attn_weights"], true),
             scaled_by_layer: keys.get_or(&["scale_attn_by_inverse_layer_idx"], false),
         };

@@ -1,10 +1,13 @@
 //! The decoder without its head.
 
 use candle_core::{Error, Tensor};
-use cog_train_nn::{self as nn, Attention, Embedding, Init, LayerNorm, Linear, Mask, Node};
+use cog_train_nn::{
+    self as nn, Attention, Dropout, Embedding, Init, LayerNorm, Linear, Mask, Node,
+};
 
 use super::config::Gpt2Config;
 use crate::models::cache::{CacheShape, KvCache, LayerCache};
+use crate::models::dropout::add_dropped;
 use crate::models::layers::{Activation, embedding, linear};
 use crate::models::tokens::Tokens;
 
@@ -13,6 +16,7 @@ use crate::models::tokens::Tokens;
 pub(crate) struct Gpt2 {
     words: Embedding,
     positions: Embedding,
+    dropout: Dropout,
     layers: Vec<Layer>,
     norm: LayerNorm,
     cache: CacheShape,
@@ -35,6 +39,7 @@ impl Gpt2 {
         Ok(Self {
             words: table("wte", config.vocab)?,
             positions: table("wpe", config.positions)?,
+            dropout: Dropout::new(&init, config.embedding_dropout)?,
             layers: layers.collect::<Result<_, _>>()?,
             norm: LayerNorm::new(&init.at("ln_f"), hidden, epsilon)?,
             cache: CacheShape { layers: config.layers, kv_heads: heads, width: hidden / heads },
@@ -68,12 +73,14 @@ impl Gpt2 {
     ///
     /// candle's error when a text is longer than the table of positions, an id is not in a table, or the device fails.
     pub(crate) fn hidden(&self, ids: &Node, tokens: &Tokens) -> Result<Node, Error> {
+        tokens.check_ids(self.words.weight().dim(0)?)?;
         self.check_length(tokens.reach())?;
         let positions = match tokens.positions() {
             Some(positions) => self.positions.forward(&nn::parameter(ids, positions)?)?,
             None => self.positions_from(ids, 0)?,
         };
         let mut x = nn::add(&self.words.forward(ids)?, &positions)?;
+        x = self.dropout.forward(&x)?;
         let mask = tokens.mask(true);
         for layer in &self.layers {
             x = if self.checkpointed {
@@ -132,6 +139,9 @@ struct Layer {
     heads: usize,
     /// The factor of the products of queries and keys.
     score_scale: f64,
+    attention_dropout: Dropout,
+    output_dropout: Dropout,
+    down_dropout: Dropout,
 }
 
 impl Layer {
@@ -152,6 +162,9 @@ impl Layer {
             activation,
             heads,
             score_scale: config.score_scale(layer),
+            attention_dropout: Dropout::new(&init.at("attn.c_attn"), config.attention_dropout)?,
+            output_dropout: Dropout::new(&init.at("attn.c_proj"), config.residual_dropout)?,
+            down_dropout: Dropout::new(&init.at("mlp.c_proj"), config.residual_dropout)?,
         })
     }
 
@@ -163,13 +176,15 @@ impl Layer {
     ) -> Result<Node, Error> {
         let qkv = self.qkv.forward(&self.attention_norm.forward(x)?)?;
         let attention = Attention::new(mask.clone()).scale(self.score_scale);
+        let attention = attention.dropout(&self.attention_dropout);
         let y = match cache {
             None => attention.packed(&qkv, self.heads, self.heads)?,
             Some(cache) => self.cached(&qkv, &attention, cache)?,
         };
-        let x = self.output.add_to(x, &y, 1.0)?;
+        let x = add_dropped(&self.output, &self.output_dropout, x, &y)?;
         let inner = self.up.forward(&self.norm.forward(&x)?)?;
-        self.down.add_to(&x, &self.activation.forward(&inner)?, 1.0)
+        let inner = self.activation.forward(&inner)?;
+        add_dropped(&self.down, &self.down_dropout, &x, &inner)
     }
 
     /// Attention to the keys of earlier tokens too.

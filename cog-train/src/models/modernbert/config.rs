@@ -3,6 +3,7 @@
 use cog_train_nn::Initializer;
 use serde_json::json;
 
+use crate::models::dropout::probability;
 use crate::models::heads::RowPooling;
 use crate::models::keys::Keys;
 use crate::models::layers::Activation;
@@ -32,6 +33,13 @@ pub(crate) struct ModernBertConfig {
     pub(crate) classifier_bias: bool,
     pub(crate) classifier_activation: Activation,
     pub(crate) classifier_pooling: RowPooling,
+    pub(crate) embedding_dropout: f64,
+    /// Of attention weights, and of what attention adds.
+    pub(crate) attention_dropout: f64,
+    /// Of the inner values of a layer.
+    pub(crate) mlp_dropout: f64,
+    /// Before the last layer of a classifier.
+    pub(crate) classifier_dropout: f64,
     /// The standard deviation of tensors that are drawn.
     std: f64,
 }
@@ -42,12 +50,6 @@ const LOCAL: &str = "sliding_attention";
 impl ModernBertConfig {
     /// Reads a configuration.
     pub(crate) fn read(keys: &mut Keys) -> Self {
-        // Dropout is 0 in the models that there are, and fused attention has none.
-        for dropout in
-            ["attention_dropout", "embedding_dropout", "mlp_dropout", "classifier_dropout"]
-        {
-            keys.only(dropout, &json!(0.0));
-        }
         keys.only("tie_word_embeddings", &json!(true));
         keys.ignore(&[
             "cls_token_id",
@@ -89,6 +91,10 @@ impl ModernBertConfig {
             classifier_bias: keys.get_or(&["classifier_bias"], false),
             classifier_activation: Activation::read(keys, "classifier_activation", "gelu"),
             classifier_pooling: pooling(keys),
+            embedding_dropout: probability(keys, "embedding_dropout", 0.0),
+            attention_dropout: probability(keys, "attention_dropout", 0.0),
+            mlp_dropout: probability(keys, "mlp_dropout", 0.0),
+            classifier_dropout: probability(keys, "classifier_dropout", 0.0),
             std: keys.get_or(&["initializer_range"], 0.02),
         }
     }

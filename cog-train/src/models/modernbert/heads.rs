@@ -1,7 +1,7 @@
 //! The heads on top of the encoder.
 
 use candle_core::Error;
-use cog_train_nn::{Init, Initializer, Linear};
+use cog_train_nn::{Dropout, Init, Initializer, Linear};
 
 use super::config::ModernBertConfig;
 use crate::models::heads::{Dense, MaskedHead, SequenceHead, TokenHead};
@@ -18,7 +18,13 @@ pub(crate) fn sequence(
     labels: usize,
 ) -> Result<SequenceHead, Error> {
     let (dense, output) = (dense(init, config)?, output(init, config, labels)?);
-    Ok(SequenceHead { pooling: config.classifier_pooling, dense, output })
+    Ok(SequenceHead {
+        pooling: config.classifier_pooling,
+        first_dropout: None,
+        dense,
+        dropout: dropout(init, config)?,
+        output,
+    })
 }
 
 /// Builds the head of a token classifier.
@@ -31,7 +37,8 @@ pub(crate) fn token(
     config: &ModernBertConfig,
     labels: usize,
 ) -> Result<TokenHead, Error> {
-    Ok(TokenHead { dense: Some(dense(init, config)?), output: output(init, config, labels)? })
+    let (dense, output) = (dense(init, config)?, output(init, config, labels)?);
+    Ok(TokenHead { dense: Some(dense), dropout: dropout(init, config)?, output })
 }
 
 /// Builds the head of a masked language model.
@@ -54,6 +61,10 @@ fn dense(init: &Init, config: &ModernBertConfig) -> Result<Dense, Error> {
         activation: config.classifier_activation,
         norm: Some(layer_norm(&init.at("norm"), hidden, epsilon, norm_bias)?),
     })
+}
+
+fn dropout(init: &Init, config: &ModernBertConfig) -> Result<Dropout, Error> {
+    Dropout::new(&init.at("classifier"), config.classifier_dropout)
 }
 
 fn output(init: &Init, config: &ModernBertConfig, labels: usize) -> Result<Linear, Error> {

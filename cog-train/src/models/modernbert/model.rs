@@ -1,9 +1,12 @@
 //! The encoder.
 
 use candle_core::{Error, Tensor};
-use cog_train_nn::{self as nn, Attention, Embedding, Init, LayerNorm, Linear, Node, Rope};
+use cog_train_nn::{
+    self as nn, Attention, Dropout, Embedding, Init, LayerNorm, Linear, Node, Rope,
+};
 
 use super::config::ModernBertConfig;
+use crate::models::dropout::add_dropped;
 use crate::models::layers::{Activation, layer_norm, linear_of};
 use crate::models::rope::Rotary;
 use crate::models::unpadded::Unpadded;
@@ -13,6 +16,7 @@ use crate::models::unpadded::Unpadded;
 pub(crate) struct ModernBert {
     words: Embedding,
     norm: LayerNorm,
+    dropout: Dropout,
     layers: Vec<Layer>,
     final_norm: LayerNorm,
     rotary: Rotary,
@@ -47,6 +51,7 @@ impl ModernBert {
             .map(|(layer, local)| Layer::new(&of_layers.at(layer), config, layer, *local));
         Ok(Self {
             norm: norm(&tables.at("norm"), config)?,
+            dropout: Dropout::new(&tables, config.embedding_dropout)?,
             layers: layers.collect::<Result<_, _>>()?,
             final_norm: norm(&init.at("final_norm"), config)?,
             rotary: Rotary::new(config.rope.clone(), &device),
@@ -78,7 +83,7 @@ impl ModernBert {
             Ok::<_, Error>(Pass { attention: attention.clone(), rope, positions })
         };
         let (full, local) = (pass(&self.rotary)?, pass(&self.local_rotary)?);
-        let mut x = self.norm.forward(&self.words.forward(ids)?)?;
+        let mut x = self.dropout.forward(&self.norm.forward(&self.words.forward(ids)?)?)?;
         for layer in &self.layers {
             let pass = if layer.window.is_some() { &local } else { &full };
             x = if recompute {
@@ -106,6 +111,9 @@ struct Layer {
     activation: Activation,
     heads: usize,
     window: Option<usize>,
+    attention_dropout: Dropout,
+    output_dropout: Dropout,
+    mlp_dropout: Dropout,
 }
 
 impl Layer {
@@ -131,6 +139,9 @@ impl Layer {
             activation: config.activation,
             heads: config.heads,
             window: local.then_some(config.window),
+            attention_dropout: Dropout::new(&init.at("attn.Wqkv"), config.attention_dropout)?,
+            output_dropout: Dropout::new(&init.at("attn.Wo"), config.attention_dropout)?,
+            mlp_dropout: Dropout::new(&init.at("mlp"), config.mlp_dropout)?,
         })
     }
 
@@ -138,18 +149,18 @@ impl Layer {
         let normal = self.attention_norm.as_ref().map(|norm| norm.forward(x)).transpose()?;
         let qkv = self.qkv.forward(normal.as_ref().unwrap_or(x))?;
         let qkv = pass.rope.packed(&qkv, 2 * self.heads, pass.positions.as_ref())?;
-        let attention = pass.attention.clone();
+        let attention = pass.attention.clone().dropout(&self.attention_dropout);
         let attention = match self.window {
             Some(distance) => attention.window(distance),
             None => attention,
         };
         let y = attention.packed(&qkv, self.heads, self.heads)?;
-        let x = self.output.add_to(x, &y, 1.0)?;
+        let x = add_dropped(&self.output, &self.output_dropout, x, &y)?;
         let both = self.up.forward(&self.norm.forward(&x)?)?;
         let width = both.dims().last().map_or(0, |both| both / 2);
         let (input, gate) = (nn::narrow(&both, 2, 0, width)?, nn::narrow(&both, 2, width, width)?);
         let inner = nn::mul(&self.activation.forward(&input)?, &gate)?;
-        self.down.add_to(&x, &inner, 1.0)
+        self.down.add_to(&x, &self.mlp_dropout.forward(&inner)?, 1.0)
     }
 }
 

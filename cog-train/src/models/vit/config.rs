@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::models::dropout::probability;
 use crate::models::keys::Keys;
 use crate::models::layers::Activation;
 
@@ -20,6 +21,9 @@ pub(crate) struct VitConfig {
     pub(crate) qkv_bias: bool,
     /// The standard deviation of tensors that are drawn.
     pub(crate) std: f64,
+    /// Behind the embeddings, and of what layers add.
+    pub(crate) dropout: f64,
+    pub(crate) attention_dropout: f64,
 }
 
 /// The size of an image in pixels.
@@ -32,14 +36,8 @@ pub(crate) struct ImageSize {
 impl VitConfig {
     /// Reads a configuration.
     pub(crate) fn read(keys: &mut Keys) -> Self {
-        // Fused attention has no dropout of its own; the decoder and the pooler are of other heads.
-        keys.ignore(&[
-            "attention_probs_dropout_prob",
-            "encoder_stride",
-            "hidden_dropout_prob",
-            "pooler_act",
-            "pooler_output_size",
-        ]);
+        // The decoder and the pooler are of other heads.
+        keys.ignore(&["encoder_stride", "pooler_act", "pooler_output_size"]);
         let image = size(keys, "image_size", 224);
         let patch = size(keys, "patch_size", 16);
         if patch.height != patch.width {
@@ -66,6 +64,8 @@ impl VitConfig {
             channels: keys.get_or(&["num_channels"], 3),
             qkv_bias: keys.get_or(&["qkv_bias"], true),
             std: keys.get_or(&["initializer_range"], 0.02),
+            dropout: probability(keys, "hidden_dropout_prob", 0.0),
+            attention_dropout: probability(keys, "attention_probs_dropout_prob", 0.0),
         }
     }
 

@@ -1,9 +1,12 @@
 //! The encoder of images.
 
 use candle_core::{DType, Device, Error, Tensor};
-use cog_train_nn::{self as nn, Conv2d, Init, Initializer, LayerNorm, Linear, Mask, Node};
+use cog_train_nn::{
+    self as nn, Attention, Conv2d, Dropout, Init, Initializer, LayerNorm, Linear, Mask, Node,
+};
 
 use super::config::{ImageSize, VitConfig};
+use crate::models::dropout::add_dropped;
 use crate::models::layers::{Activation, linear, linear_of};
 
 /// The encoder of images.
@@ -12,6 +15,7 @@ pub(crate) struct Vit {
     patches: Conv2d,
     class_token: Tensor,
     positions: Tensor,
+    dropout: Dropout,
     layers: Vec<Layer>,
     norm: LayerNorm,
     image: ImageSize,
@@ -44,6 +48,7 @@ impl Vit {
                 (1, config.patches() + 1, hidden),
                 truncated,
             )?,
+            dropout: Dropout::new(&tables, config.dropout)?,
             layers: layers.collect::<Result<_, _>>()?,
             norm: LayerNorm::new(&init.at("layernorm"), hidden, epsilon)?,
             image,
@@ -86,7 +91,8 @@ impl Vit {
         let class = nn::parameter(pixels, &self.class_token)?;
         let class = nn::add(&nn::parameter(pixels, &zeros)?, &class)?;
         let x = nn::cat([&class, &x], 1)?;
-        let mut x = nn::add(&x, &nn::parameter(pixels, &self.positions)?)?;
+        let x = nn::add(&x, &nn::parameter(pixels, &self.positions)?)?;
+        let mut x = self.dropout.forward(&x)?;
         for layer in &self.layers {
             x = if self.checkpointed {
                 let layer = layer.clone();
@@ -120,6 +126,9 @@ struct Layer {
     down: Linear,
     activation: Activation,
     heads: usize,
+    attention_dropout: Dropout,
+    output_dropout: Dropout,
+    down_dropout: Dropout,
 }
 
 impl Layer {
@@ -139,6 +148,12 @@ impl Layer {
             down: linear(&init.at("output.dense"), intermediate, hidden, std)?,
             activation: config.activation,
             heads: config.heads,
+            attention_dropout: Dropout::new(
+                &init.at("attention.attention"),
+                config.attention_dropout,
+            )?,
+            output_dropout: Dropout::new(&init.at("attention.output"), config.dropout)?,
+            down_dropout: Dropout::new(&init.at("output"), config.dropout)?,
         })
     }
 
@@ -151,9 +166,10 @@ impl Layer {
             nn::reshape(&part.forward(&normal)?, (rows, length, self.heads, width / self.heads))
         };
         let (query, key, value) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
-        let y = nn::attention(&query, &key, &value, &Mask::Full)?;
-        let x = self.output.add_to(x, &nn::reshape(&y, (rows, length, width))?, 1.0)?;
+        let attention = Attention::new(Mask::Full).dropout(&self.attention_dropout);
+        let y = nn::reshape(&attention.forward(&query, &key, &value)?, (rows, length, width))?;
+        let x = add_dropped(&self.output, &self.output_dropout, x, &y)?;
         let inner = self.activation.forward(&self.up.forward(&self.norm.forward(&x)?)?)?;
-        self.down.add_to(&x, &inner, 1.0)
+        add_dropped(&self.down, &self.down_dropout, &x, &inner)
     }
 }

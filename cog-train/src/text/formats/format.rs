@@ -32,11 +32,13 @@ pub enum Format {
     Pair,
     /// `prompt`, `chosen`, `rejected`: a preference.
     Preference,
+    /// `chosen`, `rejected`: a preference whose prompt is what both begin with.
+    ImplicitPreference,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Text,
         Self::Completion,
         Self::Messages,
@@ -45,6 +47,7 @@ impl Format {
         Self::Labelled,
         Self::Pair,
         Self::Preference,
+        Self::ImplicitPreference,
     ];
 
     /// Returns the keys that each row has.
@@ -59,6 +62,7 @@ impl Format {
             Self::Labelled => &["text", "label"],
             Self::Pair => &["anchor", "positive"],
             Self::Preference => &["prompt", "chosen", "rejected"],
+            Self::ImplicitPreference => &["chosen", "rejected"],
         }
     }
 
@@ -143,9 +147,9 @@ mod tests {
                 "the keys `Text ` are those of no format; the nearest is `text`, where `text` is missing",
             ),
             (
-                &["chosen", "rejected"],
-                "the keys `chosen`, `rejected` are those of no format; the nearest is `prompt`, `chosen`, `rejected`, where \
-                 `prompt` is missing",
+                &["chosen", "reject"],
+                "the keys `chosen`, `reject` are those of no format; the nearest is `chosen`, `rejected`, where `rejected` \
+                 is missing",
             ),
             (
                 &["instructions", "outputs"],
@@ -155,7 +159,7 @@ mod tests {
             (
                 &["x"],
                 "the keys `x` are those of no format, which are `text`; `prompt`, `completion`; `messages`; `conversations`; \
-                 `instruction`, `output`; `text`, `label`; `anchor`, `positive`; `prompt`, `chosen`, `rejected`",
+                 `instruction`, `output`; `text`, `label`; `anchor`, `positive`; `prompt`, `chosen`, `rejected`; `chosen`, `rejected`",
             ),
             (&["messages", "text"], "its keys fit more than one format: `text`; `messages`"),
         ] {

@@ -2,6 +2,7 @@
 
 mod fields;
 mod format;
+mod preference;
 mod row;
 
 use std::collections::BTreeMap;

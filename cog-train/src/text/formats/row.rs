@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::fields::{Fields, messages, turns};
 use super::format::Format;
+use super::preference;
 use crate::text::template::Chat;
 
 /// A training row of any format.
@@ -116,19 +117,13 @@ impl Row {
                 positive: fields.text("positive")?,
                 negative: fields.optional_text("negative")?,
             },
-            Format::Preference => {
-                let [prompt, chosen, rejected] =
-                    ["prompt", "chosen", "rejected"].map(|key| content(&fields, key));
-                let (prompt, chosen, rejected) = (prompt?, chosen?, rejected?);
-                let all = [("prompt", &prompt), ("chosen", &chosen), ("rejected", &rejected)];
-                same_kind(all)?;
-                Self::Preference { prompt, chosen, rejected }
-            }
+            Format::Preference => preference::explicit(&fields)?,
+            Format::ImplicitPreference => preference::implicit(&fields)?,
         })
     }
 }
 
-fn content(fields: &Fields<'_>, key: &str) -> Result<Content, String> {
+pub(super) fn content(fields: &Fields<'_>, key: &str) -> Result<Content, String> {
     match fields.required(key)? {
         Value::String(text) => Ok(Content::Text(text.clone())),
         Value::Array(list) => messages(key, list.clone()).map(Content::Messages),
@@ -146,7 +141,7 @@ fn label(fields: &Fields<'_>, key: &str) -> Result<Label, String> {
     label.ok_or_else(|| format!("`{key}` is neither a class's name nor its number"))
 }
 
-fn same_kind<const N: usize>(contents: [(&str, &Content); N]) -> Result<(), String> {
+pub(super) fn same_kind<const N: usize>(contents: [(&str, &Content); N]) -> Result<(), String> {
     let is_text = |content: &Content| matches!(content, Content::Text(_));
     let (first, kind) = contents[0];
     match contents.iter().find(|(_, content)| is_text(content) != is_text(kind)) {

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use candle_core::{DType, Error, Tensor};
 
+use super::Options;
+use super::dropped::Dropped;
 use super::geometry::Geometry;
 
 /// The keys that each query sees in [`attention`](crate::attention).
@@ -51,7 +53,7 @@ pub enum Mask {
     },
 }
 
-/// A mask on the host.
+/// A mask on the host, and the weights that dropout sets to zero.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HostMask {
     causal: bool,
@@ -61,19 +63,16 @@ pub(super) struct HostMask {
     lengths: Option<Vec<u32>>,
     /// By row of the batch and position.
     segments: Option<Vec<u32>>,
+    dropped: Option<Dropped>,
 }
 
 impl HostMask {
     /// # Errors
     ///
     /// candle's error when the mask does not fit the geometry.
-    pub(super) fn new(
-        mask: &Mask,
-        window: Option<usize>,
-        geometry: &Geometry,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(options: &Options, geometry: &Geometry) -> Result<Self, Error> {
         let Geometry { batch, queries, keys, .. } = *geometry;
-        let mut mask = match mask {
+        let mut mask = match &options.mask {
             Mask::Full => Self::default(),
             Mask::Causal => Self { causal: true, ..Self::default() },
             Mask::Padding { lengths, causal } => {
@@ -98,12 +97,18 @@ impl HostMask {
             }
         };
         // A window over all keys is none.
-        mask.window = window.filter(|window| *window < queries.max(keys));
+        mask.window = options.window.filter(|window| *window < queries.max(keys));
+        mask.dropped = options.dropped.clone().map(|mask| Dropped::new(mask, geometry));
         if mask.causal && queries > keys {
             let both = format!("{keys} for {queries}");
             return Err(refused(&format!("a causal mask needs a key for each query, not {both}")));
         }
         Ok(mask)
+    }
+
+    /// Returns the weights that are set to zero.
+    pub(super) fn dropped(&self) -> Option<&Dropped> {
+        self.dropped.as_ref()
     }
 
     pub(super) fn is_causal(&self) -> bool {

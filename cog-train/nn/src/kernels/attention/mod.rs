@@ -13,6 +13,9 @@
 //! Backward, with `p` the softmax's result and `D = sum(y * dy)` of each query: `dv = p^T dy`,
 //! `ds = scale p * (dy v^T - D)`, `dq = ds k`, `dk = ds^T q`; with a soft cap, `ds` is multiplied by `1 - (s / c)^2`.
 //!
+//! With dropout `y = (m * p) v`, where `m` is 0 or `1 / (1 - p)` for each weight: `dv = (m * p)^T dy` and
+//! `ds = scale p * (m * dy v^T - D)`. `m` is a function of a random stream and of the weight's index, and is drawn again.
+//!
 //! The fast path never stores a matrix of `T` times `S` (Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2",
 //! 2023): it iterates over blocks of queries and keys, and saves for the backward pass the result and one value for each
 //! query and head, the logarithm of the softmax's denominator. Each thread has scratch memory for the keys and values of one
@@ -20,14 +23,15 @@
 
 mod cpu;
 mod cuda;
+mod dropped;
 mod geometry;
 mod mask;
 mod reference;
 
-use super::dtypes;
 use super::gpu::Gpu;
 use super::reference::dispatch;
 use super::tape::Node;
+use super::{dropout, dtypes};
 use candle_core::Error;
 use geometry::{Geometry, default_scale};
 pub use mask::Mask;
@@ -42,11 +46,13 @@ pub(crate) struct Options {
     /// `1 / sqrt(hd)` if there is none.
     pub(crate) scale: Option<f64>,
     pub(crate) softcap: Option<f64>,
+    /// The weights that dropout sets to zero, behind the softmax.
+    pub(crate) dropped: Option<dropout::Mask>,
 }
 
 impl Options {
     pub(crate) fn new(mask: Mask) -> Self {
-        Self { mask, window: None, scale: None, softcap: None }
+        Self { mask, window: None, scale: None, softcap: None, dropped: None }
     }
 
     /// # Errors
@@ -84,8 +90,9 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, options: &Options) -> Result
     let scale = options.scale.unwrap_or_else(|| default_scale(width));
     let softcap = options.softcap;
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width, scale, softcap };
-    let mask = HostMask::new(&options.mask, options.window, &geometry)?;
-    if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| cuda::fits(&geometry)) {
+    let mask = HostMask::new(options, &geometry)?;
+    let fits = cuda::fits(&geometry) && options.dropped.is_none();
+    if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| fits) {
         return cuda::separate(gpu, [q, k, v], geometry, &mask);
     }
     let reference = mask.clone();
@@ -123,8 +130,9 @@ pub(crate) fn packed(
     let scale = options.scale.unwrap_or_else(|| default_scale(width));
     let (keys, softcap) = (queries, options.softcap);
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width, scale, softcap };
-    let mask = HostMask::new(&options.mask, options.window, &geometry)?;
-    if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| cuda::fits(&geometry)) {
+    let mask = HostMask::new(options, &geometry)?;
+    let fits = cuda::fits(&geometry) && options.dropped.is_none();
+    if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| fits) {
         return cuda::packed(gpu, qkv, geometry, &mask);
     }
     let reference = mask.clone();

@@ -29,6 +29,12 @@ pub(super) fn forward(
         .where_cond(&scores, &hidden.to_dtype(scores.dtype())?)?;
     let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     let weights = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?.broadcast_mul(&seeing)?;
+    let weights = match mask.dropped() {
+        Some(dropped) => {
+            (&weights * dropped.tensor(geometry, weights.dtype(), weights.device())?)?
+        }
+        None => weights,
+    };
     weights.matmul(&v)?.transpose(1, 2)?.contiguous()
 }
 

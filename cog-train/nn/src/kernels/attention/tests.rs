@@ -32,11 +32,7 @@ fn expected_with(operands: [&Tensor; 3], options: &Options) -> Result<Tensor, Er
         scale: options.scale.unwrap_or_else(|| default_scale(q[3])),
         softcap: options.softcap,
     };
-    reference::forward(
-        operands,
-        &geometry,
-        &HostMask::new(&options.mask, options.window, &geometry)?,
-    )
+    reference::forward(operands, &geometry, &HostMask::new(options, &geometry)?)
 }
 
 fn integers(shape: &[usize], value: impl Fn(usize) -> usize) -> Tensor {
@@ -134,7 +130,7 @@ fn fast_path_equals_reference_with_a_window_and_a_bound() {
         for mask in masks {
             for (window, softcap) in parameters {
                 let scale = Some(0.5);
-                let options = Options { mask: mask.clone(), window, scale, softcap };
+                let options = Options { mask: mask.clone(), window, scale, softcap, dropped: None };
                 parity::check(
                     operands.each_ref(),
                     |all| fast_with(all, &options),
@@ -397,7 +393,7 @@ fn bounded_scores_equal_pytorchs() {
         &[1.002_773_03, 0.444_090_38, 0.041_050_39, 1.344_813_32, -0.820_892_78, -0.754_104_94],
     ];
     let (scale, softcap) = (Some(0.6), Some(3.0));
-    let options = Options { mask: Mask::Causal, window: Some(1), scale, softcap };
+    let options = Options { mask: Mask::Causal, window: Some(1), scale, softcap, dropped: None };
     for dtype in [DType::F64, DType::F32] {
         let [q, k, v, dy] = [&operands[0], &operands[1], &operands[2], &dy]
             .map(|tensor| tensor.to_dtype(dtype).unwrap());
@@ -509,4 +505,86 @@ fn mismatched_operands_are_errors_that_name_them() {
     ] {
         assert!(found.starts_with(expected), "{found}");
     }
+}
+
+fn with_dropout(mask: Mask, p: f64) -> Options {
+    let dropped = dropout::Mask::new(p, crate::rng::Rng::new(7, "attention").at(3));
+    Options { dropped: Some(dropped), ..Options::new(mask) }
+}
+
+/// Lengths around the blocks' and the groups', shared heads, every mask, a window and a bound: fast path and reference drop the
+/// same weights.
+#[test]
+fn fast_path_equals_reference_with_dropout() {
+    for (queries, keys, heads) in [(7, 7, [3, 3]), (130, 130, [2, 1]), (3, 200, [2, 2])] {
+        let operands = draw(queries, keys, heads, 8);
+        let mut masks = vec![
+            Mask::Full,
+            Mask::Causal,
+            padding(&[u32::try_from(keys).unwrap(), 3], queries == keys),
+        ];
+        if queries == keys {
+            masks.push(segments(integers(&[2, keys], |at| at % keys * 3 / keys), true));
+        }
+        for (mask, p) in masks.into_iter().zip([0.5, 0.1, 0.5, 0.3]) {
+            for (window, softcap) in [(None, None), (Some(70), Some(0.7))] {
+                let options = Options { window, softcap, ..with_dropout(mask.clone(), p) };
+                parity::check(
+                    operands.each_ref(),
+                    |all| fast_with(all, &options),
+                    |all| expected_with(all, &options),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn packed_equals_apart_with_dropout() {
+    let [q, k, v] = draw(70, 70, [4, 2], 8);
+    let options = with_dropout(Mask::Causal, 0.4);
+    let qkv = Tensor::cat(&[&q, &k, &v], 2).unwrap().reshape((2, 70, 8 * 8)).unwrap();
+    let found = trace([&qkv], |[qkv]| packed(&qkv, 4, 2, &options)).unwrap();
+    let apart = fast_with([&q, &k, &v], &options).unwrap().reshape((2, 70, 4 * 8)).unwrap();
+    all_close(&[found], &[apart], "packed");
+}
+
+/// Of values of one, the result is the share of weights that stay, times 1 / (1 - p): its mean is one, and of equal weights the share
+/// of those that are dropped is p. Five standard deviations.
+#[test]
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn the_dropped_share_of_weights_is_p() {
+    let (length, heads) = (150, 4);
+    let x = Tensor::zeros((2, length, heads, 8), DType::F32, &Device::Cpu).unwrap();
+    for p in [0.1, 0.5] {
+        let options = with_dropout(Mask::Full, p);
+        let y = fast_with([&x, &x, &x.ones_like().unwrap()], &options).unwrap();
+        let mean = f64::from(y.mean_all().unwrap().to_scalar::<f32>().unwrap());
+        let weights = (2 * heads * length * length) as f64;
+        let most = 5.0 * (p / (1.0 - p) / weights).sqrt();
+        assert!((mean - 1.0).abs() < most, "{p}: {mean}");
+        // Each query and each head drops others.
+        let rows = y.narrow(3, 0, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let shares: std::collections::BTreeSet<u32> = rows.iter().map(|it| it.to_bits()).collect();
+        assert!(shares.len() > 20, "{}", shares.len());
+    }
+}
+
+/// The mean over streams is the result without dropout.
+#[test]
+fn the_mean_over_many_streams_is_the_evaluation() {
+    let [q, k, v] = draw(9, 9, [2, 2], 4).map(|x| x.to_dtype(DType::F32).unwrap());
+    let plain = fast([&q, &k, &v], &Mask::Causal).unwrap();
+    let count = 4000;
+    let mut sum = plain.zeros_like().unwrap();
+    for index in 0..count {
+        let dropped = dropout::Mask::new(0.3, crate::rng::Rng::new(1, "attention").at(index));
+        let options = Options { dropped: Some(dropped), ..Options::new(Mask::Causal) };
+        sum = (sum + fast_with([&q, &k, &v], &options).unwrap()).unwrap();
+    }
+    let mean = (sum / f64::from(u32::try_from(count).unwrap())).unwrap();
+    let size = plain.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+    let apart = (mean - plain).unwrap().abs().unwrap().max_all().unwrap();
+    let apart = apart.to_scalar::<f32>().unwrap();
+    assert!(apart < 0.05 * size, "{apart} of {size}");
 }

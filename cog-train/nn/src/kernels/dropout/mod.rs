@@ -17,11 +17,11 @@ use candle_core::Error;
 /// Blocks of random words that are drawn in one loop: their words are those of [`GROUP`] elements.
 const BLOCKS: usize = 16;
 /// Consecutive elements that [`BLOCKS`] are drawn for: the first word of each block, then the second of each, and so on.
-const GROUP: usize = 4 * BLOCKS;
+pub(crate) const GROUP: usize = 4 * BLOCKS;
 
 /// The elements that are not dropped.
 #[derive(Debug, Clone)]
-struct Mask {
+pub(crate) struct Mask {
     stream: Stream,
     /// An element whose word is below is dropped.
     least: u32,
@@ -35,14 +35,19 @@ struct Mask {
 ///
 /// candle's error when `p` is no probability or the device fails.
 pub(crate) fn forward(x: &Node, p: f64, stream: Stream) -> Result<Node, Error> {
-    if !(0.0..=1.0).contains(&p) {
-        let reason = format!("dropout: `p` is {p}, not from 0 to 1");
-        return Err(candle_core::Error::msg(reason));
-    }
+    check(p)?;
     if p == 0.0 {
         return Ok(x.clone());
     }
-    let mask = Mask::new(p, stream);
+    masked(x, Mask::new(p, stream))
+}
+
+/// Sets the elements of a mask to zero, and multiplies the others.
+///
+/// # Errors
+///
+/// candle's error when the device fails.
+pub(crate) fn masked(x: &Node, mask: Mask) -> Result<Node, Error> {
     if let Some(gpu) = Gpu::of([x.tensor()]) {
         return cuda::forward(gpu, x, mask);
     }
@@ -50,6 +55,16 @@ pub(crate) fn forward(x: &Node, p: f64, stream: Stream) -> Result<Node, Error> {
         let mask = mask.clone();
         move |[x]| reference::forward(x, &mask)
     })
+}
+
+/// # Errors
+///
+/// candle's error when `p` is no probability.
+pub(crate) fn check(p: f64) -> Result<(), Error> {
+    if (0.0..=1.0).contains(&p) {
+        return Ok(());
+    }
+    Err(candle_core::Error::msg(format!("dropout: `p` is {p}, not from 0 to 1")))
 }
 
 /// Sets elements of `x` to zero as [`forward`] does. Operations on the result save what they would save of `x`, which other
@@ -73,17 +88,29 @@ impl Mask {
         clippy::cast_sign_loss,
         reason = "a probability of 32 bits; 1 is bounded, and its scale is 0"
     )]
-    fn new(p: f64, stream: Stream) -> Self {
+    pub(crate) fn new(p: f64, stream: Stream) -> Self {
         let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
         Self { stream, least: (p * 2f64.powi(32)) as u32, scale }
     }
 
     /// Returns the words of a group's elements, in their order.
     #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+    #[expect(clippy::cast_possible_truncation, reason = "a stream begins again after 2^34 words")]
     #[inline(always)]
     fn words(&self, group: usize) -> [[u32; BLOCKS]; 4] {
-        // Streams are 2^32 blocks long; no tensor is.
-        self.stream.blocks::<BLOCKS>(u32::try_from(group * BLOCKS).unwrap_or(u32::MAX))
+        self.stream.blocks::<BLOCKS>((group * BLOCKS) as u32)
+    }
+
+    /// Returns the factors of a group's elements, in their order.
+    #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
+    #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
+    #[inline(always)]
+    pub(crate) fn factors(&self, group: usize) -> [f32; GROUP] {
+        let (mut factors, scale) = ([0.0; GROUP], self.scale as f32);
+        for (factor, word) in factors.iter_mut().zip(self.words(group).as_flattened()) {
+            *factor = if *word < self.least { 0.0 } else { scale };
+        }
+        factors
     }
 }
 

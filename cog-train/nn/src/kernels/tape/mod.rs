@@ -25,7 +25,7 @@ pub use bridge::{Operand, trace};
 pub(crate) use buffers::reusable_gradient;
 pub use buffers::{Buffers, collect, without_gradients};
 pub(crate) use pass::Pass;
-pub use pass::{training, without_low_rank};
+pub use pass::{evaluation, training, without_low_rank};
 pub use recompute::{recompute, recompute_tensor};
 
 /// The backward step of an operation: takes the gradient of its result and gives gradients to its operands.

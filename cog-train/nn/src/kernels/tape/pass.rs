@@ -17,7 +17,8 @@ thread_local! {
 }
 
 /// Runs `work`, the forward and backward pass of a training step, in which layers with dropout of their own apply it:
-/// the low-rank branches of a [`LowRank`](crate::LowRank). Elsewhere they leave it out.
+/// [`Dropout`](crate::Dropout), [`Attention`](crate::Attention) and the branches of a [`LowRank`](crate::LowRank). Elsewhere
+/// they leave it out.
 ///
 /// The dropped elements are a function of `seed`, `index` and the layer's path: give each micro-batch of each step an index
 /// of its own. `cog_train::engine::fit` calls this for each of them, so that a resumed run drops the same elements.
@@ -38,6 +39,22 @@ thread_local! {
 /// ```
 pub fn training<R>(seed: u64, index: u64, work: impl FnOnce() -> R) -> R {
     Pass { training: Some((seed, index)), ..Pass::current() }.run(work)
+}
+
+/// Runs `work` as an evaluation within a training step: without dropout, such as the reference of a preference loss.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cog_train_nn::{self as nn, Dropout, Init, Rng};
+///
+/// let dropout = Dropout::new(&Init::random(Rng::new(42, "init"), &Device::Cpu).at("drop"), 0.5)?;
+/// let x = Tensor::ones(64, DType::F32, &Device::Cpu)?;
+/// let y = || dropout.forward(&x)?.to_vec1::<f32>();
+/// assert_eq!(nn::training(42, 1, || nn::evaluation(y))?, [1.0; 64]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn evaluation<R>(work: impl FnOnce() -> R) -> R {
+    Pass { training: None, ..Pass::current() }.run(work)
 }
 
 /// Runs `work` with all low-rank branches switched off: a model with an adapter computes what its base computes, such as the

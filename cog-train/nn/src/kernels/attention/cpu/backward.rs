@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::dropped;
 use super::super::geometry::Geometry;
 use super::super::mask::HostMask;
 use super::block::{
@@ -161,12 +162,13 @@ fn block(geometry: &Geometry, from: usize) -> Range<usize> {
 }
 
 /// Returns the scratch memory of a task: keys, values and their gradients, queries and gradients of the result as rows and as
-/// columns, gradients of the queries, scores and their gradients.
-pub(super) fn room(geometry: &Geometry, keys: usize, sums: bool) -> [usize; 11] {
+/// columns, gradients of the queries, scores, their gradients and the factors of dropout.
+pub(super) fn room(geometry: &Geometry, keys: usize, sums: bool, dropout: bool) -> [usize; 12] {
     let columns = columns(geometry.width);
     let (all, block, square) = (keys * columns, QUERIES * columns, KEYS * QUERIES);
     let sums = if sums { all } else { 0 };
-    [all, all, sums, sums, block, block, block, block, block, square, square]
+    let dropped = if dropout { square } else { 0 };
+    [all, all, sums, sums, block, block, block, block, block, square, square, dropped]
 }
 
 impl Task<'_> {
@@ -175,10 +177,23 @@ impl Task<'_> {
         let Self { row, kv_head, units, keys: range, dkv } = self;
         let Inputs { geometry, mask, qkv: [q, k, v], dy, .. } = inputs;
         let (columns, scale) = (columns(geometry.width), geometry.scale as f32);
-        let room = room(geometry, range.len(), dkv.is_some());
+        let room = room(geometry, range.len(), dkv.is_some(), mask.dropped().is_some());
         scratch(
             room,
-            |[keys, values, dk, dv, rows, drows, transposed, dtransposed, dq, scores, slopes]| {
+            |[
+                keys,
+                values,
+                dk,
+                dv,
+                rows,
+                drows,
+                transposed,
+                dtransposed,
+                dq,
+                scores,
+                slopes,
+                factors,
+            ]| {
                 k.copy(row, kv_head, range.clone(), keys);
                 v.copy(row, kv_head, range.clone(), values);
                 dk.fill(0.0);
@@ -208,10 +223,21 @@ impl Task<'_> {
                             diagonal: NOWHERE,
                         };
                         multiply(slopes, left, dtransposed, QUERIES, false);
+                        let dropped = mask.dropped().map(|dropped| {
+                            let factors = &mut factors[..found.len() * QUERIES];
+                            dropped.write::<QUERIES>([row, head], &queries, &found, factors);
+                            &*factors
+                        });
+                        if let Some(factors) = dropped {
+                            dropped::multiply(slopes, factors);
+                        }
                         if let Some(cap) = geometry.softcap {
                             slope_of_bound(scores, slopes, &along, cap as f32);
                         }
                         slope(scores, slopes, &lse, &along, scale);
+                        if let Some(factors) = dropped {
+                            dropped::multiply(scores, factors);
+                        }
                         let of_block = queries.len() * columns;
                         if dkv.is_some() {
                             for (target, elements, right) in

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::dropped;
 use super::super::geometry::Geometry;
 use super::super::mask::HostMask;
 use super::block::{
@@ -79,11 +80,11 @@ pub(super) fn tasks_per_head(geometry: &Geometry) -> usize {
     wanted.div_ceil(geometry.batch * geometry.kv_heads).min(blocks)
 }
 
-/// Returns the scratch memory of a task: keys, values, queries as rows and as columns, sums and scores.
-pub(super) fn room(geometry: &Geometry) -> [usize; 6] {
+/// Returns the scratch memory of a task: keys, values, queries as rows and as columns, sums, scores and the factors of dropout.
+pub(super) fn room(geometry: &Geometry, dropout: bool) -> [usize; 7] {
     let columns = columns(geometry.width);
-    let (all, block) = (geometry.keys * columns, QUERIES * columns);
-    [all, all, block, block, block, KEYS * QUERIES]
+    let (all, block, square) = (geometry.keys * columns, QUERIES * columns, KEYS * QUERIES);
+    [all, all, block, block, block, square, if dropout { square } else { 0 }]
 }
 
 impl Task<'_> {
@@ -91,7 +92,8 @@ impl Task<'_> {
     fn run(self, geometry: &Geometry, mask: &HostMask, [q, k, v]: [Heads<'_>; 3]) {
         let Self { row, kv_head, units } = self;
         let columns = columns(geometry.width);
-        scratch(room(geometry), |[keys, values, rows, transposed, sums, scores]| {
+        let room = room(geometry, mask.dropped().is_some());
+        scratch(room, |[keys, values, rows, transposed, sums, scores, factors]| {
             k.copy(row, kv_head, 0..geometry.keys, keys);
             v.copy(row, kv_head, 0..geometry.keys, values);
             for Unit { head, queries, mut y, lse } in units {
@@ -107,6 +109,11 @@ impl Task<'_> {
                     let diagonal = score(geometry, mask, row, [&queries, &range], both, scores);
                     soften(scores, &mut most, &mut sum, &mut factor);
                     rescale(sums, columns, &factor);
+                    if let Some(dropped) = mask.dropped() {
+                        let factors = &mut factors[..range.len() * QUERIES];
+                        dropped.write::<QUERIES>([row, head], &queries, &range, factors);
+                        dropped::multiply(scores, factors);
+                    }
                     let left = Left::Columns { elements: scores, stride: QUERIES, diagonal };
                     let target = &mut sums[..queries.len() * columns];
                     multiply(target, left, &values[part], columns, true);

@@ -107,7 +107,7 @@ impl Geometry {
 pub(super) fn room(geometry: &Geometry) -> usize {
     let total = |lengths: &[usize]| lengths.iter().sum();
     usize::max(
-        total(&forward::room(geometry)),
-        total(&backward::room(geometry, geometry.keys, true)),
+        total(&forward::room(geometry, false)),
+        total(&backward::room(geometry, geometry.keys, true, false)),
     )
 }
