@@ -42,6 +42,7 @@ pub use shape::{cat, index_select, narrow, permute, reshape, transpose};
 
 pub use crate::kernels::attention::Mask;
 pub use crate::kernels::cross_entropy::IGNORED;
+pub use crate::kernels::quantized::{BlockLayout, Quantized, Scales};
 pub use crate::kernels::tape::{Node, Operand, recompute, trace, training, without_low_rank};
 
 #[doc = include_str!("../docs/pytorch.md")]

@@ -26,6 +26,7 @@ pub(crate) mod output;
 #[cfg(test)]
 pub(crate) mod parity;
 pub(crate) mod pool2d;
+pub(crate) mod quantized;
 pub(crate) mod reduce;
 pub(crate) mod reference;
 pub(crate) mod rms_norm;
