@@ -7,8 +7,8 @@ use candle_core::Shape;
 
 use super::keys::list;
 use super::names::Names;
+use super::source::{Description, Source};
 use crate::error::{Error, printable_name};
-use crate::weights::Weights;
 
 /// The types of float that a model's tensors may have.
 const FLOATS: &[&str] = &["F32", "BF16", "F16", "F64"];
@@ -19,6 +19,8 @@ pub(crate) type Stored = BTreeMap<String, String>;
 /// Every difference between what a model needs and what its files hold.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    /// The place of the configuration.
+    configuration: &'static str,
     problems: Vec<String>,
     missing_head: bool,
 }
@@ -29,20 +31,22 @@ impl Report {
     pub(crate) fn of(
         needed: &BTreeMap<String, Shape>,
         stored: &Stored,
-        weights: &Weights,
+        source: &Source,
         names: &Names,
         known: impl Fn(&str) -> bool,
     ) -> Self {
-        let mut report = Self::default();
+        let mut report = Self { configuration: source.configuration(), ..Self::default() };
         for (name, shape) in needed {
             let Some(file_name) = stored.get(name) else {
                 report.missing_head |= name == "lm_head.weight";
                 report.problems.push(format!("`{}` is missing", printable_name(name)));
                 continue;
             };
-            let Some((dtype, found)) = weights.describe(file_name) else { continue };
+            let Some(Description { dtype, shape: found }) = source.describe(file_name) else {
+                continue;
+            };
             let mut needed = shape.dims().to_vec();
-            if names.is_transposed(name) {
+            if source.is_transposed(names, name) {
                 needed.reverse();
             }
             let name = printable_name(file_name);
@@ -70,6 +74,7 @@ impl Report {
     ///
     /// [`Error::Model`] with every difference.
     pub(crate) fn check(self, folder: &Path) -> Result<(), Error> {
+        let configuration = self.configuration;
         let hint = if self.missing_head {
             "\nhint: a model whose output layer is its embedding has `tie_word_embeddings: true` in its `config.json`"
         } else {
@@ -80,6 +85,6 @@ impl Report {
             [problem] => problem.clone(),
             problems => list(problems),
         };
-        Err(Error::model(folder, format!("the tensors do not fit `config.json`: {text}{hint}")))
+        Err(Error::model(folder, format!("the tensors do not fit {configuration}: {text}{hint}")))
     }
 }

@@ -44,6 +44,9 @@ impl Pretrained {
     /// other files of the base as they are. In `config.json` the type of the tensors is updated. Without another
     /// [head](Pretrained::with_head), tensors of the base that are not given are kept, such as a pooler that nothing trains.
     ///
+    /// Of a GGUF file, `config.json` is written from its metadata, and nothing else is there to be carried over; see
+    /// [`save_gguf`](Self::save_gguf).
+    ///
     /// The base's `README.md` and its weights in other formats are left out, as they describe another model.
     ///
     /// # Errors
@@ -69,7 +72,9 @@ impl Pretrained {
             }
         }
         fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-        carry(self.folder(), folder, DEPTH)?;
+        if self.folder().is_dir() {
+            carry(self.folder(), folder, DEPTH)?;
+        }
         let dtypes: BTreeSet<&str> =
             tensors.values().filter_map(|t| dtype_name(t.dtype())).collect();
         let dtype = dtypes.first().filter(|_| dtypes.len() == 1).copied();
@@ -82,7 +87,7 @@ impl Pretrained {
             None => name,
         };
         let stored = |(name, tensor): (String, Tensor)| {
-            let transposed = names.is_transposed(&name) && tensor.rank() == 2;
+            let transposed = self.source().is_transposed(names, &name) && tensor.rank() == 2;
             let tensor = if transposed { tensor.t()?.contiguous()? } else { tensor };
             Ok((stored(name), tensor))
         };
@@ -91,10 +96,15 @@ impl Pretrained {
     }
 
     fn changed_config(&self, dtype: Option<&str>) -> Result<Value, Error> {
-        let file = self.folder().join(CONFIG);
-        let text = fs::read(&file).map_err(Error::file("read", &file))?;
-        let mut config: Map<String, Value> = serde_json::from_slice(&text)
-            .map_err(|error| Error::model(&file, format!("cannot be read: {error}")))?;
+        let mut config = match self.source().gguf() {
+            Some(model) => model.json().clone(),
+            None => {
+                let file = self.folder().join(CONFIG);
+                let text = fs::read(&file).map_err(Error::file("read", &file))?;
+                serde_json::from_slice::<Map<String, Value>>(&text)
+                    .map_err(|error| Error::model(&file, format!("cannot be read: {error}")))?
+            }
+        };
         if let Some(dtype) = dtype {
             let old = config.contains_key("torch_dtype");
             if old {

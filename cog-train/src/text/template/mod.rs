@@ -83,7 +83,7 @@ pub struct EncodedChat {
 
 impl ChatTemplate {
     /// Opens the template of a folder: `chat_template.jinja` and `additional_chat_templates/*.jinja`, else the key `chat_template`
-    /// of `tokenizer_config.json`, a template or a list of named ones.
+    /// of `tokenizer_config.json`, a template or a list of named ones. Of a GGUF file, it is `tokenizer.chat_template`.
     ///
     /// # Errors
     ///
@@ -93,6 +93,13 @@ impl ChatTemplate {
         let folder = folder.as_ref();
         let sources = sources::read(folder)?;
         if sources.is_empty() {
+            if folder.is_file() {
+                return Err(Error::chat_template(
+                    folder,
+                    "there is none: no `tokenizer.chat_template` in its metadata\n\
+                     hint: a base model has no template; use rows with `text`, or with `prompt` and `completion`",
+                ));
+            }
             return Err(Error::chat_template(
                 folder,
                 "there is none: neither `chat_template.jinja` nor `chat_template` in `tokenizer_config.json`\n\
