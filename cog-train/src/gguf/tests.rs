@@ -107,6 +107,35 @@ fn a_file_that_is_cut_anywhere_is_refused() {
     }
 }
 
+/// Whatever a byte of the header becomes, what opens has its tensors within the file, and apart.
+#[test]
+fn a_file_with_any_byte_changed_is_refused_or_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = saved(&dir.path().join("model.gguf"), &every_value());
+    let size = bytes.len() as u64;
+    let header_end = bytes.len() - entries().iter().map(|it| data(it).len()).sum::<usize>();
+    let mut opened = 0;
+    for at in 0..header_end {
+        let kept = bytes[at];
+        for other in [0, 1, 0x7f, 0x80, 0xff, kept ^ 1, kept ^ 0x20] {
+            bytes[at] = other;
+            let Ok(header) = header::read(&bytes[..], size) else { continue };
+            opened += 1;
+            let mut ends: Vec<(u64, u64)> = header
+                .tensors
+                .values()
+                .filter(|info| info.bytes > 0)
+                .map(|info| (info.begin, info.begin + info.bytes as u64))
+                .collect();
+            ends.sort_unstable();
+            assert!(ends.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+            assert!(ends.iter().all(|(_, end)| *end <= size));
+        }
+        bytes[at] = kept;
+    }
+    assert!(opened > 1000, "most changes of a value are another value: {opened}");
+}
+
 /// A header in pieces, for files that no writer makes.
 #[derive(Default)]
 struct Raw(Vec<u8>);

@@ -23,10 +23,34 @@ impl Adapter {
     /// Matrices are written in 32 bits. llama.cpp has one alpha for all layers: where theirs differ, and with rsLoRA, the
     /// difference is in the matrices `B`.
     ///
+    /// ```
+    /// use cog_train::candle_core::Device;
+    /// use cog_train::engine::Precision;
+    /// use cog_train::gguf::Gguf;
+    /// use cog_train::lora::{LoraConfig, Modules};
+    /// use cog_train::models::{CausalLm, Pretrained};
+    /// use cog_train::nn::{Init, Rng};
+    ///
+    /// # let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/models/gguf/f32.gguf");
+    /// # let dir = tempfile::tempdir()?;
+    /// # let out = dir.path().join("adapter.gguf");
+    /// let base = Pretrained::open(file)?; // the `.gguf` file that llama.cpp runs
+    /// let model = |init: &Init| CausalLm::new(init, base.config());
+    /// let adapter = LoraConfig::new(4).alpha(8.0).targets(Modules::named(["q_proj"])).on(model)?;
+    /// let tensors = base.tensors(&Device::Cpu)?;
+    /// let trained = adapter.draw(&tensors, Rng::new(42, "lora"))?;
+    /// let params = adapter.params(tensors, trained, Precision::F32)?;
+    /// // Training changes `params`.
+    /// adapter.save_gguf(&out, &base, &params.masters())?; // llama-cli --model FILE --lora OUT
+    /// let written = Gguf::open(&out)?;
+    /// assert_eq!(written.tensor("blk.0.attn_q.weight.lora_a").map(|it| it.shape()), Some(&[4, 32][..]));
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidConfig`] for what llama.cpp's adapters cannot hold: `DoRA`, tensors of the base that are trained
-    /// (`modules_to_save`, biases), and a branch of an output layer that is the embedding; also when `tensors` lacks one. [`Error::Model`] for a family
+    /// (`modules_to_save`, biases), and a branch of an embedding that is the output layer too; also when `tensors` lacks one. [`Error::Model`] for a family
     /// without a name in llama.cpp; those of [`gguf::save`].
     pub fn save_gguf(
         &self,
@@ -35,7 +59,7 @@ impl Adapter {
         tensors: &BTreeMap<String, Tensor>,
     ) -> Result<(), Error> {
         let conversion = base.gguf_conversion()?;
-        self.check_gguf()?;
+        self.check_gguf(base)?;
         let alpha = self.gguf_alpha();
         let mut metadata = Metadata::new();
         metadata.insert("general.architecture", conversion.architecture().name);
@@ -68,7 +92,7 @@ impl Adapter {
     }
 
     /// Refuses what llama.cpp's adapters cannot hold.
-    fn check_gguf(&self) -> Result<(), Error> {
+    fn check_gguf(&self, base: &Pretrained) -> Result<(), Error> {
         let hint = "hint: merge the adapter, and write the model with `Pretrained::save_gguf`";
         let refused = |what: String| {
             Err(invalid(format!("{what}, which an adapter in GGUF cannot hold\n{hint}")))
@@ -76,11 +100,14 @@ impl Adapter {
         if let Some((path, _)) = self.layers().find(|(_, branch)| branch.is_dora()) {
             return refused(format!("`{path}` is adapted by DoRA"));
         }
-        let tied = LayerKind::Linear { tied: true };
-        if let Some(path) = self.branches.iter().find(|(_, (layer, _))| layer.kind == tied) {
-            let path = path.0;
+        // llama.cpp has one tensor for both, and would add a branch of either to the other.
+        let is_shared = |kind| match kind {
+            LayerKind::Embedding => base.config().tied(),
+            kind => kind == LayerKind::Linear { tied: true },
+        };
+        if let Some((path, _)) = self.branches.iter().find(|(_, (it, _))| is_shared(it.kind)) {
             return refused(format!(
-                "`{path}` is adapted and shares its weight with the embedding"
+                "`{path}` is adapted, and the output layer shares its weight with the embedding"
             ));
         }
         match self.trained().find(|name| self.layout.tensors.contains_key(*name)) {

@@ -96,7 +96,8 @@ impl Pretrained {
     }
 
     /// Loads all tensors by name, of their stored types, in fresh storage. Of a GGUF file, blocks are dequantised, and all tensors are
-    /// of one type: that of its matrices where these are floats, else 32 bits. An output layer that is stored beside the embedding that
+    /// of one type: that of its matrices where these are floats, else 32 bits. Norms, which llama.cpp stores in 32 bits, are then rounded
+    /// to 16, which is exact for those of a model that was made in 16. An output layer that is stored beside the embedding that
     /// it is tied to is left out.
     ///
     /// # Errors

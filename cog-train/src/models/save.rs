@@ -87,7 +87,7 @@ impl Pretrained {
             None => name,
         };
         let stored = |(name, tensor): (String, Tensor)| {
-            let transposed = self.source().is_transposed(names, &name) && tensor.rank() == 2;
+            let transposed = names.is_transposed(&name) && tensor.rank() == 2;
             let tensor = if transposed { tensor.t()?.contiguous()? } else { tensor };
             Ok((stored(name), tensor))
         };

@@ -5,6 +5,7 @@ mod decoders;
 mod encoders;
 mod folders;
 mod generation;
+mod gguf;
 mod heads;
 mod lora;
 mod preferences;

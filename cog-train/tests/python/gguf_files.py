@@ -12,7 +12,7 @@ conversion does, with `NAME.json`: a batch and its logits in transformers, on th
     python cog-train/tests/python/gguf_files.py check FOLDER
 
 compares the SmolLM2 file of that package with FOLDER, its weights dequantised by transformers: the text of 20 prompts, and the ids
-of texts.
+of texts. gguf-py reads an adapter and a merged model of the file.
 
     python cog-train/tests/python/gguf_files.py read WRITTEN [BASE]
 
@@ -115,6 +115,9 @@ def write_model(name: str, arch: str, model, kind_of, extra=lambda writer: None)
             array = array + 1
         array = np.ascontiguousarray(permute(array, heads) if heads else array)
         kind = kind_of(hf_name) if array.ndim == 2 else Type.F32
+        if array.ndim == 1 and name in ("f16", "bf16"):
+            # A model of 16 bits has norms of 16 bits, which are stored in 32.
+            array = dequantize(quantize(array, kind_of(hf_name)), kind_of(hf_name))
         if kind in (Type.Q4_K, Type.Q6_K):
             data = random_blocks(kind, *array.shape, generator)
         else:
@@ -253,7 +256,7 @@ LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[
 
 
 def corpus() -> list[str]:
-    text = pathlib.Path(__file__).read_text()
+    text = (pathlib.Path(__file__).parents[3] / "LICENSE").read_text()
     return [text, *TEXTS, "the quick brown fox jumps over the lazy dog " * 4, "12 123 1234 2024 2025"] * 2
 
 
@@ -322,7 +325,7 @@ def pieces_tokenizer(name: str, spaced: bool) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         pathlib.Path(folder, "corpus.txt").write_text("\n".join(corpus()))
-        sp.SentencePieceTrainer.train(input=f"{folder}/corpus.txt", model_prefix=f"{folder}/tok", vocab_size=700,
+        sp.SentencePieceTrainer.train(input=f"{folder}/corpus.txt", model_prefix=f"{folder}/tok", vocab_size=560,
                                       model_type="bpe", byte_fallback=True, character_coverage=0.98, split_digits=True,
                                       normalization_rule_name="identity", remove_extra_whitespaces=False,
                                       add_dummy_prefix=spaced, allow_whitespace_only_pieces=True, num_threads=1,
@@ -409,6 +412,15 @@ def check(arguments: list[str]) -> None:
     same = sum(a == b for a, b in zip(mine, theirs))
     print(f"greedy text: equal for {same} of {len(rows)} prompts")
     assert same == len(rows)
+    with tempfile.TemporaryDirectory() as out:
+        layers = ours(command="adapt", folder=file, out=out)["layers"]
+        base, merged, adapter = (contents(it) for it in (file, f"{out}/merged.gguf", f"{out}/adapter.gguf"))
+    assert merged["metadata"] == base["metadata"]
+    changed = [name for name, it in merged["tensors"].items() if it != base["tensors"][name]]
+    layout = lambda it: {name: (t["type"], t["shape"]) for name, t in it["tensors"].items()}
+    assert layout(merged) == layout(base) and len(changed) == layers and len(adapter["tensors"]) == 2 * layers
+    assert all(name.removesuffix(".lora_a").removesuffix(".lora_b") in changed for name in adapter["tensors"])
+    print(f"gguf-py reads an adapter of {layers} layers, and the merged model with the base's metadata, names and types")
 
 
 if __name__ == "__main__":

@@ -3,5 +3,6 @@
 mod examples;
 mod files;
 mod folders;
+mod gguf;
 mod golden;
 mod packing;

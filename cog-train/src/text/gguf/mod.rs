@@ -137,6 +137,18 @@ struct Parts {
 fn bytes(vocabulary: &Vocabulary, split: &Split) -> Result<Parts, String> {
     let merges = vocabulary.get("merges").and_then(gguf::Value::as_strings);
     let merges = merges.ok_or("there is no `tokenizer.ggml.merges`")?;
+    let ids = vocabulary.ids();
+    let is_known = |merge: &&String| {
+        let parts = merge.split_once(' ');
+        parts
+            .is_some_and(|(a, b)| [a, b, &format!("{a}{b}")].iter().all(|it| ids.contains_key(*it)))
+    };
+    if let Some(merge) = merges.iter().find(|merge| !is_known(merge)) {
+        let merge = printable_name(merge);
+        return Err(format!(
+            "`tokenizer.ggml.merges` has `{merge}`, and not all of its tokens are there"
+        ));
+    }
     Ok(Parts {
         normalizer: if split.composed { json!({"type": "NFC"}) } else { Value::Null },
         pre_tokenizer: split.pre_tokenizer(),
@@ -146,7 +158,7 @@ fn bytes(vocabulary: &Vocabulary, split: &Split) -> Result<Parts, String> {
         model: json!({
             "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
-            "ignore_merges": split.whole_words, "vocab": vocabulary.ids(), "merges": merges,
+            "ignore_merges": split.whole_words, "vocab": ids, "merges": merges,
         }),
         begins: split.begins,
     })
