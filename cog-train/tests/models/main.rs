@@ -8,5 +8,6 @@ mod generation;
 mod heads;
 mod lora;
 mod preferences;
+mod quantized;
 mod saving;
 mod support;
