@@ -1,7 +1,7 @@
 //! A model without its head, of any family.
 
-use candle_core::{Error, Tensor};
-use cog_train_nn::{Init, Node};
+use candle_core::Error;
+use cog_train_nn::{Init, Node, Weight};
 
 use super::cache::KvCache;
 use super::config::{Config, Family};
@@ -65,7 +65,7 @@ impl Body {
     }
 
     /// The table of the tokens, `[vocabulary, hidden]`.
-    pub(crate) fn embedding(&self) -> &Tensor {
+    pub(crate) fn embedding(&self) -> &Weight {
         match self {
             Self::Decoder(body) => body.embedding(),
             Self::Gpt2(body) => body.embedding(),

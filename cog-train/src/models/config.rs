@@ -6,6 +6,7 @@ use candle_core::DType;
 use serde_json::{Map, Value, json};
 
 use super::bert::{self, BertConfig};
+use super::bitsandbytes;
 use super::decoder::{self, DecoderConfig};
 use super::gpt2::{self, Gpt2Config};
 use super::keys::{Keys, nearest};
@@ -99,6 +100,7 @@ impl Config {
             model_type,
             family,
         };
+        bitsandbytes::check_config(&mut keys);
         keys.only("is_encoder_decoder", &json!(false));
         keys.only("add_cross_attention", &json!(false));
         keys.only("pruned_heads", &json!({}));

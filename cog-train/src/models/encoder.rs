@@ -1,7 +1,7 @@
 //! The encoders of text, of any family.
 
 use candle_core::{Error, Tensor};
-use cog_train_nn::{self as nn, Init, Node};
+use cog_train_nn::{self as nn, Init, Node, Weight};
 
 use super::bert::{self, Bert};
 use super::config::{Config, Family};
@@ -45,7 +45,7 @@ impl Encoder {
     }
 
     /// The table of words, `[vocabulary, hidden]`.
-    pub(crate) fn words(&self) -> &Tensor {
+    pub(crate) fn words(&self) -> &Weight {
         match &self.model {
             Model::Bert(bert) => bert.words(),
             Model::ModernBert(bert) => bert.words(),

@@ -42,6 +42,7 @@
 //! so that these families train without dropout. What an evaluation computes is not affected.
 
 mod bert;
+mod bitsandbytes;
 mod body;
 mod cache;
 mod causal_lm;

@@ -1,13 +1,16 @@
 //! A pretrained model on disk.
 
-use std::collections::BTreeMap;
+mod quantized;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Shape, Tensor};
-use cog_train_nn::Init;
+use candle_core::{DType, Device, Shape, Tensor};
+use cog_train_nn::{BlockLayout, Init, Layout};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
+use super::bitsandbytes::{self, Nf4};
 use super::body::{self, names};
 use super::causal_lm::CausalLm;
 use super::config::Config;
@@ -30,6 +33,10 @@ pub struct Pretrained {
     config: Config,
     source: Source,
     stored: Stored,
+    /// The weights that are quantized in the files.
+    quantized: BTreeMap<String, Nf4>,
+    /// The layout that weights are quantized to when they are loaded, and their names.
+    chosen: Option<(BlockLayout, BTreeSet<String>)>,
     /// Keys of `config.json` that are saved with other values; null takes a key out.
     changes: Map<String, Value>,
 }
@@ -71,11 +78,17 @@ impl Pretrained {
                 ));
             }
         }
-        let needed = needed(&config)?;
+        let quantized = match &source {
+            Source::Folder(weights) => bitsandbytes::take(&mut stored, weights, folder)?,
+            Source::Gguf(_) => BTreeMap::new(),
+        };
+        let mut needed = needed(&config)?.tensors;
         let of_head = |name: &str| names.is_of_head(name);
-        Report::of(&needed, &stored, &source, names, of_head).check(folder)?;
+        Report::of_quantized(&mut needed, &quantized, of_head)
+            .compare(&needed, &stored, &source, names, of_head)
+            .check(folder)?;
         let (folder, changes) = (folder.to_owned(), Map::new());
-        Ok(Self { folder, config, source, stored, changes })
+        Ok(Self { folder, config, source, stored, quantized, chosen: None, changes })
     }
 
     /// The folder, or the GGUF file.
@@ -95,16 +108,18 @@ impl Pretrained {
         self.stored.keys().map(String::as_str)
     }
 
-    /// Loads all tensors by name, of their stored types, in fresh storage. Of a GGUF file, blocks are dequantised, and all tensors are
-    /// of one type: that of its matrices where these are floats, else 32 bits. Norms, which llama.cpp stores in 32 bits, are then rounded
-    /// to 16, which is exact for those of a model that was made in 16. An output layer that is stored beside the embedding that
-    /// it is tied to is left out.
+    /// Loads all tensors by name, of their stored types, in fresh storage. An output layer that is stored beside the embedding that
+    /// it is tied to is left out, and so are [quantized](Pretrained::quantized) matrices.
+    ///
+    /// Those of a GGUF file are of one type: that of its matrices where these are floats, else 32 bits. Norms, which llama.cpp stores
+    /// in 32 bits, are then rounded to 16, which is exact for those of a model that was made in 16.
     ///
     /// # Errors
     ///
     /// [`Error::Model`] when such a layer differs from the embedding; those of [`Weights::tensors`].
     pub fn tensors(&self, device: &Device) -> Result<BTreeMap<String, Tensor>, Error> {
-        self.read(self.names().map(str::to_owned), device)
+        let names = self.names().filter(|name| !self.is_quantized(name));
+        self.read(names.map(str::to_owned), device)
     }
 
     /// Loads the tensors that a model asks for, and no others: those of the body of another head, for example.
@@ -119,18 +134,28 @@ impl Pretrained {
     ) -> Result<BTreeMap<String, Tensor>, Error> {
         let needed = Init::shapes_of(model)?;
         self.check(&needed)?;
-        self.read(needed.into_keys(), device)
+        self.read(needed.into_keys().filter(|name| !self.is_quantized(name)), device)
     }
 
     /// Compares tensors with those of the files.
     pub(crate) fn check(&self, needed: &BTreeMap<String, Shape>) -> Result<(), Error> {
-        let names = names(&self.config);
-        Report::of(needed, &self.stored, &self.source, names, |_| true).check(&self.folder)
+        let (names, mut needed) = (names(&self.config), needed.clone());
+        Report::of_quantized(&mut needed, &self.quantized, |_| true)
+            .compare(&needed, &self.stored, &self.source, names, |_| true)
+            .check(&self.folder)
     }
 
     /// The files of its tensors.
     pub(crate) fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Loads a tensor as the model has it.
+    fn load_one(&self, name: &str, device: &Device) -> Result<Tensor, Error> {
+        let tensor = self.source.get(&self.stored[name], device)?;
+        let of_files = names(&self.config);
+        let transposed = self.source.is_transposed(of_files, name) && tensor.rank() == 2;
+        Ok(if transposed { tensor.t()?.contiguous()? } else { tensor })
     }
 
     /// The keys of `config.json` that are saved with other values.
@@ -165,11 +190,8 @@ impl Pretrained {
     ) -> Result<BTreeMap<String, Tensor>, Error> {
         let names: Vec<String> = names.collect();
         // Reading copies from the page cache: on several threads, as that is memory's speed and not a disk's.
-        let of_files = body::names(&self.config);
         let load = |name: String| {
-            let tensor = self.source.get(&self.stored[&name], device)?;
-            let transposed = self.source.is_transposed(of_files, &name) && tensor.rank() == 2;
-            let tensor = if transposed { tensor.t()?.contiguous()? } else { tensor };
+            let tensor = self.load_one(&name, device)?;
             Ok((name, tensor))
         };
         let mut tensors: BTreeMap<String, Tensor> =
@@ -196,12 +218,7 @@ impl Pretrained {
         let Some(embedding) = tensors.get(other) else { return Ok(()) };
         let alike = embedding.shape() == head.shape()
             && embedding.dtype() == head.dtype()
-            && embedding
-                .ne(&head)?
-                .to_dtype(candle_core::DType::U32)?
-                .sum_all()?
-                .to_scalar::<u32>()?
-                == 0;
+            && embedding.ne(&head)?.to_dtype(DType::U32)?.sum_all()?.to_scalar::<u32>()? == 0;
         if alike {
             return Ok(());
         }
@@ -215,12 +232,12 @@ impl Pretrained {
     }
 }
 
-/// The names and shapes of the tensors that a model cannot do without.
-fn needed(config: &Config) -> Result<BTreeMap<String, Shape>, Error> {
+/// The tensors and layers that a model cannot do without.
+fn needed(config: &Config) -> Result<Layout, Error> {
     let language = |name: &str| name.ends_with("ForCausalLM") || name.ends_with("LMHeadModel");
     match config.architecture() {
-        Some(name) if language(name) => Init::shapes_of(|init| CausalLm::new(init, config)),
-        _ => Ok(Init::shapes_of(|init| body::build(init, config))?),
+        Some(name) if language(name) => Init::layout_of(|init| CausalLm::new(init, config)),
+        _ => Ok(Init::layout_of(|init| body::build(init, config))?),
     }
 }
 

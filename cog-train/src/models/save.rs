@@ -42,7 +42,8 @@ const WEIGHTS: &[&str] = &[
 impl Pretrained {
     /// Writes a model that transformers opens: `tensors` by the names of [`Pretrained::tensors`], in files of up to 5 GB, and the
     /// other files of the base as they are. In `config.json` the type of the tensors is updated. Without another
-    /// [head](Pretrained::with_head), tensors of the base that are not given are kept, such as a pooler that nothing trains.
+    /// [head](Pretrained::with_head), tensors of the base that are not given are kept, such as a pooler that nothing trains. Matrices that
+    /// are [quantized](Pretrained::quantized) in the base's files are saved in floats.
     ///
     /// Of a GGUF file, `config.json` is written from its metadata, and nothing else is there to be carried over; see
     /// [`save_gguf`](Self::save_gguf).
@@ -69,6 +70,12 @@ impl Pretrained {
             for (name, tensor) in self.read(kept.into_iter(), &Device::Cpu)? {
                 let tensor = tensor.to_dtype(dtype.unwrap_or(tensor.dtype()))?;
                 tensors.insert(name, tensor);
+            }
+            let dtype = dtype.or(self.config().dtype()).unwrap_or(DType::F32);
+            let missing = |name: &str| !tensors.contains_key(name);
+            let matrices = self.quantized_in_files(&Device::Cpu, missing)?;
+            for (name, matrix) in matrices {
+                tensors.insert(name, matrix.to_dtype(dtype).dequantize()?);
             }
         }
         fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
@@ -114,6 +121,8 @@ impl Pretrained {
                 config.insert("dtype".to_owned(), json!(dtype));
             }
         }
+        // What is saved is not quantized.
+        config.remove("quantization_config");
         for (key, value) in self.changes() {
             if value.is_null() {
                 config.remove(key);

@@ -11,7 +11,7 @@ use cog_train::engine::{Gradients, Precision};
 use cog_train::gguf::{self, Entry, Gguf, Metadata, TensorType, Value};
 use cog_train::lora::{Adapter, LoraConfig, Modules};
 use cog_train::models::{CausalLm, Pretrained};
-use cog_train::nn::{Init, Rng};
+use cog_train::nn::{Init, Quantized, Rng};
 use cog_train::optim::{AdamW, Optimizer};
 use cog_train::serde_json;
 
@@ -39,11 +39,19 @@ fn wide(tensors: Tensors) -> Tensors {
     tensors.into_iter().map(wide).collect()
 }
 
-/// The model of a file, computed in 32 bits.
+/// All tensors of a file as floats of 32 bits.
+fn floats_of(base: &Pretrained) -> Tensors {
+    let matrices = base.quantized(&Device::Cpu).unwrap().into_iter();
+    let matrices = matrices.map(|(name, matrix)| (name, matrix.dequantize().unwrap()));
+    wide(base.tensors(&Device::Cpu).unwrap().into_iter().chain(matrices).collect())
+}
+
+/// The model of a file, computed in 32 bits: products with blocks stay in blocks.
 fn model(path: &Path) -> CausalLm {
     let base = Pretrained::open(path).unwrap();
     let tensors = wide(base.tensors(&Device::Cpu).unwrap());
-    Init::from_tensors(tensors).build(|init| CausalLm::new(init, base.config())).unwrap()
+    let init = Init::from_tensors(tensors).quantized(base.quantized(&Device::Cpu).unwrap());
+    init.build(|init| CausalLm::new(init, base.config())).unwrap()
 }
 
 fn distance(name: &str, path: &Path) -> f32 {
@@ -57,6 +65,14 @@ fn logits_of_every_type_equal_transformers_on_the_dequantised_weights() {
         let distance = distance(name, &file(name));
         assert!(distance < LOGITS, "{name}: logits are {distance} apart");
     }
+    // Every matrix is in blocks, the table of the tokens too.
+    let base = Pretrained::open(file("k_quants")).unwrap();
+    let matrices = base.quantized(&Device::Cpu).unwrap();
+    let stored = Gguf::open(file("k_quants")).unwrap();
+    assert!(base.tensors(&Device::Cpu).unwrap().keys().all(|name| name.contains("norm")));
+    let bytes: usize = matrices.values().map(Quantized::byte_count).sum();
+    let in_file = stored.tensors().values().filter(|info| info.shape().len() == 2);
+    assert_eq!(bytes, in_file.map(|info| info.bytes()).sum::<usize>());
 }
 
 #[test]
@@ -189,7 +205,7 @@ fn a_file_that_is_saved_with_its_own_values_is_the_same() {
     let out = dir.path().join("out.gguf");
     for name in TYPES.iter().chain(FAMILIES) {
         let base = Pretrained::open(file(name)).unwrap();
-        base.save_gguf(&out, base.tensors(&Device::Cpu).unwrap()).unwrap();
+        base.save_gguf(&out, floats_of(&base)).unwrap();
         assert!(fs::read(&out).unwrap() == fs::read(file(name)).unwrap(), "{name}");
     }
 }
@@ -224,20 +240,19 @@ fn changed_tensors_are_saved_in_their_own_types() {
     ];
     for (name, share) in cases {
         let base = Pretrained::open(file(name)).unwrap();
-        let tensors = base.tensors(&Device::Cpu).unwrap();
+        let tensors = floats_of(&base);
         let is_changed = |name: &str| !name.contains("mlp.");
         // Other values in each row, so that a row in another place shows.
-        let changed: Tensors = wide(tensors.clone())
-            .into_iter()
+        let changed: Tensors = tensors
+            .iter()
             .filter(|(name, _)| is_changed(name))
-            .map(|(name, tensor)| (name, (tensor.flip(&[0]).unwrap() * 1.5).unwrap()))
+            .map(|(name, tensor)| (name.clone(), (tensor.flip(&[0]).unwrap() * 1.5).unwrap()))
             .collect();
         base.save_gguf(&out, changed.clone()).unwrap();
-        let again = wide(Pretrained::open(&out).unwrap().tensors(&Device::Cpu).unwrap());
+        let again = floats_of(&Pretrained::open(&out).unwrap());
         for (tensor_name, tensor) in &again {
             let Some(expected) = changed.get(tensor_name) else {
-                let kept = tensors[tensor_name].to_dtype(DType::F32).unwrap();
-                assert_eq!(bits(tensor), bits(&kept), "{name}: {tensor_name}");
+                assert_eq!(bits(tensor), bits(&tensors[tensor_name]), "{name}: {tensor_name}");
                 continue;
             };
             let largest = |tensor: &Tensor| -> f32 {
@@ -283,7 +298,11 @@ fn a_file_that_is_saved_as_a_folder_has_equal_logits() {
         base.save(out.path(), base.tensors(&Device::Cpu).unwrap()).unwrap();
         let [first, again] =
             [&file(name), out.path()].map(|it| model(it).logits(&golden.tokens()).unwrap());
-        assert_eq!(bits(&first), bits(&again), "{name}");
+        assert!(largest_difference(&first, &again) < 1e-5, "{name}");
+        let floats = floats_of(&Pretrained::open(out.path()).unwrap());
+        for (name, tensor) in floats_of(&base) {
+            assert_eq!(bits(&tensor), bits(&floats[&name]), "{name}");
+        }
     }
 }
 
@@ -301,6 +320,7 @@ impl Trained {
         let base = Pretrained::open(path).unwrap();
         let build = |init: &Init| CausalLm::new(init, base.config());
         let adapter = config.on(build).unwrap();
+        let adapter = adapter.quantized(base.quantized(&Device::Cpu).unwrap()).unwrap();
         let tensors = wide(base.tensors(&Device::Cpu).unwrap());
         let drawn = adapter.draw(&tensors, Rng::new(3, "lora")).unwrap();
         let params = adapter.params(tensors, drawn, Precision::F32).unwrap();
@@ -369,6 +389,47 @@ fn merged_by_files(base: &Path, adapter: &Path, out: &Path) {
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
     (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
+}
+
+/// GPT-2's embedding is its output layer, which older files hold too.
+#[test]
+fn an_embedding_that_is_there_twice_is_one_tensor() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = Gguf::open(file("gpt2")).unwrap();
+    let twice = |other: bool| {
+        let path = dir.path().join("twice.gguf");
+        let mut entries: Vec<Entry> = base
+            .names()
+            .map(|name| Entry::new(name, TensorType::F32, base.tensor(name).unwrap().shape()))
+            .collect();
+        entries.push(Entry { name: "output.weight".to_owned(), ..entries[0].clone() });
+        assert_eq!(entries[0].name, "token_embd.weight");
+        gguf::save(&path, base.metadata(), &entries, |entry| match entry.name.as_str() {
+            "output.weight" => {
+                let mut bytes = base.read("token_embd.weight")?;
+                bytes[0] ^= u8::from(other);
+                Ok(bytes)
+            }
+            name => base.read(name),
+        })
+        .unwrap();
+        path
+    };
+    let message = refused(&twice(true));
+    assert_eq!(
+        message,
+        "model `M`: `output.weight` differs from `token_embd.weight`, which is the output layer of GPT-2"
+    );
+    let path = twice(false);
+    assert!(distance("gpt2", &path) < LOGITS);
+    let model = Pretrained::open(&path).unwrap();
+    let name = "transformer.wte.weight";
+    let changed = (&model.tensors(&Device::Cpu).unwrap()[name] * 2.0).unwrap();
+    model.save_gguf(dir.path().join("out.gguf"), [(name, changed)]).unwrap();
+    let saved = Gguf::open(dir.path().join("out.gguf")).unwrap();
+    let [embedding, output] =
+        ["token_embd.weight", "output.weight"].map(|name| saved.read(name).unwrap());
+    assert!(embedding == output && embedding != base.read("token_embd.weight").unwrap());
 }
 
 /// The rank that differs, rsLoRA and an alpha of one layer are all in the one alpha of the file or in the matrices.
@@ -452,7 +513,7 @@ fn what_an_adapter_as_gguf_cannot_hold_is_refused() {
 }
 
 #[test]
-fn an_adapter_of_a_file_equals_the_one_of_its_folder() {
+fn an_adapter_of_blocks_equals_the_one_of_their_values() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["q8_0", "k_quants"] {
         let golden = golden(name);

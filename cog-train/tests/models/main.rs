@@ -9,5 +9,6 @@ mod gguf;
 mod heads;
 mod lora;
 mod preferences;
+mod quantized;
 mod saving;
 mod support;

@@ -41,6 +41,10 @@ impl Golden {
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     }
 
+    pub(crate) fn losses(&self) -> &[f64] {
+        &self.losses
+    }
+
     pub(crate) fn tokens(&self) -> Tokens {
         Tokens::padded(&self.texts(), 0, &Device::Cpu).unwrap()
     }
@@ -81,7 +85,8 @@ pub(crate) fn bits(tensor: &Tensor) -> Vec<u32> {
 pub(crate) fn load(folder: &Path) -> Result<CausalLm, Error> {
     let base = Pretrained::open(folder)?;
     let tensors = base.tensors(&Device::Cpu)?;
-    Init::from_tensors(tensors).build(|init| CausalLm::new(init, base.config()))
+    let init = Init::from_tensors(tensors).quantized(base.quantized(&Device::Cpu)?);
+    init.build(|init| CausalLm::new(init, base.config()))
 }
 
 /// Compares logits, the losses of 20 steps and the parameters with a gradient.

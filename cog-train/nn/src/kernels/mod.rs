@@ -38,4 +38,5 @@ pub(crate) mod softmax;
 pub(crate) mod sum;
 pub(crate) mod swiglu;
 pub mod tape;
+pub(crate) mod weight;
 pub(crate) mod window;

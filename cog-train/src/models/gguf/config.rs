@@ -3,12 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::architecture::Architecture;
+use super::tensors::{EMBEDDING, OUTPUT};
 use crate::error::Error;
 use crate::gguf::{self, Gguf};
 use crate::models::keys::Keys;
-
-/// The table of the tokens.
-const EMBEDDING: &str = "token_embd.weight";
 
 /// Returns the `config.json` that transformers would have of a model.
 ///
@@ -89,7 +87,7 @@ fn decoder(
     set("head_dim", json!(width));
     keys.only("attention.value_length", &json!(width));
     keys.only("rope.dimension_count", &json!(width));
-    set("tie_word_embeddings", json!(file.tensor("output.weight").is_none()));
+    set("tie_word_embeddings", json!(file.tensor(OUTPUT).is_none()));
     let has = |name: &str| file.tensor(&format!("blk.0.{name}.bias")).is_some();
     if matches!(architecture.name, "llama" | "qwen3") {
         set("attention_bias", json!(has("attn_output")));

@@ -8,7 +8,7 @@ use cog_train_nn::Quantized;
 
 use super::architecture::Architecture;
 use super::conversion::{Conversion, reordered};
-use super::tensors::{GgufModel, dtype_of, layout_of};
+use super::tensors::{EMBEDDING, GgufModel, OUTPUT, dtype_of, layout_of};
 use crate::error::{Error, printable_name};
 use crate::gguf::{self, Entry};
 use crate::models::pretrained::Pretrained;
@@ -50,7 +50,10 @@ impl GgufModel {
             .map(|(name, info)| Entry::new(name, info.kind(), info.shape()))
             .collect();
         gguf::save(path, self.file.metadata(), &entries, |entry| {
-            let name = given.get(entry.name.as_str());
+            // GPT-2's embedding may be there twice.
+            let name = given
+                .get(entry.name.as_str())
+                .or_else(|| given.get(EMBEDDING).filter(|_| entry.name == OUTPUT));
             match name.and_then(|name| Some((*name, tensors.get(*name)?))) {
                 Some((name, tensor)) if !self.is_unchanged(name, tensor)? => {
                     self.encode(name, entry, tensor)
@@ -108,11 +111,9 @@ impl Pretrained {
     /// # let dir = tempfile::tempdir()?;
     /// # let (model, out) = (fixture, dir.path().join("out.gguf"));
     /// let base = Pretrained::open(model)?; // a `.gguf` file
-    /// let mut tensors = base.tensors(&Device::Cpu)?; // the blocks as floats
-    /// tensors.retain(|name, _| name == "model.norm.weight");
+    /// let tensors = base.tensors(&Device::Cpu)?; // and `base.quantized` has those in blocks
     /// let half = (&tensors["model.norm.weight"] * 0.5)?;
-    /// tensors.insert("model.norm.weight".to_owned(), half);
-    /// base.save_gguf(&out, tensors)?;
+    /// base.save_gguf(&out, [("model.norm.weight", half)])?;
     /// # assert_eq!(std::fs::metadata(model)?.len(), std::fs::metadata(&out)?.len());
     /// # Ok::<(), cog_train::anyhow::Error>(())
     /// ```

@@ -19,6 +19,10 @@ use crate::models::keys::list;
 const CONFIGURATION: &[&str] =
     &["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"];
 
+/// The table of the tokens, and the output layer.
+pub(super) const EMBEDDING: &str = "token_embd.weight";
+pub(super) const OUTPUT: &str = "output.weight";
+
 /// The types of tensors that are supported.
 const SUPPORTED: &str = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K";
 
@@ -65,7 +69,9 @@ impl GgufModel {
         let (dtype, shown) = main_dtype(tensors().map(|(_, info)| info));
         let json = config::config(&file, architecture, shown)?;
         let config = Config::of_json(json.clone(), path)?;
+        let shared = shared_output(&file, architecture)?;
         let names = tensors()
+            .filter(|(name, _)| !(shared && *name == OUTPUT))
             .map(|(name, _)| {
                 (architecture.to_model(name).unwrap_or_else(|| name.clone()), name.clone())
             })
@@ -147,6 +153,24 @@ impl GgufModel {
         let (info, bytes) = self.bytes(name)?;
         Ok(Some(blocks(layout, info.shape(), bytes, device)?))
     }
+}
+
+/// Whether the output layer of GPT-2 is there too, which is always the embedding.
+///
+/// # Errors
+///
+/// [`Error::Model`] when the two differ; those of [`Gguf::read`].
+fn shared_output(file: &Gguf, architecture: &Architecture) -> Result<bool, Error> {
+    if architecture.name != "gpt2" || file.tensor(OUTPUT).is_none() {
+        return Ok(false);
+    }
+    let kind = |name: &str| file.tensor(name).map(TensorInfo::kind);
+    if kind(OUTPUT) == kind(EMBEDDING) && file.read(OUTPUT)? == file.read(EMBEDDING)? {
+        return Ok(true);
+    }
+    let reason =
+        format!("`{OUTPUT}` differs from `{EMBEDDING}`, which is the output layer of GPT-2");
+    Err(Error::model(file.path(), reason))
 }
 
 /// Makes a matrix of blocks.

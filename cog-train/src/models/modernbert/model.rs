@@ -1,7 +1,7 @@
 //! The encoder.
 
 use candle_core::{Error, Tensor};
-use cog_train_nn::{self as nn, Attention, Embedding, Init, LayerNorm, Linear, Node, Rope};
+use cog_train_nn::{self as nn, Attention, Embedding, Init, LayerNorm, Linear, Node, Rope, Weight};
 
 use super::config::ModernBertConfig;
 use crate::models::layers::{Activation, layer_norm, linear_of};
@@ -56,7 +56,7 @@ impl ModernBert {
     }
 
     /// The table of words, which masked language models score with.
-    pub(crate) fn words(&self) -> &Tensor {
+    pub(crate) fn words(&self) -> &Weight {
         self.words.weight()
     }
 

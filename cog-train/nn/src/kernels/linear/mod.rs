@@ -123,12 +123,7 @@ impl Product {
     }
 }
 
-fn mismatch(
-    x: &Node,
-    weight: &[usize],
-    bias: Option<&Tensor>,
-    to: Option<&Node>,
-) -> Error {
+fn mismatch(x: &Node, weight: &[usize], bias: Option<&Tensor>, to: Option<&Node>) -> Error {
     let dims = |tensor: Option<&Tensor>| {
         tensor.map_or_else(|| "none".to_owned(), |tensor| format!("{:?}", tensor.dims()))
     };

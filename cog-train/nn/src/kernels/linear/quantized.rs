@@ -133,3 +133,6 @@ impl Product<'_> {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,9 +76,7 @@ impl Right<'_> {
     pub(crate) fn t(self) -> Self {
         match self {
             Self::Matrix(matrix) => Self::Matrix(matrix.t()),
-            Self::Blocks { blocks, transposed } => {
-                Self::Blocks { blocks, transposed: !transposed }
-            }
+            Self::Blocks { blocks, transposed } => Self::Blocks { blocks, transposed: !transposed },
         }
     }
 

@@ -41,6 +41,9 @@ pub enum BlockLayout {
 }
 
 impl BlockLayout {
+    /// The values of the 16 codes of NF4, in units of a block's scale.
+    pub const NF4_VALUES: [f32; 16] = super::nf4::CODE;
+
     /// Returns the number of elements of a block.
     #[must_use]
     pub fn block_len(self) -> usize {

@@ -2,21 +2,15 @@
 
 mod cuda;
 mod decode;
+mod encode;
 mod layout;
 mod nf4;
+mod values;
 
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{CpuStorage, DType, Device, Error, Storage, Tensor};
-use rayon::prelude::*;
-
-use self::decode::{Scale, ScaleKind};
-use super::host;
+use candle_core::{DType, Device, Error, Tensor};
 
 pub(crate) use decode::Blocks;
 pub use layout::BlockLayout;
-
-/// Elements of a tile.
-const TILE: usize = 16 << 20;
 
 /// A frozen matrix `[outputs, inputs]` in blocks of few bits: the weight of a [`Linear`](crate::Linear) or the table of an
 /// [`Embedding`](crate::Embedding), which [`Init::quantized`](crate::Init::quantized) gives them by its name.
@@ -131,9 +125,7 @@ impl Quantized {
         let data = check("codes", codes, DType::U8, elements.div_ceil(2))?;
         let blocks = elements.div_ceil(block);
         let scales = match scales {
-            Scales::Float(scales) => {
-                Scales::Float(check("scales", &scales, DType::F32, blocks)?)
-            }
+            Scales::Float(scales) => Scales::Float(check("scales", &scales, DType::F32, blocks)?),
             Scales::Nested { codes, map, scales, of, offset } => Scales::Nested {
                 codes: check("codes of scales", &codes, DType::U8, blocks)?,
                 map: check("values of scales", &map, DType::F32, 256)?,
@@ -144,44 +136,6 @@ impl Quantized {
         };
         let scales = Some((scales, block));
         Ok(Self { layout: BlockLayout::Nf4, outputs, inputs, dtype: DType::F32, data, scales })
-    }
-
-    /// Quantizes a matrix `[outputs, inputs]` of floats, on its device. NF4 has blocks of 64 elements and double quantization, as
-    /// bitsandbytes makes them; the layouts of ggml are made as ggml makes them without an importance matrix.
-    ///
-    /// # Errors
-    ///
-    /// candle's error when it is no matrix, a row is no multiple of a block of ggml, an element is not finite, or the device
-    /// fails.
-    pub fn quantize(weight: &Tensor, layout: BlockLayout) -> Result<Self, Error> {
-        let (outputs, inputs) = weight.dims2()?;
-        let (device, dtype) = (weight.device(), weight.dtype());
-        let wide = host::contiguous(&weight.detach().to_device(&Device::Cpu)?)?;
-        let finite = host::read([&wide], |[elements]| elements.par_iter().all(|x| x.is_finite()))?;
-        if !finite {
-            return Err(Error::msg(format!(
-                "quantized: an element of the matrix [{outputs}, {inputs}] is not finite"
-            )));
-        }
-        let quantized = if layout == BlockLayout::Nf4 {
-            let nf4::Nf4 { codes, scale_codes, map, scales, offset } =
-                host::read([&wide], |[elements]| nf4::quantize(elements))?;
-            let bytes = |bytes: Vec<u8>| Tensor::new(bytes, device);
-            let floats = |floats: Vec<f32>| Tensor::new(floats, device);
-            let scales = Scales::Nested {
-                codes: bytes(scale_codes)?,
-                map: floats(map)?,
-                scales: floats(scales)?,
-                of: nf4::NESTED,
-                offset,
-            };
-            Self::from_nf4(&bytes(codes)?, scales, nf4::BLOCK, (outputs, inputs))?
-        } else {
-            byte_count(layout, outputs, inputs)?;
-            let bytes = QTensor::quantize(&wide, of_candle(layout))?.data()?.into_owned();
-            Self::from_blocks(layout, (outputs, inputs), bytes, device)?
-        };
-        Ok(quantized.to_dtype(dtype))
     }
 
     /// Returns the layout of the blocks.
@@ -266,30 +220,6 @@ impl Quantized {
         self.data.to_vec1()
     }
 
-    /// Returns a row in 32 bits.
-    ///
-    /// # Errors
-    ///
-    /// candle's error when there is no such row, or the device fails.
-    pub fn row(&self, row: usize) -> Result<Vec<f32>, Error> {
-        if row >= self.outputs {
-            let reason = format!("quantized: there is no row {row} of {}", self.outputs);
-            return Err(Error::msg(reason));
-        }
-        let mut elements = vec![0.0; self.inputs];
-        self.to_device(&Device::Cpu)?.read(|blocks| blocks.decode(row, 0, &mut elements))?;
-        Ok(elements)
-    }
-
-    /// Returns the whole matrix as a tensor `[outputs, inputs]` of its float type, on its device. Layers never do that.
-    ///
-    /// # Errors
-    ///
-    /// candle's error when the device fails.
-    pub fn dequantize(&self) -> Result<Tensor, Error> {
-        self.tile(0, self.outputs, self.dtype)
-    }
-
     /// Checks that an operand is of the type that the matrix stands for.
     ///
     /// # Errors
@@ -309,72 +239,6 @@ impl Quantized {
              hint: operands are of one float type; `Quantized::to_dtype` changes that of a quantized matrix"
         )))
     }
-
-    /// Returns the first row and the number of rows of the parts that are decoded one after the other where the CPU's kernels do not
-    /// serve: some 16 million elements each.
-    pub(crate) fn tiles(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (outputs, rows) = (self.outputs, (TILE / self.inputs).max(1));
-        (0..outputs).step_by(rows).map(move |start| (start, rows.min(outputs - start)))
-    }
-
-    /// Decodes some rows into a tensor `[count, inputs]` of a float type, on the device of the blocks.
-    ///
-    /// # Errors
-    ///
-    /// candle's error when the device fails.
-    pub(crate) fn tile(&self, start: usize, count: usize, dtype: DType) -> Result<Tensor, Error> {
-        if let Some((gpu, rows)) = cuda::rows(self, count, dtype)? {
-            cuda::decode(&gpu, self, (start, count), &rows)?;
-            return Ok(rows);
-        }
-        let rows = self.to_device(&Device::Cpu)?.rows(start, count)?;
-        rows.to_dtype(dtype)?.to_device(self.device())
-    }
-
-    /// Returns some rows as a tensor of 32 bits on the CPU, where the blocks must be.
-    pub(crate) fn rows(&self, start: usize, count: usize) -> Result<Tensor, Error> {
-        self.read(|blocks| {
-            host::make((count, self.inputs), |rows| {
-                let rows = rows.par_chunks(self.inputs.max(1)).enumerate();
-                rows.for_each(|(at, row)| blocks.decode(start + at, 0, row.zeroed()));
-            })
-        })?
-    }
-
-    /// Calls `work` with the blocks, which must be on the CPU.
-    ///
-    /// # Errors
-    ///
-    /// candle's error when they are not.
-    pub(crate) fn read<R>(&self, work: impl FnOnce(Blocks<'_>) -> R) -> Result<R, Error> {
-        let Self { layout, outputs, inputs, .. } = *self;
-        let with = |scales: Scale<'_>| {
-            read_bytes(&self.data, |bytes| work(Blocks { layout, bytes, scales, outputs, inputs }))
-        };
-        match &self.scales {
-            None => with(Scale { block: 1, kind: ScaleKind::Float(&[]) }),
-            Some((Scales::Float(scales), block)) => host::read([scales], |[scales]| {
-                with(Scale { block: *block, kind: ScaleKind::Float(scales) })
-            })?,
-            Some((Scales::Nested { codes, map, scales, of, offset }, block)) => {
-                read_bytes(codes, |codes| {
-                    host::read([map, scales], |[map, scales]| {
-                        let (block, of, offset) = (*block, *of, *offset);
-                        let kind = ScaleKind::Nested { codes, map, scales, block: of, offset };
-                        with(Scale { block, kind })
-                    })
-                })??
-            }
-        }
-    }
-}
-
-fn read_bytes<R>(tensor: &Tensor, work: impl FnOnce(&[u8]) -> R) -> Result<R, Error> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::U8(bytes)), Some((start, end))) => Ok(work(&bytes[start..end])),
-        _ => Err(Error::msg("quantized: blocks are contiguous bytes on the CPU")),
-    }
 }
 
 /// Returns the number of bytes of a matrix.
@@ -393,17 +257,6 @@ fn check_sizes(outputs: usize, inputs: usize) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::msg(format!("quantized: [{outputs}, {inputs}] has no elements")))
-}
-
-fn of_candle(layout: BlockLayout) -> GgmlDType {
-    match layout {
-        BlockLayout::Q4_0 => GgmlDType::Q4_0,
-        BlockLayout::Q4_1 => GgmlDType::Q4_1,
-        BlockLayout::Q4K => GgmlDType::Q4K,
-        BlockLayout::Q6K => GgmlDType::Q6K,
-        BlockLayout::Q8_0 => GgmlDType::Q8_0,
-        BlockLayout::Nf4 => unreachable!("candle has no NF4"),
-    }
 }
 
 #[cfg(test)]

@@ -78,7 +78,8 @@ fn pack(block: &[f32], scale: f32) -> impl Iterator<Item = u8> {
 
 /// Returns the code that is nearest; of two the lower one.
 fn code(scaled: f32) -> u8 {
-    let below = CODE.array_windows().map(|[low, high]| u8::from(scaled > f32::midpoint(*low, *high)));
+    let below =
+        CODE.array_windows().map(|[low, high]| u8::from(scaled > f32::midpoint(*low, *high)));
     below.sum()
 }
 

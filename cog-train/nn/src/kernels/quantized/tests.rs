@@ -64,10 +64,11 @@ fn blocks_of_nf4_equal_those_of_bitsandbytes() {
     };
     assert_eq!(codes.to_vec1::<u8>().unwrap(), golden.bytes(300));
     assert_eq!(map.to_vec1::<f32>().unwrap(), golden.floats(256));
+    // The mean of the scales has other last bits, and with it what is left of them.
     let close = |found: &[f32], expected: &[f32]| {
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() <= 1e-6 * expected.abs(), "{found} {expected}");
+            assert!((found - expected).abs() <= 1e-6 * offset, "{found} {expected}");
         }
     };
     close(&scales.to_vec1::<f32>().unwrap(), &golden.floats(2));
@@ -95,7 +96,8 @@ fn parts_of_rows_equal_the_whole() {
         for row in 0..3 {
             let expected = &whole[row * inputs..][..inputs];
             assert_eq!(quantized.row(row).unwrap(), expected);
-            for (start, end) in [(0, 1), (1, 2), (31, 33), (7, inputs), (32, 64), (33, inputs - 1)] {
+            for (start, end) in [(0, 1), (1, 2), (31, 33), (7, inputs), (32, 64), (33, inputs - 1)]
+            {
                 let mut part = vec![0.0; end - start];
                 quantized.read(|blocks| blocks.decode(row, start, &mut part)).unwrap();
                 assert_eq!(part, expected[start..end], "{layout} {row} {start}..{end}");
