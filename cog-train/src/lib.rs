@@ -14,6 +14,7 @@ mod durable;
 pub mod engine;
 pub mod error;
 pub mod fetch;
+pub mod gguf;
 pub mod hub;
 pub mod input;
 pub mod lora;

@@ -44,6 +44,28 @@ pub(crate) fn file_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     bytes(file, limit)
 }
 
+/// Fills `bytes` from the byte `at` of a file. A file that ends before is an [`io::ErrorKind::UnexpectedEof`].
+#[cfg(unix)]
+pub(crate) fn exact_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+/// Fills `bytes` from the byte `at` of a file. A file that ends before is an [`io::ErrorKind::UnexpectedEof`].
+#[cfg(windows)]
+pub(crate) fn exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
+    use std::os::windows::fs::FileExt as _;
+    while !bytes.is_empty() {
+        match file.seek_read(bytes, at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                bytes = &mut bytes[count..];
+                at += count as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The methods that open a file. The rest of [`Config`] is about text alone.
 impl Config {
     /// Reads a file as [`Config::parse`] reads its text.

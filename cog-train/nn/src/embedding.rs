@@ -1,9 +1,8 @@
 //! Tables of vectors.
 
-use candle_core::{Error, Tensor};
+use candle_core::Error;
 
-use super::{Init, Initializer, LayerKind, Operand};
-use crate::kernels::embedding;
+use super::{Init, Initializer, LayerKind, Operand, Weight};
 use crate::low_rank::EmbeddingBranch;
 
 /// Rows of a table by number, as PyTorch's `Embedding`. One whose [`Init`] has a [`LowRank`](super::LowRank) branch for its
@@ -20,7 +19,7 @@ use crate::low_rank::EmbeddingBranch;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Embedding {
-    weight: Tensor,
+    weight: Weight,
     low_rank: Option<EmbeddingBranch>,
 }
 
@@ -33,21 +32,21 @@ impl Embedding {
     /// Those of [`Init::tensor`].
     pub fn new(init: &Init, rows: usize, width: usize) -> Result<Self, Error> {
         let normal = Initializer::Normal { std: 1.0 };
-        let weight = init.tensor("weight", (rows, width), normal)?;
+        let weight = init.weight("weight", (rows, width), normal)?;
         let low_rank = init.layer(LayerKind::Embedding, rows, width);
         let branch = |low_rank| EmbeddingBranch::new(init, low_rank, rows, width);
         Ok(Self { weight, low_rank: low_rank.map(branch).transpose()? })
     }
 
-    /// A table `[rows, width]` of floats.
+    /// A table `[rows, width]` of floats, or in blocks of few bits.
     #[must_use]
-    pub fn from_tensors(weight: Tensor) -> Self {
-        Self { weight, low_rank: None }
+    pub fn from_tensors(weight: impl Into<Weight>) -> Self {
+        Self { weight: weight.into(), low_rank: None }
     }
 
     /// The table, `[rows, width]`: also the weight of an output layer that is tied to it.
     #[must_use]
-    pub fn weight(&self) -> &Tensor {
+    pub fn weight(&self) -> &Weight {
         &self.weight
     }
 
@@ -59,7 +58,7 @@ impl Embedding {
     pub fn forward<T: Operand>(&self, ids: &T) -> Result<T, Error> {
         T::on_nodes([ids], |[ids]| match &self.low_rank {
             Some(branch) => branch.forward(&ids, &self.weight),
-            None => embedding::forward(&ids, &self.weight),
+            None => self.weight.look_up(&ids),
         })
     }
 }

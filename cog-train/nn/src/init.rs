@@ -1,9 +1,10 @@
 //! The named tensors that layers are built from.
 
 mod layout;
+mod quantized;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -91,6 +92,8 @@ impl Init {
     fn new(loaded: BTreeMap<String, Tensor>, drawn: Vec<(String, Rng)>, device: Device) -> Self {
         let source = Source {
             loaded,
+            quantized: BTreeMap::new(),
+            taken: BTreeSet::new(),
             drawn,
             dtype: DType::F32,
             device,
@@ -219,7 +222,7 @@ impl Init {
         Ok(tensor)
     }
 
-    /// Returns the tensors requested so far, by their full names.
+    /// Returns the tensors requested so far, by their full names. Quantized matrices are not among them.
     #[must_use]
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         self.lock().tensors.clone()

@@ -42,9 +42,11 @@ pub use shape::{cat, index_select, narrow, permute, reshape, transpose};
 
 pub use crate::kernels::attention::Mask;
 pub use crate::kernels::cross_entropy::IGNORED;
+pub use crate::kernels::quantized::{BlockLayout, Quantized, Scales};
 pub use crate::kernels::tape::{
     Node, Operand, evaluation, recompute, trace, training, without_low_rank,
 };
+pub use crate::kernels::weight::Weight;
 
 #[doc = include_str!("../docs/pytorch.md")]
 pub mod from_pytorch {}

@@ -2,12 +2,12 @@
 
 use candle_core::{Error, Tensor};
 
-use super::{Init, Initializer, LayerKind, Node, Operand};
+use super::{Init, Initializer, LayerKind, Node, Operand, Weight};
 use super::{cross_entropy, linear_cross_entropy, reshape};
-use crate::kernels::linear::{self, Operands};
 use crate::low_rank::{Beside, LinearBranch};
 
-/// `y = x W^T + b`, as PyTorch's `Linear`. A weight without a graph is frozen: no gradient is computed for it.
+/// `y = x W^T + b`, as PyTorch's `Linear`. A weight without a graph is frozen: no gradient is computed for it. So is a
+/// [`Quantized`](super::Quantized) one, which is multiplied without being dequantized as a whole.
 ///
 /// A layer whose [`Init`] has a [`LowRank`](super::LowRank) branch for its path adds that branch.
 ///
@@ -22,12 +22,12 @@ use crate::low_rank::{Beside, LinearBranch};
 /// let y = linear.forward(&Tensor::new(&[[1f32, 0.5]], &Device::Cpu)?)?;
 /// assert_eq!(y.to_vec2::<f32>()?, [[2.5, 2.5, 2.5]]);
 /// let gradients = y.sum_all()?.backward()?;
-/// assert_eq!(gradients.get(linear.weight()).unwrap().to_vec2::<f32>()?, [[1.0, 0.5]; 3]);
+/// assert_eq!(gradients.get(linear.weight().tensor()?).unwrap().to_vec2::<f32>()?, [[1.0, 0.5]; 3]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Linear {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
     low_rank: Option<LinearBranch>,
 }
@@ -51,7 +51,7 @@ impl Linear {
     /// Those of [`Init::tensor`].
     pub fn without_bias(init: &Init, inputs: usize, outputs: usize) -> Result<Self, Error> {
         let of_fan_in = Initializer::of_fan_in(inputs);
-        let weight = init.tensor("weight", (outputs, inputs), of_fan_in)?;
+        let weight = init.weight("weight", (outputs, inputs), of_fan_in)?;
         Ok(Self { weight, bias: None, low_rank: Self::branch(init, false, inputs, outputs)? })
     }
 
@@ -61,7 +61,7 @@ impl Linear {
     /// # Errors
     ///
     /// Those of [`Init::tensor`]; candle's error when the weight is no matrix.
-    pub fn tied(init: &Init, weight: &Tensor) -> Result<Self, Error> {
+    pub fn tied(init: &Init, weight: &Weight) -> Result<Self, Error> {
         let (outputs, inputs) = weight.dims2()?;
         let low_rank = Self::branch(init, true, inputs, outputs)?;
         Ok(Self { weight: weight.clone(), bias: None, low_rank })
@@ -79,13 +79,13 @@ impl Linear {
 
     /// Creates a layer from a weight `[outputs, inputs]` and a bias `[outputs]`.
     #[must_use]
-    pub fn from_tensors(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { weight, bias, low_rank: None }
+    pub fn from_tensors(weight: impl Into<Weight>, bias: Option<Tensor>) -> Self {
+        Self { weight: weight.into(), bias, low_rank: None }
     }
 
     /// The weight, `[outputs, inputs]`.
     #[must_use]
-    pub fn weight(&self) -> &Tensor {
+    pub fn weight(&self) -> &Weight {
         &self.weight
     }
 
@@ -138,7 +138,7 @@ impl Linear {
             return linear_cross_entropy(x, &self.weight, targets);
         }
         T::on_nodes([x], |[x]| {
-            let outputs = self.weight.dim(0)?;
+            let (outputs, _) = self.weight.dims2()?;
             let scores = reshape(&self.on(&x, None, 1.0)?, ((), outputs))?;
             cross_entropy(&scores, &targets.flatten_all()?)
         })
@@ -155,7 +155,6 @@ impl Linear {
             let (weight, bias) = (&self.weight, self.bias.as_ref());
             return branch.forward(x, &Beside { weight, bias, to, scale });
         }
-        let operands = Operands { weight: &self.weight, bias: self.bias.as_ref(), to, scale };
-        linear::forward(x, &operands)
+        self.weight.product(x, self.bias.as_ref(), to, scale)
     }
 }

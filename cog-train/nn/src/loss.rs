@@ -2,7 +2,7 @@
 
 use candle_core::{Error, Tensor};
 
-use super::Operand;
+use super::{Operand, Weight};
 use crate::kernels::{cross_entropy as scores, linear_cross_entropy as linear};
 
 /// Computes the cross-entropy of scores, summed over the targets (PyTorch's `cross_entropy` with `reduction="sum"`).
@@ -48,7 +48,7 @@ pub fn cross_entropy<T: Operand>(logits: &T, targets: &Tensor) -> Result<T, Erro
 /// As [`cross_entropy`].
 pub fn linear_cross_entropy<T: Operand>(
     h: &T,
-    weight: &Tensor,
+    weight: impl Into<Weight>,
     targets: &Tensor,
 ) -> Result<T, Error> {
     T::on_nodes([h], |[h]| linear::forward(&h, weight, targets))
@@ -78,7 +78,7 @@ pub fn linear_cross_entropy<T: Operand>(
 /// As [`cross_entropy`]; a group that is not below `count`.
 pub fn grouped_linear_cross_entropy<T: Operand>(
     h: &T,
-    weight: &Tensor,
+    weight: impl Into<Weight>,
     targets: &Tensor,
     groups: &Tensor,
     count: usize,

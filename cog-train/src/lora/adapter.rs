@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Shape, Tensor};
-use cog_train_nn::{Init, Initializer, Layer, LayerKind, Layout, LowRank, Rng};
+use cog_train_nn::{Init, Initializer, Layer, LayerKind, Layout, LowRank, Quantized, Rng};
 
 use super::config::{InitialValues, LoraConfig, invalid};
 use super::select::Selected;
@@ -11,7 +11,8 @@ use crate::error::Error;
 use crate::optim::{Group, Optimizer};
 use crate::params::{Params, Precision};
 
-/// An adapter whose targets are resolved against a model. [`LoraConfig::on`] makes it; it holds no tensors.
+/// An adapter whose targets are resolved against a model. [`LoraConfig::on`] makes it. It holds no tensors but the base's
+/// [quantized](Adapter::quantized) matrices.
 ///
 /// A name is that of a model's tensor, `model.layers.0.self_attn.q_proj.lora_A.weight`: PEFT's without its prefix.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Adapter {
     pub(super) trained: BTreeMap<String, Shape>,
     /// The tensors and layers of the base.
     pub(super) layout: Layout,
+    /// The base's matrices in blocks of few bits.
+    pub(super) quantized: BTreeMap<String, Quantized>,
 }
 
 impl LoraConfig {
@@ -46,7 +49,8 @@ impl LoraConfig {
             let shape = layout.tensors.get(&name)?.clone();
             Some((name, shape))
         }));
-        Ok(Adapter { config: self.clone(), branches, trained, layout })
+        let (config, quantized) = (self.clone(), BTreeMap::new());
+        Ok(Adapter { config, branches, trained, layout, quantized })
     }
 }
 
@@ -75,6 +79,51 @@ pub(super) fn magnitude(path: &str) -> String {
 }
 
 impl Adapter {
+    /// Takes the matrices of the base that are in blocks of few bits (Dettmers et al., "QLoRA: Efficient Finetuning of Quantized
+    /// LLMs", 2023). The tensors of the base that other methods take are then the rest; these matrices are among the
+    /// [parameters](Self::params) and in the [model](Self::init), and are dequantized when the adapter is
+    /// [merged](Self::merge).
+    ///
+    /// ```
+    /// use cog_train::candle_core::{Device, Error};
+    /// use cog_train::engine::Precision;
+    /// use cog_train::lora::{LoraConfig, Modules};
+    /// use cog_train::nn::{BlockLayout, Init, Linear, Quantized, Rng};
+    ///
+    /// let net = |init: &Init| Linear::new(&init.at("q_proj"), 64, 8);
+    /// let mut base = Init::random(Rng::new(1, "init"), &Device::Cpu).tensors_of(net)?;
+    /// let weight = Quantized::quantize(&base.remove("q_proj.weight").unwrap(), BlockLayout::Nf4)?;
+    ///
+    /// let adapter = LoraConfig::new(4).targets(Modules::AllLinear).on(net)?;
+    /// let adapter = adapter.quantized([("q_proj.weight", weight)])?;
+    /// let trained = adapter.draw(&base, Rng::new(42, "lora"))?;
+    /// let params = adapter.params(base, trained, Precision::F32)?;
+    /// let net = adapter.init(params.tensors()).build(net)?;
+    /// assert_eq!(params.count(), 8 * 64 + 8 + 4 * (64 + 8));
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] when one of them is to be trained in full.
+    pub fn quantized<K: Into<String>>(
+        mut self,
+        matrices: impl IntoIterator<Item = (K, Quantized)>,
+    ) -> Result<Self, Error> {
+        for (name, matrix) in matrices {
+            let name = name.into();
+            if self.trained.contains_key(&name) {
+                let layout = matrix.layout();
+                return Err(invalid(format!(
+                    "`{name}` is quantized ({layout}), and cannot be trained in full\n\
+                     hint: take its module out of `modules_to_save`, or load the base without quantization"
+                )));
+            }
+            self.quantized.insert(name, matrix);
+        }
+        Ok(self)
+    }
+
     /// The settings.
     #[must_use]
     pub fn config(&self) -> &LoraConfig {
@@ -115,8 +164,12 @@ impl Adapter {
             drawn.extend([(a, of_a), (b, of_b)]);
             if branch.is_dora() {
                 // The branch adds nothing yet.
-                let weight = found(base, &format!("{path}.weight"))?;
-                drawn.insert(magnitude(path), norms(weight)?);
+                let name = format!("{path}.weight");
+                let norms = match self.quantized.get(&name) {
+                    Some(weight) => norms_of_blocks(weight)?,
+                    None => norms(found(base, &name)?)?,
+                };
+                drawn.insert(magnitude(path), norms);
             }
         }
         for name in self.trained.keys().filter(|name| self.layout.tensors.contains_key(*name)) {
@@ -163,7 +216,8 @@ impl Adapter {
         let is_trained = |(name, _): &(String, Tensor)| self.trained.contains_key(name);
         let (trained, replaced): (Vec<_>, Vec<_>) = trained.into_iter().partition(is_trained);
         let params = Params::new(trained)?.precision(precision)?;
-        params.with_frozen(base.into_iter().chain(replaced))
+        let params = params.with_frozen(base.into_iter().chain(replaced))?;
+        params.with_quantized(self.quantized.clone())
     }
 
     /// Puts the tensors of an adapter beside those of the base, in the base's type: what a model that is not trained is built
@@ -190,7 +244,8 @@ impl Adapter {
     #[must_use]
     pub fn init<K: Into<String>>(&self, tensors: impl IntoIterator<Item = (K, Tensor)>) -> Init {
         let add = |init: Init, (path, branch)| init.low_rank(path, branch);
-        self.layers().fold(Init::from_tensors(tensors), add)
+        let init = Init::from_tensors(tensors).quantized(self.quantized.clone());
+        self.layers().fold(init, add)
     }
 
     /// Gives the matrices `B` a learning rate of their own, `ratio` times that of the rest (Hayou et al., "LoRA+: Efficient Low
@@ -217,4 +272,15 @@ pub(super) fn found<'a>(
 /// The norms of a matrix's rows, in 32 bits.
 pub(super) fn norms(weight: &Tensor) -> Result<Tensor, Error> {
     Ok(weight.detach().to_dtype(DType::F32)?.sqr()?.sum(1)?.sqrt()?)
+}
+
+/// Rows of a quantized matrix that are decoded at a time.
+const ROWS: usize = 256;
+
+/// The norms of a quantized matrix's rows, in 32 bits.
+fn norms_of_blocks(weight: &Quantized) -> Result<Tensor, Error> {
+    let (weight, (rows, _)) = (weight.clone().to_dtype(DType::F32), weight.dims());
+    let part = |start: usize| norms(&weight.rows(start, ROWS.min(rows - start))?);
+    let parts = (0..rows).step_by(ROWS).map(part).collect::<Result<Vec<_>, Error>>()?;
+    Ok(Tensor::cat(&parts, 0)?)
 }

@@ -63,7 +63,8 @@ impl Merged {
 impl Adapter {
     /// Merges the adapter into the base, in 32 bits, and compares the scores: `scores` builds the model from an [`Init`] and
     /// computes them on rows of its choice, first with the two apart and then merged. There are no merged tensors that were not
-    /// compared.
+    /// compared. [Quantized](Self::quantized) matrices of the base are dequantized to the type of its other tensors: the merged model has
+    /// none, and is as large as one that was never quantized.
     ///
     /// `tensors` are those of base and adapter: [`Params::masters`](crate::engine::Params::masters). A difference above
     /// `tolerance` times the largest score is refused: `1e-4` suits a base in 32 bits, and `0.05` one in bfloat16, whose merged
@@ -147,8 +148,14 @@ impl Adapter {
     /// The merged tensors, and the norms of DoRA's rows.
     fn merged(&self, tensors: &BTreeMap<String, Tensor>) -> Result<Both, Error> {
         let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
+        let dtype = |name: &String| tensors.get(name).map(Tensor::dtype);
+        let dtype = self.layout.tensors.keys().find_map(dtype).unwrap_or(DType::F32);
         for name in self.layout.tensors.keys() {
-            all.insert(name.clone(), found(tensors, name)?.detach());
+            let tensor = match self.quantized.get(name) {
+                Some(matrix) => matrix.clone().to_dtype(dtype).dequantize()?,
+                None => found(tensors, name)?.detach(),
+            };
+            all.insert(name.clone(), tensor);
         }
         let mut all_norms = BTreeMap::new();
         for (path, (layer, branch)) in &self.branches {

@@ -38,6 +38,7 @@
 mod adapter;
 mod config;
 mod files;
+mod gguf;
 mod merge;
 mod peft;
 mod rules;

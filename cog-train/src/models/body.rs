@@ -1,7 +1,7 @@
 //! A model without its head, of any family.
 
-use candle_core::{Error, Tensor};
-use cog_train_nn::{Init, Node};
+use candle_core::Error;
+use cog_train_nn::{Init, Node, Weight};
 
 use super::cache::KvCache;
 use super::config::{Config, Family};
@@ -36,7 +36,7 @@ impl Body {
     pub(crate) fn hidden(&self, ids: &Node, tokens: &Tokens) -> Result<Node, Error> {
         match self {
             Self::Decoder(body) => {
-                tokens.check_ids(body.embedding().dim(0)?)?;
+                tokens.check_ids(body.embedding().dims2()?.0)?;
                 body.hidden(ids, tokens)
             }
             Self::Gpt2(body) => body.hidden(ids, tokens),
@@ -68,7 +68,7 @@ impl Body {
     }
 
     /// The table of the tokens, `[vocabulary, hidden]`.
-    pub(crate) fn embedding(&self) -> &Tensor {
+    pub(crate) fn embedding(&self) -> &Weight {
         match self {
             Self::Decoder(body) => body.embedding(),
             Self::Gpt2(body) => body.embedding(),

@@ -128,7 +128,7 @@ impl CausalLm {
 
     /// The number of tokens that it has an embedding for.
     pub(crate) fn vocabulary(&self) -> Result<usize, TensorError> {
-        self.body.embedding().dim(0)
+        Ok(self.body.embedding().dims2()?.0)
     }
 
     /// What the model is with its adapter switched off.
@@ -195,7 +195,7 @@ impl CausalLm {
 
     /// The loss of scores with a bound, of some rows at a time.
     fn bounded_loss(&self, hidden: &Node, targets: &Tensor) -> Result<Node, TensorError> {
-        let vocabulary = self.head.weight().dim(0)?;
+        let (vocabulary, _) = self.head.weight().dims2()?;
         let (count, at_once) = (hidden.dims()[0], (SCORES / vocabulary.max(1)).clamp(64, 512));
         let part =
             |start: usize| self.loss_of_rows(hidden, targets, start..count.min(start + at_once));

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use candle_core::DType;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::bert::{self, BertConfig};
+use super::bitsandbytes;
 use super::decoder::{self, DecoderConfig};
 use super::gpt2::{self, Gpt2Config};
 use super::keys::{Keys, nearest};
@@ -56,7 +57,15 @@ impl Config {
     /// another kind, and keys that would change the result and are not supported.
     pub fn open(file: impl AsRef<Path>) -> Result<Self, Error> {
         let file = file.as_ref();
-        let mut keys = Keys::open(file)?;
+        Self::read(Keys::open(file)?, file)
+    }
+
+    /// Reads what a `config.json` holds; `place` is named in errors.
+    pub(crate) fn of_json(values: Map<String, Value>, place: &Path) -> Result<Self, Error> {
+        Self::read(Keys::new(values), place)
+    }
+
+    fn read(mut keys: Keys, file: &Path) -> Result<Self, Error> {
         let model_type: String = keys.require(&["model_type"]);
         let padding_token = keys.get::<Value>(&["pad_token_id"]).and_then(|id| {
             // Llama's first files say -1 for none.
@@ -91,6 +100,7 @@ impl Config {
             model_type,
             family,
         };
+        bitsandbytes::check_config(&mut keys);
         keys.only("is_encoder_decoder", &json!(false));
         keys.only("add_cross_attention", &json!(false));
         keys.only("pruned_heads", &json!({}));

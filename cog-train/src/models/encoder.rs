@@ -1,7 +1,7 @@
 //! The encoders of text, of any family.
 
 use candle_core::{Error, Tensor};
-use cog_train_nn::{self as nn, Init, Node};
+use cog_train_nn::{self as nn, Init, Node, Weight};
 
 use super::bert::{self, Bert};
 use super::config::{Config, Family};
@@ -45,7 +45,7 @@ impl Encoder {
     }
 
     /// The table of words, `[vocabulary, hidden]`.
-    pub(crate) fn words(&self) -> &Tensor {
+    pub(crate) fn words(&self) -> &Weight {
         match &self.model {
             Model::Bert(bert) => bert.words(),
             Model::ModernBert(bert) => bert.words(),
@@ -63,7 +63,7 @@ impl Encoder {
         tokens: &Tokens,
         head: impl FnOnce(&Node, &Unpadded) -> Result<Node, Error>,
     ) -> Result<Tensor, Error> {
-        tokens.check_ids(self.words().dim(0)?)?;
+        tokens.check_ids(self.words().dims2()?.0)?;
         let (most, first) = match &self.model {
             Model::Bert(bert) => (bert.max_length(), bert.first_position()),
             // Rotary positions have no end.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use candle_core::{DType, Device, Tensor};
-use cog_train_nn::{Init, Rng};
+use cog_train_nn::{Init, Quantized, Rng};
 use serde_json::json;
 
 use super::body::names;
@@ -128,11 +128,13 @@ impl Pretrained {
             needed.remove(name);
         }
         self.check(&needed)?;
-        let loaded = self.read(needed.into_keys(), device)?;
+        let quantized = self.quantized_where(device, |name| needed.contains_key(name))?;
+        let floats = needed.into_keys().filter(|name| !self.is_quantized(name));
+        let loaded = self.read(floats, device)?;
         let dtype = loaded.values().next().map_or(DType::F32, Tensor::dtype);
-        let init = Init::from_tensors(loaded).dtype(dtype);
+        let init = Init::from_tensors(loaded).dtype(dtype).quantized(quantized.clone());
         let init = drawn.iter().fold(init, |init, name| init.draw_missing(name, rng));
-        Ok(Loaded { tensors: init.tensors_of(model)?, drawn, unused })
+        Ok(Loaded { tensors: init.tensors_of(model)?, quantized, drawn, unused })
     }
 }
 
@@ -140,6 +142,7 @@ impl Pretrained {
 #[derive(Debug, Clone)]
 pub struct Loaded {
     tensors: BTreeMap<String, Tensor>,
+    quantized: BTreeMap<String, Quantized>,
     drawn: Vec<String>,
     unused: Vec<String>,
 }
@@ -149,6 +152,12 @@ impl Loaded {
     #[must_use]
     pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
         &self.tensors
+    }
+
+    /// The matrices that are [quantized](Pretrained::quantized), by name.
+    #[must_use]
+    pub fn quantized(&self) -> &BTreeMap<String, Quantized> {
+        &self.quantized
     }
 
     /// Gives up the tensors.
@@ -173,7 +182,7 @@ impl Loaded {
 /// One line for the tensors that were drawn, and one for those without a use.
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.tensors.len() - self.drawn.len();
+        let count = self.tensors.len() + self.quantized.len() - self.drawn.len();
         write!(f, "{count} tensors loaded")?;
         if !self.drawn.is_empty() {
             write!(f, "\nnew, to be trained: {}", list(&self.drawn))?;

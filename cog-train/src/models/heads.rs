@@ -1,7 +1,7 @@
 //! The parts that heads are made of.
 
 use candle_core::{Error, Tensor};
-use cog_train_nn::{Dropout, LayerNorm, Linear, Node};
+use cog_train_nn::{Dropout, LayerNorm, Linear, Node, Weight};
 
 use super::layers::Activation;
 use super::unpadded::Unpadded;
@@ -82,7 +82,7 @@ pub(crate) struct MaskedHead {
 
 impl MaskedHead {
     /// Returns the scores `[.., vocab]` of hidden states `[.., d]`.
-    pub(crate) fn forward(&self, x: &Node, words: &Tensor) -> Result<Node, Error> {
+    pub(crate) fn forward(&self, x: &Node, words: &Weight) -> Result<Node, Error> {
         let output = Linear::from_tensors(words.clone(), self.bias.clone());
         output.forward(&self.dense.forward(x)?)
     }

@@ -44,6 +44,7 @@
 //! run and under activation checkpointing.
 
 mod bert;
+mod bitsandbytes;
 mod body;
 mod cache;
 mod causal_lm;
@@ -53,6 +54,7 @@ mod dropout;
 mod embedder;
 mod encoder;
 mod generate;
+mod gguf;
 mod gpt2;
 mod head;
 mod heads;
@@ -70,6 +72,7 @@ mod report;
 mod rope;
 mod save;
 mod sequence_classifier;
+mod source;
 mod targets;
 mod token_classifier;
 mod tokens;
@@ -80,6 +83,7 @@ pub use causal_lm::CausalLm;
 pub use config::Config;
 pub use embedder::TextEmbedder;
 pub use generate::{Finish, Generated, Generation};
+pub(crate) use gguf::{Conversion as GgufConversion, bytes as gguf_bytes, reordered};
 pub use head::{Head, Loaded};
 pub use image_classifier::ImageClassifier;
 pub use labels::{Labels, ProblemType};

@@ -42,7 +42,11 @@ const WEIGHTS: &[&str] = &[
 impl Pretrained {
     /// Writes a model that transformers opens: `tensors` by the names of [`Pretrained::tensors`], in files of up to 5 GB, and the
     /// other files of the base as they are. In `config.json` the type of the tensors is updated. Without another
-    /// [head](Pretrained::with_head), tensors of the base that are not given are kept, such as a pooler that nothing trains.
+    /// [head](Pretrained::with_head), tensors of the base that are not given are kept, such as a pooler that nothing trains. Matrices that
+    /// are [quantized](Pretrained::quantized) in the base's files are saved in floats.
+    ///
+    /// Of a GGUF file, `config.json` is written from its metadata, and nothing else is there to be carried over; see
+    /// [`save_gguf`](Self::save_gguf).
     ///
     /// The base's `README.md` and its weights in other formats are left out, as they describe another model.
     ///
@@ -67,9 +71,17 @@ impl Pretrained {
                 let tensor = tensor.to_dtype(dtype.unwrap_or(tensor.dtype()))?;
                 tensors.insert(name, tensor);
             }
+            let dtype = dtype.or(self.config().dtype()).unwrap_or(DType::F32);
+            let missing = |name: &str| !tensors.contains_key(name);
+            let matrices = self.quantized_in_files(&Device::Cpu, missing)?;
+            for (name, matrix) in matrices {
+                tensors.insert(name, matrix.to_dtype(dtype).dequantize()?);
+            }
         }
         fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-        carry(self.folder(), folder, DEPTH)?;
+        if self.folder().is_dir() {
+            carry(self.folder(), folder, DEPTH)?;
+        }
         let dtypes: BTreeSet<&str> =
             tensors.values().filter_map(|t| dtype_name(t.dtype())).collect();
         let dtype = dtypes.first().filter(|_| dtypes.len() == 1).copied();
@@ -91,10 +103,15 @@ impl Pretrained {
     }
 
     fn changed_config(&self, dtype: Option<&str>) -> Result<Value, Error> {
-        let file = self.folder().join(CONFIG);
-        let text = fs::read(&file).map_err(Error::file("read", &file))?;
-        let mut config: Map<String, Value> = serde_json::from_slice(&text)
-            .map_err(|error| Error::model(&file, format!("cannot be read: {error}")))?;
+        let mut config = match self.source().gguf() {
+            Some(model) => model.json().clone(),
+            None => {
+                let file = self.folder().join(CONFIG);
+                let text = fs::read(&file).map_err(Error::file("read", &file))?;
+                serde_json::from_slice::<Map<String, Value>>(&text)
+                    .map_err(|error| Error::model(&file, format!("cannot be read: {error}")))?
+            }
+        };
         if let Some(dtype) = dtype {
             let old = config.contains_key("torch_dtype");
             if old {
@@ -104,6 +121,8 @@ impl Pretrained {
                 config.insert("dtype".to_owned(), json!(dtype));
             }
         }
+        // What is saved is not quantized.
+        config.remove("quantization_config");
         for (key, value) in self.changes() {
             if value.is_null() {
                 config.remove(key);

@@ -4,12 +4,14 @@ mod gradients;
 mod param;
 mod pattern;
 mod precision;
+mod quantized;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
+use cog_train_nn::Quantized;
 
 use self::param::Role;
 use crate::error::{Error, counted};
@@ -39,6 +41,8 @@ pub use precision::Precision;
 #[derive(Debug)]
 pub struct Params {
     params: BTreeMap<String, Param>,
+    /// Frozen matrices in blocks of few bits.
+    quantized: BTreeMap<String, Quantized>,
     precision: Precision,
 }
 
@@ -67,7 +71,7 @@ impl Params {
         if params.is_empty() {
             return Err(invalid("there are no parameters".to_owned()));
         }
-        Ok(Self { params, precision: Precision::F32 })
+        Ok(Self { params, quantized: BTreeMap::new(), precision: Precision::F32 })
     }
 
     /// Adds tensors that are not trained. They are not copied: one of the type that the model computes in costs its own bytes
@@ -101,7 +105,8 @@ impl Params {
                 )));
             }
             let param = Param::frozen(tensor, self.precision)?;
-            if self.params.insert(name.clone(), param).is_some() {
+            let taken = self.quantized.contains_key(&name);
+            if self.params.insert(name.clone(), param).is_some() || taken {
                 return Err(invalid(format!("the parameter `{name}` is there twice")));
             }
         }
@@ -259,7 +264,9 @@ impl Params {
     /// Returns the number of elements.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.iter().map(|(_, param)| param.master().elem_count()).sum()
+        let quantized = self.quantized.values().map(Quantized::dims);
+        let quantized: usize = quantized.map(|(outputs, inputs)| outputs * inputs).sum();
+        self.iter().map(|(_, param)| param.master().elem_count()).sum::<usize>() + quantized
     }
 
     /// Returns the number of elements that are trained.
@@ -268,10 +275,12 @@ impl Params {
         self.trainable().map(|(_, param)| param.master().elem_count()).sum()
     }
 
-    /// Returns the bytes of all tensors: masters, those that the model computes with, and frozen ones.
+    /// Returns the bytes of all tensors: masters, those that the model computes with, and frozen ones, also in
+    /// blocks of few bits.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.params.values().map(Param::bytes).sum()
+        let quantized: usize = self.quantized.values().map(Quantized::byte_count).sum();
+        self.params.values().map(Param::bytes).sum::<usize>() + quantized
     }
 
     /// The type that the model computes in.

@@ -48,6 +48,7 @@ mod example;
 mod examples;
 mod files;
 mod formats;
+mod gguf;
 mod llama;
 mod packing;
 mod plain;

@@ -76,6 +76,11 @@ impl Declared {
         Ok(Self { named: named(&config), added, stop, config: rules })
     }
 
+    /// Special tokens from elsewhere: named ones, which the vocabulary has, and further ones that end a text.
+    pub(super) fn of(named: Vec<(String, AddedToken)>, stop: Vec<u32>) -> Self {
+        Self { named, added: Vec::new(), stop, config: Map::new() }
+    }
+
     /// Returns the tokens that `known` does not have yet.
     pub(super) fn missing(&self, known: impl Fn(&str) -> bool) -> Vec<AddedToken> {
         let mut missing: Vec<AddedToken> = Vec::new();

@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::special::{Declared, SpecialTokens};
-use super::{files, llama};
+use super::{files, gguf, llama};
 use crate::error::{Error, printable_name};
 
-/// The tokenizer of a Hugging Face folder.
+/// The tokenizer of a Hugging Face folder, or of a GGUF file.
 ///
 /// `tokenizer.json` decides the tokens; the special tokens and their names come from `tokenizer_config.json`,
 /// `special_tokens_map.json` and `generation_config.json`, each as far as it is there. Ids equal those of `transformers`. As there,
@@ -45,14 +45,22 @@ pub(super) struct Spans {
 }
 
 impl Tokenizer {
-    /// Opens a folder.
+    /// Opens a folder, or a GGUF file.
+    ///
+    /// Of GGUF, `tokenizer.ggml.model` may be `gpt2` with the rules of GPT-2, Llama 3, Qwen 2, SmolLM and some others in
+    /// `tokenizer.ggml.pre`, or `llama` (`SentencePiece`). The keys `add_bos_token` and `add_eos_token` count.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] when there is no `tokenizer.json`, a file is not what its name says, or the `config.json` beside it is
-    /// of a model without an embedding for each token; [`Error::File`] when one cannot be read.
+    /// [`Error::Tokenizer`] when there is no `tokenizer.json`, a file is not what its name says, the `config.json` beside it is
+    /// of a model without an embedding for each token, or a GGUF file has no tokenizer or one of another kind; [`Error::File`] when one
+    /// cannot be read; those of [`Gguf::open`](crate::gguf::Gguf::open).
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let folder = folder.as_ref();
+        if folder.is_file() {
+            let gguf::Stored { json, declared } = gguf::read(folder)?;
+            return Self::new(&json, declared, folder.to_owned());
+        }
         let path = folder.join("tokenizer.json");
         let Some(json) = files::read(&path)? else {
             return Err(Error::tokenizer(

@@ -15,6 +15,7 @@ use safetensors::Dtype;
 
 use super::header::Slot;
 use crate::error::{Error, printable_name};
+use crate::read;
 
 /// The similarity from which a name is suggested: 1 is equal.
 const SIMILAR: f64 = 0.8;
@@ -97,12 +98,14 @@ impl Opened {
         // Read into the tensor's own storage, without a copy in between.
         if dtype == DType::F32 && cfg!(target_endian = "little") {
             let mut values = vec![0_f32; slot.bytes / size_of::<f32>()];
-            read_at(handle, bytemuck::cast_slice_mut(&mut values), slot.begin).map_err(failed)?;
+            read::exact_at(handle, bytemuck::cast_slice_mut(&mut values), slot.begin)
+                .map_err(failed)?;
             return Ok(Tensor::from_vec(values, shape, device)?);
         }
         if matches!(dtype, DType::BF16 | DType::F16) && cfg!(target_endian = "little") {
             let mut words = vec![0_u16; slot.bytes / size_of::<u16>()];
-            read_at(handle, bytemuck::cast_slice_mut(&mut words), slot.begin).map_err(failed)?;
+            read::exact_at(handle, bytemuck::cast_slice_mut(&mut words), slot.begin)
+                .map_err(failed)?;
             return Ok(match dtype {
                 DType::BF16 => {
                     Tensor::from_vec(words.reinterpret_into::<half::bf16>(), shape, device)?
@@ -111,7 +114,7 @@ impl Opened {
             });
         }
         let mut bytes = vec![0; slot.bytes];
-        read_at(handle, &mut bytes, slot.begin).map_err(failed)?;
+        read::exact_at(handle, &mut bytes, slot.begin).map_err(failed)?;
         Ok(Tensor::from_raw_buffer(&bytes, dtype, shape, device)?)
     }
 
@@ -136,26 +139,6 @@ impl Opened {
         let name = printable_name(name);
         Error::weights(location, format!("no tensor `{name}` among {}{hint}", self.tensors.len()))
     }
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], at: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> std::io::Result<()> {
-    use std::os::windows::fs::FileExt as _;
-    while !bytes.is_empty() {
-        match file.seek_read(bytes, at)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            count => {
-                bytes = &mut bytes[count..];
-                at += count as u64;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The source of a `VarBuilder`.

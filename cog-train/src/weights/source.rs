@@ -203,7 +203,7 @@ fn file(path: PathBuf, cache: &Path, cancel: &CancelToken) -> Result<Weights, Er
     if start.starts_with(b"GGUF") {
         return Err(Error::weights(
             &path,
-            "is a GGUF file, which cannot be trained\nhint: use the model's safetensors files",
+            "is a GGUF file, not safetensors\nhint: it is opened as a base model, with its configuration: `Pretrained::open`",
         ));
     }
     // The header's own check says what is wrong.

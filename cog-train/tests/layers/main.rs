@@ -32,19 +32,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("fetch", &["error", "input", "partial", "progress", "read"]),
     ("hub", &["error", "fetch", "input", "progress", "read"]),
     ("weights", &["archive", "device", "error", "fetch", "hub", "partial", "progress", "read"]),
+    ("gguf", &["error", "partial", "read"]),
     // The contract.
     ("output", &["error", "input", "weights"]),
     ("job", &["config", "device", "error", "input", "progress", "weights"]),
     ("trainer", &["error", "input", "job", "output", "weights"]),
     ("predictor", &["error", "input", "job", "output", "weights"]),
     // Pretrained models.
-    ("models", &["error", "partial", "read", "weights"]),
+    ("models", &["error", "gguf", "partial", "read", "weights"]),
     // What trains.
     ("params", &["error"]),
     ("data", &["archive", "cancellable", "error", "fetch", "progress", "read"]),
-    ("text", &["data", "error", "models", "progress", "read"]),
+    ("text", &["data", "error", "gguf", "models", "progress", "read"]),
     ("optim", &["error", "params"]),
-    ("lora", &["error", "optim", "params", "partial", "weights"]),
+    ("lora", &["error", "gguf", "models", "optim", "params", "partial", "weights"]),
     ("checkpoint", &["archive", "error", "fetch", "job", "progress", "read", "weights"]),
     (
         "engine",

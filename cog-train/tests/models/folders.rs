@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::support::{Golden, LOGITS, folder, load};
 
 /// A copy of a fixture that a test changes.
-struct Copy(tempfile::TempDir);
+pub(crate) struct Copy(tempfile::TempDir);
 
 impl Copy {
-    fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let copy = Self(tempfile::tempdir().unwrap());
         for file in ["config.json", "model.safetensors"] {
             fs::copy(folder(name).join(file), copy.path().join(file)).unwrap();
@@ -22,18 +22,21 @@ impl Copy {
         copy
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn config(&self, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
+    pub(crate) fn config(&self, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
         let file = self.path().join("config.json");
         let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         change(config.as_object_mut().unwrap());
         fs::write(file, config.to_string()).unwrap();
     }
 
-    fn tensors(&self, change: impl FnOnce(&mut std::collections::BTreeMap<String, Tensor>)) {
+    pub(crate) fn tensors(
+        &self,
+        change: impl FnOnce(&mut std::collections::BTreeMap<String, Tensor>),
+    ) {
         let file = self.path().join("model.safetensors");
         let mut tensors =
             Weights::open(file.to_str().unwrap()).unwrap().tensors(&Device::Cpu).unwrap();
@@ -47,7 +50,7 @@ impl Copy {
     }
 
     /// The reason for which the folder is refused, when it is opened or loaded.
-    fn refused(&self) -> String {
+    pub(crate) fn refused(&self) -> String {
         let error = load(self.path()).unwrap_err();
         assert!(matches!(error, Error::Model { .. }), "{error:?}");
         error.to_string().replace(&self.path().display().to_string(), "M")

@@ -34,8 +34,15 @@ pub(crate) struct Golden {
 
 impl Golden {
     pub(crate) fn read(name: &str) -> Self {
-        let text = std::fs::read_to_string(folder(name).join("golden.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
+        Self::of_file(&folder(name).join("golden.json"))
+    }
+
+    pub(crate) fn of_file(path: &Path) -> Self {
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    pub(crate) fn losses(&self) -> &[f64] {
+        &self.losses
     }
 
     pub(crate) fn tokens(&self) -> Tokens {
@@ -52,6 +59,11 @@ impl Golden {
         let label = |label: &i64| u32::try_from(*label).unwrap_or(Targets::IGNORED);
         let labels = self.labels.iter().map(|row| row.iter().map(label).collect());
         Targets::of_labels(&labels.collect::<Vec<_>>(), &Device::Cpu).unwrap()
+    }
+
+    /// Each token but the first, as the target of the one before.
+    pub(crate) fn next_tokens(&self) -> Targets {
+        Targets::of_labels(&self.texts(), &Device::Cpu).unwrap()
     }
 
     /// The greatest distance of logits `[B, T, V]` from those of transformers.
@@ -73,7 +85,8 @@ pub(crate) fn bits(tensor: &Tensor) -> Vec<u32> {
 pub(crate) fn load(folder: &Path) -> Result<CausalLm, Error> {
     let base = Pretrained::open(folder)?;
     let tensors = base.tensors(&Device::Cpu)?;
-    Init::from_tensors(tensors).build(|init| CausalLm::new(init, base.config()))
+    let init = Init::from_tensors(tensors).quantized(base.quantized(&Device::Cpu)?);
+    init.build(|init| CausalLm::new(init, base.config()))
 }
 
 /// Compares logits, the losses of 20 steps and the parameters with a gradient.

@@ -3,6 +3,7 @@
 mod examples;
 mod files;
 mod folders;
+mod gguf;
 mod golden;
 mod packing;
 mod preferences;

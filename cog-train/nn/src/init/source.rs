@@ -1,11 +1,12 @@
 //! The tensors that a model is built from, by their full names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Error, Shape, Tensor, Var};
 
 use super::layout::Layer;
 use crate::initializer::Initializer;
+use crate::kernels::quantized::Quantized;
 use crate::low_rank::LowRank;
 use crate::pattern::matches;
 use crate::rng::Rng;
@@ -13,6 +14,9 @@ use crate::rng::Rng;
 /// The tensors behind an [`Init`](super::Init): those that are loaded, those that are drawn, and the requested ones.
 pub(super) struct Source {
     pub(super) loaded: BTreeMap<String, Tensor>,
+    pub(super) quantized: BTreeMap<String, Quantized>,
+    /// The names of the quantized matrices that were requested.
+    pub(super) taken: BTreeSet<String>,
     /// Tensors that are not loaded are drawn if a pattern fits; the last one counts.
     pub(super) drawn: Vec<(String, Rng)>,
     pub(super) dtype: DType,
@@ -64,6 +68,12 @@ impl Source {
                 Err(format!("`{name}` has the shape {found:?}, and the model needs {needed:?}"))
             });
         }
+        if let Some(matrix) = self.quantized.get(name) {
+            let layout = matrix.layout();
+            return Ok(Err(format!(
+                "`{name}` is quantized ({layout}), and only linear layers and embeddings take that"
+            )));
+        }
         let Some((_, rng)) = self.drawn.iter().rev().find(|(pattern, _)| matches(pattern, name))
         else {
             return Ok(Err(format!("`{name}` is missing")));
@@ -72,10 +82,32 @@ impl Source {
         Ok(Ok(Var::from_tensor(&tensor)?.into_inner()))
     }
 
+    /// Returns a quantized matrix, or the problem with it.
+    pub(super) fn find_quantized(
+        &mut self,
+        name: &str,
+        sizes: (usize, usize),
+    ) -> Option<Result<Quantized, String>> {
+        let matrix = self.quantized.get(name)?;
+        let (found, needed) = (matrix.dims(), sizes);
+        Some(if self.loaded.contains_key(name) {
+            Err(format!("`{name}` is there twice, as a tensor and quantized"))
+        } else if found != needed {
+            let (found, needed) = ([found.0, found.1], [needed.0, needed.1]);
+            Err(format!("`{name}` has the shape {found:?}, and the model needs {needed:?}"))
+        } else if self.taken.insert(name.to_owned()) {
+            Ok(matrix.clone())
+        } else {
+            Err(format!("`{name}` was requested twice"))
+        })
+    }
+
     /// Returns a problem for each loaded tensor and each pattern that the model does not use.
     pub(super) fn left_over(&self) -> Vec<String> {
         let ignored = |name: &str| self.ignored.iter().any(|pattern| matches(pattern, name));
         let tensors = self.loaded.keys().filter(|name| !self.tensors.contains_key(*name));
+        let quantized = self.quantized.keys().filter(|name| !self.taken.contains(*name));
+        let tensors = tensors.chain(quantized);
         let unused = self.initializers.iter().filter(|choice| !choice.used);
         let tensors = tensors
             .filter(|name| !ignored(name))

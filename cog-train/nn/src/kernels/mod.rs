@@ -26,6 +26,7 @@ pub(crate) mod output;
 #[cfg(test)]
 pub(crate) mod parity;
 pub(crate) mod pool2d;
+pub(crate) mod quantized;
 pub(crate) mod reduce;
 pub(crate) mod reference;
 pub(crate) mod rms_norm;
@@ -37,4 +38,5 @@ pub(crate) mod softmax;
 pub(crate) mod sum;
 pub(crate) mod swiglu;
 pub mod tape;
+pub(crate) mod weight;
 pub(crate) mod window;

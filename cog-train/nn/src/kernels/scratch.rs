@@ -10,6 +10,12 @@ thread_local! {
     static CACHE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
+#[cfg(test)]
+thread_local! {
+    /// The largest sum of lengths that this thread asked for.
+    pub(crate) static LARGEST: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Calls `work` with slices of these lengths, which have arbitrary values. The first is aligned to a cache line, and so are
 /// the others if the lengths are multiples of 16: a register that is loaded across two lines costs twice.
 pub(crate) fn scratch<const N: usize, R>(
@@ -19,6 +25,8 @@ pub(crate) fn scratch<const N: usize, R>(
     // Taken and not borrowed: while it waits for others the thread may begin another piece of work.
     let mut memory = CACHE.with_borrow_mut(Vec::pop).unwrap_or_default();
     let length = lengths.iter().sum::<usize>() + LINE;
+    #[cfg(test)]
+    LARGEST.set(LARGEST.get().max(length));
     if memory.len() < length {
         memory = vec![0.0; length];
     }

@@ -8,7 +8,8 @@ use crate::init::Init;
 use crate::initializer::Initializer;
 use crate::kernels::linear::{self, Operands};
 use crate::kernels::tape::{Node, Pass};
-use crate::kernels::{dropout, embedding, tape};
+use crate::kernels::weight::Weight;
+use crate::kernels::{dropout, tape};
 use crate::shape::{index_select, permute, reshape};
 
 /// The branch of a linear layer.
@@ -25,7 +26,7 @@ pub(crate) struct LinearBranch {
 
 /// The operands of the layer beside the branch: `to + scale * x weight^T + bias`.
 pub(crate) struct Beside<'a> {
-    pub(crate) weight: &'a Tensor,
+    pub(crate) weight: &'a Weight,
     pub(crate) bias: Option<&'a Tensor>,
     pub(crate) to: Option<&'a Node>,
     pub(crate) scale: f32,
@@ -57,23 +58,22 @@ impl LinearBranch {
             stream.map(|stream| dropout::recomputed(x, self.dropout, &stream)).transpose()?;
         let Beside { weight, bias, to, scale } = *beside;
         let Some(magnitude) = self.magnitude.as_ref().filter(|_| pass.has_low_rank()) else {
-            let y = linear::forward(x, &Operands { weight, bias, to, scale })?;
+            let y = weight.product(x, bias, to, scale)?;
             let active = pass.has_low_rank();
             let branch = || self.add_to(&y, dropped.as_ref().unwrap_or(x), scale * self.scale);
             return if active { branch() } else { Ok(y) };
         };
         let factor = self.factor(x, weight, magnitude)?;
-        let alone = Operands { weight, bias: None, to: None, scale: 1.0 };
         // Without dropout the layer's own product is the branch's too.
         let Some(dropped) = dropped else {
-            let y = self.add_to(&linear::forward(x, &alone)?, x, self.scale)?;
+            let y = self.add_to(&weight.product(x, None, None, 1.0)?, x, self.scale)?;
             let y = scaled(mul(&y, &factor)?, scale)?;
             let y = bias.map_or(Ok(y.clone()), |bias| add(&y, &x.leaf(bias)))?;
             return to.map_or(Ok(y.clone()), |to| add(&y, to));
         };
-        let plain = linear::forward(&dropped, &alone)?;
+        let plain = weight.product(&dropped, None, None, 1.0)?;
         let whole = mul(&self.add_to(&plain, &dropped, self.scale)?, &factor)?;
-        let y = linear::forward(x, &Operands { weight, bias, to, scale })?;
+        let y = weight.product(x, bias, to, scale)?;
         add(&y, &scaled(sub(&whole, &plain)?, scale)?)
     }
 
@@ -85,7 +85,7 @@ impl LinearBranch {
     }
 
     /// Returns the magnitudes divided by the norms of the rows, which are constants.
-    fn factor(&self, x: &Node, weight: &Tensor, magnitude: &Tensor) -> Result<Node, Error> {
+    fn factor(&self, x: &Node, weight: &Weight, magnitude: &Tensor) -> Result<Node, Error> {
         let norms = row_norms(weight, &self.a, &self.b, f64::from(self.scale))?;
         // A row of zeros stays one.
         let inverse = norms.maximum(f64::from(f32::MIN_POSITIVE))?.recip()?;
@@ -98,13 +98,13 @@ fn scaled(y: Node, factor: f32) -> Result<Node, Error> {
     if factor.to_bits() == 1f32.to_bits() { Ok(y) } else { scale(&y, f64::from(factor)) }
 }
 
-/// The rows of a weight that are widened at a time.
+/// The rows of a weight that are widened, or decoded, at a time.
 const ROWS: usize = 256;
 
 /// Returns the norm of each row of `weight + scale * b a` in 32 bits, without that sum:
 /// `|w + scale * b a|^2 = |w|^2 + 2 scale * b (a w^T) + scale^2 * b (a a^T) b^T`.
 pub(super) fn row_norms(
-    weight: &Tensor,
+    weight: &Weight,
     a: &Tensor,
     b: &Tensor,
     scale: f64,
@@ -117,10 +117,10 @@ pub(super) fn row_norms(
         tape::trace([x], |[x]| linear::forward(&x, &operands))
     };
     let squares = |from: &Tensor, by: &Tensor| from.mul(by)?.sum(1);
-    let rows = weight.dim(0)?;
+    let (rows, _) = weight.dims2()?;
     let part = |start: usize| {
         let count = ROWS.min(rows - start);
-        let weight = weight.detach().narrow(0, start, count)?.to_dtype(wide)?;
+        let weight = weight.rows(start, count, wide)?;
         let cross = squares(&product(&weight, &a)?, &b.narrow(0, start, count)?)?;
         squares(&weight, &weight)? + (cross * (2.0 * scale))?
     };
@@ -155,8 +155,8 @@ impl EmbeddingBranch {
         Ok(Self { a, b, scale: scale as f32 })
     }
 
-    pub(crate) fn forward(&self, ids: &Node, table: &Tensor) -> Result<Node, Error> {
-        let y = embedding::forward(ids, table)?;
+    pub(crate) fn forward(&self, ids: &Node, table: &Weight) -> Result<Node, Error> {
+        let y = table.look_up(ids)?;
         if !Pass::current().has_low_rank() {
             return Ok(y);
         }

@@ -3,7 +3,8 @@ use candle_core::{D, DType, Device, Error, Tensor, Var};
 use super::branch::row_norms;
 use crate::kernels::tape::{Buffers, collect, recompute, trace};
 use crate::{
-    Embedding, Init, LayerKind, Linear, LowRank, Node, Rng, gelu, training, without_low_rank,
+    Embedding, Init, LayerKind, Linear, LowRank, Node, Rng, Weight, gelu, training,
+    without_low_rank,
 };
 
 const RANK: usize = 4;
@@ -177,7 +178,7 @@ fn without_branches_a_layer_is_its_base() {
 #[test]
 fn row_norms_are_those_of_the_sum() {
     let (weight, a, b) = (var(&[600, 40], 0), var(&[RANK, 40], 1), var(&[600, RANK], 2));
-    let found = row_norms(&weight, &a, &b, SCALE).unwrap().to_vec1::<f32>().unwrap();
+    let found = row_norms(&Weight::from(&weight), &a, &b, SCALE).unwrap().to_vec1::<f32>().unwrap();
     let sum = (weight.as_tensor() + (b.matmul(&a).unwrap() * SCALE).unwrap()).unwrap();
     let expected =
         sum.sqr().unwrap().sum(D::Minus1).unwrap().sqrt().unwrap().to_vec1::<f32>().unwrap();

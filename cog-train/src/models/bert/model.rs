@@ -1,8 +1,8 @@
 //! The encoder.
 
-use candle_core::{Error, Tensor};
+use candle_core::Error;
 use cog_train_nn::{
-    self as nn, Attention, Dropout, Embedding, Init, LayerNorm, Linear, Mask, Node,
+    self as nn, Attention, Dropout, Embedding, Init, LayerNorm, Linear, Mask, Node, Weight,
 };
 
 use super::config::{BertConfig, Family};
@@ -91,7 +91,7 @@ impl Bert {
     }
 
     /// The table of words, which masked language models score with.
-    pub(crate) fn words(&self) -> &Tensor {
+    pub(crate) fn words(&self) -> &Weight {
         self.words.weight()
     }
 
@@ -134,14 +134,14 @@ impl Bert {
             self.positions.forward(&nn::parameter(ids, positions)?)?
         } else {
             let length = ids.dims().get(1).copied().unwrap_or(0);
-            let table = nn::parameter(ids, self.positions.weight())?;
+            let table = nn::parameter(ids, self.positions.weight().tensor()?)?;
             nn::narrow(&table, 0, self.first_position as usize, length)?
         };
         let x = nn::add(&x, &positions)?;
         let Some(types) = &self.types else { return Ok(x) };
         let types = match batch.types() {
             Some(of_tokens) => types.forward(&nn::parameter(ids, of_tokens)?)?,
-            None => nn::narrow(&nn::parameter(ids, types.weight())?, 0, 0, 1)?,
+            None => nn::narrow(&nn::parameter(ids, types.weight().tensor()?)?, 0, 0, 1)?,
         };
         nn::add(&x, &types)
     }

@@ -1,7 +1,7 @@
 //! The decoder without its head.
 
 use candle_core::{DType, Device, Error, Tensor};
-use cog_train_nn::{self as nn, Embedding, Init, Node, RmsNorm};
+use cog_train_nn::{self as nn, Embedding, Init, Node, RmsNorm, Weight};
 
 use super::config::DecoderConfig;
 use super::layer::{Layer, Pass, norm};
@@ -53,7 +53,7 @@ impl Decoder {
     }
 
     /// The table of the tokens, `[vocabulary, hidden]`.
-    pub(crate) fn embedding(&self) -> &Tensor {
+    pub(crate) fn embedding(&self) -> &Weight {
         self.embedding.weight()
     }
 

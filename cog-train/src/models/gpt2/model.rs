@@ -1,8 +1,8 @@
 //! The decoder without its head.
 
-use candle_core::{Error, Tensor};
+use candle_core::Error;
 use cog_train_nn::{
-    self as nn, Attention, Dropout, Embedding, Init, LayerNorm, Linear, Mask, Node,
+    self as nn, Attention, Dropout, Embedding, Init, LayerNorm, Linear, Mask, Node, Weight,
 };
 
 use super::config::Gpt2Config;
@@ -53,7 +53,7 @@ impl Gpt2 {
     }
 
     /// The table of the tokens, `[vocabulary, hidden]`, which is also the weight of the head.
-    pub(crate) fn embedding(&self) -> &Tensor {
+    pub(crate) fn embedding(&self) -> &Weight {
         self.words.weight()
     }
 
@@ -73,7 +73,7 @@ impl Gpt2 {
     ///
     /// candle's error when a text is longer than the table of positions, an id is not in a table, or the device fails.
     pub(crate) fn hidden(&self, ids: &Node, tokens: &Tokens) -> Result<Node, Error> {
-        tokens.check_ids(self.words.weight().dim(0)?)?;
+        tokens.check_ids(self.words.weight().dims2()?.0)?;
         self.check_length(tokens.reach())?;
         let positions = match tokens.positions() {
             Some(positions) => self.positions.forward(&nn::parameter(ids, positions)?)?,
@@ -113,11 +113,11 @@ impl Gpt2 {
     /// The vectors of consecutive positions, `[T, hidden]`.
     fn positions_from(&self, ids: &Node, start: usize) -> Result<Node, Error> {
         let count = ids.dims().last().copied().unwrap_or(0);
-        nn::narrow(&nn::parameter(ids, self.positions.weight())?, 0, start, count)
+        nn::narrow(&nn::parameter(ids, self.positions.weight().tensor()?)?, 0, start, count)
     }
 
     fn check_length(&self, length: usize) -> Result<(), Error> {
-        let most = self.positions.weight().dim(0)?;
+        let (most, _) = self.positions.weight().dims2()?;
         if length > most {
             let reason = format!("a text of {length} tokens, and the model has {most} positions");
             return Err(Error::Msg(reason));

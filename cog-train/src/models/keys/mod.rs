@@ -52,6 +52,11 @@ impl Keys {
         Self { path: String::new(), values, known: BTreeSet::new(), problems: Vec::new() }
     }
 
+    /// Reads an object at a place of its own: the keys of a message begin with it.
+    pub(crate) fn within(path: impl Into<String>, values: Map<String, Value>) -> Self {
+        Self { path: path.into(), ..Self::new(values) }
+    }
+
     /// Takes the value of a key, by the first of its spellings that is there. `null` counts as absent. Two spellings with
     /// different values are a problem.
     pub(crate) fn get<T: KeyValue>(&mut self, names: &[&'static str]) -> Option<T> {
@@ -141,7 +146,7 @@ impl Keys {
         let name = names.iter().find(|name| self.values.get(**name).is_some_and(|v| !v.is_null()));
         let path = self.name(name.unwrap_or(&""));
         let values = self.get(names)?;
-        Some(Self { path: format!("{path}."), ..Self::new(values) })
+        Some(Self::within(format!("{path}."), values))
     }
 
     /// Takes keys without an effect on the result.

@@ -2,7 +2,7 @@
 
 use candle_core::{Error, Tensor};
 use cog_train_nn::{
-    self as nn, Attention, Dropout, Embedding, Init, LayerNorm, Linear, Node, Rope,
+    self as nn, Attention, Dropout, Embedding, Init, LayerNorm, Linear, Node, Rope, Weight,
 };
 
 use super::config::ModernBertConfig;
@@ -61,7 +61,7 @@ impl ModernBert {
     }
 
     /// The table of words, which masked language models score with.
-    pub(crate) fn words(&self) -> &Tensor {
+    pub(crate) fn words(&self) -> &Weight {
         self.words.weight()
     }
 

@@ -83,7 +83,7 @@ pub struct EncodedChat {
 
 impl ChatTemplate {
     /// Opens the template of a folder: `chat_template.jinja` and `additional_chat_templates/*.jinja`, else the key `chat_template`
-    /// of `tokenizer_config.json`, a template or a list of named ones.
+    /// of `tokenizer_config.json`, a template or a list of named ones. Of a GGUF file, it is `tokenizer.chat_template`.
     ///
     /// # Errors
     ///
@@ -92,10 +92,17 @@ impl ChatTemplate {
     pub fn open(folder: impl AsRef<Path>, tokenizer: &Tokenizer) -> Result<Self, Error> {
         let folder = folder.as_ref();
         Self::find(folder, tokenizer)?.ok_or_else(|| {
+            let missing = if folder.is_file() {
+                "no `tokenizer.chat_template` in its metadata"
+            } else {
+                "neither `chat_template.jinja` nor `chat_template` in `tokenizer_config.json`"
+            };
             Error::chat_template(
                 folder,
-                "there is none: neither `chat_template.jinja` nor `chat_template` in `tokenizer_config.json`\n\
-                 hint: a base model has no template; use rows with `text`, or with `prompt` and `completion`",
+                format!(
+                    "there is none: {missing}\n\
+                     hint: a base model has no template; use rows with `text`, or with `prompt` and `completion`"
+                ),
             )
         })
     }

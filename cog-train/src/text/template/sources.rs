@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::text::files;
+use crate::text::{files, gguf};
 
 /// The name of the template for conversations without tools, and for all where there is only one.
 pub(super) const DEFAULT: &str = "default";
 
-/// Returns the templates of a folder by name: those of files hide those of the configuration.
+/// Returns the templates of a folder by name: those of files hide those of the configuration. A GGUF file has its own.
 pub(super) fn read(folder: &Path) -> Result<Vec<(String, String)>, Error> {
+    if folder.is_file() {
+        return gguf::templates(folder, DEFAULT);
+    }
     let mut sources = configured(folder)?;
     for (name, path) in template_files(folder)? {
         if let Some(text) = files::read(&path)? {

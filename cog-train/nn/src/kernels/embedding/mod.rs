@@ -10,6 +10,7 @@ use candle_core::{DType, Error, Tensor};
 
 use super::gpu::Gpu;
 use super::host;
+use super::quantized::Quantized;
 use super::reference::{apply, fits};
 use super::tape::Node;
 
@@ -28,11 +29,7 @@ pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
     let table = ids.leaf(table);
     let gpu = Gpu::of([table.tensor()]);
     if gpu.is_some() || fits(table.tensor()) {
-        let flat: Vec<u32> = flat.to_dtype(DType::U32)?.to_vec1()?;
-        if let Some(id) = flat.iter().find(|id| **id as usize >= n) {
-            let reason = format!("embedding: id {id} is not below {n}, the length of the table");
-            return Err(candle_core::Error::msg(reason));
-        }
+        let flat = checked(&flat, n)?;
         if let Some(gpu) = gpu {
             return cuda::forward(gpu, flat, &table, &shape);
         }
@@ -44,6 +41,28 @@ pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
     apply([&table], move |[table]| {
         table.contiguous()?.index_select(&flat, 0)?.reshape(shape.as_slice())
     })
+}
+
+/// Looks rows of a frozen table up, which are decoded one by one. They are of the type that the table stands for.
+///
+/// # Errors
+///
+/// candle's error when an id is not in the table or the device fails.
+pub(crate) fn forward_quantized(ids: &Node, table: &Quantized) -> Result<Node, Error> {
+    let (n, d) = table.dims();
+    let shape: Vec<usize> = ids.dims().iter().copied().chain([d]).collect();
+    let flat = checked(&ids.tensor().flatten_all()?, n)?;
+    Ok(ids.constant(table.select(&flat)?.reshape(shape)?))
+}
+
+/// Returns ids that are all below `n`.
+fn checked(ids: &Tensor, n: usize) -> Result<Vec<u32>, Error> {
+    let ids: Vec<u32> = ids.to_dtype(DType::U32)?.to_vec1()?;
+    if let Some(id) = ids.iter().find(|id| **id as usize >= n) {
+        let reason = format!("embedding: id {id} is not below {n}, the length of the table");
+        return Err(candle_core::Error::msg(reason));
+    }
+    Ok(ids)
 }
 
 #[cfg(test)]

@@ -264,6 +264,7 @@ impl Gpu {
             Slice::F16(slice) => slice.device_ptr(&stream).0,
             Slice::F64(slice) => slice.device_ptr(&stream).0,
             Slice::U32(slice) => slice.device_ptr(&stream).0,
+            Slice::U8(slice) => slice.device_ptr(&stream).0,
             _ => {
                 return Err(Error::msg("an operand of a kernel is of a type that no kernel takes"));
             }

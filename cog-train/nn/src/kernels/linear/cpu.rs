@@ -63,7 +63,7 @@ pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> 
 }
 
 /// Adds up the rows, in groups of a fixed size whose sums are added in order.
-fn column_sums(rows: &[f32], columns: usize, target: Destination<'_>) {
+pub(super) fn column_sums(rows: &[f32], columns: usize, target: Destination<'_>) {
     let partials: Vec<Vec<f32>> = rows
         .par_chunks(ROWS * columns)
         .map(|rows| {

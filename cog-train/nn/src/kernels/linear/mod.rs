@@ -11,6 +11,7 @@
 
 mod cpu;
 mod cuda;
+mod quantized;
 mod reference;
 
 use candle_core::{Error, Tensor};
@@ -21,9 +22,11 @@ use super::host;
 use super::reference::fits;
 use super::tape::Node;
 
+pub(crate) use quantized::forward as forward_quantized;
+
 /// The operands of a product besides its input.
-pub(crate) struct Operands<'a> {
-    pub(crate) weight: &'a Tensor,
+pub(crate) struct Operands<'a, W = Tensor> {
+    pub(crate) weight: &'a W,
     pub(crate) bias: Option<&'a Tensor>,
     /// The summand: the product is added to it.
     pub(crate) to: Option<&'a Node>,
@@ -52,19 +55,11 @@ struct Product {
 pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> {
     let &Operands { weight, bias, to, scale } = operands;
     let inputs = x.dims().last().copied().unwrap_or(0);
-    let &[outputs, columns] = weight.dims() else { return Err(mismatch(x, operands)) };
-    let mut shape = x.dims().to_vec();
-    if let Some(last) = shape.last_mut() {
-        *last = outputs;
-    }
-    let fit = columns == inputs
-        && bias.is_none_or(|bias| bias.dims() == [outputs])
-        && to.is_none_or(|to| to.dims() == shape);
-    if !fit {
-        return Err(mismatch(x, operands));
-    }
-    let others = [("weight", Some(weight)), ("bias", bias), ("to", to.map(Node::tensor))];
-    dtypes::check("linear", ("x", x.tensor()), others)?;
+    let &[outputs, columns] = weight.dims() else {
+        return Err(mismatch(x, weight.dims(), bias, to));
+    };
+    let shape = checked(x, [outputs, columns], bias, to)?;
+    dtypes::check("linear", ("x", x.tensor()), [("weight", Some(weight))])?;
     let product = Product {
         x: x.clone(),
         weight: x.leaf(weight),
@@ -84,6 +79,27 @@ pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> 
     let dtype = x.tensor().dtype();
     let y = cpu::forward(product.map(host::contiguous)?, &shape)?;
     y.map(|y| y.to_dtype(dtype))
+}
+
+/// Returns the shape of the result for a weight of these sizes.
+fn checked(
+    x: &Node,
+    weight: [usize; 2],
+    bias: Option<&Tensor>,
+    to: Option<&Node>,
+) -> Result<Vec<usize>, Error> {
+    let [outputs, inputs] = weight;
+    let mut shape = x.dims().to_vec();
+    let last = shape.last_mut().map(|last| std::mem::replace(last, outputs));
+    let fit = last.unwrap_or(0) == inputs
+        && bias.is_none_or(|bias| bias.dims() == [outputs])
+        && to.is_none_or(|to| to.dims() == shape);
+    if !fit {
+        return Err(mismatch(x, &weight, bias, to));
+    }
+    let others = [("bias", bias), ("to", to.map(Node::tensor))];
+    dtypes::check("linear", ("x", x.tensor()), others)?;
+    Ok(shape)
 }
 
 impl Product {
@@ -107,16 +123,15 @@ impl Product {
     }
 }
 
-fn mismatch(x: &Node, operands: &Operands<'_>) -> Error {
+fn mismatch(x: &Node, weight: &[usize], bias: Option<&Tensor>, to: Option<&Node>) -> Error {
     let dims = |tensor: Option<&Tensor>| {
         tensor.map_or_else(|| "none".to_owned(), |tensor| format!("{:?}", tensor.dims()))
     };
     let reason = format!(
-        "linear: an input {:?}, a weight {:?}, a bias {} and a sum {}",
+        "linear: an input {:?}, a weight {weight:?}, a bias {} and a sum {}",
         x.dims(),
-        operands.weight.dims(),
-        dims(operands.bias),
-        dims(operands.to.map(Node::tensor)),
+        dims(bias),
+        dims(to.map(Node::tensor)),
     );
     candle_core::Error::msg(reason)
 }

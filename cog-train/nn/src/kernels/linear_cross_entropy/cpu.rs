@@ -1,34 +1,36 @@
 //! Scores, their softmax and three products, some rows at a time.
 
-use candle_core::{Error, Tensor};
+use candle_core::Error;
 use rayon::prelude::*;
 
 use super::rows_at_once;
 use crate::kernels::cross_entropy::{scale, scaled, softmax_row, total};
 use crate::kernels::host;
-use crate::kernels::matmul::{Matrix, Target, Threads, matmul};
+use crate::kernels::matmul::{Matrix, Right, Target, Threads, matmul};
 use crate::kernels::output::{Buffer, Destination, Output};
-use crate::kernels::tape::{Node, reusable_gradient};
+use crate::kernels::tape::{Handle, Node, reusable_gradient};
+use crate::kernels::weight::Weight;
 
-/// `parameter` is the weight outside of the trace.
+/// `parameter` is the weight outside of the trace, and `of_weight` its node.
 pub(super) fn forward(
     h: &Node,
-    (parameter, weight): (&Tensor, &Node),
+    (parameter, weight): (&Weight, &Weight),
+    of_weight: Handle,
     targets: &[u32],
 ) -> Result<Node, Error> {
-    let to = [h.handle(), weight.handle()];
-    let (classes, d) = weight.tensor().dims2()?;
+    let to = [h.handle(), of_weight];
+    let (classes, d) = weight.dims2()?;
     let n = targets.len();
     let mut of_h = to[0].map(|_| Buffer::new(n * d));
     let mut losses = vec![0.0; n];
-    let of_weight = host::read([h.tensor(), weight.tensor()], |[h, weight]| {
+    let mut compute = |h: &[f32], weight: Right<'_>| {
         let rows = Rows { h, weight, targets, factors: None, classes, d };
         let of_h = of_h.as_mut().map(Buffer::output);
         if to[1].is_none() {
             rows.all(&mut losses, of_h, None);
             return Ok(None);
         }
-        let of_weight = match reusable_gradient(parameter, (classes, d)) {
+        let of_weight = match reusable_gradient(parameter.tensor()?, (classes, d)) {
             Some(reused) => {
                 host::write(&reused, |elements| {
                     rows.all(&mut losses, of_h, Some(Output::over(elements)));
@@ -38,7 +40,9 @@ pub(super) fn forward(
             None => host::make((classes, d), |output| rows.all(&mut losses, of_h, Some(output)))?,
         };
         Ok::<_, Error>(Some(of_weight))
-    })??;
+    };
+    let read = |[h]: [&[f32]; 1]| weight.read(|weight| compute(h, weight));
+    let of_weight = host::read([h.tensor()], read)???;
     let of_h = of_h.map(|of_h| of_h.into_tensor(h.tensor().shape())).transpose()?;
     let loss = total(&losses)?;
     Ok(h.tape().result(loss, to, move |dloss, adjoints| {
@@ -56,7 +60,8 @@ pub(super) fn forward(
 /// The operands of the scores.
 pub(super) struct Rows<'a> {
     pub(super) h: &'a [f32],
-    pub(super) weight: &'a [f32],
+    /// `[classes, d]`.
+    pub(super) weight: Right<'a>,
     pub(super) targets: &'a [u32],
     /// Of the gradient of each row's loss; ones if there are none.
     pub(super) factors: Option<&'a [f32]>,
@@ -72,9 +77,8 @@ impl Rows<'_> {
         of_h: Option<Output<'_>>,
         of_weight: Option<Output<'_>>,
     ) {
-        let &Self { classes, d, .. } = self;
+        let &Self { weight, classes, d, .. } = self;
         let n = self.targets.len();
-        let weight = Matrix::new(self.weight, classes, d);
         let most = rows_at_once(classes).min(n).max(1);
         let mut buffer = Buffer::new(most * classes);
         let mut of_h = of_h.map(|of_h| of_h.chunks(most * d));

@@ -11,7 +11,8 @@ use crate::kernels::cross_entropy::scale;
 use crate::kernels::host;
 use crate::kernels::output::Buffer;
 use crate::kernels::reference::fits;
-use crate::kernels::tape::Node;
+use crate::kernels::tape::{Handle, Node};
+use crate::kernels::weight::Weight;
 
 /// The target and the group of each row.
 struct Grouped {
@@ -27,13 +28,14 @@ struct Grouped {
 /// candle's error when the shapes do not fit, a target is no class, a group is not below `count`, or the device fails.
 pub(crate) fn forward(
     h: &Node,
-    weight: &Tensor,
+    weight: impl Into<Weight>,
     targets: &Tensor,
     groups: &Tensor,
     count: usize,
 ) -> Result<Node, Error> {
-    let targets = checked_operands(h, weight, targets)?;
-    let (n, d) = (targets.len(), weight.dim(1)?);
+    let weight = weight.into();
+    let targets = checked_operands(h, &weight, targets)?;
+    let (n, (_, d)) = (targets.len(), weight.dims2()?);
     if groups.elem_count() != n || groups.dtype() != DType::U32 {
         let (found, dtype) = (groups.dims(), groups.dtype());
         return Err(Error::msg(format!(
@@ -46,25 +48,40 @@ pub(crate) fn forward(
     }
     let grouped = Grouped { targets, groups, count };
     let h = h.map(|h| h.reshape((n, d)))?;
-    let node = h.leaf(weight);
-    if fits(h.tensor()) && fits(weight) {
-        on_cpu(&h.map(host::contiguous)?, &node.map(host::contiguous)?, grouped)
-    } else {
-        on_any(&h, &node, grouped)
+    if fits(h.tensor()) {
+        let h = h.map(host::contiguous)?;
+        let (to, wide) = match &weight {
+            Weight::Tensor(tensor) if fits(tensor) => {
+                let node = h.leaf(tensor);
+                (node.handle(), host::contiguous(node.tensor())?.into())
+            }
+            Weight::Tensor(tensor) => return on_any(&h, &h.leaf(tensor), grouped),
+            Weight::Quantized(_) => (None, weight),
+        };
+        return on_cpu(&h, wide, to, grouped);
     }
+    // A quantized weight is decoded here: its kernels are the CPU's.
+    let tensor = match &weight {
+        Weight::Tensor(tensor) => tensor.clone(),
+        Weight::Quantized(matrix) => matrix.dequantize()?,
+    };
+    on_any(&h, &h.leaf(&tensor), grouped)
 }
 
-fn on_cpu(h: &Node, weight: &Node, grouped: Grouped) -> Result<Node, Error> {
-    let to = [h.handle(), weight.handle()];
-    let (classes, d) = weight.tensor().dims2()?;
+/// `to` is the node of the weight.
+fn on_cpu(h: &Node, weight: Weight, to: Handle, grouped: Grouped) -> Result<Node, Error> {
+    let to = [h.handle(), to];
+    let (classes, d) = weight.dims2()?;
     let n = grouped.targets.len();
     let mut of_h = to[0].map(|_| Buffer::new(n * d));
     let mut losses = vec![0.0; n];
-    let (h_saved, weight_saved) = (h.tensor().clone(), weight.tensor().clone());
-    host::read([&h_saved, &weight_saved], |[h, weight]| {
-        let rows = Rows { h, weight, targets: &grouped.targets, factors: None, classes, d };
-        rows.all(&mut losses, of_h.as_mut().map(Buffer::output), None);
-    })?;
+    let h_saved = h.tensor().clone();
+    host::read([&h_saved], |[h]| {
+        weight.read(|weight| {
+            let rows = Rows { h, weight, targets: &grouped.targets, factors: None, classes, d };
+            rows.all(&mut losses, of_h.as_mut().map(Buffer::output), None);
+        })
+    })??;
     let mut sums = vec![0.0; grouped.count];
     for (group, loss) in grouped.groups.iter().zip(&losses) {
         sums[*group as usize] += loss;
@@ -80,11 +97,13 @@ fn on_cpu(h: &Node, weight: &Node, grouped: Grouped) -> Result<Node, Error> {
             adjoints.give(to[0], host::tensor(of_h, (n, d))?)?;
         }
         if to[1].is_some() {
-            let of_weight = host::read([&h_saved, &weight_saved], |[h, weight]| {
-                let (targets, factors) = (&grouped.targets, Some(factors.as_slice()));
-                let rows = Rows { h, weight, targets, factors, classes, d };
-                host::make((classes, d), |output| rows.all(&mut losses, None, Some(output)))
-            })??;
+            let of_weight = host::read([&h_saved], |[h]| {
+                weight.read(|weight| {
+                    let (targets, factors) = (&grouped.targets, Some(factors.as_slice()));
+                    let rows = Rows { h, weight, targets, factors, classes, d };
+                    host::make((classes, d), |output| rows.all(&mut losses, None, Some(output)))
+                })
+            })???;
             adjoints.give(to[1], of_weight)?;
         }
         Ok(())

@@ -12,12 +12,13 @@ mod reference;
 
 use candle_core::{Error, Tensor};
 
-use super::cross_entropy::checked;
+use super::cross_entropy::{self, checked};
 use super::dtypes;
 use super::gpu::Gpu;
 use super::host;
 use super::reference::fits;
 use super::tape::Node;
+use super::weight::Weight;
 
 pub(crate) use grouped::forward as forward_grouped;
 
@@ -26,28 +27,44 @@ pub(crate) use grouped::forward as forward_grouped;
 /// # Errors
 ///
 /// candle's error when the shapes do not fit, a target is no class, or the device fails.
-pub(crate) fn forward(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Node, Error> {
-    let targets = checked_operands(h, weight, targets)?;
-    let node = h.leaf(weight);
+pub(crate) fn forward(
+    h: &Node,
+    weight: impl Into<Weight>,
+    targets: &Tensor,
+) -> Result<Node, Error> {
+    let parameter = weight.into();
+    let rows = checked_operands(h, &parameter, targets)?;
+    let Weight::Tensor(weight) = &parameter else {
+        if fits(h.tensor()) {
+            return cpu::forward(&h.map(host::contiguous)?, (&parameter, &parameter), None, &rows);
+        }
+        return stored(h, &parameter, targets);
+    };
+    let (targets, node) = (rows, h.leaf(weight));
     // candle allocates no empty tensor on a GPU.
     if let Some(gpu) = Gpu::of([h.tensor(), weight]).filter(|_| !targets.is_empty()) {
         return cuda::forward(&gpu, h, (weight, &node), &targets);
     }
     if fits(h.tensor()) && fits(weight) {
-        cpu::forward(&h.map(host::contiguous)?, (weight, &node.map(host::contiguous)?), &targets)
+        let (to, wide) = (node.handle(), host::contiguous(node.tensor())?.into());
+        cpu::forward(&h.map(host::contiguous)?, (&parameter, &wide), to, &targets)
     } else {
         reference::forward(h, &node, &targets)
     }
 }
 
 /// Returns the target of each row of `h`.
-fn checked_operands(h: &Node, weight: &Tensor, targets: &Tensor) -> Result<Vec<u32>, Error> {
+fn checked_operands(h: &Node, weight: &Weight, targets: &Tensor) -> Result<Vec<u32>, Error> {
     let d = h.dims().last().copied().unwrap_or(0);
-    let &[classes, columns] = weight.dims() else { return Err(mismatch(h, weight)) };
+    let (classes, columns) = weight.dims2().map_err(|_| mismatch(h, weight))?;
     if columns != d || d == 0 {
         return Err(mismatch(h, weight));
     }
-    dtypes::check("linear_cross_entropy", ("h", h.tensor()), [("weight", Some(weight))])?;
+    let (operation, of_h) = ("linear_cross_entropy", ("h", h.tensor()));
+    match weight {
+        Weight::Tensor(weight) => dtypes::check(operation, of_h, [("weight", Some(weight))])?,
+        Weight::Quantized(weight) => weight.check_dtype(operation, of_h)?,
+    }
     checked(targets, h.tensor().elem_count() / d, classes)
 }
 
@@ -57,9 +74,20 @@ fn rows_at_once(classes: usize) -> usize {
     ((8 << 20) / classes.max(1)).clamp(64, 512)
 }
 
-fn mismatch(h: &Node, weight: &Tensor) -> Error {
-    let reason =
-        format!("linear_cross_entropy: an input {:?} and a weight {:?}", h.dims(), weight.dims());
+/// The same from stored scores, for a quantized weight where the CPU's kernels do not serve.
+fn stored(h: &Node, weight: &Weight, targets: &Tensor) -> Result<Node, Error> {
+    let (classes, _) = weight.dims2()?;
+    let scores = weight.product(h, None, None, 1.0)?;
+    let scores = scores.map(|scores| scores.reshape(((), classes)))?;
+    cross_entropy::forward(&scores, &targets.flatten_all()?)
+}
+
+fn mismatch(h: &Node, weight: &Weight) -> Error {
+    let weight = match weight {
+        Weight::Tensor(weight) => weight.dims().to_vec(),
+        Weight::Quantized(weight) => vec![weight.dims().0, weight.dims().1],
+    };
+    let reason = format!("linear_cross_entropy: an input {:?} and a weight {weight:?}", h.dims());
     candle_core::Error::msg(reason)
 }
 

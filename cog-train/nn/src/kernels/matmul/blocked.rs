@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::kernel::Kernel;
 use super::lines::Lines;
 use super::pack::panels;
-use super::{Matrix, Region, Threads};
+use super::{Matrix, Region, Right, Threads, blocks};
 use crate::kernels::scratch::scratch;
 
 /// The longest part of a sum whose panels are packed at a time.
@@ -26,6 +26,8 @@ const COLUMNS: usize = 512;
 const ROWS: usize = 1024;
 /// The cost of packing an element, in multiplications.
 const PACK: usize = 16;
+/// The cost of decoding an element and packing it.
+const DECODE: usize = 48;
 /// With so many rows or fewer, contiguous columns are not packed.
 const FEW_ROWS: usize = 96;
 /// Products of fewer multiplications are for `gemm`.
@@ -46,7 +48,7 @@ pub(super) fn fits(left: &Matrix<'_>, right: &Matrix<'_>) -> bool {
 struct Product<'a> {
     kernel: Kernel,
     left: Matrix<'a>,
-    right: Matrix<'a>,
+    right: Right<'a>,
     scale: f32,
     /// The parts of a sum.
     depth: usize,
@@ -67,7 +69,7 @@ unsafe impl Sync for Product<'_> {}
 pub(super) unsafe fn multiply(
     target: Region<'_>,
     left: Matrix<'_>,
-    right: Matrix<'_>,
+    right: Right<'_>,
     scale: f32,
     threads: Threads,
 ) {
@@ -100,7 +102,7 @@ impl Product<'_> {
     /// Chooses the rows and columns of a tile such that `threads` are done soon.
     fn tile(&self, threads: usize) -> (usize, usize) {
         let Kernel { rows: height, columns: width, .. } = self.kernel;
-        let (rows, columns) = (self.left.rows, self.right.columns);
+        let (rows, columns) = (self.left.rows, self.right.columns());
         let even = |count: usize, parts: usize, of| count.div_ceil(parts).next_multiple_of(of);
         let (fewest_down, fewest_across) = (rows.div_ceil(ROWS), columns.div_ceil(COLUMNS));
         let cuts = [1, 2, 3, 4, 8].into_iter();
@@ -109,8 +111,9 @@ impl Product<'_> {
             cuts.clone().map(move |cut| (down, even(columns, cut * fewest_across, width)))
         });
         let left = if self.left.stride.1 == 1 { 0 } else { PACK };
+        let right = if matches!(self.right, Right::Matrix(_)) { PACK } else { DECODE };
         let time = |&(down, across): &(usize, usize)| {
-            let one = down * across + PACK * across + left * down;
+            let one = down * across + right * across + left * down;
             let turns = (rows.div_ceil(down) * columns.div_ceil(across)).div_ceil(threads);
             // A thread that is late delays the others by a part of the last turn.
             one * (16 * turns + 1)
@@ -123,7 +126,7 @@ impl Product<'_> {
         down: usize,
         across: usize,
     ) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-        let (rows, columns) = (self.left.rows, self.right.columns);
+        let (rows, columns) = (self.left.rows, self.right.columns());
         (0..columns).step_by(across).flat_map(move |column| {
             (0..rows)
                 .step_by(down)
@@ -202,9 +205,18 @@ impl Product<'_> {
         columns: Range<usize>,
         rows: usize,
     ) -> Lines<'a> {
-        let (step, line) = self.right.stride;
         let width = self.kernel.columns;
-        let elements = self.right.from(depth.start, columns.start);
+        let right = match self.right {
+            Right::Matrix(right) => right,
+            Right::Blocks { blocks, transposed } => {
+                let steps = (width, 1);
+                let panel = depth.len();
+                blocks::panels(room, width, &blocks, transposed, depth, columns);
+                return Lines { elements: room, panel, steps, full: usize::MAX, last: &[] };
+            }
+        };
+        let (step, line) = right.stride;
+        let elements = right.from(depth.start, columns.start);
         if line == 1 && rows <= FEW_ROWS {
             // Micro-kernels read full panels: a last one that is not full is packed.
             let full = columns.len() / width * width;

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "micro-kernels take pointers and strides")]
 
 mod blocked;
+mod blocks;
 mod few;
 mod kernel;
 mod lines;
@@ -16,6 +17,7 @@ use std::ops::Range;
 use gemm::Parallelism;
 
 use super::output::{Destination, Output};
+use super::quantized::Blocks;
 use super::sum;
 
 /// A matrix in a slice: the element at row `r` and column `c` is at `r * stride.0 + c * stride.1`, which is in the slice.
@@ -59,6 +61,58 @@ impl<'a> Matrix<'a> {
     /// Returns the elements from a row and column on.
     fn from(&self, row: usize, column: usize) -> &'a [f32] {
         &self.elements[row * self.stride.0 + column * self.stride.1..]
+    }
+}
+
+/// The right factor of a product.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Right<'a> {
+    Matrix(Matrix<'a>),
+    /// A matrix that is decoded into panels, part by part.
+    Blocks {
+        blocks: Blocks<'a>,
+        transposed: bool,
+    },
+}
+
+impl Right<'_> {
+    /// Returns the transpose.
+    pub(crate) fn t(self) -> Self {
+        match self {
+            Self::Matrix(matrix) => Self::Matrix(matrix.t()),
+            Self::Blocks { blocks, transposed } => Self::Blocks { blocks, transposed: !transposed },
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.sizes().0
+    }
+
+    fn columns(&self) -> usize {
+        self.sizes().1
+    }
+
+    fn sizes(&self) -> (usize, usize) {
+        match self {
+            Self::Matrix(matrix) => (matrix.rows, matrix.columns),
+            Self::Blocks { blocks, transposed: false } => blocks.dims(),
+            Self::Blocks { blocks, transposed: true } => {
+                let (outputs, inputs) = blocks.dims();
+                (inputs, outputs)
+            }
+        }
+    }
+}
+
+impl<'a> From<Matrix<'a>> for Right<'a> {
+    fn from(matrix: Matrix<'a>) -> Self {
+        Self::Matrix(matrix)
+    }
+}
+
+impl<'a> From<Blocks<'a>> for Right<'a> {
+    fn from(blocks: Blocks<'a>) -> Self {
+        Self::Blocks { blocks, transposed: false }
     }
 }
 
@@ -186,16 +240,17 @@ impl Region<'_> {
 /// # Panics
 ///
 /// When the matrices do not fit together or the target is too short.
-pub(crate) fn matmul<'a>(
+pub(crate) fn matmul<'a, 'r>(
     target: Target<'a>,
     left: Matrix<'_>,
-    right: Matrix<'_>,
+    right: impl Into<Right<'r>>,
     scale: f32,
     threads: Threads,
 ) -> &'a mut [f32] {
+    let right = right.into();
     let Target { mut destination, stride, exact, epilogue } = target;
-    let (rows, columns) = (left.rows, right.columns);
-    assert_eq!(left.columns, right.rows, "the inner sizes of a product differ");
+    let (rows, columns) = (left.rows, right.columns());
+    assert_eq!(left.columns, right.rows(), "the inner sizes of a product differ");
     assert!(stride >= columns && destination.len() >= extent(rows, columns, stride));
     if rows > 0 && columns > 0 {
         let (first, accumulate) = match &mut destination {
@@ -207,15 +262,16 @@ pub(crate) fn matmul<'a>(
         // mutably, so that nothing else reads or writes it and it overlaps neither factor; 3. it is initialized where it is
         // accumulated to: an output is overwritten, and then finished.
         unsafe {
-            if blocked::fits(&left, &right) {
-                blocked::multiply(region, left, right, scale, threads);
-            } else {
-                if few::fits(&left, &right) {
-                    few::multiply(&region, left, right, scale, threads);
-                } else {
-                    small(&region, left, right, scale, threads);
+            match right {
+                Right::Matrix(right) if !blocked::fits(&left, &right) => {
+                    if few::fits(&left, &right) {
+                        few::multiply(&region, left, right, scale, threads);
+                    } else {
+                        small(&region, left, right, scale, threads);
+                    }
+                    region.finish(0..rows, 0..columns);
                 }
-                region.finish(0..rows, 0..columns);
+                _ => blocked::multiply(region, left, right, scale, threads),
             }
         }
     }

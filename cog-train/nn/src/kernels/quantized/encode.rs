@@ -1,0 +1,59 @@
+//! Floats to blocks.
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Error, Tensor};
+use rayon::prelude::*;
+
+use super::{BlockLayout, Quantized, Scales, byte_count, nf4};
+use crate::kernels::host;
+
+impl Quantized {
+    /// Quantizes a matrix `[outputs, inputs]` of floats, on its device. NF4 has blocks of 64 elements and double quantization, as
+    /// bitsandbytes makes them; the layouts of ggml are made as ggml makes them without an importance matrix.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when it is no matrix, a row is no multiple of a block of ggml, an element is not finite, or the device
+    /// fails.
+    pub fn quantize(weight: &Tensor, layout: BlockLayout) -> Result<Self, Error> {
+        let (outputs, inputs) = weight.dims2()?;
+        let (device, dtype) = (weight.device(), weight.dtype());
+        let wide = host::contiguous(&weight.detach().to_device(&Device::Cpu)?)?;
+        let finite = host::read([&wide], |[elements]| elements.par_iter().all(|x| x.is_finite()))?;
+        if !finite {
+            return Err(Error::msg(format!(
+                "quantized: an element of the matrix [{outputs}, {inputs}] is not finite"
+            )));
+        }
+        let quantized = if layout == BlockLayout::Nf4 {
+            let nf4::Nf4 { codes, scale_codes, map, scales, offset } =
+                host::read([&wide], |[elements]| nf4::quantize(elements))?;
+            let bytes = |bytes: Vec<u8>| Tensor::new(bytes, device);
+            let floats = |floats: Vec<f32>| Tensor::new(floats, device);
+            let scales = Scales::Nested {
+                codes: bytes(scale_codes)?,
+                map: floats(map)?,
+                scales: floats(scales)?,
+                of: nf4::NESTED,
+                offset,
+            };
+            Self::from_nf4(&bytes(codes)?, scales, nf4::BLOCK, (outputs, inputs))?
+        } else {
+            byte_count(layout, outputs, inputs)?;
+            let bytes = QTensor::quantize(&wide, of_candle(layout))?.data()?.into_owned();
+            Self::from_blocks(layout, (outputs, inputs), bytes, device)?
+        };
+        Ok(quantized.to_dtype(dtype))
+    }
+}
+
+fn of_candle(layout: BlockLayout) -> GgmlDType {
+    match layout {
+        BlockLayout::Q4_0 => GgmlDType::Q4_0,
+        BlockLayout::Q4_1 => GgmlDType::Q4_1,
+        BlockLayout::Q4K => GgmlDType::Q4K,
+        BlockLayout::Q6K => GgmlDType::Q6K,
+        BlockLayout::Q8_0 => GgmlDType::Q8_0,
+        BlockLayout::Nf4 => unreachable!("candle has no NF4"),
+    }
+}

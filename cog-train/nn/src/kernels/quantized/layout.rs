@@ -1,0 +1,82 @@
+//! The layouts of blocks.
+
+use std::fmt;
+
+/// The layout of a [`Quantized`](super::Quantized) matrix: the elements of a block, and their bytes.
+///
+/// | layout | elements of a block | bytes of a block | bits of an element | source |
+/// |---|---|---|---|---|
+/// | `Nf4` | 64 | 32, and 8 bits of a scale | 4.127 | bitsandbytes (Dettmers et al., "QLoRA", 2023) |
+/// | `Q4_0` | 32 | 18 | 4.5 | ggml |
+/// | `Q4_1` | 32 | 20 | 5 | ggml |
+/// | `Q4K` | 256 | 144 | 4.5 | ggml |
+/// | `Q6K` | 256 | 210 | 6.5625 | ggml |
+/// | `Q8_0` | 32 | 34 | 8.5 | ggml |
+///
+/// The blocks of ggml lie within a row, so that the length of a row is a multiple of a block's. Those of NF4 follow each other
+/// through the whole matrix.
+///
+/// ```
+/// use cog_train_nn::BlockLayout;
+///
+/// let layout = BlockLayout::Q4K;
+/// assert_eq!((layout.block_len(), layout.block_bytes(), layout.to_string()), (256, 144, "Q4_K".to_owned()));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BlockLayout {
+    /// Quantiles of a normal distribution: 4 bits are an index of 16 values, times a scale. The scales may be [quantized](super::Scales)
+    /// too.
+    Nf4,
+    /// A scale, and 4 bits minus 8.
+    Q4_0,
+    /// A scale, a minimum, and 4 bits.
+    Q4_1,
+    /// A scale and a minimum, for each of 8 groups a scale and a minimum of 6 bits, and 4 bits.
+    Q4K,
+    /// A scale, for each of 16 groups a scale of 8 bits, and 6 bits minus 32.
+    Q6K,
+    /// A scale, and a signed byte.
+    Q8_0,
+}
+
+impl BlockLayout {
+    /// The values of the 16 codes of NF4, in units of a block's scale.
+    pub const NF4_VALUES: [f32; 16] = super::nf4::CODE;
+
+    /// Returns the number of elements of a block.
+    #[must_use]
+    pub fn block_len(self) -> usize {
+        match self {
+            Self::Nf4 => 64,
+            Self::Q4_0 | Self::Q4_1 | Self::Q8_0 => 32,
+            Self::Q4K | Self::Q6K => 256,
+        }
+    }
+
+    /// Returns the number of bytes of a block; those of NF4 without their scale.
+    #[must_use]
+    pub fn block_bytes(self) -> usize {
+        match self {
+            Self::Nf4 => 32,
+            Self::Q4_0 => 18,
+            Self::Q4_1 => 20,
+            Self::Q4K => 144,
+            Self::Q6K => 210,
+            Self::Q8_0 => 34,
+        }
+    }
+}
+
+impl fmt::Display for BlockLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nf4 => "NF4",
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q4K => "Q4_K",
+            Self::Q6K => "Q6_K",
+            Self::Q8_0 => "Q8_0",
+        })
+    }
+}

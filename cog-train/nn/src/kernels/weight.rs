@@ -1,0 +1,164 @@
+//! Weights of layers: tensors, or frozen matrices in blocks of few bits.
+
+use candle_core::{DType, Device, Error, Tensor, Var};
+
+use super::linear::{self, Operands};
+use super::matmul::{Matrix, Right};
+use super::quantized::Quantized;
+use super::tape::Node;
+use super::{embedding, host};
+
+/// The weight of a [`Linear`](crate::Linear) or the table of an [`Embedding`](crate::Embedding): a tensor, or a frozen matrix in
+/// blocks of few bits. A clone shares the values.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cog_train_nn::{BlockLayout, Linear, Quantized};
+///
+/// let weight = Tensor::rand(-1f32, 1.0, (8, 32), &Device::Cpu)?;
+/// let layer = Linear::from_tensors(Quantized::quantize(&weight, BlockLayout::Q8_0)?, None);
+/// assert_eq!(layer.weight().dims2()?, (8, 32));
+/// assert!(layer.weight().tensor().is_err()); // it is not trained, and has no gradient
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Weight {
+    /// A tensor, trained or frozen.
+    Tensor(Tensor),
+    /// A frozen matrix in blocks.
+    Quantized(Quantized),
+}
+
+impl Weight {
+    /// Returns the tensor.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when the weight is quantized.
+    pub fn tensor(&self) -> Result<&Tensor, Error> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor),
+            Self::Quantized(matrix) => {
+                let ((outputs, inputs), layout) = (matrix.dims(), matrix.layout());
+                Err(Error::msg(format!(
+                    "the weight [{outputs}, {inputs}] is quantized ({layout}), and a tensor is needed\n\
+                     hint: `Quantized::dequantize` makes one"
+                )))
+            }
+        }
+    }
+
+    /// Returns the matrix in blocks, if it is one.
+    #[must_use]
+    pub fn quantized(&self) -> Option<&Quantized> {
+        match self {
+            Self::Tensor(_) => None,
+            Self::Quantized(matrix) => Some(matrix),
+        }
+    }
+
+    /// Returns the sizes: the outputs and the inputs of a linear layer, or the rows and the width of an embedding.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when a tensor is no matrix.
+    pub fn dims2(&self) -> Result<(usize, usize), Error> {
+        match self {
+            Self::Tensor(tensor) => tensor.dims2(),
+            Self::Quantized(matrix) => Ok(matrix.dims()),
+        }
+    }
+
+    /// Returns the float type that it computes in.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Tensor(tensor) => tensor.dtype(),
+            Self::Quantized(matrix) => matrix.dtype(),
+        }
+    }
+
+    /// Returns the device.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        match self {
+            Self::Tensor(tensor) => tensor.device(),
+            Self::Quantized(matrix) => matrix.device(),
+        }
+    }
+
+    /// Computes `scale * x W^T + bias + to`.
+    pub(crate) fn product(
+        &self,
+        x: &Node,
+        bias: Option<&Tensor>,
+        to: Option<&Node>,
+        scale: f32,
+    ) -> Result<Node, Error> {
+        match self {
+            Self::Tensor(weight) => linear::forward(x, &Operands { weight, bias, to, scale }),
+            Self::Quantized(weight) => {
+                linear::forward_quantized(x, &Operands { weight, bias, to, scale })
+            }
+        }
+    }
+
+    /// Looks up rows.
+    pub(crate) fn look_up(&self, ids: &Node) -> Result<Node, Error> {
+        match self {
+            Self::Tensor(table) => embedding::forward(ids, table),
+            Self::Quantized(table) => embedding::forward_quantized(ids, table),
+        }
+    }
+
+    /// Returns some rows as a tensor of a float type, without a graph.
+    pub(crate) fn rows(&self, start: usize, count: usize, dtype: DType) -> Result<Tensor, Error> {
+        match self {
+            Self::Tensor(tensor) => tensor.detach().narrow(0, start, count)?.to_dtype(dtype),
+            Self::Quantized(matrix) => matrix.tile(start, count, dtype),
+        }
+    }
+
+    /// Calls `work` with the weight as the right factor of a product. A tensor must be a contiguous matrix of 32 bits on the CPU,
+    /// and blocks be on the CPU.
+    pub(crate) fn read<R>(&self, work: impl FnOnce(Right<'_>) -> R) -> Result<R, Error> {
+        match self {
+            Self::Tensor(tensor) => {
+                let (rows, columns) = tensor.dims2()?;
+                host::read([tensor], |[elements]| work(Matrix::new(elements, rows, columns).into()))
+            }
+            Self::Quantized(matrix) => matrix.read(|blocks| work(blocks.into())),
+        }
+    }
+}
+
+impl From<Tensor> for Weight {
+    fn from(tensor: Tensor) -> Self {
+        Self::Tensor(tensor)
+    }
+}
+
+impl From<&Tensor> for Weight {
+    fn from(tensor: &Tensor) -> Self {
+        Self::Tensor(tensor.clone())
+    }
+}
+
+impl From<&Var> for Weight {
+    fn from(var: &Var) -> Self {
+        Self::Tensor(var.as_tensor().clone())
+    }
+}
+
+impl From<Quantized> for Weight {
+    fn from(matrix: Quantized) -> Self {
+        Self::Quantized(matrix)
+    }
+}
+
+impl From<&Weight> for Weight {
+    fn from(weight: &Weight) -> Self {
+        weight.clone()
+    }
+}
