@@ -73,12 +73,11 @@ impl Base {
         cancel: &CancelToken,
         report: &mut dyn Report,
     ) -> Result<Self> {
-        let (folder, built_in) = match name {
-            Some(name) => (resolve(name, cancel, report)?, None),
-            None => {
-                let dir = built_in()?;
-                (dir.path().to_owned(), Some(dir))
-            }
+        let (folder, built_in) = if let Some(name) = name {
+            (resolve(name, cancel, report)?, None)
+        } else {
+            let dir = built_in()?;
+            (dir.path().to_owned(), Some(dir))
         };
         let pretrained = Pretrained::open(&folder)?;
         let tokenizer = Tokenizer::open(&folder)?;

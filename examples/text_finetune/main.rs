@@ -38,7 +38,7 @@ struct TrainingOutput {
 }
 
 struct TextFinetune {
-    /// What an earlier training made, to train it on.
+    /// The output of an earlier training, to train it on.
     weights: Option<Weights>,
 }
 

@@ -125,7 +125,7 @@ const VOCABULARY: usize = 1024;
 const CONTEXT: usize = 128;
 const LAYERS: u8 = 4;
 
-/// What `transformers` needs to know beside the tokens.
+/// The settings that `transformers` reads beside the tokens.
 fn tokenizer_config() -> String {
     let config = json!({
         "bos_token": END_OF_TEXT,

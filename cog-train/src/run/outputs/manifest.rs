@@ -1,4 +1,4 @@
-//! The files in the folders of an output, by which the next output tells its own from somebody else's.
+//! The files in the folders of an output, by which the next output distinguishes its own from somebody else's.
 
 use std::collections::BTreeSet;
 use std::fs;
