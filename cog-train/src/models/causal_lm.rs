@@ -5,10 +5,10 @@ use std::ops::Range;
 use candle_core::{DType, Device, Error as TensorError, Tensor};
 use cog_train_nn::{self as nn, Init, Linear, Node};
 
+use super::adapter_base::AdapterBase;
 use super::body::Body;
 use super::cache::KvCache;
 use super::config::Config;
-use super::preference::AdapterBase;
 use super::targets::Targets;
 use super::tokens::Tokens;
 use crate::error::Error;
@@ -131,7 +131,7 @@ impl CausalLm {
         Ok(self.body.embedding().dims2()?.0)
     }
 
-    /// What the model is with its adapter switched off.
+    /// The model that is left when its adapter is switched off.
     pub(crate) fn adapter_base(&self) -> &AdapterBase {
         &self.adapter_base
     }

@@ -43,6 +43,7 @@
 //! [`fit`](crate::engine::fit()) opens for each step, and nowhere else: the same seed drops the same elements, also in a resumed
 //! run and under activation checkpointing.
 
+mod adapter_base;
 mod bert;
 mod bitsandbytes;
 mod body;

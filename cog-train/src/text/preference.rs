@@ -18,8 +18,8 @@ pub struct Preference {
     pub chosen: Example,
     /// The prompt with the worse one.
     pub rejected: Example,
-    /// What the model before the training gives them, where that was computed:
-    /// [`Preferences::with_reference`](super::Preferences::with_reference).
+    /// Their log-probabilities before the training, where [`Preferences::with_reference`](super::Preferences::with_reference)
+    /// computed them.
     pub reference: Option<ReferenceLogProbs>,
 }
 
@@ -57,7 +57,7 @@ impl Preference {
     }
 }
 
-/// What became of a row.
+/// The result of a row.
 pub(super) enum Outcome {
     /// An answer without a token that is trained.
     Empty,

@@ -116,7 +116,7 @@ fn rows_without_two_answers_are_dropped_and_counted() {
         // Their difference is cut off.
         json!({"prompt": "2", "chosen": format!("{long}4"), "rejected": format!("{long}5")}),
     ];
-    let all = [&[good.clone()], &bad[..]].concat();
+    let all = [std::slice::from_ref(&good), &bad[..]].concat();
     let pairs = make(&builder, &all).unwrap();
     let counts = pairs.counts();
     assert_eq!((counts.rows, counts.pairs, counts.empty, counts.same), (4, 1, 1, 2));

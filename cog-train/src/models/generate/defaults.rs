@@ -62,8 +62,8 @@ impl Pretrained {
         if let Err(Error::InvalidConfig { reason }) = drawn.check() {
             keys.problem(reason);
         }
-        let draws = keys.get_or(&["do_sample"], false);
+        let do_sample = keys.get_or(&["do_sample"], false);
         keys.without_values().finish(&file)?;
-        Ok(if draws { drawn } else { options })
+        Ok(if do_sample { drawn } else { options })
     }
 }

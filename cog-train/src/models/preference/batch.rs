@@ -115,7 +115,7 @@ impl PreferenceBatch {
         &self.targets
     }
 
-    /// What the reference gives the answers, if it was added.
+    /// The log-probabilities of the reference, if they were added.
     #[must_use]
     pub fn reference(&self) -> Option<&AnswerLogProbs> {
         self.reference.as_ref()

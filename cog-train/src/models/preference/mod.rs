@@ -12,7 +12,6 @@ use candle_core::{DType, Device, Error as TensorError, Tensor};
 use crate::error::Error;
 
 pub use batch::PreferenceBatch;
-pub(crate) use model::AdapterBase;
 
 /// The log-probabilities of the answers of a batch, `[B]` of floats each.
 #[derive(Debug, Clone)]

@@ -1,55 +1,11 @@
 //! The preference losses of a language model.
 
+use cog_train_nn as nn;
 use cog_train_nn::__private::tape::without_gradients;
-use cog_train_nn::{self as nn, Init};
 
 use super::{AnswerLogProbs, PreferenceBatch, PreferenceLoss, check_beta, dpo_loss, orpo_loss};
-use crate::error::{Error, printable_name};
+use crate::error::Error;
 use crate::models::causal_lm::CausalLm;
-
-/// What a model with its adapter switched off is.
-#[derive(Debug, Clone)]
-pub(crate) enum AdapterBase {
-    /// The model before the training.
-    Frozen,
-    /// A model whose tensor of that name is trained too.
-    Trained(String),
-    /// The model itself: there is no adapter.
-    NoAdapter,
-}
-
-impl AdapterBase {
-    /// Looks at the tensors that a model was built from.
-    pub(crate) fn of(init: &Init) -> Self {
-        let tensors = init.tensors();
-        let of_adapter = |name: &str| name.contains(".lora_");
-        if !tensors.keys().any(|name| of_adapter(name)) {
-            return Self::NoAdapter;
-        }
-        let mut own = tensors.iter().filter(|(name, _)| !of_adapter(name));
-        own.find(|(_, tensor)| tensor.track_op())
-            .map_or(Self::Frozen, |(name, _)| Self::Trained(name.clone()))
-    }
-
-    /// # Errors
-    ///
-    /// [`Error::InvalidConfig`] unless it is the model before the training.
-    fn check(&self) -> Result<(), Error> {
-        let reason = match self {
-            Self::Frozen => return Ok(()),
-            Self::Trained(name) => format!(
-                "`{}` is trained beside the adapter, so that the model with the adapter switched off is not the one before the \
-                 training",
-                printable_name(name)
-            ),
-            Self::NoAdapter => {
-                "the model has no adapter to switch off, and would be its own reference".to_owned()
-            }
-        };
-        let hint = "compute what the reference gives the answers before the training: `Preferences::with_reference`";
-        Err(Error::InvalidConfig { reason: format!("{reason}\nhint: {hint}") })
-    }
-}
 
 impl CausalLm {
     /// Computes the log-probabilities of the answers, each added up over its tokens.
@@ -73,8 +29,8 @@ impl CausalLm {
     /// Computes the loss of direct preference optimization, [`dpo_loss`](super::dpo_loss()).
     ///
     /// The reference is the one of the batch. Without one it is this model with its adapter switched off: the base before the
-    /// training, of which there is no second copy. TRL's `DPOTrainer` does the same. A margin is the difference of the
-    /// answers' rewards.
+    /// training, of which there is no second copy. TRL's `DPOTrainer` does the same with a new adapter; for one that was trained before, it
+    /// compares with that adapter, as [`PreferenceBatch::with_reference`] can. A margin is the difference of the answers' rewards.
     ///
     /// ```no_run
     /// use cog_train::engine::{EvalScores, Loss, Objective, StepContext};
@@ -103,12 +59,11 @@ impl CausalLm {
     /// switched off is not one: there is no adapter, or other tensors are trained beside it. Those of [`CausalLm::log_probs`].
     pub fn dpo_loss(&self, batch: &PreferenceBatch, beta: f64) -> Result<PreferenceLoss, Error> {
         check_beta(beta)?;
-        let reference = match batch.reference() {
-            Some(reference) => reference.clone(),
-            None => {
-                self.adapter_base().check()?;
-                nn::without_low_rank(|| self.reference_log_probs(batch))?
-            }
+        let reference = if let Some(reference) = batch.reference() {
+            reference.clone()
+        } else {
+            self.adapter_base().check()?;
+            nn::without_low_rank(|| self.reference_log_probs(batch))?
         };
         dpo_loss(&self.answer_log_probs(batch)?, &reference, beta)
     }

@@ -1,5 +1,6 @@
 //! Rows of a file, in one of the formats that are recognised by their keys.
 
+mod content;
 mod fields;
 mod format;
 mod preference;
@@ -11,8 +12,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+pub use self::content::Content;
 pub use self::format::Format;
-pub use self::row::{Content, Label, Row};
+pub use self::row::{Label, Row};
 use crate::data::{Csv, Dataset, Jsonl, Rows};
 use crate::error::Error;
 use crate::progress::CancelToken;

@@ -2,11 +2,19 @@
 
 use serde_json::Value;
 
+use super::content::{Content, content, same_kind};
 use super::fields::Fields;
-use super::row::{Content, Row, content, same_kind};
+
+/// Two answers to a prompt.
+#[derive(Debug, PartialEq)]
+pub(super) struct Answers {
+    pub(super) prompt: Content,
+    pub(super) chosen: Content,
+    pub(super) rejected: Content,
+}
 
 /// Reads a row with `prompt`, `chosen` and `rejected`. A prompt that is a text beside two conversations is a part of both.
-pub(super) fn explicit(fields: &Fields<'_>) -> Result<Row, String> {
+pub(super) fn explicit(fields: &Fields<'_>) -> Result<Answers, String> {
     let [prompt, chosen, rejected] =
         ["prompt", "chosen", "rejected"].map(|key| content(fields, key));
     let (prompt, chosen, rejected) = (prompt?, chosen?, rejected?);
@@ -16,11 +24,11 @@ pub(super) fn explicit(fields: &Fields<'_>) -> Result<Row, String> {
         return of_messages(chosen, rejected);
     }
     same_kind([("prompt", &prompt), ("chosen", &chosen), ("rejected", &rejected)])?;
-    Ok(Row::Preference { prompt, chosen, rejected })
+    Ok(Answers { prompt, chosen, rejected })
 }
 
 /// Reads a row with `chosen` and `rejected`, whose common beginning is the prompt.
-pub(super) fn implicit(fields: &Fields<'_>) -> Result<Row, String> {
+pub(super) fn implicit(fields: &Fields<'_>) -> Result<Answers, String> {
     let (chosen, rejected) = (content(fields, "chosen")?, content(fields, "rejected")?);
     match (&chosen, &rejected) {
         (Content::Messages(chosen), Content::Messages(rejected)) => of_messages(chosen, rejected),
@@ -32,13 +40,13 @@ pub(super) fn implicit(fields: &Fields<'_>) -> Result<Row, String> {
     }
 }
 
-fn of_messages(chosen: &[Value], rejected: &[Value]) -> Result<Row, String> {
+fn of_messages(chosen: &[Value], rejected: &[Value]) -> Result<Answers, String> {
     let at = common(chosen, rejected);
     if at == 0 {
         return Err(without_prompt());
     }
     let part = |messages: &[Value]| Content::Messages(messages.to_vec());
-    Ok(Row::Preference {
+    Ok(Answers {
         prompt: part(&chosen[..at]),
         chosen: part(&chosen[at..]),
         rejected: part(&rejected[at..]),
@@ -46,7 +54,7 @@ fn of_messages(chosen: &[Value], rejected: &[Value]) -> Result<Row, String> {
 }
 
 /// A space before the answers belongs to them.
-fn of_texts(chosen: &str, rejected: &str) -> Result<Row, String> {
+fn of_texts(chosen: &str, rejected: &str) -> Result<Answers, String> {
     let [chosen, rejected] = [chosen, rejected].map(|text| text.chars().collect::<Vec<_>>());
     let mut at = common(&chosen, &rejected);
     if at > 0 && chosen[at] != rejected[at] && chosen[at - 1] == ' ' {
@@ -56,7 +64,7 @@ fn of_texts(chosen: &str, rejected: &str) -> Result<Row, String> {
         return Err(without_prompt());
     }
     let part = |chars: &[char]| Content::Text(chars.iter().collect());
-    Ok(Row::Preference {
+    Ok(Answers {
         prompt: part(&chosen[..at]),
         chosen: part(&chosen[at..]),
         rejected: part(&rejected[at..]),
@@ -80,17 +88,17 @@ fn without_prompt() -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::Format;
     use super::*;
 
-    fn parse(row: &Value) -> Result<Row, String> {
-        Row::parse(Format::of(row.as_object().unwrap().keys().map(String::as_str))?, row)
+    fn parse(row: &Value) -> Result<Answers, String> {
+        let fields = Fields(row.as_object().unwrap());
+        if row.get("prompt").is_some() { explicit(&fields) } else { implicit(&fields) }
     }
 
-    fn texts(prompt: &str, chosen: &str, rejected: &str) -> Row {
+    fn texts(prompt: &str, chosen: &str, rejected: &str) -> Answers {
         let [prompt, chosen, rejected] =
             [prompt, chosen, rejected].map(|text| Content::Text(text.to_owned()));
-        Row::Preference { prompt, chosen, rejected }
+        Answers { prompt, chosen, rejected }
     }
 
     /// ```python
@@ -117,7 +125,7 @@ mod tests {
         let message = |role: &str, content: &str| json!({"role": role, "content": content});
         let user = message("user", "Where is the sun?");
         let [sky, sea] = ["In the sky.", "In the sea."].map(|text| message("assistant", text));
-        let expected = Ok(Row::Preference {
+        let expected = Ok(Answers {
             prompt: Content::Messages(vec![user.clone()]),
             chosen: Content::Messages(vec![sky.clone()]),
             rejected: Content::Messages(vec![sea.clone()]),

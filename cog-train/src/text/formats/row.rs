@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::content::{Content, content, same_kind};
 use super::fields::{Fields, messages, turns};
 use super::format::Format;
-use super::preference;
+use super::preference::{self, Answers};
 use crate::text::template::Chat;
 
 /// A training row of any format.
@@ -59,17 +60,6 @@ pub enum Row {
     },
 }
 
-/// A text, or the messages of a conversation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-#[non_exhaustive]
-pub enum Content {
-    /// A text.
-    Text(String),
-    /// JSON messages, as [`Chat::new`] takes them.
-    Messages(Vec<Value>),
-}
-
 /// A class: its name, or its number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
@@ -117,17 +107,14 @@ impl Row {
                 positive: fields.text("positive")?,
                 negative: fields.optional_text("negative")?,
             },
-            Format::Preference => preference::explicit(&fields)?,
-            Format::ImplicitPreference => preference::implicit(&fields)?,
+            Format::Preference => Self::preference(preference::explicit(&fields)?),
+            Format::ImplicitPreference => Self::preference(preference::implicit(&fields)?),
         })
     }
-}
 
-pub(super) fn content(fields: &Fields<'_>, key: &str) -> Result<Content, String> {
-    match fields.required(key)? {
-        Value::String(text) => Ok(Content::Text(text.clone())),
-        Value::Array(list) => messages(key, list.clone()).map(Content::Messages),
-        _ => Err(format!("`{key}` is neither a string nor a list of messages")),
+    fn preference(answers: Answers) -> Self {
+        let Answers { prompt, chosen, rejected } = answers;
+        Self::Preference { prompt, chosen, rejected }
     }
 }
 
@@ -139,17 +126,6 @@ fn label(fields: &Fields<'_>, key: &str) -> Result<Label, String> {
         value => value.as_u64().and_then(|id| u32::try_from(id).ok()).map(Label::Id),
     };
     label.ok_or_else(|| format!("`{key}` is neither a class's name nor its number"))
-}
-
-pub(super) fn same_kind<const N: usize>(contents: [(&str, &Content); N]) -> Result<(), String> {
-    let is_text = |content: &Content| matches!(content, Content::Text(_));
-    let (first, kind) = contents[0];
-    match contents.iter().find(|(_, content)| is_text(content) != is_text(kind)) {
-        Some((other, _)) => {
-            Err(format!("one of `{first}` and `{other}` is a text, the other a list of messages"))
-        }
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use candle_core::{DType, Error, Tensor};
 
-use super::Options;
 use super::dropped::Dropped;
 use super::geometry::Geometry;
 
@@ -70,9 +69,13 @@ impl HostMask {
     /// # Errors
     ///
     /// candle's error when the mask does not fit the geometry.
-    pub(super) fn new(options: &Options, geometry: &Geometry) -> Result<Self, Error> {
+    pub(super) fn new(
+        mask: &Mask,
+        window: Option<usize>,
+        geometry: &Geometry,
+    ) -> Result<Self, Error> {
         let Geometry { batch, queries, keys, .. } = *geometry;
-        let mut mask = match &options.mask {
+        let mut mask = match mask {
             Mask::Full => Self::default(),
             Mask::Causal => Self { causal: true, ..Self::default() },
             Mask::Padding { lengths, causal } => {
@@ -97,13 +100,17 @@ impl HostMask {
             }
         };
         // A window over all keys is none.
-        mask.window = options.window.filter(|window| *window < queries.max(keys));
-        mask.dropped = options.dropped.clone().map(|mask| Dropped::new(mask, geometry));
+        mask.window = window.filter(|window| *window < queries.max(keys));
         if mask.causal && queries > keys {
             let both = format!("{keys} for {queries}");
             return Err(refused(&format!("a causal mask needs a key for each query, not {both}")));
         }
         Ok(mask)
+    }
+
+    /// Sets weights to zero behind the softmax.
+    pub(super) fn dropping(self, dropped: Option<Dropped>) -> Self {
+        Self { dropped, ..self }
     }
 
     /// Returns the weights that are set to zero.

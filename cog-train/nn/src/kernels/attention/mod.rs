@@ -33,6 +33,7 @@ use super::reference::dispatch;
 use super::tape::Node;
 use super::{dropout, dtypes};
 use candle_core::Error;
+use dropped::Dropped;
 use geometry::{Geometry, default_scale};
 pub use mask::Mask;
 use mask::{HostMask, refused};
@@ -53,6 +54,14 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn new(mask: Mask) -> Self {
         Self { mask, window: None, scale: None, softcap: None, dropped: None }
+    }
+
+    /// # Errors
+    ///
+    /// candle's error when the mask does not fit the geometry.
+    fn host_mask(&self, geometry: &Geometry) -> Result<HostMask, Error> {
+        let dropped = self.dropped.clone().map(|mask| Dropped::new(mask, geometry));
+        Ok(HostMask::new(&self.mask, self.window, geometry)?.dropping(dropped))
     }
 
     /// # Errors
@@ -90,7 +99,7 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, options: &Options) -> Result
     let scale = options.scale.unwrap_or_else(|| default_scale(width));
     let softcap = options.softcap;
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width, scale, softcap };
-    let mask = HostMask::new(options, &geometry)?;
+    let mask = options.host_mask(&geometry)?;
     let fits = cuda::fits(&geometry) && options.dropped.is_none();
     if let Some(gpu) = Gpu::of([q, k, v].map(Node::tensor)).filter(|_| fits) {
         return cuda::separate(gpu, [q, k, v], geometry, &mask);
@@ -130,7 +139,7 @@ pub(crate) fn packed(
     let scale = options.scale.unwrap_or_else(|| default_scale(width));
     let (keys, softcap) = (queries, options.softcap);
     let geometry = Geometry { batch, queries, keys, heads, kv_heads, width, scale, softcap };
-    let mask = HostMask::new(options, &geometry)?;
+    let mask = options.host_mask(&geometry)?;
     let fits = cuda::fits(&geometry) && options.dropped.is_none();
     if let Some(gpu) = Gpu::of([qkv.tensor()]).filter(|_| fits) {
         return cuda::packed(gpu, qkv, geometry, &mask);

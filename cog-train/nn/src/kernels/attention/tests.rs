@@ -32,7 +32,7 @@ fn expected_with(operands: [&Tensor; 3], options: &Options) -> Result<Tensor, Er
         scale: options.scale.unwrap_or_else(|| default_scale(q[3])),
         softcap: options.softcap,
     };
-    reference::forward(operands, &geometry, &HostMask::new(options, &geometry)?)
+    reference::forward(operands, &geometry, &options.host_mask(&geometry)?)
 }
 
 fn integers(shape: &[usize], value: impl Fn(usize) -> usize) -> Tensor {
