@@ -1,8 +1,7 @@
 """Fine-tunes pretrained models with this crate and with PyTorch, in turn, and prints a table for each job.
 
     python benches/models/run.py LANGUAGE_MODEL CLASSIFIER_BASE [--jobs lora,full,classify,packed] [--rounds 3] [--steps 10]
-        [--threads 2] [--modes fused,compile] [--checkpoint-layers] [--data DIR] [--out FILE] [--binary PATH]
-    python benches/models/run.py LANGUAGE_MODEL CLASSIFIER_BASE --make-only
+        [--threads 2] [--modes fused,compile] [--checkpoint-layers] [--data DIR] [--out FILE] [--binary PATH] [--make-only]
 
 The models are folders of Hugging Face's: SmolLM2-135M-Instruct and all-MiniLM-L6-v2 in RESULTS.md. Needs torch, transformers
 and peft. Each program runs once a round, each in its own process; every record is appended to a file of JSON lines. As
