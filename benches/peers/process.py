@@ -27,18 +27,18 @@ class Failed(Exception):
     """A process that did not end well, or printed no record."""
 
 
-def build():
-    """The path of the release binary."""
-    command = ["cargo", "build", "--release", "-p", "cog-train", "--example", "peer"]
+def build(example="peer"):
+    """The path of the release binary of an example."""
+    command = ["cargo", "build", "--release", "-p", "cog-train", "--example", example]
     command += ["--message-format", "json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if built.returncode != 0:
         sys.exit("the Rust side does not build: see above, or pass `--torch-only`")
     for line in built.stdout.splitlines():
         message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "peer":
+        if message.get("executable") and message["target"]["name"] == example:
             return message["executable"]
-    sys.exit("cargo named no binary of the example `peer`")
+    sys.exit(f"cargo named no binary of the example `{example}`")
 
 
 def environment(threads, folder, extra=None):

@@ -89,18 +89,16 @@ pub fn train(
 
 impl Trained {
     pub fn record(&self) -> Map<String, Value> {
-        let mut times: Vec<f64> = self
-            .begun
-            .windows(2)
-            .skip(WARM)
-            .map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3)
-            .collect();
+        let all: Vec<f64> =
+            self.begun.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3).collect();
+        let mut times = all[WARM..].to_vec();
         times.sort_unstable_by(f64::total_cmp);
         let middle = times.len() / 2;
         let median = f64::midpoint(times[middle], times[(times.len() - 1) / 2]);
         [
             ("step_ms", json!(median)),
             ("min_ms", json!(times[0])),
+            ("times_ms", json!(all)),
             ("peak_rss_mb", json!(self.peak_mib)),
             ("first_step_s", json!(self.first)),
         ]

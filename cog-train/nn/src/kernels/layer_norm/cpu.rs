@@ -17,16 +17,19 @@ const ROWS: usize = 32;
 pub(super) fn forward([x, weight, bias]: [Node; 3], epsilon: f64) -> Result<Node, Error> {
     let epsilon = epsilon as f32;
     let n = weight.tensor().elem_count();
-    let operands = [x.tensor(), weight.tensor(), bias.tensor()];
-    let y = host::read(operands, |[x, weight, bias]| {
-        host::make(operands[0].shape(), |y| {
-            let groups = y.par_chunks(ROWS * n).zip(x.par_chunks(ROWS * n));
-            groups.for_each(|(y, x)| rows(x, weight, bias, epsilon, y));
-        })
-    })??;
-    let to = [&x, &weight, &bias].map(Node::handle);
     let (input, scale) = (x.tensor().clone(), weight.tensor().clone());
-    Ok(x.tape().result(y, to, move |gradient, adjoints| {
+    let operands = [input.clone(), scale.clone(), bias.tensor().clone()];
+    let normalized = move || {
+        let [x, weight, bias] = &operands;
+        host::read([x, weight, bias], |[elements, weight, bias]| {
+            host::make(x.shape(), |y| {
+                let groups = y.par_chunks(ROWS * n).zip(elements.par_chunks(ROWS * n));
+                groups.for_each(|(y, x)| rows(x, weight, bias, epsilon, y));
+            })
+        })?
+    };
+    let to = [&x, &weight, &bias].map(Node::handle);
+    let y = x.tape().result(normalized()?, to, move |gradient, adjoints| {
         let mut partials = Vec::new();
         let dx = host::read([&input, &scale, &gradient], |[x, weight, dy]| {
             partials.resize(x.len().div_ceil(ROWS * n) * 2 * n, 0.0);
@@ -43,7 +46,8 @@ pub(super) fn forward([x, weight, bias]: [Node; 3], epsilon: f64) -> Result<Node
             adjoints.write(to, |target| sum::accumulate_all(target, partials))?;
         }
         Ok(())
-    }))
+    });
+    Ok(y.recomputed_by(normalized))
 }
 
 simd! {

@@ -1,6 +1,8 @@
+use candle_core::{DType, Var};
+
 use super::super::parity;
 use super::*;
-use crate::kernels::tape::trace;
+use crate::kernels::tape::{Saved, trace};
 
 fn fast([x, weight, bias]: [&Tensor; 3]) -> Result<Tensor, Error> {
     trace([x], |[x]| forward(&x, weight, bias, 1e-5))
@@ -51,4 +53,19 @@ fn mismatched_shapes_are_errors_that_name_them() {
     let (x, weight) = (parity::draw(&[2, 4], 0), parity::draw(&[3], 0));
     let error = fast([&x, &weight, &parity::draw(&[4], 0)]).unwrap_err().to_string();
     assert!(error.starts_with("layer_norm: rows of 4, a weight [3] and a bias [4]"), "{error}");
+}
+
+/// A layer behind the norm keeps the norm's operands and no tensor of its own.
+#[test]
+fn the_result_is_recomputed_with_the_same_bits() {
+    let draw = |shape: &[usize], at| parity::draw(shape, at).to_dtype(DType::F32).unwrap();
+    let x = Var::from_tensor(&draw(&[65, 33], 0)).unwrap();
+    let values = |y: &Tensor| y.flatten_all()?.to_vec1::<f32>();
+    let y = trace([x.as_tensor()], |[x]| {
+        let y = forward(&x, &draw(&[33], 1), &draw(&[33], 2), 1e-5)?;
+        assert!(matches!(y.saved(), Saved::Recompute(_)));
+        assert_eq!(values(y.tensor())?, values(&y.saved().tensor()?)?);
+        Ok(y)
+    });
+    assert_eq!(y.unwrap().dims(), [65, 33]);
 }

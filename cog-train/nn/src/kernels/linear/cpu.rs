@@ -48,16 +48,13 @@ pub(super) fn forward(product: Product, shape: &[usize]) -> Result<Node, Error> 
                     })
                 })??;
             }
-            if of_x.is_some() {
-                let dx = host::read([&w], |[w]| {
+            // An input of several layers has one gradient, to which each of them adds its own in place.
+            host::read([&w], |[w]| {
+                adjoints.write(of_x, |target| {
                     let w = Matrix::new(w, outputs, inputs);
-                    host::make((rows, inputs), |dx| {
-                        matmul(Target::new(dx, inputs), dy, w, scale, Threads::All);
-                    })
-                })??;
-                adjoints.give(of_x, dx)?;
-            }
-            Ok(())
+                    matmul(Target::to(target, inputs), dy, w, scale, Threads::All);
+                })
+            })?
         })?
     }))
 }

@@ -18,16 +18,19 @@ const ROWS: usize = 32;
 pub(super) fn forward([x, weight]: [Node; 2], epsilon: f64) -> Result<Node, Error> {
     let epsilon = epsilon as f32;
     let n = weight.tensor().elem_count().max(1);
-    let operands = [x.tensor(), weight.tensor()];
-    let y = host::read(operands, |[x, weight]| {
-        host::make(operands[0].shape(), |y| {
-            let groups = y.par_chunks(ROWS * n).zip(x.par_chunks(ROWS * n));
-            groups.for_each(|(y, x)| rows(x, weight, epsilon, y));
-        })
-    })??;
-    let to = [&x, &weight].map(Node::handle);
     let (input, scale) = (x.tensor().clone(), weight.tensor().clone());
-    Ok(x.tape().result(y, to, move |gradient, adjoints| {
+    let operands = [input.clone(), scale.clone()];
+    let normalized = move || {
+        let [x, weight] = &operands;
+        host::read([x, weight], |[elements, weight]| {
+            host::make(x.shape(), |y| {
+                let groups = y.par_chunks(ROWS * n).zip(elements.par_chunks(ROWS * n));
+                groups.for_each(|(y, x)| rows(x, weight, epsilon, y));
+            })
+        })?
+    };
+    let to = [&x, &weight].map(Node::handle);
+    let y = x.tape().result(normalized()?, to, move |gradient, adjoints| {
         // A frozen weight has no gradient.
         let trained = to[1].is_some();
         let groups = input.elem_count().div_ceil(ROWS * n);
@@ -48,7 +51,8 @@ pub(super) fn forward([x, weight]: [Node; 2], epsilon: f64) -> Result<Node, Erro
         })??;
         adjoints.give(to[0], dx)?;
         adjoints.write(to[1], |target| sum::accumulate_all(target, partials.chunks(n)))
-    }))
+    });
+    Ok(y.recomputed_by(normalized))
 }
 
 simd! {

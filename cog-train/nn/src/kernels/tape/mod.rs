@@ -32,7 +32,23 @@ pub use recompute::{recompute, recompute_tensor};
 type Backward = Box<dyn FnOnce(Tensor, &mut Adjoints) -> Result<(), Error> + Send>;
 
 /// Recomputes a node's tensor from what its operation saves for its own backward step.
-type Recompute = Arc<dyn Fn() -> Result<Tensor, Error> + Send + Sync>;
+type Recompute = Arc<Recomputed>;
+
+/// A tensor that is computed again when the first operation needs it, and freed with the last one that has saved it.
+pub(crate) struct Recomputed {
+    compute: Box<dyn Fn() -> Result<Tensor, Error> + Send + Sync>,
+    tensor: Mutex<Option<Tensor>>,
+}
+
+impl Recomputed {
+    fn tensor(&self) -> Result<Tensor, Error> {
+        let mut tensor = self.tensor.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tensor) = &*tensor {
+            return Ok(tensor.clone());
+        }
+        Ok(tensor.insert((self.compute)()?).clone())
+    }
+}
 
 /// The index of a node on its tape; `None` for a node that needs no gradient.
 pub(crate) type Handle = Option<usize>;
@@ -81,7 +97,7 @@ impl Saved {
     pub(crate) fn tensor(self) -> Result<Tensor, Error> {
         match self {
             Self::Tensor(tensor) => Ok(tensor),
-            Self::Recompute(recompute) => recompute(),
+            Self::Recompute(recompute) => recompute.tensor(),
         }
     }
 }
@@ -122,7 +138,9 @@ impl Node {
         recompute: impl Fn() -> Result<Tensor, Error> + Send + Sync + 'static,
     ) -> Self {
         // Without a gradient its operation saves nothing.
-        self.recompute = self.handle.map(|_| -> Recompute { Arc::new(recompute) });
+        self.recompute = self.handle.map(|_| {
+            Arc::new(Recomputed { compute: Box::new(recompute), tensor: Mutex::default() })
+        });
         self
     }
 

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use candle_core::{DType, Device, Var};
 
 use super::super::sum;
@@ -151,6 +153,37 @@ fn recomputed_gradients_equal_saved_ones_bit_for_bit() {
         factors.iter().chain([&x]).map(gradient).collect::<Vec<_>>()
     };
     assert_eq!(gradients(false), gradients(true));
+}
+
+/// Operations that save one recomputed tensor share it, and it is freed with the last of them.
+#[test]
+fn a_recomputed_tensor_is_computed_once_and_not_kept() {
+    let (x, factor) = (var(&[2.0]), var(&[3.0]));
+    let y = trace([x.as_tensor()], |[x]| {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = count.clone();
+        let y = times(&x, &factor)?.recomputed_by(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Tensor::new(&[6f32], &Device::Cpu)
+        });
+        let calls = || count.load(Ordering::Relaxed);
+        for round in 1..=2 {
+            let [one, other] = [y.saved(), y.saved()].map(|saved| saved.tensor());
+            assert_eq!(
+                (values(&one?), values(&other?), calls()),
+                (vec![6.0], vec![6.0], 1),
+                "{round}"
+            );
+        }
+        let Saved::Recompute(recompute) = y.saved() else { panic!("the tensor is saved") };
+        let kept = Arc::downgrade(&recompute);
+        drop(recompute);
+        let result = y.constant(y.tensor().clone());
+        drop(y);
+        assert!(kept.upgrade().is_none());
+        Ok(result)
+    });
+    assert_eq!(values(&y.unwrap()), [6.0]);
 }
 
 #[test]
