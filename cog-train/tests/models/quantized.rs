@@ -326,9 +326,8 @@ fn a_quantized_weight_is_not_trained_in_full() {
 
 #[test]
 fn other_quantizations_are_refused_by_name() {
-    let copy = || Copy::of("nf4");
     let settings = |change: &[(&str, serde_json::Value)]| {
-        let copy = copy();
+        let copy = Copy::of("nf4");
         copy.config(|config| {
             let settings = config["quantization_config"].as_object_mut().unwrap();
             settings.extend(change.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
@@ -356,29 +355,38 @@ fn other_quantizations_are_refused_by_name() {
         let error = settings(&change);
         assert!(error.contains(expected), "{error}");
     }
-    let weight = "model.layers.0.mlp.up_proj.weight";
-    let state = format!("{weight}.quant_state.bitsandbytes__nf4");
-    let tensors = |change: &dyn Fn(&mut Tensors)| {
-        let copy = copy();
-        copy.tensors(|tensors| change(tensors));
-        copy.refused()
-    };
-    let error = tensors(&|tensors| {
-        let text = tensors.remove(&state).unwrap();
-        tensors.insert(state.replace("nf4", "fp4"), text);
+}
+
+/// A matrix of the fixture, and its JSON text.
+const WEIGHT: &str = "model.layers.0.mlp.up_proj.weight";
+const STATE: &str = "model.layers.0.mlp.up_proj.weight.quant_state.bitsandbytes__nf4";
+
+/// The reason for which the fixture is refused with other tensors.
+fn refused_with(change: impl FnOnce(&mut Tensors)) -> String {
+    let copy = Copy::of("nf4");
+    copy.tensors(change);
+    copy.refused()
+}
+
+#[test]
+fn files_of_other_quantizations_are_refused_by_the_weight() {
+    let weight = WEIGHT;
+    let error = refused_with(|tensors| {
+        let text = tensors.remove(STATE).unwrap();
+        tensors.insert(STATE.replace("nf4", "fp4"), text);
     });
     assert!(
         error.contains(&format!("`{weight}` is in FP4 of bitsandbytes, and only NF4")),
         "{error}"
     );
-    let error = tensors(&|tensors| {
+    let error = refused_with(|tensors| {
         let ones = Tensor::ones(24, DType::F32, CPU).unwrap();
         tensors.insert("model.layers.0.mlp.up_proj.SCB".to_owned(), ones);
     });
     assert!(error.contains(&format!("`{weight}` is in int8 of bitsandbytes")), "{error}");
-    let error = tensors(&|tensors| drop(tensors.remove(&format!("{weight}.absmax"))));
+    let error = refused_with(|tensors| drop(tensors.remove(&format!("{weight}.absmax"))));
     assert!(error.contains(&format!("`{weight}.absmax` is missing")), "{error}");
-    let error = tensors(&|tensors| {
+    let error = refused_with(|tensors| {
         let short = tensors[weight].narrow(0, 0, 7).unwrap();
         tensors.insert(weight.to_owned(), short);
     });
@@ -386,12 +394,16 @@ fn other_quantizations_are_refused_by_name() {
         error.contains(&format!("`{weight}` has 7 of U8, and the matrix needs 480 of U8")),
         "{error}"
     );
+}
+
+#[test]
+fn a_quantization_state_is_read_strictly() {
     let with_text = |from: &str, to: &str| {
-        tensors(&|tensors| {
-            let text = String::from_utf8(tensors[&state].to_vec1().unwrap()).unwrap();
+        refused_with(|tensors| {
+            let text = String::from_utf8(tensors[STATE].to_vec1().unwrap()).unwrap();
             assert!(text.contains(from), "{text}");
             let text = text.replace(from, to).into_bytes();
-            tensors.insert(state.clone(), Tensor::new(text, CPU).unwrap());
+            tensors.insert(STATE.to_owned(), Tensor::new(text, CPU).unwrap());
         })
     };
     for (from, to, expected) in [
