@@ -77,7 +77,7 @@ impl GgufModel {
             })
             .collect();
         let conversion = Conversion::new(architecture, &config);
-        Ok((Self { conversion, dtype, names, json, file }, config))
+        Ok((Self { file, conversion, dtype, names, json }, config))
     }
 
     pub(crate) fn path(&self) -> &Path {
