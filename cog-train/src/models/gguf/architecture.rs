@@ -2,6 +2,11 @@
 
 use crate::error::printable_name;
 
+/// The table of the tokens in a file.
+pub(super) const EMBEDDING: &str = "token_embd.weight";
+/// The output layer in a file.
+pub(super) const OUTPUT: &str = "output.weight";
+
 /// An architecture of llama.cpp, and the family of transformers that it stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Architecture {
