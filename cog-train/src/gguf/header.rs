@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-use super::file::TensorInfo;
 use super::metadata::Metadata;
 use super::source::Source;
+use super::tensor::TensorInfo;
 use super::types::TensorType;
 use super::value::{Element, Value};
 use super::{ALIGNMENT, DEFAULT_ALIGNMENT, DIMENSIONS, KEY_BYTES, MAGIC, NAME_BYTES, VERSION};

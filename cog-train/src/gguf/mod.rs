@@ -29,14 +29,16 @@ mod header;
 mod metadata;
 mod save;
 mod source;
+mod tensor;
 #[cfg(test)]
 mod tests;
 mod types;
 mod value;
 
-pub use file::{Gguf, TensorInfo};
+pub use file::Gguf;
 pub use metadata::Metadata;
 pub use save::{Entry, save};
+pub use tensor::TensorInfo;
 pub use types::TensorType;
 pub use value::{Array, Value};
 

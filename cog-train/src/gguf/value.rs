@@ -120,7 +120,9 @@ macro_rules! values {
                     $(Self::$name(values) => {
                         u32::write(&$id, bytes);
                         (values.len() as u64).write(bytes);
-                        values.iter().for_each(|value| value.write(bytes));
+                        for value in values {
+                            value.write(bytes);
+                        }
                     })*
                 }
             }

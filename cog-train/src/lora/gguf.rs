@@ -159,7 +159,7 @@ fn matrices(
     // A scale is a quotient, so that its product with the rank is rounded.
     let b = if (ratio - 1.0).abs() < 1e-12 { b } else { (b * ratio)? }.contiguous()?;
     let matrix = |tensor: &Tensor| -> Result<Matrix, Error> {
-        let bytes = gguf_bytes(tensor).map_err(|error| candle_core::Error::wrap(error))?;
+        let bytes = gguf_bytes(tensor).map_err(candle_core::Error::wrap)?;
         Ok(Matrix { shape: tensor.dims().to_vec(), bytes })
     };
     let (a, mut b) = (matrix(&a)?, matrix(&b)?);

@@ -24,7 +24,8 @@ const PARTS: [&str; 4] = [".absmax", ".quant_map", ".nested_absmax", ".nested_qu
 /// Checks `quantization_config` of a `config.json`, if it is there.
 pub(crate) fn check_config(keys: &mut Keys) {
     let Some(mut settings) = keys.object(&["quantization_config"]) else { return };
-    let method: String = settings.require(&["quant_method"]);
+    // Files of the first versions do not name it.
+    let method: String = settings.get_or(&["quant_method"], "bitsandbytes".to_owned());
     if method != "bitsandbytes" {
         let (name, method) = (settings.name("quant_method"), printable_name(&method));
         keys.problem(format!(
@@ -37,8 +38,12 @@ pub(crate) fn check_config(keys: &mut Keys) {
         let name = settings.name("load_in_8bit");
         settings.problem(format!("`{name}` is true, and of bitsandbytes only NF4 is supported"));
     }
-    settings.only("load_in_4bit", &json!(true));
-    settings.ignore(&["_load_in_4bit", "bnb_4bit_use_double_quant", "bnb_4bit_compute_dtype"]);
+    let four: bool = settings.get_or(&["load_in_4bit", "_load_in_4bit"], false);
+    if !four && !eight {
+        let name = settings.name("load_in_4bit");
+        settings.problem(format!("`{name}` is false, and of bitsandbytes only NF4 is supported"));
+    }
+    settings.ignore(&["bnb_4bit_use_double_quant", "bnb_4bit_compute_dtype"]);
     settings.ignore(&[
         "llm_int8_enable_fp32_cpu_offload",
         "llm_int8_has_fp16_weight",
@@ -49,7 +54,7 @@ pub(crate) fn check_config(keys: &mut Keys) {
     settings.only("bnb_4bit_quant_storage", &json!("uint8"));
     // bitsandbytes' own default is FP4.
     let kind: String = settings.get_or(&["bnb_4bit_quant_type"], "fp4".to_owned());
-    if kind != "nf4" && !eight {
+    if kind != "nf4" && four {
         let (name, kind) = (settings.name("bnb_4bit_quant_type"), printable_name(&kind));
         settings.problem(format!("`{name}` is `{kind}`, and only `nf4` is supported"));
     }

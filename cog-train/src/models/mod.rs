@@ -1,6 +1,6 @@
 //! Pretrained models of Hugging Face's families, on the layers of [`nn`](crate::nn).
 //!
-//! [`Pretrained`] opens a model's folder: `config.json`, and safetensors in one file or several. A model is built from
+//! [`Pretrained`] opens a model's folder: `config.json`, and safetensors in one file or several; or a GGUF file of llama.cpp. A model is built from
 //! its tensors, which have the names that transformers gives them, and what is saved opens there again.
 //!
 //! ```no_run

@@ -103,14 +103,13 @@ impl Pretrained {
     }
 
     fn changed_config(&self, dtype: Option<&str>) -> Result<Value, Error> {
-        let mut config = match self.source().gguf() {
-            Some(model) => model.json().clone(),
-            None => {
-                let file = self.folder().join(CONFIG);
-                let text = fs::read(&file).map_err(Error::file("read", &file))?;
-                serde_json::from_slice::<Map<String, Value>>(&text)
-                    .map_err(|error| Error::model(&file, format!("cannot be read: {error}")))?
-            }
+        let mut config = if let Some(model) = self.source().gguf() {
+            model.json().clone()
+        } else {
+            let file = self.folder().join(CONFIG);
+            let text = fs::read(&file).map_err(Error::file("read", &file))?;
+            serde_json::from_slice::<Map<String, Value>>(&text)
+                .map_err(|error| Error::model(&file, format!("cannot be read: {error}")))?
         };
         if let Some(dtype) = dtype {
             let old = config.contains_key("torch_dtype");

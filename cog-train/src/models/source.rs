@@ -35,7 +35,7 @@ impl Source {
         match self {
             Self::Folder(weights) => {
                 let (dtype, shape) = weights.describe(name)?;
-                Some(Description { dtype: dtype.to_string(), shape: shape.to_vec() })
+                Some(Description { dtype: dtype.clone(), shape: shape.to_vec() })
             }
             // What the tensor is read as; `GgufModel::open` refuses the types that cannot be.
             Self::Gguf(model) => {

@@ -96,3 +96,17 @@ fn a_frozen_tensor_with_a_taken_name_is_an_error() {
     let error = params.with_frozen([("a", ones(2, DType::F32))]).unwrap_err().to_string();
     assert_eq!(error, "the parameter `a` is there twice");
 }
+
+#[test]
+fn a_quantized_matrix_with_a_taken_name_is_an_error() {
+    let matrix = || {
+        let weight = Tensor::ones((2, 64), DType::F32, DEVICE).unwrap();
+        cog_train_nn::Quantized::quantize(&weight, cog_train_nn::BlockLayout::Nf4).unwrap()
+    };
+    let params = || Params::new([("a", ones(2, DType::F32))]).unwrap();
+    let error = params().with_quantized([("a", matrix())]).unwrap_err().to_string();
+    assert_eq!(error, "the parameter `a` is there twice");
+    let params = params().with_quantized([("b", matrix())]).unwrap();
+    let error = params.with_frozen([("b", ones(2, DType::F32))]).unwrap_err().to_string();
+    assert_eq!(error, "the parameter `b` is there twice");
+}

@@ -12,8 +12,7 @@ use crate::error::{Error, printable_name};
 /// `tokenizer.json` decides the tokens; the special tokens and their names come from `tokenizer_config.json`,
 /// `special_tokens_map.json` and `generation_config.json`, each as far as it is there. Ids equal those of `transformers`. As there,
 /// a special token that the vocabulary does not have is appended to it, and `add_bos_token` counts for nothing beside a
-/// `tokenizer.json`, whose own rule decides. The class `LlamaTokenizer` has rules of its own for spaces. Rules for padding and truncation are dropped: batches are padded when they
-/// are made.
+/// `tokenizer.json`, whose own rule decides. The class `LlamaTokenizer` has rules of its own for spaces. Rules for padding and truncation are dropped.
 ///
 /// ```
 /// use cog_train::text::Tokenizer;
@@ -45,10 +44,7 @@ pub(super) struct Spans {
 }
 
 impl Tokenizer {
-    /// Opens a folder, or a GGUF file.
-    ///
-    /// Of GGUF, `tokenizer.ggml.model` may be `gpt2` with the rules of GPT-2, Llama 3, Qwen 2, SmolLM and some others in
-    /// `tokenizer.ggml.pre`, or `llama` (`SentencePiece`). The keys `add_bos_token` and `add_eos_token` count.
+    /// Opens a folder, or a GGUF file: one with the bytes of GPT-2, or the pieces of `SentencePiece`.
     ///
     /// # Errors
     ///

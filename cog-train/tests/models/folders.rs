@@ -171,8 +171,8 @@ fn keys_that_would_change_the_result_are_refused_by_name() {
         ("logit_scale", json!(0.5), "`logit_scale` is 0.5, and is not supported"),
         (
             "quantization_config",
-            json!({"bits": 4}),
-            "`quantization_config` is {\"bits\":4}, and is not supported",
+            json!({"quant_method": "gptq", "bits": 4}),
+            "`quantization_config.quant_method` is `gptq`, and only `bitsandbytes` is supported",
         ),
         (
             "mlp_bia",

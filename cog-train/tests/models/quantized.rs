@@ -31,7 +31,7 @@ struct Base(Pretrained);
 impl Base {
     /// In the files of bitsandbytes.
     fn nf4() -> Self {
-        Self(Pretrained::open(folder("llama3_nf4")).unwrap())
+        Self(Pretrained::open(folder("nf4")).unwrap())
     }
 
     fn tensors(&self) -> Tensors {
@@ -59,7 +59,7 @@ impl Base {
     }
 
     fn of_peft(&self) -> (Adapter, Tensors) {
-        let file = folder("llama3_nf4/adapter");
+        let file = folder("nf4/adapter");
         let adapter = self.adapter(&LoraConfig::open(&file).unwrap());
         let trained = adapter.load(&file).unwrap();
         (adapter, trained)
@@ -81,12 +81,12 @@ fn furthest(one: &[f32], other: &[f32]) -> f32 {
 
 #[test]
 fn logits_equal_those_of_bitsandbytes() {
-    let golden = Golden::read("llama3_nf4");
-    let model = load(&folder("llama3_nf4")).unwrap();
+    let golden = Golden::read("nf4");
+    let model = load(&folder("nf4")).unwrap();
     let distance = golden.distance(&model.logits(&golden.tokens()).unwrap());
     assert!(distance < LOGITS, "logits are {distance} apart");
     // Those of the base that is not quantized are not.
-    let plain = load(&folder("llama3")).unwrap();
+    let plain = load(&folder("nf4_base")).unwrap();
     assert!(golden.distance(&plain.logits(&golden.tokens()).unwrap()) > 0.1);
 }
 
@@ -95,7 +95,7 @@ fn logits_equal_those_of_bitsandbytes() {
 fn matrices_quantized_when_loaded_equal_those_of_bitsandbytes() {
     let files = Base::nf4();
     let base =
-        Base(Pretrained::open(folder("llama3")).unwrap().quantize(BlockLayout::Nf4).unwrap());
+        Base(Pretrained::open(folder("nf4_base")).unwrap().quantize(BlockLayout::Nf4).unwrap());
     assert!(base.tensors().keys().eq(files.tensors().keys()));
     let (made, read) = (base.quantized(), files.quantized());
     assert!(made.keys().eq(read.keys()) && made.len() == 14);
@@ -113,16 +113,15 @@ fn matrices_quantized_when_loaded_equal_those_of_bitsandbytes() {
         assert!(furthest(&found, &expected) < 1e-6, "{name}");
     }
     // Of files in NF4 nothing is left to quantize.
-    let again =
-        Base(Pretrained::open(folder("llama3_nf4")).unwrap().quantize(BlockLayout::Nf4).unwrap());
+    let again = Base(Pretrained::open(folder("nf4")).unwrap().quantize(BlockLayout::Nf4).unwrap());
     assert!(again.quantized().keys().eq(read.keys()));
 }
 
 #[test]
 fn a_layout_that_rows_do_not_fit_is_refused() {
-    let base = Pretrained::open(folder("llama3")).unwrap();
+    let base = Pretrained::open(folder("nf4_base")).unwrap();
     let error = base.quantize(BlockLayout::Q8_0).unwrap_err().to_string();
-    let expected = "`model.layers.0.mlp.down_proj.weight` [16, 24] cannot be quantized to Q8_0: its rows are no \
+    let expected = "`model.layers.0.mlp.down_proj.weight` [24, 40] cannot be quantized to Q8_0: its rows are no \
                     multiples of 32\nhint: NF4 takes rows of any length";
     assert!(error.ends_with(expected), "{error}");
 }
@@ -147,7 +146,7 @@ fn train(adapter: &Adapter, base: &Base, params: &Params, golden: &Golden) -> Ve
 
 #[test]
 fn training_an_adapter_follows_pefts_losses_on_bitsandbytes() {
-    let (base, golden) = (Base::nf4(), Golden::read("llama3_nf4"));
+    let (base, golden) = (Base::nf4(), Golden::read("nf4"));
     let (adapter, trained) = base.of_peft();
     let params = adapter.params(base.tensors(), trained, Precision::F32).unwrap();
     let losses = train(&adapter, &base, &params, &golden);
@@ -161,7 +160,7 @@ fn training_an_adapter_follows_pefts_losses_on_bitsandbytes() {
 /// Each kind of branch, with the base in blocks and as floats.
 #[test]
 fn training_on_blocks_follows_training_on_the_dequantized_base() {
-    let (base, golden) = (Base::nf4(), Golden::read("llama3_nf4"));
+    let (base, golden) = (Base::nf4(), Golden::read("nf4"));
     let config = LoraConfig::new(4).alpha(10.0).targets(Modules::AllLinear);
     for config in
         [config.clone().rslora(), config.clone().dora(), config.modules_to_save(["lm_head"])]
@@ -208,7 +207,7 @@ fn a_quantized_base_costs_its_own_bytes() {
 /// A step in bfloat16 learns, and its model generates.
 #[test]
 fn a_quantized_base_trains_in_bfloat16() {
-    let (base, golden) = (Base::nf4(), Golden::read("llama3_nf4"));
+    let (base, golden) = (Base::nf4(), Golden::read("nf4"));
     let adapter = base.adapter(&LoraConfig::new(4).alpha(40.0).targets(Modules::AllLinear));
     let drawn = adapter.draw(&base.tensors(), Rng::new(3, "lora")).unwrap();
     let params = adapter.params(base.tensors(), drawn, Precision::Bf16).unwrap();
@@ -268,8 +267,7 @@ fn resume_on_blocks_equals_straight_run() {
 /// The merged model is one of floats: it computes what base and adapter do, and is saved without a trace of blocks.
 #[test]
 fn a_merged_model_is_dequantized() {
-    let (base, golden, dir) =
-        (Base::nf4(), Golden::read("llama3_nf4"), tempfile::tempdir().unwrap());
+    let (base, golden, dir) = (Base::nf4(), Golden::read("nf4"), tempfile::tempdir().unwrap());
     let (adapter, trained) = base.of_peft();
     let params = adapter.params(base.tensors(), trained, Precision::F32).unwrap();
     let scores = |init: &Init| base.logits(init, &golden);
@@ -309,7 +307,7 @@ fn an_adapter_on_blocks_is_saved_as_any_other() {
         let weights = Weights::open(file.to_str().unwrap()).unwrap();
         weights.names().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(names(dir.path()), names(&folder("llama3_nf4/adapter")));
+    assert_eq!(names(dir.path()), names(&folder("nf4/adapter")));
     let again = adapter.load(dir.path()).unwrap();
     assert!(again.iter().all(|(name, tensor)| numbers(tensor) == numbers(&trained[name])));
 }
@@ -328,9 +326,8 @@ fn a_quantized_weight_is_not_trained_in_full() {
 
 #[test]
 fn other_quantizations_are_refused_by_name() {
-    let copy = || Copy::of("llama3_nf4");
     let settings = |change: &[(&str, serde_json::Value)]| {
-        let copy = copy();
+        let copy = Copy::of("nf4");
         copy.config(|config| {
             let settings = config["quantization_config"].as_object_mut().unwrap();
             settings.extend(change.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
@@ -358,53 +355,66 @@ fn other_quantizations_are_refused_by_name() {
         let error = settings(&change);
         assert!(error.contains(expected), "{error}");
     }
-    let weight = "model.layers.0.mlp.up_proj.weight";
-    let state = format!("{weight}.quant_state.bitsandbytes__nf4");
-    let tensors = |change: &dyn Fn(&mut Tensors)| {
-        let copy = copy();
-        copy.tensors(|tensors| change(tensors));
-        copy.refused()
-    };
-    let error = tensors(&|tensors| {
-        let text = tensors.remove(&state).unwrap();
-        tensors.insert(state.replace("nf4", "fp4"), text);
+}
+
+/// A matrix of the fixture, and its JSON text.
+const WEIGHT: &str = "model.layers.0.mlp.up_proj.weight";
+const STATE: &str = "model.layers.0.mlp.up_proj.weight.quant_state.bitsandbytes__nf4";
+
+/// The reason for which the fixture is refused with other tensors.
+fn refused_with(change: impl FnOnce(&mut Tensors)) -> String {
+    let copy = Copy::of("nf4");
+    copy.tensors(change);
+    copy.refused()
+}
+
+#[test]
+fn files_of_other_quantizations_are_refused_by_the_weight() {
+    let weight = WEIGHT;
+    let error = refused_with(|tensors| {
+        let text = tensors.remove(STATE).unwrap();
+        tensors.insert(STATE.replace("nf4", "fp4"), text);
     });
     assert!(
         error.contains(&format!("`{weight}` is in FP4 of bitsandbytes, and only NF4")),
         "{error}"
     );
-    let error = tensors(&|tensors| {
+    let error = refused_with(|tensors| {
         let ones = Tensor::ones(24, DType::F32, CPU).unwrap();
         tensors.insert("model.layers.0.mlp.up_proj.SCB".to_owned(), ones);
     });
     assert!(error.contains(&format!("`{weight}` is in int8 of bitsandbytes")), "{error}");
-    let error = tensors(&|tensors| drop(tensors.remove(&format!("{weight}.absmax"))));
+    let error = refused_with(|tensors| drop(tensors.remove(&format!("{weight}.absmax"))));
     assert!(error.contains(&format!("`{weight}.absmax` is missing")), "{error}");
-    let error = tensors(&|tensors| {
+    let error = refused_with(|tensors| {
         let short = tensors[weight].narrow(0, 0, 7).unwrap();
         tensors.insert(weight.to_owned(), short);
     });
     assert!(
-        error.contains(&format!("`{weight}` has 7 of U8, and the matrix needs 192 of U8")),
+        error.contains(&format!("`{weight}` has 7 of U8, and the matrix needs 480 of U8")),
         "{error}"
     );
+}
+
+#[test]
+fn a_quantization_state_is_read_strictly() {
     let with_text = |from: &str, to: &str| {
-        tensors(&|tensors| {
-            let text = String::from_utf8(tensors[&state].to_vec1().unwrap()).unwrap();
+        refused_with(|tensors| {
+            let text = String::from_utf8(tensors[STATE].to_vec1().unwrap()).unwrap();
             assert!(text.contains(from), "{text}");
             let text = text.replace(from, to).into_bytes();
-            tensors.insert(state.clone(), Tensor::new(text, CPU).unwrap());
+            tensors.insert(STATE.to_owned(), Tensor::new(text, CPU).unwrap());
         })
     };
     for (from, to, expected) in [
         ("\"nf4\"", "\"af4\"", "`quant_type` is \"af4\", and only \"nf4\" is supported"),
         ("\"blocksize\": 64", "\"blocksize\": 48", "`blocksize` is 48, not a power of two"),
         (
-            "[24, 16]",
-            "[12, 32]",
-            "`model.layers.0.mlp.up_proj.weight` has the shape [12, 32], and the model needs [24, 16]",
+            "[40, 24]",
+            "[30, 32]",
+            "`model.layers.0.mlp.up_proj.weight` has the shape [30, 32], and the model needs [40, 24]",
         ),
-        ("[24, 16]", "[384]", "`shape` is [384], not that of a matrix"),
+        ("[40, 24]", "[960]", "`shape` is [960], not that of a matrix"),
         ("{", "[", "is no JSON object"),
         ("\"dtype\"", "\"order\": 1, \"dtype\"", "`order` is 1, and is not supported"),
     ] {

@@ -1,6 +1,6 @@
 use super::source::digest;
 use super::*;
-use crate::{Conv2d, Embedding, LayerNorm, Linear};
+use crate::{BlockLayout, Conv2d, Embedding, LayerNorm, Linear, Quantized};
 
 fn random(seed: u64) -> Init {
     Init::random(Rng::new(seed, "init"), &Device::Cpu)
@@ -117,4 +117,46 @@ fn initializers_are_chosen_by_pattern_and_the_last_one_counts() {
     let [fc_weight, words] = [fc.weight(), words.weight()].map(|weight| weight.tensor().unwrap());
     let found = [fc_weight, fc.bias().unwrap(), conv.weight(), words].map(first);
     assert_eq!(found, [2f32, 1.0, 3.0, 0.0].map(f32::to_bits));
+}
+
+/// All at once, as problems of tensors.
+#[test]
+fn quantized_matrices_that_do_not_fit_are_problems() {
+    let matrix = |outputs, inputs| {
+        let weight = Tensor::ones((outputs, inputs), DType::F32, &Device::Cpu).unwrap();
+        Quantized::quantize(&weight, BlockLayout::Nf4).unwrap()
+    };
+    let floats = random(1).tensors_of(two).unwrap();
+    let error = |floats: BTreeMap<String, Tensor>, matrices: Vec<(&str, Quantized)>| {
+        let init = Init::from_tensors(floats).quantized(matrices);
+        init.build(two)
+            .unwrap_err()
+            .to_string()
+            .lines()
+            .skip(1)
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    let without = |names: &[&str]| {
+        let kept = floats.clone().into_iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        kept.collect::<BTreeMap<_, _>>()
+    };
+    let found = error(without(&["a.weight"]), vec![("a.weight", matrix(4, 4))]);
+    assert_eq!(found, "`a.weight` has the shape [4, 4], and the model needs [4, 3]");
+    let found = error(without(&["b.bias"]), vec![("b.bias", matrix(1, 2))]);
+    assert!(found.starts_with("`b.bias` is quantized (NF4), and only linear layers"), "{found}");
+    let found = error(floats.clone(), vec![("c.weight", matrix(1, 2))]);
+    assert_eq!(found, "`c.weight` is not of this model");
+    let found = error(floats.clone(), vec![("a.weight", matrix(4, 3))]);
+    assert!(found.starts_with("`a.weight` is there twice, as a tensor and quantized"), "{found}");
+
+    // They compute in the type of the tensors.
+    let half = without(&["a.weight", "b.weight"]).into_iter();
+    let half = half.map(|(name, tensor)| (name, tensor.to_dtype(DType::BF16).unwrap()));
+    let init = Init::from_tensors(half);
+    let init = init.quantized([("a.weight", matrix(4, 3)), ("b.weight", matrix(2, 4))]);
+    let [a, b] = init.build(two).unwrap();
+    assert_eq!((a.weight().dtype(), b.weight().dtype()), (DType::BF16, DType::BF16));
+    assert!(a.weight().tensor().is_err() && a.weight().quantized().is_some());
 }

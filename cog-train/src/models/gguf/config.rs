@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::architecture::Architecture;
-use super::tensors::{EMBEDDING, OUTPUT};
+use super::architecture::{Architecture, EMBEDDING, OUTPUT};
 use crate::error::Error;
 use crate::gguf::{self, Gguf};
 use crate::models::keys::Keys;

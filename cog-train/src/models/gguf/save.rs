@@ -6,9 +6,9 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use cog_train_nn::Quantized;
 
-use super::architecture::Architecture;
+use super::architecture::{Architecture, EMBEDDING, OUTPUT};
 use super::conversion::{Conversion, reordered};
-use super::tensors::{EMBEDDING, GgufModel, OUTPUT, dtype_of, layout_of};
+use super::tensors::{GgufModel, dtype_of, layout_of};
 use crate::error::{Error, printable_name};
 use crate::gguf::{self, Entry};
 use crate::models::pretrained::Pretrained;

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use cog_train_nn::{BlockLayout, Quantized};
 use serde_json::{Map, Value};
 
-use super::architecture::Architecture;
+use super::architecture::{Architecture, EMBEDDING, OUTPUT};
 use super::config;
 use super::conversion::{Conversion, reordered};
 use crate::error::{Error, printable_name};
@@ -18,10 +18,6 @@ use crate::models::keys::list;
 /// Tensors that are a part of the configuration.
 const CONFIGURATION: &[&str] =
     &["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"];
-
-/// The table of the tokens, and the output layer.
-pub(super) const EMBEDDING: &str = "token_embd.weight";
-pub(super) const OUTPUT: &str = "output.weight";
 
 /// The types of tensors that are supported.
 const SUPPORTED: &str = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K";
@@ -35,7 +31,7 @@ pub(crate) struct GgufModel {
     dtype: DType,
     /// The names in the file, by those in transformers.
     pub(super) names: BTreeMap<String, String>,
-    /// What transformers has in `config.json`.
+    /// The `config.json` of transformers.
     json: Map<String, Value>,
 }
 
@@ -77,7 +73,7 @@ impl GgufModel {
             })
             .collect();
         let conversion = Conversion::new(architecture, &config);
-        Ok((Self { conversion, dtype, names, json, file }, config))
+        Ok((Self { file, conversion, dtype, names, json }, config))
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -70,7 +70,7 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// [`Error::Tensor`] when an element is not finite or the device fails; those of [`Weights::get`].
+    /// [`Error::Tensor`] when an element is not finite or the device fails; those of [`Weights::get`](crate::Weights::get).
     pub fn quantized(&self, device: &Device) -> Result<BTreeMap<String, Quantized>, Error> {
         self.quantized_where(device, |_| true)
     }

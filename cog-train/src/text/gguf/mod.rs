@@ -123,7 +123,7 @@ fn stored(file: &Gguf) -> Result<Stored, String> {
     Ok(Stored { json: json.to_string(), declared: vocabulary.declared()? })
 }
 
-/// What the kinds of tokenizers differ in.
+/// The parts that differ between the kinds of tokenizers.
 struct Parts {
     normalizer: Value,
     pre_tokenizer: Value,

@@ -12,18 +12,17 @@ const SPACE: &str = "\u{2581}";
 
 /// A text between special tokens begins with a space, as in llama.cpp, unless a key says otherwise.
 pub(super) fn parts(vocabulary: &Vocabulary) -> Result<Parts, String> {
-    let scores = match vocabulary.get("scores") {
-        Some(gguf::Value::Array(Array::F32(scores))) => scores,
-        _ => return Err("there is no `tokenizer.ggml.scores`, a list of 32-bit floats".to_owned()),
+    let Some(gguf::Value::Array(Array::F32(scores))) = vocabulary.get("scores") else {
+        return Err("there is no `tokenizer.ggml.scores`, a list of 32-bit floats".to_owned());
     };
     let (found, count) = (scores.len(), vocabulary.tokens.len());
     if found != count {
         return Err(format!("`tokenizer.ggml.scores` has {found} values for {count} tokens"));
     }
     let spaced = vocabulary.flag("add_space_prefix", true);
-    let spaces = json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE});
+    let replaced = json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE});
     let prepend = json!({"type": "Prepend", "prepend": SPACE});
-    let normalizers = if spaced { vec![prepend, spaces] } else { vec![spaces] };
+    let normalizers = if spaced { vec![prepend, replaced] } else { vec![replaced] };
     let mut decoders = vec![
         json!({"type": "Replace", "pattern": {"String": SPACE}, "content": " "}),
         json!({"type": "ByteFallback"}),
