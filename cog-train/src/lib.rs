@@ -17,6 +17,7 @@ pub mod fetch;
 pub mod hub;
 pub mod input;
 pub mod lora;
+pub mod metrics;
 pub mod models;
 pub mod optim;
 pub mod output;

@@ -46,6 +46,7 @@ mod body;
 mod cache;
 mod causal_lm;
 mod config;
+mod contrastive;
 mod decoder;
 mod embedder;
 mod encoder;
@@ -74,6 +75,7 @@ mod vit;
 
 pub use causal_lm::CausalLm;
 pub use config::Config;
+pub use contrastive::{contrastive_loss, cosine_similarity};
 pub use embedder::TextEmbedder;
 pub use generate::{Finish, Generated, Generation};
 pub use head::{Head, Loaded};

@@ -41,6 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("models", &["error", "partial", "read", "weights"]),
     // What trains.
     ("params", &["error"]),
+    ("metrics", &["error"]),
     ("data", &["archive", "cancellable", "error", "fetch", "progress", "read"]),
     ("text", &["data", "error", "models", "progress", "read"]),
     ("optim", &["error", "params"]),
@@ -54,6 +55,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "data",
             "error",
             "job",
+            "metrics",
             "optim",
             "params",
             "progress",
@@ -116,6 +118,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "job",
             "lib",
             "lora",
+            "metrics",
             "models",
             "optim",
             "params",
