@@ -58,8 +58,8 @@ pub fn contrastive_loss(
 /// use cog_train::candle_core::{Device, Tensor};
 /// use cog_train::models::cosine_similarity;
 ///
-/// let a = Tensor::new(&[[3f32, 4.0]], &Device::Cpu)?;
-/// let b = Tensor::new(&[[6f32, 8.0], [4.0, -3.0]], &Device::Cpu)?;
+/// let a = Tensor::new(&[[3f32, 0.0]], &Device::Cpu)?;
+/// let b = Tensor::new(&[[6f32, 0.0], [0.0, 2.0]], &Device::Cpu)?;
 /// assert_eq!(cosine_similarity(&a, &b)?.to_vec2::<f32>()?, [[1.0, 0.0]]);
 /// # Ok::<(), cog_train::Error>(())
 /// ```
