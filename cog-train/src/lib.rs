@@ -18,6 +18,7 @@ pub mod gguf;
 pub mod hub;
 pub mod input;
 pub mod lora;
+pub mod metrics;
 pub mod models;
 pub mod optim;
 pub mod output;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::loss::Loss;
 use crate::error::Error;
+use crate::metrics::ConfusionMatrix;
 use crate::progress::{json_number, number_of};
 
 /// The means over the held-out rows after some steps.
@@ -44,6 +45,7 @@ pub struct Evaluation {
 pub struct EvalScores {
     loss: Score,
     others: BTreeMap<String, Score>,
+    confusion: Option<ConfusionMatrix>,
 }
 
 /// A sum over so many rows or tokens.
@@ -72,7 +74,7 @@ impl EvalScores {
     /// [`Error::Tensor`] when the device fails.
     pub fn new(loss: &Loss) -> Result<Self, Error> {
         let loss = Score { sum: loss.value()?, weight: loss.weight() };
-        Ok(Self { loss, others: BTreeMap::new() })
+        Ok(Self { loss, others: BTreeMap::new(), confusion: None })
     }
 
     /// Adds a score: a sum over `weight` rows or tokens, such as the number of correct answers among them. Scores of one
@@ -83,11 +85,42 @@ impl EvalScores {
         self
     }
 
+    /// Adds the predictions of a classifier, whose counts add up over batches. The evaluation gets `accuracy`, `macro_f1` and
+    /// `weighted_f1`: see [`ConfusionMatrix::macro_average`] and [`ConfusionMatrix::weighted_average`].
+    ///
+    /// ```
+    /// use cog_train::candle_core::Tensor;
+    /// use cog_train::engine::{EvalScores, Loss};
+    /// use cog_train::metrics::ConfusionMatrix;
+    /// use cog_train::nn::cross_entropy;
+    ///
+    /// /// Evaluates scores `[B, classes]` of rows with labels `[B]`.
+    /// fn evaluate(scores: &Tensor, labels: &Tensor) -> cog_train::anyhow::Result<EvalScores> {
+    ///     let loss = Loss::sum(cross_entropy(scores, labels)?, labels.dim(0)?)?;
+    ///     Ok(EvalScores::new(&loss)?.with_confusion(ConfusionMatrix::of(scores, labels)?))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn with_confusion(mut self, matrix: ConfusionMatrix) -> Self {
+        self.add_confusion(matrix);
+        self
+    }
+
+    fn add_confusion(&mut self, matrix: ConfusionMatrix) {
+        match &mut self.confusion {
+            Some(all) => all.add(&matrix),
+            none => *none = Some(matrix),
+        }
+    }
+
     /// Adds the scores of another batch.
     pub(super) fn add(&mut self, other: Self) {
         self.loss.add(other.loss);
         for (name, score) in other.others {
             self.add_score(name, score);
+        }
+        if let Some(matrix) = other.confusion {
+            self.add_confusion(matrix);
         }
     }
 
@@ -98,7 +131,14 @@ impl EvalScores {
     /// Returns the means.
     pub(super) fn evaluation(&self, step: u64) -> Evaluation {
         let means = self.others.iter().map(|(name, score)| (name.clone(), score.mean()));
-        Evaluation { step, loss: self.loss.mean(), metrics: means.collect() }
+        let mut metrics: BTreeMap<String, f64> = means.collect();
+        if let Some(matrix) = &self.confusion {
+            let f1 = (matrix.macro_average().f1, matrix.weighted_average().f1);
+            let of_classes =
+                [("accuracy", matrix.accuracy()), ("macro_f1", f1.0), ("weighted_f1", f1.1)];
+            metrics.extend(of_classes.map(|(name, value)| (name.to_owned(), value)));
+        }
+        Evaluation { step, loss: self.loss.mean(), metrics }
     }
 }
 
@@ -154,6 +194,28 @@ mod tests {
         let metrics =
             [("accuracy_owl", 0.5), ("rare", 0.5)].map(|(name, it)| (name.to_owned(), it));
         assert_eq!(found.metrics, BTreeMap::from(metrics));
+    }
+
+    /// The F1 of all rows is not the mean of those of the batches.
+    #[test]
+    fn f1_is_computed_from_the_counts_of_all_batches() {
+        let batch = |found: &[u32], labels: &[u32]| {
+            let one_hot =
+                |class: &u32| (0..2).map(|at| f32::from(u8::from(at == *class))).collect();
+            let logits: Vec<Vec<f32>> = found.iter().map(one_hot).collect();
+            let logits = Tensor::new(logits, &Device::Cpu).unwrap();
+            let labels = Tensor::new(labels, &Device::Cpu).unwrap();
+            scores(1.0, 1).with_confusion(ConfusionMatrix::of(&logits, &labels).unwrap())
+        };
+        let mut all = batch(&[0, 0, 1], &[0, 0, 0]);
+        all.add(batch(&[1], &[1]));
+        let metrics = all.evaluation(1).metrics;
+        let names: Vec<&str> = metrics.keys().map(String::as_str).collect();
+        assert_eq!(names, ["accuracy", "macro_f1", "weighted_f1"]);
+        // Of class 0: precision 1, recall 2/3; of class 1: precision 1/2, recall 1.
+        assert_eq!(metrics["accuracy"], 0.75);
+        assert!((metrics["macro_f1"] - (0.8 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+        assert!((metrics["weighted_f1"] - (0.8 * 3.0 + 2.0 / 3.0) / 4.0).abs() < 1e-12);
     }
 
     #[test]

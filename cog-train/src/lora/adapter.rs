@@ -220,6 +220,17 @@ impl Adapter {
         params.with_quantized(self.quantized.clone())
     }
 
+    /// Makes the parameters of a training that starts with new values, in 32 bits: [`draw`](Self::draw), then
+    /// [`params`](Self::params).
+    ///
+    /// # Errors
+    ///
+    /// Those of the two.
+    pub fn draw_params(&self, base: BTreeMap<String, Tensor>, rng: Rng) -> Result<Params, Error> {
+        let drawn = self.draw(&base, rng)?;
+        self.params(base, drawn, Precision::F32)
+    }
+
     /// Puts the tensors of an adapter beside those of the base, in the base's type: what a model that is not trained is built
     /// from.
     ///

@@ -5,7 +5,6 @@
 //!
 //! ```
 //! use cog_train::candle_core::{Device, Error, Tensor};
-//! use cog_train::engine::Precision;
 //! use cog_train::lora::{LoraConfig, Modules};
 //! use cog_train::nn::{Init, Linear, Rng};
 //!
@@ -23,8 +22,7 @@
 //! let base = Init::random(Rng::new(1, "init"), &Device::Cpu).tensors_of(Net::new)?; // a pretrained model's
 //!
 //! let adapter = LoraConfig::new(4).alpha(8.0).targets(Modules::named(["q_proj"])).on(Net::new)?;
-//! let trained = adapter.draw(&base, Rng::new(42, "lora"))?; // or `adapter.load(folder)?`
-//! let params = adapter.params(base, trained, Precision::F32)?;
+//! let params = adapter.draw_params(base, Rng::new(42, "lora"))?; // the base is frozen
 //! let net = adapter.init(params.tensors()).build(Net::new)?;
 //! assert_eq!((params.trainable_count(), params.count()), (2 * 4 * 8, 2 * 72 + 2 * 4 * 8));
 //!

@@ -5,12 +5,9 @@ use cog_train_nn::Init;
 
 use super::config::Config;
 use super::encoder::Encoder;
-use super::pooling::{Pooling, PoolingMode};
+use super::pooling::{Pooling, PoolingMode, unit_length};
 use super::tokens::Tokens;
 use crate::error::Error;
-
-/// The squared length below which an embedding is not divided further, as PyTorch's `normalize` has it.
-const TINY: f64 = 1e-24;
 
 /// A model with one vector for each text, as a folder of sentence-transformers describes it.
 ///
@@ -81,10 +78,6 @@ impl TextEmbedder {
             PoolingMode::Cls => batch.first(x),
         })?;
         let pooled = pooled.to_dtype(DType::F32)?;
-        if !self.pooling.is_normalized() {
-            return Ok(pooled);
-        }
-        let length = (pooled.sqr()?.sum_keepdim(1)? + TINY)?.sqrt()?;
-        Ok(pooled.broadcast_div(&length)?)
+        Ok(if self.pooling.is_normalized() { unit_length(&pooled)? } else { pooled })
     }
 }

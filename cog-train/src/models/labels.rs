@@ -1,10 +1,13 @@
 //! The labels of a classifier and its loss.
 
+use std::collections::BTreeSet;
+
 use candle_core::{DType, Error, Tensor};
 use cog_train_nn as nn;
 use serde_json::{Map, Value, json};
 
 use super::keys::Keys;
+use crate::error::{Error as CrateError, printable_name};
 
 /// The problem that a classifier solves: `problem_type` in transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,9 @@ pub enum ProblemType {
     /// Any of the labels; the loss is the binary cross-entropy of each.
     MultiLabel,
 }
+
+/// The most labels that an error lists.
+const SHOWN: usize = 20;
 
 const PROBLEMS: &[(&str, ProblemType)] = &[
     ("regression", ProblemType::Regression),
@@ -48,6 +54,23 @@ impl Labels {
         Self { names: names.into_iter().map(Into::into).collect(), problem: None }
     }
 
+    /// The distinct labels of a data set, sorted; where all are numbers, by value. The order of the rows does not matter.
+    ///
+    /// ```
+    /// use cog_train::models::Labels;
+    ///
+    /// assert_eq!(Labels::distinct(["spam", "ham", "spam"]).names(), ["ham", "spam"]);
+    /// assert_eq!(Labels::distinct(["10", "9", "10"]).names(), ["9", "10"]);
+    /// ```
+    #[must_use]
+    pub fn distinct<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        let mut labels = Self::new(names.into_iter().map(Into::into).collect::<BTreeSet<String>>());
+        if labels.names.iter().all(|name| name.parse::<u64>().is_ok()) {
+            labels.names.sort_by_key(|name| name.parse::<u64>().ok());
+        }
+        labels
+    }
+
     /// Sets the problem. Without one, it is regression for one label; else it depends on the labels that the loss is given,
     /// integers or floats, as in transformers.
     #[must_use]
@@ -73,6 +96,31 @@ impl Labels {
     pub fn id(&self, name: &str) -> Option<u32> {
         let id = self.names.iter().position(|known| known == name)?;
         u32::try_from(id).ok()
+    }
+
+    /// Returns the id of a label that a row names.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig`](CrateError::InvalidConfig) with the known labels and the nearest one.
+    pub fn require(&self, name: &str) -> Result<u32, CrateError> {
+        self.id(name).ok_or_else(|| {
+            let known = self.names.iter().take(SHOWN);
+            let mut known: Vec<_> = known.map(|it| format!("`{}`", printable_name(it))).collect();
+            let more = self.count() - known.len();
+            known.extend((more > 0).then(|| format!("{more} more")));
+            let alike =
+                |it: &String| (strsim::normalized_damerau_levenshtein(it, name), it.clone());
+            let alike = self.names.iter().map(alike).filter(|(score, _)| *score >= 0.6);
+            let hint = alike.max_by(|a, b| a.0.total_cmp(&b.0)).map_or_else(
+                || "hint: train on rows with this label too".to_owned(),
+                |(_, near)| format!("hint: did you mean `{}`?", printable_name(&near)),
+            );
+            let (name, known) = (printable_name(name), known.join(", "));
+            CrateError::InvalidConfig {
+                reason: format!("the label `{name}` is not one of {known}\n{hint}"),
+            }
+        })
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -173,5 +221,41 @@ impl Labels {
         #[expect(clippy::cast_precision_loss, reason = "a few labels")]
         let share = 1.0 / count.max(1) as f64;
         sum * share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_that_is_not_known_is_answered_with_those_that_are() {
+        let labels = Labels::distinct(["positive", "negative", "neutral", "positive"]);
+        assert_eq!(labels.require("neutral").unwrap(), 1);
+        let error = |name: &str| labels.require(name).unwrap_err().to_string();
+        let known = "is not one of `negative`, `neutral`, `positive`";
+        assert_eq!(
+            error("positve"),
+            format!("the label `positve` {known}\nhint: did you mean `positive`?")
+        );
+        assert_eq!(
+            error("fine"),
+            format!("the label `fine` {known}\nhint: train on rows with this label too")
+        );
+        let many = Labels::distinct((0..23).map(|id| id.to_string()));
+        let error = many.require("x").unwrap_err().to_string();
+        assert!(error.contains("`18`, `19`, 3 more\n"), "{error}");
+    }
+
+    #[test]
+    fn labels_are_sorted_and_numbers_by_value() {
+        for (names, expected) in [
+            (vec!["b", "a", "b"], vec!["a", "b"]),
+            (vec!["10", "2", "1"], vec!["1", "2", "10"]),
+            (vec!["10", "2", "one"], vec!["10", "2", "one"]),
+            (vec!["01", "1"], vec!["01", "1"]),
+        ] {
+            assert_eq!(Labels::distinct(names).names(), expected);
+        }
     }
 }

@@ -50,6 +50,7 @@ mod body;
 mod cache;
 mod causal_lm;
 mod config;
+mod contrastive;
 mod decoder;
 mod dropout;
 mod embedder;
@@ -82,6 +83,7 @@ mod vit;
 
 pub use causal_lm::CausalLm;
 pub use config::Config;
+pub use contrastive::{contrastive_loss, cosine_similarity};
 pub use embedder::TextEmbedder;
 pub use generate::{Finish, Generated, Generation};
 pub(crate) use gguf::{Conversion as GgufConversion, bytes as gguf_bytes, reordered};

@@ -1,15 +1,21 @@
 //! The files of sentence-transformers: how a text's embedding is made from the states of its tokens.
 
+use std::fs;
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use candle_core::{Error as TensorError, Tensor};
+use serde_json::{Map, Value, json};
 
 use super::keys::Keys;
+use super::save::write_json;
 use crate::error::{Error, printable, printable_name};
 use crate::read;
 
 const MODULES: &str = "modules.json";
 const TEXT: &str = "sentence_bert_config.json";
+const POOLING: &str = "1_Pooling";
+/// The squared length below which an embedding is not divided further, as PyTorch's `normalize` has it.
+const TINY: f64 = 1e-24;
 /// The most bytes of one of these files.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -83,6 +89,52 @@ impl Pooling {
         Ok(pooling)
     }
 
+    /// Writes the files into a model's folder, so that sentence-transformers embeds as it was trained here. Files that say the same
+    /// already are left as they are. `hidden` is the width of the embeddings.
+    ///
+    /// ```
+    /// use cog_train::models::{Pooling, PoolingMode};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let folder = dir.path();
+    /// let pooling = Pooling::new(PoolingMode::Mean).normalize(true);
+    /// pooling.save(folder, 384)?; // beside the model: `base.save(folder, params.masters())`
+    /// assert_eq!(Pooling::open(folder)?, pooling);
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn save(&self, folder: impl AsRef<Path>, hidden: usize) -> Result<(), Error> {
+        let folder = folder.as_ref();
+        if folder.join(MODULES).is_file() && Self::open(folder).is_ok_and(|found| found == *self) {
+            return Ok(());
+        }
+        let kinds = [("Transformer", ""), ("Pooling", POOLING), ("Normalize", "2_Normalize")];
+        let module = |(idx, (kind, path)): (usize, &(&str, &str))| {
+            let class = format!("sentence_transformers.models.{kind}");
+            json!({"idx": idx, "name": idx.to_string(), "path": path, "type": class})
+        };
+        let count = if self.normalize { 3 } else { 2 };
+        let modules: Vec<Value> = kinds[..count].iter().enumerate().map(module).collect();
+        let config = folder.join(POOLING);
+        fs::create_dir_all(&config).map_err(Error::file("create", &config))?;
+        let mut keys = Map::from_iter([("word_embedding_dimension".to_owned(), json!(hidden))]);
+        let mode = match self.mode {
+            PoolingMode::Mean => "mean",
+            PoolingMode::Cls => "cls",
+        };
+        keys.extend(MODES.iter().map(|(name, key)| ((*key).to_owned(), json!(*name == mode))));
+        write_json(&config.join("config.json"), &keys.into())?;
+        if let Some(length) = self.max_length {
+            let text = json!({"max_seq_length": length, "do_lower_case": false});
+            write_json(&folder.join(TEXT), &text)?;
+        }
+        // Last, for it names the others.
+        write_json(&folder.join(MODULES), &modules.into())
+    }
+
     /// The mode.
     #[must_use]
     pub fn mode(&self) -> PoolingMode {
@@ -128,6 +180,12 @@ impl Pooling {
         }
         Ok(())
     }
+}
+
+/// Divides each row by its length, `[B, d]`.
+pub(crate) fn unit_length(rows: &Tensor) -> Result<Tensor, TensorError> {
+    let length = (rows.sqr()?.sum_keepdim(1)? + TINY)?.sqrt()?;
+    rows.broadcast_div(&length)
 }
 
 struct Module {
@@ -195,83 +253,4 @@ fn max_length(file: &Path) -> Result<Option<usize>, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use serde_json::json;
-
-    use super::*;
-
-    fn folder(pooling: &Value, kinds: &[&str]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        let modules = kinds.iter().zip(["", "1_Pooling", "2_Last"]).enumerate();
-        let modules: Vec<_> = modules
-            .map(|(idx, (kind, path))| json!({"idx": idx, "name": "x", "path": path, "type": kind}))
-            .collect();
-        fs::create_dir(folder.path().join("1_Pooling")).unwrap();
-        fs::write(folder.path().join(MODULES), json!(modules).to_string()).unwrap();
-        fs::write(folder.path().join("1_Pooling/config.json"), pooling.to_string()).unwrap();
-        folder
-    }
-
-    const KINDS: &[&str] = &[
-        "sentence_transformers.models.Transformer",
-        "sentence_transformers.models.Pooling",
-        "sentence_transformers.base.modules.normalize.Normalize",
-    ];
-
-    #[test]
-    fn old_and_new_spellings_are_read() {
-        let mean = Pooling::new(PoolingMode::Mean);
-        let cls = Pooling::new(PoolingMode::Cls);
-        for (pooling, kinds, expected) in [
-            (json!({"word_embedding_dimension": 8, "pooling_mode_cls_token": true}), 2, cls),
-            (
-                json!({"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": false}),
-                3,
-                mean.normalize(true),
-            ),
-            (
-                json!({"embedding_dimension": 8, "pooling_mode": "cls", "include_prompt": true}),
-                3,
-                cls.normalize(true),
-            ),
-            (json!({}), 2, mean),
-        ] {
-            let folder = folder(&pooling, &KINDS[..kinds]);
-            assert_eq!(Pooling::open(folder.path()).unwrap(), expected, "{pooling}");
-        }
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Pooling::open(folder.path()).unwrap(), mean);
-        fs::write(folder.path().join(TEXT), r#"{"max_seq_length": 256, "do_lower_case": false}"#)
-            .unwrap();
-        assert_eq!(Pooling::open(folder.path()).unwrap().max_length(), Some(256));
-    }
-
-    #[test]
-    fn other_poolings_and_modules_are_refused_by_name() {
-        let dense = [KINDS[0], KINDS[1], "sentence_transformers.models.Dense"];
-        for (pooling, kinds, message) in [
-            (
-                json!({"pooling_mode": "max"}),
-                KINDS,
-                "the pooling is `max`, and `mean` or `cls` are supported",
-            ),
-            (
-                json!({"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}),
-                KINDS,
-                "the pooling is `cls` and `mean`",
-            ),
-            (
-                json!({"include_prompt": false}),
-                KINDS,
-                "`include_prompt` is false, and only true is supported",
-            ),
-            (json!({}), &dense, "module 2 is `Dense`"),
-        ] {
-            let folder = folder(&pooling, kinds);
-            let error = Pooling::open(folder.path()).unwrap_err().to_string();
-            assert!(error.contains(message), "{error}");
-        }
-    }
-}
+mod tests;

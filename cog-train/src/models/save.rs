@@ -238,7 +238,7 @@ fn remove_old(folder: &Path) -> Result<(), Error> {
 }
 
 /// Writes a file atomically, as Python's `json` does with an indent of two.
-fn write_json(file: &Path, value: &Value) -> Result<(), Error> {
+pub(crate) fn write_json(file: &Path, value: &Value) -> Result<(), Error> {
     let failed = || Error::file("write", file);
     let parent = file.parent().unwrap_or(Path::new("."));
     let partial = partial::file(parent, ".json-").map_err(Error::file("create", file))?;

@@ -128,8 +128,18 @@ fn custom_loop() {
 }
 
 #[test]
-fn text_classifier() {
-    check("examples/text_classifier/README.md");
+fn lora_finetune() {
+    check("examples/lora_finetune/README.md");
+}
+
+#[test]
+fn classify() {
+    check("examples/classify/README.md");
+}
+
+#[test]
+fn embed() {
+    check("examples/embed/README.md");
 }
 
 #[test]

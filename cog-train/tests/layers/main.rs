@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("models", &["error", "gguf", "partial", "read", "weights"]),
     // What trains.
     ("params", &["error"]),
+    ("metrics", &["error"]),
     ("data", &["archive", "cancellable", "error", "fetch", "progress", "read"]),
     ("text", &["data", "error", "gguf", "models", "progress", "read"]),
     ("optim", &["error", "params"]),
@@ -55,6 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "data",
             "error",
             "job",
+            "metrics",
             "optim",
             "params",
             "progress",
@@ -117,6 +119,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "job",
             "lib",
             "lora",
+            "metrics",
             "models",
             "optim",
             "params",

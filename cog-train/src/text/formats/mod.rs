@@ -78,6 +78,24 @@ impl TextRows {
         Ok(Self { values, format })
     }
 
+    /// Returns the rows if they are in a format, for a task that needs it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`] with the keys that the rows have and those that they need.
+    pub fn require(self, format: Format) -> Result<Self, Error> {
+        if self.format == format {
+            return Ok(self);
+        }
+        let keys = |format: Format| {
+            let keys: Vec<_> = format.required().iter().map(|key| format!("`{key}`")).collect();
+            keys.join(" and ")
+        };
+        let (found, needed) = (keys(self.format), keys(format));
+        let reason = format!("the rows have {found}, and this task needs {needed}");
+        Err(Error::Data { location: self.location(0), reason })
+    }
+
     /// Returns the format.
     #[must_use]
     pub fn format(&self) -> Format {
@@ -176,4 +194,21 @@ fn checked<D: Dataset<Item = Value>>(
         check(&rows.item(index)?).map_err(|reason| Error::Data { location: location(), reason })?;
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_another_format_are_refused_with_the_keys_of_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows.jsonl");
+        std::fs::write(&path, "{\"text\": \"a\", \"label\": \"b\"}\n").unwrap();
+        let open = || TextRows::open(&path, &CancelToken::new()).unwrap();
+        assert_eq!(open().require(Format::Labelled).unwrap().len(), 1);
+        let error = open().require(Format::Pair).err().unwrap().to_string();
+        let expected = "line 1`: the rows have `text` and `label`, and this task needs `anchor` and `positive`";
+        assert!(error.ends_with(expected), "{error}");
+    }
 }

@@ -1,5 +1,7 @@
 //! A training row.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -69,6 +71,15 @@ pub enum Label {
     Id(u32),
     /// The name of the class.
     Name(String),
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
 }
 
 impl Row {

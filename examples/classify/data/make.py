@@ -67,4 +67,5 @@ def main():
             file.write(json.dumps({"text": text, "label": label}) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

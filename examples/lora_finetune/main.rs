@@ -1,0 +1,59 @@
+//! Trains a LoRA adapter of a chat model, which PEFT opens.
+
+use cog_train::data::Loader;
+use cog_train::engine::{Loss, Schedule, StepContext, Training, TrainingConfig, fit};
+use cog_train::lora::{LoraConfig, Modules};
+use cog_train::models::{CausalLm, Pretrained};
+use cog_train::optim::{AdamW, Optimizer};
+use cog_train::prelude::*;
+use cog_train::text::{CausalBatch, ChatTemplate, ExampleBuilder, Packs, TextRows, Tokenizer};
+use cog_train::{hub, nn::Init};
+
+/// Trains a LoRA adapter of a chat model
+#[cog_train::train]
+fn train(
+    /// The model: a folder, or `org/name` of a hub
+    #[input(default = "examples/text_finetune/base")]
+    base_model: String,
+    /// Conversations: rows with `messages`
+    #[input(default = "examples/lora_finetune/chat.jsonl")]
+    train_data: Path,
+    #[input(default = 16, ge = 1, le = 1024, description = "Rank of the adapter")] rank: u16,
+    #[input(default = 5, ge = 1, description = "Passes over the rows")] epochs: u64,
+    #[input(default = 1e-2, ge = 0.0, description = "Learning rate")] learning_rate: f64,
+    job: &mut Job,
+) -> Result<Path> {
+    let cancel = job.cancel_token();
+    let folder = hub::resolve(&base_model, &cancel, job)?;
+    let (base, tokenizer) = (Pretrained::open(&folder)?, Tokenizer::open(&folder)?);
+    tokenizer.check_embedding(base.config().vocabulary())?;
+    let template = ChatTemplate::open(&folder, &tokenizer)?;
+    let context = base.config().max_positions().min(1024);
+    let builder = ExampleBuilder::new(&tokenizer, context).template(&template);
+    let examples = builder.examples(TextRows::open(&train_data, &cancel)?, &cancel)?;
+    let model = |init: &Init| CausalLm::new(init, base.config());
+    let lora = LoraConfig::new(rank.into()).targets(Modules::AllLinear).task_type("CAUSAL_LM");
+    let adapter = lora.base_model(&base_model).on(model)?;
+    let params = adapter.draw_params(base.tensors(job.device())?, job.rng("lora"))?;
+    let lm = adapter.init(params.tensors()).build(model)?;
+    let (schedule, pad) = (Schedule::linear(), tokenizer.pad_id());
+    let config = TrainingConfig { epochs, learning_rate, schedule, ..TrainingConfig::default() };
+    let optimizer = Optimizer::new(AdamW::default());
+    let train = Loader::new(Packs::new(examples, context), move |packs, batch| {
+        Ok(CausalBatch::packed(&packs, pad, batch.device())?)
+    });
+    let training = Training { config, params: &params, optimizer, train, eval: None };
+    let loss = |batch: &CausalBatch, _: &StepContext| -> Result<Loss> {
+        Ok(Loss::sum(lm.loss(&batch.tokens, &batch.targets)?, batch.targets.count())?)
+    };
+    fit(training, &loss, job)?;
+    let output = job.dir().join("adapter");
+    adapter.save(&output, &params.masters())?;
+    tokenizer.save(&output)?;
+    Ok(output.into())
+}
+
+cog_train::run!(train, config = "cog.yaml");
+
+#[cfg(test)]
+mod tests;
