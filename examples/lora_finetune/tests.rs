@@ -39,7 +39,9 @@ fn the_adapter_answers_better_than_the_base() {
     let batch = CausalBatch::padded(&examples.all()[..40], 0, &Device::Cpu).unwrap();
     let loss = |init: Init| {
         let sum = init.build(model).unwrap().loss(&batch.tokens, &batch.targets).unwrap();
-        sum.to_scalar::<f32>().unwrap() / batch.targets.count() as f32
+        Loss::sum(sum, batch.targets.count())
+            .and_then(|loss| Ok(loss.value()? / loss.weight()))
+            .unwrap()
     };
     let tensors = || base.tensors(&Device::Cpu).unwrap();
     let lora = LoraConfig::open(&output).unwrap();

@@ -73,7 +73,7 @@ pub fn cosine_similarity(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Var};
+    use candle_core::{DType, Device, Var};
 
     use super::*;
 
@@ -89,8 +89,9 @@ mod tests {
         Var::from_vec(values.collect::<Vec<f32>>(), (rows, 4), &Device::Cpu).unwrap()
     }
 
-    fn assert_near(found: &Tensor, expected: &[f32]) {
-        let found: Vec<f32> = found.flatten_all().unwrap().to_vec1().unwrap();
+    fn assert_near(found: &Tensor, expected: &[f64]) {
+        let found = found.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
+        let found: Vec<f64> = found.to_vec1().unwrap();
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
             let near = (found - expected).abs() <= 1e-5 * expected.abs().max(1.0);
@@ -212,7 +213,7 @@ mod tests {
     /// The gradient of an embedding of zeros is a number: the length is bounded from below.
     #[test]
     fn an_embedding_of_zeros_has_a_finite_gradient() {
-        let zeros = Var::zeros((2, 4), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let zeros = Var::zeros((2, 4), DType::F32, &Device::Cpu).unwrap();
         let loss = contrastive_loss(&zeros, &wave(0.7, 2), 1.0).unwrap();
         let store = loss.backward().unwrap();
         let gradient = store.get(&zeros).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
