@@ -29,13 +29,11 @@ impl Data {
     pub fn of(inputs: &Inputs, cancel: &CancelToken) -> Result<(Self, Option<Self>)> {
         let open = |path: &cog_train::Path| Self::open(path, cancel);
         let eval = inputs.eval_data.as_ref().map(open).transpose()?;
-        Ok(match &inputs.train_data {
-            Some(path) => (open(path)?, eval),
-            None => {
-                let (train, own) = Self::pirate()?;
-                (train, eval.or(Some(own)))
-            }
-        })
+        if let Some(path) = &inputs.train_data {
+            return Ok((open(path)?, eval));
+        }
+        let (train, own) = Self::pirate()?;
+        Ok((train, eval.or(Some(own))))
     }
 
     /// Opens a file and checks all its rows.
