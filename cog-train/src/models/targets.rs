@@ -32,7 +32,7 @@ impl Targets {
     pub const IGNORED: u32 = IGNORED;
 
     /// The labels of transformers, one for each token of a row: each position predicts the label of the next one. Shorter
-    /// rows are padded at the right, as those of [`Tokens::padded`].
+    /// rows are padded at the right, as those of [`Tokens::padded`](super::Tokens::padded).
     ///
     /// # Errors
     ///
