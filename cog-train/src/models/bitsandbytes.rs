@@ -18,6 +18,8 @@ use crate::weights::Weights;
 
 /// The end of the name of a JSON text, before the name of its type.
 const STATE: &str = ".quant_state.bitsandbytes__";
+/// The end of the name of the scales of a matrix in int8.
+const INT8: &str = ".SCB";
 /// The ends of the names of tensors that belong to a matrix.
 const PARTS: [&str; 4] = [".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"];
 
@@ -89,8 +91,8 @@ pub(crate) fn take(
     weights: &Weights,
     folder: &Path,
 ) -> Result<BTreeMap<String, Nf4>, Error> {
-    if let Some((name, _)) = stored.iter().find(|(name, _)| name.ends_with(".SCB")) {
-        let name = printable_name(name.trim_end_matches(".SCB"));
+    if let Some((name, _)) = stored.iter().find(|(name, _)| name.ends_with(INT8)) {
+        let name = printable_name(name.trim_end_matches(INT8));
         return Err(Error::model(
             folder,
             format!("`{name}.weight` is in int8 of bitsandbytes{HINT}"),

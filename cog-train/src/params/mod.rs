@@ -39,6 +39,7 @@ pub use precision::Precision;
 /// # Ok::<(), cog_train::anyhow::Error>(())
 /// ```
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "they are the parameters")]
 pub struct Params {
     params: BTreeMap<String, Param>,
     /// Frozen matrices in blocks of few bits.

@@ -48,7 +48,7 @@ impl Init {
         let mut source = self.lock();
         match source.find_quantized(&full, sizes) {
             None => {}
-            Some(Ok(matrix)) => return Ok(Weight::Quantized(matrix)),
+            Some(Ok(matrix)) => return Ok(matrix.into()),
             Some(Err(problem)) => {
                 let Some(problems) = &mut source.problems else { return Err(Error::Msg(problem)) };
                 problems.push(problem);

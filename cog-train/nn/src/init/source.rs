@@ -90,12 +90,13 @@ impl Source {
     ) -> Option<Result<Quantized, String>> {
         let matrix = self.quantized.get(name)?;
         let (found, needed) = (matrix.dims(), sizes);
+        let first = self.taken.insert(name.to_owned());
         Some(if self.loaded.contains_key(name) {
             Err(format!("`{name}` is there twice, as a tensor and quantized"))
         } else if found != needed {
             let (found, needed) = ([found.0, found.1], [needed.0, needed.1]);
             Err(format!("`{name}` has the shape {found:?}, and the model needs {needed:?}"))
-        } else if self.taken.insert(name.to_owned()) {
+        } else if first {
             Ok(matrix.clone())
         } else {
             Err(format!("`{name}` was requested twice"))

@@ -27,7 +27,7 @@ pub enum Weight {
     /// A tensor, trained or frozen.
     Tensor(Tensor),
     /// A frozen matrix in blocks.
-    Quantized(Quantized),
+    Quantized(Box<Quantized>),
 }
 
 impl Weight {
@@ -99,6 +99,7 @@ impl Weight {
         match self {
             Self::Tensor(weight) => linear::forward(x, &Operands { weight, bias, to, scale }),
             Self::Quantized(weight) => {
+                let weight = weight.as_ref();
                 linear::forward_quantized(x, &Operands { weight, bias, to, scale })
             }
         }
@@ -153,7 +154,7 @@ impl From<&Var> for Weight {
 
 impl From<Quantized> for Weight {
     fn from(matrix: Quantized) -> Self {
-        Self::Quantized(matrix)
+        Self::Quantized(Box::new(matrix))
     }
 }
 

@@ -48,7 +48,7 @@ impl Pretrained {
             .collect();
         let fits = |name: &&String| {
             let inputs = tensors.get(*name).and_then(|shape| shape.dims().last()).copied();
-            layout == BlockLayout::Nf4 || inputs.unwrap_or(0) % layout.block_len() == 0
+            layout == BlockLayout::Nf4 || inputs.unwrap_or(0).is_multiple_of(layout.block_len())
         };
         if let Some(name) = chosen.iter().find(|name| !fits(name)) {
             let (shape, of) = (tensors.get(name).map(Shape::dims), layout.block_len());

@@ -127,11 +127,10 @@ static PAIRS: [[f32; 2]; 256] = {
 };
 
 /// Returns the value of an IEEE half.
-#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn half(bytes: [u8; 2]) -> f32 {
     /// 2^112: the difference of the exponents' offsets.
-    const SHIFT: f32 = 5.192_296_858_534_828e33;
+    const SHIFT: f32 = 5.192_297e33;
     let bits = u32::from(u16::from_le_bytes(bytes));
     let size = f32::from_bits((bits & 0x7fff) << 13) * SHIFT;
     // Infinity and NaN have the largest exponent.

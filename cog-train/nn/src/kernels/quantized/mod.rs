@@ -115,7 +115,7 @@ impl Quantized {
             )))
         };
         check_sizes(outputs, inputs)?;
-        if block == 0 || block % decode::UNIT > 0 {
+        if block == 0 || !block.is_multiple_of(decode::UNIT) {
             return Err(Error::msg(format!(
                 "quantized: a block of NF4 has {block} elements, no multiple of {}",
                 decode::UNIT
@@ -244,7 +244,7 @@ impl Quantized {
 /// Returns the number of bytes of a matrix.
 fn byte_count(layout: BlockLayout, outputs: usize, inputs: usize) -> Result<usize, Error> {
     let of = layout.block_len();
-    if inputs % of > 0 {
+    if !inputs.is_multiple_of(of) {
         return Err(Error::msg(format!(
             "quantized: a row of [{outputs}, {inputs}] is no multiple of a block of {layout}, {of} elements"
         )));

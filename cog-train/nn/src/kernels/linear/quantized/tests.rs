@@ -68,12 +68,12 @@ fn bits_equal_those_of_the_dequantized_weight() {
     };
     let run = |blocks: bool| {
         let y = trace([x.as_tensor()], |[x]| {
-            let (bias, to, scale) = (None, None, 1.0);
             if blocks {
                 let weight = &weight.clone().to_dtype(DType::F32);
-                return forward(&x, &Operands { weight, bias, to, scale });
+                return forward(&x, &Operands { weight, bias: None, to: None, scale: 1.0 });
             }
-            super::super::forward(&x, &Operands { weight: &dense, bias, to, scale })
+            let weight = &dense;
+            super::super::forward(&x, &Operands { weight, bias: None, to: None, scale: 1.0 })
         });
         let y = y.unwrap();
         let dx = y.sqr().unwrap().sum_all().unwrap().backward().unwrap().remove(&x).unwrap();
