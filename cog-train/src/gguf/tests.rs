@@ -107,7 +107,7 @@ fn a_file_that_is_cut_anywhere_is_refused() {
     }
 }
 
-/// Whatever a byte of the header becomes, what opens has its tensors within the file, and apart.
+/// A header with any byte changed is refused, or has its tensors within the file and apart.
 #[test]
 fn a_file_with_any_byte_changed_is_refused_or_sound() {
     let dir = tempfile::tempdir().unwrap();
