@@ -19,7 +19,7 @@
 //! let norm = model.tensor("output_norm.weight").expect("it was written");
 //! assert_eq!((norm.kind(), norm.shape()), (TensorType::F32, &[2][..]));
 //! assert_eq!(model.read("output_norm.weight")?[..4], 1_f32.to_le_bytes());
-//! # Ok::<(), cog_train::Error>(())
+//! # Ok::<(), cog_train::anyhow::Error>(())
 //! ```
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.

@@ -15,6 +15,7 @@ use crate::sandbox::Outcome;
 fn what_cannot_be_trained_is_refused_in_one_sentence() {
     let here = with_chat_model();
     copy(&base(), &here.path("plain"));
+    fs::remove_file(here.path("plain/chat_template.jinja")).unwrap();
     here.file("text.jsonl", "{\"text\": \"Anna is happy.\"}\n".repeat(3));
     let preference = json!({"prompt": "p", "chosen": "c", "rejected": "r"});
     here.file("preferences.jsonl", format!("{preference}\n").repeat(3));

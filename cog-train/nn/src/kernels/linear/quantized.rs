@@ -62,7 +62,7 @@ impl Product<'_> {
             let epilogue = Epilogue { bias: of_added(0, bias_or), to: of_added(1, to_or) };
             weight.read(|blocks| {
                 host::make(shape, |y| {
-                    let target = Target::new(y, outputs).with_epilogue(epilogue);
+                    let target = Target::new(y, outputs).exact().with_epilogue(epilogue);
                     let (x, weight) = (Matrix::new(x, rows, inputs), Right::from(blocks));
                     matmul(target, x, weight.t(), scale, Threads::All);
                 })
