@@ -9,9 +9,19 @@ use crate::trainer::Trainer;
 pub struct App {
     pub(crate) manifest_dir: &'static str,
     pub(crate) source: &'static str,
+    pub(crate) target: Target,
     pub(crate) trainer: Option<Role>,
     pub(crate) predictor: Option<Role>,
     pub(crate) config: Option<EmbeddedConfig>,
+}
+
+/// The target of the package that the binary was built from.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Target {
+    /// Its name; an example's with `_` in place of `-`.
+    pub(crate) name: &'static str,
+    /// Whether it is a binary of the package and not an example.
+    pub(crate) is_bin: bool,
 }
 
 /// The `cog.yaml` that was there when the binary was compiled.
@@ -29,7 +39,23 @@ impl App {
     /// calls `run!`, as the compiler names it.
     #[must_use]
     pub const fn new(manifest_dir: &'static str, source: &'static str) -> Self {
-        Self { manifest_dir, source, trainer: None, predictor: None, config: None }
+        let target = Target { name: "", is_bin: false };
+        Self { manifest_dir, source, target, trainer: None, predictor: None, config: None }
+    }
+
+    /// Sets the target that is compiled: a binary's name, or the name of the crate that another target is.
+    #[must_use]
+    pub const fn target(
+        mut self,
+        bin: Option<&'static str>,
+        crate_name: Option<&'static str>,
+    ) -> Self {
+        self.target = match (bin, crate_name) {
+            (Some(name), _) => Target { name, is_bin: true },
+            (None, Some(name)) => Target { name, is_bin: false },
+            (None, None) => Target { name: "", is_bin: false },
+        };
+        self
     }
 
     /// Sets the trainer; `name` is the last segment of its path.
