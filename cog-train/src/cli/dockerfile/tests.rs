@@ -39,7 +39,7 @@ impl Crates {
     }
 
     fn lock(self, folder: &str) -> Self {
-        let cargo = std::env::var_os("CARGO").unwrap();
+        let cargo = env!("CARGO");
         let mut command = Command::new(cargo);
         command.args(["generate-lockfile", "--offline", "--quiet"]);
         assert!(command.current_dir(self.0.path().join(folder)).status().unwrap().success());
@@ -208,7 +208,7 @@ environment:
   hint: write `NAME` or `NAME=VERSION`, each package as an item
   cog.yaml:4:56: `b\\nRUN c` is not the name of a package
   hint: write `NAME` or `NAME=VERSION`, each package as an item
-  cog.yaml:6:7: the command `first\\nsecond` has a line break or a control character
+  cog.yaml:7:7: the command `first\\nsecond` has a line break or a control character
   hint: write each command as an item of its own, or join them by `&&`
   cog.yaml:9:7: the mount of `a,target=/etc` at `/b` is not plain
   hint: `id` and `target` are of letters, digits, `_`, `-`, `.` and `/`
