@@ -9,19 +9,11 @@ use crate::trainer::Trainer;
 pub struct App {
     pub(crate) manifest_dir: &'static str,
     pub(crate) source: &'static str,
-    pub(crate) target: Target,
+    /// The name of the binary or example that the program was built as; empty when it is not known.
+    pub(crate) target: &'static str,
     pub(crate) trainer: Option<Role>,
     pub(crate) predictor: Option<Role>,
     pub(crate) config: Option<EmbeddedConfig>,
-}
-
-/// The target of the package that the binary was built from.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Target {
-    /// Its name; an example's with `_` in place of `-`.
-    pub(crate) name: &'static str,
-    /// Whether it is a binary of the package and not an example.
-    pub(crate) is_bin: bool,
 }
 
 /// The `cog.yaml` that was there when the binary was compiled.
@@ -39,22 +31,15 @@ impl App {
     /// calls `run!`, as the compiler names it.
     #[must_use]
     pub const fn new(manifest_dir: &'static str, source: &'static str) -> Self {
-        let target = Target { name: "", is_bin: false };
-        Self { manifest_dir, source, target, trainer: None, predictor: None, config: None }
+        Self { manifest_dir, source, target: "", trainer: None, predictor: None, config: None }
     }
 
-    /// Sets the target that is compiled: a binary's name, or the name of the crate that another target is.
+    /// Sets the name of the binary or example that is compiled, as cargo gives it.
     #[must_use]
-    pub const fn target(
-        mut self,
-        bin: Option<&'static str>,
-        crate_name: Option<&'static str>,
-    ) -> Self {
-        self.target = match (bin, crate_name) {
-            (Some(name), _) => Target { name, is_bin: true },
-            (None, Some(name)) => Target { name, is_bin: false },
-            (None, None) => Target { name: "", is_bin: false },
-        };
+    pub const fn target(mut self, name: Option<&'static str>) -> Self {
+        if let Some(name) = name {
+            self.target = name;
+        }
         self
     }
 

@@ -16,7 +16,7 @@ pub(super) fn answer(args: &[OsString]) -> Option<Stop> {
         .strip_prefix("python")
         .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'));
     let args: Vec<&str> = args[1..].iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
-    match &after_options(&args)[..] {
+    match after_options(&args) {
         // An image has no packages of Python.
         ["-m", "pip", "freeze", ..] => Some(Stop::Shown(String::new())),
         ["-V" | "--version", ..] if is_python => Some(Stop::Shown(format!(
@@ -43,7 +43,7 @@ fn after_options<'a>(args: &'a [&'a str]) -> &'a [&'a str] {
 mod tests {
     use super::*;
 
-    /// What is printed, or the refusal.
+    /// The printed text, or the refusal.
     fn call(line: &str) -> Option<Result<String, String>> {
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         Some(match answer(&args)? {

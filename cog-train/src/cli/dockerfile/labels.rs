@@ -8,9 +8,9 @@ use crate::config::{Command, Config, Reference};
 /// file does not name them.
 pub(super) fn config(config: &Config, train: Option<String>, predict: Option<String>) -> Value {
     let build = config.build();
-    let mut built = Map::new();
+    let mut section = Map::new();
     if build.gpu {
-        built.insert("gpu".to_owned(), true.into());
+        section.insert("gpu".to_owned(), true.into());
     }
     let texts = [
         ("cuda", &build.cuda),
@@ -20,7 +20,7 @@ pub(super) fn config(config: &Config, train: Option<String>, predict: Option<Str
         ("sdk_version", &build.sdk_version),
     ];
     for (key, text) in texts {
-        built.extend(text.as_ref().map(|text| (key.to_owned(), json!(text))));
+        section.extend(text.as_ref().map(|text| (key.to_owned(), json!(text))));
     }
     let lists = [
         ("python_packages", json!(build.python_packages)),
@@ -29,13 +29,13 @@ pub(super) fn config(config: &Config, train: Option<String>, predict: Option<Str
         ("pre_install", json!(build.pre_install)),
     ];
     let is_given = |list: &Value| list.as_array().is_some_and(|items| !items.is_empty());
-    built.extend(
+    section.extend(
         lists.into_iter().filter(|(_, it)| is_given(it)).map(|(key, it)| (key.to_owned(), it)),
     );
     let written = |it: Option<&Reference>| it.map(|it| format!("{}:{}", it.file(), it.name()));
     let variables: Vec<String> =
         config.environment().map(|(name, value)| format!("{name}={value}")).collect();
-    let mut label = Map::from_iter([("build".to_owned(), Value::Object(built))]);
+    let mut label = Map::from_iter([("build".to_owned(), Value::Object(section))]);
     let fields = [
         ("image", config.image().map(str::to_owned)),
         ("model", config.model().map(str::to_owned)),

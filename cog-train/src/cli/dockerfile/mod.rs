@@ -49,7 +49,7 @@ pub(super) fn dockerfile(
         return Err(Error::Arguments { reason });
     }
     let cuda = config.cuda_release().filter(|_| config.gpu());
-    let mut sources = Sources::find(Path::new(app.manifest_dir), &app.target, cuda.is_some())?;
+    let mut sources = Sources::find(Path::new(app.manifest_dir), app.target, cuda.is_some())?;
     sources.features.extend(features.iter().cloned());
     let own = |role: Option<&Role>| role.map(|role| format!("{}:{}", app.source, role.name));
     let label = labels::config(config, own(app.trainer.as_ref()), own(app.predictor.as_ref()));

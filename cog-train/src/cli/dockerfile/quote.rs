@@ -45,7 +45,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads words as BuildKit does: joined lines first, then one pair of double quotes with its escapes. A `$` that is not
+    /// Reads words as Docker does: joined lines first, then one pair of double quotes with its escapes. A `$` that is not
     /// escaped would begin a variable.
     fn read(written: &str) -> String {
         let mut joined = String::new();

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::cli::app::Target;
 use crate::error::Error;
 
 /// The platform of the image.
@@ -43,7 +42,7 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Finds the sources of the binary that was built from the package in `manifest_dir`. `cuda` adds the feature of that name.
-    pub(super) fn find(manifest_dir: &Path, target: &Target, cuda: bool) -> Result<Self, Error> {
+    pub(super) fn find(manifest_dir: &Path, target: &str, cuda: bool) -> Result<Self, Error> {
         let manifest = manifest_dir.join("Cargo.toml");
         if !manifest.is_file() {
             return Err(refused(format!(
@@ -119,24 +118,24 @@ struct Built {
     required: Vec<String>,
 }
 
-fn target_of(package: &Value, target: &Target) -> Result<Built, Error> {
-    let kind = if target.is_bin { "bin" } else { "example" };
-    let is_it = |it: &&Value| {
-        let name = text(&it["name"]);
-        items(&it["kind"]).iter().any(|it| it == kind)
-            && (name == target.name || name.replace('-', "_") == target.name)
+/// Finds the binary of a name, else the example.
+fn target_of(package: &Value, name: &str) -> Result<Built, Error> {
+    let targets = items(&package["targets"]);
+    let of_kind = |kind: &'static str| {
+        let is_it =
+            |it: &&Value| it["name"] == name && items(&it["kind"]).iter().any(|it| it == kind);
+        targets.iter().find(is_it).map(|found| (kind, found))
     };
-    let found = items(&package["targets"]).iter().find(is_it).ok_or_else(|| {
+    let (kind, found) = of_kind("bin").or_else(|| of_kind("example")).ok_or_else(|| {
         refused(format!(
-            "the package `{}` has no {kind} `{}` any more\nhint: build the binary again",
-            text(&package["name"]),
-            target.name
+            "the package `{}` has no binary `{name}` any more\nhint: build the binary again",
+            text(&package["name"])
         ))
     })?;
     let required = items(&found["required-features"]);
     Ok(Built {
         kind,
-        name: text(&found["name"]).to_owned(),
+        name: name.to_owned(),
         required: required.iter().map(|it| text(it).to_owned()).collect(),
     })
 }

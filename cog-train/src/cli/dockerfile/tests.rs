@@ -4,7 +4,6 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::*;
-use crate::cli::app::Target;
 use crate::job::{Job, Setup};
 use crate::trainer::Trainer;
 
@@ -51,7 +50,7 @@ impl Crates {
         let manifest_dir = self.0.path().canonicalize().unwrap().join(folder);
         let manifest_dir = manifest_dir.to_str().unwrap().to_owned().leak();
         let app = App {
-            target: Target { name, is_bin: true },
+            target: name,
             ..App::new(manifest_dir, "src/main.rs").trainer::<Any>("MyTrainer")
         };
         let (config, _) = Config::parse(config, "cog.yaml").map_err(|error| error.to_string())?;
@@ -150,7 +149,7 @@ fn a_workspace_is_its_own_context_and_every_member_has_stubs() {
     let gone = crates.dockerfile("jobs", "three", "").unwrap_err();
     assert_eq!(
         gone,
-        "the package `jobs` has no bin `three` any more\nhint: build the binary again"
+        "the package `jobs` has no binary `three` any more\nhint: build the binary again"
     );
 }
 
