@@ -155,6 +155,7 @@ fn emit(program: &Program) -> TokenStream {
         fn main() -> ::std::process::ExitCode {
             ::cog_train::__private::main(
                 &::cog_train::__private::App::new(::core::env!("CARGO_MANIFEST_DIR"), ::core::file!())
+                    .target(::core::option_env!("CARGO_BIN_NAME"))
                     #trainer #predictor #config
             )
         }

@@ -1,10 +1,10 @@
 //! The answer of a training or a prediction: its output, its error and its scalars, for a person or as JSON.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::terminal::Format;
 use crate::error::Error;
-use crate::run::{Kind, Outcome, Published};
+use crate::run::{Kind, Outcome, Published, answer};
 
 /// Returns the exit code of an outcome.
 pub(crate) fn exit_code(outcome: &Outcome) -> u8 {
@@ -18,10 +18,7 @@ pub(crate) fn exit_code(outcome: &Outcome) -> u8 {
 pub(crate) fn text(outcome: &Outcome, format: Format, kind: Kind) -> String {
     if format == Format::Json {
         let error = outcome.error.as_deref().unwrap_or_default();
-        let answer = json!({
-            "status": outcome.status().name(), "output": outcome.output(), "error": error,
-            "metrics": outcome.metrics,
-        });
+        let answer = answer(outcome.status(), outcome.output(), error, &outcome.metrics);
         return format!("{answer}\n");
     }
     match &outcome.result {
@@ -70,6 +67,8 @@ fn short(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -9,6 +9,8 @@ use crate::trainer::Trainer;
 pub struct App {
     pub(crate) manifest_dir: &'static str,
     pub(crate) source: &'static str,
+    /// The name of the binary or example that the program was built as; empty when it is not known.
+    pub(crate) target: &'static str,
     pub(crate) trainer: Option<Role>,
     pub(crate) predictor: Option<Role>,
     pub(crate) config: Option<EmbeddedConfig>,
@@ -29,7 +31,16 @@ impl App {
     /// calls `run!`, as the compiler names it.
     #[must_use]
     pub const fn new(manifest_dir: &'static str, source: &'static str) -> Self {
-        Self { manifest_dir, source, trainer: None, predictor: None, config: None }
+        Self { manifest_dir, source, target: "", trainer: None, predictor: None, config: None }
+    }
+
+    /// Sets the name of the binary or example that is compiled, as cargo gives it.
+    #[must_use]
+    pub const fn target(mut self, name: Option<&'static str>) -> Self {
+        if let Some(name) = name {
+            self.target = name;
+        }
+        self
     }
 
     /// Sets the trainer; `name` is the last segment of its path.

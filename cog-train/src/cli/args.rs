@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
 use super::app::App;
+use super::stop::{Stop, wrong};
 use super::terminal::{Format, colored};
-use super::{help, mistyped};
+use super::{dockerfile, help, mistyped, python};
 use crate::device::DeviceChoice;
 use crate::error::Error;
 use crate::run::{Kind, Resume};
@@ -15,8 +16,14 @@ use crate::run::{Kind, Resume};
 /// A command of the process.
 pub(crate) enum Command {
     Invoke(Box<Invocation>),
-    Schema,
-    Check { config: Option<PathBuf> },
+    Schema {
+        compact: bool,
+    },
+    /// With these features of cargo.
+    Dockerfile(Vec<String>),
+    Check {
+        config: Option<PathBuf>,
+    },
 }
 
 /// A training or a prediction.
@@ -38,14 +45,6 @@ pub(crate) struct Invocation {
     pub(crate) force: bool,
 }
 
-/// The reason for which there is no command to execute.
-pub(crate) enum Stop {
-    /// Help or the version was asked for.
-    Shown(String),
-    /// The arguments are wrong; the text is ready to print.
-    Wrong(String),
-}
-
 const TRAIN: &str = "train";
 const PREDICT: &str = "predict";
 const FORCE: &str = "force";
@@ -53,6 +52,9 @@ const FORCE: &str = "force";
 /// Reads the arguments, the program's name first.
 pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(stop) = python::answer(&args) {
+        return Err(stop);
+    }
     if is_module_call(&args) {
         return Err(not_here("`-m`"));
     }
@@ -77,7 +79,8 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
     match matches.subcommand() {
         Some((TRAIN, inner)) => invocation(app, Kind::Train, inner),
         Some((PREDICT, inner)) => invocation(app, Kind::Predict, inner),
-        Some(("schema", _)) => Ok(Command::Schema),
+        Some(("schema", inner)) => Ok(Command::Schema { compact: inner.get_flag("compact") }),
+        Some(("dockerfile", inner)) => Ok(Command::Dockerfile(dockerfile::features(inner))),
         Some(("check", inner)) => {
             Ok(Command::Check { config: inner.get_one::<PathBuf>("config").cloned() })
         }
@@ -98,10 +101,6 @@ fn not_here(what: &str) -> Stop {
     wrong(&format!(
         "{what} is not a part of this version; train with `train`, and predict with `predict`"
     ))
-}
-
-fn wrong(reason: &str) -> Stop {
-    Stop::Wrong(format!("error: {reason}\n"))
 }
 
 fn invocation(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, Stop> {
@@ -185,7 +184,10 @@ fn command(app: &App, args: &[OsString]) -> Clap {
         command = command.subcommand(sub);
     }
     command
-        .subcommand(Clap::new("schema").about("Print the OpenAPI document"))
+        .subcommand(Clap::new("schema").about("Print the OpenAPI document").arg(
+            Arg::new("compact").long("compact").help("On one line").action(ArgAction::SetTrue),
+        ))
+        .subcommand(dockerfile::command())
         .subcommand(
             Clap::new("check").about("Check cog.yaml against this binary").arg(config_option()),
         )
@@ -219,9 +221,11 @@ fn after_help(app: &App, kind: Kind) -> String {
 
 fn options(kind: Kind) -> Vec<Arg> {
     let output = match kind {
-        Kind::Train => "Where to write the result; a trailing / means a folder [default: weights]",
+        Kind::Train => {
+            "Where to write the result: a file, a folder, or - for a value on standard output [default: weights]"
+        }
         Kind::Predict => {
-            "Where to write the result; a trailing / means a folder [default: standard output, files to output]"
+            "Where to write the result: a file, a folder, or - for standard output [default: -, files to output]"
         }
     };
     let mut options = vec![
@@ -235,7 +239,7 @@ fn options(kind: Kind) -> Vec<Arg> {
         Arg::new("json")
             .long("json")
             .value_name("TEXT|@FILE|-")
-            .help("All inputs as one JSON object; the answer is JSON too")
+            .help("All inputs as one JSON object; the answer is JSON too, also in the file of -o")
             .conflicts_with("input"),
         Arg::new("output").short('o').long("output").value_name("PATH").help(output),
         Arg::new("env")

@@ -64,17 +64,17 @@ fn outcome(
 ) -> anyhow::Result<Option<Outcome>> {
     let variables = env::parse(&invocation.env)?;
     let config = cog_yaml::load(app, invocation.config.as_deref(), terminal)?;
+    let destination = Destination::new(role.kind, invocation.output.as_deref(), invocation.force);
+    // `--json` asks for the answer, and `--format json` only prints it.
+    let answers = invocation.json.is_some() && invocation.output.is_some();
+    let destination = if answers { destination.with_answer() } else { destination };
     let request = Request {
         role,
         inputs: read_inputs(role, invocation)?,
         seed: invocation.seed,
         run_dir: invocation.run_dir.as_deref(),
         resume: invocation.resume,
-        destination: Some(Destination::new(
-            role.kind,
-            invocation.output.as_deref(),
-            invocation.force,
-        )),
+        destination: Some(destination),
     };
     // SAFETY: (1) `main` has started no thread, and the first one starts below.
     unsafe {

@@ -5,19 +5,24 @@ mod app;
 mod args;
 mod cog_yaml;
 pub mod compute;
+mod dockerfile;
 mod env;
 mod help;
 mod invoke;
 mod mistyped;
 pub mod pairs;
 mod plan;
+mod python;
 mod signals;
+mod stop;
 mod terminal;
 
 use std::process::ExitCode;
 
-use self::args::{Command, Stop};
+use self::args::Command;
+use self::stop::Stop;
 use self::terminal::{Format, Terminal, print_answer};
+use crate::error::Error;
 use crate::input::schema::{self, Api, Side};
 use crate::run::Role;
 
@@ -33,7 +38,19 @@ pub fn main(app: &App) -> ExitCode {
             let role = app.role(invocation.kind).expect("the arguments name a role that is there");
             invoke::invoke(app, role, &invocation)
         }
-        Ok(Command::Schema) => print_answer(&terminal, &format!("{:#}\n", openapi(app))),
+        Ok(Command::Schema { compact: false }) => {
+            print_answer(&terminal, &format!("{:#}\n", openapi(app)))
+        }
+        Ok(Command::Schema { compact: true }) => {
+            print_answer(&terminal, &format!("{}\n", openapi(app)))
+        }
+        Ok(Command::Dockerfile(features)) => match dockerfile(app, &features, &terminal) {
+            Ok(text) => print_answer(&terminal, &text),
+            Err(error) => {
+                terminal.error(&error.to_string());
+                error.exit_code()
+            }
+        },
         Ok(Command::Check { config }) => cog_yaml::check(app, config.as_deref(), &terminal),
         Err(Stop::Shown(text)) => print_answer(&terminal, &text),
         Err(Stop::Wrong(text)) => {
@@ -41,6 +58,12 @@ pub fn main(app: &App) -> ExitCode {
             2
         }
     })
+}
+
+/// Returns the Dockerfile of a binary, by the `cog.yaml` that was compiled in.
+fn dockerfile(app: &App, features: &[String], terminal: &Terminal) -> Result<String, Error> {
+    let config = cog_yaml::load(app, None, terminal)?;
+    dockerfile::dockerfile(app, &config, features, &openapi(app).to_string(), COG_VERSION)
 }
 
 /// The version of Cog whose interface the document follows.

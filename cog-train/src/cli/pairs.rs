@@ -12,6 +12,9 @@
 //! | list | a JSON array, else one item; repeated, each is an item | as `VALUE`; for `Path` the file is one item |
 //! | `Option` of a number, boolean, map or list | also `null` | also `null` |
 //!
+//! One pair of double quotes around the whole value is taken off first, as by Cog: `steps="3"` is 3, `data="@FILE"` is the
+//! file, and a text that is to keep a pair is given two. Of a `serde_json::Value` the quotes are JSON's and stay.
+//!
 //! `@@` is a literal `@`. Inside JSON text an `@` is only a character. The word `null` for an optional text is that
 //! text; `--json` gives it a real null.
 
@@ -25,7 +28,7 @@ use std::io::Read;
 use serde_json::Value;
 
 use self::flaw::Flaw;
-use self::value::{Source, is_text, read};
+use self::value::{Source, is_quoted, is_text, read};
 use crate::error::Error;
 use crate::input::{Kind, Problem, Spec};
 use crate::run::Given;
@@ -115,6 +118,8 @@ pub fn print(spec: &Spec, value: &Value) -> String {
         Value::String(text) if !spec.ty.list && is_text(spec.ty.kind) => {
             if text.starts_with('@') {
                 format!("@{text}")
+            } else if is_quoted(text) {
+                format!("\"{text}\"")
             } else {
                 text.clone()
             }

@@ -1,12 +1,14 @@
-//! The `build` section: the recipe of Cog's image. Only `gpu` and `cuda` have an effect here.
+//! The `build` section: the recipe of an image. A trainer reads `gpu` and `cuda`, `BIN dockerfile` also `system_packages`
+//! and `run`.
 
 use super::keys;
 use super::node::{Content, Mistake, Node};
-use super::note::{Position, quoted};
+use super::note::{Location, Position, quoted};
 use super::read::{Fields, Reader, Text};
 use super::version;
 
-/// The `build` section. Only `gpu` and `cuda` have an effect on a trainer; the rest is kept as it was written.
+/// The `build` section. `gpu` and `cuda` have an effect on a trainer, `system_packages` and `run` on its image; the rest is
+/// kept as it was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Build {
@@ -24,13 +26,14 @@ pub struct Build {
     pub python_packages: Vec<String>,
     /// The version of Cog's Python package.
     pub sdk_version: Option<String>,
-    /// Packages of Ubuntu.
+    /// Packages of the image's system.
     pub system_packages: Vec<String>,
     /// Commands that run after the packages are installed.
     pub run: Vec<Command>,
     /// Commands that run before the Python packages are installed; deprecated.
     pub pre_install: Vec<String>,
     pub(super) required_cuda: Option<RequiredCuda>,
+    pub(super) positions: Positions,
 }
 
 /// An item of `build.run`.
@@ -51,6 +54,13 @@ pub struct Mount {
     pub id: String,
     /// The path of the mounted secret.
     pub target: String,
+}
+
+/// The positions of the values that an image is built from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Positions {
+    pub(super) system_packages: Vec<Position>,
+    pub(super) run: Vec<Position>,
 }
 
 /// `build.cuda` as numbers, with its position.
@@ -76,9 +86,14 @@ pub(super) fn read(reader: &mut Reader, node: &Node) -> Option<Build> {
     let mut text = |name| reader.text(&fields, name).map(|text| text.text);
     let cudnn = text("cudnn");
     let (python_requirements, sdk_version) = (text("python_requirements"), text("sdk_version"));
-    let mut texts = |name| texts(reader.texts(&fields, name));
-    let (python_packages, system_packages) = (texts("python_packages"), texts("system_packages"));
-    let pre_install = texts("pre_install");
+    let packages = reader.texts(&fields, "system_packages");
+    let mut texts = |name| self::texts(reader.texts(&fields, name));
+    let (python_packages, pre_install) = (texts("python_packages"), texts("pre_install"));
+    let run = commands(reader, &fields);
+    let positions = Positions {
+        system_packages: packages.iter().map(|text| reader.position(text.at)).collect(),
+        run: run.iter().map(|(_, at)| reader.position(*at)).collect(),
+    };
     Some(Build {
         gpu: reader.boolean(&fields, "gpu").unwrap_or(false),
         cuda: cuda.map(|text| text.text),
@@ -87,10 +102,11 @@ pub(super) fn read(reader: &mut Reader, node: &Node) -> Option<Build> {
         python_requirements,
         python_packages,
         sdk_version,
-        system_packages,
-        run: commands(reader, &fields),
+        system_packages: self::texts(packages),
+        run: run.into_iter().map(|(command, _)| command).collect(),
         pre_install,
         required_cuda,
+        positions,
     })
 }
 
@@ -109,14 +125,16 @@ fn required_cuda(reader: &mut Reader, text: &Text) -> Option<RequiredCuda> {
 }
 
 /// Reads `build.run`: a list of texts, or of mappings with a command and its mounts.
-fn commands(reader: &mut Reader, fields: &Fields<'_>) -> Vec<Command> {
+fn commands(reader: &mut Reader, fields: &Fields<'_>) -> Vec<(Command, Location)> {
     let mut commands = Vec::new();
     for item in reader.items(fields, "run") {
         match &*item.content {
             Content::Scalar { text, .. } if !item.is_null() => {
-                commands.push(Command { command: text.clone(), mounts: Vec::new() });
+                commands.push((Command { command: text.clone(), mounts: Vec::new() }, item.at));
             }
-            Content::Map(_) => commands.extend(command(reader, item)),
+            Content::Map(_) => {
+                commands.extend(command(reader, item).map(|command| (command, item.at)));
+            }
             _ => reader.wrong_type("an item of `run`", "text or a mapping", item),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::node::Mistake;
-use super::note::quoted;
+use super::note::{Position, quoted};
 use super::read::{Fields, Reader, Text};
 
 /// Names that Cog reserves. A final `*` matches any suffix.
@@ -25,9 +25,15 @@ const RESERVED: &[&str] = &[
     "KUBERNETES_*",
 ];
 
+/// The variables and their positions.
+pub(super) struct Environment {
+    pub(super) variables: Vec<(String, String)>,
+    pub(super) positions: Vec<Position>,
+}
+
 /// Reads the variables in the order of the file.
-pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Vec<(String, String)> {
-    let mut variables = Vec::new();
+pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Environment {
+    let (mut variables, mut positions) = (Vec::new(), Vec::new());
     let mut lines = HashMap::new();
     for item in reader.texts(fields, "environment") {
         let (name, value) = match split(&item) {
@@ -44,8 +50,9 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Vec<(String, Str
             continue;
         }
         variables.push((name.to_owned(), value.to_owned()));
+        positions.push(reader.position(item.at));
     }
-    variables
+    Environment { variables, positions }
 }
 
 /// Splits `NAME=value`.

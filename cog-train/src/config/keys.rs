@@ -51,9 +51,9 @@ pub(super) const BUILD: Table = Table {
         ),
         ("python_requirements", Python),
         ("python_version", Python),
-        ("run", Cog),
+        ("run", Read),
         ("sdk_version", Python),
-        ("system_packages", Cog),
+        ("system_packages", Read),
     ],
 };
 

@@ -45,6 +45,7 @@ fn read(reader: &mut Reader, root: &Node, names: &Names<'_>) -> Option<Config> {
     if let Some(Err(mistake)) = model.as_ref().map(repository::check) {
         reader.wrong(mistake);
     }
+    let environment = environment::read(reader, &top);
     Some(Config {
         file: None,
         build: top.get("build").and_then(|(_, node)| build::read(reader, node)).unwrap_or_default(),
@@ -52,7 +53,8 @@ fn read(reader: &mut Reader, root: &Node, names: &Names<'_>) -> Option<Config> {
         predict: run.or(predict),
         image: reader.text(&top, "image").map(|text| text.text),
         model: model.map(|text| text.text),
-        environment: environment::read(reader, &top),
+        environment: environment.variables,
+        environment_positions: environment.positions,
         concurrency_max: concurrency(reader, &top),
         weights: weights::read(reader, &top),
     })

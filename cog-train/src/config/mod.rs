@@ -6,6 +6,7 @@
 
 mod build;
 mod environment;
+mod image;
 mod keys;
 mod load;
 mod node;
@@ -61,6 +62,7 @@ pub struct Config {
     image: Option<String>,
     model: Option<String>,
     environment: Vec<(String, String)>,
+    environment_positions: Vec<Position>,
     concurrency_max: Option<u32>,
     weights: Vec<WeightEntry>,
 }

@@ -120,7 +120,9 @@ fn publish_again(
 ) -> Result<Outcome, Error> {
     let output = finished.saved_output()?;
     let published = match &request.destination {
-        Some(destination) => Some(destination.write(&output, &finished.dir)?),
+        Some(destination) => {
+            Some(destination.write(&output, &finished.dir, &finished.metrics())?)
+        }
         None => None,
     };
     observer.note(PUBLISHED_AGAIN);
@@ -162,7 +164,9 @@ fn work(
         output
     };
     match (&request.destination, output) {
-        (Some(destination), Some(output)) => Ok(Some(destination.write(&output, run.dir())?)),
+        (Some(destination), Some(output)) => {
+            Ok(Some(destination.write(&output, run.dir(), run.metrics())?))
+        }
         _ => Ok(None),
     }
 }

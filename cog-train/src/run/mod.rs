@@ -36,7 +36,7 @@ pub(crate) use dry_run::DryRun;
 pub(crate) use execute::{Outcome, execute};
 pub(crate) use folder::shown;
 pub(crate) use observer::Observer;
-pub(crate) use outputs::{Destination, Published};
+pub(crate) use outputs::{Destination, Published, answer};
 pub(crate) use request::{Control, Request, Resume};
 pub(crate) use role::{Kind, Role};
 pub(crate) use status::Status;

@@ -3,6 +3,8 @@
 //! Everything is first written beside its destination under a hidden name, synced, and renamed last. The earlier content is
 //! replaced in that one moment; a run that fails before it changes nothing.
 
+mod answer;
+mod destination;
 mod layout;
 mod manifest;
 mod ownership;
@@ -14,25 +16,19 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+pub(crate) use self::answer::answer;
+use self::answer::succeeded;
+pub(crate) use self::destination::Destination;
+use self::destination::Target;
 use self::layout::{OUTPUT_JSON, extension, is_weights, with_suffix};
 use self::ownership::{content_of, is_recorded};
-use self::publish::{Staged, publish_dir, recover, refuse_foreign, stage};
+use self::publish::{Staged, foreign, publish_dir, recover, refuse_foreign, stage};
 use self::tree::{check_depth, check_files, gather, has_file, holds_file, plain, rebase, text};
-use super::role::Kind;
 use super::staging::{parent_of, staging_dir, staging_file, sync_dir, write_synced};
 use crate::error::Error;
 use crate::output::{Output, OutputType};
-
-/// The destination that `-o` names.
-#[derive(Debug, Clone)]
-pub(crate) struct Destination {
-    kind: Kind,
-    given: Option<PathBuf>,
-    /// Whether foreign files in an output folder are replaced.
-    force: bool,
-}
 
 /// A published output.
 #[derive(Debug)]
@@ -44,21 +40,25 @@ pub(crate) struct Published {
 }
 
 impl Destination {
-    /// Reads the argument of `-o`: a leading `@` is dropped, and an empty text counts as none.
-    pub(crate) fn new(kind: Kind, given: Option<&str>, force: bool) -> Self {
-        let given = given
-            .map(|text| text.strip_prefix('@').unwrap_or(text))
-            .filter(|text| !text.is_empty());
-        Self { kind, given: given.map(PathBuf::from), force }
-    }
-
     /// Checks before the training that the output can be written, as far as its type says what is to come: its folder is
     /// created and can be written, the file system accepts the name, and nothing of another kind or of somebody else
     /// is in the way.
     /// `runs` is the folder around the run's own.
     pub(crate) fn prepare(&self, output: &OutputType, runs: &Path) -> Result<(), Error> {
-        if self.kind == Kind::Predict && self.given.is_none() {
+        if let Target::Stdout(written) = self.target
+            && holds_file(output)
+        {
+            let reason = format!(
+                "`-o {written}` is standard output, and the output holds files\nhint: name a file or a folder with `-o`"
+            );
+            return Err(Error::Arguments { reason });
+        }
+        if self.is_stdout() {
             return Ok(());
+        }
+        if let Some(split) = self.split().filter(|_| holds_file(output)) {
+            split.files.prepare(output, runs)?;
+            return split.answer.prepare(&OutputType::Object, runs);
         }
         let path = self.path();
         let refuse = |what| {
@@ -86,10 +86,12 @@ impl Destination {
                 {
                     return refuse("not a folder, and the output is one");
                 }
-                (OutputType::Path, Ok(_)) if !extension(&path).is_empty() && path.is_dir() => {
-                    return refuse("a folder, and the output is a file");
-                }
-                (ty, Ok(_)) if !holds_file(ty) && *ty != OutputType::Object && path.is_dir() => {
+                (ty, Ok(_))
+                    if self.is_default()
+                        && !holds_file(ty)
+                        && *ty != OutputType::Object
+                        && path.is_dir() =>
+                {
                     return refuse("a folder, and the output is a value");
                 }
                 _ => {}
@@ -107,22 +109,43 @@ impl Destination {
             })?;
         }
         let is_value = !holds_file(output) && *output != OutputType::Object;
-        if is_value && self.is_folder() && path.is_dir() && !self.force {
-            refuse_foreign(&path, |name| name == "output" && !is_recorded(&path.join(name), runs))?;
+        if is_value && self.holds_results() && path.is_dir() && !self.force {
+            self.refuse_named(&path.join(self.value_name()), runs)?;
         }
         // The name itself is tried: a file system may refuse its length or its characters.
-        let name = if self.is_folder() { path.join("output") } else { path };
-        staging_file(&parent, &name).map(drop).map_err(|error| match error {
+        let is_folder = matches!(output, OutputType::Fields(_) | OutputType::Object);
+        let inside = self.is_folder() || (self.holds_results() && !is_folder);
+        let name = if inside { path.join("output") } else { path };
+        staging_file(parent_of(&name), &name).map(drop).map_err(|error| match error {
             Error::File { source, .. } => Error::File { action: "create", path: name, source },
             other => other,
         })
     }
 
-    /// Publishes the output of the run in `run_dir`.
-    pub(crate) fn write(&self, output: &Output, run_dir: &Path) -> Result<Published, Error> {
+    /// Publishes the output of the run in `run_dir`, which ended with these metrics.
+    pub(crate) fn write(
+        &self,
+        output: &Output,
+        run_dir: &Path,
+        metrics: &Map<String, Value>,
+    ) -> Result<Published, Error> {
         check_files("output", output)?;
         check_depth(output)?;
         let runs = &parent_of(run_dir);
+        if let Target::Stdout(written) = self.target
+            && has_file(output)
+        {
+            let reason = format!(
+                "holds files, and `-o {written}` is standard output\nhint: name a folder with `-o`; `--resume` writes a training's output again"
+            );
+            return Err(Error::Output { name: "output".to_owned(), reason });
+        }
+        if let Some(split) = self.split().filter(|_| has_file(output)) {
+            let mut published = split.files.write(output, run_dir, metrics)?;
+            let answer = succeeded(&published.value, metrics);
+            published.paths.extend(split.answer.write_value(&answer, runs)?.paths);
+            return Ok(published);
+        }
         match output {
             Output::File(file) => self.write_file(file, runs),
             Output::List(items)
@@ -132,33 +155,26 @@ impl Destination {
                 self.write_files(items, runs)
             }
             other if has_file(other) => self.write_folder(other),
+            value if self.answer && !self.is_stdout() => {
+                let value = plain(value);
+                let paths = self.write_value(&succeeded(&value, metrics), runs)?.paths;
+                Ok(Published { paths, value })
+            }
             value => self.write_value(&plain(value), runs),
         }
     }
 
-    /// Returns the folder that is written into.
-    pub(crate) fn parent(&self) -> PathBuf {
-        let path = self.path();
-        if self.is_folder() { path } else { parent_of(&path).to_owned() }
-    }
-
-    /// `-o DIR/`, and what can be nothing but a folder: `.`, `..`, `/`.
-    fn is_folder(&self) -> bool {
-        self.given.as_ref().is_some_and(|path| {
-            let text = path.as_os_str().as_encoded_bytes();
-            text.ends_with(b"/") || text.ends_with(b"/.") || path.file_name().is_none()
-        })
-    }
-
-    /// Returns the path without slashes and dots that have no meaning.
-    fn path(&self) -> PathBuf {
-        let default = if self.kind == Kind::Train { "weights" } else { "output" };
-        self.given.as_ref().map_or_else(|| default.into(), |path| path.components().collect())
+    /// Refuses a file in a folder that no run wrote. An `output.json` that lists the files of a folder is no answer.
+    fn refuse_named(&self, target: &Path, runs: &Path) -> Result<(), Error> {
+        if !target.exists() || is_recorded(target, runs) {
+            return Ok(());
+        }
+        Err(foreign(parent_of(target), self.value_name()))
     }
 
     fn write_file(&self, file: &Path, runs: &Path) -> Result<Published, Error> {
         let path = self.path();
-        let target = if self.is_folder() {
+        let target = if self.is_folder() || (self.holds_results() && !file.is_dir()) {
             path.join(file.file_name().unwrap_or_default())
         } else if extension(&path).is_empty() {
             with_suffix(&path, &extension(file))
@@ -170,7 +186,7 @@ impl Destination {
     }
 
     fn write_files(&self, items: &[Output], runs: &Path) -> Result<Published, Error> {
-        let path = if self.is_folder() { self.path().join("output") } else { self.path() };
+        let path = if self.holds_results() { self.path().join("output") } else { self.path() };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stem =
             path.with_file_name(name.strip_suffix(extension(&path).as_str()).unwrap_or(&name));
@@ -193,7 +209,7 @@ impl Destination {
     /// run's output; a name that the user wrote is replaced.
     fn put(&self, staged: Staged, target: &Path, runs: &Path) -> Result<(), Error> {
         let force = self.force || is_recorded(target, runs);
-        if self.is_folder() && !force {
+        if self.holds_results() && !force {
             staged.refuse_foreign(target, |other| is_recorded(other, runs))?;
         }
         staged.publish(target, force)
@@ -216,10 +232,11 @@ impl Destination {
     }
 
     fn write_value(&self, value: &Value, runs: &Path) -> Result<Published, Error> {
-        if self.kind == Kind::Predict && self.given.is_none() {
+        if self.is_stdout() {
             return Ok(Published { paths: Vec::new(), value: value.clone() });
         }
-        let target = if self.is_folder() { self.path().join("output") } else { self.path() };
+        let path = self.path();
+        let target = if self.holds_results() { path.join(self.value_name()) } else { path };
         let parent = parent_of(&target);
         fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
         let mut staged = staging_file(parent, &target)?;
@@ -227,6 +244,9 @@ impl Destination {
             .write_all(&content_of(value))
             .and_then(|()| staged.as_file().sync_all())
             .map_err(Error::file("write", &target))?;
+        if self.answer && self.holds_results() && !self.force {
+            self.refuse_named(&target, runs)?;
+        }
         self.put(Staged::File(staged), &target, runs)?;
         Ok(Published { value: value.clone(), paths: vec![target] })
     }

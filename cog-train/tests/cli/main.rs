@@ -1,5 +1,6 @@
 //! The command line of a trainer's binary, seen from outside.
 
+mod cogs;
 mod finetune;
 mod full;
 #[cfg(target_os = "linux")]

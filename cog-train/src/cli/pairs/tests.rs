@@ -41,7 +41,24 @@ fn values_are_read_by_type() {
         (&["text="], json!({"text": ""})),
         (&["text= a "], json!({"text": " a "})),
         (&["text=a=b"], json!({"text": "a=b"})),
-        (&["text=\"a\""], json!({"text": "\"a\""})),
+        (&["text=\"a\""], json!({"text": "a"})),
+        (&["text=\"\"a\"\""], json!({"text": "\"a\""})),
+        (&["text=\"\""], json!({"text": ""})),
+        (&["text=\""], json!({"text": "\""})),
+        (&["text=\"a"], json!({"text": "\"a"})),
+        (&["text=\"@@a\""], json!({"text": "@a"})),
+        (&["text=\"\"@a\"\""], json!({"text": "\"@a\""})),
+        (&["text=a\"b\""], json!({"text": "a\"b\""})),
+        (&["int=\"3\""], json!({"int": 3})),
+        (&["flag=\"true\""], json!({"flag": true})),
+        (&["file=\"a b\""], json!({"file": "a b"})),
+        (&["optimizer=\"sgd\""], json!({"optimizer": "sgd"})),
+        (&["map=\"{\"a\": 1}\""], json!({"map": {"a": 1}})),
+        (&["any=\"1\""], json!({"any": "1"})),
+        (&["tags=\"a\""], json!({"tags": ["a"]})),
+        (&["tags=\"[\"a\", \"b\"]\""], json!({"tags": ["a", "b"]})),
+        (&["tags=\"a\"", "tags=\"\"b\"\""], json!({"tags": ["a", "\"b\""]})),
+        (&["docs=\"a\""], json!({"docs": ["a"]})),
         (&["text=null"], json!({"text": "null"})),
         (&["text=@@a"], json!({"text": "@a"})),
         (&["text=@@@a"], json!({"text": "@@a"})),
@@ -95,6 +112,7 @@ fn one_sentence_for_each_mistake() {
     for (pairs, expected) in [
         (&["int=3x"][..], r#"`int`: "3x" is not of type "integer""#),
         (&["int="], r#"`int`: "" is not of type "integer""#),
+        (&["int=\"\"3\"\""], r#"`int`: "\"3\"" is not of type "integer""#),
         (&["int= 3"], r#"`int`: " 3" is not of type "integer""#),
         (&["int=1.5"], r#"`int`: 1.5 is not of type "integer""#),
         (
@@ -108,6 +126,7 @@ fn one_sentence_for_each_mistake() {
         (&["flag=True"], r#"`flag`: "True" is not of type "boolean""#),
         (&["flag=1"], r#"`flag`: "1" is not of type "boolean""#),
         (&["file="], "`file`: the path is empty"),
+        (&["file=\"\""], "`file`: the path is empty"),
         (&["optimizer=null"], r#"`optimizer`: "null" is not one of ["adam","sgd"]"#),
         (&["map=[1]"], r#"`map`: [1] is not of type "object""#),
         (
@@ -173,6 +192,7 @@ fn files_are_read_by_type() {
     let map = write("map.json", b"{\"a\": 1}\n");
     let token = write("token", b"hf_\n");
     let bytes = write("bytes", b"ab\xff");
+    let quoted = write("quoted", b"\"a\"\n");
     let pair = |name: &str, file: &str| given(&[&format!("{name}=@{file}")]);
 
     assert_eq!(pair("text", &one), Ok(json!({"text": "a\r\nb"})), "one final newline goes");
@@ -181,6 +201,8 @@ fn files_are_read_by_type() {
         Ok(json!({"text": "@x\n"})),
         "what a file says is not read again"
     );
+    assert_eq!(given(&[&format!("file=\"@{one}\"")]), Ok(json!({"file": one})));
+    assert_eq!(pair("text", &quoted), Ok(json!({"text": "\"a\""})), "quotes in a file stay");
     assert_eq!(pair("int", &number), Ok(json!({"int": 3})));
     assert_eq!(pair("tags", &list), Ok(json!({"tags": ["a", "b"]})));
     assert_eq!(pair("tags", &token), Ok(json!({"tags": ["hf_"]})));
@@ -295,9 +317,9 @@ fn values_of_a_previous_run_fill_missing_inputs() {
 fn fitting(ty: Type) -> BoxedStrategy<Value> {
     let item = match ty.kind {
         Kind::String | Kind::Secret => {
-            "(@|\\[|null|\"|\\PC|\n| ){0,6}".prop_map(Value::from).boxed()
+            "(@|\\[|null|\"|\"|\\PC|\n| ){0,6}".prop_map(Value::from).boxed()
         }
-        Kind::Path => "(@|\\[|~/|\\PC){1,6}".prop_map(Value::from).boxed(),
+        Kind::Path => "(@|\\[|\"|~/|\\PC){1,6}".prop_map(Value::from).boxed(),
         Kind::Choice(names) => prop::sample::select(names).prop_map(Value::from).boxed(),
         Kind::Boolean => any::<bool>().prop_map(Value::from).boxed(),
         Kind::Integer { min, max } => prop_oneof![
@@ -317,7 +339,7 @@ fn fitting(ty: Type) -> BoxedStrategy<Value> {
         Kind::Any => prop_oneof![
             Just(json!({"a": [null]})),
             any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(Value::from),
-            "(@|\\[|null|\\PC){0,4}".prop_map(Value::from),
+            "(@|\\[|\"|null|\\PC){0,4}".prop_map(Value::from),
         ]
         .boxed(),
     };
@@ -338,7 +360,7 @@ fn any_type() -> impl Strategy<Value = Type> {
         Kind::String,
         Kind::Secret,
         Kind::Path,
-        Kind::Choice(&["null", "@a", "[b]"]),
+        Kind::Choice(&["null", "@a", "[b]", "\"c\""]),
         Kind::Boolean,
         <i8 as InputType>::TYPE.kind,
         <i64 as InputType>::TYPE.kind,

@@ -24,7 +24,8 @@ impl<'a> Source<'a> {
 
 /// Everything that was given for one input.
 pub(super) fn read(spec: &Spec, texts: &[&str]) -> Result<Value, Flaw> {
-    match texts {
+    let texts: Vec<&str> = texts.iter().map(|text| unquoted(spec.ty.kind, text)).collect();
+    match &texts[..] {
         [text] if spec.ty.list => read_list(spec, text),
         [text] => read_one(spec.ty.kind, spec.ty.optional, text),
         items if spec.ty.list => {
@@ -32,6 +33,17 @@ pub(super) fn read(spec: &Spec, texts: &[&str]) -> Result<Value, Flaw> {
         }
         _ => Err(Flaw::new(format!("given {} times, and it is not a list", texts.len()))),
     }
+}
+
+/// Takes one pair of double quotes off, unless the value is JSON in which they may be a text's own.
+fn unquoted(kind: Kind, text: &str) -> &str {
+    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    inner.filter(|_| kind != Kind::Any).unwrap_or(text)
+}
+
+/// Whether a text has a pair of double quotes around it.
+pub(super) fn is_quoted(text: &str) -> bool {
+    text.len() > 1 && text.starts_with('"') && text.ends_with('"')
 }
 
 /// A list that is given once.

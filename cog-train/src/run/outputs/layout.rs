@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::answer::is_answer;
 use super::manifest::MANIFEST;
 use crate::read;
 use crate::run::staging::names_in;
@@ -43,7 +44,8 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 pub(crate) fn own_names(dir: &Path) -> BTreeSet<String> {
     let parsed = read::file(&dir.join(OUTPUT_JSON), read::JSON_BYTES).ok();
     let parsed = parsed.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-    let Some(value) = parsed else { return BTreeSet::new() };
+    // An answer has the same name and lists no files.
+    let Some(value) = parsed.filter(|value| !is_answer(value)) else { return BTreeSet::new() };
     let mut names = BTreeSet::new();
     collect_files("", &value, &mut names);
     // An `output.json` that names nothing which is there is somebody else's, unless it is alone.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::answer::succeeded;
 use crate::read;
 use crate::run::folder::RunRecord;
 
@@ -15,7 +16,10 @@ pub(super) fn is_recorded(path: &Path, runs: &Path) -> bool {
     entries.flatten().any(|entry| {
         RunRecord::read(&entry.path()).is_ok_and(|record| {
             let output = record.get("output");
-            names(output, &path) || holds(&path, &content_of(output))
+            let metrics = record.get("metrics").as_object().cloned().unwrap_or_default();
+            names(output, &path)
+                || holds(&path, &content_of(output))
+                || holds(&path, &content_of(&succeeded(output, &metrics)))
         })
     })
 }

@@ -137,19 +137,26 @@ pub(crate) fn refuse_foreign(
     is_in_the_way: impl Fn(&str) -> bool,
 ) -> Result<(), Error> {
     let foreign = foreign_names(target).map_err(Error::file("read", target))?;
-    let Some(name) = foreign.iter().find(|name| is_in_the_way(name)) else { return Ok(()) };
+    match foreign.iter().find(|name| is_in_the_way(name)) {
+        Some(name) => Err(self::foreign(target, name)),
+        None => Ok(()),
+    }
+}
+
+/// The error for somebody else's file in a folder.
+pub(crate) fn foreign(target: &Path, name: &str) -> Error {
     let what = if is_weights(name) {
         "holds other weights"
     } else {
         "holds a file that this program did not write"
     };
-    Err(Error::Arguments {
+    Error::Arguments {
         reason: format!(
             "`-o {}` {what}: `{}`\nhint: name another folder with `-o`, or replace with `--force`",
             target.display(),
             crate::error::printable_name(name)
         ),
-    })
+    }
 }
 
 /// Renames one entry of a staged folder to its destination; a folder is merged, so that nothing of others in it is lost.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::run::role::Kind;
 use crate::run::staging::names_in;
 use serde_json::json;
 use tempfile::TempDir;
@@ -21,7 +22,7 @@ impl Sandbox {
 
     fn write(&self, kind: Kind, given: &str, output: &Output) -> Result<Published, Error> {
         Destination::new(kind, Some(&format!("{}/{given}", self.dir.path().display())), false)
-            .write(output, &self.run_dir())
+            .write(output, &self.run_dir(), &Map::new())
     }
 
     fn run_dir(&self) -> PathBuf {
@@ -173,7 +174,7 @@ fn values_are_text_or_json() {
         assert_eq!(fs::read_to_string(here.dir.path().join(name)).unwrap(), content);
     }
     let nothing = Destination::new(Kind::Predict, None, false)
-        .write(&Output::Value(json!("hi")), Path::new("runs/1"))
+        .write(&Output::Value(json!("hi")), Path::new("runs/1"), &Map::new())
         .unwrap();
     assert_eq!((nothing.value, nothing.paths.len()), (json!("hi"), 0));
 }
@@ -280,8 +281,8 @@ fn destinations_that_cannot_be_written_are_refused_before_the_training() {
         ("plain", &fields, false),
         ("plain", &OutputType::String, true),
         ("plain", &OutputType::Path, true),
-        ("folder.bin", &OutputType::Path, false),
-        ("folder.bin", &OutputType::Integer, false),
+        ("folder.bin", &OutputType::Path, true),
+        ("folder.bin", &OutputType::Integer, true),
         ("folder.bin", &fields, true),
         ("folder.bin/.", &OutputType::Path, true),
         ("new/deep/", &OutputType::Path, true),
@@ -345,7 +346,8 @@ fn recorded(
     let given = format!("{}/{given}", here.dir.path().display());
     let run_dir = here.dir.path().join("runs").join(run);
     fs::create_dir_all(&run_dir).unwrap();
-    let published = Destination::new(Kind::Train, Some(&given), force).write(output, &run_dir)?;
+    let published =
+        Destination::new(Kind::Train, Some(&given), force).write(output, &run_dir, &Map::new())?;
     fs::write(run_dir.join("run.json"), json!({"output": published.value}).to_string()).unwrap();
     Ok(())
 }
@@ -418,4 +420,125 @@ fn a_value_in_the_way_of_which_there_is_a_file_is_refused_before_the_training() 
     assert!(prepare(false, &OutputType::Integer).unwrap_err().to_string().contains("`output`"));
     assert!(prepare(true, &OutputType::Integer).is_ok());
     assert!(prepare(false, &OutputType::Path).is_ok());
+}
+
+/// Publishes to a path in the sandbox as `--json` does.
+fn answered(here: &Sandbox, given: &str, output: &Output) -> Result<Published, Error> {
+    let given = format!("{}/{given}", here.dir.path().display());
+    let metrics = Map::from_iter([("rows".to_owned(), json!(7))]);
+    Destination::new(Kind::Train, Some(&given), false).with_answer().write(
+        output,
+        &here.run_dir(),
+        &metrics,
+    )
+}
+
+#[test]
+fn a_result_goes_into_a_folder_that_exists_under_its_own_name() {
+    let here = Sandbox::new();
+    let file = Output::File(here.file("src/model.safetensors", "w"));
+    here.file("out.d/notes.txt", "mine");
+    here.write(Kind::Train, "out.d", &file).unwrap();
+    here.write(Kind::Predict, "out.d", &Output::Value(json!(3))).unwrap();
+    let list = Output::List(vec![Output::File(here.file("src/a.bin", "a"))]);
+    here.write(Kind::Train, "out.d", &list).unwrap();
+    assert_eq!(
+        here.tree("out.d"),
+        pairs(&[
+            ("model.safetensors", "w"),
+            ("notes.txt", "mine"),
+            ("output", "3"),
+            ("output.0.bin", "a")
+        ])
+    );
+    assert_eq!(names_in(here.dir.path()).unwrap().len(), 2, "nothing stands beside it");
+    // What is there and no run wrote stays.
+    here.file("other/model.safetensors", "mine");
+    assert!(here.write(Kind::Train, "other", &file).is_err());
+    assert_eq!(here.tree("other"), pairs(&[("model.safetensors", "mine")]));
+}
+
+#[test]
+fn a_folder_as_the_result_keeps_its_place_when_it_is_written_again() {
+    let here = Sandbox::new();
+    let folder = |content: &str| {
+        Output::File(here.file("src/model/config.json", content).parent().unwrap().to_owned())
+    };
+    for content in ["1", "2"] {
+        recorded(&here, content, "out", &folder(content), false).unwrap();
+        assert_eq!(here.tree("out"), pairs(&[("config.json", content)]));
+    }
+}
+
+#[test]
+fn standard_output_takes_values_and_refuses_files_before_the_training() {
+    let here = Sandbox::new();
+    let file = Output::File(here.file("src/m.bin", "w"));
+    for (given, written) in [("-", "-"), ("", "''"), ("@-", "-")] {
+        for kind in [Kind::Train, Kind::Predict] {
+            let stdout = Destination::new(kind, Some(given), false);
+            let runs = here.dir.path().join("runs");
+            assert!(stdout.prepare(&OutputType::Integer, &runs).is_ok());
+            let refused = stdout.prepare(&OutputType::Path, &runs).unwrap_err().to_string();
+            let expected = format!(
+                "`-o {written}` is standard output, and the output holds files\nhint: name a file or a folder with `-o`"
+            );
+            assert_eq!(refused, expected);
+            let value = Output::Value(json!({"a": 1}));
+            let published = stdout.write(&value, &here.run_dir(), &Map::new()).unwrap();
+            assert_eq!((published.value, published.paths.len()), (json!({"a": 1}), 0));
+            // A map's type does not say that it holds files.
+            let map = Output::Object(vec![("a".to_owned(), file.clone())]);
+            let error = stdout.write(&map, &here.run_dir(), &Map::new()).unwrap_err().to_string();
+            assert!(error.starts_with("output `output`: holds files, and `-o "), "{error}");
+        }
+    }
+    assert_eq!(names_in(here.dir.path()).unwrap(), ["src"], "nothing is written");
+}
+
+#[test]
+fn the_file_of_json_holds_the_answer() {
+    let here = Sandbox::new();
+    let answer = |output: Value| {
+        let answer =
+            json!({"status": "succeeded", "output": output, "error": "", "metrics": {"rows": 7}});
+        format!("{answer:#}\n")
+    };
+    let published = answered(&here, "answer", &Output::Value(json!("hi"))).unwrap();
+    assert_eq!(published.value, json!("hi"), "the record has the output alone");
+    assert_eq!(fs::read_to_string(here.dir.path().join("answer")).unwrap(), answer(json!("hi")));
+
+    let file = Output::File(here.file("src/model.safetensors", "w"));
+    answered(&here, "one.json", &file).unwrap();
+    let path = here.dir.path().join("one");
+    assert_eq!(fs::read_to_string(path.with_extension("safetensors")).unwrap(), "w");
+    assert_eq!(
+        fs::read_to_string(path.with_extension("json")).unwrap(),
+        answer(json!(path.with_extension("safetensors")))
+    );
+
+    answered(&here, "many.json", &structured(&here, "1")).unwrap();
+    let many = fs::read_to_string(here.dir.path().join("many.json")).unwrap();
+    let many: Value = serde_json::from_str(&many).unwrap();
+    assert!(here.dir.path().join("many/weights.safetensors").is_file());
+    assert_eq!(many["output"]["weights"], json!(here.dir.path().join("many/weights.safetensors")));
+}
+
+#[test]
+fn an_answer_replaces_an_answer_of_a_run_and_no_folders_record() {
+    let here = Sandbox::new();
+    here.write(Kind::Train, "out", &structured(&here, "1")).unwrap();
+    let record = fs::read_to_string(here.dir.path().join("out/output.json")).unwrap();
+    let refused = answered(&here, "out", &Output::Value(json!(1))).unwrap_err().to_string();
+    assert!(refused.contains("did not write: `output.json`"), "{refused}");
+    assert_eq!(fs::read_to_string(here.dir.path().join("out/output.json")).unwrap(), record);
+
+    fs::create_dir(here.dir.path().join("answers")).unwrap();
+    for value in [1, 2] {
+        answered(&here, "answers", &Output::Value(json!(value))).unwrap();
+        fs::create_dir_all(here.run_dir()).unwrap();
+        let record = json!({"output": value, "metrics": {"rows": 7}});
+        fs::write(here.run_dir().join("run.json"), record.to_string()).unwrap();
+    }
+    assert!(here.tree("answers")[0].1.contains("\"output\": 2"));
 }
