@@ -60,9 +60,11 @@ fn saved(path: &Path, metadata: &Metadata) -> Vec<u8> {
 fn what_is_written_reads_back_equal() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.gguf");
-    for alignment in [None, Some(1), Some(8), Some(256)] {
+    for alignment in [None, Some(1_u32), Some(8), Some(256)] {
         let mut metadata = every_value();
-        alignment.into_iter().for_each(|it: u32| metadata.insert(ALIGNMENT, it));
+        if let Some(alignment) = alignment {
+            metadata.insert(ALIGNMENT, alignment);
+        }
         let first = saved(&path, &metadata);
         let opened = Gguf::open(&path).unwrap();
         assert_eq!(opened.metadata(), &metadata);
@@ -97,7 +99,7 @@ fn a_file_that_is_cut_anywhere_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.gguf");
     let whole = saved(&path, &every_value());
-    let last = entries().iter().map(|entry| data(entry).len()).last().unwrap();
+    let last = entries().iter().map(|entry| data(entry).len()).next_back().unwrap();
     let end = whole.len() - (last.next_multiple_of(32) - last);
     assert_eq!(refusal(&whole[..end]), "opens", "padding behind the last tensor may be missing");
     for length in (0..end).rev().step_by(7).chain(0..64) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cog_train::Error;
 use cog_train::candle_core::{DType, Device, Tensor};
 use cog_train::engine::{Gradients, Precision};
-use cog_train::gguf::{self, Entry, Gguf, Metadata, TensorType, Value};
+use cog_train::gguf::{self, Entry, Gguf, Metadata, TensorInfo, TensorType, Value};
 use cog_train::lora::{Adapter, LoraConfig, Modules};
 use cog_train::models::{CausalLm, Pretrained};
 use cog_train::nn::{Init, Quantized, Rng};
@@ -72,7 +72,7 @@ fn logits_of_every_type_equal_transformers_on_the_dequantised_weights() {
     assert!(base.tensors(&Device::Cpu).unwrap().keys().all(|name| name.contains("norm")));
     let bytes: usize = matrices.values().map(Quantized::byte_count).sum();
     let in_file = stored.tensors().values().filter(|info| info.shape().len() == 2);
-    assert_eq!(bytes, in_file.map(|info| info.bytes()).sum::<usize>());
+    assert_eq!(bytes, in_file.map(TensorInfo::bytes).sum::<usize>());
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn merged_by_files(base: &Path, adapter: &Path, out: &Path) {
     assert_eq!(metadata.get("adapter.type"), Some(&Value::from("lora")));
     assert_eq!(metadata.get("general.architecture"), base.metadata().get("general.architecture"));
     let alpha = metadata.get("adapter.lora.alpha").and_then(Value::as_f64).unwrap();
-    let mut adapted = 0;
+    let mut changed = 0;
     let entries: Vec<Entry> = base
         .names()
         .map(|name| Entry::new(name, TensorType::F32, base.tensor(name).unwrap().shape()))
@@ -371,7 +371,7 @@ fn merged_by_files(base: &Path, adapter: &Path, out: &Path) {
         if adapter.tensor(&a).is_none() {
             return base.read(&entry.name);
         }
-        adapted += 1;
+        changed += 1;
         let (a, b) = (floats(&adapter, &a), floats(&adapter, &b));
         // llama.cpp looks up rows of the first matrix of an embedding.
         let a = if entry.name == "token_embd.weight" { a.t()? } else { a };
@@ -383,7 +383,7 @@ fn merged_by_files(base: &Path, adapter: &Path, out: &Path) {
         Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect())
     })
     .unwrap();
-    assert_eq!(2 * adapted, adapter.tensors().len());
+    assert_eq!(2 * changed, adapter.tensors().len());
 }
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {

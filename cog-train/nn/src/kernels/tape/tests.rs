@@ -168,7 +168,7 @@ fn a_recomputed_tensor_is_computed_once_and_not_kept() {
         });
         let calls = || count.load(Ordering::Relaxed);
         for round in 1..=2 {
-            let [one, other] = [y.saved(), y.saved()].map(|saved| saved.tensor());
+            let [one, other] = [y.saved(), y.saved()].map(Saved::tensor);
             assert_eq!(
                 (values(&one?), values(&other?), calls()),
                 (vec![6.0], vec![6.0], 1),
