@@ -59,6 +59,8 @@ else
   cp -r "$sysroot/lib/rustlib/x86_64-unknown-linux-gnu" "$dir/rust/lib/rustlib/"
   buildah add -q "$made" "$dir/rust" /usr/local > /dev/null
   rm -r "$dir/rust"
+  # As in the image of Rust.
+  buildah config --env CARGO_HOME=/usr/local/cargo "$made"
 fi
 buildah commit -q --rm "$made" "docker.io/library/$rust" > /dev/null
 
@@ -66,7 +68,7 @@ said 'the Dockerfile'
 printf '%s\n' target '**/target' .git runs > "$dir/ignore"
 context=$(sed -n 's/^# .*--file Dockerfile //p' "$dir/Dockerfile")
 registry=()
-[ ! -d "${CARGO_HOME:-$HOME/.cargo}/registry" ] || [ -n "${BUILT-}" ] || registry=(--volume "${CARGO_HOME:-$HOME/.cargo}/registry:/root/.cargo/registry")
+[ ! -d "${CARGO_HOME:-$HOME/.cargo}/registry" ] || [ -n "${BUILT-}" ] || registry=(--volume "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry")
 (cd "$root/cog-train/$context" && buildah bud --pull-never --layers "${registry[@]}" --ignorefile "$dir/ignore" --tag checked --file "$dir/Dockerfile" .)
 
 said 'the labels'

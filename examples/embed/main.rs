@@ -55,7 +55,7 @@ struct Inputs {
 
 #[derive(Debug, TrainOutput)]
 struct TrainingOutput {
-    /// What sentence-transformers opens.
+    /// A folder that sentence-transformers opens.
     model: Path,
     /// The share of held-out anchors whose positive is nearest among all held-out positives, before and after.
     recall_before: f64,

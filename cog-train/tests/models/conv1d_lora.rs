@@ -97,7 +97,7 @@ fn adapters_of_conv1d_compute_pefts_logits_and_train_like_them() {
     }
 }
 
-/// What is merged and saved is what PEFT merges, in the layout of its files.
+/// A merged and saved model equals PEFT's, in the layout of its files.
 #[test]
 fn merged_conv1d_weights_are_saved_as_peft_saves_them() {
     let (base, golden, out) = (base(), golden(), tempfile::tempdir().unwrap());
@@ -120,7 +120,7 @@ fn merged_conv1d_weights_are_saved_as_peft_saves_them() {
     assert!(furthest(&found, &golden.logits) < LOGITS);
 }
 
-/// What was read is written again; a new adapter says that its layers are transposed, else PEFT warns.
+/// Writes what it has read; a new adapter states that its layers are transposed, else PEFT warns.
 #[test]
 fn adapters_of_conv1d_are_written_for_peft() {
     let (base, golden, dir) = (base(), golden(), tempfile::tempdir().unwrap());

@@ -249,7 +249,7 @@ fn dpo_of_all_weights_follows_trls_losses() {
     evaluations_are_trls(&summary, &golden, "full");
 }
 
-/// What stands beside a pair is what the adapter switched off gives, also while dropout is on.
+/// The stored log-probabilities of a pair equal those of the model with its adapter switched off, also while dropout is on.
 #[test]
 fn kept_references_equal_those_of_the_adapter_switched_off() {
     let base = Base::open();

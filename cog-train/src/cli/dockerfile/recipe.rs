@@ -20,7 +20,7 @@ pub(super) struct Recipe<'a> {
     pub(super) cog_version: &'a str,
     /// The release of CUDA; none for an image without it.
     pub(super) cuda: Option<&'a str>,
-    /// Whether the image serves a predictor when nothing else is asked of it.
+    /// Whether the image serves the predictor by default.
     pub(super) predicts: bool,
 }
 
