@@ -35,9 +35,9 @@ pub(crate) struct Operands<'a, W = Tensor> {
 
 /// The operands and the sizes of a product.
 #[derive(Clone)]
-struct Product {
+struct Product<W = Node> {
     x: Node,
-    weight: Node,
+    weight: W,
     bias: Option<Node>,
     to: Option<Node>,
     scale: f32,

@@ -6,7 +6,8 @@
 use candle_core::{Error, Tensor};
 
 use super::cpu::column_sums;
-use super::{Operands, checked};
+use super::reference::{finished, scaled};
+use super::{Operands, Product, checked};
 use crate::kernels::host;
 use crate::kernels::matmul::{Epilogue, Matrix, Right, Target, Threads, matmul};
 use crate::kernels::quantized::Quantized;
@@ -25,29 +26,17 @@ pub(crate) fn forward(x: &Node, operands: &Operands<'_, Quantized>) -> Result<No
     weight.check_dtype("linear", ("x", x.tensor()))?;
     let rows = x.tensor().elem_count() / inputs;
     let bias = bias.map(|bias| x.leaf(bias));
-    let product = Product { x, weight, bias, to: to.cloned(), scale, rows, inputs, outputs };
+    let (x, weight, to) = (x.clone(), weight.clone(), to.cloned());
+    let product = Product { x, weight, bias, to, scale, rows, inputs, outputs };
     let others = [&product.bias, &product.to];
-    if fits(x.tensor()) && others.into_iter().flatten().all(|node| fits(node.tensor())) {
-        let dtype = x.tensor().dtype();
+    if fits(product.x.tensor()) && others.into_iter().flatten().all(|node| fits(node.tensor())) {
+        let dtype = product.x.tensor().dtype();
         return product.on_cpu(&shape)?.map(|y| y.to_dtype(dtype));
     }
     product.by_tiles(&shape)
 }
 
-/// The operands and the sizes of a product.
-struct Product<'a> {
-    x: &'a Node,
-    weight: &'a Quantized,
-    bias: Option<Node>,
-    to: Option<Node>,
-    scale: f32,
-    /// Without the last dimension.
-    rows: usize,
-    inputs: usize,
-    outputs: usize,
-}
-
-impl Product<'_> {
+impl Product<Quantized> {
     fn on_cpu(self, shape: &[usize]) -> Result<Node, Error> {
         let Self { x, weight, bias, to, scale, rows, inputs, outputs } = self;
         let flat = host::contiguous(x.tensor())?;
@@ -70,7 +59,6 @@ impl Product<'_> {
         })???;
         let handle = |node: &Option<Node>| node.as_ref().and_then(Node::handle);
         let handles = [x.handle(), handle(&bias), handle(&to)];
-        let weight = weight.clone();
         Ok(x.tape().result(y, handles, move |dy, adjoints| {
             let [of_x, of_bias, of_to] = handles;
             adjoints.share(of_to, &dy)?;
@@ -98,17 +86,10 @@ impl Product<'_> {
             .tiles()
             .map(|(start, count)| flat.matmul(&weight.tile(start, count, dtype)?.t()?))
             .collect::<Result<_, Error>>()?;
-        let mut y = (Tensor::cat(&parts, 1)? * f64::from(scale))?;
-        if let Some(bias) = &bias {
-            y = y.broadcast_add(bias.tensor())?;
-        }
-        let mut y = y.reshape(shape)?;
-        if let Some(to) = &to {
-            y = (y + to.tensor())?;
-        }
+        let y = scaled(Tensor::cat(&parts, 1)?, scale)?;
+        let y = finished(&y, bias.as_ref(), to.as_ref(), shape)?;
         let handle = |node: &Option<Node>| node.as_ref().and_then(Node::handle);
         let handles = [x.handle(), handle(&bias), handle(&to)];
-        let weight = weight.clone();
         Ok(x.tape().result(y, handles, move |dy, adjoints| {
             let [of_x, of_bias, of_to] = handles;
             adjoints.share(of_to, &dy)?;
@@ -129,7 +110,7 @@ impl Product<'_> {
                 });
             }
             let dx = dx.map_or_else(|| Tensor::zeros((rows, inputs), dtype, dy.device()), Ok)?;
-            adjoints.give(of_x, (dx * f64::from(scale))?)
+            adjoints.give(of_x, scaled(dx, scale)?)
         }))
     }
 }
