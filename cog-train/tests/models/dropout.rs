@@ -3,18 +3,15 @@
 use std::fs;
 
 use cog_train::candle_core::{DType, Device, Tensor};
-use cog_train::data::{Batching, Collate, Loader, Rows};
-use cog_train::engine::{Gradients, Loss, Params, StepContext, Training, TrainingConfig, fit};
+use cog_train::engine::{Gradients, Params, TrainingConfig};
 use cog_train::models::{
-    CausalLm, ImageClassifier, MaskedLm, Pretrained, SequenceClassifier, Targets, TokenClassifier,
-    Tokens,
+    CausalLm, ImageClassifier, MaskedLm, Pretrained, SequenceClassifier, TokenClassifier, Tokens,
 };
 use cog_train::nn::{self, Init};
-use cog_train::optim::{AdamW, Optimizer};
 use cog_train::{Error, Job};
 use serde_json::{Value, json};
 
-use crate::support::{bits, folder};
+use crate::support::{bits, fit_on_rows, folder};
 
 /// Models of each family and head, with the keys of their dropout.
 const CASES: &[(&str, &[&str])] = &[
@@ -196,27 +193,8 @@ fn train(
     let build = |init: &Init| CausalLm::new(init, base.config());
     let model = Init::from_tensors(params.tensors()).build(build)?;
     let model = model.checkpoint_layers(checkpointed);
-    let row = |at: u32| (0..6).map(|index| (at * 7 + index * index) % 48).collect::<Vec<u32>>();
-    let rows = Rows::new((0..12).map(row).collect());
-    let collate = |rows: Vec<Vec<u32>>, batch: &Collate<'_>| {
-        let tokens = Tokens::padded(&rows, 0, batch.device())?;
-        Ok((tokens, Targets::of_labels(&rows, batch.device())?))
-    };
-    let token = job.cancel_token();
-    let loss = |(tokens, targets): &(Tokens, Targets), context: &StepContext| {
-        if stop == Some(context.step()) {
-            token.cancel();
-        }
-        Ok(Loss::sum(model.loss(tokens, targets)?, targets.count())?)
-    };
-    let training = Training {
-        config: TrainingConfig { epochs: 2, micro_batch: Some(2), ..TrainingConfig::default() },
-        params: &params,
-        optimizer: Optimizer::new(AdamW::default()),
-        train: Loader::new(rows, collate).batch(Batching::Rows(4)),
-        eval: None,
-    };
-    fit(training, &loss, job)?;
+    let config = TrainingConfig { epochs: 2, micro_batch: Some(2), ..TrainingConfig::default() };
+    fit_on_rows(&model, &params, 12, config, job, stop)?;
     Ok(params.masters().values().flat_map(bits).collect())
 }
 

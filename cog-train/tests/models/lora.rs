@@ -6,10 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cog_train::candle_core::{DType, Device, Tensor};
-use cog_train::data::{Batching, Collate, Loader, Rows};
-use cog_train::engine::{
-    Gradients, Loss, Params, Precision, StepContext, Training, TrainingConfig, fit,
-};
+use cog_train::engine::{Gradients, Params, Precision, TrainingConfig};
 use cog_train::lora::{Adapter, Bias, LoraConfig, Modules};
 use cog_train::models::{CausalLm, Pretrained, Targets, Tokens};
 use cog_train::nn::{Init, Rng};
@@ -18,7 +15,7 @@ use cog_train::{Error, Job};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::support::{LOGITS, LOSSES};
+use crate::support::{LOGITS, LOSSES, fit_on_rows};
 
 const CASES: &[&str] = &["biases", "dora", "embedding", "layers", "patterns", "plain", "saved"];
 
@@ -432,33 +429,13 @@ fn fit_with_dropout(
     let params = adapter.params(base.tensors(), drawn, Precision::F32)?;
     let model = adapter.init(params.tensors()).build(|init| base.model(init))?;
     let model = model.checkpoint_layers(checkpointed);
-    let row = |at: u32| (0..6).map(|index| (at * 7 + index * index) % 48).collect::<Vec<u32>>();
-    let rows = Rows::new((0..12).map(row).collect());
-    let collate = |rows: Vec<Vec<u32>>, batch: &Collate<'_>| {
-        let tokens = Tokens::padded(&rows, 0, batch.device())?;
-        Ok((tokens, Targets::of_labels(&rows, batch.device())?))
-    };
-    let token = job.cancel_token();
-    let loss = |(tokens, targets): &(Tokens, Targets), context: &StepContext| {
-        if stop == Some(context.step()) {
-            token.cancel();
-        }
-        Ok(Loss::sum(model.loss(tokens, targets)?, targets.count())?)
-    };
     let config = TrainingConfig {
         epochs: 2,
         learning_rate: 1e-2,
         micro_batch: Some(2),
         ..TrainingConfig::default()
     };
-    let training = Training {
-        config,
-        params: &params,
-        optimizer: Optimizer::new(AdamW::default()),
-        train: Loader::new(rows, collate).batch(Batching::Rows(4)),
-        eval: None,
-    };
-    fit(training, &loss, job)?;
+    fit_on_rows(&model, &params, 12, config, job, stop)?;
     let masters = params.masters();
     Ok(adapter.trained().flat_map(|name| numbers(&masters[name])).collect())
 }

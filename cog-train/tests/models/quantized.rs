@@ -7,19 +7,16 @@ use std::path::Path;
 
 use cog_train::anyhow;
 use cog_train::candle_core::{DType, Device, Tensor};
-use cog_train::data::{Batching, Collate, Loader, Rows};
-use cog_train::engine::{
-    Gradients, Loss, Params, Precision, StepContext, Training, TrainingConfig, fit,
-};
+use cog_train::engine::{Gradients, Params, Precision, TrainingConfig};
 use cog_train::lora::{Adapter, LoraConfig, Modules};
-use cog_train::models::{CausalLm, Generation, Pretrained, Targets, Tokens};
+use cog_train::models::{CausalLm, Generation, Pretrained};
 use cog_train::nn::{BlockLayout, Init, Quantized, Rng, Scales};
 use cog_train::optim::{AdamW, Group, Optimizer};
 use cog_train::{Error, Job, Weights};
 use serde_json::json;
 
 use crate::folders::Copy;
-use crate::support::{Golden, LOGITS, LOSSES, folder, load};
+use crate::support::{Golden, LOGITS, LOSSES, fit_on_rows, folder, load};
 
 const CPU: &Device = &Device::Cpu;
 
@@ -226,28 +223,8 @@ fn fit_with_dropout(base: &Base, job: &mut Job, stop: Option<u64>) -> anyhow::Re
     let drawn = adapter.draw(&base.tensors(), Rng::new(3, "lora"))?;
     let params = adapter.params(base.tensors(), drawn, Precision::F32)?;
     let model = adapter.init(params.tensors()).build(|init| base.model(init))?;
-    let row = |at: u32| (0..6).map(|index| (at * 7 + index * index) % 48).collect::<Vec<u32>>();
-    let rows = Rows::new((0..8).map(row).collect());
-    let collate = |rows: Vec<Vec<u32>>, batch: &Collate<'_>| {
-        let tokens = Tokens::padded(&rows, 0, batch.device())?;
-        Ok((tokens, Targets::of_labels(&rows, batch.device())?))
-    };
-    let token = job.cancel_token();
-    let loss = |(tokens, targets): &(Tokens, Targets), context: &StepContext| {
-        if stop == Some(context.step()) {
-            token.cancel();
-        }
-        Ok(Loss::sum(model.loss(tokens, targets)?, targets.count())?)
-    };
     let config = TrainingConfig { epochs: 2, learning_rate: 1e-2, ..TrainingConfig::default() };
-    let training = Training {
-        config,
-        params: &params,
-        optimizer: Optimizer::new(AdamW::default()),
-        train: Loader::new(rows, collate).batch(Batching::Rows(4)),
-        eval: None,
-    };
-    fit(training, &loss, job)?;
+    fit_on_rows(&model, &params, 8, config, job, stop)?;
     let masters = params.masters();
     Ok(adapter.trained().flat_map(|name| numbers(&masters[name])).collect())
 }
