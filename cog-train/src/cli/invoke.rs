@@ -10,7 +10,8 @@ use super::terminal::{Format, Terminal, print_answer};
 use super::{answer, cog_yaml, compute, env, plan, signals};
 use crate::error::Error;
 use crate::run::{
-    Control, Destination, Given, Kind, Outcome, Request, Role, RoleWorker, Status, execute, shown,
+    Control, Destination, FileRules, Given, Kind, Outcome, Request, Role, RoleWorker, Status,
+    execute, shown,
 };
 
 /// Executes a training or a prediction and prints its answer; the exit code.
@@ -64,17 +65,15 @@ fn outcome(
 ) -> anyhow::Result<Option<Outcome>> {
     let variables = env::parse(&invocation.env)?;
     let config = cog_yaml::load(app, invocation.config.as_deref(), terminal)?;
+    let destination = Destination::new(role.kind, invocation.output.as_deref(), invocation.force);
     let request = Request {
         role,
         inputs: read_inputs(role, invocation)?,
         seed: invocation.seed,
         run_dir: invocation.run_dir.as_deref(),
         resume: invocation.resume,
-        destination: Some(Destination::new(
-            role.kind,
-            invocation.output.as_deref(),
-            invocation.force,
-        )),
+        destination: Some(&destination),
+        files: FileRules::default(),
     };
     // SAFETY: (1) `main` has started no thread, and the first one starts below.
     unsafe {

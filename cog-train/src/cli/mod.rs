@@ -9,17 +9,23 @@ mod env;
 mod help;
 mod invoke;
 mod mistyped;
+mod openapi;
 pub mod pairs;
 mod plan;
+#[cfg_attr(not(feature = "serve"), path = "no_serve.rs")]
+mod serve;
+mod serve_args;
 mod signals;
+mod stop;
 mod terminal;
 
 use std::process::ExitCode;
 
-use self::args::{Command, Stop};
+use self::args::Command;
+use self::openapi::openapi;
+use self::serve_args::ServeCall;
+use self::stop::Stop;
 use self::terminal::{Format, Terminal, print_answer};
-use crate::input::schema::{self, Api, Side};
-use crate::run::Role;
 
 pub use app::App;
 
@@ -35,25 +41,13 @@ pub fn main(app: &App) -> ExitCode {
         }
         Ok(Command::Schema) => print_answer(&terminal, &format!("{:#}\n", openapi(app))),
         Ok(Command::Check { config }) => cog_yaml::check(app, config.as_deref(), &terminal),
+        Ok(Command::Serve(ServeCall::Listen(args))) => serve::serve(app, &args, &terminal),
+        Ok(Command::Serve(ServeCall::Version)) => serve::version(&terminal),
+        Ok(Command::Serve(ServeCall::Work)) => serve::work(app, &terminal),
         Err(Stop::Shown(text)) => print_answer(&terminal, &text),
         Err(Stop::Wrong(text)) => {
             terminal.note(text.trim_end());
             2
         }
-    })
-}
-
-/// The version of Cog whose interface the document follows.
-const COG_VERSION: &str = "0.22.0";
-
-/// The OpenAPI document of a binary.
-fn openapi(app: &App) -> serde_json::Value {
-    fn side(role: &Role) -> Side<'static> {
-        Side { table: role.table, output: (role.output)() }
-    }
-    schema::document(&Api {
-        version: COG_VERSION,
-        train: app.trainer.as_ref().map(side),
-        predict: app.predictor.as_ref().map(side),
     })
 }

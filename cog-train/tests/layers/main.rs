@@ -79,6 +79,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
+    ("serve", &["error", "fetch", "input", "output", "progress", "run"]),
     (
         "cli",
         &[
@@ -92,6 +93,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "progress",
             "read",
             "run",
+            "serve",
             "trainer",
         ],
     ),
@@ -105,6 +107,8 @@ const GROUND: &[&str] = &["durable", "json", "message"];
 
 /// Outside crates that only some modules may name.
 const CONFINED: &[(&str, &[&str])] = &[
+    ("async_trait", &["serve"]),
+    ("axum", &["serve"]),
     (
         "candle_core",
         &[
@@ -126,11 +130,19 @@ const CONFINED: &[(&str, &[&str])] = &[
     ),
     ("candle_nn", &["engine", "lib", "params", "weights"]),
     ("clap", &["cli"]),
+    ("coglet", &["serve"]),
+    ("futures_util", &["serve"]),
+    ("hyper", &["serve"]),
+    ("hyper_util", &["serve"]),
     ("indicatif", &["cli"]),
+    ("mime_guess", &["serve"]),
     ("minijinja", &["text"]),
     ("serde_saphyr", &["config"]),
     ("signal_hook", &["cli"]),
     ("tokenizers", &["text"]),
+    ("tokio", &["serve"]),
+    ("tracing", &["serve"]),
+    ("tracing_subscriber", &["serve"]),
     ("ureq", &["fetch"]),
 ];
 
