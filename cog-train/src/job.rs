@@ -23,12 +23,11 @@ use serde_json::{Map, Value};
 use self::files::Files;
 use crate::error::Error;
 use crate::input::Mask;
-use crate::progress::{CancelToken, Report, json_number};
+use crate::progress::{CancelToken, Record, Report, json_number};
 use cog_train_nn::rng::Rng;
 
 pub use self::files::Marks;
 pub(crate) use self::mode::{DryRun, DryRunEnded, Mode, TargetDirs};
-pub use self::records::Record;
 pub use self::setup::Setup;
 
 /// The folder of checkpoints in a run's folder.
@@ -277,8 +276,12 @@ impl Job {
     /// A name of more than 128 characters or 4 segments, or one that is reserved (`predict_time`, `cog.*`), is named in
     /// a line and left out.
     pub fn record(&mut self, name: &str, value: impl Into<Value>, mode: Record) {
-        if let Err(problem) = records::put(&mut self.records, name, value.into(), mode) {
-            self.line(format_args!("warning: the record `{name}` {problem} and is left out"));
+        let value = value.into();
+        match records::put(&mut self.records, name, value.clone(), mode) {
+            Ok(()) => self.report.record(&self.mask.text(name), &self.mask.value(value), mode),
+            Err(problem) => {
+                self.line(format_args!("warning: the record `{name}` {problem} and is left out"));
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub mod output;
 pub mod prelude;
 pub mod progress;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 #[cfg(feature = "text")]
 pub mod text;
 pub mod weights;
@@ -51,10 +53,10 @@ pub use serde_json;
 pub use config::Config;
 pub use error::Error;
 pub use input::{Choice, Path, Secret};
-pub use job::{Job, Marks, Record, Setup};
+pub use job::{Job, Marks, Setup};
 pub use output::{PredictOutput, TrainOutput};
 pub use predictor::{PredictInputs, Predictor};
-pub use progress::CancelToken;
+pub use progress::{CancelToken, Record};
 pub use run::Runner;
 pub use trainer::{TrainInputs, Trainer};
 pub use weights::Weights;

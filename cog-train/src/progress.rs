@@ -46,6 +46,17 @@ impl CancelToken {
     }
 }
 
+/// The way in which [`Job::record`](crate::Job::record) joins a value with the one that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    /// The new value stands.
+    Replace,
+    /// The numbers are added.
+    Increment,
+    /// The values form a list.
+    Append,
+}
+
 /// A receiver of a run's lines, metrics and progress: a terminal, a server, a test.
 pub trait Report {
     /// Receives a line of text, without its newline.
@@ -70,6 +81,9 @@ pub trait Report {
             }
         }
     }
+
+    /// Receives a value for the `metrics` of the answer.
+    fn record(&mut self, _name: &str, _value: &Value, _mode: Record) {}
 
     /// Receives the progress: `done` of `total` units (`"steps"`, `"bytes"`). `total` is 0 while it is unknown.
     fn progress(&mut self, unit: &str, done: u64, total: u64);

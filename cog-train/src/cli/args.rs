@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
 use super::app::App;
+use super::serve_args::ServeCall;
 use super::stop::{Stop, wrong};
 use super::terminal::{Format, colored};
-use super::{dockerfile, help, mistyped, python};
+use super::{dockerfile, help, mistyped, python, serve_args};
 use crate::device::DeviceChoice;
 use crate::error::Error;
 use crate::run::{Kind, Resume};
@@ -24,6 +25,7 @@ pub(crate) enum Command {
     Check {
         config: Option<PathBuf>,
     },
+    Serve(ServeCall),
 }
 
 /// A training or a prediction.
@@ -55,8 +57,8 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
     if let Some(stop) = python::answer(&args) {
         return Err(stop);
     }
-    if is_module_call(&args) {
-        return Err(not_here("`-m`"));
+    if let Some(call) = serve_args::parse_call(app, &args) {
+        return call.map(Command::Serve);
     }
     let matches = command(app, &args).try_get_matches_from(&args).map_err(|error| {
         let text = error.render();
@@ -84,23 +86,9 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
         Some(("check", inner)) => {
             Ok(Command::Check { config: inner.get_one::<PathBuf>("config").cloned() })
         }
-        Some((other, _)) => Err(not_here(&format!("`{other}`"))),
-        None => invocation(app, app.default_role().map_or(Kind::Train, |role| role.kind), &matches),
+        Some(("serve", inner)) => serve_args::parse(app, inner).map(Command::Serve),
+        _ => invocation(app, app.default_role().map_or(Kind::Train, |role| role.kind), &matches),
     }
-}
-
-/// `python -m cog.server.http` and its like, with this binary in place of `python`.
-fn is_module_call(args: &[OsString]) -> bool {
-    let takes_a_value = |option: &OsString| {
-        ["-i", "-e", "-o", "--json", "--input", "--env", "--output"].iter().any(|it| option == it)
-    };
-    args.windows(2).any(|pair| pair[1] == "-m" && !takes_a_value(&pair[0]))
-}
-
-fn not_here(what: &str) -> Stop {
-    wrong(&format!(
-        "{what} is not a part of this version; train with `train`, and predict with `predict`"
-    ))
 }
 
 fn invocation(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, Stop> {
@@ -191,11 +179,7 @@ fn command(app: &App, args: &[OsString]) -> Clap {
         .subcommand(
             Clap::new("check").about("Check cog.yaml against this binary").arg(config_option()),
         )
-        .subcommand(
-            Clap::new("serve").hide(true).disable_help_flag(true).arg(
-                Arg::new("rest").num_args(0..).allow_hyphen_values(true).trailing_var_arg(true),
-            ),
-        )
+        .subcommand(serve_args::command())
 }
 
 fn about(text: &'static str, kind: Kind) -> &'static str {

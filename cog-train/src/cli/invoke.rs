@@ -10,7 +10,8 @@ use super::terminal::{Format, Terminal, print_answer};
 use super::{answer, cog_yaml, compute, env, plan, signals};
 use crate::error::Error;
 use crate::run::{
-    Control, Destination, Given, Kind, Outcome, Request, Role, RoleWorker, Status, execute, shown,
+    Control, Destination, FileRules, Given, Kind, Outcome, Request, Role, RoleWorker, Status,
+    execute, shown,
 };
 
 /// Executes a training or a prediction and prints its answer; the exit code.
@@ -74,7 +75,8 @@ fn outcome(
         seed: invocation.seed,
         run_dir: invocation.run_dir.as_deref(),
         resume: invocation.resume,
-        destination: Some(destination),
+        destination: Some(&destination),
+        files: FileRules::default(),
     };
     // SAFETY: (1) `main` has started no thread, and the first one starts below.
     unsafe {

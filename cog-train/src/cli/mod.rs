@@ -10,9 +10,13 @@ mod env;
 mod help;
 mod invoke;
 mod mistyped;
+mod openapi;
 pub mod pairs;
 mod plan;
 mod python;
+#[cfg_attr(not(feature = "serve"), path = "no_serve.rs")]
+mod serve;
+mod serve_args;
 mod signals;
 mod stop;
 mod terminal;
@@ -20,11 +24,11 @@ mod terminal;
 use std::process::ExitCode;
 
 use self::args::Command;
+use self::openapi::{COG_VERSION, openapi};
+use self::serve_args::ServeCall;
 use self::stop::Stop;
 use self::terminal::{Format, Terminal, print_answer};
 use crate::error::Error;
-use crate::input::schema::{self, Api, Side};
-use crate::run::Role;
 
 pub use app::App;
 
@@ -52,6 +56,9 @@ pub fn main(app: &App) -> ExitCode {
             }
         },
         Ok(Command::Check { config }) => cog_yaml::check(app, config.as_deref(), &terminal),
+        Ok(Command::Serve(ServeCall::Listen(args))) => serve::serve(app, &args, &terminal),
+        Ok(Command::Serve(ServeCall::Version)) => serve::version(&terminal),
+        Ok(Command::Serve(ServeCall::Work)) => serve::work(app, &terminal),
         Err(Stop::Shown(text)) => print_answer(&terminal, &text),
         Err(Stop::Wrong(text)) => {
             terminal.note(text.trim_end());
@@ -64,19 +71,4 @@ pub fn main(app: &App) -> ExitCode {
 fn dockerfile(app: &App, features: &[String], terminal: &Terminal) -> Result<String, Error> {
     let config = cog_yaml::load(app, None, terminal)?;
     dockerfile::dockerfile(app, &config, features, &openapi(app).to_string(), COG_VERSION)
-}
-
-/// The version of Cog whose interface the document follows.
-const COG_VERSION: &str = "0.22.0";
-
-/// The OpenAPI document of a binary.
-fn openapi(app: &App) -> serde_json::Value {
-    fn side(role: &Role) -> Side<'static> {
-        Side { table: role.table, output: (role.output)() }
-    }
-    schema::document(&Api {
-        version: COG_VERSION,
-        train: app.trainer.as_ref().map(side),
-        predict: app.predictor.as_ref().map(side),
-    })
 }

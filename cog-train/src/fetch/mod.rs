@@ -21,6 +21,8 @@ mod files;
 mod http;
 mod part;
 #[cfg(feature = "http")]
+mod public;
+#[cfg(feature = "http")]
 mod query;
 #[cfg(feature = "http")]
 mod request;
@@ -31,6 +33,8 @@ mod store;
 mod tests;
 #[cfg(feature = "http")]
 mod transfer;
+#[cfg(feature = "serve")]
+mod upload;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +48,8 @@ use store::Store;
 pub(crate) use address::{file_path, parse_digest, redact, unquote};
 pub(crate) use files::{digest_of, hex, write_atomic};
 pub(crate) use part::lock;
+#[cfg(feature = "serve")]
+pub(crate) use upload::Upload;
 
 /// The most bytes of a file: 1 TiB.
 const LIMIT: u64 = 1 << 40;
@@ -132,6 +138,7 @@ pub struct Fetcher {
     attempts: u32,
     backoff: Duration,
     revalidate: bool,
+    public_only: bool,
 }
 
 impl Fetcher {
@@ -145,6 +152,7 @@ impl Fetcher {
             attempts: ATTEMPTS,
             backoff: BACKOFF,
             revalidate: false,
+            public_only: false,
         }
     }
 
@@ -175,6 +183,12 @@ impl Fetcher {
     #[must_use]
     pub fn revalidate(mut self, revalidate: bool) -> Self {
         self.revalidate = revalidate;
+        self
+    }
+
+    /// Sets whether hosts in private networks, this machine among them, are refused.
+    pub(crate) fn public_only(mut self, public_only: bool) -> Self {
+        self.public_only = public_only;
         self
     }
 

@@ -187,6 +187,7 @@ pub(super) fn explain(error: &ureq::Error, timeout: Duration) -> RequestError {
         E::BadUri(_) | E::Http(_) => "not a valid address".to_owned(),
         E::Decompress(..) => "the server's gzip data is corrupt".to_owned(),
         E::LargeResponseHeader(..) => "the server's answer has too many headers".to_owned(),
+        E::Other(error) => printable(error),
         E::Protocol(error) => format!("the server does not speak HTTP: {}", printable(error)),
         other => printable(other),
     };

@@ -6,9 +6,12 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
+use ureq::unversioned::transport::DefaultConnector;
+
 use super::Fetcher;
 use super::address::Address;
 use super::answer::{Failure, failure};
+use super::public::PublicResolver;
 use super::request::{Event, Head, Request, RequestError, send};
 use crate::error::{Error, counted, plain_io};
 use crate::progress::CancelToken;
@@ -118,7 +121,7 @@ fn agent(fetcher: &Fetcher) -> ureq::Agent {
         |name: &String| !name.is_empty() && name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let name = std::env::var("COG_USER_AGENT").ok().filter(fits);
     let name = name.unwrap_or_else(|| concat!("cog-train/", env!("CARGO_PKG_VERSION")).to_owned());
-    ureq::Agent::config_builder()
+    let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         // `request` follows them, and checks where they lead.
         .max_redirects(0)
@@ -127,7 +130,15 @@ fn agent(fetcher: &Fetcher) -> ureq::Agent {
         .timeout_resolve(Some(fetcher.timeout))
         .timeout_connect(Some(fetcher.timeout))
         .timeout_recv_response(Some(fetcher.timeout))
-        .timeout_per_read(Some(fetcher.timeout))
-        .build()
-        .new_agent()
+        .timeout_per_read(Some(fetcher.timeout));
+    if fetcher.public_only {
+        // A proxy would resolve the names itself.
+        let config = config.proxy(None).build();
+        return ureq::Agent::with_parts(
+            config,
+            DefaultConnector::default(),
+            PublicResolver::default(),
+        );
+    }
+    config.build().new_agent()
 }

@@ -3,17 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::input::{MAX_DEPTH, depth};
-
-/// The way in which [`Job::record`](super::Job::record) joins a value with the one that is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Record {
-    /// The new value stands.
-    Replace,
-    /// The numbers are added.
-    Increment,
-    /// The values form a list.
-    Append,
-}
+use crate::progress::Record;
 
 /// Puts a value under a dotted name; the problem with the name or the value when it cannot be.
 pub(super) fn put(

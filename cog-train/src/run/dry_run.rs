@@ -10,7 +10,7 @@ use super::check::{check, find_previous};
 use super::folder::RunFolder;
 use super::lifecycle::Run;
 use super::observer::Observer;
-use super::outputs::Destination;
+use super::publisher::Publisher;
 use super::request::{Control, Request, Resume};
 use super::worker::{Prepared, Worker};
 use crate::error::Error;
@@ -41,12 +41,13 @@ impl DryRun {
         let run_dir = previous.as_ref().map(|run| run.dir.as_path()).or(request.run_dir);
         let targets = TargetDirs {
             run: RunFolder::probe(run_dir)?,
-            output: request.destination.as_ref().map_or_else(|| ".".into(), Destination::parent),
+            output: request.destination.map_or_else(|| ".".into(), Publisher::parent),
         };
         let force = request.resume == Some(Resume::Force);
         let mut run = Run::dry_run(previous, &values, request.seed, force, targets)?;
         let (table, mut report) = (request.role.table, observer.report());
-        let inputs = run.fetch_inputs(table, &mut values, &control.cancel, report.as_mut())?;
+        let inputs =
+            run.fetch_inputs(table, &mut values, request.files, &control.cancel, report.as_mut())?;
         Ok(Self { run, values, inputs })
     }
 

@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::execute::execute;
 use super::given::Given;
 use super::observer::Observer;
-use super::panics::guarded;
-use super::request::{Control, Request};
+use super::panics::{guarded, panicked};
+use super::request::{Control, FileRules, Request};
 use super::role::{Instance, Role};
 use super::worker::{Prepared, Worker};
 use crate::error::Error;
@@ -108,6 +108,7 @@ impl<T: Trainer> Runner<T> {
             run_dir: None,
             resume: None,
             destination: None,
+            files: FileRules::default(),
         };
         let mut worker = RunnerWorker { setup: &self.setup, slot: &mut self.slot };
         let outcome = execute(&request, &mut worker, &self.control, &Silent);
@@ -149,13 +150,14 @@ impl<T: Trainer> Instance for Slot<T> {
         let inputs = T::Inputs::from_values(values).map_err(Error::from)?;
         let mut trainer = self.trainer.take().context("the trainer is not set up")?;
         let ended = guarded("train", || trainer.train(inputs, job));
-        let panicked = ended
-            .as_ref()
-            .is_err_and(|error| matches!(crate::error::find(error), Some(Error::Panicked { .. })));
-        if !panicked {
+        if !panicked(&ended) {
             self.trainer = Some(trainer);
         }
         self.output = Some(ended?);
         Ok(None)
+    }
+
+    fn healthcheck(&mut self) -> anyhow::Result<()> {
+        self.trainer.as_mut().map_or(Ok(()), Trainer::healthcheck)
     }
 }

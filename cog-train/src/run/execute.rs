@@ -138,7 +138,7 @@ fn work(
     observer: &dyn Observer,
 ) -> anyhow::Result<Option<Published>> {
     let table = request.role.table;
-    run.fetch_inputs(table, values, &control.cancel, observer.report().as_mut())?;
+    run.fetch_inputs(table, values, request.files, &control.cancel, observer.report().as_mut())?;
     let output = if let Some(output) = run.saved_output()? {
         observer.note(PUBLISHED_AGAIN);
         Some(output)

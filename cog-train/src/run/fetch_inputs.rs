@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::request::FileRules;
 use crate::error::{Error, plain_io};
 use crate::fetch::{Fetcher, digest_of, hex, is_url};
 use crate::input::{Problem, Problems, Values};
@@ -44,15 +45,24 @@ pub(crate) fn check_local(values: &Values) -> Result<(), Problems> {
 pub(crate) fn fetch_inputs(
     values: &mut Values,
     dir: &Path,
+    rules: FileRules,
     cancel: &CancelToken,
     report: &mut dyn Report,
 ) -> Result<Digests, Error> {
-    let fetcher = Fetcher::new(dir.join(INPUTS));
+    let mut fetcher = Fetcher::new(dir.join(INPUTS)).public_only(rules.public_only);
+    let mut left = rules.most_bytes;
     let mut digests = Map::new();
     for (name, text) in values.paths_mut() {
         cancel.check()?;
         if is_url(text) {
-            *text = fetcher.fetch(text, cancel, report)?.display().to_string();
+            if let Some(left) = left {
+                fetcher = fetcher.limit(left);
+            }
+            let file = fetcher.fetch(text, cancel, report)?;
+            if let Some(left) = &mut left {
+                *left -= file.metadata().map_or(0, |data| data.len()).min(*left);
+            }
+            *text = file.display().to_string();
         }
         let file = describe(Path::new(text.as_str()), cancel)?;
         // `docs/1` is an item of the list `docs`.

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::read;
 
 /// The folder of runs that name no folder.
-pub(super) const RUNS: &str = "runs";
+pub(crate) const RUNS: &str = "runs";
 /// The file by which a folder is known to hold a run.
 pub(super) const RECORD: &str = "run.json";
 
@@ -22,6 +22,12 @@ pub(super) const RECORD: &str = "run.json";
 pub(crate) struct RunFolder {
     pub(crate) id: String,
     pub(crate) dir: PathBuf,
+}
+
+/// Returns the folder of the run with this id. The caller has checked the id.
+#[cfg(feature = "serve")]
+pub(crate) fn run_dir_of(id: &str) -> PathBuf {
+    Path::new(RUNS).join(id)
 }
 
 /// A folder as it may be typed: below the current one without it, quoted for a shell where that is needed.

@@ -16,7 +16,7 @@ use super::folder::{RunFolder, RunRecord, shown};
 use super::lock::Lock;
 use super::previous::PreviousRun;
 use super::recorded::{add_files, described, seed_of};
-use super::request::Control;
+use super::request::{Control, FileRules};
 use super::saved_output;
 use super::status::Status;
 use crate::error::Error;
@@ -151,6 +151,7 @@ impl Run {
         &mut self,
         table: &[Spec],
         values: &mut Values,
+        rules: FileRules,
         cancel: &CancelToken,
         report: &mut dyn Report,
     ) -> Result<Map<String, Value>, Error> {
@@ -158,7 +159,7 @@ impl Run {
         if let Some((previous, _)) = &self.previous {
             previous.reuse_fetched(values)?;
         }
-        let digests = fetch_inputs(values, &self.folder.dir, cancel, report)?;
+        let digests = fetch_inputs(values, &self.folder.dir, rules, cancel, report)?;
         add_files(&mut inputs, digests, &self.mask);
         if self.previous.is_some() {
             self.take_over(table, &mut inputs)?;

@@ -20,6 +20,7 @@ mod observer;
 mod outputs;
 mod panics;
 mod previous;
+mod publisher;
 mod recorded;
 mod request;
 mod role;
@@ -35,9 +36,16 @@ pub use given::Given;
 pub(crate) use dry_run::DryRun;
 pub(crate) use execute::{Outcome, execute};
 pub(crate) use folder::shown;
+#[cfg(feature = "serve")]
+pub(crate) use folder::{RUNS, RunRecord, run_dir_of};
 pub(crate) use observer::Observer;
 pub(crate) use outputs::{Destination, Published, answer};
-pub(crate) use request::{Control, Request, Resume};
+pub(crate) use request::{Control, FileRules, Request, Resume};
 pub(crate) use role::{Kind, Role};
 pub(crate) use status::Status;
 pub(crate) use worker::RoleWorker;
+#[cfg(feature = "serve")]
+pub(crate) use {
+    publisher::Publisher,
+    worker::{Prepared, Worker},
+};

@@ -6,7 +6,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::thread::{self, ThreadId};
 
 use super::trace::{PanicTrace, panic_frames};
-use crate::error::{Error, panic_message};
+use crate::error::{Error, find, panic_message};
 use crate::job::DryRunEnded;
 
 struct Caught {
@@ -81,6 +81,11 @@ pub(crate) fn guarded<T>(
         let message = error.to_string();
         Err(anyhow::Error::new(error).context(PanicTrace { message, frames }))
     })
+}
+
+/// Whether a guarded call ended by a panic.
+pub(crate) fn panicked<T>(ended: &anyhow::Result<T>) -> bool {
+    ended.as_ref().is_err_and(|error| matches!(find(error), Some(Error::Panicked { .. })))
 }
 
 fn state() -> std::sync::MutexGuard<'static, State> {

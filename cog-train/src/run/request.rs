@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::active::ActiveRun;
 use super::given::Given;
-use super::outputs::Destination;
+use super::publisher::Publisher;
 use super::role::Role;
 use crate::progress::CancelToken;
 
@@ -21,7 +21,17 @@ pub(crate) struct Request<'a> {
     pub(crate) run_dir: Option<&'a Path>,
     pub(crate) resume: Option<Resume>,
     /// The destination of the output; without it the caller keeps the output.
-    pub(crate) destination: Option<Destination>,
+    pub(crate) destination: Option<&'a dyn Publisher>,
+    pub(crate) files: FileRules,
+}
+
+/// The rules for files that the inputs name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FileRules {
+    /// Whether hosts in private networks are refused.
+    pub(crate) public_only: bool,
+    /// The most bytes that all of them may have together.
+    pub(crate) most_bytes: Option<u64>,
 }
 
 /// The way to resume an earlier run.

@@ -32,6 +32,10 @@ pub(crate) trait Instance {
     /// Trains or predicts once. `values` were checked against the role's table. `None` when the instance keeps the output
     /// itself.
     fn call(&mut self, values: &Values, job: &mut Job) -> anyhow::Result<Option<Output>>;
+
+    /// Checks the health between two calls.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "a server asks for it"))]
+    fn healthcheck(&mut self) -> anyhow::Result<()>;
 }
 
 impl Role {
@@ -77,6 +81,10 @@ impl<T: Trainer> Instance for TrainerInstance<T> {
         let output = guarded("train", || self.0.train(inputs, job))?;
         Ok(Some(TrainOutput::into_output(output)))
     }
+
+    fn healthcheck(&mut self) -> anyhow::Result<()> {
+        guarded("healthcheck", || self.0.healthcheck())
+    }
 }
 
 impl<P: Predictor> Instance for PredictorInstance<P> {
@@ -84,5 +92,9 @@ impl<P: Predictor> Instance for PredictorInstance<P> {
         let inputs = P::Inputs::from_values(values).map_err(crate::Error::from)?;
         let output = guarded("predict", || self.0.predict(inputs, job))?;
         Ok(Some(PredictOutput::into_output(output)))
+    }
+
+    fn healthcheck(&mut self) -> anyhow::Result<()> {
+        guarded("healthcheck", || self.0.healthcheck())
     }
 }

@@ -5,17 +5,20 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::observer::Observer;
+use super::panics::panicked;
 use super::role::{Instance, Kind, Role};
 use crate::config::Config;
 use crate::device::{DeviceChoice, driver_cuda};
 use crate::error::Error;
-use crate::job::Setup;
+use crate::input::Values;
+use crate::job::{Job, Setup};
+use crate::output::Output;
 use crate::progress::CancelToken;
 use crate::weights::Weights;
 
 /// Supplies the instance that a run calls.
 pub(crate) trait Worker {
-    /// Sets the instance up. Called once the inputs are fetched.
+    /// Sets the instance up, unless it is. Called once the inputs are fetched.
     fn prepare(
         &mut self,
         cancel: &CancelToken,
@@ -29,21 +32,31 @@ pub(crate) struct Prepared<'a> {
     pub(crate) instance: &'a mut dyn Instance,
 }
 
-/// Sets a role up on the requested device with the weights of `COG_WEIGHTS`.
+/// Sets a role up on the requested device with the weights of `COG_WEIGHTS`, once for all runs.
 pub(crate) struct RoleWorker<'a> {
     role: &'a Role,
     device: DeviceChoice,
     config: &'a Config,
     setup: Option<Setup>,
-    instance: Option<Box<dyn Instance>>,
+    slot: Slot,
 }
+
+/// An instance, until it panics: the next run sets up another one.
+#[derive(Default)]
+struct Slot(Option<Box<dyn Instance>>);
 
 impl<'a> RoleWorker<'a> {
     pub(crate) fn new(role: &'a Role, device: DeviceChoice, config: &'a Config) -> Self {
-        Self { role, device, config, setup: None, instance: None }
+        Self { role, device, config, setup: None, slot: Slot::default() }
     }
 
-    fn setup(&self, cancel: &CancelToken, observer: &dyn Observer) -> anyhow::Result<Setup> {
+    /// Asks the instance for its health. One that is not set up is healthy.
+    #[cfg(feature = "serve")]
+    pub(crate) fn healthcheck(&mut self) -> anyhow::Result<()> {
+        self.slot.healthcheck()
+    }
+
+    fn open(&self, cancel: &CancelToken, observer: &dyn Observer) -> anyhow::Result<Setup> {
         let (device, description) = self.device.open(self.config.gpu())?;
         if device.is_cuda()
             && let Some(driver) = driver_cuda()
@@ -78,9 +91,28 @@ impl Worker for RoleWorker<'_> {
         cancel: &CancelToken,
         observer: &dyn Observer,
     ) -> anyhow::Result<Prepared<'_>> {
-        let setup = self.setup(cancel, observer)?;
-        let setup = self.setup.insert(setup);
-        let instance = self.role.instantiate(setup)?;
-        Ok(Prepared { setup, instance: self.instance.insert(instance).as_mut() })
+        if self.setup.is_none() {
+            self.setup = Some(self.open(cancel, observer)?);
+        }
+        let setup = self.setup.as_ref().context("the process is set up")?;
+        if self.slot.0.is_none() {
+            self.slot.0 = Some(self.role.instantiate(setup)?);
+        }
+        Ok(Prepared { setup, instance: &mut self.slot })
+    }
+}
+
+impl Instance for Slot {
+    fn call(&mut self, values: &Values, job: &mut Job) -> anyhow::Result<Option<Output>> {
+        let instance = self.0.as_mut().context("the instance is set up")?;
+        let ended = instance.call(values, job);
+        if panicked(&ended) {
+            self.0 = None;
+        }
+        ended
+    }
+
+    fn healthcheck(&mut self) -> anyhow::Result<()> {
+        self.0.as_mut().map_or(Ok(()), |instance| instance.healthcheck())
     }
 }

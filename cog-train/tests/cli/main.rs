@@ -406,25 +406,6 @@ fn weights_that_cannot_be_opened_fail_before_setup() {
 }
 
 #[test]
-fn unsupported_commands_are_refused_in_one_line_and_not_in_the_help() {
-    let here = probe();
-    for call in [&["serve"][..], &["serve", "--port", "1"], &["-m", "cog.server.http"]] {
-        let said = here.run(call).expect(2);
-        assert_eq!(said.err.lines().count(), 1, "{}", said.err);
-        assert!(
-            said.err.starts_with("error: `") && said.err.contains("is not a part of this version"),
-            "{}",
-            said.err
-        );
-    }
-    let help = here.run(&["--help"]).expect(0).out;
-    for word in ["serve", "-m "] {
-        assert!(!help.contains(word), "{word}:\n{help}");
-    }
-    assert!(here.names().is_empty());
-}
-
-#[test]
 fn help_shows_the_inputs_with_types_defaults_and_rules() {
     let here = probe();
     let help = here.run(&["--help"]).expect(0).out;

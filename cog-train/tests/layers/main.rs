@@ -82,6 +82,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
+    ("serve", &["error", "fetch", "input", "output", "progress", "run"]),
     (
         "cli",
         &[
@@ -95,6 +96,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "progress",
             "read",
             "run",
+            "serve",
             "trainer",
         ],
     ),
@@ -108,6 +110,8 @@ const GROUND: &[&str] = &["durable", "json", "message"];
 
 /// Outside crates that only some modules may name.
 const CONFINED: &[(&str, &[&str])] = &[
+    ("async_trait", &["serve"]),
+    ("axum", &["serve"]),
     (
         "candle_core",
         &[
@@ -130,11 +134,19 @@ const CONFINED: &[(&str, &[&str])] = &[
     ),
     ("candle_nn", &["engine", "lib", "params", "weights"]),
     ("clap", &["cli"]),
+    ("coglet", &["serve"]),
+    ("futures_util", &["serve"]),
+    ("hyper", &["serve"]),
+    ("hyper_util", &["serve"]),
     ("indicatif", &["cli"]),
+    ("mime_guess", &["serve"]),
     ("minijinja", &["text"]),
     ("serde_saphyr", &["config"]),
     ("signal_hook", &["cli"]),
     ("tokenizers", &["text"]),
+    ("tokio", &["serve"]),
+    ("tracing", &["serve"]),
+    ("tracing_subscriber", &["serve"]),
     ("ureq", &["fetch"]),
 ];
 

@@ -1,0 +1,150 @@
+//! The answers of trainings that have ended, kept beside `run.json` in their folder.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tracing::warn;
+
+use super::logs::TARGET;
+use crate::fetch::hex;
+use crate::input::{Entry, Values};
+use crate::run::{RunRecord, run_dir_of};
+
+const FILE: &str = "answer.json";
+
+/// The end of a training.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Ended {
+    /// The digest of the inputs, secrets left out.
+    inputs_sha256: String,
+    pub(super) answer: Value,
+}
+
+impl Ended {
+    /// Reads the end of a training; `None` when it has not ended, or nothing readable is there.
+    pub(super) async fn find(id: &str) -> Option<Self> {
+        let text = tokio::fs::read(file(id)).await.ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    pub(super) fn has_inputs(&self, digest: &str) -> bool {
+        self.inputs_sha256 == digest
+    }
+
+    pub(super) fn succeeded(&self) -> bool {
+        self.answer.get("status").and_then(Value::as_str) == Some("succeeded")
+    }
+}
+
+fn file(id: &str) -> PathBuf {
+    run_dir_of(id).join(FILE)
+}
+
+/// Returns the digest of inputs. Secrets are not a part of it, as they are not kept.
+pub(super) fn digest_of(values: &Values) -> String {
+    let pair = |Entry { name, value, .. }: Entry<'_>| json!([name, canonical(value.into_owned())]);
+    let entries: Vec<Value> = values.entries().map(pair).collect();
+    hex(Sha256::digest(Value::from(entries).to_string()))
+}
+
+/// Returns the one form of equal values: `2.0` is 2, and the order of an object's names is nothing.
+fn canonical(value: Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().unwrap_or_default();
+            // Up to 2^53 each whole number is a float of its own.
+            let is_whole = float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0;
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "it is a whole number of at most 54 bits"
+            )]
+            if is_whole { Value::from(float as i64) } else { Value::Number(number) }
+        }
+        Value::Array(items) => items.into_iter().map(canonical).collect(),
+        Value::Object(fields) => {
+            let mut fields: Map<String, Value> =
+                fields.into_iter().map(|(name, value)| (name, canonical(value))).collect();
+            fields.sort_keys();
+            Value::Object(fields)
+        }
+        other => other,
+    }
+}
+
+/// Keeps the answer of a training that has ended, if it has a folder.
+pub(super) async fn keep(id: &str, digest: &str, answer: &Value) {
+    let ended = Ended { inputs_sha256: digest.to_owned(), answer: answer.clone() };
+    let path = file(id);
+    let written = tokio::task::spawn_blocking(move || write(&path, &ended)).await;
+    if let Ok(Err(error)) = written {
+        warn!(target: TARGET, "the answer of `{id}` is not kept: {error}");
+    }
+}
+
+fn write(path: &Path, ended: &Ended) -> io::Result<()> {
+    let Some(dir) = path.parent().filter(|dir| dir.is_dir()) else { return Ok(()) };
+    let mut staged = tempfile::Builder::new().prefix(".answer.").tempfile_in(dir)?;
+    let mut writer = io::BufWriter::new(staged.as_file_mut());
+    serde_json::to_writer(&mut writer, ended)?;
+    writer.flush()?;
+    drop(writer);
+    staged.as_file().sync_all()?;
+    staged.persist(path)?;
+    Ok(())
+}
+
+/// Returns the state of a training that is not in progress; `None` when there is no such training.
+pub(super) async fn state_of(id: &str) -> Option<Value> {
+    if let Some(ended) = Ended::find(id).await {
+        return Some(ended.answer);
+    }
+    let dir = run_dir_of(id);
+    let record = tokio::task::spawn_blocking(move || RunRecord::read(&dir)).await.ok()?.ok()?;
+    let logs = tokio::fs::read(run_dir_of(id).join("log.txt")).await.unwrap_or_default();
+    Some(json!({
+        "id": id,
+        "status": "failed",
+        "error": format!("the server ended during the training\nhint: PUT of this id resumes it (its last state is `{}`)",
+            record.get("status").as_str().unwrap_or("unknown")),
+        "logs": String::from_utf8_lossy(&logs),
+        "metrics": {},
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::{self, InputType, Literal, Spec, Unknown};
+
+    const TABLE: &[Spec] = &[
+        Spec::new("epochs", <u32 as InputType>::TYPE).default(Literal::Int(3)),
+        Spec::new("extra", <Option<Value> as InputType>::TYPE),
+        Spec::new("token", <Option<crate::Secret> as InputType>::TYPE),
+    ];
+
+    #[test]
+    fn equal_inputs_have_one_digest() {
+        let digest =
+            |value: Value| digest_of(&input::check(TABLE, &value, Unknown::Drop).unwrap().values);
+        let first = digest(json!({"extra": {"a": 1, "b": [2, 0.5]}}));
+        for same in [
+            json!({"epochs": 3, "extra": {"b": [2.0, 0.5], "a": 1.0}}),
+            json!({"epochs": 3.0, "extra": {"a": 1, "b": [2, 0.5]}, "unknown": 1}),
+        ] {
+            assert_eq!(digest(same.clone()), first, "{same}");
+        }
+        for other in [
+            json!({}),
+            json!({"epochs": 4, "extra": {"a": 1, "b": [2, 0.5]}}),
+            json!({"extra": {"a": 1, "b": [0.5, 2]}}),
+            json!({"extra": {"a": "1", "b": [2, 0.5]}}),
+        ] {
+            assert_ne!(digest(other.clone()), first, "{other}");
+        }
+        let secret = |text: &str| digest(json!({"token": text}));
+        assert_eq!(secret("a"), secret("b"), "a secret is not a part of it");
+    }
+}

@@ -1,0 +1,104 @@
+//! A training's public state, which follows what its worker reports.
+//!
+//! coglet's event loop writes the worker's messages into an inner state, and ends that by texts of its own when the worker
+//! dies. The outer state is what clients and webhooks see: it takes logs, metrics and outputs from the inner one, and its
+//! end from [`Training`](super::training::Training), which knows why a worker died.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coglet::bridge::protocol::MetricMode;
+use coglet::{Prediction, PredictionOutput, PredictionStatus};
+use serde_json::Value;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+/// A state that several tasks share.
+pub(super) type Shared = Arc<Mutex<Prediction>>;
+
+/// The end of a training.
+#[derive(Debug, Clone)]
+pub(super) enum Ending {
+    Succeeded(PredictionOutput),
+    Failed(String),
+    Canceled,
+}
+
+/// The outer and the inner state of a training.
+pub(super) struct Mirror<E> {
+    outer: Shared,
+    inner: Shared,
+    /// The broadcasts of coglet. Only that something has happened is of use: a receiver that is late misses events, and the
+    /// state misses nothing.
+    events: Receiver<E>,
+    /// The bytes of the inner log that the outer one has.
+    logged: usize,
+    /// The inner outputs that the outer state has.
+    outputs: usize,
+    metrics: HashMap<String, Value>,
+}
+
+/// Begins to mirror a new inner state of this id.
+pub(super) fn mirror(id: &str, outer: Shared) -> Mirror<impl Clone + Send + 'static> {
+    let inner = Prediction::new(id.to_owned(), None);
+    let events = inner.subscribe_stream();
+    let inner = Arc::new(Mutex::new(inner));
+    Mirror { outer, inner, events, logged: 0, outputs: 0, metrics: HashMap::new() }
+}
+
+impl<E: Clone> Mirror<E> {
+    /// The state that the worker's messages go to.
+    pub(super) fn inner(&self) -> Shared {
+        Arc::clone(&self.inner)
+    }
+
+    /// Waits until the worker has reported something, and takes it over. Returns the end, once it is there.
+    pub(super) async fn next(&mut self) -> Option<Ending> {
+        match self.events.recv().await {
+            Ok(_) | Err(RecvError::Lagged(_)) => while self.events.try_recv().is_ok() {},
+            // The inner state lives as long as this does.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+        self.sync()
+    }
+
+    /// Takes over what the worker has reported so far. Returns the end, if it is there.
+    pub(super) fn sync(&mut self) -> Option<Ending> {
+        let inner = lock(&self.inner);
+        let mut outer = lock(&self.outer);
+        if let Some(added) = inner.logs().get(self.logged..).filter(|added| !added.is_empty()) {
+            self.logged = inner.logs().len();
+            outer.append_log(added);
+        }
+        for (name, value) in inner.metrics() {
+            if self.metrics.get(name) != Some(value) {
+                self.metrics.insert(name.clone(), value.clone());
+                outer.set_metric(name.clone(), value.clone(), MetricMode::Replace);
+            }
+        }
+        // At the end the outputs have moved into the output.
+        let ended = inner.output().cloned();
+        let outputs = match &ended {
+            Some(output) => output.clone().into_values(),
+            None => inner.outputs().to_vec(),
+        };
+        for output in outputs.iter().skip(self.outputs) {
+            outer.append_output(output.clone());
+            self.outputs += 1;
+        }
+        match inner.status() {
+            PredictionStatus::Succeeded => {
+                Some(Ending::Succeeded(ended.unwrap_or(PredictionOutput::Single(Value::Null))))
+            }
+            PredictionStatus::Failed => {
+                Some(Ending::Failed(inner.error().unwrap_or("unknown error").to_owned()))
+            }
+            PredictionStatus::Canceled => Some(Ending::Canceled),
+            PredictionStatus::Starting | PredictionStatus::Processing => None,
+        }
+    }
+}
+
+/// Locks a state. One whose holder has panicked is still a state.
+pub(super) fn lock(state: &Shared) -> MutexGuard<'_, Prediction> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

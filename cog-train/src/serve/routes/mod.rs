@@ -1,0 +1,64 @@
+//! The routes.
+
+mod cancel;
+mod checkpoint;
+mod create;
+mod events;
+mod meta;
+mod read;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{any, get, post, put};
+
+use super::answer::error;
+use super::auth::{self, Token};
+use super::listen::read_body;
+use super::state::Server;
+use crate::run::Kind;
+
+/// Returns the service of all routes. Those of the other kind answer 404 with a sentence.
+pub(super) fn router(server: Arc<Server>) -> Router {
+    let router = Router::new()
+        .route("/", get(meta::root))
+        .route("/health-check", get(meta::health_check))
+        .route("/openapi.json", get(meta::openapi))
+        .route("/shutdown", post(meta::shutdown));
+    let router = match server.role.kind {
+        Kind::Train => router
+            .route("/trainings", get(read::list).post(create::post))
+            .route("/trainings/{id}", get(read::one).put(create::put))
+            .route("/trainings/{id}/cancel", post(cancel::cancel))
+            .route("/trainings/{id}/checkpoint", post(checkpoint::checkpoint))
+            .route("/trainings/{id}/events", get(events::events))
+            .route("/predictions", any(predictions_elsewhere))
+            .route("/predictions/{*rest}", any(predictions_elsewhere)),
+        Kind::Predict => router
+            .route("/predictions", post(create::post))
+            .route("/predictions/{id}", put(create::put))
+            .route("/predictions/{id}/cancel", post(cancel::cancel))
+            .route("/trainings", any(trainings_elsewhere))
+            .route("/trainings/{*rest}", any(trainings_elsewhere)),
+    };
+    router
+        // `read_body` has a limit of its own.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(read_body))
+        .layer(from_fn_with_state(Token::from_env(), auth::check))
+        .with_state(server)
+}
+
+async fn predictions_elsewhere() -> Response {
+    let text = "this server trains and does not predict: start one with `serve --mode predict`";
+    error(StatusCode::NOT_FOUND, text)
+}
+
+async fn trainings_elsewhere() -> Response {
+    let text = "this server predicts and does not train: start one with `serve --mode train`";
+    error(StatusCode::NOT_FOUND, text)
+}

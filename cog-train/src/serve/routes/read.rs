@@ -1,0 +1,34 @@
+//! `GET /trainings` and `GET /trainings/{id}`, which Cog does not have.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use crate::serve::answer::json_answer;
+use crate::serve::state::Server;
+use crate::serve::{history, id, listing};
+
+/// Lists the trainings of this server's folder, the newest first.
+pub(super) async fn list(State(server): State<Arc<Server>>) -> Response {
+    let is_running = |id: &str| server.service.prediction_exists(id);
+    let mut trainings = listing::list().await;
+    for training in &mut trainings {
+        training.settle(is_running(&training.id));
+    }
+    json_answer(StatusCode::OK, json!({"trainings": trainings}))
+}
+
+/// Returns the state of a training: while it is in progress, its log and metrics so far.
+pub(super) async fn one(State(server): State<Arc<Server>>, Path(id): Path<String>) -> Response {
+    if let Some(state) = server.service.get_prediction_response(&id) {
+        return json_answer(StatusCode::OK, state);
+    }
+    let state = if id::is_valid(&id) { history::state_of(&id).await } else { None };
+    match state {
+        Some(state) => json_answer(StatusCode::OK, state),
+        None => json_answer(StatusCode::NOT_FOUND, json!({})),
+    }
+}

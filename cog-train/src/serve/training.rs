@@ -1,0 +1,201 @@
+//! One training or prediction, from its slot to its last webhook.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use coglet::Orchestrator;
+use coglet::bridge::protocol::{MAX_INLINE_IPC_SIZE, SlotRequest};
+use coglet::permit::{PredictionSlot, UnregisteredPredictionSlot};
+use coglet::webhook::WebhookEventType;
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::history;
+use super::logs::TARGET;
+use super::mirror::{Ending, Mirror, lock, mirror};
+use super::state::{Server, WorkerProcess};
+use super::worker::PREFIXES;
+use crate::run::Kind;
+
+/// The interval at which a cancellation is repeated: a worker that has not begun yet does not see the first one.
+const CANCEL_EVERY: Duration = Duration::from_millis(250);
+/// The time in which the last messages of a worker that has ended arrive.
+const LAST_MESSAGES: Duration = Duration::from_millis(200);
+/// The time in which a worker that has reported its end becomes free, or has died.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// Numbers the trainings of this process: a cancellation that coglet receives too late is of no later training.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+/// A training that has a slot.
+pub(super) struct Training {
+    pub(super) id: String,
+    /// The checked inputs, secrets in the clear.
+    pub(super) input: Map<String, Value>,
+    /// The digest of the inputs, by which a later request of this id is compared.
+    pub(super) digest: String,
+    /// The first lines of the log.
+    pub(super) notes: String,
+    pub(super) slot: UnregisteredPredictionSlot,
+    pub(super) worker: Arc<WorkerProcess>,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Training {
+    /// Runs it, sends the answer to whoever waits, and then the last webhook.
+    pub(super) async fn run(self, server: Arc<Server>, answer: oneshot::Sender<Value>) {
+        let Self { id, input, digest, notes, slot, worker, cancel } = self;
+        let (idle, mut slot) = slot.into_parts();
+        let outer = slot.prediction();
+        {
+            let mut state = lock(&outer);
+            state.set_processing();
+            if !notes.is_empty() {
+                state.append_log(&notes);
+            }
+        }
+        let inner = format!("{id} {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut mirror = mirror(&inner, Arc::clone(&outer));
+        worker.handle.register_prediction(slot.slot_id(), mirror.inner(), idle).await;
+        let ending = match send(&id, input, &mut slot).await {
+            // The folder goes with the training.
+            Ok(_folder) => follow(&server, &worker, &cancel, &inner, &mut mirror).await,
+            Err(text) => Ending::Failed(format!("{}{text}", PREFIXES[0])),
+        };
+        let (webhook, state) = {
+            let mut state = lock(&outer);
+            // It is sent below: a server that ends waits for it.
+            let webhook = state.take_webhook();
+            match ending {
+                Ending::Succeeded(output) => state.set_succeeded(output),
+                Ending::Failed(error) => state.set_failed(error),
+                Ending::Canceled => state.set_canceled(),
+            }
+            (webhook, state.build_terminal_response())
+        };
+        if server.role.kind == Kind::Train {
+            history::keep(&id, &digest, &state).await;
+        }
+        let answered = async {
+            tokio::select! {
+                () = free(&server, slot) => {}
+                () = server.giving_up.cancelled() => {}
+            }
+            server.service.remove_prediction(&id);
+            // The client may have gone.
+            drop(answer.send(state.clone()));
+        };
+        let told = async {
+            if let Some(webhook) = &webhook {
+                webhook.send_terminal(WebhookEventType::Completed, &state).await;
+            }
+        };
+        tokio::join!(answered, told);
+    }
+}
+
+/// Sends the request to the worker; the folder of its large values.
+async fn send(
+    id: &str,
+    input: Map<String, Value>,
+    slot: &mut PredictionSlot,
+) -> Result<TempDir, String> {
+    let folder = tempfile::Builder::new().prefix("cog-train-").tempdir();
+    let folder = folder.map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+    let output_dir = folder.path().display().to_string();
+    let input = Value::Object(input);
+    let text = input.to_string();
+    let (input, input_file) = if text.len() > MAX_INLINE_IPC_SIZE {
+        let path = folder.path().join("input.json");
+        tokio::fs::write(&path, text)
+            .await
+            .map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
+        (None, Some(path.display().to_string()))
+    } else {
+        (Some(input), None)
+    };
+    let (id, context) = (id.to_owned(), HashMap::new());
+    let request = SlotRequest::Predict { id, input, input_file, output_dir, context, trace: None };
+    let permit = slot.permit_mut().ok_or("the slot is not in use")?;
+    permit.send(request).await.map_err(|_| "the worker process takes no requests".to_owned())?;
+    Ok(folder)
+}
+
+/// Follows the training to its end.
+async fn follow<E: Clone>(
+    server: &Server,
+    worker: &WorkerProcess,
+    cancel: &CancellationToken,
+    id: &str,
+    mirror: &mut Mirror<E>,
+) -> Ending {
+    let mut ticks = tokio::time::interval(CANCEL_EVERY);
+    loop {
+        let is_stopping = cancel.is_cancelled() || server.stopping.is_cancelled();
+        tokio::select! {
+            ending = mirror.next() => match ending {
+                Some(Ending::Failed(text)) => return failed(server, worker, text).await,
+                Some(ending) => return ending,
+                None => {}
+            },
+            () = cancel.cancelled(), if !is_stopping => {}
+            () = server.stopping.cancelled(), if !is_stopping => {}
+            _ = ticks.tick(), if is_stopping => {
+                // A worker that has died takes no message; the branch below sees its end.
+                drop(worker.handle.cancel_by_prediction_id(id).await);
+            }
+            () = server.giving_up.cancelled() => {
+                let grace = server.options.grace().as_secs();
+                let text = format!("the server was stopped, and the training did not save its state within {grace} seconds");
+                return Ending::Failed(own(server, &text));
+            }
+            _ = worker.watched.ended() => {
+                tokio::time::sleep(LAST_MESSAGES).await;
+                return match mirror.sync() {
+                    Some(Ending::Failed(text)) => failed(server, worker, text).await,
+                    Some(ending) => ending,
+                    None => failed(server, worker, String::new()).await,
+                };
+            }
+        }
+    }
+}
+
+/// Explains a failure. coglet's own texts do not name the cause of a worker's death, except for a panic's.
+async fn failed(server: &Server, worker: &WorkerProcess, text: String) -> Ending {
+    if PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+        return Ending::Failed(text);
+    }
+    let text = match tokio::time::timeout(SETTLED, worker.watched.ended()).await {
+        Ok(_) if text.starts_with("panic") => format!("the worker process ended by a {text}"),
+        Ok(end) => end.to_string(),
+        Err(_) => text,
+    };
+    let hint = match server.role.kind {
+        Kind::Train => "\nhint: PUT of this id resumes the training from its last checkpoint",
+        Kind::Predict => "",
+    };
+    Ending::Failed(own(server, &format!("{text}{hint}")))
+}
+
+fn own(server: &Server, text: &str) -> String {
+    let what = if server.role.kind == Kind::Train { "Training" } else { "Prediction" };
+    format!("{}{what} failed: {text}", PREFIXES[0])
+}
+
+/// Waits until the worker has freed the slot, so that the next request finds it free.
+async fn free(server: &Server, slot: PredictionSlot) {
+    let id = slot.slot_id();
+    let freed = tokio::time::timeout(SETTLED, slot.into_idle()).await;
+    if !matches!(freed, Ok(Ok(()))) {
+        error!(target: TARGET, "the slot {id} does not become free");
+        if let Some(pool) = server.service.pool().await {
+            pool.poison(id);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The output of a run as the answer's JSON: values as they are, files as data URLs.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use coglet::{PredictResult, SlotSender};
+use serde_json::{Map, Value};
+
+use super::media::type_of;
+use crate::error::Error;
+use crate::fetch::Upload;
+use crate::output::{Output, OutputType};
+use crate::progress::CancelToken;
+use crate::run::{Published, Publisher};
+
+/// The most bytes of a file inside of an answer: it is held in memory several times.
+const INLINE_BYTES: u64 = 64 << 20;
+
+/// Makes the answer of one run.
+pub(super) struct AnswerPublisher<'a> {
+    id: &'a str,
+    upload_url: Option<&'a str>,
+    cancel: &'a CancelToken,
+    answer: RefCell<Option<Answer>>,
+    failed: Cell<bool>,
+}
+
+struct Answer {
+    value: Value,
+    is_list: bool,
+}
+
+impl<'a> AnswerPublisher<'a> {
+    pub(super) fn new(id: &'a str, upload_url: Option<&'a str>, cancel: &'a CancelToken) -> Self {
+        Self { id, upload_url, cancel, answer: RefCell::default(), failed: Cell::new(false) }
+    }
+
+    /// Whether the output could not be published.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    /// Sends the answer to the server.
+    pub(super) fn send(&self, sender: &SlotSender, seconds: f64) -> PredictResult {
+        match self.answer.take() {
+            // coglet makes a list of what was sent, whatever the number of items.
+            Some(Answer { value: Value::Array(items), is_list: true }) => {
+                for item in items {
+                    if let Err(error) = sender.send_output(item) {
+                        let text = format!("cannot send the output: {error}");
+                        return PredictResult::failed(text, seconds);
+                    }
+                }
+                PredictResult::success(Value::Null, seconds, true)
+            }
+            Some(Answer { value, .. }) => PredictResult::success(value, seconds, false),
+            None => PredictResult::success(Value::Null, seconds, false),
+        }
+    }
+
+    /// Returns the output as JSON, with `shown` for each file.
+    fn convert(
+        output: &Output,
+        shown: &dyn Fn(&Path) -> Result<Value, Error>,
+    ) -> Result<Value, Error> {
+        Ok(match output {
+            Output::Value(value) => value.clone(),
+            Output::File(path) => shown(path)?,
+            Output::List(items) => Value::Array(
+                items.iter().map(|it| Self::convert(it, shown)).collect::<Result<_, _>>()?,
+            ),
+            Output::Object(fields) => Value::Object(
+                fields
+                    .iter()
+                    .map(|(name, it)| Ok((name.clone(), Self::convert(it, shown)?)))
+                    .collect::<Result<_, Error>>()?,
+            ),
+        })
+    }
+
+    fn file(&self, path: &Path) -> Result<Value, Error> {
+        self.cancel.check()?;
+        match self.upload_url {
+            Some(folder) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let slash = if folder.ends_with('/') { "" } else { "/" };
+                let url = format!("{folder}{slash}{}", quoted(&name));
+                let media_type = type_of(path);
+                let upload = Upload { url: &url, path, media_type: &media_type, id: self.id };
+                let refuse = |error| match error {
+                    Error::Fetch { url, reason } => Error::Output {
+                        name: name.clone().into_owned(),
+                        reason: format!("cannot be uploaded to `{url}`: {reason}"),
+                    },
+                    other => other,
+                };
+                upload.send(self.cancel).map(Value::from).map_err(refuse)
+            }
+            None => data_url(path).map(Value::from),
+        }
+    }
+
+    fn publish(&self, output: &Output) -> Result<Value, Error> {
+        let value = Self::convert(output, &|path| self.file(path))?;
+        let is_list = matches!(output, Output::List(_) | Output::Value(Value::Array(_)));
+        // `run.json` records addresses and paths, and not the content of files.
+        let recorded = match self.upload_url {
+            Some(_) => value.clone(),
+            None => Self::convert(output, &|path| Ok(Value::from(path.display().to_string())))?,
+        };
+        self.answer.replace(Some(Answer { value, is_list }));
+        Ok(recorded)
+    }
+}
+
+impl Publisher for AnswerPublisher<'_> {
+    fn prepare(&self, _output: &OutputType, _runs: &Path) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        output: &Output,
+        _run_dir: &Path,
+        _metrics: &Map<String, Value>,
+    ) -> Result<Published, Error> {
+        let published = self.publish(output);
+        self.failed.set(published.is_err());
+        Ok(Published { value: published?, paths: Vec::new() })
+    }
+
+    fn parent(&self) -> PathBuf {
+        ".".into()
+    }
+}
+
+/// Returns a file's name as a part of an address.
+fn quoted(name: &str) -> String {
+    let mut quoted = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            quoted.push(char::from(byte));
+        } else {
+            write!(quoted, "%{byte:02X}").expect("a string takes everything");
+        }
+    }
+    quoted
+}
+
+fn data_url(path: &Path) -> Result<String, Error> {
+    let refuse = |reason: String| Error::Output {
+        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        reason,
+    };
+    let found = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            let reason = "is a folder, which an answer over HTTP cannot hold";
+            return Err(refuse(format!("`{}` {reason}", path.display())));
+        }
+        Ok(found) => found,
+        Err(_) => return Err(refuse(format!("the file `{}` is not there", path.display()))),
+    };
+    if found.len() > INLINE_BYTES {
+        return Err(refuse(format!(
+            "`{}` has {} bytes, more than the {INLINE_BYTES} that an answer can hold\nhint: start the server with \
+             `--upload-url`; the file stays where it is",
+            path.display(),
+            found.len(),
+        )));
+    }
+    let mut url = format!("data:{};base64,", type_of(path));
+    let mut file = File::open(path).map_err(Error::file("read", path))?;
+    // A multiple of three bytes is base64 without padding.
+    let mut buffer = vec![0; 3 << 16];
+    loop {
+        let mut count = 0;
+        while count < buffer.len() {
+            match file.read(&mut buffer[count..]).map_err(Error::file("read", path))? {
+                0 => break,
+                more => count += more,
+            }
+        }
+        if count == 0 {
+            return Ok(url);
+        }
+        BASE64_STANDARD.encode_string(&buffer[..count], &mut url);
+    }
+}

@@ -1,0 +1,81 @@
+//! Workers and servers that die.
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::json;
+
+use crate::probe;
+use crate::server::{Hooks, Server};
+
+const INPUT: &str = r#"{"input":{"mode":"resume","epochs":5,"seed":3}}"#;
+
+#[test]
+fn a_killed_worker_fails_its_training_with_a_cause_and_is_replaced() {
+    let here = probe();
+    let hooks = Hooks::listen(0);
+    let server = Server::ready(&here, &["serve"], &[]);
+    for round in 0..3 {
+        let id = format!("k{round}");
+        let body = json!({"input": {"mode": "wait"}, "webhook": hooks.url}).to_string();
+        server.put_async(&format!("/trainings/{id}"), &body).expect(202);
+        server.poll(|| {
+            let state = server.get(&format!("/trainings/{id}"));
+            if state.body.contains("waiting") { Ok(()) } else { Err(state.body) }
+        });
+        let worker = server.worker();
+        kill(worker, Signal::SIGKILL).unwrap();
+        let state = server.ended(&id);
+        assert_eq!(state["status"], "failed");
+        let error = state["error"].as_str().unwrap();
+        assert!(error.contains("the worker process was killed by signal 9 (SIGKILL)"), "{error}");
+        assert!(state["logs"].as_str().unwrap().ends_with("waiting\n"), "{state}");
+        assert_eq!(hooks.last().body["error"], error);
+        server.wait_for("READY");
+        assert_ne!(server.worker(), worker);
+    }
+    assert_eq!(server.post("/trainings", "{}").expect(200).json()["status"], "succeeded");
+}
+
+#[test]
+fn an_idle_worker_that_dies_is_replaced() {
+    let here = probe();
+    let server = Server::ready(&here, &["serve"], &[]);
+    let worker = server.worker();
+    kill(worker, Signal::SIGKILL).unwrap();
+    server.poll(|| {
+        let answer = server.post("/trainings", "{}");
+        if answer.status == 200 && answer.json()["status"] == "succeeded" {
+            Ok(())
+        } else {
+            Err(answer.body)
+        }
+    });
+    assert_ne!(server.worker(), worker);
+}
+
+#[test]
+fn a_training_that_died_with_its_server_is_resumed_by_a_put_of_its_id() {
+    let here = probe();
+    let server = Server::ready(&here, &["serve"], &[("PROBE_WAIT_AT", "3")]);
+    server.put_async("/trainings/d", INPUT).expect(202);
+    server.poll(|| {
+        let state = server.get("/trainings/d");
+        if state.body.contains("waiting") { Ok(()) } else { Err(state.body) }
+    });
+    // The worker sees the end of its server, saves its state and ends.
+    server.signal(Signal::SIGKILL);
+    server.poll(|| {
+        let record = here.read("runs/d/run.json");
+        if record.contains("\"canceled\"") { Ok(()) } else { Err(record) }
+    });
+    assert_eq!(here.read("runs/d/checkpoints/step"), "3");
+    drop(server);
+
+    let server = Server::ready(&here, &["serve"], &[]);
+    let state = server.get("/trainings/d").expect(200).json();
+    assert_eq!(state["status"], "failed");
+    assert!(state["error"].as_str().unwrap().contains("PUT of this id resumes it"), "{state}");
+    server.put_async("/trainings/d", INPUT).expect(202);
+    let ended = server.ended("d");
+    assert_eq!(ended["status"], "succeeded", "{ended}");
+    assert!(ended["logs"].as_str().unwrap().contains("from step 3\n"), "{ended}");
+}
