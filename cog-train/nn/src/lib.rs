@@ -44,7 +44,7 @@ pub use crate::kernels::attention::Mask;
 pub use crate::kernels::cross_entropy::IGNORED;
 pub use crate::kernels::quantized::{BlockLayout, Quantized, Scales};
 pub use crate::kernels::tape::{
-    Node, Operand, evaluation, recompute, trace, training, without_low_rank,
+    Node, Operand, evaluation, recompute, recompute_with_result, trace, training, without_low_rank,
 };
 pub use crate::kernels::weight::Weight;
 

@@ -13,6 +13,7 @@ use super::state::State;
 use crate::error::{Error, counted};
 use crate::params::Gradients;
 use crate::params::Params;
+use cog_train_nn::__private::norm::sum_of_squares;
 
 /// The updates for which a gradient of zero is accepted. LoRA's first matrix has a gradient of zero as long as the second is
 /// zero, which one update ends; a few more leave room for paths that open later.
@@ -61,7 +62,8 @@ fn is_zero(gradient: &Tensor) -> Result<bool, Error> {
     if gradient.elem_count() == 0 {
         return Ok(false); // it has nothing that could be trained
     }
-    Ok(gradient.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()? == 0.0)
+    // In 64 bits no square of a 32-bit float is rounded to zero.
+    Ok(sum_of_squares([gradient])? == 0.0)
 }
 
 fn refused(step: u64, names: &[&str], params: &Params, what: &str) -> Error {

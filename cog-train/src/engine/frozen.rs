@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use candle_core::{DType, Tensor};
+use candle_core::{CpuStorage, DType, Storage, Tensor};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -41,7 +41,17 @@ fn hash(tensors: &[(String, Tensor)], on_cpu: bool, cancel: &CancelToken) -> Res
     let piece = |(tensor, start, count): &(&Tensor, usize, usize)| {
         cancel.check()?;
         let part = tensor.flatten_all()?.narrow(0, *start, *count)?;
-        Ok::<_, Error>(Sha256::digest(bytes(&part)?))
+        let (storage, layout) = part.storage_and_layout();
+        // In place where the elements are those bytes already.
+        let digest = match (&*storage, layout.contiguous_offsets()) {
+            (Storage::Cpu(CpuStorage::F32(values)), Some((start, end)))
+                if cfg!(target_endian = "little") =>
+            {
+                Sha256::digest(bytemuck::cast_slice::<f32, u8>(&values[start..end]))
+            }
+            _ => Sha256::digest(bytes(&part)?),
+        };
+        Ok::<_, Error>(digest)
     };
     let digests: Vec<_> = if on_cpu {
         pieces.par_iter().map(piece).collect::<Result<_, _>>()?

@@ -22,7 +22,7 @@ pub(super) struct Learner<'a> {
     pub(super) params: &'a Params,
     pub(super) optimizer: Optimizer,
     pub(super) ema: Option<Ema>,
-    /// Memory for gradients, which stays from step to step.
+    /// Memory for the gradients of a step.
     pub(super) buffers: Buffers,
 }
 

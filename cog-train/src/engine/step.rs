@@ -76,6 +76,7 @@ pub(super) fn compute<B, O: Objective<B>>(
     let before = learner.params.copy_buffers()?;
     let computed = gradients_of(learner, objective, state, batch, job);
     if computed.is_err() {
+        learner.buffers.release();
         learner.params.restore_buffers(&before)?;
     }
     Ok(Computed { before, ..computed? })
@@ -145,9 +146,11 @@ pub(super) fn apply(
         let factor = clip.factor(norm) / divisor;
         learner.update(&gradients, learning_rate, factor, state)?;
     } else {
+        drop(gradients);
         learner.params.restore_buffers(&before)?;
         state.skipped_steps += 1;
     }
+    learner.buffers.release();
     let in_a_row = state.skipped_in_a_row + 1;
     state.skipped_in_a_row = if skipped == Some(Skip::NotFinite) { in_a_row } else { 0 };
     state.step += 1;
@@ -192,4 +195,57 @@ fn backward<B, O: Objective<B>>(
     })?;
     let gradients = Gradients::take(learner.params, &mut store)?;
     Ok(Part { sum: loss.value()?, weight: loss.weight(), gradients })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use candle_core::{DType, Device};
+    use cog_train_nn::Linear;
+
+    use super::*;
+    use crate::data::{MicroBatch, Position};
+    use crate::engine::{Loss, TrainingConfig};
+    use crate::optim::{Optimizer, Sgd};
+    use crate::params::Params;
+
+    /// Their memory is free for an evaluation, and for the activations of the next step.
+    #[test]
+    fn a_step_leaves_no_gradients_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = Job::for_test(dir.path());
+        let ones = |shape| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        let params = Params::new([("weight", ones((2, 3)))]).unwrap();
+        let linear = Linear::from_tensors(params.tensors()["weight"].clone(), None);
+        let config = TrainingConfig::default();
+        let mut learner = Learner::new(&config, &params, Optimizer::new(Sgd::default())).unwrap();
+        let mut state = State::new(&config, params.computes_in());
+        let objective = |x: &Tensor, _: &StepContext| -> anyhow::Result<Loss> {
+            anyhow::ensure!(x.dim(0)? == 1, "no such row");
+            Ok(Loss::sum(linear.forward(x)?.sqr()?.sum_all()?, 1)?)
+        };
+        let batch = |rows| Batch {
+            at: Position::default(),
+            next: Position::default(),
+            rows: vec![0],
+            total: 1,
+            parts: vec![
+                MicroBatch { rows: 0..1, batch: ones((1, 3)) },
+                MicroBatch { rows: 0..1, batch: ones((rows, 3)) },
+            ],
+            tokens: 0,
+            waited: Duration::ZERO,
+        };
+        let holds =
+            |learner: &Learner<'_>| format!("{:?}", learner.buffers).contains("tensor: Some");
+        for _step in 0..2 {
+            let computed = compute(&mut learner, &objective, &state, &batch(1), &job).unwrap();
+            assert!(holds(&learner));
+            apply(&mut learner, Clip::None, &mut state, computed, 0.1).unwrap();
+            assert!(!holds(&learner));
+        }
+        assert!(compute(&mut learner, &objective, &state, &batch(2), &job).is_err());
+        assert!(!holds(&learner), "after a failure");
+    }
 }

@@ -71,6 +71,19 @@ pub(crate) fn embedding(
     Embedding::new(&init.clone().with("weight", Initializer::Normal { std }), rows, width)
 }
 
+/// Computes the values inside an MLP, which are the widest of a layer. On the CPU only `x` is kept of them: the backward pass
+/// computes them again, which costs an eighth of a step and saves half of the activations. A GPU keeps them.
+///
+/// # Errors
+///
+/// The error of `block`.
+pub(crate) fn mlp_inner(
+    x: &Node,
+    block: impl Fn(&Node) -> Result<Node, Error> + Send + 'static,
+) -> Result<Node, Error> {
+    if x.tensor().device().is_cpu() { nn::recompute_with_result(x, block) } else { block(x) }
+}
+
 /// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {

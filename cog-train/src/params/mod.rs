@@ -7,6 +7,7 @@ mod precision;
 mod quantized;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor, Var};
 
 use super::precision::Precision;
+use super::wide::{converted, master_of};
 use crate::error::Error;
 
 /// One tensor of a model.
@@ -120,9 +121,8 @@ impl Param {
 
     /// A parameter that is trained, with a master of its own.
     pub(super) fn trained(tensor: &Tensor) -> Result<Self, Error> {
-        // `Var::from_tensor` copies.
-        let master = Var::from_tensor(&tensor.detach().to_dtype(DType::F32)?)?;
-        Ok(Self { values: Values::Master { master, compute: None }, role: Role::Trained })
+        let values = Values::Master { master: master_of(tensor)?, compute: None };
+        Ok(Self { values, role: Role::Trained })
     }
 
     /// A parameter that is not trained, in the storage of `tensor` where it has the right type.
@@ -155,23 +155,17 @@ impl Param {
         };
         let values = match (&self.values, role) {
             (_, Role::Frozen) => {
-                let tensor = self.compute().detach().to_dtype(precision.dtype())?;
-                Values::Frozen(contiguous(&tensor)?)
+                Values::Frozen(converted(&self.compute().detach(), precision.dtype())?)
             }
             (Values::Master { master, .. }, _) => {
                 Values::Master { master: master.clone(), compute: compute(master)? }
             }
             (Values::Frozen(tensor), _) => {
-                let master = Var::from_tensor(&tensor.to_dtype(DType::F32)?)?;
+                let master = master_of(tensor)?;
                 Values::Master { compute: compute(&master)?, master }
             }
         };
         *self = Self { values, role };
         Ok(())
     }
-}
-
-/// Returns a tensor whose elements are contiguous.
-fn contiguous(tensor: &Tensor) -> Result<Tensor, Error> {
-    Ok(if tensor.is_contiguous() { tensor.clone() } else { tensor.force_contiguous()? })
 }

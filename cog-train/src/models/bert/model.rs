@@ -7,7 +7,7 @@ use cog_train_nn::{
 
 use super::config::{BertConfig, Family};
 use crate::models::dropout::add_dropped;
-use crate::models::layers::{Activation, embedding, linear};
+use crate::models::layers::{Activation, embedding, linear, mlp_inner};
 use crate::models::unpadded::Unpadded;
 
 /// The names of a layer's parts.
@@ -205,7 +205,8 @@ impl Layer {
             None => self.output.add_to(x, &y, 1.0)?,
         };
         let x = self.attention_norm.forward(&x)?;
-        let inner = self.activation.forward(&self.up.forward(&x)?)?;
+        let (up, activation) = (self.up.clone(), self.activation);
+        let inner = mlp_inner(&x, move |x| activation.forward(&up.forward(x)?))?;
         self.output_norm.forward(&add_dropped(&self.down, &self.down_dropout, &x, &inner)?)
     }
 }

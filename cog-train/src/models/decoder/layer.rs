@@ -7,6 +7,7 @@ use super::config::{DecoderConfig, Gate};
 use super::layers::LayerConfig;
 use crate::models::cache::LayerCache;
 use crate::models::dropout::add_dropped;
+use crate::models::layers::mlp_inner;
 
 /// The operands that every layer shares in a forward pass.
 #[derive(Debug, Clone)]
@@ -131,7 +132,8 @@ impl Layer {
             None => add_dropped(output, &self.attention_dropout, x, &seen)?,
             Some(norm) => nn::add(x, &norm.forward(&output.forward(&seen)?)?)?,
         };
-        let inner = self.mlp.inner(&self.mlp_norm.forward(&x)?)?;
+        let (norm, mlp) = (self.mlp_norm.clone(), self.mlp.clone());
+        let inner = mlp_inner(&x, move |x| mlp.inner(&norm.forward(x)?))?;
         match &self.mlp_post_norm {
             None => add_dropped(&self.mlp.down, &self.mlp_dropout, &x, &inner),
             Some(norm) => nn::add(&x, &norm.forward(&self.mlp.down.forward(&inner)?)?),

@@ -8,7 +8,7 @@ use cog_train_nn::{
 use super::config::Gpt2Config;
 use crate::models::cache::{CacheShape, KvCache, LayerCache};
 use crate::models::dropout::add_dropped;
-use crate::models::layers::{Activation, embedding, linear};
+use crate::models::layers::{Activation, embedding, linear, mlp_inner};
 use crate::models::tokens::Tokens;
 
 /// The embeddings, the layers and the last norm.
@@ -182,8 +182,8 @@ impl Layer {
             Some(cache) => self.cached(&qkv, &attention, cache)?,
         };
         let x = add_dropped(&self.output, &self.output_dropout, x, &y)?;
-        let inner = self.up.forward(&self.norm.forward(&x)?)?;
-        let inner = self.activation.forward(&inner)?;
+        let (norm, up, activation) = (self.norm.clone(), self.up.clone(), self.activation);
+        let inner = mlp_inner(&x, move |x| activation.forward(&up.forward(&norm.forward(x)?)?))?;
         add_dropped(&self.down, &self.down_dropout, &x, &inner)
     }
 

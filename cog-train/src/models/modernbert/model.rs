@@ -7,7 +7,7 @@ use cog_train_nn::{
 
 use super::config::ModernBertConfig;
 use crate::models::dropout::add_dropped;
-use crate::models::layers::{Activation, layer_norm, linear_of};
+use crate::models::layers::{Activation, layer_norm, linear_of, mlp_inner};
 use crate::models::rope::Rotary;
 use crate::models::unpadded::Unpadded;
 
@@ -156,12 +156,17 @@ impl Layer {
         };
         let y = attention.packed(&qkv, self.heads, self.heads)?;
         let x = add_dropped(&self.output, &self.output_dropout, x, &y)?;
-        let both = self.up.forward(&self.norm.forward(&x)?)?;
-        let width = both.dims().last().map_or(0, |both| both / 2);
-        let (input, gate) = (nn::narrow(&both, 2, 0, width)?, nn::narrow(&both, 2, width, width)?);
-        let inner = nn::mul(&self.activation.forward(&input)?, &gate)?;
+        let (norm, up, activation) = (self.norm.clone(), self.up.clone(), self.activation);
+        let inner = mlp_inner(&x, move |x| gated(&up.forward(&norm.forward(x)?)?, activation))?;
         self.down.add_to(&x, &self.mlp_dropout.forward(&inner)?, 1.0)
     }
+}
+
+/// The activated first half of each row times the second.
+fn gated(both: &Node, activation: Activation) -> Result<Node, Error> {
+    let width = both.dims().last().map_or(0, |both| both / 2);
+    let (input, gate) = (nn::narrow(both, 2, 0, width)?, nn::narrow(both, 2, width, width)?);
+    nn::mul(&activation.forward(&input)?, &gate)
 }
 
 fn norm(init: &Init, config: &ModernBertConfig) -> Result<LayerNorm, Error> {

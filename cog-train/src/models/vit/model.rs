@@ -7,7 +7,7 @@ use cog_train_nn::{
 
 use super::config::{ImageSize, VitConfig};
 use crate::models::dropout::add_dropped;
-use crate::models::layers::{Activation, linear, linear_of};
+use crate::models::layers::{Activation, linear, linear_of, mlp_inner};
 
 /// The encoder of images.
 #[derive(Debug, Clone)]
@@ -169,7 +169,8 @@ impl Layer {
         let attention = Attention::new(Mask::Full).dropout(&self.attention_dropout);
         let y = nn::reshape(&attention.forward(&query, &key, &value)?, (rows, length, width))?;
         let x = add_dropped(&self.output, &self.output_dropout, x, &y)?;
-        let inner = self.activation.forward(&self.up.forward(&self.norm.forward(&x)?)?)?;
+        let (norm, up, activation) = (self.norm.clone(), self.up.clone(), self.activation);
+        let inner = mlp_inner(&x, move |x| activation.forward(&up.forward(&norm.forward(x)?)?))?;
         add_dropped(&self.down, &self.down_dropout, &x, &inner)
     }
 }

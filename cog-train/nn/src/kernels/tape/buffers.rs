@@ -1,4 +1,4 @@
-//! Buffers that accumulate the gradients of parameters and are kept from step to step.
+//! Buffers that accumulate the gradients of parameters.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ pub struct Buffers(HashMap<TensorId, Buffer>);
 #[derive(Debug)]
 struct Buffer {
     shape: Shape,
-    /// Allocated when the first gradient arrives, and kept.
+    /// Allocated when the first gradient arrives, and kept until it is released.
     tensor: Option<Tensor>,
     /// Whether its elements are of the present step.
     filled: bool,
@@ -41,6 +41,15 @@ impl Buffers {
     pub fn clear(&mut self) {
         for buffer in self.0.values_mut() {
             buffer.filled = false;
+        }
+    }
+
+    /// Ends a step. Memory of the CPU is freed: the activations of the next step take it. That of a GPU, where an allocation
+    /// is dear, is kept.
+    pub fn release(&mut self) {
+        for buffer in self.0.values_mut() {
+            buffer.filled = false;
+            buffer.tensor.take_if(|tensor| host::on_cpu(tensor));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Here a [`Node`] is a detached tensor with an index on a `Tape`; an operation computes on detached tensors and records
 //! a closure on the tape. Backward, the closures run from the last to the first, and each is dropped, with the tensors that
 //! it saved, as soon as it has run. The first gradient of a node is moved, only further ones are added. Those of parameters
-//! are written into [buffers](Buffers) that are kept from step to step.
+//! are written into [buffers](Buffers), which a GPU keeps from step to step.
 //!
 //! [`trace`] wraps a tape in one candle operation: the gradients of its leaves, parameters or results of candle's
 //! operations, go back into candle's graph.
@@ -26,7 +26,7 @@ pub(crate) use buffers::reusable_gradient;
 pub use buffers::{Buffers, collect, without_gradients};
 pub(crate) use pass::Pass;
 pub use pass::{evaluation, training, without_low_rank};
-pub use recompute::{recompute, recompute_tensor};
+pub use recompute::{recompute, recompute_tensor, recompute_with_result};
 
 /// The backward step of an operation: takes the gradient of its result and gives gradients to its operands.
 type Backward = Box<dyn FnOnce(Tensor, &mut Adjoints) -> Result<(), Error> + Send>;
@@ -65,6 +65,8 @@ struct Record {
     steps: Vec<(usize, Backward)>,
     /// The leaves that need a gradient: candle's variables and results of candle's operations.
     leaves: Vec<(Tensor, usize)>,
+    /// Whether it is of a block that the backward pass computes again.
+    within_block: bool,
 }
 
 /// The shape of a gradient, and the leaf that it is of.
@@ -207,6 +209,11 @@ impl Tape {
         Node { tensor, tape: self.clone(), handle, recompute: None }
     }
 
+    /// Makes a tape for a block that the backward pass computes again.
+    fn of_block() -> Self {
+        Self(Arc::new(Mutex::new(Record { within_block: true, ..Record::default() })))
+    }
+
     /// Records an input that is no leaf: its gradient is taken by its handle.
     fn start(&self, tensor: &Tensor, needs_gradient: bool) -> Node {
         let handle = needs_gradient.then(|| self.record_mut().node(tensor, None));
@@ -237,7 +244,7 @@ impl Record {
         seed: &Tensor,
         start: Handle,
     ) -> Result<(Option<Tensor>, Vec<Option<Tensor>>), Error> {
-        let Self { nodes, mut steps, leaves } = self;
+        let Self { nodes, mut steps, leaves, .. } = self;
         let mut adjoints = Adjoints::new(nodes);
         adjoints.share(Some(from), seed)?;
         while let Some((id, step)) = steps.pop() {

@@ -1,5 +1,7 @@
 //! Activation checkpointing on a tape.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use candle_core::{Error, Tensor, Var};
 
 use super::bridge::trace;
@@ -17,8 +19,55 @@ pub fn recompute(
     x: &Node,
     block: impl Fn(&Node) -> Result<Node, Error> + Send + 'static,
 ) -> Result<Node, Error> {
-    checkpoint(x, move |x, needs_gradient| {
-        let tape = Tape::default();
+    Ok(checkpoint(x, on_tape(block))?.y)
+}
+
+/// Computes `block` on `x` as [`recompute`], and saves its result no more than its activations: a layer that needs it backward,
+/// such as a [`Linear`](crate::Linear) that is trained, takes it from the block's second run. It is for a block with a wide
+/// result, such as the inner values of an MLP, and costs no more than [`recompute`]. A block that ends in a product is better
+/// cut before it, as that product is then computed once. The gradients are the same bits.
+///
+/// Within a block that is computed again as a whole it keeps the activations of that second run.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cog_train_nn::{self as nn, Init, Linear, Rng};
+///
+/// let init = Init::random(Rng::new(42, "init"), &Device::Cpu);
+/// let (up, down) = (Linear::new(&init.at("up"), 4, 64)?, Linear::new(&init.at("down"), 64, 4)?);
+/// let x = Tensor::ones((8, 4), DType::F32, &Device::Cpu)?;
+/// let y = nn::trace([&x], |[x]| {
+///     let up = up.clone();
+///     let inner = nn::recompute_with_result(&x, move |x| nn::gelu(&up.forward(x)?))?;
+///     down.forward(&inner) // needs `inner` for the gradient of its weight
+/// })?;
+/// assert!(y.sum_all()?.backward()?.get(down.weight().tensor()?).is_some());
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// The error of `block`.
+pub fn recompute_with_result(
+    x: &Node,
+    block: impl Fn(&Node) -> Result<Node, Error> + Send + 'static,
+) -> Result<Node, Error> {
+    if x.tape.record_mut().within_block {
+        return block(x);
+    }
+    let Checkpoint { y, second } = checkpoint(x, on_tape(block))?;
+    Ok(match second {
+        Some(second) => y.recomputed_by(move || second.result()),
+        None => y,
+    })
+}
+
+/// Runs a block of nodes on a tape of its own.
+fn on_tape(
+    block: impl Fn(&Node) -> Result<Node, Error> + Send + 'static,
+) -> impl Fn(&Tensor, bool) -> Result<Run, Error> + Send + 'static {
+    move |x, needs_gradient| {
+        let tape = Tape::of_block();
         let x = tape.start(x, needs_gradient);
         let y = block(&x)?;
         let record = tape.take();
@@ -30,7 +79,7 @@ pub fn recompute(
             Ok(Gradients { of_x, of_leaves })
         };
         Ok(Run { y: y.tensor, leaves, backward: Box::new(backward) })
-    })
+    }
 }
 
 /// Computes a block of candle's own operations in the same way, as one operation in candle's graph.
@@ -59,7 +108,7 @@ pub fn recompute_tensor(
         };
         Ok(Run { y: value, leaves, backward: Box::new(backward) })
     };
-    trace([x], |[x]| checkpoint(&x, run))
+    trace([x], |[x]| Ok(checkpoint(&x, run)?.y))
 }
 
 /// A block that was run on a tensor.
@@ -72,7 +121,7 @@ struct Run {
 }
 
 /// The backward pass of a block: takes the gradient of its result, and the leaves.
-type Backward = Box<dyn FnOnce(&Tensor, &[Tensor]) -> Result<Gradients, Error>>;
+type Backward = Box<dyn FnOnce(&Tensor, &[Tensor]) -> Result<Gradients, Error> + Send>;
 
 /// The gradients of a block's input and of its leaves, in their order.
 #[derive(Default)]
@@ -81,21 +130,58 @@ struct Gradients {
     of_leaves: Vec<Option<Tensor>>,
 }
 
+/// The result of a block, and its second run if there will be one.
+struct Checkpoint {
+    y: Node,
+    second: Option<Arc<SecondRun>>,
+}
+
+/// The run of a block in the backward pass, for the block's own backward step and for those that need its result.
+struct SecondRun(Mutex<Stage>);
+
+enum Stage {
+    Due(Box<dyn FnOnce() -> Result<Run, Error> + Send>),
+    Done(Run),
+    Over,
+}
+
+impl SecondRun {
+    /// Returns the result of the block, which is run if it was not.
+    fn result(&self) -> Result<Tensor, Error> {
+        let run = self.take()?;
+        let y = run.y.clone();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stage::Done(run);
+        Ok(y)
+    }
+
+    fn take(&self) -> Result<Run, Error> {
+        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *stage, Stage::Over) {
+            Stage::Due(run) => run(),
+            Stage::Done(run) => Ok(run),
+            Stage::Over => Err(Error::msg("the backward step of a block has run")),
+        }
+    }
+}
+
 /// Runs a block, and again in the backward pass. The flag of `run` says whether the input needs a gradient.
 fn checkpoint(
     x: &Node,
     run: impl Fn(&Tensor, bool) -> Result<Run, Error> + Send + 'static,
-) -> Result<Node, Error> {
+) -> Result<Checkpoint, Error> {
     // The backward pass and what it saved are dropped here. Only the leaves that it would reach are kept.
     let Run { y, leaves, .. } = run(&x.tensor, false)?;
     let handles: Vec<Handle> = leaves.iter().map(|leaf| x.tape.leaf(leaf).handle).collect();
     if x.handle.is_none() && handles.is_empty() {
-        return Ok(x.constant(y));
+        return Ok(Checkpoint { y: x.constant(y), second: None });
     }
-    let (source, to, pass) = (x.tensor.clone(), x.handle, Pass::current());
+    let (source, to, pass) = (x.saved(), x.handle, Pass::current());
+    let again = move || pass.run(|| run(&source.tensor()?, to.is_some()));
+    let second = Arc::new(SecondRun(Mutex::new(Stage::Due(Box::new(again)))));
+    let own = second.clone();
     let any = to.or_else(|| handles.first().copied().flatten());
-    Ok(x.tape.result(y, [any], move |gradient, adjoints| {
-        let Run { backward, .. } = pass.run(|| run(&source, to.is_some()))?;
+    let y = x.tape.result(y, [any], move |gradient, adjoints| {
+        let Run { backward, .. } = own.take()?;
         let Gradients { of_x, of_leaves } = backward(&gradient, &leaves)?;
         // candle may give several operands one gradient.
         if let Some(gradient) = of_x {
@@ -107,5 +193,9 @@ fn checkpoint(
             }
         }
         Ok(())
-    }))
+    });
+    Ok(Checkpoint { y, second: Some(second) })
 }
+
+#[cfg(test)]
+mod tests;

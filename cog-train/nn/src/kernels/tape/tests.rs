@@ -93,6 +93,21 @@ fn buffers_accumulate_until_they_are_cleared() {
     assert!(y.backward().unwrap().get(&factor).is_some(), "without buffers it is in the store");
 }
 
+/// The memory of a step's gradients is free for the activations of the next.
+#[test]
+fn released_buffers_hold_no_memory_and_begin_anew() {
+    let (x, factor) = (var(&[1.0, 2.0]), var(&[3.0, 5.0]));
+    let mut buffers = Buffers::new([factor.as_tensor()]);
+    for _step in 0..2 {
+        let y = traced(&x, std::slice::from_ref(&factor)).unwrap();
+        collect(&mut buffers, || y.sum_all().unwrap().backward().unwrap());
+        assert_eq!(values(buffers.get(&factor).unwrap()), [1.0, 2.0]);
+        buffers.release();
+        assert!(buffers.get(&factor).is_none());
+        assert!(format!("{buffers:?}").contains("tensor: None"), "{buffers:?}");
+    }
+}
+
 /// Candle's backward pass stops at a comparison. The buffers get their gradients all the same.
 #[test]
 fn buffers_get_gradients_when_the_input_of_a_trace_has_none() {
