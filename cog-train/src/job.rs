@@ -4,9 +4,11 @@ mod events;
 mod files;
 mod lines;
 mod mode;
+mod png;
 mod records;
 mod report;
 mod requests;
+mod samples;
 mod setup;
 mod stream;
 mod testing;
@@ -122,7 +124,7 @@ impl Job {
 
     /// One line to the terminal, to `log.txt` and to the HTTP logs. The texts of secret inputs are masked.
     pub fn line(&mut self, text: impl Display) {
-        if self.mode.dry_run.is_some() && self.dry_run != DryRun::Started {
+        if self.is_dry_run() && self.dry_run != DryRun::Started {
             return; // it is about a training that was not done
         }
         let text = text.to_string();
@@ -181,7 +183,7 @@ impl Job {
     /// In a dry run nothing is reported of a step, and a loop of the author's own is cancelled at its first one. A loop that
     /// ignores that is unwound at the second step after it, since it would train to its end.
     fn ends_in_dry_run(&mut self, step: u64) -> bool {
-        if self.mode.dry_run.is_none() {
+        if !self.is_dry_run() {
             return false;
         }
         match self.dry_run {
@@ -212,9 +214,8 @@ impl Job {
         self.dry_run = DryRun::Reported;
     }
 
-    /// Returns the lengths of `log.txt`, `metrics.jsonl` and the event file and the digests of the first two. The files are on the disk when
-    /// this returns. A loop
-    /// of one's own stores them in its checkpoint; [`Job::rewind`] takes them.
+    /// Returns the lengths of `log.txt`, `metrics.jsonl`, `samples.jsonl` and the event file, and the digests of all but the last. The files are
+    /// on the disk when this returns. A loop of one's own stores them in its checkpoint; [`Job::rewind`] takes them.
     ///
     /// ```
     /// use cog_train::{Job, Marks, prelude::*};

@@ -9,7 +9,8 @@ use super::app::App;
 use super::serve_args::ServeCall;
 use super::stop::{Stop, wrong};
 use super::terminal::{Format, colored};
-use super::{dockerfile, help, mistyped, python, serve_args};
+use super::ui_args::UiArgs;
+use super::{dockerfile, help, mistyped, python, serve_args, ui_args};
 use crate::device::DeviceChoice;
 use crate::error::Error;
 use crate::run::{Kind, Resume};
@@ -26,6 +27,7 @@ pub(crate) enum Command {
         config: Option<PathBuf>,
     },
     Serve(ServeCall),
+    Ui(UiArgs),
 }
 
 /// A training or a prediction.
@@ -87,6 +89,7 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
             Ok(Command::Check { config: inner.get_one::<PathBuf>("config").cloned() })
         }
         Some(("serve", inner)) => serve_args::parse(app, inner).map(Command::Serve),
+        Some(("ui", inner)) => Ok(Command::Ui(ui_args::parse(inner))),
         _ => invocation(app, app.default_role().map_or(Kind::Train, |role| role.kind), &matches),
     }
 }
@@ -180,6 +183,7 @@ fn command(app: &App, args: &[OsString]) -> Clap {
             Clap::new("check").about("Check cog.yaml against this binary").arg(config_option()),
         )
         .subcommand(serve_args::command())
+        .subcommand(ui_args::command())
 }
 
 fn about(text: &'static str, kind: Kind) -> &'static str {

@@ -20,6 +20,9 @@ mod serve_args;
 mod signals;
 mod stop;
 mod terminal;
+#[cfg_attr(not(feature = "serve"), path = "no_ui.rs")]
+mod ui;
+mod ui_args;
 
 use std::process::ExitCode;
 
@@ -59,6 +62,7 @@ pub fn main(app: &App) -> ExitCode {
         Ok(Command::Serve(ServeCall::Listen(args))) => serve::serve(app, &args, &terminal),
         Ok(Command::Serve(ServeCall::Version)) => serve::version(&terminal),
         Ok(Command::Serve(ServeCall::Work)) => serve::work(app, &terminal),
+        Ok(Command::Ui(args)) => ui::ui(&args, &terminal),
         Err(Stop::Shown(text)) => print_answer(&terminal, &text),
         Err(Stop::Wrong(text)) => {
             terminal.note(text.trim_end());

@@ -1,4 +1,4 @@
-//! The files that a run adds to as it goes: `log.txt`, `metrics.jsonl`, and the events that `TensorBoard` reads.
+//! The files that a run adds to as it goes: `log.txt`, `metrics.jsonl`, samples, and the events that `TensorBoard` reads.
 //!
 //! A checkpoint holds their lengths ([`Marks`]), so that a resumed run takes back what came after it, and a run that
 //! was interrupted leaves the same `log.txt` and `metrics.jsonl` as one that was not.
@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::events::Events;
 use super::lines::{Lines, length};
+use super::samples::{SAMPLES, Samples};
 use crate::error::Error;
 use crate::progress::number_of;
 
@@ -35,6 +36,17 @@ pub struct Marks {
     /// The same of `metrics.jsonl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_digest: Option<u64>,
+    /// Of `samples.jsonl`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub samples: u64,
+    /// The same of `samples.jsonl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples_digest: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(length: &u64) -> bool {
+    *length == 0
 }
 
 /// The open files. The first write that fails is kept, for a run does not end by a full disk's lost line.
@@ -42,6 +54,7 @@ pub(super) struct Files {
     dir: PathBuf,
     log: Lines,
     metrics: Lines,
+    samples: Samples,
     events: Events,
     lost: Option<Error>,
 }
@@ -53,6 +66,7 @@ impl Files {
             dir: dir.to_owned(),
             log: Lines::open(dir, LOG)?,
             metrics: Lines::open(dir, METRICS)?,
+            samples: Samples::open(dir)?,
             events: Events::open(dir)?,
             lost: None,
         })
@@ -81,25 +95,36 @@ impl Files {
         }
     }
 
+    /// Adds a sample.
+    pub(super) fn sample(&mut self, add: impl FnOnce(&mut Samples) -> Result<(), Error>) {
+        if let Err(error) = add(&mut self.samples) {
+            self.lost.get_or_insert(error);
+        }
+    }
+
     /// Returns the lengths of the files and digests of their content. They are durable after [`sync`](Self::sync).
     pub(super) fn marks(&self) -> Result<Marks, Error> {
         let events =
             self.events.file().map(|file| length(file, &self.dir.join(self.events.name())));
         let (log, metrics) = (self.log.mark()?, self.metrics.mark()?);
+        let samples = self.samples.lines.as_ref().map(Lines::mark).transpose()?.unwrap_or_default();
         Ok(Marks {
             log: log.length,
             metrics: metrics.length,
             tensorboard: events.unwrap_or(Ok(0))?,
             log_digest: log.digest(),
             metrics_digest: metrics.digest(),
+            samples: samples.length,
+            samples_digest: samples.digest(),
         })
     }
 
     /// Brings what was written so far to the disk, on whatever thread has the time.
     pub(super) fn sync(&self) -> Result<impl FnOnce() -> Result<(), Error> + Send + use<>, Error> {
         let events = self.events.file().map(|file| (file, self.events.name()));
-        let files =
-            [(&self.log.file, LOG), (&self.metrics.file, METRICS)].into_iter().chain(events);
+        let samples = self.samples.lines.as_ref().map(|lines| (&lines.file, SAMPLES));
+        let files = [(&self.log.file, LOG), (&self.metrics.file, METRICS)];
+        let files = files.into_iter().chain(samples).chain(events);
         let open = |(file, name): (&File, &str)| {
             let path = self.dir.join(name);
             let again = file.try_clone().map_err(Error::file("sync", &path))?;
@@ -114,15 +139,17 @@ impl Files {
     }
 
     /// Truncates the files to the marks. A log or metrics file whose content up to its mark is not that of the checkpoint is
-    /// refused, and the files are left as they were found; `force` accepts it. Events are for viewing alone: a missing
-    /// file is accepted.
+    /// refused, as are samples, and the files are left as they were found; `force` accepts it. Events and samples are for viewing
+    /// alone: a missing file is accepted.
     pub(super) fn rewind(&mut self, marks: &Marks, force: bool) -> Result<(), Error> {
         let guarded = [
             (&self.log, marks.log, marks.log_digest),
             (&self.metrics, marks.metrics, marks.metrics_digest),
         ];
+        let samples = self.samples.lines.as_ref();
+        let samples = samples.map(|lines| (lines, marks.samples, marks.samples_digest));
         let mut problem = None;
-        for (lines, mark, digest) in guarded {
+        for (lines, mark, digest) in guarded.into_iter().chain(samples) {
             if problem.is_none() && !force {
                 problem = lines.differs(mark, digest)?;
             }
@@ -132,12 +159,14 @@ impl Files {
             let found = [self.log.found, self.metrics.found];
             self.log.truncate(found[0])?;
             self.metrics.truncate(found[1])?;
+            self.samples.truncate(u64::MAX)?;
             let reason =
                 format!("{problem}\nhint: `--resume=force` continues with the file as it is");
             return Err(Error::Resume { reason });
         }
         self.log.truncate(marks.log.min(self.log.found))?;
         self.metrics.truncate(marks.metrics.min(self.metrics.found))?;
+        self.samples.truncate(marks.samples)?;
         if let Some(events) = self.events.file() {
             let path = self.dir.join(self.events.name());
             let length = length(events, &path)?.min(marks.tensorboard);
@@ -153,6 +182,7 @@ impl Files {
     pub(super) fn forget_earlier(&mut self) -> Result<(), Error> {
         self.log.forget_earlier()?;
         self.metrics.forget_earlier()?;
+        self.samples.forget_earlier()?;
         if let Some(events) = self.events.file() {
             let path = self.dir.join(self.events.name());
             events.set_len(0).map_err(Error::file("truncate", &path))?;

@@ -30,6 +30,12 @@ pub(crate) fn run_dir_of(id: &str) -> PathBuf {
     Path::new(RUNS).join(id)
 }
 
+/// Whether a folder holds a run.
+#[cfg(feature = "serve")]
+pub(crate) fn is_run(dir: &Path) -> bool {
+    dir.join(RECORD).is_file()
+}
+
 /// A folder as it may be typed: below the current one without it, quoted for a shell where that is needed.
 pub(crate) fn shown(dir: &Path) -> String {
     let here = std::env::current_dir().and_then(fs::canonicalize).unwrap_or_default();

@@ -37,6 +37,21 @@ impl Lock {
     }
 }
 
+/// Whether a process holds the lock of a folder. The lock is looked up and not taken: a process that takes it at this very moment
+/// is not refused. Where the system has no list of locks, as everywhere but on Linux, a folder counts as locked.
+#[cfg(feature = "serve")]
+pub(crate) fn is_locked(dir: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(file) = std::fs::metadata(dir.join(FILE)) else { return false };
+    let Ok(locks) = std::fs::read_to_string("/proc/locks") else { return true };
+    // `1: FLOCK  ADVISORY  WRITE PID MAJOR:MINOR:INODE 0 EOF`
+    let inode = format!(":{}", file.ino());
+    locks.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        line.contains(" FLOCK ") && fields.any(|field| field.ends_with(&inode))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,7 +62,11 @@ mod tests {
         let first = Lock::take(dir.path()).unwrap();
         assert!(first.is_some());
         assert!(Lock::take(dir.path()).unwrap().is_none());
+        #[cfg(feature = "serve")]
+        assert!(is_locked(dir.path()));
         drop(first);
+        #[cfg(all(feature = "serve", target_os = "linux"))]
+        assert!(!is_locked(dir.path()));
         assert!(Lock::take(dir.path()).unwrap().is_some());
     }
 }

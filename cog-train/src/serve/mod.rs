@@ -20,13 +20,16 @@ mod routes;
 mod server;
 mod shutdown;
 mod spawner;
+mod standalone;
 mod state;
 mod supervisor;
 mod training;
+mod ui;
 mod worker;
 
 pub(crate) use options::Options;
 pub(crate) use server::serve;
+pub(crate) use standalone::{UiOptions, show};
 pub(crate) use worker::{Start, WorkerControl, work};
 
 /// The version of Cog's server whose interface this is.

@@ -7,6 +7,7 @@ mod sandbox;
 mod answers;
 mod faults;
 mod lifecycle;
+mod page;
 mod server;
 mod trainings;
 mod uploads;

@@ -63,7 +63,8 @@ impl Server {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
+    /// Starts a program that says where it listens.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
@@ -71,7 +72,8 @@ impl Server {
         let kept = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                if let Some((_, rest)) = line.split_once("listening on ") {
+                let found = line.split_once("listening on ");
+                if let Some((_, rest)) = found.or_else(|| line.split_once("are shown at http://")) {
                     let end = rest.find(|c: char| c != ':' && c != '.' && !c.is_ascii_digit());
                     drop(sender.send(rest[..end.unwrap_or(rest.len())].to_owned()));
                 }

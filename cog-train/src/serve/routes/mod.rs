@@ -20,7 +20,8 @@ use super::answer::error;
 use super::auth::{self, Token};
 use super::listen::read_body;
 use super::state::Server;
-use crate::run::Kind;
+use super::ui::{self, Ui};
+use crate::run::{Kind, RUNS};
 
 /// Returns the service of all routes. Those of the other kind answer 404 with a sentence.
 pub(super) fn router(server: Arc<Server>) -> Router {
@@ -45,12 +46,24 @@ pub(super) fn router(server: Arc<Server>) -> Router {
             .route("/trainings", any(trainings_elsewhere))
             .route("/trainings/{*rest}", any(trainings_elsewhere)),
     };
+    let service = Arc::clone(&server.service);
+    let runs = Ui::of_server(RUNS.into(), Box::new(move |id| service.prediction_exists(id)));
     router
+        .with_state(server)
+        .merge(ui::routes(Arc::new(runs)))
         // `read_body` has a limit of its own.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(read_body))
         .layer(from_fn_with_state(Token::from_env(), auth::check))
-        .with_state(server)
+        // The page itself asks for the token.
+        .merge(ui::page())
+}
+
+/// Returns the service of the page alone.
+pub(super) fn of_page(runs: Ui) -> Router {
+    ui::routes(Arc::new(runs))
+        .layer(from_fn_with_state(Token::from_env(), auth::check))
+        .merge(ui::page())
 }
 
 async fn predictions_elsewhere() -> Response {
