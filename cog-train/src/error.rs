@@ -225,7 +225,6 @@ impl Error {
     }
 
     /// An [`Error::Tokenizer`] about the file or folder `place`.
-    #[cfg(feature = "text")]
     pub(crate) fn tokenizer(place: &Path, reason: impl Into<String>) -> Self {
         Self::Tokenizer { place: place.display().to_string(), reason: reason.into() }
     }

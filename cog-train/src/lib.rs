@@ -41,6 +41,7 @@ mod params;
 mod partial;
 mod predictor;
 mod read;
+mod tokenizer_files;
 mod trainer;
 
 pub use anyhow;

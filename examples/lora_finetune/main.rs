@@ -3,16 +3,15 @@
 use cog_train::data::Loader;
 use cog_train::engine::{Loss, Schedule, StepContext, Training, TrainingConfig, fit};
 use cog_train::lora::{LoraConfig, Modules};
-use cog_train::models::{CausalLm, Pretrained};
 use cog_train::optim::{AdamW, Optimizer};
 use cog_train::prelude::*;
-use cog_train::text::{CausalBatch, ChatTemplate, ExampleBuilder, Packs, TextRows, Tokenizer};
+use cog_train::text::{CausalBatch, LanguageModel, Packs, TextRows};
 use cog_train::{hub, nn::Init};
 
 /// Trains a LoRA adapter of a chat model
 #[cog_train::train]
 fn train(
-    /// The model: a folder, or `org/name` of a hub
+    /// The model: a folder, a `.gguf` file, or `org/name` of a hub
     #[input(default = "examples/text_finetune/base")]
     base_model: String,
     /// Conversations: rows with `messages`
@@ -24,19 +23,18 @@ fn train(
     job: &mut Job,
 ) -> Result<Path> {
     let cancel = job.cancel_token();
-    let folder = hub::resolve(&base_model, &cancel, job)?;
-    let (base, tokenizer) = (Pretrained::open(&folder)?, Tokenizer::open(&folder)?);
-    tokenizer.check_embedding(base.config().vocabulary())?;
-    let template = ChatTemplate::open(&folder, &tokenizer)?;
-    let context = base.config().max_positions().min(1024);
-    let builder = ExampleBuilder::new(&tokenizer, context).template(&template);
-    let examples = builder.examples(TextRows::open(&train_data, &cancel)?, &cancel)?;
-    let model = |init: &Init| CausalLm::new(init, base.config());
+    let base = LanguageModel::open(hub::resolve(&base_model, &cancel, job)?)?;
+    let context = base.pretrained.config().max_positions().min(1024);
+    let rows = TextRows::open(&train_data, &cancel)?;
+    let examples = base.examples(context).examples(rows, &cancel)?;
+    let model = |init: &Init| base.build(init);
     let lora = LoraConfig::new(rank.into()).targets(Modules::AllLinear).task_type("CAUSAL_LM");
     let adapter = lora.base_model(&base_model).on(model)?;
-    let params = adapter.draw_params(base.tensors(job.device())?, job.rng("lora"))?;
+    // The blocks of a GGUF file stay blocks.
+    let adapter = adapter.quantized(base.pretrained.quantized(job.device())?)?;
+    let params = adapter.draw_params(base.pretrained.tensors(job.device())?, job.rng("lora"))?;
     let lm = adapter.init(params.tensors()).build(model)?;
-    let (schedule, pad) = (Schedule::linear(), tokenizer.pad_id());
+    let (schedule, pad) = (Schedule::linear(), base.tokenizer.pad_id());
     let config = TrainingConfig { epochs, learning_rate, schedule, ..TrainingConfig::default() };
     let optimizer = Optimizer::new(AdamW::default());
     let train = Loader::new(Packs::new(examples, context), move |packs, batch| {
@@ -49,7 +47,7 @@ fn train(
     fit(training, &loss, job)?;
     let output = job.dir().join("adapter");
     adapter.save(&output, &params.masters())?;
-    tokenizer.save(&output)?;
+    base.tokenizer.save(&output)?;
     Ok(output.into())
 }
 

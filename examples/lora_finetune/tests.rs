@@ -1,6 +1,7 @@
 use cog_train::CancelToken;
 use cog_train::candle_core::Device;
-use cog_train::text::Example;
+use cog_train::models::{CausalLm, Pretrained};
+use cog_train::text::{ChatTemplate, Example, ExampleBuilder, Tokenizer};
 
 use super::*;
 
@@ -59,7 +60,10 @@ fn bases_and_rows_that_do_not_fit_are_refused() {
     let data = repository("examples/lora_finetune/chat.jsonl");
     let error = |base, data: &str| format!("{:#}", trained(dir.path(), base, data).err().unwrap());
     let found = error("examples/classify/base", &data);
-    assert!(found.contains("there is none: neither `chat_template.jinja` nor"), "{found}");
+    assert!(
+        found.contains("conversations need a chat template, and the model has none"),
+        "{found}"
+    );
     let found =
         error("examples/text_finetune/base", &repository("examples/embed/data/pairs.jsonl"));
     assert!(found.contains("a language model is trained on texts, prompts"), "{found}");

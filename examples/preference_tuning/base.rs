@@ -2,14 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use cog_train::CancelToken;
 use cog_train::hub::resolve;
 use cog_train::lora::LoraConfig;
-use cog_train::models::{CausalLm, Pretrained};
-use cog_train::nn::Init;
 use cog_train::prelude::*;
 use cog_train::progress::{Report, Silent};
-use cog_train::text::{Chat, ChatTemplate, Ending, Tokenizer};
-use cog_train::{CancelToken, Error};
+use cog_train::text::LanguageModel;
 use tempfile::TempDir;
 
 /// The name of the model that is built in, as an adapter's settings have it.
@@ -26,16 +24,13 @@ const FILES: [(&str, &[u8]); 4] = [
 /// A model on disk: opened and checked, and nothing is loaded.
 pub struct Base {
     pub name: String,
-    pub pretrained: Pretrained,
-    pub tokenizer: Tokenizer,
-    /// Of a chat model.
-    pub template: Option<ChatTemplate>,
+    pub lm: LanguageModel,
     /// Holds the built-in model.
     _folder: Option<TempDir>,
 }
 
 impl Base {
-    /// Opens the model of a name, a folder or `org/name` on a hub, or the built-in one.
+    /// Opens the model of a name, a folder, a `.gguf` file or `org/name` on a hub, or the built-in one.
     pub fn open(name: Option<&str>, cancel: &CancelToken, report: &mut dyn Report) -> Result<Self> {
         let name = name.unwrap_or(BUILT_IN).to_owned();
         let (path, folder) = if name == BUILT_IN {
@@ -44,9 +39,7 @@ impl Base {
         } else {
             (resolve(&name, cancel, report)?, None)
         };
-        let (pretrained, tokenizer) = (Pretrained::open(&path)?, Tokenizer::open(&path)?);
-        let template = ChatTemplate::find(&path, &tokenizer)?;
-        Ok(Self { name, pretrained, tokenizer, template, _folder: folder })
+        Ok(Self { name, lm: LanguageModel::open(path)?, _folder: folder })
     }
 
     /// Opens the base of what a training wrote, and returns the folder of the adapter, if it wrote one. Without weights it is the
@@ -60,18 +53,6 @@ impl Base {
         }
         let base = LoraConfig::open(folder)?.base_model_name();
         Ok((open(base.as_deref())?, Some(folder.to_owned())))
-    }
-
-    /// Builds the model from its tensors.
-    pub fn model(&self, init: &Init) -> Result<CausalLm, Error> {
-        CausalLm::new(init, self.pretrained.config())
-    }
-
-    /// The tokens of a question: a chat model's as a user's message, others as they are.
-    pub fn prompt(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let Some(template) = &self.template else { return self.tokenizer.encode(text) };
-        let chat = Chat::of([("user", text)]);
-        Ok(template.encode(&chat, Ending::GenerationPrompt, &self.tokenizer)?.ids)
     }
 }
 

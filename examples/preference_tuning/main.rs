@@ -23,7 +23,7 @@ use cog_train::models::{CausalLm, Generation, PreferenceBatch, PreferenceLoss};
 use cog_train::nn::Init;
 use cog_train::optim::{AdamW, Clip, Optimizer};
 use cog_train::prelude::*;
-use cog_train::text::{ExampleBuilder, Preference, PreferenceReport, Preferences};
+use cog_train::text::{Preference, PreferenceReport, Preferences};
 
 use base::Base;
 
@@ -96,26 +96,23 @@ impl Trainer for PreferenceTuning {
     fn train(&mut self, inputs: Inputs, job: &mut Job) -> Result<TrainingOutput> {
         let cancel = job.cancel_token();
         let base = Base::open(inputs.base_model.as_deref(), &cancel, job)?;
-        let context = base.pretrained.config().max_positions();
+        let (pretrained, tokenizer) = (&base.lm.pretrained, &base.lm.tokenizer);
+        let context = pretrained.config().max_positions();
         let length = inputs.max_length.unwrap_or(context);
         ensure!(
             length <= context,
             "`max_length` is {length}, and the model sees at most {context} tokens"
         );
-        let builder = ExampleBuilder::new(&base.tokenizer, length);
-        let builder = match &base.template {
-            Some(template) => builder.template(template),
-            None => builder,
-        };
+        let builder = base.lm.examples(length);
         let (train, eval) =
             rows::open(inputs.preferences.as_deref(), inputs.eval_preferences.as_deref(), &cancel)?;
         let mut train = builder.preferences(train, &cancel)?;
         let mut eval = builder.preferences(eval, &cancel)?;
-        job.line(PreferenceReport::new(&base.tokenizer, &train, Some(&eval))?);
+        job.line(PreferenceReport::new(tokenizer, &train, Some(&eval))?);
 
-        let tensors = base.pretrained.tensors_of(job.device(), |init| base.model(init))?;
-        let pad = base.tokenizer.pad_id();
-        let adapter = inputs.adapter(&base)?;
+        let tensors = pretrained.tensors_of(job.device(), |init| base.lm.build(init))?;
+        let pad = tokenizer.pad_id();
+        let adapter = inputs.adapter(&base, job)?;
         let params = match &adapter {
             Some(adapter) => {
                 let drawn = adapter.draw(&tensors, job.rng("lora"))?;
@@ -127,7 +124,7 @@ impl Trainer for PreferenceTuning {
             || Init::from_tensors(params.tensors()),
             |adapter| adapter.init(params.tensors()),
         );
-        let model = init.build(|init| base.model(init))?;
+        let model = init.build(|init| base.lm.build(init))?;
         if adapter.is_none() && inputs.method == Method::Dpo {
             // An adapter is switched off for the reference; without one, it is computed once and kept.
             train = train.with_reference(&model, pad, &cancel)?;
@@ -159,7 +156,7 @@ impl Trainer for PreferenceTuning {
         let folder = job.dir().join("weights");
         match &adapter {
             Some(adapter) => adapter.save(&folder, &params.masters())?,
-            None => base.pretrained.save(&folder, params.masters())?,
+            None => pretrained.save(&folder, params.masters())?,
         }
         let metric = |eval: &Option<Evaluation>, name: &str| {
             let eval = eval.as_ref().context("there are held-out rows")?;
@@ -175,16 +172,25 @@ impl Trainer for PreferenceTuning {
 }
 
 impl Inputs {
-    /// The adapter, if one is trained.
-    fn adapter(&self, base: &Base) -> Result<Option<Adapter>> {
+    /// The adapter, if one is trained. What is quantized in a GGUF file stays so beside it.
+    fn adapter(&self, base: &Base, job: &Job) -> Result<Option<Adapter>> {
+        let pretrained = &base.lm.pretrained;
         if self.lora_rank == 0 {
+            let quantized = pretrained.names().find(|name| pretrained.is_quantized(name));
+            if let Some(name) = quantized {
+                bail!(
+                    "the base is quantized (`{name}`), and what is quantized is not trained in full\n\
+                     hint: give `lora_rank`, to train an adapter beside it"
+                );
+            }
             return Ok(None);
         }
         #[expect(clippy::cast_precision_loss, reason = "a rank is small")]
         let alpha = 2.0 * self.lora_rank as f64;
         let config = LoraConfig::new(self.lora_rank).alpha(alpha).targets(Modules::AllLinear);
         let config = config.task_type("CAUSAL_LM").base_model(&base.name);
-        Ok(Some(config.on(|init| base.model(init))?))
+        let adapter = config.on(|init| base.lm.build(init))?;
+        Ok(Some(adapter.quantized(pretrained.quantized(job.device())?)?))
     }
 }
 
@@ -245,23 +251,26 @@ impl Predictor for Answers {
     /// Without weights the base answers.
     fn setup(setup: &Setup, weights: Option<&Weights>) -> Result<Self> {
         let (base, adapter) = Base::of_weights(weights.map(Weights::path))?;
-        let mut tensors = base.pretrained.tensors_of(setup.device(), |init| base.model(init))?;
+        let lm = &base.lm;
+        let mut tensors = lm.pretrained.tensors_of(setup.device(), |init| lm.build(init))?;
         for tensor in tensors.values_mut() {
             *tensor = tensor.to_dtype(DType::F32)?;
         }
+        let blocks = lm.pretrained.quantized(setup.device())?;
         let init = match adapter {
             Some(folder) => {
-                let adapter = LoraConfig::open(&folder)?.on(|init| base.model(init))?;
+                let adapter = LoraConfig::open(&folder)?.on(|init| lm.build(init))?;
+                let adapter = adapter.quantized(blocks)?;
                 adapter.init(adapter.tensors(tensors, adapter.load(&folder)?)?)
             }
-            None => Init::from_tensors(tensors),
+            None => Init::from_tensors(tensors).quantized(blocks),
         };
-        Ok(Self { model: init.build(|init| base.model(init))?, base })
+        Ok(Self { model: init.build(|init| lm.build(init))?, base })
     }
 
     fn predict(&mut self, inputs: Question, job: &mut Job) -> Result<String> {
-        let prompt = self.base.prompt(&inputs.prompt)?;
-        let ends = self.base.tokenizer.special().stop.clone();
+        let prompt = self.base.lm.prompt(&inputs.prompt)?;
+        let ends = self.base.lm.tokenizer.special().stop.clone();
         let options = Generation::new(inputs.max_tokens)
             .temperature(inputs.temperature)
             .seed(job.seed())
@@ -270,7 +279,7 @@ impl Predictor for Answers {
             if job.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         job.check_cancelled()?;
-        Ok(self.base.tokenizer.decode(&found.tokens)?.trim().to_owned())
+        Ok(self.base.lm.tokenizer.decode(&found.tokens)?.trim().to_owned())
     }
 }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use cog_train::hub::resolve;
 use cog_train::lora::{Adapter, LoraConfig};
-use cog_train::models::{CausalLm, Pretrained};
-use cog_train::nn::Init;
+use cog_train::models::CausalLm;
+use cog_train::nn::{BlockLayout, Init};
 use cog_train::prelude::*;
 use cog_train::progress::Report;
-use cog_train::text::{Chat, ChatTemplate, Ending, Tokenizer};
+use cog_train::text::LanguageModel;
 use cog_train::{CancelToken, Error, candle_core};
 use tempfile::TempDir;
 
@@ -24,13 +24,11 @@ const BUILT_IN: [(&str, &[u8]); 4] = [
 
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// A model on disk with its tokenizer, and perhaps an adapter of it: opened and checked, and nothing loaded.
+/// A model on disk, and perhaps an adapter of it: opened and checked, and nothing loaded.
 pub struct Base {
     /// As it was named, for an adapter's settings; `None` for the built-in model.
     pub name: Option<String>,
-    pub pretrained: Pretrained,
-    pub tokenizer: Tokenizer,
-    pub template: Option<ChatTemplate>,
+    pub lm: LanguageModel,
     /// An adapter that was trained before, with its values.
     pub adapter: Option<(Adapter, Tensors)>,
     /// The folder of the built-in model.
@@ -79,36 +77,64 @@ impl Base {
             let dir = built_in()?;
             (dir.path().to_owned(), Some(dir))
         };
-        let pretrained = Pretrained::open(&folder)?;
-        let tokenizer = Tokenizer::open(&folder)?;
-        tokenizer.check_embedding(pretrained.config().vocabulary())?;
-        let template = ChatTemplate::find(&folder, &tokenizer)?;
+        let lm = LanguageModel::open(&folder)?;
         let adapter = match adapter {
             Some(folder) => {
-                let model = |init: &Init| CausalLm::new(init, pretrained.config());
                 let config = LoraConfig::open(&folder)?;
                 let config = match name {
                     Some(name) => config.base_model(name),
                     None => config,
                 };
-                let adapter = config.on(model)?;
+                let adapter = config.on(|init| lm.build(init))?;
                 let values = adapter.load(&folder)?;
                 Some((adapter, values))
             }
             None => None,
         };
         let name = name.map(str::to_owned);
-        Ok(Self { name, pretrained, tokenizer, template, adapter, _folder: built_in })
+        Ok(Self { name, lm, adapter, _folder: built_in })
+    }
+
+    /// Keeps the weights in blocks of few bits, if that is wanted.
+    pub fn quantize(mut self, layout: Option<BlockLayout>) -> Result<Self> {
+        let Some(layout) = layout else { return Ok(self) };
+        let count = |lm: &LanguageModel| {
+            lm.pretrained.names().filter(|name| lm.pretrained.is_quantized(name)).count()
+        };
+        let before = count(&self.lm);
+        self.lm = self.lm.quantize(layout)?;
+        ensure!(
+            count(&self.lm) > before,
+            "{layout} is wanted, and the weights of `{}` are quantized already\nhint: leave out `quantize`",
+            self.lm.pretrained.folder().display()
+        );
+        Ok(self)
+    }
+
+    /// A weight that is in blocks of few bits, of the file or of `quantize`.
+    pub fn quantized_weight(&self) -> Option<&str> {
+        let pretrained = &self.lm.pretrained;
+        pretrained.names().find(|name| pretrained.is_quantized(name))
+    }
+
+    /// Whether it is a GGUF file.
+    pub fn is_gguf(&self) -> bool {
+        self.lm.pretrained.folder().is_file()
     }
 
     /// Builds the model from its tensors.
     pub fn model(&self, init: &Init) -> Result<CausalLm, Error> {
-        CausalLm::new(init, self.pretrained.config())
+        self.lm.build(init)
+    }
+
+    /// Loads the tensors that are not in blocks.
+    pub fn tensors(&self, device: &Device) -> Result<Tensors, Error> {
+        self.lm.pretrained.tensors_of(device, |init| self.model(init))
     }
 
     /// The most tokens that the model sees.
     pub fn context(&self) -> usize {
-        self.pretrained.config().max_positions()
+        self.lm.pretrained.config().max_positions()
     }
 
     /// The most tokens that may come after a prompt, of those that are wanted.
@@ -124,21 +150,8 @@ impl Base {
 
     /// The tokens that end a text.
     pub fn end_tokens(&self) -> Vec<u32> {
-        [&self.tokenizer.special().stop, self.pretrained.config().end_tokens()].concat()
-    }
-
-    /// The tokens of a prompt: a chat model's as a user's message, others as they are.
-    pub fn prompt(&self, prompt: &str) -> Result<Vec<u32>, Error> {
-        let Some(template) = &self.template else { return self.text(prompt) };
-        let chat = Chat::of([("user", prompt)]);
-        Ok(template.encode(&chat, Ending::GenerationPrompt, &self.tokenizer)?.ids)
-    }
-
-    /// The tokens of the beginning of a text.
-    pub fn text(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let mut tokens = self.tokenizer.prefix().to_vec();
-        tokens.extend(self.tokenizer.encode_plain(text)?);
-        Ok(tokens)
+        let config = self.lm.pretrained.config();
+        [&self.lm.tokenizer.special().stop, config.end_tokens()].concat()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use candle_core::{DType, Device};
-use cog_train::models::{CausalLm, Generation};
+use cog_train::models::{CausalLm, Generation, GenerationConfig};
 use cog_train::nn::Init;
 use cog_train::prelude::*;
 use cog_train::progress::Silent;
@@ -11,9 +11,12 @@ use cog_train::text::Example;
 use cog_train::{CancelToken, candle_core};
 
 use crate::base::Base;
+use crate::inputs::Quantization;
 
 /// The variable that names the base of an adapter, where its settings name another place.
 const BASE_MODEL: &str = "BASE_MODEL";
+/// The variable that keeps the base's weights in blocks, as the input `quantize` of a training does.
+const QUANTIZE: &str = "QUANTIZE";
 /// The examples that are continued in the log, the words of a text that are given, the tokens of an answer, and the characters of
 /// what comes before it.
 const SHOWN: usize = 2;
@@ -29,21 +32,44 @@ pub struct Question {
     /// The most tokens to answer with
     #[input(default = 60, ge = 1, le = 100_000)]
     pub max_tokens: usize,
+    /// Draw each token at random, or take the likeliest one; without it, draw if `temperature`, `top_p` or `top_k` is given,
+    /// else as the model's `generation_config.json` says, which also has what is not given of the next four
+    pub do_sample: Option<bool>,
     /// 0 takes the likeliest token each time, 1 draws from the model's own distribution
-    #[input(default = 0.3, ge = 0.0, le = 5.0)]
-    pub temperature: f64,
+    #[input(ge = 0.0, le = 5.0)]
+    pub temperature: Option<f64>,
     /// Draw from the likeliest tokens whose probabilities add up to this
-    #[input(default = 1.0, ge = 0.0, le = 1.0)]
-    pub top_p: f64,
+    #[input(ge = 0.0, le = 1.0)]
+    pub top_p: Option<f64>,
     /// Draw from so many of the likeliest tokens; 0 for all
-    #[input(default = 0)]
-    pub top_k: usize,
+    pub top_k: Option<usize>,
+    /// Above 1, make tokens less likely that are in the text already
+    #[input(ge = 0.01, le = 100.0)]
+    pub repetition_penalty: Option<f64>,
     /// Continue the prompt as it is, also where the model has a chat template
     #[input(default = false)]
     pub raw: bool,
     /// Decides the draws
     #[input(default = 42)]
     pub seed: i64,
+}
+
+impl Question {
+    /// The options that the user gave.
+    pub fn given(&self) -> GenerationConfig {
+        let Self { temperature, top_p, top_k, repetition_penalty, .. } = *self;
+        let of_temperature = temperature.map(|temperature| temperature > 0.0);
+        let of_others = (top_p.is_some() || top_k.is_some()).then_some(true);
+        let do_sample = self.do_sample.or(of_temperature).or(of_others);
+        GenerationConfig {
+            do_sample,
+            temperature,
+            top_p,
+            top_k,
+            repetition_penalty,
+            ..GenerationConfig::default()
+        }
+    }
 }
 
 /// A model that was trained, or the built-in one.
@@ -57,36 +83,47 @@ impl Predictor for TextGenerator {
     type Output = String;
 
     fn setup(setup: &Setup, weights: Option<&Weights>) -> Result<Self> {
-        let name = std::env::var(BASE_MODEL).ok().filter(|name| !name.is_empty());
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (name, quantize) = (variable(BASE_MODEL), variable(QUANTIZE));
+        let quantize = match quantize.as_deref() {
+            None => Quantization::None,
+            Some(to) => Quantization::from_name(to).with_context(|| {
+                format!("`{QUANTIZE}` is `{to}`, not {}", Quantization::NAMES.join(" or "))
+            })?,
+        };
         let base = Base::find(name.as_deref(), weights, &CancelToken::new(), &mut Silent)?;
+        let base = base.quantize(quantize.layout())?;
         let model = load(&base, setup.device())?;
         Ok(Self { base, model })
     }
 
     fn predict(&mut self, inputs: Question, job: &mut Job) -> Result<String> {
-        let Question { prompt, temperature, top_p, top_k, .. } = &inputs;
-        let prompt = if inputs.raw { self.base.text(prompt)? } else { self.base.prompt(prompt)? };
-        let options = Generation::new(self.base.room(&prompt, inputs.max_tokens)?)
-            .temperature(*temperature)
-            .top_p(*top_p)
-            .top_k(*top_k)
-            .seed(job.seed());
+        let (lm, prompt) = (&self.base.lm, &inputs.prompt);
+        let prompt = if inputs.raw { lm.beginning(prompt)? } else { lm.prompt(prompt)? };
+        let most = self.base.room(&prompt, inputs.max_tokens)?;
+        let given = GenerationConfig { max_new_tokens: Some(most), ..inputs.given() };
+        let options = given.or(lm.pretrained.generation_config()?).generation(most);
+        let options = options.seed(job.seed());
         answer(&self.model, &self.base, &prompt, options, job, Job::stream)
     }
 }
 
 /// Loads a model, with its adapter if it has one.
 fn load(base: &Base, device: &Device) -> Result<CausalLm> {
-    let mut tensors = base.pretrained.tensors_of(device, |init| base.model(init))?;
+    let mut tensors = base.tensors(device)?;
     if device.is_cpu() {
         // A CPU computes with 16 bits by widening them for each token.
         for tensor in tensors.values_mut() {
             *tensor = tensor.to_dtype(DType::F32)?;
         }
     }
+    let blocks = base.lm.pretrained.quantized(device)?;
     let init = match &base.adapter {
-        Some((adapter, values)) => adapter.init(adapter.tensors(tensors, values.clone())?),
-        None => Init::from_tensors(tensors),
+        Some((adapter, values)) => {
+            let adapter = adapter.clone().quantized(blocks)?;
+            adapter.init(adapter.tensors(tensors, values.clone())?)
+        }
+        None => Init::from_tensors(tensors).quantized(blocks),
     };
     Ok(init.build(|init| base.model(init))?)
 }
@@ -101,7 +138,7 @@ pub fn answer(
     mut show: impl FnMut(&mut Job, &str),
 ) -> Result<String> {
     let options = options.end_tokens(base.end_tokens());
-    let (mut stream, mut text) = (base.tokenizer.stream(), String::new());
+    let (mut stream, mut text) = (base.lm.tokenizer.stream(), String::new());
     let mut failed = None;
     model.generate(prompt, &options, |token| match stream.push(token) {
         Ok(piece) => {
@@ -135,7 +172,7 @@ pub fn show(model: &CausalLm, base: &Base, examples: &[Example], job: &mut Job) 
         let prompt = &example.ids()[..prompt.min(base.context() - 1)];
         let options = Generation::new(base.room(prompt, ANSWER)?);
         let answer = answer(model, base, prompt, options, job, |_, _| {})?;
-        let opening = base.tokenizer.decode(prompt)?;
+        let opening = base.lm.tokenizer.decode(prompt)?;
         let hidden = opening.chars().count().saturating_sub(OPENING);
         let opening: String = opening.chars().skip(hidden).collect();
         let line = format!("{}{opening} |{answer}", if hidden > 0 { "..." } else { "" });

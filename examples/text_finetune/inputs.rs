@@ -3,6 +3,7 @@
 use cog_train::data::Batching;
 use cog_train::engine::{self, Every, Schedule, TrainingConfig, Warmup};
 use cog_train::lora::{LoraConfig, Modules};
+use cog_train::nn::BlockLayout;
 use cog_train::optim::{Adam, AdamW, Optimizer, Sgd};
 use cog_train::prelude::*;
 use cog_train::text::{ExampleBuilder, Turns};
@@ -17,8 +18,8 @@ const ALL_LINEAR: &str = "all-linear";
 /// Fine-tunes a language model on texts of your own
 #[derive(Debug, Clone, TrainInputs)]
 pub struct Inputs {
-    /// Model to start from: a folder, or `org/name` or `org/name@revision` on the hub; without it, a small one that is
-    /// built in
+    /// Model to start from: a folder, a `.gguf` file, or `org/name` or `org/name@revision` on the hub; without it, a small
+    /// one that is built in
     pub base_model: Option<String>,
     /// Rows with `text`, `prompt` and `completion`, `messages`, `conversations`, or `instruction` and `output`, or a plain
     /// text file; without it, the model learns to talk like a pirate
@@ -49,6 +50,11 @@ pub struct Inputs {
     /// Merge the adapter into its base, for a whole model as the result
     #[input(default = false)]
     pub merge: bool,
+    /// Keep the base's weights in 4 bits beside an adapter (QLoRA); those of a GGUF file stay in their blocks anyway
+    #[input(default = Quantization::None)]
+    pub quantize: Quantization,
+    /// Write the result as a GGUF file too, for llama.cpp and Ollama: unless given, if the base is one
+    pub gguf: Option<bool>,
     /// Peak learning rate: 2e-5 for a whole model and 2e-4 for an adapter unless given, of the built-in model 5e-3 for both
     #[input(ge = 0.0, le = 1.0)]
     pub learning_rate: Option<f64>,
@@ -91,6 +97,23 @@ pub enum Trained {
 pub enum Precision {
     F32,
     Bf16,
+}
+
+/// A layout of the base's weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
+pub enum Quantization {
+    None,
+    /// 4 bits, with scales that are quantized too, as bitsandbytes makes them.
+    Nf4,
+}
+
+impl Quantization {
+    pub fn layout(self) -> Option<BlockLayout> {
+        match self {
+            Self::None => None,
+            Self::Nf4 => Some(BlockLayout::Nf4),
+        }
+    }
 }
 
 /// An optimizer.
@@ -140,11 +163,7 @@ impl Inputs {
 
     /// Makes examples of rows.
     pub fn builder<'a>(&self, base: &'a Base, length: usize) -> ExampleBuilder<'a> {
-        let builder = ExampleBuilder::new(&base.tokenizer, length);
-        let builder = match &base.template {
-            Some(template) => builder.template(template),
-            None => builder,
-        };
+        let builder = base.lm.examples(length);
         match self.train_on {
             Trained::Completions => builder,
             Trained::LastTurn => builder.turns(Turns::Last),

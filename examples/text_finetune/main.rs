@@ -56,6 +56,7 @@ impl Trainer for TextFinetune {
         let lora = inputs.lora()?;
         let (train, eval) = Data::of(&inputs, &cancel)?;
         let base = Base::find(inputs.base_model.as_deref(), self.weights.as_ref(), &cancel, job)?;
+        let base = base.quantize(inputs.quantize.layout())?;
         let length = inputs.length(base.context())?;
         let builder = inputs.builder(&base, length);
         let (train, eval) = match eval {
@@ -63,14 +64,14 @@ impl Trainer for TextFinetune {
             None => train.split(&builder, &cancel)?,
         };
         job.line(format_args!("examples: {} to train on, {} held out", train.len(), eval.len()));
-        job.line(Report::new(&base.tokenizer, &train, Some(&eval))?);
+        job.line(Report::new(&base.lm.tokenizer, &train, Some(&eval))?);
 
         let tuning = Tuning::new(&base, lora, &inputs, job)?;
         let model = &tuning.model;
         let shown = eval.all()[..eval.len().min(4)].to_vec();
         show(model, &base, &shown, job)?;
 
-        let (pad, packs) = (base.tokenizer.pad_id(), inputs.packing.then_some(length));
+        let (pad, packs) = (base.lm.tokenizer.pad_id(), inputs.packing.then_some(length));
         let training = Training {
             config: inputs.config(&base, tuning.is_adapter()),
             params: &tuning.params,
@@ -86,7 +87,7 @@ impl Trainer for TextFinetune {
         show(model, &base, &shown, job)?;
 
         Ok(TrainingOutput {
-            weights: tuning.save(&base, inputs.merge, &shown, job)?.into(),
+            weights: tuning.save(&base, &inputs, &shown, job)?.into(),
             final_loss: summary.loss,
             eval_loss_before: summary.initial_eval.context("there are held-out rows")?.loss,
             eval_loss_after: summary.final_eval.context("there are held-out rows")?.loss,

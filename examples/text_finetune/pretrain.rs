@@ -235,8 +235,8 @@ fn first_weights() -> Init {
 /// The tokens of a prompt and the scores of what may follow each of them, as JSON: what `check_transformers.py` compares.
 fn print_logits(prompt: &str) -> Result<()> {
     let base = Base::find(None, None, &CancelToken::new(), &mut Silent)?;
-    let tokens = base.text(prompt)?;
-    let stored = base.pretrained.tensors(&Device::Cpu)?;
+    let tokens = base.lm.beginning(prompt)?;
+    let stored = base.tensors(&Device::Cpu)?;
     let wide = stored.into_iter().map(|(name, it)| Ok((name, it.to_dtype(DType::F32)?)));
     let model =
         Init::from_tensors(wide.collect::<Result<Vec<_>>>()?).build(|init| base.model(init))?;

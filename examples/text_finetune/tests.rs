@@ -1,6 +1,6 @@
 use super::*;
 use crate::generator::Question;
-use crate::inputs::{Method, Precision, Trained};
+use crate::inputs::{Method, Precision, Quantization, Trained};
 use cog_train::candle_core;
 
 fn inputs() -> Inputs {
@@ -16,6 +16,8 @@ fn inputs() -> Inputs {
         lora_dropout: 0.0,
         lora_targets: vec!["all-linear".to_owned()],
         merge: false,
+        quantize: Quantization::None,
+        gguf: None,
         learning_rate: None,
         epochs: 2,
         batch_size: 8,
@@ -36,9 +38,11 @@ fn prompt(temperature: f64) -> Question {
     Question {
         prompt: "How are you today?".to_owned(),
         max_tokens: 20,
-        temperature,
-        top_p: 1.0,
-        top_k: 0,
+        do_sample: None,
+        temperature: Some(temperature),
+        top_p: None,
+        top_k: None,
+        repetition_penalty: None,
         raw: false,
         seed: 42,
     }
@@ -111,6 +115,22 @@ fn what_was_trained_answers_and_can_be_trained_on() {
         let difference = (next.eval_loss_before - output.eval_loss_after).abs();
         assert!(difference < 1e-6, "{lora_rank}: {next:?} {output:?}");
     }
+}
+
+#[test]
+fn options_that_draw_draw_unless_the_user_says_otherwise() {
+    let question = |change: &dyn Fn(&mut Question)| {
+        let mut question = Question { temperature: None, ..prompt(0.0) };
+        change(&mut question);
+        question.given().do_sample
+    };
+    assert_eq!(question(&|_| {}), None);
+    assert_eq!(question(&|it| it.temperature = Some(0.0)), Some(false));
+    assert_eq!(question(&|it| it.temperature = Some(0.7)), Some(true));
+    assert_eq!(question(&|it| it.top_p = Some(0.9)), Some(true));
+    assert_eq!(question(&|it| it.top_k = Some(5)), Some(true));
+    assert_eq!(question(&|it| it.repetition_penalty = Some(1.2)), None);
+    assert_eq!(question(&|it| (it.do_sample, it.top_k) = (Some(false), Some(5))), Some(false));
 }
 
 #[test]

@@ -91,8 +91,12 @@ impl Adapter {
         })
     }
 
-    /// Refuses what llama.cpp's adapters cannot hold.
-    fn check_gguf(&self, base: &Pretrained) -> Result<(), Error> {
+    /// Checks that [`save_gguf`](Self::save_gguf) can write the adapter.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`save_gguf`](Self::save_gguf) for what llama.cpp's adapters cannot hold.
+    pub fn check_gguf(&self, base: &Pretrained) -> Result<(), Error> {
         let hint = "hint: merge the adapter, and write the model with `Pretrained::save_gguf`";
         let refused = |what: String| {
             Err(invalid(format!("{what}, which an adapter in GGUF cannot hold\n{hint}")))

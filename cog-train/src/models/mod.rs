@@ -85,7 +85,7 @@ pub use causal_lm::CausalLm;
 pub use config::Config;
 pub use contrastive::{contrastive_loss, cosine_similarity};
 pub use embedder::TextEmbedder;
-pub use generate::{Finish, Generated, Generation};
+pub use generate::{Finish, Generated, Generation, GenerationConfig};
 pub(crate) use gguf::{Conversion as GgufConversion, bytes as gguf_bytes, reordered};
 pub use head::{Head, Loaded};
 pub use image_classifier::ImageClassifier;

@@ -45,8 +45,8 @@ impl Pretrained {
     /// Opens a folder or a GGUF file: reads its configuration, and compares the names, shapes and types of its tensors with what
     /// the model needs. Nothing is loaded.
     ///
-    /// Of GGUF the architectures `llama` (also Mistral, `TinyLlama`, SmolLM2), `qwen2`, `qwen3`, `gemma`, `gemma2`, `gemma3`, `phi3`
-    /// and `gpt2` are supported, with tensors of the types F32, F16, BF16, `Q8_0`, `Q4_0`, `Q4_1`, `Q4_K` and `Q6_K`.
+    /// Of GGUF the architectures `llama` (also Mistral, `TinyLlama`, SmolLM2), `qwen2`, `qwen3`, `smollm3`, `gemma`, `gemma2`, `gemma3`, `phi3`
+    /// and `gpt2` are supported, with tensors of the types F32, F16, BF16, `Q8_0`, `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`, `Q4_K`, `Q5_K` and `Q6_K`.
     ///
     /// # Errors
     ///

@@ -12,6 +12,7 @@ use super::head::ARCHITECTURES;
 use super::pretrained::{CONFIG, Pretrained};
 use crate::error::Error;
 use crate::partial;
+use crate::tokenizer_files;
 use crate::weights::Weights;
 
 /// The most bytes of a file of tensors, as in transformers.
@@ -45,14 +46,15 @@ impl Pretrained {
     /// [head](Pretrained::with_head), tensors of the base that are not given are kept, such as a pooler that nothing trains. Matrices that
     /// are [quantized](Pretrained::quantized) in the base's files are saved in floats.
     ///
-    /// Of a GGUF file, `config.json` is written from its metadata, and nothing else is there to be carried over; see
-    /// [`save_gguf`](Self::save_gguf).
+    /// Of a GGUF file, `config.json`, the tokenizer and the chat template are written from its metadata; see
+    /// [`save_gguf`](Self::save_gguf) for one more GGUF file.
     ///
     /// The base's `README.md` and its weights in other formats are left out, as they describe another model.
     ///
     /// # Errors
     ///
-    /// [`Error::File`], [`Error::Weights`] or [`Error::Tensor`].
+    /// [`Error::File`], [`Error::Weights`] or [`Error::Tensor`]; [`Error::Tokenizer`], when all else is written, for a GGUF file with a
+    /// tokenizer of another kind than `text::Tokenizer::open` knows.
     pub fn save<K: Into<String>>(
         &self,
         folder: impl AsRef<Path>,
@@ -99,7 +101,11 @@ impl Pretrained {
             Ok((stored(name), tensor))
         };
         let tensors = tensors.into_iter().map(stored).collect::<Result<_, Error>>()?;
-        write_shards(folder, tensors, SHARD_BYTES)
+        write_shards(folder, tensors, SHARD_BYTES)?;
+        match self.source().gguf() {
+            Some(model) => tokenizer_files::save(model.file(), folder),
+            None => Ok(()),
+        }
     }
 
     fn changed_config(&self, dtype: Option<&str>) -> Result<Value, Error> {

@@ -1,26 +1,11 @@
-//! The JSON and text files of a Hugging Face folder.
+//! The `config.json` beside a tokenizer.
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::Error;
-
-/// Reads a text file; `None` when there is none.
-pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::file("read", path)(error)),
-    }
-}
-
-/// Reads a JSON object; an empty one when there is no file.
-pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
-    let Some(text) = read(path)? else { return Ok(Map::new()) };
-    serde_json::from_str(&text)
-        .map_err(|error| Error::tokenizer(path, format!("not a JSON object: {error}")))
-}
+use crate::tokenizer_files::read_object;
 
 /// Reads the number of tokens that the model of a folder has an embedding for, if there is a model.
 pub(super) fn embedding_rows(folder: &Path) -> Result<Option<usize>, Error> {

@@ -134,15 +134,17 @@ pub(super) fn marked(tokenizer: &Tokenizer, example: &Example) -> Result<String,
     Ok(text)
 }
 
+/// A text with its middle left out, unless that makes it no shorter.
 fn cut(part: &str) -> String {
     let chars: Vec<char> = part.chars().collect();
-    if chars.len() <= PART {
+    let hidden = chars.len().saturating_sub(PART);
+    let gap = format!(" ... {hidden} characters ... ");
+    if hidden <= gap.len() {
         return printable(part);
     }
     let half = |chars: &[char]| printable(chars.iter().collect::<String>());
-    let hidden = chars.len() - PART;
     let (head, tail) = (&chars[..PART / 2], &chars[chars.len() - PART / 2..]);
-    format!("{} ... {hidden} characters ... {}", half(head), half(tail))
+    format!("{}{gap}{}", half(head), half(tail))
 }
 
 impl fmt::Display for Summary {
@@ -201,4 +203,19 @@ impl fmt::Display for Report {
 /// A number with its noun: `1 row`, `2 rows`.
 pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_longer_than_what_stands_for_it() {
+        let long = |count: usize| "a".repeat(count);
+        for count in [0, PART, PART + 5, PART + 23] {
+            assert_eq!(cut(&long(count)), long(count));
+        }
+        let half = long(PART / 2);
+        assert_eq!(cut(&long(PART + 24)), format!("{half} ... 24 characters ... {half}"));
+    }
 }

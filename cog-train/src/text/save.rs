@@ -5,6 +5,8 @@ use std::path::Path;
 
 use super::tokenizer::Tokenizer;
 use crate::error::Error;
+use crate::gguf::Gguf;
+use crate::tokenizer_files;
 
 /// The files that `transformers` opens a tokenizer from.
 const FILES: [&str; 10] = [
@@ -24,7 +26,7 @@ const TEMPLATES: &str = "additional_chat_templates";
 
 impl Tokenizer {
     /// Copies the tokenizer's files and the chat templates beside them into a folder, as PEFT's users expect them in that of an
-    /// adapter.
+    /// adapter. Of a GGUF file, they are made of its metadata.
     ///
     /// ```
     /// use cog_train::text::Tokenizer;
@@ -39,10 +41,13 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`Error::File`].
+    /// [`Error::File`]; of a GGUF file those of [`Tokenizer::open`].
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let (from, to) = (self.path().parent().unwrap_or(Path::new(".")), folder.as_ref());
         fs::create_dir_all(to).map_err(Error::file("create", to))?;
+        if self.is_of_gguf() {
+            return tokenizer_files::save(&Gguf::open(self.path())?, to);
+        }
         for name in FILES {
             copy(&from.join(name), &to.join(name))?;
         }

@@ -5,13 +5,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use super::files::read_object;
-use super::llama;
 use crate::error::Error;
-
-/// The keys of the tokens that every family knows; others that end in `_token` belong to one model.
-const NAMED: [&str; 7] =
-    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+use crate::tokenizer_files;
 
 /// The special tokens of a tokenizer.
 ///
@@ -48,14 +43,12 @@ pub(super) struct Declared {
 impl Declared {
     pub(super) fn read(folder: &Path) -> Result<Self, Error> {
         let path = folder.join("tokenizer_config.json");
-        let mut config = read_object(&path)?;
-        let decoder = config.remove("added_tokens_decoder");
-        if decoder.is_none() {
-            // As in `transformers`, the older file counts where the newer one does not list tokens itself.
-            config.extend(read_object(&folder.join("special_tokens_map.json"))?);
-        }
-        let rules = config.clone();
-        llama::name_defaults(&mut config);
+        let declared = tokenizer_files::Declared::read(folder)?;
+        let named = declared.named().filter_map(|(name, value)| {
+            Some((name.to_owned(), AddedToken { special: true, ..token(value)? }))
+        });
+        let named = named.collect();
+        let tokenizer_files::Declared { config, rules, decoder } = declared;
         let mut added = Vec::new();
         if let Some(decoder) = decoder {
             let bad = || {
@@ -72,13 +65,14 @@ impl Declared {
             let listed = config.get(key).and_then(Value::as_array).into_iter().flatten();
             added.extend(listed.filter_map(token));
         }
-        let stop = stop_ids(&folder.join("generation_config.json"))?;
-        Ok(Self { named: named(&config), added, stop, config: rules })
+        let stop = tokenizer_files::stop_ids(folder)?;
+        Ok(Self { named, added, stop, config: rules })
     }
 
     /// Special tokens from elsewhere: named ones, which the vocabulary has, and further ones that end a text.
-    pub(super) fn of(named: Vec<(String, AddedToken)>, stop: Vec<u32>) -> Self {
-        Self { named, added: Vec::new(), stop, config: Map::new() }
+    pub(super) fn of(named: Vec<(String, String)>, stop: Vec<u32>) -> Self {
+        let named = named.into_iter().map(|(name, token)| (name, AddedToken::from(token, true)));
+        Self { named: named.collect(), added: Vec::new(), stop, config: Map::new() }
     }
 
     /// Returns the tokens that `known` does not have yet.
@@ -115,16 +109,6 @@ impl Declared {
     }
 }
 
-fn named(config: &Map<String, Value>) -> Vec<(String, AddedToken)> {
-    let is_token = |key: &&String| NAMED.contains(&key.as_str()) || key.ends_with("_token");
-    let of = |key: &String| Some((key.clone(), special(token(config.get(key)?)?)));
-    config.keys().filter(is_token).filter_map(of).collect()
-}
-
-fn special(token: AddedToken) -> AddedToken {
-    AddedToken { special: true, ..token }
-}
-
 /// Reads a token: its text, or an object with its options.
 fn token(value: &Value) -> Option<AddedToken> {
     if let Some(content) = value.as_str() {
@@ -139,19 +123,5 @@ fn token(value: &Value) -> Option<AddedToken> {
         rstrip: is("rstrip", false),
         normalized: is("normalized", true),
         special: is("special", false),
-    })
-}
-
-/// Reads `eos_token_id`, one id or several.
-fn stop_ids(path: &Path) -> Result<Vec<u32>, Error> {
-    let config = read_object(path)?;
-    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-    let ids = match config.get("eos_token_id") {
-        None | Some(Value::Null) => Some(Vec::new()),
-        Some(Value::Array(ids)) => ids.iter().map(id).collect(),
-        Some(one) => id(one).map(|id| vec![id]),
-    };
-    ids.ok_or_else(|| {
-        Error::tokenizer(path, "`eos_token_id` is neither a token id nor a list of token ids")
     })
 }

@@ -1,11 +1,16 @@
 //! A tokenizer with the special tokens of its folder.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::files::embedding_rows;
+use super::spans::Spans;
 use super::special::{Declared, SpecialTokens};
-use super::{files, gguf, llama};
 use crate::error::{Error, printable_name};
+use crate::gguf::Gguf;
+use crate::tokenizer_files::{self, Stored, stored};
+
+/// The file of a folder.
+const FILE: &str = "tokenizer.json";
 
 /// The tokenizer of a Hugging Face folder, or of a GGUF file.
 ///
@@ -37,12 +42,6 @@ pub struct Tokenizer {
     last: (u32, String),
 }
 
-/// Tokens with the bytes of the text that each one comes from.
-pub(super) struct Spans {
-    pub(super) ids: Vec<u32>,
-    pub(super) offsets: Vec<(usize, usize)>,
-}
-
 impl Tokenizer {
     /// Opens a folder, or a GGUF file: one with the bytes of GPT-2, or the pieces of `SentencePiece`.
     ///
@@ -54,11 +53,11 @@ impl Tokenizer {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let folder = folder.as_ref();
         if folder.is_file() {
-            let gguf::Stored { json, declared } = gguf::read(folder)?;
-            return Self::new(&json, declared, folder.to_owned());
+            let Stored { json, named, stop } = stored(&Gguf::open(folder)?)?;
+            return Self::new(&json.to_string(), Declared::of(named, stop), folder.to_owned());
         }
-        let path = folder.join("tokenizer.json");
-        let Some(json) = files::read(&path)? else {
+        let path = folder.join(FILE);
+        let Some(json) = tokenizer_files::read(&path)? else {
             return Err(Error::tokenizer(
                 folder,
                 "there is no `tokenizer.json`\n\
@@ -66,9 +65,9 @@ impl Tokenizer {
             ));
         };
         let declared = Declared::read(folder)?;
-        let rebuilt = llama::rebuild(&json, &declared.config, folder)?;
+        let rebuilt = tokenizer_files::rebuild(&json, &declared.config, folder)?;
         let tokenizer = Self::new(rebuilt.as_deref().unwrap_or(&json), declared, path)?;
-        if let Some(rows) = files::embedding_rows(folder)? {
+        if let Some(rows) = embedding_rows(folder)? {
             tokenizer.check_embedding(rows)?;
         }
         Ok(tokenizer)
@@ -224,6 +223,11 @@ impl Tokenizer {
         Err(Error::tokenizer(&self.path, reason))
     }
 
+    /// Whether it is from a GGUF file.
+    pub(super) fn is_of_gguf(&self) -> bool {
+        self.path.file_name().is_some_and(|name| name != FILE)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -290,17 +294,5 @@ impl TextStream<'_> {
         self.read = self.ids.len();
         self.shown = self.tokenizer.decode(&self.ids)?.len();
         Ok(new)
-    }
-}
-
-impl Spans {
-    /// Returns for each token whether it has a part in one of the ranges, which are in order.
-    pub(super) fn overlap(&self, ranges: &[Range<usize>]) -> Vec<bool> {
-        let mut ranges = ranges.iter().peekable();
-        let overlaps = |(start, end): &(usize, usize)| {
-            while ranges.next_if(|range| *start >= range.end).is_some() {}
-            ranges.peek().is_some_and(|range| *end > range.start)
-        };
-        self.offsets.iter().map(overlaps).collect()
     }
 }

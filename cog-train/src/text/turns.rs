@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::spans::Spans;
 use super::template::{Chat, ChatTemplate, Ending};
-use super::tokenizer::{Spans, Tokenizer};
+use super::tokenizer::Tokenizer;
 use crate::error::{Error, printable};
 
 /// The assistant's turns that are trained.

@@ -1,5 +1,6 @@
 //! `text_finetune` on bases of its user: every form of a result.
 
+mod gguf;
 mod refused;
 
 use std::collections::BTreeMap;

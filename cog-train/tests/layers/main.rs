@@ -33,18 +33,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hub", &["error", "fetch", "input", "progress", "read"]),
     ("weights", &["archive", "device", "error", "fetch", "hub", "partial", "progress", "read"]),
     ("gguf", &["error", "partial", "read"]),
+    ("tokenizer_files", &["error", "gguf"]),
     // The contract.
     ("output", &["error", "input", "weights"]),
     ("job", &["config", "device", "error", "input", "progress", "weights"]),
     ("trainer", &["error", "input", "job", "output", "weights"]),
     ("predictor", &["error", "input", "job", "output", "weights"]),
     // Pretrained models.
-    ("models", &["error", "gguf", "partial", "read", "weights"]),
+    ("models", &["error", "gguf", "partial", "read", "tokenizer_files", "weights"]),
     // What trains.
     ("params", &["error"]),
     ("metrics", &["error"]),
     ("data", &["archive", "cancellable", "error", "fetch", "progress", "read"]),
-    ("text", &["data", "error", "gguf", "models", "progress", "read"]),
+    ("text", &["data", "error", "gguf", "models", "progress", "read", "tokenizer_files"]),
     ("optim", &["error", "params"]),
     ("lora", &["error", "gguf", "models", "optim", "params", "partial", "weights"]),
     ("checkpoint", &["archive", "error", "fetch", "job", "progress", "read", "weights"]),

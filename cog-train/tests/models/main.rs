@@ -10,6 +10,7 @@ mod folders;
 mod generation;
 mod generation_options;
 mod gguf;
+mod gguf_of_folders;
 mod heads;
 mod lora;
 mod packing;

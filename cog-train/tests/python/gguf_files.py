@@ -12,7 +12,13 @@ conversion does, with `NAME.json`: a batch and its logits in transformers, on th
     python cog-train/tests/python/gguf_files.py check FOLDER
 
 compares the SmolLM2 file of that package with transformers, which dequantises it: logits, and the text of 20 prompts. FOLDER has its
-tokenizer, whose ids are compared. gguf-py reads an adapter and a merged model of the file.
+tokenizer, whose ids are compared. The file is saved as a folder, which transformers opens, and FOLDER as a file. gguf-py reads
+an adapter and a merged model of the file: the values of the second are those of the base plus the product of the first.
+
+    pip install xllamacpp
+    python cog-train/tests/python/gguf_files.py llama_cpp FOLDER
+
+runs the file in llama.cpp, alone, with the adapter and merged, and FOLDER as a file: the greedy texts are compared with those here.
 
     python cog-train/tests/python/gguf_files.py read WRITTEN [BASE]
 
@@ -22,6 +28,7 @@ types and shapes.
 (It is not called `gguf.py`, as it would hide the package.)
 """
 
+import copy
 import hashlib
 import importlib.util
 import json
@@ -36,6 +43,8 @@ from gguf.quants import dequantize, quantize
 FIXTURES = pathlib.Path(__file__).parent.parent / "fixtures"
 MODELS_OUT, TEXT_OUT = FIXTURES / "models" / "gguf", FIXTURES / "text" / "gguf"
 Type = gguf.GGMLQuantizationType
+# Of tensors with fewer values, `read` prints all.
+SHOWN = 4096
 SIZES = dict(vocab_size=61, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
              num_key_value_heads=1, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2)
 
@@ -54,7 +63,7 @@ def random_blocks(kind: Type, rows: int, columns: int, generator: np.random.Gene
     elements, size = gguf.GGML_QUANT_SIZES[kind]
     blocks = generator.integers(0, 256, (rows * columns // elements, size), dtype=np.uint8)
     scale = lambda most: (generator.random(len(blocks)) * most + most / 2).astype(np.float16).view(np.uint8).reshape(-1, 2)
-    if kind == Type.Q4_K:
+    if kind in (Type.Q4_K, Type.Q5_K):
         blocks[:, 0:2], blocks[:, 2:4] = scale(0.001), scale(0.001)
     else:
         blocks[:, 208:210] = scale(0.0005)
@@ -89,7 +98,7 @@ def write_model(name: str, arch: str, model, kind_of, extra=lambda writer: None)
         rope = getattr(config, "rope_parameters", {})
         writer.add_rope_freq_base(rope.get("rope_theta") or rope["full_attention"]["rope_theta"])
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    if arch in ("llama", "phi3"):
+    if arch in ("llama", "phi3", "smollm3"):
         writer.add_rope_dimension_count(width)
         writer.add_vocab_size(config.vocab_size)
     if arch in ("qwen3", "gemma", "gemma2", "gemma3") or width * config.num_attention_heads != config.hidden_size:
@@ -108,7 +117,7 @@ def write_model(name: str, arch: str, model, kind_of, extra=lambda writer: None)
             continue
         array = tensor.float().numpy()
         heads = {"q_proj": config.num_attention_heads, "k_proj": getattr(config, "num_key_value_heads", 0)}
-        heads = heads.get(hf_name.split(".")[-2]) if arch == "llama" else None
+        heads = heads.get(hf_name.split(".")[-2]) if arch in ("llama", "smollm3") else None
         if arch == "gpt2" and any(hf_name.endswith(it) for it in (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")):
             array = array.T
         if arch.startswith("gemma") and hf_name.endswith("norm.weight"):
@@ -118,7 +127,7 @@ def write_model(name: str, arch: str, model, kind_of, extra=lambda writer: None)
         if array.ndim == 1 and name in ("f16", "bf16"):
             # A model of 16 bits has norms of 16 bits, which are stored in 32.
             array = dequantize(quantize(array, kind_of(hf_name)), kind_of(hf_name))
-        if kind in (Type.Q4_K, Type.Q6_K):
+        if kind in (Type.Q4_K, Type.Q5_K, Type.Q6_K):
             data = random_blocks(kind, *array.shape, generator)
         else:
             data = quantize(array, kind)
@@ -167,13 +176,16 @@ def make_models() -> None:
     MODELS_OUT.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     llama = lambda **more: tf.LlamaForCausalLM(tf.LlamaConfig(**{**SIZES, "tie_word_embeddings": True, **more}))
-    kinds = {"f32": Type.F32, "f16": Type.F16, "bf16": Type.BF16, "q8_0": Type.Q8_0, "q4_0": Type.Q4_0, "q4_1": Type.Q4_1}
+    kinds = {"f32": Type.F32, "f16": Type.F16, "bf16": Type.BF16, "q8_0": Type.Q8_0, "q4_0": Type.Q4_0, "q4_1": Type.Q4_1,
+             "q5_0": Type.Q5_0}
     for name, kind in kinds.items():
         write_model(name, "llama", llama(), lambda _, kind=kind: kind)
 
     def k_quants(name: str) -> Type:
         if any(it in name for it in ("o_proj", "down_proj")):
             return Type.Q8_0
+        if "gate_proj" in name:
+            return Type.Q5_K
         return Type.Q6_K if any(it in name for it in ("embed", "v_proj", "up_proj")) else Type.Q4_K
 
     wide = dict(hidden_size=256, num_hidden_layers=1, head_dim=16, vocab_size=41)
@@ -208,6 +220,9 @@ def make_models() -> None:
     write_model("llama_bias", "llama", tf.LlamaForCausalLM(config), whole, yarn)
     write_model("qwen2", "qwen2", tf.Qwen2ForCausalLM(tf.Qwen2Config(**small, tie_word_embeddings=True)), whole)
     write_model("qwen3", "qwen3", tf.Qwen3ForCausalLM(tf.Qwen3Config(**small, head_dim=6)), whole)
+    # The last layer of four has no rotary positions.
+    config = tf.SmolLM3Config(**{**small, "num_hidden_layers": 4}, tie_word_embeddings=True)
+    write_model("smollm3", "smollm3", tf.SmolLM3ForCausalLM(config), whole)
     write_model("gemma", "gemma", tf.GemmaForCausalLM(tf.GemmaConfig(**small, head_dim=6)), whole)
 
     def gemma2(writer) -> None:
@@ -376,6 +391,8 @@ def contents(file: str) -> dict:
         shape = [int(size) for size in reversed(it.shape)]
         digest = hashlib.sha256(it.data.tobytes()).hexdigest()
         tensors[it.name] = {"type": it.tensor_type.name, "shape": shape, "sha256": digest}
+        if it.tensor_type == Type.F32 and it.data.size < SHOWN:
+            tensors[it.name]["values"] = it.data.flatten().tolist()
     return {"metadata": metadata, "tensors": tensors}
 
 
@@ -394,6 +411,123 @@ def real() -> pathlib.Path:
     return next(pathlib.Path(folder).glob("*.gguf"))
 
 
+def texts_of(_: str) -> list[str]:
+    return [*TEXTS, *corpus(), *(path.read_text() for path in sorted(pathlib.Path(__file__).parents[3].glob("*.md")))]
+
+
+def merged_apart(base: str, adapter: str, merged: str) -> float:
+    """The largest distance of merged values from the base's plus those of the adapter, in steps of the types."""
+    values = lambda file: {it.name: it for it in gguf.GGUFReader(file).tensors}
+    metadata = contents(adapter)["metadata"]
+    base, adapter, merged = values(base), values(adapter), values(merged)
+    most = 0.0
+    for name in merged:
+        if f"{name}.lora_a" not in adapter:
+            continue
+        wide = lambda it: dequantize(it.data, it.tensor_type).astype(np.float64)
+        a, b = (wide(adapter[f"{name}.lora_{end}"]) for end in "ab")
+        expected = wide(base[name]) + metadata["adapter.lora.alpha"] / len(a) * (b @ a)
+        found = wide(merged[name])
+        blocks = expected.reshape(len(expected), -1, 32)
+        # A block of so many bits has so many steps between its smallest and its largest value.
+        bits = int(merged[name].tensor_type.name[1])
+        step = (blocks.max(-1) - blocks.min(-1)) / (2**bits - 1)
+        apart = np.abs(found.reshape(blocks.shape) - blocks).max(-1) / step
+        most = max(most, float(apart.max()))
+    return most
+
+
+def saved_as_folder(file: str, folder: str, texts: list[str], rows: list[list[int]], model) -> None:
+    """transformers opens the folder that a GGUF file is saved as: logits, ids and chat template."""
+    import torch
+    import transformers as tf
+
+    from models import opened, ours
+
+    with tempfile.TemporaryDirectory() as out:
+        ours(command="save", folder=file, out=out)
+        names = sorted(path.name for path in pathlib.Path(out).iterdir())
+        again, tokenizer = opened(out).float().eval(), tf.AutoTokenizer.from_pretrained(out)
+        with torch.no_grad():
+            row = torch.tensor([rows[0]])
+            apart = (again(row).logits - model(row).logits).abs().max().item()
+        found = ours(command="encode", folder=file, texts=texts)["ids"]
+        assert found == [tokenizer(text)["input_ids"] for text in texts]
+        assert found == ours(command="encode", folder=out, texts=texts)["ids"]
+        chat = [{"role": "user", "content": "Hi"}]
+        render = lambda it: it.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        assert render(tokenizer) == render(tf.AutoTokenizer.from_pretrained(folder))
+    assert apart < 1e-5, apart
+    print(f"a folder of the file: {', '.join(names)}; transformers opens it without a warning, ids and template are equal, "
+          f"logits {apart:.1e} apart")
+
+
+def saved_as_file(folder: str, texts: list[str], rows: list[list[int]]) -> None:
+    """gguf-py reads the file that a folder is saved as; what is read here from it is equal."""
+    from safetensors.torch import load_file
+
+    from models import ours
+
+    with tempfile.TemporaryDirectory() as out:
+        file = f"{out}/model.gguf"
+        ours(command="save_gguf", folder=folder, out=file)
+        read = contents(file)
+        tokens, kinds = (read["metadata"][f"tokenizer.ggml.{key}"] for key in ("tokens", "token_type"))
+        assert len(tokens) == len(kinds) and read["metadata"]["tokenizer.chat_template"]
+        encoded = [ours(command="encode", folder=it, texts=texts)["ids"] for it in (folder, file)]
+        assert encoded[0] == encoded[1]
+        logits = []
+        for it in (folder, file):
+            ours(command="logits", folder=it, rows=rows[:1], out=f"{out}/logits.safetensors")
+            logits.append(load_file(f"{out}/logits.safetensors")["logits"])
+        apart = (logits[0] - logits[1]).abs().max().item()
+    assert apart == 0.0, apart
+    print(f"a file of the folder: gguf-py reads {len(read['tensors'])} tensors and {len(tokens)} tokens; ids and logits are equal")
+
+
+def llama_cpp(arguments: list[str]) -> None:
+    """Greedy texts of llama.cpp, which computes products in 8 bits, and those here."""
+    import transformers as tf
+    import xllamacpp as xl
+
+    from models import ours, prompts
+
+    (folder,) = arguments
+    file, rows = str(real()), prompts(folder)[:8]
+    tokenizer = tf.AutoTokenizer.from_pretrained(folder)
+
+    def theirs(model: str, adapter: str | None = None) -> list[str]:
+        params = xl.CommonParams()
+        params.model.path, params.n_ctx, params.cpuparams.n_threads, params.n_parallel = model, 512, 2, 1
+        params.warmup = False
+        if adapter:
+            lora = xl.CommonAdapterLoraInfo()
+            lora.path, lora.scale = adapter, 1.0
+            params.lora_adapters = [lora]
+        server = xl.Server(params)
+        request = {"n_predict": 24, "temperature": 0.0, "cache_prompt": False}
+        return [server.handle_completions({"prompt": row, **request})["choices"][0]["text"] for row in rows]
+
+    def compare(what: str, ours: list[list[int]], theirs: list[str]) -> None:
+        ours = [tokenizer.decode(row, skip_special_tokens=True) for row in ours]
+        same = sum(a == b for a, b in zip(ours, theirs))
+        print(f"llama.cpp, {what}: {same} of {len(rows)} texts are equal")
+        for one, other in zip(ours, theirs):
+            if one != other:
+                print(f"  {one!r}\n  {other!r}")
+
+    with tempfile.TemporaryDirectory() as out:
+        ours(command="adapt", folder=file, out=out)
+        ours(command="save_gguf", folder=folder, out=f"{out}/folder.gguf")
+        ask = lambda model, **more: ours(command="generate", folder=model, rows=rows, most_tokens=24, **more)["texts"]
+        plain, adapted = ask(file), ask(file, adapter=True)
+        assert plain != adapted
+        compare("the file", plain, theirs(file))
+        compare("the file with the adapter", adapted, theirs(file, f"{out}/adapter.gguf"))
+        compare("the merged file", ask(f"{out}/merged.gguf"), theirs(f"{out}/merged.gguf"))
+        compare("the folder as a file", ask(folder), theirs(f"{out}/folder.gguf"))
+
+
 def check(arguments: list[str]) -> None:
     import torch
     import transformers as tf
@@ -404,7 +538,7 @@ def check(arguments: list[str]) -> None:
 
     (folder,) = arguments
     file = str(real())
-    texts = [*TEXTS, *corpus(), *(path.read_text() for path in sorted(pathlib.Path(__file__).parents[3].glob("*.md")))]
+    texts = texts_of(folder)
     tokenizer = tf.AutoTokenizer.from_pretrained(folder)
     # SmolLM2's own `tokenizer.json` splits digits, as `tokenizer.ggml.pre` says; transformers leaves that out when it reads a file.
     rules = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -417,11 +551,16 @@ def check(arguments: list[str]) -> None:
     # FOLDER holds the weights in bfloat16, which are rounded; these are what the file holds.
     model = tf.AutoModelForCausalLM.from_pretrained(real().parent, gguf_file=real().name, dtype=torch.float32).eval()
     with tempfile.TemporaryDirectory() as out, torch.no_grad():
+        exact = copy.deepcopy(model).double()
         for row in rows[:4]:
             ours(command="logits", folder=file, rows=[row], out=f"{out}/logits.safetensors")
             found = load_file(f"{out}/logits.safetensors")["logits"]
-            theirs = model(torch.tensor([row])).logits
-            print(f"logits: {(found - theirs).abs().max():.1e} from transformers, of {theirs.abs().max():.0f}")
+            theirs, true = model(torch.tensor([row])).logits, exact(torch.tensor([row])).logits
+            both, mine, other = ((a - b).abs().max().item() for a, b in ((found, theirs), (found, true), (theirs, true)))
+            print(f"logits: {both:.1e} from transformers; from 64 bits {mine:.1e}, transformers {other:.1e}; of {true.abs().max():.0f}")
+            # Scores reach 40, so that the rounding of transformers alone is about 1e-4.
+            assert mine < 1e-4
+        del exact
     texts = ours(command="generate", folder=file, rows=rows, most_tokens=64)["texts"]
     for row, text in zip(rows, texts):
         full = model.generate(torch.tensor([row]), attention_mask=torch.ones(1, len(row)), max_new_tokens=64,
@@ -429,17 +568,22 @@ def check(arguments: list[str]) -> None:
         expected = [token for token in full[len(row):] if token != 2]
         assert text == expected, f"{text} and {expected}"
     print(f"greedy text: equal for {len(rows)} prompts")
+    saved_as_folder(file, folder, texts_of(folder), rows, model)
+    saved_as_file(folder, texts_of(folder), rows)
     with tempfile.TemporaryDirectory() as out:
         layers = ours(command="adapt", folder=file, out=out)["layers"]
         base, merged, adapter = (contents(it) for it in (file, f"{out}/merged.gguf", f"{out}/adapter.gguf"))
+        apart = merged_apart(file, f"{out}/adapter.gguf", f"{out}/merged.gguf")
     assert merged["metadata"] == base["metadata"]
     changed = [name for name, it in merged["tensors"].items() if it != base["tensors"][name]]
     layout = lambda it: {name: (t["type"], t["shape"]) for name, t in it["tensors"].items()}
     assert layout(merged) == layout(base) and len(changed) == layers and len(adapter["tensors"]) == 2 * layers
     assert all(name.removesuffix(".lora_a").removesuffix(".lora_b") in changed for name in adapter["tensors"])
-    print(f"gguf-py reads an adapter of {layers} layers, and the merged model with the base's metadata, names and types")
+    print(f"gguf-py reads an adapter of {layers} layers, and the merged model with the base's metadata, names and types; "
+          f"values are base + alpha / rank * B A up to {apart:.2f} of a block's step")
+    assert apart < 0.51
 
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:] or ["make"]
-    {"make": make, "check": check, "read": read}[command](arguments)
+    {"make": make, "check": check, "read": read, "llama_cpp": llama_cpp}[command](arguments)

@@ -6,4 +6,5 @@ mod layers;
 mod model;
 
 pub(crate) use config::{DecoderConfig, FAMILIES};
+pub(crate) use layers::LayerConfig;
 pub(crate) use model::Decoder;

@@ -13,6 +13,7 @@ use super::causal_lm::CausalLm;
 use super::tokens::without_embedding;
 use crate::error::Error;
 
+pub use defaults::GenerationConfig;
 pub use sampling::Generation;
 
 /// A generated text.

@@ -117,6 +117,7 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
         permuted: false,
         ..LLAMA
     },
+    Architecture { name: "smollm3", model_type: "smollm3", class: "SmolLM3ForCausalLM", ..LLAMA },
     Architecture {
         name: "gemma",
         model_type: "gemma",
@@ -271,8 +272,8 @@ mod tests {
     fn an_architecture_that_is_not_supported_is_named_with_those_that_are() {
         assert_eq!(
             Architecture::named("mamba").unwrap_err(),
-            "the architecture is `mamba`, which is not supported\nhint: supported are `llama`, `qwen2`, `qwen3`, `gemma`, \
-             `gemma2`, `gemma3`, `phi3`, `gpt2`"
+            "the architecture is `mamba`, which is not supported\nhint: supported are `llama`, `qwen2`, `qwen3`, \
+             `smollm3`, `gemma`, `gemma2`, `gemma3`, `phi3`, `gpt2`"
         );
         assert_eq!(Architecture::of_family("mistral"), Architecture::named("llama").ok());
         assert_eq!(Architecture::of_family("bert"), None);

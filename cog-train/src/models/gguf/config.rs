@@ -1,11 +1,51 @@
 //! `config.json` of the metadata.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::architecture::{Architecture, EMBEDDING, OUTPUT};
 use crate::error::Error;
-use crate::gguf::{self, Gguf};
+use crate::gguf::{self, Gguf, Metadata, TensorInfo};
 use crate::models::keys::Keys;
+
+/// What a model's configuration is read from.
+pub(super) struct Contents<'a> {
+    pub(super) path: &'a Path,
+    pub(super) metadata: &'a Metadata,
+    /// The shapes of the tensors by their names in a file.
+    pub(super) shapes: BTreeMap<&'a str, &'a [usize]>,
+    /// The factors of the rotary positions by the names of their tensors, or the reason for which they cannot be read.
+    pub(super) factors: BTreeMap<&'a str, Result<Vec<f64>, String>>,
+}
+
+impl<'a> Contents<'a> {
+    /// The contents of a file.
+    pub(super) fn of(file: &'a Gguf) -> Self {
+        let tensors = file.tensors().iter();
+        let shapes = tensors.map(|(name, info)| (name.as_str(), info.shape())).collect();
+        let factors = FACTORS.iter().filter_map(|name| {
+            let info = file.tensor(name)?;
+            Some((*name, floats(file, name, info)))
+        });
+        Self { path: file.path(), metadata: file.metadata(), shapes, factors: factors.collect() }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.shapes.contains_key(name)
+    }
+
+    /// A special token.
+    fn token(&self, name: &str) -> Option<u64> {
+        let id = self.metadata.get(&format!("tokenizer.ggml.{name}_token_id"));
+        id.and_then(gguf::Value::as_u64)
+    }
+}
+
+/// Tensors of factors of the rotary frequencies: of all texts, of long and of short ones.
+pub(super) const FACTORS: [&str; 3] =
+    ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
 /// Returns the `config.json` that transformers would have of a model.
 ///
@@ -13,13 +53,13 @@ use crate::models::keys::Keys;
 ///
 /// [`Error::Model`] with every key that is missing, of another kind, or would change the result and is not supported.
 pub(super) fn config(
-    file: &Gguf,
+    contents: &Contents,
     architecture: &Architecture,
     dtype: &str,
 ) -> Result<Map<String, Value>, Error> {
     let prefix = format!("{}.", architecture.name);
-    let own = file
-        .metadata()
+    let own = contents
+        .metadata
         .iter()
         .filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?.to_owned(), json_of(value))));
     let mut keys = Keys::within(prefix.clone(), own.collect());
@@ -28,19 +68,24 @@ pub(super) fn config(
     set("architectures", json!([architecture.class]));
     set("model_type", json!(architecture.model_type));
     set("dtype", json!(dtype));
-    let rows = file.tensor(EMBEDDING).and_then(|it| it.shape().first().copied());
+    let rows = contents.shapes.get(EMBEDDING).and_then(|shape| shape.first().copied());
     match rows {
         Some(rows) => set("vocab_size", json!(rows)),
         None => keys.problem(format!("the tensor `{EMBEDDING}` is missing")),
     }
-    for (key, name) in [
-        ("bos_token_id", "bos"),
-        ("eos_token_id", "eos"),
-        ("pad_token_id", "padding"),
-        ("unk_token_id", "unknown"),
-    ] {
-        let id = file.metadata().get(&format!("tokenizer.ggml.{name}_token_id"));
-        id.and_then(gguf::Value::as_u64).into_iter().for_each(|id| set(key, json!(id)));
+    for (key, name) in
+        [("bos_token_id", "bos"), ("pad_token_id", "padding"), ("unk_token_id", "unknown")]
+    {
+        contents.token(name).into_iter().for_each(|id| set(key, json!(id)));
+    }
+    // Of a text, of a turn and of a message.
+    let mut ends: Vec<u64> =
+        ["eos", "eot", "eom"].iter().filter_map(|it| contents.token(it)).collect();
+    ends.dedup();
+    match ends.as_slice() {
+        [] => {}
+        [end] => set("eos_token_id", json!(end)),
+        ends => set("eos_token_id", json!(ends)),
     }
     keys.ignore(&["vocab_size"]);
     keys.only("expert_count", &json!(0));
@@ -49,9 +94,9 @@ pub(super) fn config(
     if architecture.name == "gpt2" {
         gpt2(&mut keys, &mut set);
     } else {
-        decoder(file, architecture, &mut keys, &mut set);
+        decoder(contents, architecture, &mut keys, &mut set);
     }
-    keys.finish(file.path())?;
+    keys.finish(contents.path)?;
     Ok(config)
 }
 
@@ -67,7 +112,7 @@ fn gpt2(keys: &mut Keys, set: &mut impl FnMut(&str, Value)) {
 }
 
 fn decoder(
-    file: &Gguf,
+    contents: &Contents,
     architecture: &Architecture,
     keys: &mut Keys,
     set: &mut impl FnMut(&str, Value),
@@ -86,12 +131,12 @@ fn decoder(
     set("head_dim", json!(width));
     keys.only("attention.value_length", &json!(width));
     keys.only("rope.dimension_count", &json!(width));
-    set("tie_word_embeddings", json!(file.tensor(OUTPUT).is_none()));
-    let has = |name: &str| file.tensor(&format!("blk.0.{name}.bias")).is_some();
-    if matches!(architecture.name, "llama" | "qwen3") {
+    set("tie_word_embeddings", json!(!contents.has(OUTPUT)));
+    let has = |name: &str| contents.has(&format!("blk.0.{name}.bias"));
+    if matches!(architecture.name, "llama" | "qwen3" | "smollm3") {
         set("attention_bias", json!(has("attn_output")));
     }
-    if architecture.name == "llama" {
+    if matches!(architecture.name, "llama" | "smollm3") {
         set("mlp_bias", json!(has("ffn_down")));
     }
     let local = match architecture.name {
@@ -117,7 +162,7 @@ fn decoder(
         }
         _ => false,
     };
-    let rope = rope(file, keys, positions);
+    let rope = rope(contents, keys, positions);
     if local {
         let pattern = keys.get::<usize>(&["attention.sliding_window_pattern"]);
         set("sliding_window_pattern", json!(pattern.unwrap_or(6)));
@@ -133,7 +178,7 @@ fn decoder(
 const ORIGINAL: &str = "rope.scaling.original_context_length";
 
 /// The rotary positions. llama.cpp has factors for each frequency as tensors: of long and short texts, or of all.
-fn rope(file: &Gguf, keys: &mut Keys, positions: usize) -> Map<String, Value> {
+fn rope(contents: &Contents, keys: &mut Keys, positions: usize) -> Map<String, Value> {
     let mut rope = Map::new();
     let mut set = |key: &str, value: Value| drop(rope.insert(key.to_owned(), value));
     set("rope_theta", json!(keys.get_or(&["rope.freq_base"], 10_000.0)));
@@ -142,16 +187,14 @@ fn rope(file: &Gguf, keys: &mut Keys, positions: usize) -> Map<String, Value> {
     let kind = keys.get::<String>(&["rope.scaling.type"]);
     let attention = keys.get::<f64>(&["rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor"]);
     let original = keys.get::<usize>(&[ORIGINAL]).unwrap_or(positions);
-    let mut factors = |name: &str| match floats(file, name) {
-        Ok(factors) => factors,
+    let [all, long, short] = FACTORS.map(|name| match contents.factors.get(name)? {
+        Ok(factors) => Some(factors.clone()),
         Err(problem) => {
             keys.problem(problem);
             None
         }
-    };
-    let all = factors("rope_freqs.weight");
-    let short = factors("rope_factors_short.weight").or_else(|| all.clone());
-    let long = factors("rope_factors_long.weight").or(all);
+    });
+    let (short, long) = (short.or_else(|| all.clone()), long.or(all));
     let kind = match (kind.as_deref(), &short) {
         (None | Some("none" | "longrope"), Some(_)) => "longrope",
         (None, None) if old.is_some() => "linear",
@@ -199,14 +242,13 @@ fn rope(file: &Gguf, keys: &mut Keys, positions: usize) -> Map<String, Value> {
 }
 
 /// The values of a small tensor of 32-bit floats.
-fn floats(file: &Gguf, name: &str) -> Result<Option<Vec<f64>>, String> {
-    let Some(info) = file.tensor(name) else { return Ok(None) };
+fn floats(file: &Gguf, name: &str, info: &TensorInfo) -> Result<Vec<f64>, String> {
     if info.kind() != gguf::TensorType::F32 {
         return Err(format!("`{name}` is of type {}, not F32", info.kind()));
     }
     let bytes = file.read(name).map_err(|error| error.to_string())?;
     let (numbers, _) = bytes.as_chunks();
-    Ok(Some(numbers.iter().map(|number| f64::from(f32::from_le_bytes(*number))).collect()))
+    Ok(numbers.iter().map(|number| f64::from(f32::from_le_bytes(*number))).collect())
 }
 
 /// A value of the metadata as JSON.

@@ -4,6 +4,8 @@
 mod architecture;
 mod config;
 mod conversion;
+mod folder;
+mod metadata;
 mod save;
 mod tensors;
 

@@ -25,22 +25,8 @@ impl GgufModel {
         path: &Path,
         tensors: &BTreeMap<String, Tensor>,
     ) -> Result<(), Error> {
-        for (name, tensor) in tensors {
-            let shown = printable_name(name);
-            match self.shape(name) {
-                Some(shape) if shape == tensor.dims() => {}
-                Some(shape) => {
-                    let found = tensor.dims();
-                    let reason =
-                        format!("`{shown}` has the shape {found:?}, and the base has {shape:?}");
-                    return Err(Error::model(self.path(), reason));
-                }
-                None => {
-                    let reason = format!("`{shown}` is not of this model");
-                    return Err(Error::model(self.path(), reason));
-                }
-            }
-        }
+        check(tensors, |name| self.shape(name))
+            .map_err(|reason| Error::model(self.path(), reason))?;
         let given: BTreeMap<&str, &str> =
             self.names.iter().map(|(name, file)| (file.as_str(), name.as_str())).collect();
         let entries: Vec<Entry> = self
@@ -56,7 +42,7 @@ impl GgufModel {
                 .or_else(|| given.get(EMBEDDING).filter(|_| entry.name == OUTPUT));
             match name.and_then(|name| Some((*name, tensors.get(*name)?))) {
                 Some((name, tensor)) if !self.is_unchanged(name, tensor)? => {
-                    self.encode(name, entry, tensor)
+                    encoded(&self.conversion, name, entry, tensor)
                 }
                 _ => self.file.read(&entry.name),
             }
@@ -69,21 +55,50 @@ impl GgufModel {
         let other = wide(&tensor.to_device(&Device::Cpu)?)?;
         Ok(own.ne(&other)?.to_dtype(DType::U32)?.sum_all()?.to_scalar::<u32>()? == 0)
     }
+}
 
-    /// The bytes of a tensor in the file.
-    fn encode(&self, name: &str, entry: &Entry, tensor: &Tensor) -> Result<Vec<u8>, Error> {
-        let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
-        let tensor = if self.conversion.is_offset(name) { (tensor + 1.0)? } else { tensor };
-        let bytes = match (dtype_of(entry.kind), layout_of(entry.kind)) {
-            (Some(dtype), _) => bytes(&tensor.to_dtype(dtype)?.contiguous()?)
-                .map_err(Error::file("write", self.path()))?,
-            (None, Some(layout)) => Quantized::quantize(&tensor, layout)?.to_bytes()?,
-            (None, None) => unreachable!("`open` refuses other types"),
-        };
-        let rows = entry.shape.first().copied().unwrap_or(1);
-        let order = self.conversion.rows_to_file(name, rows);
-        Ok(order.map_or(bytes.clone(), |order| reordered(&bytes, &order)))
+/// Checks tensors to save against the shapes of a model.
+///
+/// # Errors
+///
+/// The reason for which one is refused.
+pub(super) fn check<'a>(
+    tensors: &BTreeMap<String, Tensor>,
+    shape: impl Fn(&str) -> Option<&'a [usize]>,
+) -> Result<(), String> {
+    for (name, tensor) in tensors {
+        let (shown, found) = (printable_name(name), tensor.dims());
+        match shape(name) {
+            Some(shape) if shape == found => {}
+            Some(shape) => {
+                return Err(format!(
+                    "`{shown}` has the shape {found:?}, and the base has {shape:?}"
+                ));
+            }
+            None => return Err(format!("`{shown}` is not of this model")),
+        }
     }
+    Ok(())
+}
+
+/// Returns the bytes of a tensor in a file.
+pub(super) fn encoded(
+    conversion: &Conversion,
+    name: &str,
+    entry: &Entry,
+    tensor: &Tensor,
+) -> Result<Vec<u8>, Error> {
+    let tensor = tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+    let tensor = if conversion.is_offset(name) { (tensor + 1.0)? } else { tensor };
+    let bytes = match (dtype_of(entry.kind), layout_of(entry.kind)) {
+        (Some(dtype), _) => bytes(&tensor.to_dtype(dtype)?.contiguous()?)
+            .map_err(|error| Error::from(candle_core::Error::wrap(error)))?,
+        (None, Some(layout)) => Quantized::quantize(&tensor, layout)?.to_bytes()?,
+        (None, None) => unreachable!("other types are refused before"),
+    };
+    let rows = entry.shape.first().copied().unwrap_or(1);
+    let order = conversion.rows_to_file(name, rows);
+    Ok(order.map_or(bytes.clone(), |order| reordered(&bytes, &order)))
 }
 
 /// The bytes of a contiguous tensor on the CPU.
@@ -99,9 +114,11 @@ pub(crate) fn bytes(tensor: &Tensor) -> std::io::Result<Vec<u8>> {
 }
 
 impl Pretrained {
-    /// Writes the model as a GGUF file: `tensors` by the names of [`Pretrained::tensors`] in place of the base's, which must be a GGUF
-    /// file itself. Metadata and tokenizer are the base's. A tensor keeps its type: one that changed is quantised again to it, and
-    /// one that did not, or is not given, keeps its bytes.
+    /// Writes the model as a GGUF file, with `tensors` by the names of [`Pretrained::tensors`] in place of the base's.
+    ///
+    /// Where the base is a GGUF file, metadata and tokenizer are its own. A tensor keeps its type: one that changed is quantised again
+    /// to it, and one that did not, or is not given, keeps its bytes. Where it is a folder, the metadata is made of `config.json`, the
+    /// tokenizer's files and the chat template; matrices of 16 bits stay so, and the rest is written in 32.
     ///
     /// ```
     /// use cog_train::candle_core::Device;
@@ -120,20 +137,19 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// [`Error::Model`] when the base is a folder, or a tensor is not of the model or has another shape; [`Error::Tensor`] when a
-    /// value is not finite; those of [`gguf::save`].
+    /// [`Error::Model`] when a tensor is not of the model or has another shape, or llama.cpp has no name for the family or no key for
+    /// a value of `config.json`; [`Error::Tokenizer`] when the rules of the tokenizer have no name there: each is named.
+    /// [`Error::Tensor`] when a value is not finite; those of [`gguf::save`].
     pub fn save_gguf<K: Into<String>>(
         &self,
         file: impl AsRef<Path>,
         tensors: impl IntoIterator<Item = (K, Tensor)>,
     ) -> Result<(), Error> {
-        let Some(model) = self.source().gguf() else {
-            let reason = "is a folder, and a GGUF file is written from one\nhint: save a folder, and convert it with llama.cpp's \
-                          `convert_hf_to_gguf.py`";
-            return Err(Error::model(self.folder(), reason));
-        };
         let tensors = tensors.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect();
-        model.save(file.as_ref(), &tensors)
+        match self.source().gguf() {
+            Some(model) => model.save(file.as_ref(), &tensors),
+            None => self.folder_as_gguf(file.as_ref(), &tensors),
+        }
     }
 
     /// The conversion of this model's tensors to those of llama.cpp.

@@ -8,19 +8,15 @@ use cog_train_nn::{BlockLayout, Quantized};
 use serde_json::{Map, Value};
 
 use super::architecture::{Architecture, EMBEDDING, OUTPUT};
-use super::config;
+use super::config::{self, Contents, FACTORS};
 use super::conversion::{Conversion, reordered};
 use crate::error::{Error, printable_name};
 use crate::gguf::{Gguf, TensorInfo, TensorType};
 use crate::models::config::Config;
 use crate::models::keys::list;
 
-/// Tensors that are a part of the configuration.
-const CONFIGURATION: &[&str] =
-    &["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"];
-
 /// The types of tensors that are supported.
-const SUPPORTED: &str = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K";
+const SUPPORTED: &str = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K";
 
 /// A language model in a GGUF file. Its tensors have the names, shapes and values that they have in transformers.
 #[derive(Debug, Clone)]
@@ -63,7 +59,7 @@ impl GgufModel {
             all => return Err(refused(format!("{}\nhint: supported are {SUPPORTED}", list(all)))),
         }
         let (dtype, shown) = main_dtype(tensors().map(|(_, info)| info));
-        let json = config::config(&file, architecture, shown)?;
+        let json = config::config(&Contents::of(&file), architecture, shown)?;
         let config = Config::of_json(json.clone(), path)?;
         let shared = shared_output(&file, architecture)?;
         let names = tensors()
@@ -74,6 +70,11 @@ impl GgufModel {
             .collect();
         let conversion = Conversion::new(architecture, &config);
         Ok((Self { file, conversion, dtype, names, json }, config))
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &Gguf {
+        &self.file
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -182,7 +183,7 @@ fn blocks(
 }
 
 pub(super) fn is_configuration(name: &str) -> bool {
-    CONFIGURATION.contains(&name)
+    FACTORS.contains(&name)
 }
 
 /// The type of floats.
@@ -202,6 +203,9 @@ pub(super) fn layout_of(kind: TensorType) -> Option<BlockLayout> {
         TensorType::Q4_1 => Some(BlockLayout::Q4_1),
         TensorType::Q8_0 => Some(BlockLayout::Q8_0),
         TensorType::Q4K => Some(BlockLayout::Q4K),
+        TensorType::Q5_0 => Some(BlockLayout::Q5_0),
+        TensorType::Q5_1 => Some(BlockLayout::Q5_1),
+        TensorType::Q5K => Some(BlockLayout::Q5K),
         TensorType::Q6K => Some(BlockLayout::Q6K),
         _ => None,
     }

@@ -116,8 +116,9 @@ impl Pretrained {
         }
     }
 
-    /// Whether a weight is loaded as a quantized matrix.
-    pub(crate) fn is_quantized(&self, name: &str) -> bool {
+    /// Returns whether a tensor is loaded as a quantized matrix: in [`Pretrained::quantized`], and not in [`Pretrained::tensors`].
+    #[must_use]
+    pub fn is_quantized(&self, name: &str) -> bool {
         self.is_quantized_in_files(name)
             || self.chosen.as_ref().is_some_and(|(_, names)| names.contains(name))
     }

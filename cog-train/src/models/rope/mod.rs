@@ -5,6 +5,6 @@ mod config;
 mod read;
 mod tables;
 
-pub(crate) use config::RopeConfig;
+pub(crate) use config::{RopeConfig, Scaling};
 pub(crate) use read::RopeDefaults;
 pub(crate) use tables::Rotary;

@@ -5,7 +5,6 @@ mod continued;
 mod engine;
 mod generation;
 mod python;
-mod sources;
 mod strftime;
 
 use std::ops::Range;
@@ -19,9 +18,9 @@ use self::chat::REASONING;
 pub use self::chat::{Chat, Ending};
 use self::engine::Raised;
 use self::generation::Marks;
-use self::sources::DEFAULT;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, printable_name};
+use crate::tokenizer_files::{DEFAULT, templates};
 
 /// The name of the template for conversations with tools.
 const TOOL_USE: &str = "tool_use";
@@ -114,7 +113,7 @@ impl ChatTemplate {
     /// Those of [`ChatTemplate::open`].
     pub fn find(folder: impl AsRef<Path>, tokenizer: &Tokenizer) -> Result<Option<Self>, Error> {
         let folder = folder.as_ref();
-        let sources = sources::read(folder)?;
+        let sources = templates(folder)?;
         if sources.is_empty() {
             return Ok(None);
         }

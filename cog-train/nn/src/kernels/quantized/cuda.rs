@@ -24,6 +24,9 @@ pub(super) fn decode(
         BlockLayout::Q4K => 3,
         BlockLayout::Q6K => 4,
         BlockLayout::Q8_0 => 5,
+        BlockLayout::Q5_0 => 6,
+        BlockLayout::Q5_1 => 7,
+        BlockLayout::Q5K => 8,
     };
     let none = Argument::Nothing;
     let (block, [codes, map, scales], of, offset) = match &matrix.scales {

@@ -94,6 +94,9 @@ impl Blocks<'_> {
             BlockLayout::Q4_1 => q4_1(from, to),
             BlockLayout::Q8_0 => q8_0(from, to),
             BlockLayout::Q4K => q4_k(from, first % units, to),
+            BlockLayout::Q5_0 => q5_0(from, to),
+            BlockLayout::Q5_1 => q5_1(from, to),
+            BlockLayout::Q5K => q5_k(from, first % units, to),
             BlockLayout::Q6K => q6_k(from, first % units, to),
             BlockLayout::Nf4 => self.nf4(first, to),
         }
@@ -138,7 +141,7 @@ fn half(bytes: [u8; 2]) -> f32 {
     f32::from_bits(size | (bits & 0x8000) << 16)
 }
 
-/// Returns the scale and the minimum, of 6 bits each, of a group of `Q4_K`: those of the first four groups fill the low bits of
+/// Returns the scale and the minimum, of 6 bits each, of a group of `Q4_K` and `Q5_K`: those of the first four groups fill the low bits of
 /// 8 bytes, the others the next four bytes and the high bits.
 fn scale_and_minimum(packed: &[u8; 12], group: usize) -> (f32, f32) {
     let (scale, minimum) = if group < 4 {
@@ -148,6 +151,12 @@ fn scale_and_minimum(packed: &[u8; 12], group: usize) -> (f32, f32) {
         ((low & 15) | (packed[group - 4] >> 6 << 4), (low >> 4) | (packed[group] >> 6 << 4))
     };
     (f32::from(scale), f32::from(minimum))
+}
+
+/// Returns the fifth bit of an element, of those of 32, in its place.
+#[inline]
+fn fifth(bits: u32, at: usize) -> u8 {
+    u8::from(bits >> at & 1 == 1) << 4
 }
 
 // The loops have lengths that the compiler knows.
@@ -170,6 +179,32 @@ simd! {
                 let byte = block[4 + at];
                 to[at] = scale * f32::from(byte & 15) + minimum;
                 to[16 + at] = scale * f32::from(byte >> 4) + minimum;
+            }
+        }
+    }
+
+    fn q5_0(from: &[u8], to: &mut [f32]) {
+        for (block, to) in from.as_chunks::<22>().0.iter().zip(to.as_chunks_mut::<UNIT>().0) {
+            let scale = half([block[0], block[1]]);
+            let high = u32::from_le_bytes([block[2], block[3], block[4], block[5]]);
+            for at in 0..16 {
+                let byte = block[6 + at];
+                let (first, second) = (byte & 15 | fifth(high, at), byte >> 4 | fifth(high, 16 + at));
+                to[at] = scale * f32::from(first.cast_signed() - 16);
+                to[16 + at] = scale * f32::from(second.cast_signed() - 16);
+            }
+        }
+    }
+
+    fn q5_1(from: &[u8], to: &mut [f32]) {
+        for (block, to) in from.as_chunks::<24>().0.iter().zip(to.as_chunks_mut::<UNIT>().0) {
+            let (scale, minimum) = (half([block[0], block[1]]), half([block[2], block[3]]));
+            let high = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
+            for at in 0..16 {
+                let byte = block[8 + at];
+                let (first, second) = (byte & 15 | fifth(high, at), byte >> 4 | fifth(high, 16 + at));
+                to[at] = scale * f32::from(first) + minimum;
+                to[16 + at] = scale * f32::from(second) + minimum;
             }
         }
     }
@@ -197,6 +232,26 @@ simd! {
             let (values, shift) = (&values[unit / 2 * UNIT..][..UNIT], unit % 2 * 4);
             for at in 0..UNIT {
                 to[at] = scale * f32::from(values[at] >> shift & 15) - minimum;
+            }
+        }
+    }
+
+    /// From a unit of the first block on.
+    fn q5_k(from: &[u8], first: usize, to: &mut [f32]) {
+        let blocks = from.as_chunks::<176>().0;
+        for (unit, to) in (first..).zip(to.as_chunks_mut::<UNIT>().0) {
+            let (block, unit) = (&blocks[unit / 8], unit % 8);
+            let (head, values) = block.split_at(16);
+            let (scale, minimum) = (half([head[0], head[1]]), half([head[2], head[3]]));
+            let mut packed = [0; 12];
+            packed.copy_from_slice(&head[4..]);
+            let (of_scale, of_minimum) = scale_and_minimum(&packed, unit);
+            let (scale, minimum) = (scale * of_scale, minimum * of_minimum);
+            let (high, values) = values.split_at(UNIT);
+            let (values, shift) = (&values[unit / 2 * UNIT..][..UNIT], unit % 2 * 4);
+            for at in 0..UNIT {
+                let bits = (values[at] >> shift & 15) | (high[at] >> unit & 1) << 4;
+                to[at] = scale * f32::from(bits) - minimum;
             }
         }
     }

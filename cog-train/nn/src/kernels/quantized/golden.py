@@ -28,15 +28,19 @@ def blocks_of_any_bytes(size, scales):
     return blocks.reshape(ROWS, -1)
 
 
+def write_blocks(file, name, blocks=None):
+    """Blocks, by gguf unless given, and their values."""
+    kind = GGMLQuantizationType[name]
+    if blocks is None:
+        blocks = gguf.quants.quantize(weight(ROWS * COLUMNS).reshape(ROWS, COLUMNS), kind)
+    file.write(blocks.tobytes() + gguf.quants.dequantize(blocks, kind).tobytes())
+
+
 with open("golden.bin", "wb") as file:
     for name in ["Q4_0", "Q4_1", "Q8_0"]:
-        kind = GGMLQuantizationType[name]
-        blocks = gguf.quants.quantize(weight(ROWS * COLUMNS).reshape(ROWS, COLUMNS), kind)
-        file.write(blocks.tobytes() + gguf.quants.dequantize(blocks, kind).tobytes())
+        write_blocks(file, name)
     for name, size, scales in [("Q4_K", 144, [0, 2]), ("Q6_K", 210, [208])]:
-        kind = GGMLQuantizationType[name]
-        blocks = blocks_of_any_bytes(size, scales)
-        file.write(blocks.tobytes() + gguf.quants.dequantize(blocks, kind).tobytes())
+        write_blocks(file, name, blocks_of_any_bytes(size, scales))
     # 300 blocks of 64, the last of which is not full: more than one scale of scales.
     matrix = torch.from_numpy(weight(33 * 580)).reshape(33, 580)
     codes, state = bnb.quantize_4bit(matrix, compress_statistics=True, quant_type="nf4")
@@ -44,3 +48,5 @@ with open("golden.bin", "wb") as file:
     nested = state.state2
     for tensor in [codes, state.absmax, nested.code, nested.absmax, state.offset, decoded[:, ::29]]:
         file.write(tensor.contiguous().numpy().tobytes())
+    for name, blocks in [("Q5_0", None), ("Q5_1", None), ("Q5_K", blocks_of_any_bytes(176, [0, 2]))]:
+        write_blocks(file, name, blocks)

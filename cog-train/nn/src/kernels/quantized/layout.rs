@@ -10,6 +10,9 @@ use std::fmt;
 /// | `Q4_0` | 32 | 18 | 4.5 | ggml |
 /// | `Q4_1` | 32 | 20 | 5 | ggml |
 /// | `Q4K` | 256 | 144 | 4.5 | ggml |
+/// | `Q5_0` | 32 | 22 | 5.5 | ggml |
+/// | `Q5_1` | 32 | 24 | 6 | ggml |
+/// | `Q5K` | 256 | 176 | 5.5 | ggml |
 /// | `Q6K` | 256 | 210 | 6.5625 | ggml |
 /// | `Q8_0` | 32 | 34 | 8.5 | ggml |
 ///
@@ -34,6 +37,12 @@ pub enum BlockLayout {
     Q4_1,
     /// A scale and a minimum, for each of 8 groups a scale and a minimum of 6 bits, and 4 bits.
     Q4K,
+    /// A scale, and 5 bits minus 16.
+    Q5_0,
+    /// A scale, a minimum, and 5 bits.
+    Q5_1,
+    /// A scale and a minimum, for each of 8 groups a scale and a minimum of 6 bits, and 5 bits.
+    Q5K,
     /// A scale, for each of 16 groups a scale of 8 bits, and 6 bits minus 32.
     Q6K,
     /// A scale, and a signed byte.
@@ -49,8 +58,8 @@ impl BlockLayout {
     pub fn block_len(self) -> usize {
         match self {
             Self::Nf4 => 64,
-            Self::Q4_0 | Self::Q4_1 | Self::Q8_0 => 32,
-            Self::Q4K | Self::Q6K => 256,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q4K | Self::Q5K | Self::Q6K => 256,
         }
     }
 
@@ -62,6 +71,9 @@ impl BlockLayout {
             Self::Q4_0 => 18,
             Self::Q4_1 => 20,
             Self::Q4K => 144,
+            Self::Q5_0 => 22,
+            Self::Q5_1 => 24,
+            Self::Q5K => 176,
             Self::Q6K => 210,
             Self::Q8_0 => 34,
         }
@@ -75,6 +87,9 @@ impl fmt::Display for BlockLayout {
             Self::Q4_0 => "Q4_0",
             Self::Q4_1 => "Q4_1",
             Self::Q4K => "Q4_K",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Q5K => "Q5_K",
             Self::Q6K => "Q6_K",
             Self::Q8_0 => "Q8_0",
         })

@@ -16,8 +16,12 @@ __device__ inline float half_at(const Byte* p) {
 // 4 bits of a block of 32 elements: the first 16 are the low halves of the bytes.
 __device__ inline float nibble(const Byte* bytes, int at) { return at < 16 ? bytes[at] & 15 : bytes[at - 16] >> 4; }
 
-__device__ inline float q4_k(const Byte* block, int at) {
-  const Byte *packed = block + 4, *values = block + 16;
+// The fifth bits of a block of 32 elements.
+__device__ inline int fifth(const Byte* bytes, int at) { return (bytes[at / 8] >> at % 8 & 1) << 4; }
+
+// Q4_K, and Q5_K, whose fifth bits are in `high`: those of a group are one bit of each byte.
+__device__ inline float k_quant(const Byte* block, const Byte* high, const Byte* values, int at) {
+  const Byte* packed = block + 4;
   int group = at / 32, scale, minimum;
   if (group < 4) {
     scale = packed[group] & 63, minimum = packed[group + 4] & 63;
@@ -26,6 +30,7 @@ __device__ inline float q4_k(const Byte* block, int at) {
     minimum = packed[group + 4] >> 4 | packed[group] >> 6 << 4;
   }
   int value = values[group / 2 * 32 + at % 32] >> group % 2 * 4 & 15;
+  if (high) value |= (high[at % 32] >> group & 1) << 4;
   float of_scale = __fmul_rn(half_at(block), scale), of_minimum = __fmul_rn(half_at(block + 2), minimum);
   return __fadd_rn(__fmul_rn(of_scale, value), -of_minimum);
 }
@@ -58,12 +63,22 @@ extern "C" __global__ void quantized_decode(const Byte* blocks, const Byte* code
     const Byte* p = blocks + i / 32 * 20;
     value = __fadd_rn(__fmul_rn(half_at(p), nibble(p + 4, i % 32)), half_at(p + 2));
 #elif LAYOUT == 3
-    value = q4_k(blocks + i / 256 * 144, i % 256);
+    const Byte* p = blocks + i / 256 * 144;
+    value = k_quant(p, 0, p + 16, i % 256);
 #elif LAYOUT == 4
     value = q6_k(blocks + i / 256 * 210, i % 256);
-#else
+#elif LAYOUT == 5
     const Byte* p = blocks + i / 32 * 34;
     value = __fmul_rn(half_at(p), (signed char)p[2 + i % 32]);
+#elif LAYOUT == 6
+    const Byte* p = blocks + i / 32 * 22;
+    value = __fmul_rn(half_at(p), nibble(p + 6, i % 32) + fifth(p + 2, i % 32) - 16.f);
+#elif LAYOUT == 7
+    const Byte* p = blocks + i / 32 * 24;
+    value = __fadd_rn(__fmul_rn(half_at(p), nibble(p + 8, i % 32) + fifth(p + 4, i % 32)), half_at(p + 2));
+#else
+    const Byte* p = blocks + i / 256 * 176;
+    value = k_quant(p, p + 16, p + 48, i % 256);
 #endif
     y[at] = rounded(value);
   }

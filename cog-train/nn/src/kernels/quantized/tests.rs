@@ -2,12 +2,21 @@
 
 use super::*;
 
+/// The bytes of 5-bit blocks and of their values.
+const FIVE_BITS: usize = 32 * (22 + 24) + 4 * 176 + 3 * 4096;
+
 /// Made by `golden.py` in this folder.
 struct Golden(&'static [u8]);
 
 impl Golden {
     fn open() -> Self {
         Self(include_bytes!("golden.bin"))
+    }
+
+    /// Those of 5 bits, at the end.
+    fn of_five_bits() -> Self {
+        let all = Self::open().0;
+        Self(&all[all.len() - FIVE_BITS..])
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
@@ -42,13 +51,23 @@ fn blocks_of_ggml_equal_those_of_gguf_py() {
         assert_eq!(quantized.to_bytes().unwrap(), golden.bytes(quantized.byte_count()), "{layout}");
         assert_eq!(values(&quantized), golden.floats(1024), "{layout}");
     }
-    for layout in [BlockLayout::Q4K, BlockLayout::Q6K] {
+    let mut five_bits = Golden::of_five_bits();
+    for layout in [BlockLayout::Q5_0, BlockLayout::Q5_1] {
+        let golden = &mut five_bits;
+        let quantized = Quantized::quantize(&weight(2, 512), layout).unwrap();
+        assert_eq!(quantized.to_bytes().unwrap(), golden.bytes(quantized.byte_count()), "{layout}");
+        assert_eq!(values(&quantized), golden.floats(1024), "{layout}");
+    }
+    for layout in [BlockLayout::Q4K, BlockLayout::Q6K, BlockLayout::Q5K] {
+        let of_five_bits = layout == BlockLayout::Q5K;
+        let golden = if of_five_bits { &mut five_bits } else { &mut golden };
         let bytes = golden.bytes(4 * layout.block_bytes());
         let quantized =
             Quantized::from_blocks(layout, (2, 512), bytes.clone(), &Device::Cpu).unwrap();
         assert_eq!(values(&quantized), golden.floats(1024), "{layout}");
         assert_eq!(quantized.to_bytes().unwrap(), bytes);
     }
+    assert!(five_bits.0.is_empty());
 }
 
 #[test]
@@ -76,7 +95,7 @@ fn blocks_of_nf4_equal_those_of_bitsandbytes() {
     let decoded = values(&quantized);
     let every = decoded.iter().step_by(29).copied().collect::<Vec<_>>();
     close(&every, &golden.floats(33 * 20));
-    assert!(golden.0.is_empty());
+    assert_eq!(golden.0.len(), FIVE_BITS);
 }
 
 /// A part of a row is that part of the whole, wherever it begins and ends.
@@ -87,8 +106,11 @@ fn parts_of_rows_equal_the_whole() {
         (BlockLayout::Nf4, 128),
         (BlockLayout::Q4_0, 64),
         (BlockLayout::Q4_1, 96),
+        (BlockLayout::Q5_0, 64),
+        (BlockLayout::Q5_1, 96),
         (BlockLayout::Q8_0, 64),
         (BlockLayout::Q4K, 512),
+        (BlockLayout::Q5K, 512),
         (BlockLayout::Q6K, 512),
     ] {
         let quantized = Quantized::quantize(&weight(3, inputs), layout).unwrap();
@@ -116,6 +138,9 @@ fn quantization_is_as_precise_as_its_bits() {
         (BlockLayout::Q4_0, 7.0),
         (BlockLayout::Q4_1, 15.0),
         (BlockLayout::Q4K, 12.0),
+        (BlockLayout::Q5_0, 14.0),
+        (BlockLayout::Q5_1, 30.0),
+        (BlockLayout::Q5K, 25.0),
         (BlockLayout::Q6K, 60.0),
         (BlockLayout::Q8_0, 250.0),
     ] {
@@ -128,7 +153,14 @@ fn quantization_is_as_precise_as_its_bits() {
 
 #[test]
 fn zeros_stay_zeros() {
-    for layout in [BlockLayout::Nf4, BlockLayout::Q4_0, BlockLayout::Q4K, BlockLayout::Q6K] {
+    for layout in [
+        BlockLayout::Nf4,
+        BlockLayout::Q4_0,
+        BlockLayout::Q5_0,
+        BlockLayout::Q4K,
+        BlockLayout::Q5K,
+        BlockLayout::Q6K,
+    ] {
         let zeros = Tensor::zeros((2, 256), DType::BF16, &Device::Cpu).unwrap();
         let quantized = Quantized::quantize(&zeros, layout).unwrap();
         assert_eq!(quantized.dtype(), DType::BF16);

@@ -9,11 +9,14 @@ use crate::kernels::scratch::LARGEST;
 use crate::kernels::tape::trace;
 use crate::kernels::weight::Weight;
 
-const LAYOUTS: [BlockLayout; 6] = [
+const LAYOUTS: [BlockLayout; 9] = [
     BlockLayout::Nf4,
     BlockLayout::Q4_0,
     BlockLayout::Q4_1,
     BlockLayout::Q4K,
+    BlockLayout::Q5_0,
+    BlockLayout::Q5_1,
+    BlockLayout::Q5K,
     BlockLayout::Q6K,
     BlockLayout::Q8_0,
 ];

@@ -8,7 +8,7 @@ use super::{Kind, Parts, Vocabulary};
 use crate::gguf::{self, Array};
 
 /// Stands for a space in a piece.
-const SPACE: &str = "\u{2581}";
+pub(super) const SPACE: &str = "\u{2581}";
 
 /// A text between special tokens begins with a space, as in llama.cpp, unless a key says otherwise.
 pub(super) fn parts(vocabulary: &Vocabulary) -> Result<Parts, String> {
@@ -39,7 +39,7 @@ pub(super) fn parts(vocabulary: &Vocabulary) -> Result<Parts, String> {
         model: json!({
             "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
-            "vocab": vocabulary.ids(), "merges": merges(vocabulary, scores),
+            "vocab": vocabulary.ids(), "merges": merges(vocabulary.tokens, &vocabulary.kinds, scores),
         }),
         begins: true,
     })
@@ -54,8 +54,8 @@ struct Merge<'a> {
 }
 
 /// The pairs of pieces by the score of what they make, the highest first.
-fn merges(vocabulary: &Vocabulary, scores: &[f32]) -> Vec<[String; 2]> {
-    let pieces = || vocabulary.tokens.iter().zip(&vocabulary.kinds).zip(scores);
+pub(super) fn merges(tokens: &[String], kinds: &[Kind], scores: &[f32]) -> Vec<[String; 2]> {
+    let pieces = || tokens.iter().zip(kinds).zip(scores);
     let normal = |kind: &Kind| matches!(kind, Kind::Normal | Kind::UserDefined);
     let known: HashMap<&str, f32> = pieces()
         .filter(|((_, kind), _)| normal(kind))

@@ -4,20 +4,20 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::read::{read, read_object};
 use crate::error::Error;
-use crate::text::{files, gguf};
 
 /// The name of the template for conversations without tools, and for all where there is only one.
-pub(super) const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 
-/// Returns the templates of a folder by name: those of files hide those of the configuration. A GGUF file has its own.
-pub(super) fn read(folder: &Path) -> Result<Vec<(String, String)>, Error> {
-    if folder.is_file() {
-        return gguf::templates(folder, DEFAULT);
-    }
+/// The folder of further chat templates.
+pub(super) const ADDITIONAL: &str = "additional_chat_templates";
+
+/// Returns the templates of a folder by name: those of files hide those of the configuration.
+pub(super) fn of_folder(folder: &Path) -> Result<Vec<(String, String)>, Error> {
     let mut sources = configured(folder)?;
     for (name, path) in template_files(folder)? {
-        if let Some(text) = files::read(&path)? {
+        if let Some(text) = read(&path)? {
             sources.retain(|(other, _)| *other != name);
             sources.push((name, text));
         }
@@ -32,7 +32,7 @@ fn configured(folder: &Path) -> Result<Vec<(String, String)>, Error> {
         let reason = "`chat_template` is neither a template nor a list of objects with `name` and `template`";
         Error::tokenizer(&path, reason)
     };
-    match files::read_object(&path)?.get("chat_template") {
+    match read_object(&path)?.get("chat_template") {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::String(template)) => Ok(vec![(DEFAULT.to_owned(), template.clone())]),
         Some(Value::Array(named)) => named
@@ -55,7 +55,7 @@ fn configured(folder: &Path) -> Result<Vec<(String, String)>, Error> {
 /// Returns the files with templates, with the names of these.
 fn template_files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let mut found = vec![(DEFAULT.to_owned(), folder.join("chat_template.jinja"))];
-    let additional = folder.join("additional_chat_templates");
+    let additional = folder.join(ADDITIONAL);
     let entries = match std::fs::read_dir(&additional) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),

@@ -3,21 +3,25 @@
 //! llama.cpp keeps the vocabulary and a name of the rules that split text (`tokenizer.ggml.pre`), not the rules. What is made here
 //! is the `tokenizer.json` that gives the ids of the Hugging Face tokenizer of these names.
 
+mod folder;
 mod pieces;
+mod rules;
+mod save;
 mod split;
 
-use std::path::Path;
-
 use serde_json::{Map, Value, json};
-use tokenizers::AddedToken;
 
-use super::special::Declared;
+use super::templates::DEFAULT;
 use crate::error::{Error, printable_name};
 use crate::gguf::{self, Array, Gguf};
+pub(crate) use folder::metadata;
+pub(crate) use save::save;
 use split::Split;
 
 /// The key of the chat template; others have a dot and a name behind it.
 const TEMPLATE: &str = "tokenizer.chat_template";
+/// The key of the tokens.
+const TOKENS: &str = "tokenizer.ggml.tokens";
 /// The names of special tokens in chat templates, and in keys.
 const NAMED: [(&str, &str); 7] = [
     ("bos_token", "bos"),
@@ -32,41 +36,38 @@ const NAMED: [(&str, &str); 7] = [
 const STOPS: [&str; 2] = ["eot", "eom"];
 
 /// A tokenizer that was read from a file.
-pub(super) struct Stored {
+pub(crate) struct Stored {
     /// A `tokenizer.json`.
-    pub(super) json: String,
-    pub(super) declared: Declared,
+    pub(crate) json: Value,
+    /// The special tokens by the names of chat templates.
+    pub(crate) named: Vec<(String, String)>,
+    /// Further tokens that end a text.
+    pub(crate) stop: Vec<u32>,
 }
 
 /// Reads the tokenizer of a file.
 ///
 /// # Errors
 ///
-/// Those of [`Gguf::open`]; [`Error::Tokenizer`] when there is none, or of another kind.
-pub(super) fn read(path: &Path) -> Result<Stored, Error> {
-    let file = Gguf::open(path)?;
-    stored(&file).map_err(|reason| Error::tokenizer(path, reason))
+/// [`Error::Tokenizer`] when there is none, or one of another kind.
+pub(crate) fn stored(file: &Gguf) -> Result<Stored, Error> {
+    read(file).map_err(|reason| Error::tokenizer(file.path(), reason))
 }
 
 /// The templates of a file, by name.
-///
-/// # Errors
-///
-/// Those of [`Gguf::open`].
-pub(super) fn templates(path: &Path, default: &str) -> Result<Vec<(String, String)>, Error> {
-    let file = Gguf::open(path)?;
+pub(super) fn templates(file: &Gguf) -> Vec<(String, String)> {
     let named = |(key, value): (&str, &gguf::Value)| {
         let name = match key.strip_prefix(TEMPLATE)? {
-            "" => default,
+            "" => DEFAULT,
             rest => rest.strip_prefix('.')?,
         };
         Some((name.to_owned(), value.as_str()?.to_owned()))
     };
-    Ok(file.metadata().iter().filter_map(named).collect())
+    file.metadata().iter().filter_map(named).collect()
 }
 
 /// The kind of a token in `tokenizer.ggml.token_type`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Normal,
     Unknown,
@@ -76,6 +77,17 @@ enum Kind {
 }
 
 impl Kind {
+    /// Its number in a file.
+    fn number(self) -> i32 {
+        match self {
+            Self::Normal => 1,
+            Self::Unknown => 2,
+            Self::Control => 3,
+            Self::UserDefined => 4,
+            Self::Byte => 6,
+        }
+    }
+
     fn of(number: i64) -> Self {
         match number {
             2 => Self::Unknown,
@@ -95,7 +107,7 @@ struct Vocabulary<'a> {
     kinds: Vec<Kind>,
 }
 
-fn stored(file: &Gguf) -> Result<Stored, String> {
+fn read(file: &Gguf) -> Result<Stored, String> {
     let vocabulary = Vocabulary::new(file)?;
     let text = |name: &str| vocabulary.get(name).and_then(gguf::Value::as_str);
     let model = text("model").ok_or("there is no `tokenizer.ggml.model`")?;
@@ -120,7 +132,8 @@ fn stored(file: &Gguf) -> Result<Stored, String> {
         "decoder": decoder,
         "model": model,
     });
-    Ok(Stored { json: json.to_string(), declared: vocabulary.declared()? })
+    let (named, stop) = vocabulary.declared()?;
+    Ok(Stored { json, named, stop })
 }
 
 /// The parts that differ between the kinds of tokenizers.
@@ -261,17 +274,18 @@ impl<'a> Vocabulary<'a> {
         }))
     }
 
-    fn declared(&self) -> Result<Declared, String> {
+    /// The special tokens by name, and further ones that end a text.
+    fn declared(&self) -> Result<(Vec<(String, String)>, Vec<u32>), String> {
         let mut named = Vec::new();
         for (name, key) in NAMED {
             if let Some((_, token)) = self.token(key)? {
-                named.push((name.to_owned(), AddedToken::from(token, true)));
+                named.push((name.to_owned(), token.to_owned()));
             }
         }
         let mut stop = Vec::new();
         for key in STOPS {
             stop.extend(self.token(key)?.map(|(id, _)| id));
         }
-        Ok(Declared::of(named, stop))
+        Ok((named, stop))
     }
 }

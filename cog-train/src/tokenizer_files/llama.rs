@@ -8,11 +8,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::files::read_object;
+use super::read::read_object;
 use crate::error::Error;
 
 /// Returns the `tokenizer.json` that the class of a folder makes of the one in it; `None` when it is that one.
-pub(super) fn rebuild(
+pub(crate) fn rebuild(
     json: &str,
     config: &Map<String, Value>,
     folder: &Path,

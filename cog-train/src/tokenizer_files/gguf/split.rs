@@ -19,7 +19,9 @@ pub(super) struct Split {
     pub(super) begins: bool,
 }
 
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+/// GPT-2's expression.
+pub(super) const GPT2: &str =
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
 const PLAIN: Split = Split {
     names: &["gpt-2", "mpt", "olmo", "phi-2"],
@@ -93,6 +95,20 @@ impl Split {
                 names.join(", ")
             )
         })
+    }
+
+    /// The name of the rules with these properties, if there is one.
+    pub(super) fn name_of(
+        expressions: &[String],
+        composed: bool,
+        whole_words: bool,
+    ) -> Option<&'static str> {
+        let alike = |split: &&Split| {
+            split.expressions == expressions
+                && split.composed == composed
+                && split.whole_words == whole_words
+        };
+        SPLITS.iter().find(alike).and_then(|split| split.names.first().copied())
     }
 
     /// The rules in a `tokenizer.json`.
