@@ -72,7 +72,7 @@ fn a_folder_that_is_written_as_a_file_has_equal_logits() {
         let is_changed = matches!(name, "qwen2" | "smollm3" | "gemma2" | "gemma3");
         let from = copied(name, |config| {
             if is_changed {
-                whole(config)
+                whole(config);
             }
         });
         let file = from.path().join("model.gguf");

@@ -486,7 +486,8 @@ def saved_as_file(folder: str, texts: list[str], rows: list[list[int]]) -> None:
 
 
 def llama_cpp(arguments: list[str]) -> None:
-    """Greedy texts of llama.cpp, which computes products in 8 bits, and those here."""
+    """Greedy texts of llama.cpp and those here: of a file of 32-bit floats, which both compute with, and of the file in blocks, whose
+    products llama.cpp computes in 8 bits."""
     import transformers as tf
     import xllamacpp as xl
 
@@ -500,6 +501,7 @@ def llama_cpp(arguments: list[str]) -> None:
         params = xl.CommonParams()
         params.model.path, params.n_ctx, params.cpuparams.n_threads, params.n_parallel = model, 512, 2, 1
         params.warmup = False
+        params.cache_type_k = params.cache_type_v = xl.ggml_type.GGML_TYPE_F32
         if adapter:
             lora = xl.CommonAdapterLoraInfo()
             lora.path, lora.scale = adapter, 1.0
@@ -517,15 +519,17 @@ def llama_cpp(arguments: list[str]) -> None:
                 print(f"  {one!r}\n  {other!r}")
 
     with tempfile.TemporaryDirectory() as out:
-        ours(command="adapt", folder=file, out=out)
-        ours(command="save_gguf", folder=folder, out=f"{out}/folder.gguf")
+        floats = f"{out}/floats.gguf"
+        ours(command="save", folder=file, out=f"{out}/floats")
+        ours(command="save_gguf", folder=f"{out}/floats", out=floats)
+        ours(command="adapt", folder=floats, out=out)
         ask = lambda model, **more: ours(command="generate", folder=model, rows=rows, most_tokens=24, **more)["texts"]
-        plain, adapted = ask(file), ask(file, adapter=True)
+        plain, adapted = ask(floats), ask(floats, adapter=True)
         assert plain != adapted
-        compare("the file", plain, theirs(file))
-        compare("the file with the adapter", adapted, theirs(file, f"{out}/adapter.gguf"))
-        compare("the merged file", ask(f"{out}/merged.gguf"), theirs(f"{out}/merged.gguf"))
-        compare("the folder as a file", ask(folder), theirs(f"{out}/folder.gguf"))
+        compare("a file of floats", plain, theirs(floats))
+        compare("a file of floats with the adapter", adapted, theirs(floats, f"{out}/adapter.gguf"))
+        compare("a merged file of floats", ask(f"{out}/merged.gguf"), theirs(f"{out}/merged.gguf"))
+        compare("the file in blocks", ask(file), theirs(file))
 
 
 def check(arguments: list[str]) -> None:
@@ -581,7 +585,8 @@ def check(arguments: list[str]) -> None:
     assert all(name.removesuffix(".lora_a").removesuffix(".lora_b") in changed for name in adapter["tensors"])
     print(f"gguf-py reads an adapter of {layers} layers, and the merged model with the base's metadata, names and types; "
           f"values are base + alpha / rank * B A up to {apart:.2f} of a block's step")
-    assert apart < 0.51
+    # Scales and minima are rounded to 16 bits, so that it is a little more than half a step.
+    assert apart < 0.6
 
 
 if __name__ == "__main__":

@@ -156,35 +156,12 @@ impl Vocabulary {
         if model["byte_fallback"] == true {
             self.pieces(json, &mut metadata)?;
         } else {
-            self.bytes(json, &mut metadata)?;
+            bytes(json, &mut metadata)?;
         }
         metadata.insert("tokenizer.ggml.tokens", self.tokens.clone());
         let kinds = self.kinds.iter().map(|kind| kind.map_or(UNUSED, Kind::number));
         metadata.insert("tokenizer.ggml.token_type", kinds.collect::<Vec<i32>>());
         Ok(metadata)
-    }
-
-    /// Merges of bytes.
-    fn bytes(&self, json: &Value, metadata: &mut Metadata) -> Result<(), String> {
-        let normalizer = &json["normalizer"];
-        let composed = normalizer["type"] == "NFC";
-        if !normalizer.is_null() && !composed {
-            return Err(format!("the normalizer is {}", of_type(normalizer)));
-        }
-        let mut expressions = Vec::new();
-        split(&json["pre_tokenizer"], &mut expressions)?;
-        let whole_words = json["model"]["ignore_merges"] == true;
-        let name = Split::name_of(&expressions, composed, whole_words).ok_or_else(|| {
-            let shown: Vec<_> =
-                expressions.iter().map(|it| format!("`{}`", printable_name(it))).collect();
-            let more = if whole_words { ", with `ignore_merges`" } else { "" };
-            format!("a text is split by {}{more}", shown.join(", "))
-        })?;
-        metadata.insert("tokenizer.ggml.model", "gpt2");
-        metadata.insert("tokenizer.ggml.pre", name);
-        let merges: Vec<String> = pairs(json)?.into_iter().map(|pair| pair.join(" ")).collect();
-        metadata.insert("tokenizer.ggml.merges", merges);
-        Ok(())
     }
 
     /// Pieces of `SentencePiece`, whose scores order the merges.
@@ -251,4 +228,27 @@ impl Vocabulary {
         }
         Ok(())
     }
+}
+
+/// Merges of bytes.
+fn bytes(json: &Value, metadata: &mut Metadata) -> Result<(), String> {
+    let normalizer = &json["normalizer"];
+    let composed = normalizer["type"] == "NFC";
+    if !normalizer.is_null() && !composed {
+        return Err(format!("the normalizer is {}", of_type(normalizer)));
+    }
+    let mut expressions = Vec::new();
+    split(&json["pre_tokenizer"], &mut expressions)?;
+    let whole_words = json["model"]["ignore_merges"] == true;
+    let name = Split::name_of(&expressions, composed, whole_words).ok_or_else(|| {
+        let shown: Vec<_> =
+            expressions.iter().map(|it| format!("`{}`", printable_name(it))).collect();
+        let more = if whole_words { ", with `ignore_merges`" } else { "" };
+        format!("a text is split by {}{more}", shown.join(", "))
+    })?;
+    metadata.insert("tokenizer.ggml.model", "gpt2");
+    metadata.insert("tokenizer.ggml.pre", name);
+    let merges: Vec<String> = pairs(json)?.into_iter().map(|pair| pair.join(" ")).collect();
+    metadata.insert("tokenizer.ggml.merges", merges);
+    Ok(())
 }

@@ -132,8 +132,7 @@ fn read(file: &Gguf) -> Result<Stored, String> {
         "decoder": decoder,
         "model": model,
     });
-    let (named, stop) = vocabulary.declared()?;
-    Ok(Stored { json, named, stop })
+    vocabulary.with_special(json)
 }
 
 /// The parts that differ between the kinds of tokenizers.
@@ -274,8 +273,8 @@ impl<'a> Vocabulary<'a> {
         }))
     }
 
-    /// The special tokens by name, and further ones that end a text.
-    fn declared(&self) -> Result<(Vec<(String, String)>, Vec<u32>), String> {
+    /// The tokenizer with its special tokens.
+    fn with_special(&self, json: Value) -> Result<Stored, String> {
         let mut named = Vec::new();
         for (name, key) in NAMED {
             if let Some((_, token)) = self.token(key)? {
@@ -286,6 +285,6 @@ impl<'a> Vocabulary<'a> {
         for key in STOPS {
             stop.extend(self.token(key)?.map(|(id, _)| id));
         }
-        Ok((named, stop))
+        Ok(Stored { json, named, stop })
     }
 }
