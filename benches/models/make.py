@@ -52,7 +52,9 @@ def main():
     ids = words(vocabulary, int(lengths.sum()), g)
     save_file({"ids": ids, "lengths": lengths}, folder / "packed.safetensors")
 
-    model = AutoModelForSequenceClassification.from_pretrained(classifier, num_labels=2, dtype=torch.float32)
+    # Both sides would drop other elements.
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}
+    model = AutoModelForSequenceClassification.from_pretrained(classifier, num_labels=2, dtype=torch.float32, **dropout)
     model.save_pretrained(folder / "classifier")
     rows, length = CLASSIFIER
     ids = 1000 + words(model.config.vocab_size - 1000, BATCHES * rows * length, g).view(BATCHES, rows, length)

@@ -7,7 +7,7 @@ use cog_train::candle_core::Device;
 use cog_train::engine::{Loss, Params, Precision};
 use cog_train::lora::LoraConfig;
 use cog_train::models::{CausalLm, Pretrained, SequenceClassifier};
-use cog_train::nn::Init;
+use cog_train::nn::{BlockLayout, Init};
 
 use crate::data::{Batch, Labels};
 
@@ -22,6 +22,45 @@ pub enum Job {
     Full,
     Classify,
     Packed,
+}
+
+/// What the frozen weights of an adapter's base are held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    F32,
+    /// All is computed in bfloat16.
+    Bf16,
+    Nf4,
+    Q8,
+}
+
+impl Base {
+    pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::Nf4, Self::Q8];
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|base| base.name() == name)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Nf4 => "nf4",
+            Self::Q8 => "q8_0",
+        }
+    }
+
+    fn layout(self) -> Option<BlockLayout> {
+        match self {
+            Self::F32 | Self::Bf16 => None,
+            Self::Nf4 => Some(BlockLayout::Nf4),
+            Self::Q8 => Some(BlockLayout::Q8_0),
+        }
+    }
+
+    fn precision(self) -> Precision {
+        if self == Self::Bf16 { Precision::Bf16 } else { Precision::F32 }
+    }
 }
 
 impl Job {
@@ -55,7 +94,12 @@ impl Job {
     }
 
     /// Loads the model from the folder that `make.py` wrote. `checkpointed` sets activation checkpointing.
-    pub fn load(self, folder: &Path, checkpointed: bool) -> Result<(Params, Box<dyn Model>)> {
+    pub fn load(
+        self,
+        folder: &Path,
+        held: Base,
+        checkpointed: bool,
+    ) -> Result<(Params, Box<dyn Model>)> {
         let device = &Device::Cpu;
         if self == Self::Classify {
             let base = Pretrained::open(folder.join("classifier"))?;
@@ -66,7 +110,10 @@ impl Job {
                 .build(|init| SequenceClassifier::new(init, base.config()))?;
             return Ok((params, Box::new(model.checkpoint_layers(checkpointed))));
         }
-        let base = Pretrained::open(folder.join("language"))?;
+        let mut base = Pretrained::open(folder.join("language"))?;
+        if let Some(layout) = held.layout() {
+            base = base.quantize(layout)?;
+        }
         let build = |init: &Init| CausalLm::new(init, base.config());
         let (params, model) = if self == Self::Full {
             let params = Params::new(base.tensors(device)?)?;
@@ -74,8 +121,9 @@ impl Job {
             (params, model)
         } else {
             let adapter = LoraConfig::open(folder.join("adapter"))?.on(build)?;
+            let adapter = adapter.quantized(base.quantized(device)?)?;
             let trained = adapter.load(folder.join("adapter"))?;
-            let params = adapter.params(base.tensors(device)?, trained, Precision::F32)?;
+            let params = adapter.params(base.tensors(device)?, trained, held.precision())?;
             let model = adapter.init(params.tensors()).build(build)?;
             (params, model)
         };
