@@ -1,5 +1,7 @@
 //! The page for people: its routes, its headers, and what a run's texts may do in them.
 
+#![expect(clippy::float_cmp, reason = "extremes are points of the curve")]
+
 use std::fs;
 use std::time::Duration;
 
@@ -306,7 +308,7 @@ fn a_million_points_are_read_in_one_pass_to_their_extremes() {
 }
 
 #[test]
-fn ui_refuses_a_folder_that_is_not_there() {
+fn ui_refuses_a_folder_without_runs_by_name() {
     let here = sandbox();
     let outcome = here.run(&["ui"]).expect(2);
     assert_eq!(
@@ -314,4 +316,10 @@ fn ui_refuses_a_folder_that_is_not_there() {
         "error: `runs` is not a folder\nhint: name the folder of runs: `ui runs`\n"
     );
     here.run(&["ui", "--port", "x"]).expect(2);
+    here.file("runs/one/run.json", "{}");
+    let outcome = here.run(&["ui", "runs/one"]).expect(2);
+    assert_eq!(
+        outcome.err,
+        "error: `runs/one` is a run\nhint: name the folder that it is in: `ui runs`\n"
+    );
 }
