@@ -38,15 +38,15 @@ pub(super) fn encode(width: usize, height: usize, pixels: &[u8]) -> Result<Vec<u
     }
     let body = body.finish().map_err(|error| error.to_string())?;
     let mut file = SIGNATURE.to_vec();
-    chunk(&mut file, b"IHDR", &head);
-    chunk(&mut file, b"IDAT", &body);
-    chunk(&mut file, b"IEND", &[]);
+    chunk(&mut file, *b"IHDR", &head);
+    chunk(&mut file, *b"IDAT", &body);
+    chunk(&mut file, *b"IEND", &[]);
     Ok(file)
 }
 
-fn chunk(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
+fn chunk(file: &mut Vec<u8>, kind: [u8; 4], data: &[u8]) {
     let mut crc = Crc::new();
-    crc.update(kind);
+    crc.update(&kind);
     crc.update(data);
     let length = u32::try_from(data.len()).expect("an image of less than 4 GiB");
     file.extend(length.to_be_bytes());

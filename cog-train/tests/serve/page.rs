@@ -173,7 +173,8 @@ fn the_page_lets_nothing_run_but_itself_and_texts_of_runs_are_data() {
         let found = page.body.replace("http://www.w3.org/2000/svg", "").contains(outside);
         assert!(!found, "the page has `{outside}` in it");
     }
-    let path: String = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let path: Vec<String> = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let path = path.concat();
     for rest in ["", "/metrics", "/log", "/samples", "/clock"] {
         let answer = server.get(&format!("/ui/runs/{path}{rest}")).expect(200);
         is_guarded(&answer);

@@ -47,7 +47,7 @@ pub(super) struct Buckets {
     width: usize,
     /// The points of a full bucket.
     stride: u64,
-    buckets: Vec<Bucket>,
+    kept: Vec<Bucket>,
     count: u64,
     not_finite: u64,
 }
@@ -55,7 +55,7 @@ pub(super) struct Buckets {
 impl Buckets {
     /// An empty curve, which keeps at least `width` buckets once it has as many points, and at most twice as many.
     pub(super) fn new(width: usize) -> Self {
-        Self { width, stride: 1, buckets: Vec::new(), count: 0, not_finite: 0 }
+        Self { width, stride: 1, kept: Vec::new(), count: 0, not_finite: 0 }
     }
 
     /// Adds a point. One that is not finite is counted and cannot be drawn.
@@ -66,30 +66,30 @@ impl Buckets {
         }
         self.count += 1;
         let point = Bucket::of(x, y);
-        match self.buckets.last_mut() {
+        match self.kept.last_mut() {
             Some(last) if last.count < self.stride => *last = last.join(point),
             _ => {
-                if self.buckets.len() >= 2 * self.width {
+                if self.kept.len() >= 2 * self.width {
                     self.halve();
                 }
-                self.buckets.push(point);
+                self.kept.push(point);
             }
         }
     }
 
     fn halve(&mut self) {
-        let pairs = self.buckets.chunks(2).map(|pair| match pair {
+        let pairs = self.kept.chunks(2).map(|pair| match pair {
             [first, second] => first.join(*second),
             _ => pair[0],
         });
-        self.buckets = pairs.collect();
+        self.kept = pairs.collect();
         self.stride *= 2;
     }
 
     /// Returns `{"count", "not_finite", "x", "mean"}`, and `n`, `min` and `max` when a bucket has more than one point.
     pub(super) fn json(&self) -> Value {
         let column = |value: fn(&Bucket) -> f64| -> Value {
-            self.buckets.iter().map(|bucket| number(value(bucket))).collect()
+            self.kept.iter().map(|bucket| number(value(bucket))).collect()
         };
         let mut fields = Map::new();
         fields.insert("count".to_owned(), self.count.into());
@@ -99,7 +99,7 @@ impl Buckets {
         if self.stride > 1 {
             fields.insert("min".to_owned(), column(|it| it.min));
             fields.insert("max".to_owned(), column(|it| it.max));
-            fields.insert("n".to_owned(), self.buckets.iter().map(|it| it.count).collect());
+            fields.insert("n".to_owned(), self.kept.iter().map(|it| it.count).collect());
         }
         Value::Object(fields)
     }
@@ -120,7 +120,9 @@ mod tests {
 
     fn curve(width: usize, points: &[(f64, f64)]) -> Value {
         let mut buckets = Buckets::new(width);
-        points.iter().for_each(|(x, y)| buckets.add(*x, *y));
+        for (x, y) in points {
+            buckets.add(*x, *y);
+        }
         buckets.json()
     }
 
