@@ -38,15 +38,15 @@ pub(super) fn encode(width: usize, height: usize, pixels: &[u8]) -> Result<Vec<u
     }
     let body = body.finish().map_err(|error| error.to_string())?;
     let mut file = SIGNATURE.to_vec();
-    chunk(&mut file, b"IHDR", &head);
-    chunk(&mut file, b"IDAT", &body);
-    chunk(&mut file, b"IEND", &[]);
+    chunk(&mut file, *b"IHDR", &head);
+    chunk(&mut file, *b"IDAT", &body);
+    chunk(&mut file, *b"IEND", &[]);
     Ok(file)
 }
 
-fn chunk(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
+fn chunk(file: &mut Vec<u8>, kind: [u8; 4], data: &[u8]) {
     let mut crc = Crc::new();
-    crc.update(kind);
+    crc.update(&kind);
     crc.update(data);
     let length = u32::try_from(data.len()).expect("an image of less than 4 GiB");
     file.extend(length.to_be_bytes());
@@ -63,10 +63,11 @@ mod tests {
     #[test]
     fn a_decoder_gives_the_pixels_back() {
         for channels in [1, 3, 4] {
-            let pixels: Vec<u8> = (0..7 * 5 * channels).map(|at| (at * 37 % 251) as u8).collect();
+            let value = |at: u32| u8::try_from(at * 37 % 251).unwrap();
+            let pixels: Vec<u8> = (0..7 * 5 * channels).map(value).collect();
             let decoded = image::load_from_memory(&encode(7, 5, &pixels).unwrap()).unwrap();
             assert_eq!((decoded.width(), decoded.height()), (7, 5));
-            assert_eq!(usize::from(decoded.color().channel_count()), channels);
+            assert_eq!(u32::from(decoded.color().channel_count()), channels);
             assert_eq!(decoded.as_bytes(), pixels);
         }
     }

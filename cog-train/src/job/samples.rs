@@ -80,7 +80,7 @@ impl Samples {
         let dir = self.dir.join(IMAGES);
         for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".png") && !named.contains(&name) {
+            if name.strip_suffix(".png").is_some() && !named.contains(&name) {
                 fs::remove_file(entry.path()).map_err(Error::file("remove", &entry.path()))?;
             }
         }

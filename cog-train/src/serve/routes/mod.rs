@@ -48,22 +48,22 @@ pub(super) fn router(server: Arc<Server>) -> Router {
     };
     let service = Arc::clone(&server.service);
     let runs = Ui::of_server(RUNS.into(), Box::new(move |id| service.prediction_exists(id)));
-    router
+    let guarded = router
         .with_state(server)
         .merge(ui::routes(Arc::new(runs)))
         // `read_body` has a limit of its own.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(read_body))
-        .layer(from_fn_with_state(Token::from_env(), auth::check))
-        // The page itself asks for the token.
-        .merge(ui::page())
+        .layer(from_fn_with_state(Token::from_env(), auth::check));
+    // The page itself asks for the token. Of two routers that are merged, the second one answers paths that there are not.
+    ui::page().merge(guarded)
 }
 
 /// Returns the service of the page alone.
 pub(super) fn of_page(runs: Ui) -> Router {
-    ui::routes(Arc::new(runs))
-        .layer(from_fn_with_state(Token::from_env(), auth::check))
-        .merge(ui::page())
+    let guarded =
+        ui::routes(Arc::new(runs)).layer(from_fn_with_state(Token::from_env(), auth::check));
+    ui::page().merge(guarded)
 }
 
 async fn predictions_elsewhere() -> Response {

@@ -76,9 +76,9 @@ mod tests {
     fn pieces_from_the_end_to_the_start_are_the_whole_log() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        let long = "x".repeat(PIECE as usize + 7);
-        let text: String =
-            (0..100_000).map(|line| format!("line {line} of many \u{e9}\n")).collect();
+        let long = "x".repeat(usize::try_from(PIECE).unwrap() + 7);
+        let line = |at: u32| format!("line {at} of many \u{e9}\n");
+        let text = (0..100_000).map(line).collect::<Vec<_>>().concat();
         let text = format!("{text}{long}\nlast\n");
         std::fs::write(&path, format!("{text}half a li")).unwrap();
         let mut answer = get(dir.path(), "");

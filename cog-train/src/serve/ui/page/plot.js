@@ -1,7 +1,7 @@
 // One plot: lines on a canvas, and on another above it what the pointer shows.
 
 const HEIGHT = 190;
-const GUTTER = 48;
+const GUTTER = 54;
 const FOOT = 20;
 const TOP = 6;
 const RIGHT = 8;
