@@ -38,6 +38,8 @@ pub(crate) use execute::{Outcome, execute};
 pub(crate) use folder::shown;
 #[cfg(feature = "serve")]
 pub(crate) use folder::{RUNS, RunRecord, run_dir_of};
+#[cfg(feature = "serve")]
+pub(crate) use lock::Lock;
 pub(crate) use observer::Observer;
 pub(crate) use outputs::{Destination, Published, answer};
 pub(crate) use request::{Control, FileRules, Request, Resume};

@@ -82,7 +82,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
-    ("serve", &["error", "fetch", "input", "output", "progress", "run"]),
+    ("serve", &["error", "fetch", "input", "output", "partial", "progress", "run"]),
     (
         "cli",
         &[

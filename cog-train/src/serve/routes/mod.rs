@@ -12,13 +12,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{any, get, post, put};
 
 use super::answer::error;
 use super::auth::{self, Token};
-use super::listen::read_body;
+use super::body::{self, Bodies};
+use super::origin::{self, Names};
 use super::state::Server;
 use crate::run::Kind;
 
@@ -45,11 +46,13 @@ pub(super) fn router(server: Arc<Server>) -> Router {
             .route("/trainings", any(trainings_elsewhere))
             .route("/trainings/{*rest}", any(trainings_elsewhere)),
     };
+    let names = Names::new(&server.options.host, &server.options.allow_hosts);
     router
-        // `read_body` has a limit of its own.
+        // `body` has limits of its own.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn(read_body))
+        .layer(from_fn_with_state(Bodies::new(body::Limits::default()), body::read))
         .layer(from_fn_with_state(Token::from_env(), auth::check))
+        .layer(from_fn_with_state(names, origin::check))
         .with_state(server)
 }
 
