@@ -72,3 +72,9 @@ impl crate::TrainInputs for InvalidInputs {
         Err(crate::input::Problems::default())
     }
 }
+
+/// Checks what the server does with the bytes of a connection, for the fuzz target `serve`.
+#[cfg(all(fuzzing, feature = "serve"))]
+pub fn check_connection(sent: &[u8]) {
+    crate::serve::check(sent);
+}

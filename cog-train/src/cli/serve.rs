@@ -33,6 +33,7 @@ fn listen(app: &App, args: &ServeArgs, terminal: &Terminal) -> anyhow::Result<()
         kind: args.kind,
         worker_command: WORKER,
         host: args.host.clone(),
+        allow_hosts: args.allow_hosts.clone(),
         port: args.port,
         upload_url: args.upload_url.clone(),
         await_explicit_shutdown: args.await_explicit_shutdown,

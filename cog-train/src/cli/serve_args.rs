@@ -35,6 +35,7 @@ pub(crate) enum ServeCall {
 pub(crate) struct ServeArgs {
     pub(crate) kind: Kind,
     pub(crate) host: String,
+    pub(crate) allow_hosts: Vec<String>,
     pub(crate) port: Option<u16>,
     pub(crate) upload_url: Option<String>,
     pub(crate) await_explicit_shutdown: bool,
@@ -107,6 +108,12 @@ fn read(app: &App, matches: &ArgMatches, default: Kind) -> Result<ServeCall, Sto
     Ok(ServeCall::Listen(Box::new(ServeArgs {
         kind,
         host: text("host").unwrap_or_else(|| "0.0.0.0".to_owned()),
+        allow_hosts: matches
+            .get_many::<String>("allow-host")
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
         port: matches.get_one::<u16>("port").copied(),
         upload_url: text("upload-url"),
         // Any text is a yes, as with Cog.
@@ -132,6 +139,8 @@ pub(super) fn command() -> Command {
         option("host", "ADDRESS", "The address to listen on [default: 0.0.0.0]"),
         option("port", "PORT", "The port to listen on [default: PORT, else 5000]")
             .value_parser(clap::value_parser!(u16)),
+        option("allow-host", "NAME", "A name by which browsers call this server; may be repeated")
+            .action(ArgAction::Append),
         option("upload-url", "URL", "Where to PUT output files; without it, answers hold them"),
         option("await-explicit-shutdown", "true", "Ignore SIGTERM: end on POST /shutdown"),
         option(

@@ -36,8 +36,9 @@ mod transfer;
 #[cfg(feature = "serve")]
 mod upload;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::input::Secret;
@@ -138,7 +139,24 @@ pub struct Fetcher {
     attempts: u32,
     backoff: Duration,
     revalidate: bool,
-    public_only: bool,
+    /// The addresses that hosts may have; all of them without it.
+    hosts: Option<fn(IpAddr) -> bool>,
+    deadline: Option<Deadline>,
+}
+
+/// The end of the time for several files.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    /// The whole time, for the message.
+    allowed: Duration,
+}
+
+impl Deadline {
+    #[cfg(feature = "http")]
+    fn is_over(self) -> bool {
+        Instant::now() >= self.at
+    }
 }
 
 impl Fetcher {
@@ -152,7 +170,8 @@ impl Fetcher {
             attempts: ATTEMPTS,
             backoff: BACKOFF,
             revalidate: false,
-            public_only: false,
+            hosts: None,
+            deadline: None,
         }
     }
 
@@ -188,7 +207,16 @@ impl Fetcher {
 
     /// Sets whether hosts in private networks, this machine among them, are refused.
     pub(crate) fn public_only(mut self, public_only: bool) -> Self {
-        self.public_only = public_only;
+        #[cfg(feature = "http")]
+        {
+            self.hosts = public_only.then_some(public::is_public);
+        }
+        self
+    }
+
+    /// Sets the time for all files that are fetched from here on.
+    pub(crate) fn time(mut self, allowed: Option<Duration>) -> Self {
+        self.deadline = allowed.map(|allowed| Deadline { at: Instant::now() + allowed, allowed });
         self
     }
 

@@ -5,7 +5,7 @@ use ureq::http::{HeaderMap, header};
 use super::address::Address;
 use super::answer::{Failure, busy, failure};
 use super::request::{Event, Request};
-use super::retry::{Exchange, next, retry};
+use super::retry::{Exchange, Watch, retry};
 use super::{Answer, Fetcher, Query};
 use crate::error::Error;
 use crate::progress::CancelToken;
@@ -27,14 +27,14 @@ pub(super) fn query(
             token: query.token.cloned(),
             stop_at: query.stop_at,
         };
-        let Exchange { head, events } =
-            Exchange::start(agent, request, &address, fetcher.timeout, cancel)?;
-        if let Some(failure) = busy(&head) {
+        let exchange =
+            Exchange::start(agent, request, Watch { fetcher, address: &address, cancel })?;
+        if let Some(failure) = busy(&exchange.head) {
             return Err(failure);
         }
         let mut body = Vec::new();
         loop {
-            match next(&events, cancel)? {
+            match exchange.next()? {
                 Event::Bytes(bytes) if body.len() + bytes.len() > MAX_BYTES => {
                     let reason = format!("the answer has more than {MAX_BYTES} bytes");
                     return Err(Failure::Fatal(address.error(reason)));
@@ -45,6 +45,7 @@ pub(super) fn query(
                 Event::Head(_) => unreachable!("the head comes once"),
             }
         }
+        let head = &exchange.head;
         let status = head.status.to_string();
         Ok(Answer { code: head.status.as_u16(), status, headers: texts(&head.headers), body })
     })

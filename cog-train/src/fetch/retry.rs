@@ -11,7 +11,7 @@ use ureq::unversioned::transport::DefaultConnector;
 use super::Fetcher;
 use super::address::Address;
 use super::answer::{Failure, failure};
-use super::public::PublicResolver;
+use super::public::CheckedResolver;
 use super::request::{Event, Head, Request, RequestError, send};
 use crate::error::{Error, counted, plain_io};
 use crate::progress::CancelToken;
@@ -24,39 +24,74 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// The beginning of the reason for which [`retry`] gave up.
 pub(super) const GAVE_UP: &str = "gave up after ";
 
-/// The head of an answer, and the events of its body.
-pub(super) struct Exchange {
-    pub(super) head: Head,
-    pub(super) events: Receiver<Event>,
+/// The reasons to stop an exchange early.
+#[derive(Clone, Copy)]
+pub(super) struct Watch<'a> {
+    pub(super) fetcher: &'a Fetcher,
+    pub(super) address: &'a Address,
+    pub(super) cancel: &'a CancelToken,
 }
 
-impl Exchange {
+impl Watch<'_> {
+    /// Fails once the fetch is cancelled or its time is over.
+    fn check(self) -> Result<(), Error> {
+        self.cancel.check()?;
+        match self.fetcher.deadline {
+            Some(deadline) if deadline.is_over() => {
+                let time = counted(deadline.allowed.as_secs_f64(), "second");
+                let reason = format!("{GAVE_UP}{time}, the most that all files together may take");
+                Err(self.address.error(reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sleep(self, pause: Duration) -> Result<(), Error> {
+        let until = Instant::now() + pause;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            self.check()?;
+            std::thread::sleep(left.min(POLL));
+        }
+        self.check()
+    }
+}
+
+/// The head of an answer, and the events of its body.
+pub(super) struct Exchange<'a> {
+    pub(super) head: Head,
+    events: Receiver<Event>,
+    watch: Watch<'a>,
+}
+
+impl<'a> Exchange<'a> {
     /// Sends a request and waits for the head of its answer.
     pub(super) fn start(
         agent: &ureq::Agent,
         request: Request,
-        address: &Address,
-        timeout: Duration,
-        cancel: &CancelToken,
+        watch: Watch<'a>,
     ) -> Result<Self, Failure> {
         let (sender, events) = sync_channel(4);
-        let agent = agent.clone();
+        let (agent, timeout) = (agent.clone(), watch.fetcher.timeout);
         std::thread::Builder::new()
             .name("fetch".to_owned())
             .spawn(move || send(&agent, &request, timeout, &sender))
             .map_err(|error| Failure::retry(plain_io(&error)))?;
-        match next(&events, cancel)? {
-            Event::Head(head) => Ok(Self { head, events }),
-            Event::Failed(error) => Err(failure(error, address)),
+        match next(&events, watch)? {
+            Event::Head(head) => Ok(Self { head, events, watch }),
+            Event::Failed(error) => Err(failure(error, watch.address)),
             Event::Bytes(_) | Event::End => unreachable!("the head comes first"),
         }
     }
+
+    /// Returns the next event.
+    pub(super) fn next(&self) -> Result<Event, Error> {
+        next(&self.events, self.watch)
+    }
 }
 
-/// Returns the next event.
-pub(super) fn next(events: &Receiver<Event>, cancel: &CancelToken) -> Result<Event, Error> {
+fn next(events: &Receiver<Event>, watch: Watch) -> Result<Event, Error> {
     loop {
-        cancel.check()?;
+        watch.check()?;
         match events.recv_timeout(POLL) {
             Ok(event) => return Ok(event),
             Err(RecvTimeoutError::Timeout) => {}
@@ -75,6 +110,7 @@ pub(super) fn retry<T>(
     cancel: &CancelToken,
     mut attempt: impl FnMut(&ureq::Agent) -> Result<T, Failure>,
 ) -> Result<T, Error> {
+    let watch = Watch { fetcher, address, cancel };
     let agent = agent(fetcher);
     let mut failed = 0;
     let mut restarts = 0;
@@ -102,17 +138,8 @@ pub(super) fn retry<T>(
             return Err(address.error(format!("{GAVE_UP}{times}: {reason}")));
         }
         let backoff = fetcher.backoff.saturating_mul(1 << (failed - 1).min(16));
-        sleep(pause.unwrap_or(backoff).min(MAX_PAUSE), cancel)?;
+        watch.sleep(pause.unwrap_or(backoff).min(MAX_PAUSE))?;
     }
-}
-
-fn sleep(pause: Duration, cancel: &CancelToken) -> Result<(), Error> {
-    let until = Instant::now() + pause;
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        cancel.check()?;
-        std::thread::sleep(left.min(POLL));
-    }
-    cancel.check()
 }
 
 fn agent(fetcher: &Fetcher) -> ureq::Agent {
@@ -131,14 +158,11 @@ fn agent(fetcher: &Fetcher) -> ureq::Agent {
         .timeout_connect(Some(fetcher.timeout))
         .timeout_recv_response(Some(fetcher.timeout))
         .timeout_per_read(Some(fetcher.timeout));
-    if fetcher.public_only {
+    if let Some(allows) = fetcher.hosts {
         // A proxy would resolve the names itself.
         let config = config.proxy(None).build();
-        return ureq::Agent::with_parts(
-            config,
-            DefaultConnector::default(),
-            PublicResolver::default(),
-        );
+        let resolver = CheckedResolver::new(allows);
+        return ureq::Agent::with_parts(config, DefaultConnector::default(), resolver);
     }
     config.build().new_agent()
 }

@@ -9,7 +9,7 @@ use super::address::Address;
 use super::answer::{Content, Failure, accept, failure, strong};
 use super::part::{Part, Tag};
 use super::request::{Event, Request};
-use super::retry::{Exchange, GAVE_UP, next, retry};
+use super::retry::{Exchange, GAVE_UP, Watch, retry};
 use crate::error::{Error, counted};
 use crate::input::Secret;
 use crate::progress::{CancelToken, Report};
@@ -64,9 +64,10 @@ impl Transfer<'_> {
     ) -> Result<Success, Failure> {
         let Self { fetcher, address, cancel, .. } = *self;
         let from = part.length;
-        let Exchange { head, events } =
-            Exchange::start(agent, self.request(part), address, fetcher.timeout, cancel)?;
-        let Some(Content { etag, length: total }) = accept(&head, part, address)? else {
+        let watch = Watch { fetcher, address, cancel };
+        let exchange = Exchange::start(agent, self.request(part), watch)?;
+        let head = &exchange.head;
+        let Some(Content { etag, length: total }) = accept(head, part, address)? else {
             return Ok(Success::Unchanged);
         };
         if let (Some(known), Some(total)) = (part.known_total(), total)
@@ -93,7 +94,7 @@ impl Transfer<'_> {
         let mut reported = Instant::now();
         report.progress("bytes", part.length, total.unwrap_or(0));
         loop {
-            match next(&events, cancel)? {
+            match exchange.next()? {
                 Event::Bytes(bytes) => {
                     let length = part.length + bytes.len() as u64;
                     if length > fetcher.limit {

@@ -49,7 +49,8 @@ pub(crate) fn fetch_inputs(
     cancel: &CancelToken,
     report: &mut dyn Report,
 ) -> Result<Digests, Error> {
-    let mut fetcher = Fetcher::new(dir.join(INPUTS)).public_only(rules.public_only);
+    let mut fetcher =
+        Fetcher::new(dir.join(INPUTS)).public_only(rules.public_only).time(rules.most_time);
     let mut left = rules.most_bytes;
     let mut digests = Map::new();
     for (name, text) in values.paths_mut() {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::active::ActiveRun;
 use super::given::Given;
@@ -32,6 +33,8 @@ pub(crate) struct FileRules {
     pub(crate) public_only: bool,
     /// The most bytes that all of them may have together.
     pub(crate) most_bytes: Option<u64>,
+    /// The most time that all of them may take together.
+    pub(crate) most_time: Option<Duration>,
 }
 
 /// The way to resume an earlier run.

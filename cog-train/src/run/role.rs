@@ -66,6 +66,19 @@ impl Role {
         }
     }
 
+    /// A trainer that no worker sets up, with these inputs.
+    #[cfg(all(any(test, fuzzing), feature = "serve"))]
+    pub(crate) fn without_code(table: &'static [Spec]) -> Self {
+        Self {
+            kind: Kind::Train,
+            name: "Trainer",
+            about: "",
+            table,
+            output: <u64 as TrainOutput>::output_type,
+            instantiate: |_| anyhow::bail!("it has no code"),
+        }
+    }
+
     /// Calls the type's `setup`.
     pub(crate) fn instantiate(&self, setup: &Setup) -> anyhow::Result<Box<dyn Instance>> {
         (self.instantiate)(setup)

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::logs::TARGET;
 use crate::fetch::hex;
 use crate::input::{Entry, Values};
-use crate::run::{RunRecord, run_dir_of};
+use crate::run::{Lock, RunRecord, run_dir_of};
 
 const FILE: &str = "answer.json";
 
@@ -94,6 +94,13 @@ fn write(path: &Path, ended: &Ended) -> io::Result<()> {
     staged.as_file().sync_all()?;
     staged.persist(path)?;
     Ok(())
+}
+
+/// Whether another process, such as a second server of this folder, is training under this id.
+pub(super) async fn is_locked(id: &str) -> bool {
+    let dir = run_dir_of(id);
+    let locked = move || dir.is_dir() && matches!(Lock::take(&dir), Ok(None));
+    tokio::task::spawn_blocking(locked).await.unwrap_or(false)
 }
 
 /// Returns the state of a training that is not in progress; `None` when there is no such training.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod auth;
+mod body;
 mod error;
 mod history;
 mod id;
@@ -14,7 +15,10 @@ mod listing;
 mod local;
 mod logs;
 mod mirror;
+#[cfg(any(test, fuzzing))]
+mod offline;
 mod options;
+mod origin;
 mod request;
 mod routes;
 mod server;
@@ -27,6 +31,8 @@ mod training;
 mod ui;
 mod worker;
 
+#[cfg(fuzzing)]
+pub(crate) use offline::check;
 pub(crate) use options::Options;
 pub(crate) use server::serve;
 pub(crate) use standalone::{UiOptions, show};

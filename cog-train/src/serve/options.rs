@@ -18,6 +18,8 @@ pub(crate) struct Options {
     /// The command of this executable that makes a process a worker.
     pub(crate) worker_command: &'static str,
     pub(crate) host: String,
+    /// Further names of the server, for web pages.
+    pub(crate) allow_hosts: Vec<String>,
     pub(crate) port: Option<u16>,
     pub(crate) upload_url: Option<String>,
     /// SIGTERM is ignored: only `POST /shutdown` and SIGINT end the server.

@@ -12,11 +12,13 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use super::error::ServeError;
-use super::listen::listen;
+use super::listen::{Limits, listen};
 use super::logs::{self, TARGET};
 use super::options::Options;
 use super::state::Server;
+use super::training::FOLDER;
 use super::{routes, shutdown, supervisor};
+use crate::partial;
 use crate::run::Role;
 
 /// The threads of the server. It computes nothing.
@@ -56,11 +58,12 @@ async fn run(server: Arc<Server>) -> Result<(), ServeError> {
         .await
         .map_err(|source| ServeError::Listen { address: format!("{host}:{port}"), source })?;
     info!(target: TARGET, "listening on {}", listener.local_addr()?);
+    tokio::task::spawn_blocking(|| partial::sweep(&std::env::temp_dir(), FOLDER));
     let signals = shutdown::Signals::listen(server.options.await_explicit_shutdown)?;
     let supervisor = tokio::spawn(supervisor::supervise(Arc::clone(&server), logs));
     let stop = CancellationToken::new();
     let router = routes::router(Arc::clone(&server));
-    let connections = tokio::spawn(listen(listener, router, stop.clone()));
+    let connections = tokio::spawn(listen(listener, router, Limits::default(), stop.clone()));
 
     signals.requested(server.service.shutdown_rx()).await;
     // No new work from here on.

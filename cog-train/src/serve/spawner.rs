@@ -23,6 +23,7 @@ pub(super) enum End {
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SIGABRT: i32 = 6;
         const SIGKILL: i32 = 9;
         match self {
             Self::Exit(code) => write!(f, "the worker process ended with exit code {code}"),
@@ -30,7 +31,14 @@ impl fmt::Display for End {
                 "the worker process was killed by signal 9 (SIGKILL): the machine may have run out of memory",
             ),
             Self::Unseen => f.write_str("the worker process ended"),
-            Self::Signal(signal) => write!(f, "the worker process was killed by signal {signal}"),
+            Self::Signal(SIGABRT) => f.write_str(
+                "the worker process aborted by signal 6 (SIGABRT): memory that was refused, a stack that overflowed, or \
+                 `abort` end a process so",
+            ),
+            Self::Signal(signal) => match Signal::try_from(*signal) {
+                Ok(name) => write!(f, "the worker process was killed by signal {signal} ({})", name.as_str()),
+                Err(_) => write!(f, "the worker process was killed by signal {signal}"),
+            },
         }
     }
 }

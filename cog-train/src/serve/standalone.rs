@@ -31,7 +31,7 @@ pub(crate) fn show(options: UiOptions, listening: impl FnOnce(&str)) -> Result<(
     let ended = runtime.block_on(async {
         let listener = bind(options.port).await?;
         let stop = CancellationToken::new();
-        let router = routes::of_page(Ui::of_folder(options.folder));
+        let router = routes::of_page(Ui::of_folder(options.folder), HOST);
         listening(&format!("http://{}/ui", listener.local_addr()?));
         let connections = tokio::spawn(listen::listen(listener, router, stop.clone()));
         tokio::signal::ctrl_c().await?;

@@ -1,6 +1,7 @@
 //! The state of the process that listens.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use coglet::PredictionService;
 use coglet::orchestrator::OrchestratorHandle;
@@ -34,4 +35,6 @@ pub(super) struct Server {
 pub(super) struct WorkerProcess {
     pub(super) handle: Arc<OrchestratorHandle>,
     pub(super) watched: Watched,
+    /// Whether it has been given a training.
+    pub(super) is_used: AtomicBool,
 }

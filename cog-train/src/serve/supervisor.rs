@@ -1,5 +1,6 @@
 //! Keeps a worker running: starts it, reports its setup, and starts another one when it ends.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -39,13 +40,18 @@ pub(super) async fn supervise(server: Arc<Server>, mut logs: SetupLogs) {
         match start(&server, &mut logs).await {
             Ok((ready, watched)) => {
                 let printed = ready.setup_logs.clone();
-                server.take(ready, watched.clone()).await;
+                let process = server.take(ready, watched.clone()).await;
                 server.service.set_setup_result(setup.succeeded(printed)).await;
                 server.service.set_health(Health::Ready).await;
                 is_first = false;
                 let end = watched.ended().await;
                 server.service.set_health(Health::Starting).await;
                 warn!(target: TARGET, "{end}; another one is started");
+                // The training is to blame, and not the worker.
+                if process.is_used.load(Ordering::Relaxed) {
+                    pause = PAUSE;
+                    continue;
+                }
             }
             Err(error) => {
                 drain_accumulated_logs(&mut logs);
@@ -148,8 +154,8 @@ impl Orchestrator for Uncancelled {
 }
 
 impl Server {
-    /// Makes a worker the one that takes trainings.
-    async fn take(&self, ready: OrchestratorReady, watched: Watched) {
+    /// Makes a worker the one that takes trainings, and returns it.
+    async fn take(&self, ready: OrchestratorReady, watched: Watched) -> Arc<WorkerProcess> {
         let handle = Arc::new(ready.handle);
         // The pool of slots and the process are exchanged together, so that no training gets the slot of one and the process of the other.
         let mut current = self.worker.write().await;
@@ -158,6 +164,8 @@ impl Server {
         if self.service.schema().await.is_none() {
             self.service.set_schema(self.document.clone()).await;
         }
-        *current = Some(Arc::new(WorkerProcess { handle, watched }));
+        let process = Arc::new(WorkerProcess { handle, watched, is_used: AtomicBool::new(false) });
+        *current = Some(Arc::clone(&process));
+        process
     }
 }

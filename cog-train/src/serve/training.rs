@@ -10,7 +10,6 @@ use coglet::bridge::protocol::{MAX_INLINE_IPC_SIZE, SlotRequest};
 use coglet::permit::{PredictionSlot, UnregisteredPredictionSlot};
 use coglet::webhook::WebhookEventType;
 use serde_json::{Map, Value};
-use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -20,6 +19,7 @@ use super::logs::TARGET;
 use super::mirror::{Ending, Mirror, lock, mirror};
 use super::state::{Server, WorkerProcess};
 use super::worker::PREFIXES;
+use crate::partial;
 use crate::run::Kind;
 
 /// The interval at which a cancellation is repeated: a worker that has not begun yet does not see the first one.
@@ -28,6 +28,9 @@ const CANCEL_EVERY: Duration = Duration::from_millis(250);
 const LAST_MESSAGES: Duration = Duration::from_millis(200);
 /// The time in which a worker that has reported its end becomes free, or has died.
 const SETTLED: Duration = Duration::from_secs(5);
+
+/// The beginning of the names of temporary folders.
+pub(super) const FOLDER: &str = "cog-train-";
 
 /// Numbers the trainings of this process: a cancellation that coglet receives too late is of no later training.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -104,9 +107,11 @@ async fn send(
     id: &str,
     input: Map<String, Value>,
     slot: &mut PredictionSlot,
-) -> Result<TempDir, String> {
-    let folder = tempfile::Builder::new().prefix("cog-train-").tempdir();
-    let folder = folder.map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+) -> Result<partial::Folder, String> {
+    // A server that was killed has left its own, which the next one removes.
+    let made = || partial::folder(&std::env::temp_dir(), FOLDER);
+    let made = tokio::task::spawn_blocking(made).await.map_err(std::io::Error::other).flatten();
+    let folder = made.map_err(|error| format!("cannot make a temporary folder: {error}"))?;
     let output_dir = folder.path().display().to_string();
     let input = Value::Object(input);
     let text = input.to_string();

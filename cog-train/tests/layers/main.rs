@@ -83,7 +83,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
-    ("serve", &["error", "fetch", "input", "output", "progress", "run"]),
+    ("serve", &["error", "fetch", "input", "output", "partial", "progress", "run"]),
     (
         "cli",
         &[

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::probe;
+use crate::sandbox::Sandbox;
 use crate::server::{Hooks, Server};
 
 /// Starts a training that waits at its third step, and waits until it is there.
@@ -37,6 +38,22 @@ fn a_cancelled_training_is_resumed_by_a_put_of_its_id() {
     assert_eq!(answer["status"], "succeeded", "{answer}");
     let logs = answer["logs"].as_str().unwrap();
     assert!(logs.contains("from step 3\n") && !logs.contains("step 2\n"), "{logs}");
+}
+
+#[test]
+fn a_cancellation_reaches_a_training_between_two_micro_batches_and_leaves_a_checkpoint() {
+    let here = Sandbox::new("slow");
+    let server = Server::ready(&here, &["serve"], &[]);
+    // Its fourth step has 3000 micro-batches of 20 ms.
+    server.put_async("/trainings/c", r#"{"input":{"at":"step"}}"#).expect(202);
+    server.poll(|| if here.path("runs/c/reached").exists() { Ok(()) } else { Err(server.log()) });
+    let began = Instant::now();
+    server.post("/trainings/c/cancel", "").expect(200);
+    assert_eq!(server.ended("c")["status"], "canceled");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    let checkpoints = std::fs::read_dir(here.path("runs/c/checkpoints")).unwrap();
+    let names: Vec<_> = checkpoints.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().any(|name| name.to_string_lossy().contains('3')), "{names:?}");
 }
 
 #[test]

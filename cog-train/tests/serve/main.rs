@@ -5,15 +5,27 @@
 mod sandbox;
 
 mod answers;
+mod deaths;
+mod disk;
 mod faults;
+mod health;
+mod hostile;
+mod hosts;
+mod leftovers;
 mod lifecycle;
 mod page;
 mod server;
 mod trainings;
 mod uploads;
 mod webhooks;
+mod wire;
 
 use sandbox::Sandbox;
+
+/// The trainer that ends in the way that its inputs say.
+fn faulty() -> Sandbox {
+    Sandbox::new("faulty")
+}
 
 fn probe() -> Sandbox {
     Sandbox::new("probe")

@@ -63,7 +63,7 @@ impl Server {
         Self::spawn(command)
     }
 
-    /// Starts a program that says where it listens.
+    /// Starts a program that says where it listens, by a command that ends in the program's.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -156,8 +156,7 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut stream = self.connect();
         let mut head =
             format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         for (name, value) in headers {
@@ -189,7 +188,37 @@ impl Server {
         self.poll(|| self.children().first().copied().ok_or_else(|| "no worker".to_owned()))
     }
 
-    fn children(&self) -> Vec<Pid> {
+    /// Sends bytes as they are, and reads until the server ends the connection.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        // It may end the connection before it has read everything.
+        drop(stream.write_all(bytes));
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer));
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// The address and the port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Waits until the log of a training holds a text.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, id: &str, text: &str) {
+        self.poll(|| {
+            let state = self.get(&format!("/trainings/{id}"));
+            if state.body.contains(text) { Ok(()) } else { Err(state.body) }
+        });
+    }
+
+    pub(crate) fn children(&self) -> Vec<Pid> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let Some(id) = entry.file_name().to_str().and_then(|it| it.parse::<i32>().ok()) else {

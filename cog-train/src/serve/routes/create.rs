@@ -3,6 +3,7 @@
 //! The order of checks is Cog's: content type, JSON, shape, id, training of this id in progress, inputs, server, slot.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -13,9 +14,9 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use crate::input::{self, Checked, Origin, Unknown, Values};
-use crate::run::Kind;
+use crate::run::{Kind, run_dir_of};
 use crate::serve::answer::{error, invalid, json_answer, refused};
-use crate::serve::history::{Ended, digest_of};
+use crate::serve::history::{Ended, digest_of, is_locked};
 use crate::serve::id::{LONGEST, generate, is_valid};
 use crate::serve::local::refuse_local;
 use crate::serve::request::{Body, is_async, wants_events};
@@ -113,6 +114,13 @@ async fn create(
             return json_answer(StatusCode::OK, ended.answer);
         }
     }
+    if server.role.kind == Kind::Train
+        && !server.service.prediction_exists(&id)
+        && is_locked(&id).await
+    {
+        let text = format!("another process is training in `{}`", run_dir_of(&id).display());
+        return refused(StatusCode::CONFLICT, text);
+    }
     let webhook = body.webhook(headers);
     let shown = shown(&checked.values);
     // Held until both are known: a new worker brings new slots.
@@ -133,6 +141,7 @@ async fn create(
     let Some(process) = worker.clone() else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, NOT_READY);
     };
+    process.is_used.store(true, Ordering::Relaxed);
     drop(worker);
     let training = Training {
         id: id.clone(),

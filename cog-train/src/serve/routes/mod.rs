@@ -12,13 +12,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{any, get, post, put};
 
 use super::answer::error;
 use super::auth::{self, Token};
-use super::listen::read_body;
+use super::body::{self, Bodies};
+use super::origin::{self, Names};
 use super::state::Server;
 use super::ui::{self, Ui};
 use crate::run::{Kind, RUNS};
@@ -48,22 +49,28 @@ pub(super) fn router(server: Arc<Server>) -> Router {
     };
     let service = Arc::clone(&server.service);
     let runs = Ui::of_server(RUNS.into(), Box::new(move |id| service.prediction_exists(id)));
+    let names = Names::new(&server.options.host, &server.options.allow_hosts);
     let guarded = router
         .with_state(server)
         .merge(ui::routes(Arc::new(runs)))
-        // `read_body` has a limit of its own.
+        // `body` has limits of its own.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn(read_body))
+        .layer(from_fn_with_state(Bodies::new(body::Limits::default()), body::read))
         .layer(from_fn_with_state(Token::from_env(), auth::check));
-    // The page itself asks for the token. Of two routers that are merged, the second one answers paths that there are not.
-    ui::page().merge(guarded)
+    with_page(guarded, names)
 }
 
-/// Returns the service of the page alone.
-pub(super) fn of_page(runs: Ui) -> Router {
+/// Returns the service of the page alone, which listens on `host`.
+pub(super) fn of_page(runs: Ui, host: &str) -> Router {
     let guarded =
         ui::routes(Arc::new(runs)).layer(from_fn_with_state(Token::from_env(), auth::check));
-    ui::page().merge(guarded)
+    with_page(guarded, Names::new(host, &[]))
+}
+
+/// Adds the page, which asks for the token itself. Of two routers that are merged, the second one answers paths that there are
+/// not.
+fn with_page(guarded: Router, names: Names) -> Router {
+    ui::page().merge(guarded).layer(from_fn_with_state(names, origin::check))
 }
 
 async fn predictions_elsewhere() -> Response {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use coglet::bridge::protocol::ControlRequest;
 use coglet::bridge::transport::ChildTransportInfo;
@@ -15,6 +16,9 @@ const MOST: usize = 1 << 20;
 
 /// The most bytes of all files of one request: 100 GiB.
 const MOST_BYTES: u64 = 100 << 30;
+
+/// The most time in which they are fetched.
+const MOST_TIME: Duration = Duration::from_hours(2);
 
 /// The settings of the server that its worker needs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,7 +44,11 @@ impl WorkerOptions {
 
     /// The rules for files that a client names.
     pub(super) fn files(&self) -> FileRules {
-        FileRules { public_only: !self.allow_local, most_bytes: Some(MOST_BYTES) }
+        FileRules {
+            public_only: !self.allow_local,
+            most_bytes: Some(MOST_BYTES),
+            most_time: Some(MOST_TIME),
+        }
     }
 
     pub(crate) fn kind(&self) -> Kind {

@@ -1,0 +1,134 @@
+//! The routes without a worker, for whoever tests what they do with any bytes.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use coglet::{Health, PredictionService};
+use serde_json::json;
+use tokio::net::UnixStream as Stream;
+use tokio::runtime::Runtime;
+use tokio::sync::RwLock;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::listen::{Limits, serve};
+use super::options::Options;
+use super::routes;
+use super::state::Server;
+use crate::input::{InputType, Literal, Path, Spec};
+use crate::run::{Kind, Role};
+
+/// Inputs of every kind that reads text.
+const TABLE: &[Spec] = &[
+    Spec::new("epochs", <u32 as InputType>::TYPE).default(Literal::Int(3)),
+    Spec::new("rate", <Option<f64> as InputType>::TYPE),
+    Spec::new("data", <Option<Path> as InputType>::TYPE),
+    Spec::new("more", <Option<Vec<Path>> as InputType>::TYPE),
+    Spec::new("extra", <Option<serde_json::Value> as InputType>::TYPE),
+    Spec::new("token", <Option<crate::Secret> as InputType>::TYPE),
+];
+
+async fn router() -> Router {
+    let service = PredictionService::new_no_pool().with_health(Health::Ready);
+    // With it, inputs are checked.
+    service.set_schema(json!({})).await;
+    let options = Options {
+        kind: Kind::Train,
+        worker_command: "",
+        host: "127.0.0.1".to_owned(),
+        allow_hosts: Vec::new(),
+        port: None,
+        upload_url: None,
+        await_explicit_shutdown: false,
+        allow_local: false,
+        device: None,
+        config: None,
+        grace: None,
+    };
+    routes::router(Arc::new(Server {
+        role: Role::without_code(TABLE),
+        options,
+        document: json!({}),
+        service: Arc::new(service),
+        worker: RwLock::default(),
+        tasks: TaskTracker::new(),
+        stopping: CancellationToken::new(),
+        giving_up: CancellationToken::new(),
+    }))
+}
+
+/// Returns the answers to the bytes of a connection.
+///
+/// # Panics
+///
+/// When a route panics.
+fn answers(sent: &[u8]) -> Vec<u8> {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        coglet::install_crypto_provider();
+        Runtime::new().expect("a runtime")
+    });
+    let (mut client, server) = UnixStream::pair().expect("a pair of sockets");
+    server.set_nonblocking(true).expect("a socket that does not block");
+    let served = RUNTIME.spawn(async move {
+        let stream = Stream::from_std(server).expect("a stream");
+        let limits = Limits { half_close: true, ..Limits::default() };
+        serve(stream, router().await, limits, CancellationToken::new()).await;
+    });
+    let mut writer = client.try_clone().expect("a second handle");
+    let sent = sent.to_vec();
+    // The server may end the connection before it has read everything.
+    let written = std::thread::spawn(move || {
+        drop(writer.write_all(&sent));
+        drop(writer.shutdown(std::net::Shutdown::Write));
+    });
+    let mut answers = Vec::new();
+    drop(client.read_to_end(&mut answers));
+    written.join().expect("the writer ends");
+    RUNTIME.block_on(served).expect("no route panics");
+    answers
+}
+
+/// Checks that a connection that sends these bytes gets no answer of a broken server.
+///
+/// # Panics
+///
+/// When it does, or a route panics.
+pub(crate) fn check(sent: &[u8]) {
+    let answers = answers(sent);
+    let Some(rest) = answers.strip_prefix(b"HTTP/1.") else {
+        assert!(answers.is_empty(), "not an answer: {}", String::from_utf8_lossy(&answers));
+        return;
+    };
+    let status = rest.get(2..5).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    let status: u16 = status.expect("a status");
+    // Without a worker nothing is ready.
+    assert!((200..500).contains(&status) || status == 503, "{}", String::from_utf8_lossy(&answers));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seeds of the fuzz target `serve`.
+    #[test]
+    fn no_seed_of_the_fuzzer_breaks_the_server() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/serve");
+        let mut count = 0;
+        for seed in std::fs::read_dir(seeds).unwrap() {
+            let sent = std::fs::read(seed.unwrap().path()).unwrap();
+            check(&sent);
+            for cut in 0..sent.len() {
+                check(&sent[..cut]);
+            }
+            count += 1;
+        }
+        assert!(count > 5);
+        let answered = answers(b"POST /trainings HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        assert!(
+            answered.starts_with(b"HTTP/1.1 503 "),
+            "its inputs are checked, and no worker is there"
+        );
+    }
+}
