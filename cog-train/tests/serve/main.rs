@@ -5,6 +5,7 @@
 mod sandbox;
 
 mod answers;
+mod docs;
 mod faults;
 mod lifecycle;
 mod server;
