@@ -22,7 +22,7 @@ printf '[storage]\ndriver = "overlay"\nrunroot = "%s"\ngraphroot = "%s"\n' "$dir
 trap 'buildah rm --all > /dev/null 2>&1 || true; umount -q "$dir/graph/overlay" || true; rm -rf "$dir"' EXIT
 
 cd "$root"
-cargo build --quiet -p cog-train --example "$name"
+cargo build --quiet --workspace --example "$name"
 "$program" dockerfile > "$dir/Dockerfile"
 rust=$(sed -n 's/^FROM \(rust:[^ ]*\) AS build$/\1/p' "$dir/Dockerfile")
 base=$(sed -n 's/^FROM \(debian:[^ ]*\)$/\1/p' "$dir/Dockerfile")

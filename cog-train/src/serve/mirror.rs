@@ -75,6 +75,13 @@ impl<E: Clone> Mirror<E> {
                 outer.set_metric(name.clone(), value.clone(), MetricMode::Replace);
             }
         }
+        self.metrics.retain(|name, _| {
+            let is_kept = inner.metrics().contains_key(name);
+            if !is_kept {
+                outer.set_metric(name.clone(), Value::Null, MetricMode::Replace);
+            }
+            is_kept
+        });
         // At the end the outputs have moved into the output.
         let ended = inner.output().cloned();
         let outputs = match &ended {
@@ -101,4 +108,28 @@ impl<E: Clone> Mirror<E> {
 /// Locks a state. One whose holder has panicked is still a state.
 pub(super) fn lock(state: &Shared) -> MutexGuard<'_, Prediction> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_that_is_deleted_is_deleted_in_both() {
+        let outer = Arc::new(Mutex::new(Prediction::new("a".to_owned(), None)));
+        let mut mirror = mirror("a 1", Arc::clone(&outer));
+        let set = |mirror: &Mirror<_>, value: Value| {
+            let inner = mirror.inner();
+            lock(&inner).set_metric("rows".to_owned(), value, MetricMode::Replace);
+        };
+        set(&mirror, 1.into());
+        mirror.sync();
+        assert_eq!(lock(&outer).metrics()["rows"], 1);
+        set(&mirror, Value::Null);
+        mirror.sync();
+        assert!(lock(&outer).metrics().is_empty());
+        set(&mirror, 2.into());
+        mirror.sync();
+        assert_eq!(lock(&outer).metrics()["rows"], 2);
+    }
 }

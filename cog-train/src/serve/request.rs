@@ -10,9 +10,9 @@ use tracing::warn;
 
 use super::logs::TARGET;
 
-/// The body. Names that are not here are ignored.
+/// The body, by the name that messages about its shape have in Cog. Names that are not here are ignored.
 #[derive(Debug, Deserialize)]
-pub(super) struct Body {
+pub(super) struct PredictionRequest {
     pub(super) id: Option<String>,
     /// Nothing and null are no inputs.
     #[serde(default = "no_input", deserialize_with = "input")]
@@ -26,7 +26,7 @@ pub(super) struct Body {
     webhook_events_filter: Vec<WebhookEventType>,
 }
 
-impl Default for Body {
+impl Default for PredictionRequest {
     fn default() -> Self {
         Self {
             id: None,
@@ -51,7 +51,7 @@ fn all_events() -> Vec<WebhookEventType> {
     WebhookEventType::all().into_iter().collect()
 }
 
-impl Body {
+impl PredictionRequest {
     /// Returns the sender of the webhooks. One that cannot be made does not fail the training.
     pub(super) fn webhook(&mut self, headers: &HeaderMap) -> Option<WebhookSender> {
         let url = self.webhook.take()?;

@@ -9,7 +9,13 @@ use crate::server::Server;
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 /// Bodies that are not a request, with the answers' texts after the parts that they have in common.
-const MALFORMED: [(&str, u16, &str); 8] = [
+const MALFORMED: [(&str, u16, &str); 10] = [
+    ("null", 422, "invalid type: null, expected struct PredictionRequest at line 1 column 4"),
+    (
+        "[]",
+        422,
+        "invalid length 0, expected struct PredictionRequest with 5 elements at line 1 column 2",
+    ),
     ("[1]", 422, "[0]: invalid type: integer `1`, expected a string at line 1 column 2"),
     (r#"{"id":1}"#, 422, "id: invalid type: integer `1`, expected a string at line 1 column 7"),
     (

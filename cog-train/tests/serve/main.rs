@@ -7,6 +7,7 @@ mod sandbox;
 mod answers;
 mod deaths;
 mod disk;
+mod docs;
 mod faults;
 mod health;
 mod hostile;

@@ -101,3 +101,15 @@ fn an_upload_that_is_refused_fails_the_training_and_keeps_its_files() {
     let answer = server.ended("u");
     assert_eq!(answer["status"], "succeeded", "{answer}");
 }
+
+#[test]
+fn a_file_that_was_not_written_fails_the_training() {
+    let here = probe();
+    let server = Server::ready(&here, &["serve"], &[]);
+    let answer =
+        server.post("/trainings", r#"{"input":{"mode":"missing_file"}}"#).expect(200).json();
+    assert_eq!(answer["status"], "failed");
+    let error = answer["error"].as_str().unwrap();
+    let expected = "Prediction failed: Failed to process output: output `never-written.safetensors`: the file ";
+    assert!(error.starts_with(expected), "{error}");
+}

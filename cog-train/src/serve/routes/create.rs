@@ -19,7 +19,7 @@ use crate::serve::answer::{error, invalid, json_answer, refused};
 use crate::serve::history::{Ended, digest_of, is_locked};
 use crate::serve::id::{LONGEST, generate, is_valid};
 use crate::serve::local::refuse_local;
-use crate::serve::request::{Body, is_async, wants_events};
+use crate::serve::request::{PredictionRequest, is_async, wants_events};
 use crate::serve::state::Server;
 use crate::serve::training::Training;
 
@@ -32,9 +32,9 @@ const NO_EVENTS: &str = "Training endpoints do not support streaming responses."
 pub(super) async fn post(
     State(server): State<Arc<Server>>,
     headers: HeaderMap,
-    body: Option<Json<Body>>,
+    body: Option<Json<PredictionRequest>>,
 ) -> Response {
-    let body = body.map_or_else(Body::default, |Json(body)| body);
+    let body = body.map_or_else(PredictionRequest::default, |Json(body)| body);
     if wants_events(&headers) {
         return no_events(server.role.kind);
     }
@@ -50,9 +50,9 @@ pub(super) async fn put(
     State(server): State<Arc<Server>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: Option<Json<Body>>,
+    body: Option<Json<PredictionRequest>>,
 ) -> Response {
-    let body = body.map_or_else(Body::default, |Json(body)| body);
+    let body = body.map_or_else(PredictionRequest::default, |Json(body)| body);
     let kind = server.role.kind;
     if wants_events(&headers) {
         return no_events(kind);
@@ -87,7 +87,7 @@ async fn create(
     server: Arc<Server>,
     headers: &HeaderMap,
     id: String,
-    mut body: Body,
+    mut body: PredictionRequest,
     is_put: bool,
 ) -> Response {
     // Before the first setup there is no schema, and no input is looked at.

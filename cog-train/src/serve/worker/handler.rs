@@ -86,13 +86,18 @@ impl PredictHandler for Handler {
         for _ in 0..POLLS {
             match tokio::time::timeout(POLL, &mut answer).await {
                 Ok(Some(Ok(()))) => return HealthcheckResult::healthy(),
-                Ok(Some(Err(error))) => return HealthcheckResult::unhealthy(error),
+                Ok(Some(Err(error))) => return unhealthy(&error),
                 Ok(None) => return HealthcheckResult::unhealthy(GONE),
                 // A training came first. Until this returns, coglet cancels nothing.
                 Err(_) if self.shared.is_busy() => return HealthcheckResult::healthy(),
                 Err(_) => {}
             }
         }
-        HealthcheckResult::unhealthy("the health check takes too long")
+        unhealthy("it takes too long")
     }
+}
+
+/// Returns a reason as Cog words it.
+fn unhealthy(reason: &str) -> HealthcheckResult {
+    HealthcheckResult::unhealthy(format!("Healthcheck failed: {reason}"))
 }

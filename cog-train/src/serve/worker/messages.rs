@@ -6,19 +6,27 @@ use crate::run::{Kind, Outcome};
 pub(crate) const PREFIXES: [&str; 3] =
     ["Prediction failed: ", "Input validation error: ", "Failed to upload output: "];
 
-/// Returns the text of a failed run. `is_prepared` says whether the author's code was reached.
-pub(super) fn failure(
-    outcome: &Outcome,
-    kind: Kind,
-    is_prepared: bool,
-    is_publishing: bool,
-) -> String {
+/// The part of a call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Before the author's code was reached.
+    Input,
+    /// In the author's code.
+    Author,
+    /// A file of the output cannot be read, or does not fit into an answer.
+    Output,
+    Upload,
+}
+
+/// Returns the text of a failed run.
+pub(super) fn failure(outcome: &Outcome, kind: Kind, stage: Stage) -> String {
     let error = outcome.error.as_deref().unwrap_or("unknown error");
     let [author, input, upload] = PREFIXES;
-    match kind {
-        _ if !is_prepared => format!("{input}{error}"),
-        _ if is_publishing => format!("{upload}{error}"),
-        Kind::Train => format!("{author}Training failed: {error}"),
-        Kind::Predict => format!("{author}Prediction failed: {error}"),
+    match (stage, kind) {
+        (Stage::Input, _) => format!("{input}{error}"),
+        (Stage::Author, Kind::Train) => format!("{author}Training failed: {error}"),
+        (Stage::Author, Kind::Predict) => format!("{author}Prediction failed: {error}"),
+        (Stage::Output, _) => format!("{author}Failed to process output: {error}"),
+        (Stage::Upload, _) => format!("{upload}{error}"),
     }
 }

@@ -11,6 +11,7 @@ use coglet::{PredictResult, SlotSender};
 use serde_json::{Map, Value};
 
 use super::media::type_of;
+use super::messages::Stage;
 use crate::error::Error;
 use crate::fetch::Upload;
 use crate::output::{Output, OutputType};
@@ -39,9 +40,13 @@ impl<'a> AnswerPublisher<'a> {
         Self { id, upload_url, cancel, answer: RefCell::default(), failed: Cell::new(false) }
     }
 
-    /// Whether the output could not be published.
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.get()
+    /// Returns the part of a failed call that failed, once the author's code was reached.
+    pub(super) fn stage(&self) -> Stage {
+        match (self.failed.get(), self.upload_url) {
+            (false, _) => Stage::Author,
+            (true, None) => Stage::Output,
+            (true, Some(_)) => Stage::Upload,
+        }
     }
 
     /// Sends the answer to the server.

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::capture::Capture;
 use super::control::WorkerControl;
-use super::messages::failure;
+use super::messages::{Stage, failure};
 use super::publisher::AnswerPublisher;
 use super::sink::Sink;
 use super::start::WorkerOptions;
@@ -162,7 +162,8 @@ fn run(
         Status::Succeeded => publisher.send(&call.sender, seconds),
         Status::Canceled => PredictResult::cancelled(seconds),
         Status::Failed => {
-            let error = failure(&outcome, role.kind, is_prepared, publisher.has_failed());
+            let stage = if is_prepared { publisher.stage() } else { Stage::Input };
+            let error = failure(&outcome, role.kind, stage);
             PredictResult::failed(mask.text(&error).into_owned(), seconds)
         }
     }
