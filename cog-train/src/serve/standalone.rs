@@ -6,8 +6,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ServeError;
+use super::listen::{Limits, listen};
+use super::routes;
 use super::ui::Ui;
-use super::{listen, routes};
 
 /// Only this machine is answered: the page shows what is in files.
 const HOST: &str = "127.0.0.1";
@@ -33,7 +34,7 @@ pub(crate) fn show(options: UiOptions, listening: impl FnOnce(&str)) -> Result<(
         let stop = CancellationToken::new();
         let router = routes::of_page(Ui::of_folder(options.folder), HOST);
         listening(&format!("http://{}/ui", listener.local_addr()?));
-        let connections = tokio::spawn(listen::listen(listener, router, stop.clone()));
+        let connections = tokio::spawn(listen(listener, router, Limits::default(), stop.clone()));
         tokio::signal::ctrl_c().await?;
         stop.cancel();
         drop(tokio::time::timeout(std::time::Duration::from_secs(1), connections).await);
