@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::gguf::{self, Gguf, Metadata, TensorInfo};
 use crate::models::keys::Keys;
 
-/// What a model's configuration is read from.
+/// The parts of a file that a model's configuration is read from.
 pub(super) struct Contents<'a> {
     pub(super) path: &'a Path,
     pub(super) metadata: &'a Metadata,

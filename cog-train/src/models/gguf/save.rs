@@ -116,8 +116,8 @@ pub(crate) fn bytes(tensor: &Tensor) -> std::io::Result<Vec<u8>> {
 impl Pretrained {
     /// Writes the model as a GGUF file, with `tensors` by the names of [`Pretrained::tensors`] in place of the base's.
     ///
-    /// Where the base is a GGUF file, metadata and tokenizer are its own. A tensor keeps its type: one that changed is quantised again
-    /// to it, and one that did not, or is not given, keeps its bytes. Where it is a folder, the metadata is made of `config.json`, the
+    /// If the base is a GGUF file, metadata and tokenizer are its own. A tensor keeps its type: one that changed is quantised again
+    /// to it, and one that did not, or is not given, keeps its bytes. If it is a folder, the metadata is made of `config.json`, the
     /// tokenizer's files and the chat template; matrices of 16 bits stay so, and the rest is written in 32.
     ///
     /// ```
