@@ -72,7 +72,7 @@ pub(crate) fn embedding(
 }
 
 /// Computes the values inside an MLP, which are the widest of a layer. On the CPU only `x` is kept of them: the backward pass
-/// computes them again, which costs an eighth of a step and saves half of the activations. A GPU keeps them.
+/// computes them again, which saves half of the activations and costs up to a fifth of a step. A GPU keeps them.
 ///
 /// # Errors
 ///
