@@ -9,6 +9,7 @@ mod records;
 mod report;
 mod requests;
 mod samples;
+mod sampling;
 mod setup;
 mod stream;
 mod testing;

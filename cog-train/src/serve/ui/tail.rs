@@ -15,7 +15,7 @@ const BEFORE: u64 = 256;
 pub(super) struct Tail {
     pub(super) file: File,
     pub(super) length: u64,
-    /// Where the earlier answer ended; 0 where there is none, or the file is another one now.
+    /// The end of the earlier answer; 0 where there is none, or the file is another one now.
     pub(super) start: u64,
     /// The file was truncated or replaced since the earlier answer.
     pub(super) restarted: bool,
