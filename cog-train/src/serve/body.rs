@@ -127,8 +127,8 @@ pub(super) async fn read(State(bodies): State<Bodies>, request: Request, next: N
     let (head, body) = request.into_parts();
     match tokio::time::timeout(bodies.limits.time, bodies.read(body)).await {
         // The share ends with the last reader of the bytes.
-        Ok(Ok(kept)) => {
-            next.run(Request::from_parts(head, Body::from(Bytes::from_owner(kept)))).await
+        Ok(Ok(whole)) => {
+            next.run(Request::from_parts(head, Body::from(Bytes::from_owner(whole)))).await
         }
         Ok(Err(refused)) => refused.into_response(),
         Err(_) => Refused::TooLate.into_response(),

@@ -71,7 +71,7 @@ fn answers(sent: &[u8]) -> Vec<u8> {
     });
     let (mut client, server) = UnixStream::pair().expect("a pair of sockets");
     server.set_nonblocking(true).expect("a socket that does not block");
-    let served = RUNTIME.spawn(async move {
+    let task = RUNTIME.spawn(async move {
         let stream = Stream::from_std(server).expect("a stream");
         let limits = Limits { half_close: true, ..Limits::default() };
         serve(stream, router().await, limits, CancellationToken::new()).await;
@@ -86,7 +86,7 @@ fn answers(sent: &[u8]) -> Vec<u8> {
     let mut answers = Vec::new();
     drop(client.read_to_end(&mut answers));
     written.join().expect("the writer ends");
-    RUNTIME.block_on(served).expect("no route panics");
+    RUNTIME.block_on(task).expect("no route panics");
     answers
 }
 

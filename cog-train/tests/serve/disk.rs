@@ -70,10 +70,8 @@ fn a_full_disk_fails_its_training_and_the_server_lives() {
     assert_eq!(next["status"], "failed", "{next}");
     assert!(next["error"].as_str().unwrap().to_lowercase().contains("no space left"), "{next}");
     server.wait_for("READY");
-    assert_eq!(
-        server.get("/trainings").expect(200).json()["trainings"].as_array().map(Vec::len).is_some(),
-        true
-    );
+    let list = server.get("/trainings").expect(200).json();
+    assert!(list["trainings"].is_array(), "{list}");
 }
 
 fn can_unshare() -> bool {

@@ -175,7 +175,7 @@ fn heads() -> impl Strategy<Value = String> {
     ]);
     let line = prop_oneof![5 => known.prop_map(str::to_owned), 1 => "[A-Za-z-]{1,8}: [ -~]{0,20}"];
     prop::collection::vec(line, 0..4)
-        .prop_map(|lines| lines.iter().map(|line| format!("{line}\r\n")).collect())
+        .prop_map(|lines| lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect())
 }
 
 fn requests() -> impl Strategy<Value = String> {

@@ -20,7 +20,7 @@ fn a_head_over_its_limits_is_refused() {
     let server = Server::ready(&here, &["serve"], &[]);
     let head =
         |lines: String| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{lines}\r\n");
-    let many = |count| (0..count).map(|at| format!("X-{at}: a\r\n")).collect::<String>();
+    let many = |count| (0..count).fold(String::new(), |head, at| format!("{head}X-{at}: a\r\n"));
     for (sent, expected) in [
         (head(many(80)), 200),
         (head(many(200)), 431),
