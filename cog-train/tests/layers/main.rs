@@ -219,7 +219,7 @@ fn outside_crates_stay_where_they_belong() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Unsafe code of this package sets the environment and the allocator, before there are threads.
+/// Unsafe code of this package sets the environment and the allocator, before there are threads, and handles a signal.
 #[test]
 fn unsafe_code_is_in_the_command_line_alone() {
     for source in sources(".") {

@@ -5,27 +5,52 @@ use serde_json::json;
 use crate::faulty;
 use crate::server::{Hooks, Server};
 
-/// The ends of a worker, and the causes that its training gives.
-const ENDS: [(&str, &str); 6] = [
-    ("abort", "the worker process aborted by signal 6 (SIGABRT)"),
-    ("panic_twice", "the worker process aborted by signal 6 (SIGABRT)"),
-    ("memory", "the worker process aborted by signal 6 (SIGABRT): memory that was refused"),
-    ("stack_overflow", "the worker process aborted by signal 6 (SIGABRT)"),
-    (
-        "kill",
-        "the worker process was killed by signal 9 (SIGKILL): the machine may have run out of memory",
-    ),
-    ("exit", "the worker process ended with exit code 3"),
+/// An end of a worker.
+struct Death {
+    name: &'static str,
+    /// A part of the error of its training.
+    cause: &'static str,
+    /// A part of its log.
+    last_line: &'static str,
+    /// The time before it. Lines that are printed as a process is killed may be lost.
+    seconds: f64,
+}
+
+const DEATHS: [Death; 6] = [
+    Death { name: "abort", cause: ABORTED, last_line: "training", seconds: 0.0 },
+    Death { name: "panic_twice", cause: ABORTED, last_line: "a second panic", seconds: 0.0 },
+    Death { name: "memory", cause: ABORTED, last_line: "memory allocation of ", seconds: 0.0 },
+    Death {
+        name: "stack_overflow",
+        cause: ABORTED,
+        last_line: "has overflowed its stack",
+        seconds: 0.0,
+    },
+    Death {
+        name: "kill",
+        cause: "the worker process was killed by signal 9 (SIGKILL): the machine may have run out of memory",
+        last_line: "training",
+        seconds: 0.3,
+    },
+    Death {
+        name: "exit",
+        cause: "the worker process ended with exit code 3",
+        last_line: "training",
+        seconds: 0.3,
+    },
 ];
+
+const ABORTED: &str = "the worker process aborted by signal 6 (SIGABRT)";
 
 #[test]
 fn a_dead_workers_training_has_its_cause_and_the_next_one_has_a_worker() {
     let here = faulty();
     let hooks = Hooks::listen(0);
     let server = Server::ready(&here, &["serve"], &[]);
-    for (end, cause) in ENDS {
+    for Death { name: end, cause, last_line, seconds } in DEATHS {
         let worker = server.worker();
-        let body = json!({"input": {"end": end, "seconds": 0.3}, "webhook": hooks.url}).to_string();
+        let body =
+            json!({"input": {"end": end, "seconds": seconds}, "webhook": hooks.url}).to_string();
         server.put_async(&format!("/trainings/{end}"), &body).expect(202);
         let state = server.ended(end);
         assert_eq!(state["status"], "failed", "{state}");
@@ -35,7 +60,8 @@ fn a_dead_workers_training_has_its_cause_and_the_next_one_has_a_worker() {
             error.ends_with("\nhint: PUT of this id resumes the training from its last checkpoint"),
             "{error}"
         );
-        assert!(state["logs"].as_str().unwrap().starts_with("training\n"), "{state}");
+        let logs = state["logs"].as_str().unwrap();
+        assert!(logs.starts_with("training\n") && logs.contains(last_line), "{state}");
         assert_eq!(hooks.last().body["error"], error);
         server.wait_for("READY");
         assert_ne!(server.worker(), worker);
