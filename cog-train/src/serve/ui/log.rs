@@ -51,6 +51,8 @@ pub(super) fn piece(tail: &mut Tail, until: Option<u64>) -> io::Result<Piece> {
         _ => 0,
     };
     let kept = match bytes.iter().rposition(newline) {
+        // The answer behind it begins there.
+        _ if until.is_some() => bytes.len(),
         Some(last) => last + 1,
         None if bytes.len() as u64 == PIECE => bytes.len(),
         // It is being written.
