@@ -21,7 +21,7 @@ use crate::run::RoleWorker;
 use crate::serve::{self, Options, Start, WorkerControl};
 
 /// The time in which the last lines of a worker that aborts reach its server.
-const LAST_LINES: Duration = Duration::from_millis(100);
+const LAST_LINES: Duration = Duration::from_millis(300);
 
 /// Serves until a signal; the exit code.
 pub(super) fn serve(app: &App, args: &ServeArgs, terminal: &Terminal) -> u8 {

@@ -1,6 +1,7 @@
 //! A panic in the author's code becomes an error that says where it happened; the end of a loop in a dry run is none.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread::{self, ThreadId};
@@ -22,7 +23,7 @@ struct Caught {
 struct State {
     /// The number of calls in progress.
     calls: usize,
-    /// The last panic of each thread that the hook saw during the calls, oldest first.
+    /// The panics that the hook saw during the calls, oldest first.
     caught: Vec<Caught>,
 }
 
@@ -38,6 +39,10 @@ impl State {
 
 /// The most panics that are kept: an author's code may catch its own.
 const MOST: usize = 64;
+
+/// The runtime's own panics, behind which the process aborts: nobody catches those before them.
+const ABORTS: [&str; 2] =
+    ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
 
 static CAUGHT: Mutex<State> = Mutex::new(State { calls: 0, caught: Vec::new() });
 static HOOK: Once = Once::new();
@@ -105,7 +110,14 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
     };
     let (thread, message) = (thread::current().id(), panic_message(info.payload()).to_owned());
     let mut state = state();
-    state.caught.retain(|it| it.thread != thread);
+    if ABORTS.contains(&message.as_str()) {
+        for lost in state.caught.iter().filter(|it| it.thread == thread) {
+            // There is nobody to tell that standard error is closed.
+            let _ = writeln!(io::stderr(), "panic at {}: {}", lost.location, lost.message);
+        }
+        let _ = writeln!(io::stderr(), "{message}");
+        return true;
+    }
     if state.caught.len() == MOST {
         state.caught.remove(0);
     }
