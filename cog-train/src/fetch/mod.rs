@@ -206,6 +206,10 @@ impl Fetcher {
     }
 
     /// Sets whether hosts in private networks, this machine among them, are refused.
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(unused_mut, unused_variables, reason = "no host is asked for anything")
+    )]
     pub(crate) fn public_only(mut self, public_only: bool) -> Self {
         #[cfg(feature = "http")]
         {
