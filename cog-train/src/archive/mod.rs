@@ -1,4 +1,4 @@
-//! A reader of `.tar`, `.tar.gz`, `.tar.zst` and `.zip` for untrusted archives.
+//! A reader of `.tar`, `.tar.gz`, `.tar.zst` and `.zip` for untrusted archives, and a writer of `.tar`.
 //!
 //! An archive holds regular files and folders, under plain names, each once; anything else is refused by its name. The
 //! rules, one by one:
@@ -22,6 +22,8 @@ mod compare;
 mod format;
 mod limits;
 mod names;
+#[cfg(feature = "serve")]
+mod pack;
 mod stream;
 mod tar;
 #[cfg(test)]
@@ -35,6 +37,8 @@ use std::path::Path;
 
 pub use format::Format;
 pub use limits::Limits;
+#[cfg(feature = "serve")]
+pub(crate) use pack::pack;
 pub use unpack::unpack;
 pub(crate) use unpack::unpack_cached;
 

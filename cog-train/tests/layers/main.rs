@@ -83,7 +83,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
-    ("serve", &["error", "fetch", "input", "output", "partial", "progress", "run"]),
+    ("serve", &["archive", "error", "fetch", "input", "output", "partial", "progress", "run"]),
     (
         "cli",
         &[

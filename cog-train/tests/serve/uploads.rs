@@ -103,6 +103,41 @@ fn an_upload_that_is_refused_fails_the_training_and_keeps_its_files() {
 }
 
 #[test]
+fn a_folder_is_sent_as_an_archive_that_holds_its_files() {
+    let here = probe();
+    let (url, uploads) = receiver(&["201 Created"]);
+    let variables = [("PROBE_FOLDER", "1")];
+    let body = r#"{"id":"f","input":{"seed":1}}"#;
+    let server = Server::ready(&here, &["serve", "--upload-url", &url], &variables);
+    let answer = server.post("/trainings", body).expect(200).json();
+    assert_eq!(answer["output"]["weights"], format!("{url}/model.tar"), "{answer}");
+    let upload = uploads.recv_timeout(PATIENCE).unwrap();
+    assert!(upload.head.contains("content-type: application/x-tar\r\n"), "{}", upload.head);
+    let mut archive = tar::Archive::new(upload.body.as_slice());
+    let mut files = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        if entry.header().entry_type().is_file() {
+            assert_eq!(content, std::fs::read(here.path(&format!("runs/f/model/{name}"))).unwrap());
+            files.push(name);
+        }
+    }
+    assert_eq!(files, ["1_Pooling/config.json", "probe.safetensors"]);
+    drop(server);
+    let server = Server::ready(&here, &["serve"], &variables);
+    let answer = server.post("/trainings", r#"{"id":"g","input":{"seed":1}}"#).expect(200).json();
+    let inline = answer["output"]["weights"].as_str().unwrap();
+    assert!(inline.starts_with("data:application/x-tar;base64,"), "{inline}");
+    let mut left = std::fs::read_dir(here.path("runs/g")).unwrap();
+    assert!(
+        left.all(|entry| !entry.unwrap().file_name().display().to_string().contains("archive"))
+    );
+}
+
+#[test]
 fn a_file_that_was_not_written_fails_the_training() {
     let here = probe();
     let server = Server::ready(&here, &["serve"], &[]);

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use coglet::{PredictResult, SlotSender};
 use serde_json::{Map, Value};
+use tempfile::TempPath;
 
 use super::media::type_of;
 use super::messages::Stage;
+use crate::archive::pack;
 use crate::error::Error;
 use crate::fetch::Upload;
 use crate::output::{Output, OutputType};
@@ -89,23 +91,23 @@ impl<'a> AnswerPublisher<'a> {
 
     fn file(&self, path: &Path) -> Result<Value, Error> {
         self.cancel.check()?;
+        let Sent { name, path, shown, .. } = &Sent::new(path, self.cancel)?;
+        let media_type = type_of(Path::new(name));
         match self.upload_url {
             Some(folder) => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let slash = if folder.ends_with('/') { "" } else { "/" };
-                let url = format!("{folder}{slash}{}", quoted(&name));
-                let media_type = type_of(path);
+                let url = format!("{folder}{slash}{}", quoted(name));
                 let upload = Upload { url: &url, path, media_type: &media_type, id: self.id };
                 let refuse = |error| match error {
                     Error::Fetch { url, reason } => Error::Output {
-                        name: name.clone().into_owned(),
+                        name: name.clone(),
                         reason: format!("cannot be uploaded to `{url}`: {reason}"),
                     },
                     other => other,
                 };
                 upload.send(self.cancel).map(Value::from).map_err(refuse)
             }
-            None => data_url(path).map(Value::from),
+            None => data_url(path, shown, &media_type).map(Value::from),
         }
     }
 
@@ -156,28 +158,50 @@ fn quoted(name: &str) -> String {
     quoted
 }
 
-fn data_url(path: &Path) -> Result<String, Error> {
+/// An output file as it is sent. A folder is sent as an archive.
+struct Sent {
+    /// The name for the receiver.
+    name: String,
+    path: PathBuf,
+    /// The path that messages name.
+    shown: PathBuf,
+    _archive: Option<TempPath>,
+}
+
+impl Sent {
+    fn new(path: &Path, cancel: &CancelToken) -> Result<Self, Error> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let shown = path.to_owned();
+        if !path.is_dir() {
+            return Ok(Self { name, path: shown.clone(), shown, _archive: None });
+        }
+        let beside = path.parent().unwrap_or(path);
+        let archive = tempfile::Builder::new().prefix(".archive.").tempfile_in(beside);
+        let archive = archive.map_err(Error::file("create a file in", beside))?.into_temp_path();
+        pack(path, &archive, cancel)?;
+        let path = archive.to_path_buf();
+        Ok(Self { name: format!("{name}.tar"), path, shown, _archive: Some(archive) })
+    }
+}
+
+/// Returns a file's content as an address. Messages name it as `shown`.
+fn data_url(path: &Path, shown: &Path, media_type: &str) -> Result<String, Error> {
     let refuse = |reason: String| Error::Output {
-        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        name: shown.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         reason,
     };
-    let found = match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => {
-            let reason = "is a folder, which an answer over HTTP cannot hold";
-            return Err(refuse(format!("`{}` {reason}", path.display())));
-        }
-        Ok(found) => found,
-        Err(_) => return Err(refuse(format!("the file `{}` is not there", path.display()))),
+    let Ok(found) = std::fs::metadata(path) else {
+        return Err(refuse(format!("the file `{}` is not there", shown.display())));
     };
     if found.len() > INLINE_BYTES {
         return Err(refuse(format!(
             "`{}` has {} bytes, more than the {INLINE_BYTES} that an answer can hold\nhint: start the server with \
              `--upload-url`; the file stays where it is",
-            path.display(),
+            shown.display(),
             found.len(),
         )));
     }
-    let mut url = format!("data:{};base64,", type_of(path));
+    let mut url = format!("data:{media_type};base64,");
     let mut file = File::open(path).map_err(Error::file("read", path))?;
     // A multiple of three bytes is base64 without padding.
     let mut buffer = vec![0; 3 << 16];
