@@ -1,5 +1,8 @@
 // Round ticks.
 
+/** The number of the first tick; zero is not negative. */
+const firstTick = (from, step) => Math.ceil(from / step - 1e-9) + 0;
+
 const linearTicks = (from, to, most, steps = [1, 2, 5, 10]) => {
   const raw = (to - from) / Math.max(1, most);
   if (!(raw > 0)) return [from];
@@ -7,7 +10,7 @@ const linearTicks = (from, to, most, steps = [1, 2, 5, 10]) => {
   const step = steps.map((it) => it * power).find((it) => it >= raw * 0.999) || 10 * power;
   const ticks = [];
   // By index: adding up would drift.
-  for (let at = Math.ceil(from / step - 1e-9); at * step <= to + step * 1e-9; at += 1) ticks.push(at * step);
+  for (let at = firstTick(from, step); at * step <= to + step * 1e-9; at += 1) ticks.push(at * step);
   return ticks;
 };
 
@@ -37,7 +40,7 @@ const timeTicks = (from, to, most) => {
   const raw = (to - from) / Math.max(1, most);
   const step = TIMES.find((it) => it >= raw) || 86400 * Math.ceil(raw / 86400);
   const ticks = [];
-  for (let at = Math.ceil(from / step - 1e-9); at * step <= to + step * 1e-9; at += 1) ticks.push(at * step);
+  for (let at = firstTick(from, step); at * step <= to + step * 1e-9; at += 1) ticks.push(at * step);
   return ticks;
 };
 
