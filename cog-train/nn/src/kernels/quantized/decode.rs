@@ -141,16 +141,19 @@ fn half(bytes: [u8; 2]) -> f32 {
     f32::from_bits(size | (bits & 0x8000) << 16)
 }
 
-/// Returns the scale and the minimum, of 6 bits each, of a group of `Q4_K` and `Q5_K`: those of the first four groups fill the low bits of
-/// 8 bytes, the others the next four bytes and the high bits.
-fn scale_and_minimum(packed: &[u8; 12], group: usize) -> (f32, f32) {
+/// Returns the scale and the minimum of a group of `Q4_K` and `Q5_K`, from the 16 bytes at the head of its block: two halves, and
+/// factors of 6 bits for each group. Those of the first four groups fill the low bits of 8 bytes, the others the next four bytes and
+/// the high bits.
+fn scale_and_minimum(head: &[u8], group: usize) -> (f32, f32) {
+    let (halves, packed) = head.split_at(4);
     let (scale, minimum) = if group < 4 {
         (packed[group] & 63, packed[group + 4] & 63)
     } else {
         let low = packed[group + 4];
         ((low & 15) | (packed[group - 4] >> 6 << 4), (low >> 4) | (packed[group] >> 6 << 4))
     };
-    (f32::from(scale), f32::from(minimum))
+    let (of_scale, of_minimum) = (f32::from(scale), f32::from(minimum));
+    (half([halves[0], halves[1]]) * of_scale, half([halves[2], halves[3]]) * of_minimum)
 }
 
 /// Returns the fifth bit of an element, of those of 32, in its place.
@@ -224,11 +227,7 @@ simd! {
         for (unit, to) in (first..).zip(to.as_chunks_mut::<UNIT>().0) {
             let (block, unit) = (&blocks[unit / 8], unit % 8);
             let (head, values) = block.split_at(16);
-            let (scale, minimum) = (half([head[0], head[1]]), half([head[2], head[3]]));
-            let mut packed = [0; 12];
-            packed.copy_from_slice(&head[4..]);
-            let (of_scale, of_minimum) = scale_and_minimum(&packed, unit);
-            let (scale, minimum) = (scale * of_scale, minimum * of_minimum);
+            let (scale, minimum) = scale_and_minimum(head, unit);
             let (values, shift) = (&values[unit / 2 * UNIT..][..UNIT], unit % 2 * 4);
             for at in 0..UNIT {
                 to[at] = scale * f32::from(values[at] >> shift & 15) - minimum;
@@ -242,11 +241,7 @@ simd! {
         for (unit, to) in (first..).zip(to.as_chunks_mut::<UNIT>().0) {
             let (block, unit) = (&blocks[unit / 8], unit % 8);
             let (head, values) = block.split_at(16);
-            let (scale, minimum) = (half([head[0], head[1]]), half([head[2], head[3]]));
-            let mut packed = [0; 12];
-            packed.copy_from_slice(&head[4..]);
-            let (of_scale, of_minimum) = scale_and_minimum(&packed, unit);
-            let (scale, minimum) = (scale * of_scale, minimum * of_minimum);
+            let (scale, minimum) = scale_and_minimum(head, unit);
             let (high, values) = values.split_at(UNIT);
             let (values, shift) = (&values[unit / 2 * UNIT..][..UNIT], unit % 2 * 4);
             for at in 0..UNIT {
