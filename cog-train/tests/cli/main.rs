@@ -5,6 +5,7 @@ mod finetune;
 mod full;
 #[cfg(target_os = "linux")]
 mod memory;
+mod pattern;
 mod plan;
 mod planned;
 mod results;

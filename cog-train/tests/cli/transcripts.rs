@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::pattern;
 use crate::sandbox::program;
 
 struct Step {
@@ -32,32 +33,13 @@ fn steps(markdown: &str) -> Vec<Step> {
     steps
 }
 
-/// Whether a line fits a line with `[..]` in it.
-fn line_fits(expected: &str, line: &str) -> bool {
-    let mut parts = expected.split("[..]");
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = line.strip_prefix(first) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    true
-}
-
 fn fits(expected: &[&str], lines: &[&str]) -> bool {
     match expected.split_first() {
         None => lines.is_empty(),
         Some((&"...", rest)) => (0..=lines.len()).any(|skipped| fits(rest, &lines[skipped..])),
         Some((first, rest)) => lines
             .split_first()
-            .is_some_and(|(line, others)| line_fits(first, line) && fits(rest, others)),
+            .is_some_and(|(line, others)| pattern::fits(first, line) && fits(rest, others)),
     }
 }
 
@@ -158,7 +140,7 @@ fn wildcards_fit_what_they_should_and_nothing_else() {
         ("[..] of [..] steps", "3 of 9 step", false),
         ("a[..]b", "b", false),
     ] {
-        assert_eq!(line_fits(expected, line), fit, "{expected} ~ {line}");
+        assert_eq!(pattern::fits(expected, line), fit, "{expected} ~ {line}");
     }
     assert!(fits(&["a", "...", "d"], &["a", "b", "c", "d"]));
     assert!(fits(&["a", "...", "d"], &["a", "d"]));

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::pattern;
 use crate::sandbox::Sandbox;
 use crate::server::{Answer, Hooks, PATIENCE, Server};
 
@@ -108,20 +109,7 @@ fn text(answer: &Answer) -> String {
 fn fits(expected: &str, found: &str) -> bool {
     let expected =
         expected.strip_suffix("\n...").map_or(expected.to_owned(), |it| format!("{it}[..]"));
-    let mut parts = expected.split("[..]");
-    let Some(mut rest) = found.strip_prefix(parts.next().unwrap_or_default()) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    true
+    pattern::fits(&expected, found)
 }
 
 fn document() -> String {

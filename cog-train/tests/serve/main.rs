@@ -1,5 +1,7 @@
 //! Cog's HTTP API, answered by the binary of a trainer and seen from outside.
 
+#[path = "../cli/pattern.rs"]
+mod pattern;
 #[path = "../cli/sandbox.rs"]
 #[allow(dead_code, reason = "the tests of the command line use all of it")]
 mod sandbox;

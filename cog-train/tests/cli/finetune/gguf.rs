@@ -172,7 +172,7 @@ fn bases_in_blocks_are_refused_where_they_cannot_be_trained() {
     assert!(said.err.contains("`QUANTIZE` is `q4`, not none or nf4"), "{}", said.err);
 }
 
-/// What the user gives comes before the model's `generation_config.json`, and that before greedy decoding.
+/// The user's options precede those of the model's `generation_config.json`, which precede greedy decoding.
 #[test]
 fn options_of_generation_are_the_users_then_those_of_the_model() {
     let here = with_chat_model();
