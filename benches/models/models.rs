@@ -24,7 +24,7 @@ pub enum Job {
     Packed,
 }
 
-/// What the frozen weights of an adapter's base are held in.
+/// The type or block layout of the frozen weights of an adapter's base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
     F32,

@@ -208,7 +208,7 @@ impl Fetcher {
     /// Sets whether hosts in private networks, this machine among them, are refused.
     #[cfg_attr(
         not(feature = "http"),
-        expect(unused_mut, unused_variables, reason = "no host is asked for anything")
+        expect(unused_mut, unused_variables, reason = "there are no requests")
     )]
     pub(crate) fn public_only(mut self, public_only: bool) -> Self {
         #[cfg(feature = "http")]

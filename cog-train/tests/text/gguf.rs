@@ -231,7 +231,7 @@ fn a_tokenizer_of_a_folder_has_its_ids_in_a_file() {
     }
 }
 
-/// What llama.cpp has no name for is named here.
+/// The error names each feature that llama.cpp lacks.
 #[test]
 fn tokenizers_that_a_file_cannot_hold_are_refused_by_name() {
     let refused = |name: &str, change: &dyn Fn(&mut serde_json::Value)| {

@@ -17,7 +17,7 @@ struct Mlp {
     runs: Arc<AtomicUsize>,
 }
 
-/// How the inner values come to the backward pass.
+/// The source of the inner values in the backward pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Inner {
     Kept,
