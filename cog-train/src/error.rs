@@ -116,6 +116,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// Ranks that cannot train together: contradictory variables of a launcher, a rank that is lost or has failed.
+    #[error("{reason}")]
+    Ranks {
+        /// The rank, where one is to blame, and the cause.
+        reason: String,
+    },
+
     /// An operation that candle could not compute.
     #[error("{}", plain_tensor(.0))]
     Tensor(#[from] candle_core::Error),

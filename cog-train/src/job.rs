@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 use self::files::Files;
 use crate::error::Error;
 use crate::input::Mask;
+use crate::parallel::Communicator;
 use crate::progress::{CancelToken, Record, Report, json_number};
 use cog_train_nn::rng::Rng;
 
@@ -41,6 +42,7 @@ pub struct Job {
     id: String,
     dir: PathBuf,
     device: Device,
+    communicator: Arc<dyn Communicator>,
     seed: u64,
     cancel: CancelToken,
     save: Arc<AtomicBool>,
@@ -60,6 +62,7 @@ pub(crate) struct Start {
     pub(crate) id: String,
     pub(crate) dir: PathBuf,
     pub(crate) device: Device,
+    pub(crate) communicator: Arc<dyn Communicator>,
     pub(crate) seed: u64,
     pub(crate) cancel: CancelToken,
     pub(crate) save: Arc<AtomicBool>,
@@ -73,12 +76,25 @@ pub(crate) struct Start {
 
 impl Job {
     pub(crate) fn start(start: Start) -> Result<Self, Error> {
-        let Start { id, dir, device, seed, cancel, save, report, mask, keep_files, mode } = start;
+        let Start {
+            id,
+            dir,
+            device,
+            communicator,
+            seed,
+            cancel,
+            save,
+            report,
+            mask,
+            keep_files,
+            mode,
+        } = start;
         let files = if keep_files { Some(Files::open(&dir)?) } else { None };
         Ok(Self {
             id,
             dir,
             device,
+            communicator,
             seed,
             cancel,
             save,
@@ -109,6 +125,12 @@ impl Job {
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Returns the processes that train together; [`Single`](crate::parallel::Single) where there is but one.
+    #[must_use]
+    pub fn communicator(&self) -> &Arc<dyn Communicator> {
+        &self.communicator
     }
 
     /// The run's seed: an input named `seed` if it was given, else `--seed`, else drawn and recorded in `run.json`.

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod models;
 pub mod optim;
 pub mod output;
+pub mod parallel;
 pub mod prelude;
 pub mod progress;
 mod run;

@@ -7,6 +7,7 @@ use candle_core::Device;
 
 use super::{CHECKPOINTS, Job, Mode, Start, TargetDirs};
 use crate::input::Mask;
+use crate::parallel::Single;
 use crate::progress::{CancelToken, Silent};
 
 impl Job {
@@ -79,6 +80,7 @@ impl Job {
             id: "test".to_owned(),
             dir: dir.to_owned(),
             device: Device::Cpu,
+            communicator: Arc::new(Single),
             seed: 0,
             cancel: CancelToken::new(),
             save: Arc::default(),

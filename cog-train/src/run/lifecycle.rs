@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::input::{Mask, Spec, Values};
 use crate::job::{Job, Marks, Mode, Setup, Start, TargetDirs};
 use crate::output::Output;
+use crate::parallel::Single;
 use crate::progress::{CancelToken, Report};
 
 /// A run that has its folder.
@@ -194,6 +195,7 @@ impl Run {
             id: self.folder.id.clone(),
             dir: self.folder.dir.clone(),
             device,
+            communicator: Arc::new(Single),
             seed: self.seed,
             cancel: control.cancel.clone(),
             save: Arc::clone(&control.save),
