@@ -1,14 +1,11 @@
 //! `serve`: prepares the process of a server or of its worker, and hands it over.
-#![expect(
-    unsafe_code,
-    reason = "the environment is set before the process has other threads; a signal handler that sleeps"
-)]
+#![expect(unsafe_code, reason = "the environment is set before the process has other threads")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use super::app::App;
 use super::openapi::openapi;
@@ -19,9 +16,6 @@ use crate::device::DeviceChoice;
 use crate::error::{Error, find};
 use crate::run::RoleWorker;
 use crate::serve::{self, Options, Start, WorkerControl};
-
-/// The time in which the last lines of a worker that aborts reach its server.
-const LAST_LINES: Duration = Duration::from_millis(300);
 
 /// Serves until a signal; the exit code.
 pub(super) fn serve(app: &App, args: &ServeArgs, terminal: &Terminal) -> u8 {
@@ -78,17 +72,11 @@ fn take_work(app: &App, terminal: &Terminal) -> anyhow::Result<()> {
 }
 
 /// Signals that end the server reach its whole process group. The worker ignores them: the server cancels its training.
-///
-/// A worker that aborts, for want of memory or by a second panic, has printed why, and another of its threads sends that to the
-/// server: SIGABRT waits for it.
 fn listen_to_signals(control: &WorkerControl) -> std::io::Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::default())?;
     }
-    signal_hook::flag::register(SIGUSR1, Arc::clone(&control.save))?;
-    // SAFETY: the handler only sleeps: it takes no lock and no memory.
-    unsafe { signal_hook::low_level::register(SIGABRT, || std::thread::sleep(LAST_LINES)) }
-        .map(drop)
+    signal_hook::flag::register(SIGUSR1, Arc::clone(&control.save)).map(drop)
 }
 
 /// The version as Cog's server prints it.

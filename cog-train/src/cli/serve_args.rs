@@ -139,7 +139,7 @@ pub(super) fn command() -> Command {
         option("host", "ADDRESS", "The address to listen on [default: 0.0.0.0]"),
         option("port", "PORT", "The port to listen on [default: PORT, else 5000]")
             .value_parser(clap::value_parser!(u16)),
-        option("allow-host", "NAME", "A name by which browsers call this server; may be repeated")
+        option("allow-host", "NAME", "A name by which this server is called; may be repeated")
             .action(ArgAction::Append),
         option("upload-url", "URL", "Where to PUT output files; without it, answers hold them"),
         option("await-explicit-shutdown", "true", "Ignore SIGTERM: end on POST /shutdown"),

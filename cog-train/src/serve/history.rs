@@ -97,7 +97,7 @@ fn write(path: &Path, ended: &Ended) -> io::Result<()> {
 }
 
 /// Whether another process, such as a second server of this folder, is training under this id.
-pub(super) async fn is_locked(id: &str) -> bool {
+pub(super) async fn is_training_elsewhere(id: &str) -> bool {
     let dir = run_dir_of(id);
     let locked = move || dir.is_dir() && matches!(Lock::take(&dir), Ok(None));
     tokio::task::spawn_blocking(locked).await.unwrap_or(false)

@@ -1,8 +1,8 @@
 //! A training's public state, which follows what its worker reports.
 //!
 //! coglet's event loop writes the worker's messages into an inner state, and ends that by texts of its own when the worker
-//! dies. The outer state is what clients and webhooks see: it takes logs, metrics and outputs from the inner one, and its
-//! end from [`Training`](super::training::Training), which knows why a worker died.
+//! dies. The outer state is what clients and webhooks see: it takes metrics and outputs from the inner one, its log from the worker's
+//! output, and its end from [`Training`](super::training::Training), which knows why a worker died.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,8 +30,6 @@ pub(super) struct Mirror<E> {
     /// The broadcasts of coglet. Only that something has happened is of use: a receiver that is late misses events, and the
     /// state misses nothing.
     events: Receiver<E>,
-    /// The bytes of the inner log that the outer one has.
-    logged: usize,
     /// The inner outputs that the outer state has.
     outputs: usize,
     metrics: HashMap<String, Value>,
@@ -42,7 +40,7 @@ pub(super) fn mirror(id: &str, outer: Shared) -> Mirror<impl Clone + Send + 'sta
     let inner = Prediction::new(id.to_owned(), None);
     let events = inner.subscribe_stream();
     let inner = Arc::new(Mutex::new(inner));
-    Mirror { outer, inner, events, logged: 0, outputs: 0, metrics: HashMap::new() }
+    Mirror { outer, inner, events, outputs: 0, metrics: HashMap::new() }
 }
 
 impl<E: Clone> Mirror<E> {
@@ -65,10 +63,6 @@ impl<E: Clone> Mirror<E> {
     pub(super) fn sync(&mut self) -> Option<Ending> {
         let inner = lock(&self.inner);
         let mut outer = lock(&self.outer);
-        if let Some(added) = inner.logs().get(self.logged..).filter(|added| !added.is_empty()) {
-            self.logged = inner.logs().len();
-            outer.append_log(added);
-        }
         for (name, value) in inner.metrics() {
             if self.metrics.get(name) != Some(value) {
                 self.metrics.insert(name.clone(), value.clone());

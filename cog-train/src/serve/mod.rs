@@ -19,6 +19,7 @@ mod mirror;
 mod offline;
 mod options;
 mod origin;
+mod output;
 mod request;
 mod routes;
 mod server;

@@ -37,7 +37,7 @@ async fn router() -> Router {
     let options = Options {
         kind: Kind::Train,
         worker_command: "",
-        host: "127.0.0.1".to_owned(),
+        host: "0.0.0.0".to_owned(),
         allow_hosts: Vec::new(),
         port: None,
         upload_url: None,

@@ -2,7 +2,9 @@
 //!
 //! A browser sends `Origin` with every request that changes something, and a page cannot leave it out. A page of another site
 //! is thus told apart from the server's own, and one whose name was made to resolve to this machine (DNS rebinding) has a
-//! `Host` that is not a name of this server. Clients that are no browsers send no `Origin`, and any `Host`.
+//! `Host` that is not a name of this server. Such a page reads what it likes without an `Origin`, as any other client does: the
+//! two can be told apart only where the server knows all of its names, which is where it is for this machine alone or was given
+//! names. There it answers to no other `Host`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,13 +22,20 @@ const PAGE: &str = "/ui";
 
 /// The names of the server.
 #[derive(Clone)]
-pub(super) struct Names(Arc<[String]>);
+pub(super) struct Names {
+    names: Arc<[String]>,
+    /// Whether no client calls the server by another name.
+    are_all: bool,
+}
 
 impl Names {
     /// Returns the names of `--host` and `--allow-host`. Those of this machine (`localhost`, IP addresses) need not be named.
     pub(super) fn new(host: &str, allowed: &[String]) -> Self {
         let names = allowed.iter().map(String::as_str).chain([host]);
-        Self(names.map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect())
+        let names = names.map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect();
+        let is_local = host == "localhost"
+            || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        Self { names, are_all: is_local || !allowed.is_empty() }
     }
 
     /// Whether no stranger can make a page that is called by this name.
@@ -36,7 +45,7 @@ impl Names {
         is_address.is_ok()
             || name == "localhost"
             || name.ends_with(".localhost")
-            || self.0.contains(&name)
+            || self.names.contains(&name)
     }
 
     /// Returns the reason for which a request is refused.
@@ -48,7 +57,9 @@ impl Names {
         let is_page =
             path.strip_prefix(PAGE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let has_origin = headers.contains_key(header::ORIGIN);
-        if !is_page && !has_origin {
+        // A browser names a host always.
+        let is_named = uri.is_some() || headers.contains_key(header::HOST);
+        if !is_page && !has_origin && !(self.are_all && is_named) {
             return None;
         }
         let Some(host) = host else {
@@ -59,7 +70,7 @@ impl Names {
             let (scheme, page) = origin.split_once("://").unwrap_or_default();
             let page: Option<Authority> = page.parse().ok();
             match page {
-                Some(page) if self.0.contains(&name_of(&page)) => {}
+                Some(page) if self.names.contains(&name_of(&page)) => {}
                 Some(page) if same(scheme, &page, &host) => {}
                 page => {
                     let hint = page.map_or_else(String::new, |page| {
@@ -115,7 +126,10 @@ mod tests {
     use super::*;
 
     fn refused(path: &str, headers: &[(HeaderName, &str)]) -> Option<String> {
-        let names = Names::new("0.0.0.0", &["Train.example".to_owned()]);
+        refused_by(&Names::new("0.0.0.0", &["Train.example".to_owned()]), path, headers)
+    }
+
+    fn refused_by(names: &Names, path: &str, headers: &[(HeaderName, &str)]) -> Option<String> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(name, value.parse().unwrap());
@@ -171,10 +185,24 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_no_browser_may_name_any_host() {
-        for host in [&[][..], &[(header::HOST, "evil.example")], &[(header::HOST, "a b")]] {
-            for path in ["/", "/health-check", "/trainings", "/trainings/a/cancel", "/uint"] {
-                assert_eq!(refused(path, host), None, "{path} {host:?}");
+    fn a_client_may_name_any_host_where_the_server_has_not_been_given_its_names() {
+        let allowed = ["train.example".to_owned()];
+        let open = ["0.0.0.0", "10.0.0.1", "::"].map(|host| Names::new(host, &[]));
+        let closed = [
+            Names::new("127.0.0.1", &[]),
+            Names::new("::1", &[]),
+            Names::new("localhost", &[]),
+            Names::new("0.0.0.0", &allowed),
+        ];
+        for path in ["/", "/health-check", "/trainings", "/trainings/a/cancel", "/uint"] {
+            for host in ["evil.example", "a b", "127.0.0.1.evil.example"] {
+                let host = [(header::HOST, host)];
+                assert!(open.iter().all(|it| refused_by(it, path, &host).is_none()), "{host:?}");
+                assert!(closed.iter().all(|it| refused_by(it, path, &host).is_some()), "{host:?}");
+            }
+            for host in [&[][..], &[(header::HOST, "10.0.0.1")], &[(header::HOST, "localhost:1")]] {
+                let mut all = open.iter().chain(&closed);
+                assert!(all.all(|it| refused_by(it, path, host).is_none()), "{path} {host:?}");
             }
         }
     }

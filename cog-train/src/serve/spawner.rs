@@ -1,8 +1,8 @@
 //! The start of a worker process, and the watch over its end.
 
-use std::fmt;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use coglet::orchestrator::{SpawnError, WorkerSpawnConfig, WorkerSpawner};
 use nix::errno::Errno;
@@ -11,6 +11,8 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+
+use super::output::WorkerOutput;
 
 /// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,7 @@ impl fmt::Display for End {
 pub(super) struct Watched {
     pid: Arc<std::sync::Mutex<Option<Pid>>>,
     end: watch::Receiver<Option<End>>,
+    pub(super) output: WorkerOutput,
 }
 
 impl Watched {
@@ -77,24 +80,28 @@ pub(super) struct SelfSpawner {
     command: &'static str,
     pid: Arc<std::sync::Mutex<Option<Pid>>>,
     end: watch::Sender<Option<End>>,
+    output: WorkerOutput,
 }
 
 impl SelfSpawner {
     /// A spawner by the command that makes a process a worker, and the watch over what it spawns.
     pub(super) fn new(command: &'static str) -> (Self, Watched) {
         let (sender, end) = watch::channel(None);
-        let pid = Arc::default();
-        (Self { command, pid: Arc::clone(&pid), end: sender }, Watched { pid, end })
+        let (pid, output) = (Arc::default(), WorkerOutput::new());
+        let spawner = Self { command, pid: Arc::clone(&pid), end: sender, output: output.clone() };
+        (spawner, Watched { pid, end, output })
     }
 }
 
 impl WorkerSpawner for SelfSpawner {
     fn spawn(&self, _config: &WorkerSpawnConfig) -> Result<Child, SpawnError> {
+        let (reader, writer) = io::pipe()?;
+        self.output.read(reader)?;
         let child = Command::new(std::env::current_exe()?)
             .arg(self.command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(writer)
             .kill_on_drop(true)
             .spawn()?;
         let id = child.id().and_then(|id| i32::try_from(id).ok());

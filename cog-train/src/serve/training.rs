@@ -19,6 +19,7 @@ use super::logs::TARGET;
 use super::mirror::{Ending, Mirror, lock, mirror};
 use super::state::{Server, WorkerProcess};
 use super::worker::PREFIXES;
+use crate::input::Mask;
 use crate::partial;
 use crate::run::Kind;
 
@@ -42,6 +43,8 @@ pub(super) struct Training {
     pub(super) input: Map<String, Value>,
     /// The digest of the inputs, by which a later request of this id is compared.
     pub(super) digest: String,
+    /// The secrets of the inputs.
+    pub(super) mask: Mask,
     /// The first lines of the log.
     pub(super) notes: String,
     pub(super) slot: UnregisteredPredictionSlot,
@@ -52,7 +55,7 @@ pub(super) struct Training {
 impl Training {
     /// Runs it, sends the answer to whoever waits, and then the last webhook.
     pub(super) async fn run(self, server: Arc<Server>, answer: oneshot::Sender<Value>) {
-        let Self { id, input, digest, notes, slot, worker, cancel } = self;
+        let Self { id, input, digest, mask, notes, slot, worker, cancel } = self;
         let (idle, mut slot) = slot.into_parts();
         let outer = slot.prediction();
         {
@@ -65,11 +68,18 @@ impl Training {
         let inner = format!("{id} {}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut mirror = mirror(&inner, Arc::clone(&outer));
         worker.handle.register_prediction(slot.slot_id(), mirror.inner(), idle).await;
+        let output = &worker.watched.output;
+        output.begin(Arc::clone(&outer), mask);
         let ending = match send(&id, input, &mut slot).await {
             // The folder goes with the training.
-            Ok(_folder) => follow(&server, &worker, &cancel, &inner, &mut mirror).await,
+            Ok(_folder) => {
+                let ending = follow(&server, &worker, &cancel, &inner, &mut mirror).await;
+                last_lines(&server, &worker).await;
+                ending
+            }
             Err(text) => Ending::Failed(format!("{}{text}", PREFIXES[0])),
         };
+        output.end();
         let (webhook, state) = {
             let mut state = lock(&outer);
             // It is sent below: a server that ends waits for it.
@@ -129,6 +139,19 @@ async fn send(
     let permit = slot.permit_mut().ok_or("the slot is not in use")?;
     permit.send(request).await.map_err(|_| "the worker process takes no requests".to_owned())?;
     Ok(folder)
+}
+
+/// Waits until the last line is in the log. A worker that has ended may have left a program that holds its output.
+async fn last_lines(server: &Server, worker: &WorkerProcess) {
+    let dead = async {
+        worker.watched.ended().await;
+        tokio::time::sleep(LAST_MESSAGES).await;
+    };
+    tokio::select! {
+        () = worker.watched.output.ended() => {}
+        () = dead => {}
+        () = server.giving_up.cancelled() => {}
+    }
 }
 
 /// Follows the training to its end.

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::faulty;
-use crate::server::{Hooks, Server};
+use crate::hooks::Hooks;
+use crate::server::Server;
 
 /// An end of a worker.
 struct Death {
@@ -12,31 +13,22 @@ struct Death {
     cause: &'static str,
     /// A part of its log.
     last_line: &'static str,
-    /// The time before it. Lines that are printed as a process is killed may be lost.
-    seconds: f64,
 }
 
 const DEATHS: [Death; 6] = [
-    Death { name: "abort", cause: ABORTED, last_line: "training", seconds: 0.0 },
-    Death { name: "panic_twice", cause: ABORTED, last_line: "a second panic", seconds: 0.0 },
-    Death { name: "memory", cause: ABORTED, last_line: "memory allocation of ", seconds: 0.0 },
-    Death {
-        name: "stack_overflow",
-        cause: ABORTED,
-        last_line: "has overflowed its stack",
-        seconds: 0.0,
-    },
+    Death { name: "abort", cause: ABORTED, last_line: "the last line" },
+    Death { name: "panic_twice", cause: ABORTED, last_line: "a second panic" },
+    Death { name: "memory", cause: ABORTED, last_line: "memory allocation of " },
+    Death { name: "stack_overflow", cause: ABORTED, last_line: "has overflowed its stack" },
     Death {
         name: "kill",
         cause: "the worker process was killed by signal 9 (SIGKILL): the machine may have run out of memory",
-        last_line: "training",
-        seconds: 0.3,
+        last_line: "the last line",
     },
     Death {
         name: "exit",
         cause: "the worker process ended with exit code 3",
-        last_line: "training",
-        seconds: 0.3,
+        last_line: "the last line",
     },
 ];
 
@@ -47,10 +39,9 @@ fn a_dead_workers_training_has_its_cause_and_the_next_one_has_a_worker() {
     let here = faulty();
     let hooks = Hooks::listen(0);
     let server = Server::ready(&here, &["serve"], &[]);
-    for Death { name: end, cause, last_line, seconds } in DEATHS {
+    for Death { name: end, cause, last_line } in DEATHS {
         let worker = server.worker();
-        let body =
-            json!({"input": {"end": end, "seconds": seconds}, "webhook": hooks.url}).to_string();
+        let body = json!({"input": {"end": end}, "webhook": hooks.url}).to_string();
         server.put_async(&format!("/trainings/{end}"), &body).expect(202);
         let state = server.ended(end);
         assert_eq!(state["status"], "failed", "{state}");
@@ -61,7 +52,12 @@ fn a_dead_workers_training_has_its_cause_and_the_next_one_has_a_worker() {
             "{error}"
         );
         let logs = state["logs"].as_str().unwrap();
-        assert!(logs.starts_with("training\n") && logs.contains(last_line), "{state}");
+        assert!(
+            logs.starts_with("training\n")
+                && logs.contains("\nthe last line\n")
+                && logs.contains(last_line),
+            "{state}"
+        );
         assert_eq!(hooks.last().body["error"], error);
         server.wait_for("READY");
         assert_ne!(server.worker(), worker);

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::hooks::Hooks;
 use crate::pattern;
 use crate::sandbox::Sandbox;
-use crate::server::{Answer, Hooks, PATIENCE, Server};
+use crate::server::{Answer, PATIENCE, Server};
 
 /// The address in the document that stands for the receiver of webhooks.
 const HOOK: &str = "https://example.com/hook";

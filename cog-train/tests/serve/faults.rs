@@ -3,8 +3,9 @@
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
+use crate::hooks::Hooks;
 use crate::probe;
-use crate::server::{Hooks, Server};
+use crate::server::Server;
 
 const INPUT: &str = r#"{"input":{"mode":"resume","epochs":5,"seed":3}}"#;
 

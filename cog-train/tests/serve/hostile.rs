@@ -186,7 +186,7 @@ fn requests() -> impl Strategy<Value = String> {
     (method, paths(), heads(), bodies(), prop::bool::weighted(0.8)).prop_map(|(method, path, head, body, is_json)| {
         let kind = if is_json { "Content-Type: application/json\r\n" } else { "" };
         let length = body.len();
-        format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{head}{kind}Content-Length: {length}\r\n\r\n{body}")
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}{kind}Content-Length: {length}\r\n\r\n{body}")
     })
 }
 

@@ -54,6 +54,7 @@ fn a_name_that_was_made_to_resolve_to_this_machine_is_refused() {
     assert_eq!(send("evil.example", cancel, "Origin: http://evil.example\r\n"), "403");
     assert_eq!(send("evil.example", "/ui/runs", ""), "403");
     assert_eq!(send("localhost:1", "/ui-not", ""), "404");
-    // A client that is no browser, behind a proxy.
-    assert_eq!(send("evil.example", cancel, ""), "404");
+    // A page reads without an `Origin`.
+    assert_eq!(send("evil.example", cancel, ""), "403");
+    assert_eq!(send("127.0.0.1:1", cancel, ""), "404");
 }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use crate::hooks::Hooks;
 use crate::probe;
 use crate::sandbox::Sandbox;
-use crate::server::{Hooks, Server};
+use crate::server::Server;
 
 /// Starts a training that waits at its third step, and waits until it is there.
 fn at_step_three(server: &Server, id: &str, webhook: &str) {

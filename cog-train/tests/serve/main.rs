@@ -12,6 +12,7 @@ mod disk;
 mod docs;
 mod faults;
 mod health;
+mod hooks;
 mod hostile;
 mod hosts;
 mod leftovers;

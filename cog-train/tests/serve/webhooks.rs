@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::hooks::Hooks;
 use crate::probe;
-use crate::server::{Hooks, Server};
+use crate::server::Server;
 
 #[test]
 fn webhooks_tell_the_training_from_its_start_to_its_end() {

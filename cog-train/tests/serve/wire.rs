@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::probe;
 use crate::server::{PATIENCE, Server};
 
-const HEAD: &str = "POST /trainings HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nConnection: close\r\n";
+const HEAD: &str = "POST /trainings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n";
 
 #[track_caller]
 fn status(answer: &str) -> u16 {
@@ -18,15 +18,16 @@ fn status(answer: &str) -> u16 {
 fn a_head_over_its_limits_is_refused() {
     let here = probe();
     let server = Server::ready(&here, &["serve"], &[]);
-    let head =
-        |lines: String| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{lines}\r\n");
+    let head = |lines: String| {
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n")
+    };
     let many = |count| (0..count).fold(String::new(), |head, at| format!("{head}X-{at}: a\r\n"));
     for (sent, expected) in [
         (head(many(80)), 200),
         (head(many(200)), 431),
         (head(format!("X: {}\r\n", "a".repeat(30_000))), 200),
         (head(format!("X: {}\r\n", "a".repeat(1 << 20))), 431),
-        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(70_000)), 431),
+        (format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(70_000)), 431),
         (head("X : a\r\n".to_owned()), 400),
         (head("X: a\0b\r\n".to_owned()), 400),
         ("GET / HTTP/3.0\r\n\r\n".to_owned(), 400),
@@ -122,9 +123,9 @@ fn a_body_has_one_length() {
     drop(stream.read_to_string(&mut answer));
     assert!(answer.is_empty() || status(&answer) == 400, "{answer}");
     // Both: what follows the chunks is not a second request.
-    let smuggled = "GET /shutdown HTTP/1.1\r\nHost: a\r\n\r\n";
+    let smuggled = "GET /shutdown HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let both = format!(
-        "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}",
+        "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}",
         5 + smuggled.len()
     );
     let answer = server.raw(both.as_bytes());

@@ -13,10 +13,10 @@ use coglet::CreatePredictionError;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
-use crate::input::{self, Checked, Origin, Unknown, Values};
+use crate::input::{self, Checked, Mask, Origin, Unknown, Values};
 use crate::run::{Kind, run_dir_of};
 use crate::serve::answer::{error, invalid, json_answer, refused};
-use crate::serve::history::{Ended, digest_of, is_locked};
+use crate::serve::history::{Ended, digest_of, is_training_elsewhere};
 use crate::serve::id::{LONGEST, generate, is_valid};
 use crate::serve::local::refuse_local;
 use crate::serve::request::{PredictionRequest, is_async, wants_events};
@@ -116,7 +116,7 @@ async fn create(
     }
     if server.role.kind == Kind::Train
         && !server.service.prediction_exists(&id)
-        && is_locked(&id).await
+        && is_training_elsewhere(&id).await
     {
         let text = format!("another process is training in `{}`", run_dir_of(&id).display());
         return refused(StatusCode::CONFLICT, text);
@@ -147,6 +147,7 @@ async fn create(
         id: id.clone(),
         input: given(body.input, &checked),
         digest,
+        mask: Mask::new(checked.values.secrets()),
         notes: notes(&checked),
         slot,
         worker: process,

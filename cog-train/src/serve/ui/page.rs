@@ -25,6 +25,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/runs.js"),
     include_str!("page/ticks.js"),
     include_str!("page/curves.js"),
+    include_str!("page/axes.js"),
     include_str!("page/plot.js"),
     include_str!("page/charts.js"),
     include_str!("page/inputs.js"),

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use coglet::{WorkerConfig, run_worker};
 
+use self::capture::{Capture, Drain};
 use self::handler::Handler;
 use self::tasks::{Shared, perform};
 use crate::run::{Role, RoleWorker};
@@ -42,6 +43,8 @@ pub(crate) fn work(
     let shared = Arc::new(Shared::default());
     let handler = Arc::new(Handler::new(role.kind, sender, Arc::clone(&shared)));
     let options = start.options.clone();
+    // Both before coglet replaces standard error.
+    let (capture, drain) = (Capture::new(options.mark.clone())?, Drain::new());
     let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || {
         let ended = connect(handler, start);
         // Without a server nobody takes the result; a checkpoint is still of use.
@@ -50,9 +53,10 @@ pub(crate) fn work(
             std::thread::sleep(LAST_SAVE);
             std::process::exit(1);
         });
+        std::thread::spawn(|| drain.run());
         ended
     })?;
-    perform(&tasks, role, worker, &options, control);
+    perform(&tasks, role, worker, &options, control, capture);
     thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread of the server panicked")))
 }
 

@@ -84,9 +84,9 @@ pub(super) fn perform(
     mut worker: RoleWorker<'_>,
     options: &WorkerOptions,
     control: &WorkerControl,
+    mut capture: Capture,
 ) {
-    // Output of `setup` goes to the setup's log through coglet, that of a call to the call's.
-    let mut capture = None;
+    // What `setup` prints goes to its log through coglet, that of a call to the call's.
     for task in tasks {
         match task {
             Task::Setup(answer) => {
@@ -100,18 +100,13 @@ pub(super) fn perform(
                 drop(answer.send(worker.healthcheck().map_err(|error| format!("{error:#}"))));
             }
             Task::Run(call, answer) => {
-                let capture = match &mut capture {
-                    Some(capture) => capture,
-                    none => match Capture::install() {
-                        Ok(installed) => none.insert(installed),
-                        Err(error) => {
-                            let text = format!("cannot capture the output: {error}");
-                            drop(answer.send(PredictResult::failed(text, 0.0)));
-                            continue;
-                        }
-                    },
+                let result = match capture.begin() {
+                    Ok(()) => run(*call, role, &mut worker, options, control, &mut capture),
+                    Err(error) => {
+                        capture.end();
+                        PredictResult::failed(format!("cannot capture the output: {error}"), 0.0)
+                    }
                 };
-                let result = run(*call, role, &mut worker, options, control, capture);
                 drop(answer.send(result));
             }
         }
@@ -152,7 +147,6 @@ fn run(
         save: Arc::clone(&control.save),
         ..Control::default()
     };
-    capture.begin(Arc::clone(&call.sender), mask.clone());
     let outcome = execute(&request, &mut observed, &run, &Sink(Some(Arc::clone(&call.sender))));
     capture.end();
     let is_prepared = observed.is_prepared;

@@ -99,7 +99,7 @@ class Plot {
 
   repaint() {
     const to = this.size(this.canvas);
-    this.paintAxes(to);
+    paintAxes(this, to);
     to.save();
     to.beginPath();
     to.rect(GUTTER, 0, this.width - GUTTER - RIGHT + 1, HEIGHT - FOOT + 1);
@@ -107,52 +107,6 @@ class Plot {
     for (const line of this.lines) this.paintLine(to, line);
     to.restore();
     this.point(null);
-  }
-
-  paintAxes(to) {
-    const [soft, grid, strong] = [css("--soft"), css("--grid"), css("--strong")];
-    to.font = `11px ${css("--sans")}`;
-    to.fillStyle = soft;
-    to.lineWidth = 1;
-    const [low, high] = this.ys;
-    let ticks;
-    if (this.isLog) ticks = logTicks(low, high, 6);
-    else if (this.unit === "bytes") ticks = byteTicks(low, high, 5);
-    else if (this.unit === "seconds") ticks = timeTicks(low, high, 5);
-    else ticks = linearTicks(low, high, 6);
-    const labels = tickLabels(ticks, this.unit);
-    to.textAlign = "right";
-    to.textBaseline = "middle";
-    let last = Infinity;
-    ticks.forEach((tick, at) => {
-      const y = Math.round(this.py(tick)) + 0.5;
-      to.strokeStyle = grid;
-      to.beginPath();
-      to.moveTo(GUTTER, y);
-      to.lineTo(this.width - RIGHT, y);
-      to.stroke();
-      if (last - y < 12) return;
-      last = y;
-      to.fillText(labels[at], GUTTER - 7, Math.min(Math.max(y, 6), HEIGHT - FOOT - 3));
-    });
-    const room = Math.max(2, Math.floor((this.width - GUTTER) / 62));
-    const isTime = this.axis === "time";
-    const along = isTime ? timeTicks(...this.xs, room) : wholeTicks(...this.xs, room);
-    const names = isTime ? along.map(clock) : tickLabels(along, "number").map((text, at) => (/[kM]$/.test(text) ? text : count(along[at])));
-    to.strokeStyle = strong;
-    to.beginPath();
-    to.moveTo(GUTTER, HEIGHT - FOOT + 0.5);
-    to.lineTo(this.width - RIGHT, HEIGHT - FOOT + 0.5);
-    along.forEach((tick, at) => {
-      const x = Math.round(this.px(tick)) + 0.5;
-      to.moveTo(x, HEIGHT - FOOT);
-      to.lineTo(x, HEIGHT - FOOT + 4);
-      const half = to.measureText(names[at]).width / 2;
-      to.textAlign = "center";
-      to.textBaseline = "top";
-      to.fillText(names[at], Math.min(x, this.width - half), HEIGHT - FOOT + 6);
-    });
-    to.stroke();
   }
 
   paintLine(to, line) {
