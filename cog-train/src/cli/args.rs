@@ -35,6 +35,8 @@ pub(crate) struct Invocation {
     pub(crate) kind: Kind,
     pub(crate) inputs: Vec<String>,
     pub(crate) json: Option<String>,
+    /// A file of inputs, which those of `inputs` override.
+    pub(crate) inputs_file: Option<PathBuf>,
     pub(crate) env: Vec<String>,
     pub(crate) output: Option<String>,
     pub(crate) format: Format,
@@ -120,6 +122,7 @@ fn invocation(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, St
         kind,
         inputs: texts("input"),
         json,
+        inputs_file: matches.get_one::<PathBuf>("inputs").cloned(),
         env: texts("env"),
         output: matches.get_one::<String>("output").cloned(),
         format,
@@ -224,11 +227,16 @@ fn options(kind: Kind) -> Vec<Arg> {
             .help("An input, by value or by NAME=@FILE; repeat it for more, or for a list")
             .action(ArgAction::Append)
             .allow_hyphen_values(true),
+        Arg::new("inputs")
+            .long("inputs")
+            .value_name("FILE")
+            .help("Inputs from a YAML or JSON file, or from an earlier run's run.json; -i overrides them")
+            .value_parser(clap::value_parser!(PathBuf)),
         Arg::new("json")
             .long("json")
             .value_name("TEXT|@FILE|-")
             .help("All inputs as one JSON object; the answer is JSON too, also in the file of -o")
-            .conflicts_with("input"),
+            .conflicts_with_all(["input", "inputs"]),
         Arg::new("output").short('o').long("output").value_name("PATH").help(output),
         Arg::new("env")
             .short('e')

@@ -8,6 +8,7 @@ pub mod compute;
 mod dockerfile;
 mod env;
 mod help;
+mod inputs_file;
 mod invoke;
 mod mistyped;
 mod openapi;
