@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 use super::app::App;
 use super::serve_args::ServeCall;
 use super::stop::{Stop, wrong};
-use super::terminal::{Format, colored};
+use super::terminal::Format;
 use super::ui_args::UiArgs;
 use super::{dockerfile, help, mistyped, python, serve_args, ui_args};
 use crate::device::DeviceChoice;
@@ -64,24 +64,13 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
     if let Some(call) = serve_args::parse_call(app, &args) {
         return call.map(Command::Serve);
     }
-    let matches = command(app, &args).try_get_matches_from(&args).map_err(|error| {
-        let text = error.render();
-        if let Some(message) = mistyped::message(app, &args, &error) {
-            wrong(&message)
-        } else if error.use_stderr() {
-            Stop::Wrong(if colored(&std::io::stderr()) {
-                text.ansi().to_string()
-            } else {
-                text.to_string()
-            })
-        } else {
-            Stop::Shown(if colored(&std::io::stdout()) {
-                text.ansi().to_string()
-            } else {
-                text.to_string()
-            })
-        }
-    })?;
+    let matches =
+        command(app, &args).try_get_matches_from(&args).map_err(
+            |error| match mistyped::message(app, &args, &error) {
+                Some(message) => wrong(&message),
+                None => Stop::of(&error),
+            },
+        )?;
     match matches.subcommand() {
         Some((TRAIN, inner)) => invocation(app, Kind::Train, inner),
         Some((PREDICT, inner)) => invocation(app, Kind::Predict, inner),

@@ -74,24 +74,24 @@ impl Watched {
 
 /// Starts this executable as a worker.
 pub(super) struct SelfSpawner {
-    command: &'static str,
+    args: Vec<&'static str>,
     pid: Arc<std::sync::Mutex<Option<Pid>>>,
     end: watch::Sender<Option<End>>,
 }
 
 impl SelfSpawner {
-    /// A spawner by the command that makes a process a worker, and the watch over what it spawns.
-    pub(super) fn new(command: &'static str) -> (Self, Watched) {
+    /// A spawner by the arguments that make a process a worker, and the watch over what it spawns.
+    pub(super) fn new(args: Vec<&'static str>) -> (Self, Watched) {
         let (sender, end) = watch::channel(None);
         let pid = Arc::default();
-        (Self { command, pid: Arc::clone(&pid), end: sender }, Watched { pid, end })
+        (Self { args, pid: Arc::clone(&pid), end: sender }, Watched { pid, end })
     }
 }
 
 impl WorkerSpawner for SelfSpawner {
     fn spawn(&self, _config: &WorkerSpawnConfig) -> Result<Child, SpawnError> {
         let child = Command::new(std::env::current_exe()?)
-            .arg(self.command)
+            .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())

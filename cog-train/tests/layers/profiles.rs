@@ -30,4 +30,7 @@ fn an_applications_profiles_are_those_of_the_workspace() {
     let kernels = own.remove("[profile.dev.package.cog-train-nn]").unwrap();
     assert_eq!(kernels, own["[profile.dev.package.\"*\"]"][..1]);
     assert_eq!(recommended, own);
+    // Those of the crates that `cog-train new` writes.
+    let written = read("cog-train/src/tool/new/profiles.toml");
+    assert_eq!(dev_profiles(&written), own);
 }
