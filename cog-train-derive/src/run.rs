@@ -150,16 +150,31 @@ fn emit(program: &Program) -> TokenStream {
         None => beside_manifest()
             .map(|file| quote!(.shared_config("cog.yaml", ::core::include_str!(#file)))),
     };
+    let app = quote! {
+        ::cog_train::__private::App::new(::core::env!("CARGO_MANIFEST_DIR"), ::core::file!())
+            .target(::core::option_env!("CARGO_BIN_NAME"))
+            #trainer #predictor #config
+    };
+    if is_part_of_the_tool() {
+        return quote! {
+            pub(crate) fn app() -> ::cog_train::__private::App {
+                #app
+            }
+        };
+    }
     quote! {
         #allocator
         fn main() -> ::std::process::ExitCode {
-            ::cog_train::__private::main(
-                &::cog_train::__private::App::new(::core::env!("CARGO_MANIFEST_DIR"), ::core::file!())
-                    .target(::core::option_env!("CARGO_BIN_NAME"))
-                    #trainer #predictor #config
-            )
+            ::cog_train::__private::main(&#app)
         }
     }
+}
+
+/// Whether the program `cog-train` is compiled, whose modules are programs themselves: it has a `main` and an allocator of its own.
+fn is_part_of_the_tool() -> bool {
+    ["CARGO_PKG_NAME", "CARGO_BIN_NAME"]
+        .iter()
+        .all(|name| std::env::var(name).is_ok_and(|value| value == "cog-train"))
 }
 
 /// Returns the package's own `cog.yaml`, if it exists.

@@ -32,6 +32,8 @@ mod run;
 mod serve;
 #[cfg(feature = "text")]
 pub mod text;
+#[cfg(feature = "cli")]
+mod tool;
 pub mod weights;
 
 #[doc(hidden)]

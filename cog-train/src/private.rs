@@ -2,6 +2,12 @@
 
 pub use crate::cli::{App, compute, main, pairs};
 pub use crate::run::Given;
+#[cfg(feature = "cli")]
+pub mod tool {
+    //! The program `cog-train`.
+
+    pub use crate::tool::main;
+}
 
 pub mod verify {
     //! Constant checks.

@@ -272,7 +272,7 @@ fn text_that_is_not_yaml_is_refused_at_its_position() {
     let long = format!("image: {}", "a".repeat(300_000));
     assert_eq!(
         mistakes(long),
-        ["1:1: the file has more than 262144 bytes, which no `cog.yaml` needs"]
+        ["1:1: the file has more than 262144 bytes, the most that are read"]
     );
 }
 

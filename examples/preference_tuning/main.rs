@@ -41,9 +41,9 @@ enum Method {
 struct Inputs {
     /// Rows with `chosen` and `rejected`, and perhaps `prompt`, as texts or lists of messages; without it, the model learns to
     /// answer like a pirate rather than as it did
-    preferences: Option<Path>,
-    /// Rows to measure on; without it, a tenth of `preferences`
-    eval_preferences: Option<Path>,
+    train_data: Option<Path>,
+    /// Rows to measure on; without it, a tenth of `train_data`
+    eval_data: Option<Path>,
     /// Model to tune: a folder or `org/name` on a hub; without it, a small one that is built in
     base_model: Option<String>,
     /// Loss
@@ -105,7 +105,7 @@ impl Trainer for PreferenceTuning {
         );
         let builder = base.lm.examples(length);
         let (train, eval) =
-            rows::open(inputs.preferences.as_deref(), inputs.eval_preferences.as_deref(), &cancel)?;
+            rows::open(inputs.train_data.as_deref(), inputs.eval_data.as_deref(), &cancel)?;
         let mut train = builder.preferences(train, &cancel)?;
         let mut eval = builder.preferences(eval, &cancel)?;
         job.line(PreferenceReport::new(tokenizer, &train, Some(&eval))?);

@@ -22,7 +22,7 @@ pub fn open(
             let (train, eval) = split(file(train, cancel)?, 0.1, 0)?;
             Ok((Box::new(train), Box::new(eval)))
         }
-        (None, Some(_)) => bail!("`eval_preferences` is given without `preferences`"),
+        (None, Some(_)) => bail!("`eval_data` is given without `train_data`"),
         (None, None) => Ok((
             built_in("train", include_str!("data/train.jsonl"))?,
             built_in("eval", include_str!("data/eval.jsonl"))?,

@@ -4,8 +4,8 @@ use super::*;
 
 fn inputs(method: Method) -> Inputs {
     Inputs {
-        preferences: None,
-        eval_preferences: None,
+        train_data: None,
+        eval_data: None,
         base_model: None,
         method,
         beta: 0.1,
@@ -62,7 +62,7 @@ fn all_weights_are_tuned_against_kept_references() {
     std::fs::write(&file, rows.join("\n")).unwrap();
     for method in [Method::Dpo, Method::Orpo] {
         let inputs = Inputs {
-            preferences: Some(file.clone().into()),
+            train_data: Some(file.clone().into()),
             lora_rank: 0,
             learning_rate: 1e-3,
             epochs: 4,
@@ -82,7 +82,7 @@ fn the_same_seed_gives_the_same_bytes() {
     let file = some_rows(dir.path(), 24);
     for method in [Method::Dpo, Method::Orpo] {
         let [one, two] = ["one", "two"].map(|name| {
-            let inputs = Inputs { preferences: Some(file.clone()), ..inputs(method) };
+            let inputs = Inputs { train_data: Some(file.clone()), ..inputs(method) };
             let output = train(&dir.path().join(format!("{name}-{method:?}")), inputs).unwrap();
             std::fs::read(output.weights.join("adapter_model.safetensors")).unwrap()
         });
@@ -103,18 +103,18 @@ fn what_cannot_be_tuned_on_is_refused_before_the_training() {
         change(&mut inputs);
         format!("{:#}", train(&dir.path().join("job"), inputs).unwrap_err())
     };
-    let error = refused(&|inputs| inputs.preferences = Some(file(r#"{"text": "a"}"#)));
+    let error = refused(&|inputs| inputs.train_data = Some(file(r#"{"text": "a"}"#)));
     assert!(
         error.contains("rows of `text`") && error.contains("hint: a preference has"),
         "{error}"
     );
     let same = r#"{"prompt": "a", "chosen": " b", "rejected": " b"}"#;
-    let error = refused(&|inputs| inputs.preferences = Some(file(&[same; 3].join("\n"))));
+    let error = refused(&|inputs| inputs.train_data = Some(file(&[same; 3].join("\n"))));
     assert!(error.contains("none of the 2 rows has two answers to compare"), "{error}");
     let error = refused(&|inputs| inputs.max_length = Some(1000));
     assert!(error.contains("`max_length` is 1000, and the model sees at most 128"), "{error}");
     let error = refused(&|inputs| inputs.base_model = Some("nowhere".to_owned()));
     assert!(error.contains("nowhere"), "{error}");
-    let error = refused(&|inputs| inputs.eval_preferences = Some(file(same)));
-    assert!(error.contains("`eval_preferences` is given without `preferences`"), "{error}");
+    let error = refused(&|inputs| inputs.eval_data = Some(file(same)));
+    assert!(error.contains("`eval_data` is given without `train_data`"), "{error}");
 }

@@ -11,7 +11,7 @@ use cog_train::text::{
     CausalBatch, Example, ExampleBuilder, Examples, Format, Packs, Row, TextRows,
 };
 
-use crate::inputs::Inputs;
+use super::inputs::Inputs;
 
 /// The most rows of a file that are held out, and the share of a smaller one.
 const HELD_OUT: f64 = 200.0;

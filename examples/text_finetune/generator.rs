@@ -10,8 +10,8 @@ use cog_train::progress::Silent;
 use cog_train::text::Example;
 use cog_train::{CancelToken, candle_core};
 
-use crate::base::Base;
-use crate::inputs::Quantization;
+use super::base::Base;
+use super::inputs::Quantization;
 
 /// The variable that names the base of an adapter, where its settings name another place.
 const BASE_MODEL: &str = "BASE_MODEL";

@@ -8,7 +8,7 @@ use cog_train::optim::{Adam, AdamW, Optimizer, Sgd};
 use cog_train::prelude::*;
 use cog_train::text::{ExampleBuilder, Turns};
 
-use crate::base::Base;
+use super::base::Base;
 
 /// The most tokens of an example, unless `max_length` says otherwise.
 const LENGTH: usize = 1024;

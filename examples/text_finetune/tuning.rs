@@ -11,8 +11,8 @@ use cog_train::nn::Init;
 use cog_train::prelude::*;
 use cog_train::text::Example;
 
-use crate::base::{Base, Tensors};
-use crate::inputs::Inputs;
+use super::base::{Base, Tensors};
+use super::inputs::Inputs;
 
 /// The tokens of each example that a merged model is compared on.
 const COMPARED: usize = 64;

@@ -1,5 +1,8 @@
 //! The program that `run!` describes: its types and its `cog.yaml`.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use crate::predictor::Predictor;
 use crate::run::{Kind, Role};
 use crate::trainer::Trainer;
@@ -14,6 +17,8 @@ pub struct App {
     pub(crate) trainer: Option<Role>,
     pub(crate) predictor: Option<Role>,
     pub(crate) config: Option<EmbeddedConfig>,
+    /// The first argument by which one of several programs in a binary is selected.
+    pub(crate) command: Option<&'static str>,
 }
 
 /// The `cog.yaml` that was there when the binary was compiled.
@@ -31,7 +36,15 @@ impl App {
     /// calls `run!`, as the compiler names it.
     #[must_use]
     pub const fn new(manifest_dir: &'static str, source: &'static str) -> Self {
-        Self { manifest_dir, source, target: "", trainer: None, predictor: None, config: None }
+        Self {
+            manifest_dir,
+            source,
+            target: "",
+            trainer: None,
+            predictor: None,
+            config: None,
+            command: None,
+        }
     }
 
     /// Sets the name of the binary or example that is compiled, as cargo gives it.
@@ -69,6 +82,48 @@ impl App {
     pub fn shared_config(mut self, file: &'static str, text: &'static str) -> Self {
         self.config = Some(EmbeddedConfig { file, text, is_shared: true });
         self
+    }
+
+    /// Makes this the program that the first argument `name` selects in the tool. Inputs whose default is a file of the
+    /// repository are required there.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub(crate) fn in_tool(mut self, name: &'static str) -> Self {
+        use crate::input::{Literal, Spec};
+        let is_file = |spec: &Spec| matches!(spec.default, Some(Literal::Str(text)) if text.starts_with("examples/"));
+        if let Some(role) = self.trainer.as_mut().filter(|role| role.table.iter().any(is_file)) {
+            let mut table = role.table.to_vec();
+            for spec in table.iter_mut().filter(|spec| is_file(spec)) {
+                spec.default = None;
+            }
+            // Once in the life of the process.
+            role.table = table.leak();
+        }
+        self.command = Some(name);
+        self
+    }
+
+    /// Returns the arguments of the process. Those of one program of several begin behind its command, which then belongs to the
+    /// program's name.
+    pub(crate) fn args(&self) -> Vec<OsString> {
+        let mut args = std::env::args_os();
+        let Some(command) = self.command else { return args.collect() };
+        let program = args.next().map(PathBuf::from).unwrap_or_default();
+        let mut name = program.file_name().unwrap_or_default().to_owned();
+        name.push(" ");
+        name.push(command);
+        std::iter::once(name).chain(args.skip(1)).collect()
+    }
+
+    /// Returns the arguments that make a process of this binary a worker of its server.
+    pub(crate) fn worker_args(&self, worker: &'static str) -> Vec<&'static str> {
+        self.command.into_iter().chain([worker]).collect()
+    }
+
+    /// Returns the description of the trainer, or of the predictor.
+    #[cfg(feature = "cli")]
+    pub(crate) fn about(&self) -> &'static str {
+        self.default_role().map_or("", |role| role.about)
     }
 
     pub(crate) fn role(&self, kind: Kind) -> Option<&Role> {

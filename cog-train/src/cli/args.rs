@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 use super::app::App;
 use super::serve_args::ServeCall;
 use super::stop::{Stop, wrong};
-use super::terminal::{Format, colored};
+use super::terminal::Format;
 use super::ui_args::UiArgs;
 use super::{dockerfile, help, mistyped, python, serve_args, ui_args};
 use crate::device::DeviceChoice;
@@ -35,6 +35,8 @@ pub(crate) struct Invocation {
     pub(crate) kind: Kind,
     pub(crate) inputs: Vec<String>,
     pub(crate) json: Option<String>,
+    /// A file of inputs, which those of `inputs` override.
+    pub(crate) inputs_file: Option<PathBuf>,
     pub(crate) env: Vec<String>,
     pub(crate) output: Option<String>,
     pub(crate) format: Format,
@@ -62,24 +64,13 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
     if let Some(call) = serve_args::parse_call(app, &args) {
         return call.map(Command::Serve);
     }
-    let matches = command(app, &args).try_get_matches_from(&args).map_err(|error| {
-        let text = error.render();
-        if let Some(message) = mistyped::message(app, &args, &error) {
-            wrong(&message)
-        } else if error.use_stderr() {
-            Stop::Wrong(if colored(&std::io::stderr()) {
-                text.ansi().to_string()
-            } else {
-                text.to_string()
-            })
-        } else {
-            Stop::Shown(if colored(&std::io::stdout()) {
-                text.ansi().to_string()
-            } else {
-                text.to_string()
-            })
-        }
-    })?;
+    let matches =
+        command(app, &args).try_get_matches_from(&args).map_err(
+            |error| match mistyped::message(app, &args, &error) {
+                Some(message) => wrong(&message),
+                None => Stop::of(&error),
+            },
+        )?;
     match matches.subcommand() {
         Some((TRAIN, inner)) => invocation(app, Kind::Train, inner),
         Some((PREDICT, inner)) => invocation(app, Kind::Predict, inner),
@@ -120,6 +111,7 @@ fn invocation(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, St
         kind,
         inputs: texts("input"),
         json,
+        inputs_file: matches.get_one::<PathBuf>("inputs").cloned(),
         env: texts("env"),
         output: matches.get_one::<String>("output").cloned(),
         format,
@@ -224,11 +216,16 @@ fn options(kind: Kind) -> Vec<Arg> {
             .help("An input, by value or by NAME=@FILE; repeat it for more, or for a list")
             .action(ArgAction::Append)
             .allow_hyphen_values(true),
+        Arg::new("inputs")
+            .long("inputs")
+            .value_name("FILE")
+            .help("Inputs from a YAML or JSON file, or from an earlier run's run.json; -i overrides them")
+            .value_parser(clap::value_parser!(PathBuf)),
         Arg::new("json")
             .long("json")
             .value_name("TEXT|@FILE|-")
             .help("All inputs as one JSON object; the answer is JSON too, also in the file of -o")
-            .conflicts_with("input"),
+            .conflicts_with_all(["input", "inputs"]),
         Arg::new("output").short('o').long("output").value_name("PATH").help(output),
         Arg::new("env")
             .short('e')

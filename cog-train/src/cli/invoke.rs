@@ -7,7 +7,7 @@ use super::app::App;
 use super::args::Invocation;
 use super::pairs;
 use super::terminal::{Format, Terminal, print_answer};
-use super::{answer, cog_yaml, compute, env, plan, signals};
+use super::{answer, cog_yaml, compute, env, inputs_file, plan, signals};
 use crate::error::Error;
 use crate::run::{
     Control, Destination, FileRules, Given, Kind, Outcome, Request, Role, RoleWorker, Status,
@@ -101,7 +101,12 @@ fn outcome(
 fn read_inputs(role: &Role, invocation: &Invocation) -> Result<Option<Given>, Error> {
     match &invocation.json {
         Some(text) => pairs::from_json(role.table, text, std::io::stdin()).map(Some),
-        None if invocation.inputs.is_empty() => Ok(None),
-        None => Ok(Some(pairs::from_pairs(role.table, &invocation.inputs))),
+        None => {
+            let given = pairs::from_pairs(role.table, &invocation.inputs);
+            match &invocation.inputs_file {
+                Some(file) => Ok(Some(given.or(inputs_file::read(role.name, role.table, file)?))),
+                None => Ok((!invocation.inputs.is_empty()).then_some(given)),
+            }
+        }
     }
 }

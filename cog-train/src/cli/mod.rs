@@ -8,6 +8,7 @@ pub mod compute;
 mod dockerfile;
 mod env;
 mod help;
+mod inputs_file;
 mod invoke;
 mod mistyped;
 mod openapi;
@@ -29,18 +30,28 @@ use std::process::ExitCode;
 use self::args::Command;
 use self::openapi::{COG_VERSION, openapi};
 use self::serve_args::ServeCall;
-use self::stop::Stop;
-use self::terminal::{Format, Terminal, print_answer};
+#[cfg(not(feature = "cli"))]
+use self::{
+    stop::Stop,
+    terminal::{Format, Terminal, print_answer},
+};
 use crate::error::Error;
 
 pub use app::App;
+#[cfg(feature = "cli")]
+pub(crate) use {
+    stop::Stop,
+    terminal::{Format, Terminal, colored, print_answer},
+    ui::ui,
+    ui_args::{UiArgs, command as ui_command, parse as ui_args},
+};
 
 /// The `main` of a trainer's binary. It must be the first call of the process: it sets variables of the environment.
 #[expect(clippy::missing_panics_doc, reason = "the arguments name only roles that are there")]
 #[must_use]
 pub fn main(app: &App) -> ExitCode {
     let terminal = Terminal::new(Format::Text);
-    ExitCode::from(match args::parse(app, std::env::args_os()) {
+    ExitCode::from(match args::parse(app, app.args()) {
         Ok(Command::Invoke(invocation)) => {
             let role = app.role(invocation.kind).expect("the arguments name a role that is there");
             invoke::invoke(app, role, &invocation)
@@ -63,16 +74,29 @@ pub fn main(app: &App) -> ExitCode {
         Ok(Command::Serve(ServeCall::Version)) => serve::version(&terminal),
         Ok(Command::Serve(ServeCall::Work)) => serve::work(app, &terminal),
         Ok(Command::Ui(args)) => ui::ui(&args, &terminal),
-        Err(Stop::Shown(text)) => print_answer(&terminal, &text),
-        Err(Stop::Wrong(text)) => {
+        Err(stop) => stopped(&stop, &terminal),
+    })
+}
+
+/// Prints why there is no command; the exit code.
+pub(crate) fn stopped(stop: &Stop, terminal: &Terminal) -> u8 {
+    match stop {
+        Stop::Shown(text) => print_answer(terminal, text),
+        Stop::Wrong(text) => {
             terminal.note(text.trim_end());
             2
         }
-    })
+    }
 }
 
 /// Returns the Dockerfile of a binary, by the `cog.yaml` that was compiled in.
 fn dockerfile(app: &App, features: &[String], terminal: &Terminal) -> Result<String, Error> {
+    if let Some(name) = app.command {
+        let reason = format!(
+            "`{name}` is a part of `cog-train`, and a Dockerfile is that of a crate\nhint: `cog-train new NAME` writes one"
+        );
+        return Err(Error::Arguments { reason });
+    }
     let config = cog_yaml::load(app, None, terminal)?;
     dockerfile::dockerfile(app, &config, features, &openapi(app).to_string(), COG_VERSION)
 }

@@ -27,8 +27,8 @@ use std::io::Read;
 
 use serde_json::Value;
 
-use self::flaw::Flaw;
-use self::value::{Source, is_quoted, is_text, read};
+use self::value::{Source, is_quoted, is_text, read, read_shape};
+use crate::config::Shape;
 use crate::error::Error;
 use crate::input::{Kind, Problem, Spec};
 use crate::run::Given;
@@ -72,27 +72,16 @@ pub fn from_pairs<P: AsRef<str>>(table: &[Spec], pairs: &[P]) -> Given {
 ///
 /// When there is no such file, or it does not hold one JSON object without a repeated name.
 pub fn from_json(table: &[Spec], argument: &str, stdin: impl Read) -> Result<Given, Error> {
-    let flaw = |flaw: Flaw| Error::Arguments {
-        reason: format!(
-            "{}{}",
-            flaw.message,
-            flaw.hint.map_or_else(String::new, |hint| format!("\nhint: {hint}"))
-        ),
-    };
     let text = match (argument, argument.strip_prefix('@')) {
         ("-" | "@-", _) => file::text_of("standard input", stdin),
         (_, Some(name)) => file::text(name),
         (text, None) => Ok(text.to_owned()),
     };
-    let value = text
-        .and_then(|text| json::parse(&text))
-        .map_err(|cause| flaw(Flaw { message: format!("`--json`: {}", cause.message), ..cause }))?;
+    let value =
+        text.and_then(|text| json::parse(&text)).map_err(|flaw| flaw.of_option("`--json`"))?;
     let Value::Object(mut values) = value else {
-        let hint = "write all inputs as one object: `{\"epochs\": 3}`".to_owned();
-        return Err(flaw(Flaw {
-            message: "`--json` is not a JSON object".to_owned(),
-            hint: Some(hint),
-        }));
+        let reason = "`--json` is not a JSON object\nhint: write all inputs as one object: `{\"epochs\": 3}`";
+        return Err(Error::Arguments { reason: reason.to_owned() });
     };
     let mut problems = Vec::new();
     for spec in table.iter().filter(|spec| spec.ty.kind == Kind::Path) {
@@ -107,6 +96,33 @@ pub fn from_json(table: &[Spec], argument: &str, stdin: impl Read) -> Result<Giv
         }
     }
     Ok(Given::new(values, problems))
+}
+
+/// Reads the text of a file, such as that of `--inputs`.
+pub(super) fn read_file(name: &str) -> Result<String, Error> {
+    file::text(name).map_err(|flaw| flaw.of_option("`--inputs`"))
+}
+
+/// Parses JSON without repeated names, for `--inputs`.
+pub(super) fn parse_json(name: &str, text: &str) -> Result<Value, Error> {
+    json::parse(text).map_err(|flaw| flaw.of_option(&format!("`{name}`")))
+}
+
+/// Reads the values of a file of inputs.
+pub(super) fn from_shapes<'a>(
+    table: &[Spec],
+    named: impl IntoIterator<Item = (&'a str, &'a Shape)>,
+) -> Given {
+    let (mut values, mut problems) = (serde_json::Map::new(), Vec::new());
+    for (name, shape) in named {
+        // `check` names what is not in the table; its value is not looked at.
+        let spec = table.iter().find(|spec| spec.name == name);
+        match spec.map_or(Ok(Value::Null), |spec| read_shape(spec, shape)) {
+            Ok(value) => drop(values.insert(name.to_owned(), value)),
+            Err(flaw) => problems.push(flaw.of(name)),
+        }
+    }
+    Given::new(values, problems)
 }
 
 /// Prints a value as it would stand after `-i NAME=`. [`from_pairs`] reads it back as the same value.

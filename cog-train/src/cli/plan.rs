@@ -79,7 +79,11 @@ fn text_of(inputs: &Map<String, Value>, seed: &Value, environment: &Map<String, 
             let _ = write!(value, " ({})", counted(bytes, "byte"));
         }
         let origin = entry["origin"].as_str().unwrap_or_default();
-        rows.push(Row { name: name.clone(), value, origin: origin.replace("absent", "not given") });
+        let origin = match entry["place"].as_str() {
+            Some(place) => format!("{origin} in {}", printable(place)),
+            None => origin.replace("absent", "not given"),
+        };
+        rows.push(Row { name: name.clone(), value, origin });
     }
     if !inputs.contains_key("seed") {
         let value =

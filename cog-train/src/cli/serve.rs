@@ -31,7 +31,7 @@ fn listen(app: &App, args: &ServeArgs, terminal: &Terminal) -> anyhow::Result<()
     let role = app.role(args.kind).context("the arguments name a role that is there")?;
     let options = Options {
         kind: args.kind,
-        worker_command: WORKER,
+        worker_args: app.worker_args(WORKER),
         host: args.host.clone(),
         allow_hosts: args.allow_hosts.clone(),
         port: args.port,

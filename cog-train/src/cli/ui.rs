@@ -8,7 +8,7 @@ use crate::run::{is_run, shown};
 use crate::serve::{UiOptions, show};
 
 /// Shows the page until a signal; the exit code.
-pub(super) fn ui(args: &UiArgs, terminal: &Terminal) -> u8 {
+pub(crate) fn ui(args: &UiArgs, terminal: &Terminal) -> u8 {
     if let Some(problem) = problem(&args.folder) {
         terminal.error(&problem);
         return 2;

@@ -16,7 +16,7 @@ pub(crate) struct UiArgs {
     pub(crate) port: Option<u16>,
 }
 
-pub(super) fn parse(matches: &ArgMatches) -> UiArgs {
+pub(crate) fn parse(matches: &ArgMatches) -> UiArgs {
     let folder = matches.get_one::<PathBuf>("folder").cloned();
     UiArgs {
         folder: folder.unwrap_or_else(|| "runs".into()),
@@ -25,7 +25,7 @@ pub(super) fn parse(matches: &ArgMatches) -> UiArgs {
 }
 
 /// The command.
-pub(super) fn command() -> Command {
+pub(crate) fn command() -> Command {
     Command::new("ui").about("Show the runs in a browser").max_term_width(100).args([
         Arg::new("folder")
             .value_name("DIR")

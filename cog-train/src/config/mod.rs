@@ -9,6 +9,7 @@ mod environment;
 mod image;
 mod keys;
 mod load;
+mod named;
 mod node;
 mod note;
 mod read;
@@ -24,6 +25,7 @@ mod weights;
 use std::sync::Arc;
 
 pub use build::{Build, Command, Mount};
+pub(crate) use named::{Named, Shape, parse_named};
 pub use note::{ConfigError, Note, NoteKind, Position};
 pub use reference::Reference;
 pub(crate) use source::MAX_BYTES;

@@ -9,8 +9,7 @@ pub(crate) const MAX_BYTES: usize = 256 * 1024;
 /// Decodes the file and strips its byte-order mark.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, Mistake> {
     if bytes.len() > MAX_BYTES {
-        let message =
-            format!("the file has more than {MAX_BYTES} bytes, which no `cog.yaml` needs");
+        let message = format!("the file has more than {MAX_BYTES} bytes, the most that are read");
         return Err(Mistake::new(Location::START, message));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {

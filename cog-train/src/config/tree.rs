@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Mistake>) {
             Ok((Event::DocumentStart(..), span)) => {
                 documents += 1;
                 if documents == 2 {
-                    let message = "a second document starts here, and a `cog.yaml` is one document";
+                    let message = "a second document starts here, and only one may be in the file";
                     builder.mistakes.push(Mistake::new(start_of(&span), message));
                     break;
                 }
@@ -188,7 +188,7 @@ impl Builder {
             || start_of(span),
             |tag| Location { line: tag.line(), column: tag.col() + 1 },
         );
-        let message = format!("the tag {} has no meaning in a `cog.yaml`", quoted(&tag.original()));
+        let message = format!("the tag {} has no meaning here", quoted(&tag.original()));
         self.mistakes.push(Mistake::new(at, message).hint("remove it"));
         style == ScalarStyle::Plain
     }

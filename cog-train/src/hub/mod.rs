@@ -100,6 +100,12 @@ impl Hub {
         Self { cache, endpoint: ENDPOINT.to_owned(), token: None, offline: false, fetcher }
     }
 
+    /// Returns the folder of the cache.
+    #[must_use]
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+
     /// Uses another hub: an `http://` or `https://` address.
     #[must_use]
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {

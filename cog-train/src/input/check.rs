@@ -119,7 +119,7 @@ fn resolve(
             (Value::Null, Origin::Absent)
         }
     };
-    Slot { name: spec.name, ty: spec.ty, value, origin }
+    Slot { name: spec.name, ty: spec.ty, value, origin, place: None }
 }
 
 #[cfg(test)]

@@ -18,13 +18,21 @@ pub struct Problem {
     pub hint: Option<String>,
     /// Whether the input is required and was not given.
     pub missing: bool,
+    /// The place of the value where it comes from a file: `run.yaml:3:9`.
+    pub place: Option<String>,
 }
 
 impl Problem {
     /// Creates a problem of an input that was given.
     #[must_use]
     pub fn new(input: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { input: input.into(), message: message.into(), hint: None, missing: false }
+        Self {
+            input: input.into(),
+            message: message.into(),
+            hint: None,
+            missing: false,
+            place: None,
+        }
     }
 
     /// Creates the problem of a required input that was not given.
@@ -132,7 +140,11 @@ impl fmt::Display for Problems {
         let verb = if names.len() == 1 { "is" } else { "are" };
         write!(f, "{} {verb} not valid", counted(names.len(), "input"))?;
         for problem in self {
-            write!(f, "\n  `{}`: {}", printable(&problem.input), printable(&problem.message))?;
+            f.write_str("\n  ")?;
+            if let Some(place) = &problem.place {
+                write!(f, "{}: ", printable(place))?;
+            }
+            write!(f, "`{}`: {}", printable(&problem.input), printable(&problem.message))?;
             if let Some(hint) = &problem.hint {
                 write!(f, "\n  hint: {}", printable(hint))?;
             }

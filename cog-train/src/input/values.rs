@@ -1,6 +1,7 @@
 //! The checked values of all inputs, with their origins.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
@@ -56,6 +57,8 @@ pub(super) struct Slot {
     pub(super) ty: Type,
     pub(super) value: Value,
     pub(super) origin: Origin,
+    /// The place in the file that it was given in.
+    pub(super) place: Option<String>,
 }
 
 /// One value as it may be recorded.
@@ -70,6 +73,8 @@ pub struct Entry<'a> {
     pub origin: Origin,
     /// Whether it is a given secret, or holds the text of one, so that `value` differs from the trainer's.
     pub hidden: bool,
+    /// The place in a file of inputs where it was given: `run.yaml:3:9`.
+    pub place: Option<&'a str>,
 }
 
 impl Lookup for Values {
@@ -100,6 +105,13 @@ impl Values {
         self.slot(name).map(|slot| slot.origin)
     }
 
+    /// Sets the places in a file where values were given, by the names of the inputs.
+    pub(crate) fn set_places(&mut self, places: &BTreeMap<String, String>) {
+        for slot in &mut self.0 {
+            slot.place = places.get(slot.name).cloned();
+        }
+    }
+
     /// Returns every input as it may be recorded, in the order of the table. A secret is masked, and so is its text in
     /// the given value of another input; defaults and choices are the program's own and stay.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
@@ -114,7 +126,13 @@ impl Values {
                 _ => Cow::Borrowed(&slot.value),
             };
             let hidden = matches!(value, Cow::Owned(_));
-            Entry { name: slot.name, value, origin: slot.origin, hidden }
+            Entry {
+                name: slot.name,
+                value,
+                origin: slot.origin,
+                hidden,
+                place: slot.place.as_deref(),
+            }
         })
     }
 

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use super::clock::Utc;
+#[cfg(feature = "serve")]
+use super::lock::is_locked;
 use super::staging::{parent_of, staging_file, sync_dir};
 use crate::error::Error;
 use crate::read;
@@ -151,6 +153,20 @@ impl RunRecord {
     /// The record of a run that is there.
     pub(crate) fn from(dir: &Path, fields: Map<String, Value>) -> Self {
         Self { dir: dir.to_owned(), fields }
+    }
+
+    /// Returns the status of the run: the recorded one, unless the process that was to record the end has died. `is_live` says
+    /// that it has not.
+    #[cfg(feature = "serve")]
+    pub(crate) fn state(&self, is_live: bool) -> String {
+        let recorded = self.get("status").as_str().unwrap_or("unknown");
+        if is_live || (recorded == "running" && is_locked(&self.dir)) {
+            "running".to_owned()
+        } else if recorded == "running" {
+            "interrupted".to_owned()
+        } else {
+            recorded.to_owned()
+        }
     }
 
     pub(crate) fn remove(&mut self, name: &str) {

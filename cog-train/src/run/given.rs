@@ -1,5 +1,6 @@
 //! Inputs as a caller gave them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -11,12 +12,34 @@ use crate::input::{self, Problem, Problems, Spec, Unknown, Values};
 pub struct Given {
     pub(crate) values: Map<String, Value>,
     problems: Vec<Problem>,
+    /// The places in a file where inputs were given, by name.
+    places: BTreeMap<String, String>,
 }
 
 impl Given {
     /// Inputs with these values, and the problems found while they were read.
     pub(crate) fn new(values: Map<String, Value>, problems: Vec<Problem>) -> Self {
-        Self { values, problems }
+        Self { values, problems, places: BTreeMap::new() }
+    }
+
+    /// Inputs that were given in a file, each with its place there.
+    pub(crate) fn in_file(self, places: BTreeMap<String, String>) -> Self {
+        Self { places, ..self }
+    }
+
+    /// Takes what these inputs lack from others.
+    pub(crate) fn or(mut self, others: Self) -> Self {
+        let is_here = |name: &str| {
+            self.values.contains_key(name) || self.problems.iter().any(|it| it.name() == name)
+        };
+        let Self { mut values, mut problems, mut places } = others;
+        values.retain(|name, _| !is_here(name));
+        problems.retain(|problem| !is_here(problem.name()));
+        places.retain(|name, _| !is_here(name));
+        self.values.extend(values);
+        self.problems.extend(problems);
+        self.places.extend(places);
+        self
     }
 
     /// Returns the value that was given for an input, in the clear.
@@ -46,10 +69,15 @@ impl Given {
     /// All problems, those of reading and those of the rules.
     pub fn check(self, table: &[Spec]) -> Result<Values, Problems> {
         let checked = input::check(table, &Value::Object(self.values), Unknown::Refuse);
-        if self.problems.is_empty() {
-            return checked.map(|checked| checked.values);
-        }
         let mut problems = self.problems;
+        let checked = match (checked, problems.is_empty()) {
+            (Ok(checked), true) => {
+                let mut values = checked.values;
+                values.set_places(&self.places);
+                return Ok(values);
+            }
+            (checked, _) => checked,
+        };
         let unread: Vec<String> =
             problems.iter().map(|problem| problem.name().to_owned()).collect();
         // An input that could not be read is not missing too.
@@ -60,6 +88,9 @@ impl Given {
                 .filter(|problem| !unread.iter().any(|name| problem.name() == name))
                 .cloned(),
         );
+        for problem in &mut problems {
+            problem.place = self.places.get(problem.name()).cloned();
+        }
         Err(Problems::new(problems))
     }
 }

@@ -123,25 +123,8 @@ impl PreviousRun {
         let here = table.iter().filter(|spec| given.get(spec.name).is_some());
         self.given = here.map(|spec| spec.name.to_owned()).collect();
         let Some(inputs) = self.inputs() else { return };
-        let (mut values, mut problems) = (Map::new(), Vec::new());
-        for spec in table.iter().filter(|spec| !self.given.contains(spec.name)) {
-            let Some(entry) = inputs.get(spec.name) else { continue };
-            let value = entry.get("value").unwrap_or(&Value::Null);
-            let is_secret = spec.ty.kind == input::Kind::Secret;
-            if is_secret || entry.get(HIDDEN) == Some(&Value::Bool(true)) {
-                if !value.is_null() && *value != Value::Array(Vec::new()) {
-                    let text = if is_secret {
-                        "it was given to the run, and secrets are not kept"
-                    } else {
-                        "its value held a secret, and secrets are not kept"
-                    };
-                    let hint = format!("give it again with `-i {}=VALUE`", spec.name);
-                    problems.push(Problem::new(spec.name, text).with_hint(hint));
-                }
-            } else if entry.get("origin").and_then(Value::as_str) != Some("absent") {
-                values.insert(spec.name.to_owned(), value.clone());
-            }
-        }
+        let left = table.iter().filter(|spec| !self.given.contains(spec.name));
+        let Recorded { values, problems } = recorded(left, inputs);
         given.fill(values);
         for problem in problems {
             given.refuse(problem);
@@ -183,6 +166,70 @@ impl PreviousRun {
         let inner = path.rfind("/inputs/").map(|at| self.dir.join(&path[at + 1..]));
         [Some(PathBuf::from(path)), inner].into_iter().flatten().find(|path| path.is_file())
     }
+}
+
+/// Inputs that a run recorded.
+struct Recorded {
+    values: Map<String, Value>,
+    /// Those that were not kept.
+    problems: Vec<Problem>,
+}
+
+/// Reads inputs of `run.json`. A secret that was given then must be given again.
+fn recorded<'a>(table: impl Iterator<Item = &'a Spec>, inputs: &Map<String, Value>) -> Recorded {
+    let (mut values, mut problems) = (Map::new(), Vec::new());
+    for spec in table {
+        let Some(entry) = inputs.get(spec.name) else { continue };
+        let value = entry.get("value").unwrap_or(&Value::Null);
+        let is_secret = spec.ty.kind == input::Kind::Secret;
+        if is_secret || entry.get(HIDDEN) == Some(&Value::Bool(true)) {
+            if !value.is_null() && *value != Value::Array(Vec::new()) {
+                let text = if is_secret {
+                    "it was given to the run, and secrets are not kept"
+                } else {
+                    "its value held a secret, and secrets are not kept"
+                };
+                let hint = format!("give it again with `-i {}=VALUE`", spec.name);
+                problems.push(Problem::new(spec.name, text).with_hint(hint));
+            }
+        } else if entry.get("origin").and_then(Value::as_str) != Some("absent") {
+            values.insert(spec.name.to_owned(), value.clone());
+        }
+    }
+    Recorded { values, problems }
+}
+
+/// Returns the inputs of an earlier run for a new one, from the fields of its `run.json`; `None` for fields of something else.
+///
+/// # Errors
+///
+/// [`Error::Arguments`] for a run of another trainer.
+pub(crate) fn inputs_of_run(
+    trainer: &str,
+    table: &[Spec],
+    fields: &Map<String, Value>,
+) -> Result<Option<Given>, Error> {
+    let inputs = fields.get("inputs").and_then(Value::as_object);
+    let name = fields.get("trainer").and_then(Value::as_str);
+    let (Some(inputs), Some(name), true) = (inputs, name, fields.contains_key("started_at")) else {
+        return Ok(None);
+    };
+    if name != trainer {
+        let reason = format!("it is the record of a run of `{name}`, and this is `{trainer}`");
+        return Err(Error::Arguments { reason });
+    }
+    let Recorded { mut values, mut problems } = recorded(table.iter(), inputs);
+    values.retain(|name, value| {
+        let texts = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let is_part = |text: &str| is_url(text) && is_shortened(text);
+        let whole = !texts.iter().any(|text| text.as_str().is_some_and(is_part));
+        if !whole {
+            let hint = format!("give it again with `-i {name}=ADDRESS`");
+            problems.push(Problem::new(name, "its address was recorded in part").with_hint(hint));
+        }
+        whole
+    });
+    Ok(Some(Given::new(values, problems)))
 }
 
 /// By `started_at`, whose text sorts like the time, and then by name.

@@ -11,6 +11,9 @@ use crate::input::{Entry, Mask, Values};
 /// The mark in `run.json` of an input whose recorded value is masked: a secret, or a value that holds one.
 pub(super) const HIDDEN: &str = "hidden";
 
+/// The place of an input that was given in a file: `run.yaml:3:9`.
+const PLACE: &str = "place";
+
 /// Describes each input by its value and its origin; secrets are asterisks, and addresses are without credentials. An input
 /// whose value holds a secret is marked as `hidden`.
 pub(super) fn described(values: &Values) -> Map<String, Value> {
@@ -24,6 +27,9 @@ pub(super) fn described(values: &Values) -> Map<String, Value> {
         let mut described = json!({"value": entry.value, "origin": entry.origin.as_str()});
         if entry.hidden {
             described[HIDDEN] = true.into();
+        }
+        if let Some(place) = entry.place {
+            described[PLACE] = place.into();
         }
         (entry.name.to_owned(), described)
     };

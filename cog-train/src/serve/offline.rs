@@ -36,7 +36,7 @@ async fn router() -> Router {
     service.set_schema(json!({})).await;
     let options = Options {
         kind: Kind::Train,
-        worker_command: "",
+        worker_args: Vec::new(),
         host: "0.0.0.0".to_owned(),
         allow_hosts: Vec::new(),
         port: None,

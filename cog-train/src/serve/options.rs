@@ -15,8 +15,8 @@ const GRACE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) kind: Kind,
-    /// The command of this executable that makes a process a worker.
-    pub(crate) worker_command: &'static str,
+    /// The arguments of this executable that make a process a worker.
+    pub(crate) worker_args: Vec<&'static str>,
     pub(crate) host: String,
     /// Further names of the server, for web pages.
     pub(crate) allow_hosts: Vec<String>,

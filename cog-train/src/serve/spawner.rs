@@ -77,18 +77,18 @@ impl Watched {
 
 /// Starts this executable as a worker.
 pub(super) struct SelfSpawner {
-    command: &'static str,
+    args: Vec<&'static str>,
     pid: Arc<std::sync::Mutex<Option<Pid>>>,
     end: watch::Sender<Option<End>>,
     output: WorkerOutput,
 }
 
 impl SelfSpawner {
-    /// A spawner by the command that makes a process a worker, and the watch over what it spawns.
-    pub(super) fn new(command: &'static str) -> (Self, Watched) {
+    /// A spawner by the arguments that make a process a worker, and the watch over what it spawns.
+    pub(super) fn new(args: Vec<&'static str>) -> (Self, Watched) {
         let (sender, end) = watch::channel(None);
         let (pid, output) = (Arc::default(), WorkerOutput::new());
-        let spawner = Self { command, pid: Arc::clone(&pid), end: sender, output: output.clone() };
+        let spawner = Self { args, pid: Arc::clone(&pid), end: sender, output: output.clone() };
         (spawner, Watched { pid, end, output })
     }
 }
@@ -98,7 +98,7 @@ impl WorkerSpawner for SelfSpawner {
         let (reader, writer) = io::pipe()?;
         self.output.read(reader)?;
         let child = Command::new(std::env::current_exe()?)
-            .arg(self.command)
+            .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(writer)

@@ -14,6 +14,7 @@ mod sandbox;
 mod soak;
 mod stop;
 mod terminal;
+mod transcript;
 mod transcripts;
 
 use std::io::{BufRead, BufReader, Write};

@@ -94,7 +94,12 @@ impl Outcome {
 
 impl Sandbox {
     pub(crate) fn new(name: &str) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), program: program(name) }
+        Self::of(program(name))
+    }
+
+    /// A folder in which this program is run.
+    pub(crate) fn of(program: PathBuf) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), program }
     }
 
     /// The binary.

@@ -107,10 +107,30 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "trainer",
         ],
     ),
+    // The program `cog-train`, the feature `cli`.
+    (
+        "tool",
+        &[
+            "checkpoint",
+            "cli",
+            "device",
+            "error",
+            "fetch",
+            "gguf",
+            "hub",
+            "input",
+            "lora",
+            "models",
+            "progress",
+            "run",
+            "text",
+            "weights",
+        ],
+    ),
 ];
 
 /// Modules that hand on what others define, and may import everything.
-const FACADES: &[&str] = &["lib", "prelude", "private"];
+const FACADES: &[&str] = &["bin", "lib", "prelude", "private"];
 
 /// Modules that every module may import. They import nothing but each other.
 const GROUND: &[&str] = &["durable", "json", "message"];
@@ -137,11 +157,12 @@ const CONFINED: &[(&str, &[&str])] = &[
             "params",
             "private",
             "text",
+            "tool",
             "weights",
         ],
     ),
     ("candle_nn", &["engine", "lib", "params", "weights"]),
-    ("clap", &["cli"]),
+    ("clap", &["cli", "tool"]),
     ("coglet", &["serve"]),
     ("futures_util", &["serve"]),
     ("hyper", &["serve"]),

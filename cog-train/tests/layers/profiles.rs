@@ -32,4 +32,7 @@ fn an_applications_profiles_are_those_of_the_workspace() {
         let recommended: BTreeMap<_, _> = block.flat_map(dev_profiles).collect();
         assert_eq!(recommended, own, "{document}");
     }
+    // Those of the crates that `cog-train new` writes.
+    let written = read("cog-train/src/tool/new/profiles.toml");
+    assert_eq!(dev_profiles(&written), own);
 }

@@ -1,5 +1,6 @@
 //! Problems of a value before its input is known.
 
+use crate::error::Error;
 use crate::input::Problem;
 
 /// The reason for which a value cannot be read.
@@ -16,6 +17,12 @@ impl Flaw {
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// An error of the option that the value stands in.
+    pub(super) fn of_option(self, option: &str) -> Error {
+        let hint = self.hint.map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+        Error::Arguments { reason: format!("{option}: {}{hint}", self.message) }
     }
 
     pub(super) fn of(self, input: &str) -> Problem {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::flaw::Flaw;
 use super::{file, json};
+use crate::config::Shape;
 use crate::input::{Kind, Spec};
 
 /// The argument of one input: its text, or the name of a file that holds it.
@@ -32,6 +33,53 @@ pub(super) fn read(spec: &Spec, texts: &[&str]) -> Result<Value, Flaw> {
             items.iter().map(|text| read_one(spec.ty.kind, false, text)).collect()
         }
         _ => Err(Flaw::new(format!("given {} times, and it is not a list", texts.len()))),
+    }
+}
+
+/// Reads a value of a file of inputs. Its scalars are read as the text after `-i NAME=`, without taking quotes off.
+pub(super) fn read_shape(spec: &Spec, shape: &Shape) -> Result<Value, Flaw> {
+    let kind = spec.ty.kind;
+    match shape {
+        Shape::Text { text, .. } if spec.ty.list => read_list(spec, text),
+        Shape::Text { text, plain } => read_scalar(kind, text, *plain),
+        Shape::List(items) if spec.ty.list => items
+            .iter()
+            .map(|item| match item {
+                Shape::Text { text, plain } => read_scalar(kind, text, *plain),
+                other => Ok(untyped(other)),
+            })
+            .collect(),
+        other => Ok(untyped(other)),
+    }
+}
+
+fn read_scalar(kind: Kind, text: &str, plain: bool) -> Result<Value, Flaw> {
+    match (Source::of(text), kind) {
+        (Source::File(_), _) => read_one(kind, false, text),
+        (Source::Text(literal), Kind::Any) => Ok(untyped_text(literal, plain)),
+        // `check` says that a text is no map.
+        (Source::Text(literal), Kind::Object) => Ok(literal.into()),
+        (Source::Text(literal), _) => from_text(kind, literal),
+    }
+}
+
+/// Returns a value by its look, as YAML's core schema does.
+fn untyped(shape: &Shape) -> Value {
+    match shape {
+        Shape::Null => Value::Null,
+        Shape::Text { text, plain } => untyped_text(text, *plain),
+        Shape::List(items) => items.iter().map(untyped).collect(),
+        Shape::Map(entries) => {
+            entries.iter().map(|(name, value)| (name.clone(), untyped(value))).collect()
+        }
+    }
+}
+
+fn untyped_text(text: &str, plain: bool) -> Value {
+    match text {
+        "true" | "True" | "TRUE" if plain => true.into(),
+        "false" | "False" | "FALSE" if plain => false.into(),
+        _ => number(text).filter(|_| plain).unwrap_or_else(|| text.into()),
     }
 }
 

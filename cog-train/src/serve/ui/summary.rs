@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::metrics::Line;
-use crate::run::{RunRecord, is_locked};
+use crate::run::RunRecord;
 
 /// The bytes at the end of `metrics.jsonl` that hold the last loss.
 const END: u64 = 1 << 14;
@@ -33,7 +33,7 @@ pub(super) fn short(id: &str, dir: &Path, is_live: bool) -> Value {
     let latest = latest(dir);
     json!({
         "id": id,
-        "status": status(&record, dir, is_live),
+        "status": record.state(is_live),
         "live": is_live,
         "trainer": record.get("trainer"),
         "started_at": record.get("started_at"),
@@ -51,7 +51,7 @@ pub(super) fn whole(id: &str, dir: &Path, is_live: bool) -> Value {
         Ok(record) => record,
         Err(error) => return damaged(id, &error),
     };
-    let status = status(&record, dir, is_live);
+    let status = record.state(is_live);
     let checkpoints = std::fs::read_dir(dir.join("checkpoints")).into_iter().flatten().flatten();
     let mut checkpoints: Vec<String> =
         checkpoints.filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -68,18 +68,6 @@ pub(super) fn whole(id: &str, dir: &Path, is_live: bool) -> Value {
 
 fn damaged(id: &str, error: &crate::error::Error) -> Value {
     json!({"id": id, "status": "damaged", "live": false, "problem": error.to_string()})
-}
-
-/// The status of a run: that of its record, unless the process that was to end the record has died.
-fn status(record: &RunRecord, dir: &Path, is_live: bool) -> String {
-    let recorded = record.get("status").as_str().unwrap_or("unknown");
-    if is_live || (recorded == "running" && is_locked(dir)) {
-        "running".to_owned()
-    } else if recorded == "running" {
-        "interrupted".to_owned()
-    } else {
-        recorded.to_owned()
-    }
 }
 
 /// Returns the inputs that have a value, in short.

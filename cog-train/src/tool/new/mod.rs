@@ -1,0 +1,172 @@
+//! `new`: a crate that builds and trains at once.
+//!
+//! The sources are those of the repository's examples, with the paths of the new crate: they are tested where they are.
+
+mod manifest;
+mod readme;
+mod sources;
+mod template;
+
+use std::path::Path;
+
+use self::manifest::Dependency;
+use super::args::NewArgs;
+use super::staging::{StagedFolder, refuse_existing};
+use crate::error::Error;
+use crate::run::shown;
+
+pub(super) use template::Template;
+
+/// A file of a crate, by its path there.
+struct File {
+    path: String,
+    content: Vec<u8>,
+}
+
+impl File {
+    fn new(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
+        Self { path: path.into(), content: content.into() }
+    }
+}
+
+/// Writes a crate; the text says what to type next.
+pub(super) fn new(args: &NewArgs) -> Result<String, Error> {
+    let name = crate_name(&args.folder)?;
+    refuse_existing(&args.folder)?;
+    let dependency = Dependency::find(args.path.as_deref())?;
+    let manifest = manifest::manifest(&name, args.template, &dependency, &args.folder);
+    let mut files = vec![
+        File::new("Cargo.toml", manifest),
+        File::new("README.md", readme::readme(&name, args.template)),
+        File::new(".gitignore", "/target\n/runs\n/weights*\n"),
+    ];
+    files.extend(sources::files(args.template));
+    let folder = StagedFolder::new(&args.folder)?;
+    for file in &files {
+        let path = folder.path().join(&file.path);
+        let parent = path.parent().unwrap_or(folder.path());
+        std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
+        std::fs::write(&path, &file.content).map_err(Error::file("write", &path))?;
+    }
+    folder.finish()?;
+    let shown = shown(&args.folder);
+    Ok(format!(
+        "created: {shown}/, {}\n\n  cd {shown}\n  cargo run\n\n`README.md` there has the next steps.\n",
+        args.template.about()
+    ))
+}
+
+/// Returns the crate's name: the last part of its folder's path.
+fn crate_name(folder: &Path) -> Result<String, Error> {
+    let refused = |reason: String| Err(Error::Arguments { reason });
+    let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
+        return refused(format!("`{}` does not end in the name of a crate", folder.display()));
+    };
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(is_part) {
+        let fixed: String =
+            name.chars().map(|c| if is_part(c) { c } else { '-' }).collect::<String>();
+        let fixed = fixed.trim_matches(|c: char| !c.is_ascii_alphabetic()).to_ascii_lowercase();
+        let fixed = if fixed.is_empty() { "my-trainer".to_owned() } else { fixed };
+        return refused(format!(
+            "`{name}` is not a crate's name: it begins with a letter, and has letters, digits, `-` and `_` of ASCII\n\
+             hint: `{fixed}` is one"
+        ));
+    }
+    let module = name.replace('-', "_");
+    if RESERVED.contains(&module.as_str()) {
+        return refused(format!(
+            "`{name}` cannot name a crate: the word belongs to Rust, or to a crate that this one uses\nhint: `my-{name}` can"
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+/// Keywords, and crates whose names would be ambiguous.
+const RESERVED: [&str; 55] = [
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "cog_train",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc_macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "serde",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "tempfile",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "unsafe",
+    "use",
+    "virtual",
+    "while",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_crate_is_the_last_part_of_its_path() {
+        for (path, name) in [("a", "a"), ("x/my-trainer", "my-trainer"), ("/tmp/T_1/", "T_1")] {
+            assert_eq!(crate_name(Path::new(path)).unwrap(), name);
+        }
+        for (path, hint) in [
+            ("my trainer", "hint: `my-trainer` is one"),
+            ("1st", "hint: `st` is one"),
+            ("caf\u{e9}", "hint: `caf` is one"),
+            ("\u{1f600}", "hint: `my-trainer` is one"),
+            ("self", "hint: `my-self` can"),
+            ("cog-train", "hint: `my-cog-train` can"),
+            ("..", "`..` does not end in the name of a crate"),
+        ] {
+            let error = crate_name(Path::new(path)).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().ends_with(hint), "{error}");
+        }
+    }
+
+    #[test]
+    fn keywords_are_sorted() {
+        assert!(RESERVED.is_sorted());
+    }
+}
