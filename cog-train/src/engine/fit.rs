@@ -107,7 +107,7 @@ pub fn fit<B: Send + 'static>(
             match found? {
                 Some(found) => {
                     report::evaluation(job, &found);
-                    let verdict = state.record_evaluation(&config, found, last);
+                    let verdict = state.record_evaluation(&config, found, last)?;
                     if verdict.stops {
                         report::early_stopping(job, &config, &state);
                     }
@@ -203,6 +203,7 @@ pub fn fit<B: Send + 'static>(
         }
         _ => learner.swap_average()?,
     }
+    report::finished(job, &state);
     Ok(TrainingSummary::of(state))
 }
 
