@@ -5,6 +5,7 @@
 //! count for [`EvalScores::with`](crate::engine::EvalScores::with), whose mean is recall at k.
 
 use candle_core::{DType, Error as TensorError, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
@@ -24,7 +25,7 @@ use crate::error::Error;
 /// assert_eq!(matrix.accuracy(), 3.0 / 4.0);
 /// # Ok::<(), cog_train::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfusionMatrix {
     /// `counts[truth][prediction]`.
     counts: Vec<Vec<u64>>,

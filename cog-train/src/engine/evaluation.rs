@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::loss::Loss;
+use super::ranks::bits;
 use crate::error::Error;
 use crate::metrics::ConfusionMatrix;
 use crate::progress::{json_number, number_of};
@@ -41,7 +42,7 @@ pub struct Evaluation {
 /// ```
 ///
 /// The example of [`Objective`](super::Objective) returns one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EvalScores {
     loss: Score,
     others: BTreeMap<String, Score>,
@@ -49,9 +50,11 @@ pub struct EvalScores {
 }
 
 /// A sum over so many rows or tokens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Score {
+    #[serde(with = "bits")]
     sum: f64,
+    #[serde(with = "bits")]
     weight: f64,
 }
 
@@ -113,15 +116,25 @@ impl EvalScores {
         }
     }
 
+    /// Takes the counts out, which add up in any order.
+    pub(super) fn take_counts(&mut self) -> Option<ConfusionMatrix> {
+        self.confusion.take()
+    }
+
+    /// Adds counts to those that are there.
+    pub(super) fn add_counts(&mut self, counts: Option<ConfusionMatrix>) {
+        if let Some(matrix) = counts {
+            self.add_confusion(matrix);
+        }
+    }
+
     /// Adds the scores of another batch.
     pub(super) fn add(&mut self, other: Self) {
         self.loss.add(other.loss);
         for (name, score) in other.others {
             self.add_score(name, score);
         }
-        if let Some(matrix) = other.confusion {
-            self.add_confusion(matrix);
-        }
+        self.add_counts(other.confusion);
     }
 
     fn add_score(&mut self, name: String, score: Score) {
