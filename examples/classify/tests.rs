@@ -9,22 +9,51 @@ fn repository(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The inputs of `classify`.
+struct Inputs {
+    base_model: String,
+    train_data: Path,
+    eval_data: Option<Path>,
+    lora_rank: Option<u16>,
+    epochs: u32,
+    balanced: bool,
+    label_smoothing: f64,
+    precision: Precision,
+    checkpoint_layers: bool,
+}
+
 fn inputs(epochs: u32) -> Inputs {
     Inputs {
         base_model: repository("examples/classify/base"),
         train_data: repository("examples/classify/data/reviews.jsonl").into(),
         eval_data: None,
         lora_rank: None,
-        learning_rate: 3e-3,
         epochs,
-        batch_size: 16,
-        max_length: 64,
-        seed: 42,
+        balanced: false,
+        label_smoothing: 0.0,
+        precision: Precision::F32,
+        checkpoint_layers: false,
     }
 }
 
 fn train(dir: impl AsRef<std::path::Path>, inputs: Inputs) -> Result<TrainingOutput> {
-    Classify.train(inputs, &mut Job::for_test(dir))
+    let Inputs { base_model, train_data, eval_data, lora_rank, epochs, .. } = inputs;
+    classify(
+        base_model,
+        train_data,
+        eval_data,
+        lora_rank,
+        3e-3,
+        epochs,
+        16,
+        64,
+        inputs.balanced,
+        inputs.label_smoothing,
+        inputs.precision,
+        inputs.checkpoint_layers,
+        42,
+        &mut Job::for_test(dir),
+    )
 }
 
 fn error(inputs: Inputs) -> String {
@@ -46,7 +75,7 @@ fn labeller(model: &std::path::Path) -> Labeller {
     Labeller::setup(&Setup::for_test(), Some(&weights)).unwrap()
 }
 
-fn label(labeller: &mut Labeller, text: &str) -> Answer {
+fn label(labeller: &mut Labeller, text: &str) -> LabelScores {
     let dir = tempfile::tempdir().unwrap();
     let question = Question { text: text.to_owned() };
     labeller.predict(question, &mut Job::for_test(dir.path())).unwrap()
@@ -58,10 +87,7 @@ fn it_learns_and_the_saved_model_labels_new_texts() {
     let dir = tempfile::tempdir().unwrap();
     let output = train(dir.path(), inputs(5)).unwrap();
     assert!(output.accuracy_before < 0.6, "{output:?}");
-    assert!(
-        output.accuracy > 0.9 && output.macro_f1 > 0.9 && output.weighted_f1 > 0.9,
-        "{output:?}"
-    );
+    assert!(output.accuracy > 0.9 && output.macro_f1 > 0.9, "{output:?}");
     assert!(output.adapter.is_none());
 
     let config = std::fs::read_to_string(output.model.join("config.json")).unwrap();
@@ -76,7 +102,7 @@ fn it_learns_and_the_saved_model_labels_new_texts() {
         ("we loved the garden but the pool was awful", "negative"),
         ("the station is three minutes away", "neutral"),
     ] {
-        let Answer { label, scores } = label(&mut labeller, text);
+        let LabelScores { label, scores, .. } = label(&mut labeller, text);
         assert_eq!(label, expected, "{text}: {scores:?}");
         assert!((scores.values().sum::<f64>() - 1.0).abs() < 1e-6 && scores[expected] > 0.5);
     }
@@ -166,4 +192,23 @@ fn a_base_that_cannot_classify_is_refused() {
 fn without_weights_there_is_nothing_to_label_with() {
     let error = Labeller::setup(&Setup::for_test(), None).err().unwrap().to_string();
     assert!(error.contains("COG_WEIGHTS"), "{error}");
+}
+
+#[test]
+fn class_weights_smoothing_and_recomputed_layers_learn_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let inputs =
+        Inputs { balanced: true, label_smoothing: 0.1, checkpoint_layers: true, ..inputs(5) };
+    let output = train(dir.path(), inputs).unwrap();
+    assert!(output.accuracy > 0.85 && output.macro_f1 > 0.85, "{output:?}");
+}
+
+#[test]
+fn a_model_that_computes_in_16_bits_is_saved_in_16() {
+    let dir = tempfile::tempdir().unwrap();
+    let inputs = Inputs { precision: Precision::Bf16, ..inputs(1) };
+    let output = train(dir.path(), inputs).unwrap();
+    let config = std::fs::read_to_string(output.model.join("config.json")).unwrap();
+    assert!(config.contains("\"bfloat16\""), "{config}");
+    label(&mut labeller(&output.model), "the bed was awful");
 }

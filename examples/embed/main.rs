@@ -13,7 +13,7 @@ use cog_train::engine::{
     Loss, Params, Schedule, StepContext, Training, TrainingConfig, Warmup, fit,
 };
 use cog_train::hub;
-use cog_train::metrics::retrieval_hits;
+use cog_train::metrics::Retrieval;
 use cog_train::models::{
     Pooling, Pretrained, TextEmbedder, Tokens, contrastive_loss, cosine_similarity,
 };
@@ -158,7 +158,7 @@ fn recall(model: &TextEmbedder, pairs: &[Pair], pad: u32, job: &Job) -> Result<f
         embeddings.push(embed(texts)?);
     }
     let embeddings = Tensor::cat(&embeddings, 0)?;
-    let mut hits = 0;
+    let mut found: Option<Retrieval> = None;
     for pairs in pairs.chunks(64) {
         job.check_cancelled()?;
         let anchors: Vec<&[u32]> = pairs.iter().map(|pair| pair.anchor.as_slice()).collect();
@@ -168,11 +168,14 @@ fn recall(model: &TextEmbedder, pairs: &[Pair], pad: u32, job: &Job) -> Result<f
         };
         let own: Vec<u32> = pairs.iter().map(own).collect::<Result<_>>()?;
         let own = Tensor::new(own, job.device())?;
-        hits += retrieval_hits(&cosine_similarity(&embed(&anchors)?, &embeddings)?, &own, 1)?;
+        let scores = cosine_similarity(&embed(&anchors)?, &embeddings)?;
+        let more = Retrieval::of(&scores, &own, &[1])?;
+        match &mut found {
+            Some(found) => found.add(&more),
+            none => *none = Some(more),
+        }
     }
-    #[expect(clippy::cast_precision_loss, reason = "a number of pairs")]
-    let recall = hits as f64 / pairs.len() as f64;
-    Ok(recall)
+    Ok(found.map_or(f64::NAN, |found| found.recall(1)))
 }
 
 /// Embeds a text

@@ -1,7 +1,7 @@
 //! The inputs of a training, and what they mean for its parts.
 
 use cog_train::data::Batching;
-use cog_train::engine::{self, Every, Schedule, TrainingConfig, Warmup};
+use cog_train::engine::{Every, Precision, Schedule, TrainingConfig, Warmup};
 use cog_train::lora::{LoraConfig, Modules};
 use cog_train::nn::BlockLayout;
 use cog_train::optim::{Adam, AdamW, Optimizer, Sgd};
@@ -90,13 +90,6 @@ pub enum Trained {
     Completions,
     LastTurn,
     All,
-}
-
-/// A type of float.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
-pub enum Precision {
-    F32,
-    Bf16,
 }
 
 /// A layout of the base's weights.
@@ -191,13 +184,6 @@ impl Inputs {
 
     pub fn batching(&self) -> Batching {
         Batching::Rows(self.batch_size)
-    }
-
-    pub fn precision(&self) -> engine::Precision {
-        match self.precision {
-            Precision::F32 => engine::Precision::F32,
-            Precision::Bf16 => engine::Precision::Bf16,
-        }
     }
 
     pub fn optimizer(&self) -> Optimizer {

@@ -1,6 +1,8 @@
 use super::*;
 use crate::generator::Question;
-use crate::inputs::{Method, Precision, Quantization, Trained};
+use cog_train::engine::Precision;
+
+use crate::inputs::{Method, Quantization, Trained};
 use cog_train::candle_core;
 
 fn inputs() -> Inputs {

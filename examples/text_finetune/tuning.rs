@@ -30,7 +30,7 @@ pub struct Tuning {
 impl Tuning {
     /// Loads the base. It is trained in full, unless there is an adapter: that of an earlier training, or a new one.
     pub fn new(base: &Base, lora: Option<LoraConfig>, inputs: &Inputs, job: &Job) -> Result<Self> {
-        let precision = inputs.precision();
+        let precision = inputs.precision;
         let adapter = match (&base.adapter, lora) {
             (None, None) if inputs.merge => bail!(
                 "`merge` is true, and no adapter is trained\nhint: give `lora_rank`, or leave out `merge`"

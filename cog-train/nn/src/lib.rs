@@ -31,7 +31,7 @@ pub use embedding::Embedding;
 pub use init::{Init, Layer, LayerKind, Layout};
 pub use initializer::Initializer;
 pub use linear::Linear;
-pub use loss::{cross_entropy, grouped_linear_cross_entropy, linear_cross_entropy};
+pub use loss::{CrossEntropy, cross_entropy, grouped_linear_cross_entropy, linear_cross_entropy};
 pub use low_rank::LowRank;
 pub use norm::{LayerNorm, RmsNorm};
 pub use pool::{avg_pool2d, max_pool2d};

@@ -18,7 +18,7 @@ use cog_train_nn::__private::tape::without_gradients;
 struct OfRank {
     parts: Vec<OfPart>,
     /// The sum of all counts of the rank: whole numbers add up in any order.
-    counts: Option<ConfusionMatrix>,
+    confusion: Option<ConfusionMatrix>,
 }
 
 /// The scores of a micro-batch.
@@ -81,7 +81,7 @@ fn scores<B: Send + 'static>(
                     return Err(error);
                 }
             };
-            match (&mut found.counts, scores.take_counts()) {
+            match (&mut found.confusion, scores.take_confusion()) {
                 (Some(all), Some(counts)) => all.add(&counts),
                 (all, counts) => *all = all.take().or(counts),
             }
@@ -93,16 +93,15 @@ fn scores<B: Send + 'static>(
 
 /// Adds up scores in the order of batches, so that the sum does not depend on the number of ranks. `None` where there are none.
 fn sum(ranks: Vec<OfRank>) -> Option<EvalScores> {
-    let (mut parts, mut counts) = (Vec::new(), Vec::new());
+    let (mut parts, mut confusions) = (Vec::new(), Vec::new());
     for rank in ranks {
         parts.extend(rank.parts);
-        counts.push(rank.counts);
+        confusions.extend(rank.confusion);
     }
     // Stable: the parts of a batch are those of one rank, in their order.
     parts.sort_by_key(|part| part.batch);
     let mut parts = parts.into_iter().map(|part| part.scores);
     let mut sum = parts.next()?;
     parts.for_each(|scores| sum.add(scores));
-    counts.into_iter().for_each(|counts| sum.add_counts(counts));
-    Some(sum)
+    Some(confusions.into_iter().fold(sum, EvalScores::with_metric))
 }

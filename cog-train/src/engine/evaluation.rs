@@ -6,9 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::loss::Loss;
-use super::ranks::bits;
 use crate::error::Error;
-use crate::metrics::ConfusionMatrix;
+use crate::metrics::{ConfusionMatrix, Metric, bits};
 use crate::progress::{json_number, number_of};
 
 /// The means over the held-out rows after some steps.
@@ -24,9 +23,24 @@ pub struct Evaluation {
     /// The mean loss.
     #[serde(serialize_with = "serialize_loss", deserialize_with = "deserialize_loss")]
     pub loss: f64,
-    /// The other means, by the names that [`EvalScores::with`] gave them.
+    /// The other means and values, by the names that [`EvalScores::with`] and [metrics](crate::metrics) gave them.
     #[serde(serialize_with = "serialize_metrics", deserialize_with = "deserialize_metrics")]
     pub metrics: BTreeMap<String, f64>,
+    /// The predictions by true and predicted class, if the evaluation has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<ConfusionMatrix>,
+}
+
+impl Evaluation {
+    /// Returns a value by its name: `loss`, or that of a metric. A name may begin with `eval_`, as in `metrics.jsonl`.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<f64> {
+        let find = |name: &str| match name {
+            "loss" => Some(self.loss),
+            _ => self.metrics.get(name).copied(),
+        };
+        find(name).or_else(|| find(name.strip_prefix("eval_")?))
+    }
 }
 
 /// Scores of held-out rows, each a sum and a weight.
@@ -42,15 +56,16 @@ pub struct Evaluation {
 /// ```
 ///
 /// The example of [`Objective`](super::Objective) returns one.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvalScores {
     loss: Score,
     others: BTreeMap<String, Score>,
-    confusion: Option<ConfusionMatrix>,
+    metrics: Vec<Metric>,
+    has_perplexity: bool,
 }
 
 /// A sum over so many rows or tokens.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Score {
     #[serde(with = "bits")]
     sum: f64,
@@ -77,7 +92,7 @@ impl EvalScores {
     /// [`Error::Tensor`] when the device fails.
     pub fn new(loss: &Loss) -> Result<Self, Error> {
         let loss = Score { sum: loss.value()?, weight: loss.weight() };
-        Ok(Self { loss, others: BTreeMap::new(), confusion: None })
+        Ok(Self { loss, others: BTreeMap::new(), metrics: Vec::new(), has_perplexity: false })
     }
 
     /// Adds a score: a sum over `weight` rows or tokens, such as the number of correct answers among them. Scores of one
@@ -88,43 +103,58 @@ impl EvalScores {
         self
     }
 
-    /// Adds the predictions of a classifier, whose counts add up over batches. The evaluation gets `accuracy`, `macro_f1` and
-    /// `weighted_f1`: see [`ConfusionMatrix::macro_average`] and [`ConfusionMatrix::weighted_average`].
+    /// Adds a metric, whose counts add up over batches: the [table of metrics](crate::metrics) has the names of its values. A
+    /// confusion matrix is also logged at the end, and recorded as `confusion_matrix`.
     ///
     /// ```
     /// use cog_train::candle_core::Tensor;
     /// use cog_train::engine::{EvalScores, Loss};
-    /// use cog_train::metrics::ConfusionMatrix;
+    /// use cog_train::metrics::{ConfusionMatrix, TopK};
     /// use cog_train::nn::cross_entropy;
     ///
     /// /// Evaluates scores `[B, classes]` of rows with labels `[B]`.
     /// fn evaluate(scores: &Tensor, labels: &Tensor) -> cog_train::anyhow::Result<EvalScores> {
     ///     let loss = Loss::sum(cross_entropy(scores, labels)?, labels.dim(0)?)?;
-    ///     Ok(EvalScores::new(&loss)?.with_confusion(ConfusionMatrix::of(scores, labels)?))
+    ///     Ok(EvalScores::new(&loss)?
+    ///         .with_metric(ConfusionMatrix::of(scores, labels)?)
+    ///         .with_metric(TopK::of(scores, labels, 5)?))
     /// }
     /// ```
     #[must_use]
-    pub fn with_confusion(mut self, matrix: ConfusionMatrix) -> Self {
-        self.add_confusion(matrix);
+    pub fn with_metric(mut self, metric: impl Into<Metric>) -> Self {
+        self.add_metric(metric.into());
         self
     }
 
-    fn add_confusion(&mut self, matrix: ConfusionMatrix) {
-        match &mut self.confusion {
-            Some(all) => all.add(&matrix),
-            none => *none = Some(matrix),
+    /// Adds `perplexity`: the exponential of the mean loss, which is a cross-entropy by token.
+    ///
+    /// ```
+    /// use cog_train::candle_core::{Device, Tensor};
+    /// use cog_train::engine::{EvalScores, Loss};
+    ///
+    /// let loss = Loss::sum(Tensor::new(12f32, &Device::Cpu)?, 4)?;
+    /// let scores = EvalScores::new(&loss)?.with_perplexity(); // e^3 = 20.1 after this batch alone
+    /// # let _ = scores;
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_perplexity(mut self) -> Self {
+        self.has_perplexity = true;
+        self
+    }
+
+    fn add_metric(&mut self, metric: Metric) {
+        if !self.metrics.iter_mut().any(|all| all.add(&metric)) {
+            self.metrics.push(metric);
         }
     }
 
-    /// Takes the counts out, which add up in any order.
-    pub(super) fn take_counts(&mut self) -> Option<ConfusionMatrix> {
-        self.confusion.take()
-    }
-
-    /// Adds counts to those that are there.
-    pub(super) fn add_counts(&mut self, counts: Option<ConfusionMatrix>) {
-        if let Some(matrix) = counts {
-            self.add_confusion(matrix);
+    /// Takes the counts of a confusion matrix out. They are whole numbers, which add up in any order.
+    pub(super) fn take_confusion(&mut self) -> Option<ConfusionMatrix> {
+        let is_confusion = |metric: &Metric| matches!(metric, Metric::Confusion(_));
+        match self.metrics.remove(self.metrics.iter().position(is_confusion)?) {
+            Metric::Confusion(matrix) => Some(matrix),
+            _ => None,
         }
     }
 
@@ -134,7 +164,10 @@ impl EvalScores {
         for (name, score) in other.others {
             self.add_score(name, score);
         }
-        self.add_counts(other.confusion);
+        for metric in other.metrics {
+            self.add_metric(metric);
+        }
+        self.has_perplexity |= other.has_perplexity;
     }
 
     fn add_score(&mut self, name: String, score: Score) {
@@ -145,13 +178,14 @@ impl EvalScores {
     pub(super) fn evaluation(&self, step: u64) -> Evaluation {
         let means = self.others.iter().map(|(name, score)| (name.clone(), score.mean()));
         let mut metrics: BTreeMap<String, f64> = means.collect();
-        if let Some(matrix) = &self.confusion {
-            let f1 = (matrix.macro_average().f1, matrix.weighted_average().f1);
-            let of_classes =
-                [("accuracy", matrix.accuracy()), ("macro_f1", f1.0), ("weighted_f1", f1.1)];
-            metrics.extend(of_classes.map(|(name, value)| (name.to_owned(), value)));
-        }
-        Evaluation { step, loss: self.loss.mean(), metrics }
+        metrics.extend(self.metrics.iter().flat_map(Metric::values));
+        let loss = self.loss.mean();
+        metrics.extend(self.has_perplexity.then(|| ("perplexity".to_owned(), loss.exp())));
+        let confusion = self.metrics.iter().find_map(|metric| match metric {
+            Metric::Confusion(matrix) => Some(matrix.clone()),
+            _ => None,
+        });
+        Evaluation { step, loss, metrics, confusion }
     }
 }
 
@@ -191,6 +225,7 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::*;
+    use crate::metrics::{Regression, Retrieval, TopK};
 
     fn scores(sum: f32, weight: usize) -> EvalScores {
         EvalScores::new(&Loss::sum(Tensor::new(sum, &Device::Cpu).unwrap(), weight).unwrap())
@@ -218,13 +253,16 @@ mod tests {
             let logits: Vec<Vec<f32>> = found.iter().map(one_hot).collect();
             let logits = Tensor::new(logits, &Device::Cpu).unwrap();
             let labels = Tensor::new(labels, &Device::Cpu).unwrap();
-            scores(1.0, 1).with_confusion(ConfusionMatrix::of(&logits, &labels).unwrap())
+            scores(1.0, 1).with_metric(ConfusionMatrix::of(&logits, &labels).unwrap())
         };
         let mut all = batch(&[0, 0, 1], &[0, 0, 0]);
         all.add(batch(&[1], &[1]));
         let metrics = all.evaluation(1).metrics;
         let names: Vec<&str> = metrics.keys().map(String::as_str).collect();
-        assert_eq!(names, ["accuracy", "macro_f1", "weighted_f1"]);
+        assert_eq!(
+            names,
+            ["accuracy", "macro_f1", "macro_precision", "macro_recall", "weighted_f1"]
+        );
         // Of class 0: precision 1, recall 2/3; of class 1: precision 1/2, recall 1.
         assert!((metrics["accuracy"] - 0.75).abs() < 1e-12);
         assert!((metrics["macro_f1"] - f64::midpoint(0.8, 2.0 / 3.0)).abs() < 1e-12);
@@ -238,5 +276,44 @@ mod tests {
         assert_eq!(text, r#"{"step":3,"loss":"NaN","metrics":{"low":"-Infinity"}}"#);
         let read: Evaluation = serde_json::from_str(&text).unwrap();
         assert!(read.loss.is_nan() && read.metrics["low"] == f64::NEG_INFINITY);
+    }
+    /// Scores go from rank to rank as JSON, which has neither NaN nor infinities.
+    #[test]
+    fn scores_of_batches_keep_every_bit_in_json() {
+        let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
+        let logits = Tensor::new(&[[0.1f32, 0.7], [0.4, 0.3]], &Device::Cpu).unwrap();
+        let labels = Tensor::new(&[1u32, 1], &Device::Cpu).unwrap();
+        let batch = || {
+            scores(f32::INFINITY, 3)
+                .with("third", 1.0 / 3.0, 0.1)
+                .with_perplexity()
+                .with_metric(TopK::of(&logits, &labels, 1).unwrap())
+                .with_metric(ConfusionMatrix::of(&logits, &labels).unwrap().with_labels(["a", "b"]))
+                .with_metric(Retrieval::of(&logits, &labels, &[1, 2]).unwrap())
+                .with_metric(Regression::of(&tensor(&[0.1, 0.7]), &tensor(&[1.0, 0.2])).unwrap())
+        };
+        let text = serde_json::to_string(&batch()).unwrap();
+        let mut read: EvalScores = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, batch());
+        read.add(batch());
+        let (one, two) = (batch().evaluation(1), read.evaluation(1));
+        assert_eq!(one.metrics, two.metrics, "twice the same batch has the same means");
+        assert_eq!(one.confusion.unwrap().count(1, 0), 1);
+        assert_eq!(two.confusion.unwrap().count(1, 0), 2);
+        assert_eq!(one.metrics["perplexity"], f64::INFINITY);
+        let names: Vec<&str> = one.metrics.keys().map(String::as_str).collect();
+        for name in ["mae", "mse", "r2", "mrr", "recall@1", "recall@2", "top_1_accuracy", "third"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_found_by_the_names_of_the_evaluation_and_of_its_records() {
+        let found = scores(6.0, 3).with("accuracy", 1.0, 2.0).evaluation(1);
+        for name in ["loss", "eval_loss"] {
+            assert_eq!(found.value(name), Some(2.0));
+        }
+        assert_eq!(found.value("eval_accuracy"), Some(0.5));
+        assert_eq!(found.value("f1"), None);
     }
 }

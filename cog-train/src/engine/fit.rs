@@ -129,7 +129,7 @@ pub fn fit<B: Send + 'static>(
             match found? {
                 Some(found) => {
                     report::evaluation(job, &found);
-                    let verdict = state.record_evaluation(&config, found, last);
+                    let verdict = state.record_evaluation(&config, found, last)?;
                     if verdict.stops {
                         report::early_stopping(job, &config, &state);
                     }
@@ -221,6 +221,7 @@ pub fn fit<B: Send + 'static>(
             learner.publish_weights()?;
         }
     }
+    report::finished(job, &state);
     Ok(TrainingSummary::of(state))
 }
 

@@ -4,7 +4,9 @@
 //! and no arguments. Everything periodic or countable is a pure function; what changes is in one state that a
 //! checkpoint holds whole, so that a resumed run is the same run, bit for bit.
 
+mod best_by;
 mod check_gradients;
+mod classification;
 mod context;
 mod evaluate;
 mod evaluation;
@@ -32,6 +34,8 @@ mod training;
 mod training_config;
 mod tree;
 
+pub use best_by::BestBy;
+pub use classification::Classification;
 pub use context::StepContext;
 pub use evaluation::{EvalScores, Evaluation};
 pub use fit::fit;

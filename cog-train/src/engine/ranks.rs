@@ -178,22 +178,3 @@ pub(super) fn failure(outcomes: &[Outcome]) -> Option<anyhow::Error> {
 fn unreadable(error: &dyn fmt::Display) -> Error {
     Error::Ranks { reason: format!("a message between ranks cannot be read: {error}") }
 }
-
-/// Floats by their bits: JSON has no number for what is not finite.
-pub(super) mod bits {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    pub(in crate::engine) fn serialize<S: Serializer>(
-        value: &f64,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(value.to_bits())
-    }
-
-    pub(in crate::engine) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<f64, D::Error> {
-        u64::deserialize(deserializer).map(f64::from_bits)
-    }
-}

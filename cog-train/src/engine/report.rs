@@ -7,7 +7,12 @@ use super::training_config::TrainingConfig;
 use crate::data::Loader;
 use crate::error::{Error, counted};
 use crate::job::Job;
-use crate::progress::json_number;
+use crate::progress::{Record, json_number};
+
+/// The most classes of a confusion matrix in the log.
+const MOST_CLASSES_SHOWN: usize = 12;
+/// The most classes of a confusion matrix among the records of the answer.
+const MOST_CLASSES_RECORDED: usize = 200;
 
 /// Reports an evaluation, as a line and as metrics named `eval_...`.
 pub(super) fn evaluation(job: &mut Job, eval: &Evaluation) {
@@ -31,16 +36,60 @@ pub(super) fn early_stopping(job: &mut Job, config: &TrainingConfig, state: &Sta
         0.0 => String::new(),
         least => format!(" by more than {least}"),
     };
+    let name = config.best_by.metric();
+    let name = name.strip_prefix("eval_").unwrap_or(name);
+    let (improved, most) =
+        if config.best_by.is_highest() { ("risen", "highest") } else { ("fallen", "lowest") };
+    let value = |best: &Evaluation| best.value(name).map_or_else(String::new, short);
     let best = state.best.as_ref().map_or_else(
-        || "no loss was finite".to_owned(),
-        |best| format!("the lowest was {} at step {}", short(best.loss), best.step),
+        || format!("no {name} was finite"),
+        |best| format!("the {most} was {} at step {}", value(best), best.step),
     );
     let (step, times) = (state.step, state.without_improvement);
     let times =
         if times == 1 { "the last evaluation".to_owned() } else { format!("{times} evaluations") };
     job.line(format_args!(
-        "step {step}: stopped early, the eval loss has not fallen{by} in {times}; {best}"
+        "step {step}: stopped early, the eval {name} has not {improved}{by} in {times}; {best}"
     ));
+}
+
+/// Reports the evaluations of a training that has ended, as a table: before the first step, the best one, and of the weights that
+/// are returned. The confusion matrix of the last is also recorded.
+pub(super) fn finished(job: &mut Job, state: &State) {
+    let Some(last) = state.last_eval.as_ref() else { return };
+    let best = state.best.as_ref().filter(|best| best.step != 0 && best.step != last.step);
+    let columns: Vec<(String, &Evaluation)> =
+        [("before".to_owned(), state.initial_eval.as_ref()), ("best".to_owned(), best)]
+            .into_iter()
+            .filter_map(|(name, eval)| Some((name, eval?)))
+            .chain([("after".to_owned(), last)])
+            .map(|(name, eval)| (format!("{name} (step {})", eval.step), eval))
+            .collect();
+    let names = std::iter::once("loss").chain(last.metrics.keys().map(String::as_str));
+    let names: Vec<&str> = names.collect();
+    let first = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let row = |first_cell: &str, cells: Vec<String>| {
+        let cells = columns.iter().zip(cells).map(|((head, _), cell)| {
+            let width = head.len().max(9);
+            format!("  {cell:>width$}")
+        });
+        format!("{first_cell:first$}{}", cells.collect::<String>())
+    };
+    job.line(row("", columns.iter().map(|(head, _)| head.clone()).collect()));
+    for name in names {
+        let value =
+            |(_, eval): &(String, &Evaluation)| eval.value(name).map_or_else(String::new, short);
+        job.line(row(name, columns.iter().map(value).collect()));
+    }
+    let Some(matrix) = &last.confusion else { return };
+    if matrix.classes() <= MOST_CLASSES_SHOWN {
+        job.line("confusion matrix (rows are true classes, columns predicted ones)");
+        matrix.to_string().lines().for_each(|line| job.line(line));
+    }
+    if matrix.classes() <= MOST_CLASSES_RECORDED {
+        let record = serde_json::to_value(matrix).unwrap_or_default();
+        job.record("confusion_matrix", record, Record::Replace);
+    }
 }
 
 /// Reports that the author's hook ends the training.
@@ -118,7 +167,7 @@ pub(super) fn every_step_skipped(state: &State) -> Error {
 }
 
 /// A number with four digits.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     if value == 0.0 || !value.is_finite() || (1e-3..1e6).contains(&value.abs()) {
         format!("{value:.4}")
     } else {

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::best_by::BestBy;
 use super::evaluation::Evaluation;
 use super::scale::Scale;
 use super::training_config::TrainingConfig;
 use crate::data::Position;
+use crate::error::Error;
 use crate::params::Precision;
 
 /// The progress of a training and what was decided on the way.
@@ -32,9 +34,10 @@ pub(super) struct State {
     pub(super) epoch: Mean,
     pub(super) initial_eval: Option<Evaluation>,
     pub(super) last_eval: Option<Evaluation>,
-    /// The evaluation with the lowest loss.
+    /// The value that evaluations were compared by.
+    pub(super) best_by: BestBy,
     pub(super) best: Option<Evaluation>,
-    /// The loss that an evaluation must improve on for patience to begin anew.
+    /// The value that an evaluation must improve on for patience to begin anew.
     pub(super) patience_from: Option<f64>,
     /// Evaluations in a row without such an improvement.
     pub(super) without_improvement: u32,
@@ -49,7 +52,7 @@ pub(super) struct State {
 pub enum StopReason {
     /// All its steps were taken.
     Completed,
-    /// The held-out loss no longer fell: [`TrainingConfig::patience`].
+    /// The evaluations no longer improved: [`TrainingConfig::patience`].
     EarlyStopping,
     /// [`Objective::on_step`](super::Objective::on_step) returned `Break`.
     Hook,
@@ -60,7 +63,7 @@ pub enum StopReason {
 /// The decisions that follow from an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Its loss is the lowest so far.
+    /// It is the best so far.
     pub(super) is_best: bool,
     /// The training ends by it.
     pub(super) stops: bool,
@@ -100,6 +103,7 @@ impl State {
             epoch: Mean::default(),
             initial_eval: None,
             last_eval: None,
+            best_by: config.best_by.clone(),
             best: None,
             patience_from: None,
             without_improvement: 0,
@@ -116,6 +120,10 @@ impl State {
         if !config.check_gradients {
             self.without_gradient = None;
         }
+        if self.best_by != config.best_by {
+            (self.best, self.patience_from, self.without_improvement) = (None, None, 0);
+            self.best_by = fresh.best_by;
+        }
         self.stopped = self.is_out_of_patience(config).then_some(StopReason::EarlyStopping);
     }
 
@@ -131,20 +139,24 @@ impl State {
 
     /// Records an evaluation. Early stopping ends a training that would otherwise have another step.
     ///
-    /// The lowest loss is the best. Patience counts evaluations that do not improve on the loss that it counts from by
-    /// more than the config's `min_improvement`, and only after the weights have changed: before that none can be worse.
+    /// Patience counts evaluations that do not improve on the value that it counts from by more than the config's
+    /// `min_improvement`, and only after the weights have changed: before that none can be worse.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] when the evaluation has no value of the config's `best_by`.
     pub(super) fn record_evaluation(
         &mut self,
         config: &TrainingConfig,
         evaluation: Evaluation,
         is_last: bool,
-    ) -> Verdict {
-        let loss = evaluation.loss;
-        let is_best = loss.is_finite() && self.best.as_ref().is_none_or(|best| loss < best.loss);
-        let improves = loss.is_finite()
-            && self.patience_from.is_none_or(|from| loss < from - config.min_improvement);
-        if improves {
-            self.patience_from = Some(loss);
+    ) -> Result<Verdict, Error> {
+        let best_by = &config.best_by;
+        let value = best_by.value(&evaluation)?;
+        let best = self.best.as_ref().map(|best| best_by.value(best)).transpose()?;
+        let is_best = best_by.improves(value, best, 0.0);
+        if best_by.improves(value, self.patience_from, config.min_improvement) {
+            self.patience_from = Some(value);
             self.without_improvement = 0;
         } else if self.step > self.skipped_steps {
             self.without_improvement += 1;
@@ -160,7 +172,7 @@ impl State {
         if stops {
             self.stopped = Some(StopReason::EarlyStopping);
         }
-        Verdict { is_best, stops }
+        Ok(Verdict { is_best, stops })
     }
 
     fn is_out_of_patience(&self, config: &TrainingConfig) -> bool {
@@ -187,7 +199,7 @@ mod tests {
         let mut best = Vec::new();
         for (step, loss) in (0..).zip(losses) {
             state.step = step;
-            let verdict = state.record_evaluation(config, evaluation(step, *loss), false);
+            let verdict = state.record_evaluation(config, evaluation(step, *loss), false).unwrap();
             if verdict.is_best {
                 best.push(step);
             }
@@ -211,6 +223,54 @@ mod tests {
     }
 
     #[test]
+    fn the_highest_value_is_best_and_min_improvement_is_for_patience_alone() {
+        let config = TrainingConfig {
+            best_by: BestBy::highest("eval_loss"),
+            patience: Some(2),
+            min_improvement: 0.5,
+            ..TrainingConfig::default()
+        };
+        let losses = [1.0, f64::NAN, 2.0, 2.25, 2.5, 9.0];
+        let (state, best, stopped) = record(&config, &losses);
+        assert_eq!(best, [0, 2, 3, 4]);
+        assert_eq!(stopped, Some(4), "nothing is above 2.0 + 0.5 at 2 evaluations");
+        assert_eq!(state.best.unwrap().step, 4);
+        assert!(record(&config, &[f64::INFINITY, f64::NEG_INFINITY]).0.best.is_none());
+    }
+
+    #[test]
+    fn a_value_that_no_evaluation_has_is_an_error_with_the_names_that_there_are() {
+        let mut with_metric = evaluation(0, 1.0);
+        with_metric.metrics.insert("accuracy".to_owned(), 0.5);
+        for (name, hint) in [
+            ("acuracy", "hint: did you mean `accuracy`?"),
+            ("f1", "hint: `Objective::evaluate` adds values to the loss"),
+        ] {
+            let best_by = BestBy::highest(name);
+            let config = TrainingConfig { best_by, ..TrainingConfig::default() };
+            let mut state = State::new(&config, Precision::F32);
+            let error = state.record_evaluation(&config, with_metric.clone(), false).unwrap_err();
+            let expected = format!(
+                "`best_by` is `{name}`, and the evaluation has only `accuracy`, `loss`\n{hint}"
+            );
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn another_value_to_compare_by_forgets_the_best_of_the_old_one() {
+        let config = TrainingConfig { patience: Some(1), ..TrainingConfig::default() };
+        let (mut state, ..) = record(&config, &[1.0, 2.0]);
+        state.adopt(&config, Precision::F32);
+        assert!(state.best.is_some() && state.stopped.is_some());
+        let other = TrainingConfig { best_by: BestBy::highest("loss"), ..config };
+        state.adopt(&other, Precision::F32);
+        assert!(state.best.is_none() && state.stopped.is_none());
+        let verdict = state.record_evaluation(&other, evaluation(2, 1.5), false).unwrap();
+        assert!(verdict.is_best && !verdict.stops);
+    }
+
+    #[test]
     fn patience_counts_from_the_first_update_on() {
         let config = TrainingConfig { patience: Some(1), ..TrainingConfig::default() };
         for first in [f64::NAN, f64::INFINITY, 9.0] {
@@ -222,20 +282,20 @@ mod tests {
         assert_eq!(record(&config, &[3.0, f64::NAN]).2, Some(1));
         // An evaluation after steps that changed nothing counts no more than the first.
         let mut state = State::new(&config, Precision::F32);
-        state.record_evaluation(&config, evaluation(0, 2.0), false);
+        state.record_evaluation(&config, evaluation(0, 2.0), false).unwrap();
         (state.step, state.skipped_steps) = (3, 3);
-        assert!(!state.record_evaluation(&config, evaluation(3, 2.0), false).stops);
+        assert!(!state.record_evaluation(&config, evaluation(3, 2.0), false).unwrap().stops);
         state.step = 4;
-        assert!(state.record_evaluation(&config, evaluation(4, 2.0), false).stops);
+        assert!(state.record_evaluation(&config, evaluation(4, 2.0), false).unwrap().stops);
     }
 
     #[test]
     fn the_last_evaluation_of_a_completed_run_stops_nothing() {
         let config = TrainingConfig { patience: Some(1), ..TrainingConfig::default() };
         let mut state = State::new(&config, Precision::F32);
-        state.record_evaluation(&config, evaluation(0, 2.0), false);
+        state.record_evaluation(&config, evaluation(0, 2.0), false).unwrap();
         state.step = 1;
-        assert!(!state.record_evaluation(&config, evaluation(1, 3.0), true).stops);
+        assert!(!state.record_evaluation(&config, evaluation(1, 3.0), true).unwrap().stops);
         assert_eq!(state.stopped, None);
     }
 

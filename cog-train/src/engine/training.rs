@@ -56,7 +56,7 @@ pub struct TrainingSummary {
     /// The evaluation of the weights that are returned: the last one, or the best one with
     /// [`restore_best`](TrainingConfig::restore_best). `None` without held-out rows and in a dry run.
     pub final_eval: Option<Evaluation>,
-    /// The evaluation with the lowest loss. `None` if no evaluation had a finite loss.
+    /// The best evaluation by the config's [`best_by`](TrainingConfig::best_by). `None` if none had a finite value.
     pub best: Option<Evaluation>,
     /// Why the training ended.
     pub stop_reason: StopReason,

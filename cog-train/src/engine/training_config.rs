@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::best_by::BestBy;
 use crate::checkpoint::Keep;
 use crate::error::Error;
 use crate::optim::schedule::Schedule;
@@ -93,13 +94,16 @@ pub struct TrainingConfig {
     pub save_every: Every,
     /// Which checkpoints stay.
     pub keep_checkpoints: Keep,
-    /// Stops after so many evaluations in a row without an improvement of the loss (early stopping). The evaluation before
+    /// The value of the held-out rows by which an evaluation is the best, and by which `patience` counts: the lowest loss, unless
+    /// another one is named. A value that is not finite is never the best. A name that no evaluation has is an error of the first one.
+    pub best_by: BestBy,
+    /// Stops after so many evaluations in a row without an improvement of `best_by` (early stopping). The evaluation before
     /// the first update does not count.
     pub patience: Option<u32>,
-    /// An improvement, for `patience`, is a loss that is lower by more than this. It has no part in which evaluation is
-    /// the best: that is the one with the lowest loss.
+    /// An improvement, for `patience`, is a value of `best_by` that is better by more than this. It has no part in which evaluation
+    /// is the best.
     pub min_improvement: f64,
-    /// Returns the weights of the best evaluation, which has the lowest loss, in place of the last ones.
+    /// Returns the weights of the best evaluation in place of the last ones.
     pub restore_best: bool,
     /// Fails after so many steps in a row whose loss or gradient is not finite. Each of them is skipped.
     pub max_skipped_steps: u32,
@@ -122,6 +126,7 @@ impl Default for TrainingConfig {
             eval_every: Every::Epoch,
             save_every: Every::Epoch,
             keep_checkpoints: Keep::default(),
+            best_by: BestBy::default(),
             patience: None,
             min_improvement: 0.0,
             restore_best: false,
@@ -188,6 +193,7 @@ impl TrainingConfig {
             "clip": self.clip,
             "ema": self.ema,
             "eval_every": self.eval_every.describe(),
+            "best_by": self.best_by,
             "patience": self.patience,
             "min_improvement": self.min_improvement,
             "restore_best": self.restore_best,
@@ -249,6 +255,8 @@ mod tests {
             TrainingConfig { clip: Clip::Value(1.0), ..config.clone() },
             TrainingConfig { ema: Some(0.5), ..config.clone() },
             TrainingConfig { eval_every: Every::End, ..config.clone() },
+            TrainingConfig { best_by: BestBy::highest("loss"), ..config.clone() },
+            TrainingConfig { best_by: BestBy::lowest("mae"), ..config.clone() },
             TrainingConfig { patience: Some(1), ..config.clone() },
             TrainingConfig { min_improvement: 0.5, ..config.clone() },
             TrainingConfig { restore_best: true, ..config.clone() },

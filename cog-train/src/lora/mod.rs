@@ -43,7 +43,9 @@ mod rules;
 mod select;
 #[cfg(test)]
 mod tests;
+mod tuning;
 
 pub use adapter::Adapter;
 pub use config::{Bias, InitialValues, LoraConfig, Modules};
 pub use merge::{Difference, Merged};
+pub use tuning::Tuning;

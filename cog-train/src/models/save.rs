@@ -108,6 +108,19 @@ impl Pretrained {
         }
     }
 
+    /// Writes what a folder of an adapter has beside it: the tokenizer, and the configuration where its labels or its head are new, as
+    /// Python looks for them there.
+    pub(crate) fn save_beside_adapter(&self, folder: &Path) -> Result<(), Error> {
+        match self.source().gguf() {
+            Some(model) => tokenizer_files::save(model.file(), folder)?,
+            None => tokenizer_files::copy(self.folder(), folder)?,
+        }
+        if self.changes().is_empty() {
+            return Ok(());
+        }
+        write_json(&folder.join(CONFIG), &self.changed_config(None)?)
+    }
+
     fn changed_config(&self, dtype: Option<&str>) -> Result<Value, Error> {
         let mut config = if let Some(model) = self.source().gguf() {
             model.json().clone()

@@ -44,10 +44,12 @@
 mod batch;
 mod builder;
 mod causal_batch;
+mod classifier;
 mod example;
 mod examples;
 mod files;
 mod formats;
+mod labelled;
 mod language_model;
 mod packing;
 mod plain;
@@ -64,9 +66,13 @@ mod turns;
 pub use batch::{EncoderBatch, TextBatch};
 pub use builder::ExampleBuilder;
 pub use causal_batch::CausalBatch;
+pub use classifier::{LabelScores, TextClassifier};
 pub use example::{Example, Truncation};
 pub use examples::{Counts, Examples};
 pub use formats::{Content, Format, Label, Row, TextRows};
+pub use labelled::{
+    LabelledBatch, LabelledExample, LabelledExamples, LabelledSplit, LabelledTexts,
+};
 pub use language_model::LanguageModel;
 pub use packing::{Packs, pack};
 pub use preference::{Preference, ReferenceLogProbs};

@@ -2,12 +2,14 @@
 //!
 //! It reads and writes JSON, and runs no tokenizer: models are saved with theirs also without the feature `text`.
 
+mod copy;
 mod declared;
 mod gguf;
 mod llama;
 mod read;
 mod templates;
 
+pub(crate) use copy::copy;
 pub(crate) use gguf::{metadata, save};
 #[cfg(feature = "text")]
 pub(crate) use {

@@ -154,7 +154,7 @@ impl Objective<Batch> for Net {
         let scores = self.scores(batch)?.to_dtype(DType::F32)?;
         let matrix = ConfusionMatrix::of(&scores, &batch.targets)?;
         let scores = EvalScores::new(&loss)?.with("thirds", loss.value()? / 3.0, loss.weight());
-        Ok(scores.with_confusion(matrix))
+        Ok(scores.with_metric(matrix))
     }
 
     fn on_step(&self, report: &StepReport) -> ControlFlow<()> {

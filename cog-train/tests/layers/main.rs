@@ -45,10 +45,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Pretrained models.
     ("models", &["error", "gguf", "partial", "read", "tokenizer_files", "weights"]),
     // What trains.
-    ("params", &["error"]),
+    ("params", &["error", "input"]),
     ("metrics", &["error"]),
     ("data", &["archive", "cancellable", "error", "fetch", "progress", "read"]),
-    ("text", &["data", "error", "gguf", "models", "progress", "read", "tokenizer_files"]),
+    ("text", &["data", "error", "gguf", "models", "output", "progress", "read", "tokenizer_files"]),
     ("optim", &["error", "params"]),
     ("lora", &["error", "gguf", "models", "optim", "params", "partial", "weights"]),
     ("checkpoint", &["archive", "error", "fetch", "job", "progress", "read", "weights"]),

@@ -73,7 +73,7 @@ fn loss_of_row(row: &[f32], target: u32) -> f64 {
 
 simd! {
     /// Computes the softmax in place, and returns the logarithm of the sum of the exponentials.
-    fn exponentials(row: &mut [f32]) -> f32 {
+    pub(super) fn exponentials(row: &mut [f32]) -> f32 {
         let most = simd::max(row);
         for value in row.iter_mut() {
             *value = simd::exp(*value - most);

@@ -10,6 +10,7 @@
 mod cpu;
 mod cuda;
 mod reference;
+mod weighted;
 
 use candle_core::{DType, Error, Tensor};
 
@@ -19,6 +20,7 @@ use super::tape::Node;
 
 pub(crate) use cpu::{scale, scaled, softmax_row, total};
 pub(crate) use cuda::softmax_rows;
+pub(crate) use weighted::{Smoothed, forward_weighted};
 
 /// The target of a row that does not count: padding, or a prompt that is not to be learned.
 pub const IGNORED: u32 = u32::MAX;
@@ -29,12 +31,8 @@ pub const IGNORED: u32 = u32::MAX;
 ///
 /// candle's error when the shapes do not fit, a target is no class, or the device fails.
 pub(crate) fn forward(logits: &Node, targets: &Tensor) -> Result<Node, Error> {
-    let &[n, classes] = logits.dims() else {
-        let reason =
-            format!("cross_entropy: scores {:?}, which are to be [rows, classes]", logits.dims());
-        return Err(candle_core::Error::msg(reason));
-    };
-    let targets = checked(targets, n, classes)?;
+    let n = rows_of(logits)?;
+    let targets = checked(targets, n, logits.dims()[1])?;
     if let Some(gpu) = Gpu::of([logits.tensor()]) {
         return cuda::forward(&gpu, logits, &targets);
     }
@@ -44,6 +42,16 @@ pub(crate) fn forward(logits: &Node, targets: &Tensor) -> Result<Node, Error> {
         move |[logits]| cpu::forward(&logits, &targets),
         move |[logits]| reference::forward(logits, &again),
     )
+}
+
+/// Returns the number of rows of scores `[rows, classes]`.
+fn rows_of(logits: &Node) -> Result<usize, Error> {
+    let &[rows, _] = logits.dims() else {
+        let reason =
+            format!("cross_entropy: scores {:?}, which are to be [rows, classes]", logits.dims());
+        return Err(candle_core::Error::msg(reason));
+    };
+    Ok(rows)
 }
 
 /// Returns the targets, of which there must be `n`, each a class or [`IGNORED`]. A negative one, such as PyTorch's

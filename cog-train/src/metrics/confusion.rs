@@ -1,12 +1,12 @@
-//! Metrics of classifiers and of retrieval, as counts that add up over batches.
-//!
-//! [`ConfusionMatrix`] has the counts behind accuracy, precision, recall and F1, which are no means over batches;
-//! [`EvalScores::with_confusion`](crate::engine::EvalScores::with_confusion) adds them up over an evaluation. [`retrieval_hits`] is a
-//! count for [`EvalScores::with`](crate::engine::EvalScores::with), whose mean is recall at k.
+//! The predictions of a classifier by true and predicted class.
 
-use candle_core::{DType, Error as TensorError, Tensor};
+use std::fmt;
+
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::top_k::scored;
+use super::{float, share};
 use crate::error::Error;
 
 /// The predictions of a classifier, counted by the true class and the predicted one.
@@ -25,8 +25,12 @@ use crate::error::Error;
 /// assert_eq!(matrix.accuracy(), 3.0 / 4.0);
 /// # Ok::<(), cog_train::Error>(())
 /// ```
+///
+/// It prints as a table of counts with the precision of each class below and its recall at the right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfusionMatrix {
+    /// The names of the classes; empty where they have none.
+    labels: Vec<String>,
     /// `counts[truth][prediction]`.
     counts: Vec<Vec<u64>>,
 }
@@ -51,31 +55,44 @@ impl ConfusionMatrix {
     ///
     /// [`Error::Tensor`] when the shapes do not fit, a label is no class, or the device fails.
     pub fn of(scores: &Tensor, labels: &Tensor) -> Result<Self, Error> {
-        let (rows, classes) = scores.dims2()?;
-        let labels: Vec<i64> = labels.to_dtype(DType::I64)?.to_vec1()?;
-        if labels.len() != rows {
-            let count = labels.len();
-            return Err(
-                TensorError::Msg(format!("{rows} rows of scores and {count} labels")).into()
-            );
-        }
+        let classes = scores.dims2()?.1;
         let mut counts = vec![vec![0; classes]; classes];
-        for (row, label) in scores.to_dtype(DType::F64)?.to_vec2::<f64>()?.iter().zip(labels) {
-            let truth = usize::try_from(label).ok().and_then(|label| counts.get_mut(label));
-            let counts = truth.ok_or_else(|| {
-                TensorError::Msg(format!("the label {label} is not below {classes}"))
-            })?;
+        let (rows, labels) = scored(scores, labels, "label")?;
+        for (row, truth) in rows.iter().zip(labels) {
             // What is no number is below each number.
             let highest = |best: usize, at: usize| {
-                if row[best].is_nan() || row[at] > row[best] { at } else { best }
+                let is_first_number = row[best].is_nan() && !row[at].is_nan();
+                if is_first_number || row[at] > row[best] { at } else { best }
             };
-            counts[(0..classes).fold(0, highest)] += 1;
+            counts[truth][(0..classes).fold(0, highest)] += 1;
         }
-        Ok(Self { counts })
+        Ok(Self { labels: Vec::new(), counts })
+    }
+
+    /// Names the classes, by number, for whoever reads the table.
+    #[must_use]
+    pub fn with_labels<N: ToString>(mut self, labels: impl IntoIterator<Item = N>) -> Self {
+        self.labels = labels.into_iter().map(|label| label.to_string()).collect();
+        self
+    }
+
+    /// The number of classes.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Returns the name of a class; its number if it has none.
+    #[must_use]
+    pub fn label(&self, class: usize) -> String {
+        self.labels.get(class).cloned().unwrap_or_else(|| class.to_string())
     }
 
     /// Adds the counts of another batch of the same classes.
     pub fn add(&mut self, other: &Self) {
+        if self.labels.is_empty() {
+            self.labels.clone_from(&other.labels);
+        }
         for (counts, more) in self.counts.iter_mut().zip(&other.counts) {
             counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
         }
@@ -107,6 +124,15 @@ impl ConfusionMatrix {
         }
     }
 
+    /// Returns the scores over all rows, whatever their class (scikit-learn's `average="micro"`): each is the accuracy, and 0 without rows.
+    #[must_use]
+    pub fn micro_average(&self) -> ClassScores {
+        let rows = (0..self.classes()).map(|class| self.rows(class)).sum();
+        let right = (0..self.classes()).map(|class| self.count(class, class)).sum();
+        let share = share(right, rows);
+        ClassScores { precision: share, recall: share, f1: share }
+    }
+
     /// Returns the mean over the classes that a row has or that were predicted (scikit-learn's `average="macro"`).
     #[must_use]
     pub fn macro_average(&self) -> ClassScores {
@@ -129,6 +155,9 @@ impl ConfusionMatrix {
 
     fn mean(&self, weight: impl Fn(usize) -> f64) -> ClassScores {
         let total: f64 = (0..self.counts.len()).map(&weight).sum();
+        if total == 0.0 {
+            return ClassScores::default();
+        }
         (0..self.counts.len()).fold(ClassScores::default(), |sum, class| {
             let (scores, weight) = (self.class(class), weight(class) / total);
             ClassScores {
@@ -140,59 +169,30 @@ impl ConfusionMatrix {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^53")]
-fn float(count: u64) -> f64 {
-    count as f64
-}
-
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { float(part) / float(whole) }
-}
-
-/// Counts the queries whose document is among the `k` best: recall at k, times the number of queries.
-///
-/// `scores` are `[queries, documents]` of floats, higher for documents that fit better: a product of embeddings, or
-/// [`cosine_similarity`](crate::models::cosine_similarity). `relevant` are `[queries]` of integers, the document of each query. A
-/// document that scores the same as another one is behind it: a model that embeds all texts alike finds nothing.
-///
-/// ```
-/// use cog_train::candle_core::{Device, Tensor};
-/// use cog_train::metrics::retrieval_hits;
-///
-/// let scores = Tensor::new(&[[0.9f32, 0.1, 0.2], [0.3, 0.2, 0.1]], &Device::Cpu)?;
-/// let relevant = Tensor::new(&[0u32, 1], &Device::Cpu)?;
-/// assert_eq!(retrieval_hits(&scores, &relevant, 1)?, 1);
-/// assert_eq!(retrieval_hits(&scores, &relevant, 2)?, 2);
-/// # Ok::<(), cog_train::Error>(())
-/// ```
-///
-/// # Errors
-///
-/// [`Error::Tensor`] when the shapes do not fit, a document is not there, or the device fails.
-pub fn retrieval_hits(scores: &Tensor, relevant: &Tensor, k: usize) -> Result<usize, Error> {
-    let (queries, documents) = scores.dims2()?;
-    let relevant: Vec<i64> = relevant.to_dtype(DType::I64)?.to_vec1()?;
-    if relevant.len() != queries {
-        let count = relevant.len();
-        return Err(
-            TensorError::Msg(format!("{queries} queries and {count} documents of theirs")).into()
-        );
+impl fmt::Display for ConfusionMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = (0..self.classes()).map(|class| self.label(class)).collect();
+        let width = |texts: &[String]| texts.iter().map(|it| it.chars().count()).max().unwrap_or(0);
+        let first = width(&names).max("precision".len());
+        let counts = self.counts.iter().flatten().map(u64::to_string).collect::<Vec<_>>();
+        let column = width(&names).max(width(&counts)).max(5);
+        write!(f, "{:first$}", "")?;
+        names.iter().try_for_each(|name| write!(f, "  {name:>column$}"))?;
+        writeln!(f, "  recall")?;
+        for (class, name) in names.iter().enumerate() {
+            write!(f, "{name:first$}")?;
+            self.counts[class].iter().try_for_each(|count| write!(f, "  {count:>column$}"))?;
+            writeln!(f, "  {:>6.3}", self.class(class).recall)?;
+        }
+        write!(f, "{:first$}", "precision")?;
+        let precisions = (0..self.classes()).map(|class| self.class(class).precision);
+        precisions.into_iter().try_for_each(|share| write!(f, "  {share:>column$.3}"))
     }
-    let mut hits = 0;
-    for (row, own) in scores.to_dtype(DType::F64)?.to_vec2::<f64>()?.iter().zip(relevant) {
-        let score = usize::try_from(own).ok().and_then(|own| row.get(own)).ok_or_else(|| {
-            TensorError::Msg(format!("the document {own} is not below {documents}"))
-        })?;
-        // Nothing is behind what is no number, and the document is not behind itself.
-        let behind = row.iter().filter(|other| *other < score).count();
-        hits += usize::from(documents - behind <= k);
-    }
-    Ok(hits)
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
 
@@ -202,7 +202,10 @@ mod tests {
     fn matrix(rows: std::ops::Range<usize>) -> ConfusionMatrix {
         let one_hot = |class: &u32| (0..5).map(|at| f32::from(u8::from(at == *class))).collect();
         let scores: Vec<Vec<f32>> = FOUND[rows.clone()].iter().map(one_hot).collect();
-        let scores = Tensor::new(scores, &Device::Cpu).unwrap();
+        let scores = match scores.as_slice() {
+            [] => Tensor::zeros((0, 5), DType::F32, &Device::Cpu).unwrap(),
+            scores => Tensor::new(scores.to_vec(), &Device::Cpu).unwrap(),
+        };
         ConfusionMatrix::of(&scores, &Tensor::new(&TRUTH[rows], &Device::Cpu).unwrap()).unwrap()
     }
 
@@ -220,7 +223,7 @@ mod tests {
     /// from sklearn.metrics import accuracy_score, precision_recall_fscore_support as scores
     /// truth, found = [0, 0, 0, 0, 1, 1, 1, 2, 2, 4], [0, 0, 1, 4, 1, 1, 0, 0, 1, 4]
     /// print(accuracy_score(truth, found))
-    /// for average in (None, "macro", "weighted"):
+    /// for average in (None, "micro", "macro", "weighted"):
     ///     print(scores(truth, found, average=average, zero_division=0))
     /// ```
     #[test]
@@ -239,33 +242,49 @@ mod tests {
         ] {
             assert_scores(all.class(class), expected);
         }
+        assert_scores(all.micro_average(), [0.5; 3]);
         assert_scores(all.macro_average(), [0.375, 0.541_666_666_7, 0.434_523_809_5]);
         assert_scores(all.weighted_average(), [0.4, 0.5, 0.438_095_238_1]);
     }
 
     #[test]
-    fn labels_and_documents_that_are_not_there_are_errors() {
+    fn labels_that_are_no_class_are_errors() {
         let scores = Tensor::new(&[[0f32, 1.0]], &Device::Cpu).unwrap();
-        for (labels, of_matrix, of_hits) in [
-            (&[2i64][..], "the label 2 is not below 2", "the document 2 is not below 2"),
-            (&[-1], "the label -1 is not below 2", "the document -1 is not below 2"),
-            (&[0, 1], "1 rows of scores and 2 labels", "1 queries and 2 documents of theirs"),
+        for (labels, expected) in [
+            (&[2i64][..], "the label 2 is not below 2"),
+            (&[-1], "the label -1 is not below 2"),
+            (&[0, 1], "1 rows of scores and 2 labels"),
         ] {
             let labels = Tensor::new(labels, &Device::Cpu).unwrap();
             let error = ConfusionMatrix::of(&scores, &labels).unwrap_err().to_string();
-            assert!(error.contains(of_matrix), "{error}");
-            let error = retrieval_hits(&scores, &labels, 1).unwrap_err().to_string();
-            assert!(error.contains(of_hits), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 
-    /// Neither equal scores nor those that are no numbers are found.
     #[test]
-    fn equal_scores_and_nan_are_no_hits() {
-        for value in [0.5, f32::NAN] {
-            let scores = Tensor::full(value, (3, 3), &Device::Cpu).unwrap();
-            let own = Tensor::new(&[0u32, 1, 2], &Device::Cpu).unwrap();
-            assert_eq!(retrieval_hits(&scores, &own, 2).unwrap(), 0);
+    fn without_rows_accuracy_is_nan_and_the_other_scores_are_zero() {
+        let none = matrix(0..0);
+        assert!(none.accuracy().is_nan());
+        for scores in [none.class(0), none.micro_average(), none.macro_average()] {
+            assert_scores(scores, [0.0; 3]);
         }
+        assert_scores(none.weighted_average(), [0.0; 3]);
+    }
+
+    #[test]
+    fn the_table_has_names_counts_and_scores() {
+        let mut matrix = matrix(0..10);
+        let named = matrix.clone().with_labels(["a", "b", "c", "d", "long"]);
+        matrix.add(&named);
+        let expected = "               a      b      c      d   long  recall
+a              4      2      0      0      2   0.500
+b              2      4      0      0      0   0.667
+c              2      2      0      0      0   0.000
+d              0      0      0      0      0   0.000
+long           0      0      0      0      2   1.000
+precision  0.500  0.500  0.000  0.000  0.500";
+        assert_eq!(matrix.to_string(), expected);
+        let numbered = self::matrix(0..10).to_string();
+        assert!(numbered.starts_with("               0      1"), "{numbered}");
     }
 }
