@@ -30,4 +30,5 @@ pub(super) use folder::folder;
 pub use keep::Keep;
 pub use load::{Checkpoint, Found, newest};
 pub use save::Checkpoints;
+pub(crate) use snapshot::Header;
 pub use snapshot::Snapshot;

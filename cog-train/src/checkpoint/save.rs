@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use super::disk::{Disk, Real};
 use super::keep::Keep;
 use super::load::bad;
-use super::snapshot::{Buffer, HostSnapshot, Snapshot};
+use super::snapshot::{AddTensor, Buffer, Header, HostSnapshot, Snapshot};
 use super::writer::Writer;
 use crate::error::Error;
 
@@ -85,25 +85,46 @@ impl Checkpoints {
         self.save_after(snapshot, || Ok(()))
     }
 
-    /// [Saves](Self::save) a snapshot after `prerequisite`, which runs on the writer thread. No checkpoint appears if it
-    /// fails.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`save`](Self::save). The error of `prerequisite` is that of the next call, as all of the writer thread.
-    pub(crate) fn save_after(
+    /// [Saves](Self::save) a snapshot after `prerequisite`, as [`save_with`](Self::save_with).
+    pub(super) fn save_after(
         &mut self,
         snapshot: Snapshot,
         prerequisite: impl FnOnce() -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
+        let Snapshot { step, state, files, best } = snapshot;
+        let header = Header { step, state, best, files: files.keys().cloned().collect() };
+        let fill = |add: &mut AddTensor<'_>| {
+            let mut all = files.iter().flat_map(|(file, tensors)| {
+                tensors.iter().map(move |(name, tensor)| (file, name, tensor))
+            });
+            all.try_for_each(|(file, name, tensor)| add(file, name, tensor))
+        };
+        self.save_with(header, fill, prerequisite)
+    }
+
+    /// [Saves](Self::save) the tensors that `fill` hands over, one by one, after `prerequisite`, which runs on the writer
+    /// thread. No checkpoint appears if one of the two fails.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`save`](Self::save) and of `fill`. The error of `prerequisite` is that of the next call, as all of the writer
+    /// thread.
+    pub(crate) fn save_with(
+        &mut self,
+        header: Header,
+        fill: impl FnOnce(&mut AddTensor<'_>) -> Result<(), Error>,
+        prerequisite: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
         self.finish()?;
-        let path = self.writer.checkpoint_path(snapshot.step);
-        for file in snapshot.files.keys() {
+        let path = self.writer.checkpoint_path(header.step);
+        for file in &header.files {
             if file.is_empty() || file.starts_with('.') || file.contains(['/', '\\', '\0']) {
                 return Err(bad(&path, format!("`{file}` cannot be the name of a file")));
             }
         }
-        let copy = HostSnapshot::copy(snapshot, std::mem::take(&mut self.buffer))?;
+        let mut copy = HostSnapshot::new(header, std::mem::take(&mut self.buffer));
+        fill(&mut |file, name, tensor| copy.add(file, name, tensor))?;
+        copy.complete();
         let writer = Arc::clone(&self.writer);
         let write = move || {
             let result = prerequisite().and_then(|()| writer.write(&copy));

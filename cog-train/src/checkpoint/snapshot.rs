@@ -38,6 +38,8 @@ pub(super) struct HostSnapshot {
     pub(super) best: bool,
     pub(super) state: Value,
     pub(super) files: BTreeMap<String, BTreeMap<String, HostTensor>>,
+    /// Memory for the tensors that are still to come.
+    buffer: Buffer,
 }
 
 /// A contiguous copy of a tensor, with no other elements in its storage.
@@ -47,20 +49,38 @@ pub(super) struct HostTensor {
     pub(super) values: CpuStorage,
 }
 
+/// The content of a checkpoint beside its tensors.
+#[derive(Debug, Clone)]
+pub(crate) struct Header {
+    pub(crate) step: u64,
+    pub(crate) state: Value,
+    pub(crate) best: bool,
+    /// The names of its files.
+    pub(crate) files: Vec<String>,
+}
+
+/// Receives the tensors of a checkpoint one by one: file, name, and the tensor, which is copied.
+pub(crate) type AddTensor<'a> = dyn FnMut(&str, &str, &Tensor) -> Result<(), Error> + 'a;
+
 impl HostSnapshot {
-    /// Copies a snapshot. Takes memory from `buffer` where it fits, and allocates the rest.
-    pub(super) fn copy(snapshot: Snapshot, mut buffer: Buffer) -> Result<Self, Error> {
-        let Snapshot { step, state, best, files } = snapshot;
-        let mut copies = BTreeMap::new();
-        for (file, tensors) in files {
-            let mut buffer = buffer.remove(&file).unwrap_or_default();
-            let copy = |(name, tensor): (String, Tensor)| {
-                let copy = HostTensor::copy(&tensor, buffer.remove(&name))?;
-                Ok::<_, Error>((name, copy))
-            };
-            copies.insert(file, tensors.into_iter().map(copy).collect::<Result<_, _>>()?);
-        }
-        Ok(Self { step, best, state, files: copies })
+    /// A snapshot without tensors. Takes memory for them from `buffer` where it fits, and allocates the rest.
+    pub(super) fn new(header: Header, buffer: Buffer) -> Self {
+        let Header { step, state, best, files } = header;
+        let files = files.into_iter().map(|file| (file, BTreeMap::new())).collect();
+        Self { step, best, state, files, buffer }
+    }
+
+    /// Adds a copy of a tensor.
+    pub(super) fn add(&mut self, file: &str, name: &str, tensor: &Tensor) -> Result<(), Error> {
+        let buffer = self.buffer.get_mut(file).and_then(|buffer| buffer.remove(name));
+        let copy = HostTensor::copy(tensor, buffer)?;
+        self.files.entry(file.to_owned()).or_default().insert(name.to_owned(), copy);
+        Ok(())
+    }
+
+    /// Frees the memory that no tensor took.
+    pub(super) fn complete(&mut self) {
+        self.buffer.clear();
     }
 
     /// Returns its memory for the next copy.

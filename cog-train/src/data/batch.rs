@@ -14,14 +14,11 @@ pub struct Batch<B> {
     pub at: Position,
     /// The position of the next one, which a checkpoint keeps after this step.
     pub next: Position,
-    /// This rank's rows of the batch, as indices in the dataset. Empty where the batch has fewer rows than there are
-    /// ranks.
+    /// The rows of the batch, as indices in the dataset.
     pub rows: Vec<u32>,
-    /// The rows of all ranks.
-    pub total: usize,
-    /// The micro-batches, in the order of `rows`.
+    /// The micro-batches, in the order of `rows`. Where ranks train together, those that this rank computes.
     pub parts: Vec<MicroBatch<B>>,
-    /// The tokens of this rank's rows, without padding.
+    /// The tokens of all rows, without padding.
     pub tokens: usize,
     /// The time that [`Batches::next`](super::Batches::next) waited for it.
     pub waited: Duration,
@@ -32,6 +29,8 @@ pub struct Batch<B> {
 /// [`Batch::parts`] has them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MicroBatch<B> {
+    /// Its number in the batch, counted from 0.
+    pub number: usize,
     /// Its range of [`Batch::rows`].
     pub rows: Range<usize>,
     /// The value of the collate function.

@@ -1,16 +1,14 @@
 //! The order of the batches of a run, over all epochs.
 
 use super::sampler::{Epoch, Position, Sampler};
+use super::shard::Shard;
 
 /// A batch that is to be made.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
     pub(super) at: Position,
     pub(super) next: Position,
-    /// This rank's rows.
     pub(super) rows: Vec<u32>,
-    /// The rows of all ranks.
-    pub(super) total: usize,
 }
 
 /// Assigns the next batch.
@@ -19,13 +17,20 @@ pub(super) struct Cursor {
     at: Position,
     /// The sequence ends with this epoch.
     last_epoch: Option<u64>,
+    /// Takes the batches that this rank evaluates, and leaves out the others.
+    turns: Shard,
     epoch: Option<Epoch>,
     taken: u64,
 }
 
 impl Cursor {
     pub(super) fn new(sampler: Sampler, at: Position, last_epoch: Option<u64>) -> Self {
-        Self { sampler, at, last_epoch, epoch: None, taken: 0 }
+        Self { sampler, at, last_epoch, turns: Shard::default(), epoch: None, taken: 0 }
+    }
+
+    /// The batches that a rank evaluates.
+    pub(super) fn turns(self, turns: Shard) -> Self {
+        Self { turns, ..self }
     }
 
     /// The number of the task, counted from 0, and the task; none at the end.
@@ -50,12 +55,14 @@ impl Cursor {
             }
             let at = self.at;
             let more = at.batch + 1 < epoch.len() as u64;
-            let (rows, total) = (self.sampler.shard(batch), batch.len());
+            let rows = self.turns.evaluates(at.batch).then(|| batch.to_vec());
             self.at = if more { Position { batch: at.batch + 1, ..at } } else { after };
             if !more {
                 self.epoch = None;
             }
-            return Some(Task { at, next: self.at, rows, total });
+            if let Some(rows) = rows {
+                return Some(Task { at, next: self.at, rows });
+            }
         }
     }
 }

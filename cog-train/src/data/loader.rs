@@ -9,6 +9,7 @@ use super::batches::Batches;
 use super::cursor::Cursor;
 use super::dataset::Dataset;
 use super::sampler::{Batching, Position, Sampler};
+use super::shard::Shard;
 use super::source::{BatchSettings, Collate, Pair, Source};
 use crate::error::Error;
 
@@ -42,8 +43,7 @@ pub struct Loader<B> {
     threads: usize,
     prefetch: Option<usize>,
     truncated: Option<usize>,
-    rank: usize,
-    world: usize,
+    shard: Shard,
 }
 
 impl<B> Clone for Loader<B> {
@@ -70,12 +70,11 @@ impl<B: Send + 'static> Loader<B> {
             threads: 1,
             prefetch: None,
             truncated: None,
-            rank: 0,
-            world: 1,
+            shard: Shard::default(),
         }
     }
 
-    /// Sets the size of a batch, over all ranks and micro-batches.
+    /// Sets the size of a batch, over all micro-batches and ranks.
     #[must_use]
     pub fn batch(self, batching: Batching) -> Self {
         Self { batching, ..self }
@@ -134,17 +133,10 @@ impl<B: Send + 'static> Loader<B> {
         self.batching
     }
 
-    /// Takes the part of each batch that is for one of `world` processes. [`fit`](crate::engine::fit) refuses it: it adds
-    /// up no gradients over processes, which a loop of one's own has to do.
+    /// Makes the micro-batches of one rank alone, and the batches that it evaluates.
     #[must_use]
-    pub fn ranks(self, rank: usize, world: usize) -> Self {
-        Self { rank, world, ..self }
-    }
-
-    /// Returns the rank and the number of processes of [`Loader::ranks`]; (0, 1) by default.
-    #[must_use]
-    pub fn rank_of(&self) -> (usize, usize) {
-        (self.rank, self.world)
+    pub(crate) fn for_rank(self, shard: Shard) -> Self {
+        Self { shard, ..self }
     }
 
     /// Returns the number of rows.
@@ -173,6 +165,15 @@ impl<B: Send + 'static> Loader<B> {
             Batching::Rows(rows) => rows.min(self.len()),
             Batching::Tokens { most, .. } => most.min(self.len()),
         }
+    }
+
+    /// Returns the rows of the batch of the first epoch that has the most.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Loader::check`].
+    pub(crate) fn largest_batch(&self, seed: u64) -> Result<usize, Error> {
+        Ok(self.sampler(seed)?.epoch(0).iter().map(<[u32]>::len).max().unwrap_or(0))
     }
 
     /// Returns the batch of the first epoch that is the largest once its rows are padded; 0 where [`Loader::check`] fails.
@@ -222,8 +223,6 @@ impl<B: Send + 'static> Loader<B> {
             "batching": self.batching,
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
-            "rank": self.rank,
-            "world": self.world,
         })
     }
 
@@ -257,37 +256,33 @@ impl<B: Send + 'static> Loader<B> {
         micro: Option<usize>,
         device: &Device,
     ) -> Batches<B> {
-        self.run(self.sampler(seed), seed, from, None, micro, device)
+        let cursor = self.sampler(seed).map(|sampler| Cursor::new(sampler, from, None));
+        self.run(cursor, seed, micro, self.shard, device)
     }
 
     /// Starts one epoch over all rows, in the order of the data, for an evaluation. Batches by tokens still group rows of
     /// similar length.
     #[must_use]
     pub fn once(&self, device: &Device, micro: Option<usize>) -> Batches<B> {
-        self.run(
-            self.build_sampler(0, false, false),
-            0,
-            Position::default(),
-            Some(0),
-            micro,
-            device,
-        )
+        let sampler = self.build_sampler(0, false, false);
+        let cursor = sampler
+            .map(|sampler| Cursor::new(sampler, Position::default(), Some(0)).turns(self.shard));
+        self.run(cursor, 0, micro, Shard::default(), device)
     }
 
     fn run(
         &self,
-        sampler: Result<Sampler, Error>,
+        cursor: Result<Cursor, Error>,
         seed: u64,
-        from: Position,
-        last: Option<u64>,
         micro: Option<usize>,
+        shard: Shard,
         device: &Device,
     ) -> Batches<B> {
-        let cursor = match sampler {
-            Ok(sampler) => Cursor::new(sampler, from, last),
+        let cursor = match cursor {
+            Ok(cursor) => cursor,
             Err(error) => return Batches::failed(error),
         };
-        let settings = BatchSettings { device: device.clone(), seed, micro };
+        let settings = BatchSettings { device: device.clone(), seed, micro, shard };
         let ahead = self.prefetch.unwrap_or(self.threads + 1);
         Batches::new(cursor, self.source.clone(), settings, self.threads, ahead)
     }
@@ -297,9 +292,8 @@ impl<B: Send + 'static> Loader<B> {
     }
 
     fn build_sampler(&self, seed: u64, shuffle: bool, drop_last: bool) -> Result<Sampler, Error> {
-        let sampler = Sampler::new(seed, self.len(), self.batching, shuffle)?
-            .drop_last(drop_last)?
-            .ranks(self.rank, self.world)?;
+        let sampler =
+            Sampler::new(seed, self.len(), self.batching, shuffle)?.drop_last(drop_last)?;
         let Batching::Tokens { most, .. } = self.batching else { return Ok(sampler) };
         let tokens = self.tokens();
         let long = |tokens: &u32| *tokens == u32::MAX || *tokens as usize > most;

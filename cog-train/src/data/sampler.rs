@@ -80,8 +80,6 @@ pub struct Sampler {
     drop_last: bool,
     /// Empty when every row counts 1.
     lengths: Vec<u32>,
-    rank: usize,
-    world: usize,
 }
 
 impl Sampler {
@@ -105,7 +103,7 @@ impl Sampler {
             return fail("the data has no rows".to_owned());
         }
         let (drop_last, lengths) = (false, Vec::new());
-        Ok(Self { seed, count: rows, batching, shuffle, drop_last, lengths, rank: 0, world: 1 })
+        Ok(Self { seed, count: rows, batching, shuffle, drop_last, lengths })
     }
 
     /// Sets the tokens of each row, for [`Batching::Tokens`].
@@ -158,21 +156,6 @@ impl Sampler {
         Ok(self)
     }
 
-    /// For one of `world` processes, which each take a part of every batch.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidConfig`] when `rank` is not below `world`.
-    pub fn ranks(mut self, rank: usize, world: usize) -> Result<Self, Error> {
-        if rank >= world {
-            return Err(Error::InvalidConfig {
-                reason: format!("rank {rank} in a world of {world}"),
-            });
-        }
-        (self.rank, self.world) = (rank, world);
-        Ok(self)
-    }
-
     /// Returns the batches of an epoch, counted from 0.
     #[must_use]
     pub fn epoch(&self, epoch: u64) -> Epoch {
@@ -207,14 +190,6 @@ impl Sampler {
             Batching::Rows(rows) => count.div_ceil(rows) as u64,
             Batching::Tokens { .. } => self.epoch(epoch).len() as u64,
         }
-    }
-
-    /// Returns this rank's share of a batch. The parts of all ranks are disjoint, together the batch, and differ by at most one
-    /// row; where the batch has fewer rows than there are ranks, some are empty.
-    #[must_use]
-    pub fn shard(&self, batch: &[u32]) -> Vec<u32> {
-        // In turns, not in blocks: rows sorted by length are then shared out evenly.
-        batch.iter().skip(self.rank).step_by(self.world).copied().collect()
     }
 
     fn length(&self, row: u32) -> usize {
@@ -265,7 +240,7 @@ impl Epoch {
         self.batches.is_empty()
     }
 
-    /// The rows of a batch, over all ranks; none where there is no such batch.
+    /// The rows of a batch; none where there is no such batch.
     #[must_use]
     pub fn batch(&self, index: usize) -> &[u32] {
         self.batches.get(index).map_or(&[], |batch| &self.order[batch.clone()])

@@ -7,6 +7,7 @@ use candle_core::Device;
 use super::batch::{Batch, MicroBatch};
 use super::cursor::Task;
 use super::dataset::Dataset;
+use super::shard::Shard;
 use crate::error::{Error, counted, panic_message};
 use cog_train_nn::rng::{Rng, Stream};
 
@@ -71,6 +72,8 @@ pub(super) struct BatchSettings {
     pub(super) device: Device,
     pub(super) seed: u64,
     pub(super) micro: Option<usize>,
+    /// The rank whose micro-batches are made.
+    pub(super) shard: Shard,
 }
 
 /// Returns whether the batch is cancelled; called between rows.
@@ -162,12 +165,12 @@ pub(super) fn make_batch<B>(
     task: Task,
     is_cancelled: &IsCancelled<'_>,
 ) -> anyhow::Result<Batch<B>> {
-    let Task { at, next, rows, total } = task;
-    let size = settings.micro.unwrap_or(usize::MAX).max(1);
+    let Task { at, next, rows } = task;
+    let size = settings.micro.unwrap_or(usize::MAX).clamp(1, rows.len().max(1));
     let mut parts = Vec::new();
-    let mut start = 0;
-    while start < rows.len() {
-        let end = rows.len().min(start.saturating_add(size));
+    for number in settings.shard.micro_batches(rows.len().div_ceil(size)) {
+        let start = number * size;
+        let end = rows.len().min(start + size);
         let collate = Collate {
             device: &settings.device,
             seed: settings.seed,
@@ -186,9 +189,8 @@ pub(super) fn make_batch<B>(
                 source.location(rows[start] as usize)
             ))
         })?;
-        parts.push(MicroBatch { rows: start..end, batch });
-        start = end;
+        parts.push(MicroBatch { number, rows: start..end, batch });
     }
     let tokens = rows.iter().map(|row| source.tokens(*row as usize)).sum();
-    Ok(Batch { at, next, rows, total, parts, tokens, waited: std::time::Duration::ZERO })
+    Ok(Batch { at, next, rows, parts, tokens, waited: std::time::Duration::ZERO })
 }

@@ -7,13 +7,11 @@
 //! A parameter without any gradient is refused at the first update. A gradient of zero is accepted for [`PATIENCE`]
 //! updates, since a sound model may begin with one.
 
-use candle_core::Tensor;
+use std::collections::BTreeMap;
 
 use super::state::State;
 use crate::error::{Error, counted};
-use crate::params::Gradients;
-use crate::params::Params;
-use cog_train_nn::__private::norm::sum_of_squares;
+use crate::params::{Param, Params};
 
 /// The updates for which a gradient of zero is accepted. LoRA's first matrix has a gradient of zero as long as the second is
 /// zero, which one update ends; a few more leave room for paths that open later.
@@ -22,14 +20,15 @@ const PATIENCE: u64 = 5;
 const SHOWN: usize = 10;
 
 /// Checks the gradients of a step until each parameter has had one that is not zero. A parameter without any gradient is an
-/// error at once, one whose gradient stays zero is an error after some updates.
+/// error at once, one whose gradient stays zero is an error after some updates. `squares` has the sum of the squares of each
+/// gradient.
 ///
 /// # Errors
 ///
 /// [`Error::Diverged`] with the names.
 pub(super) fn check(
     params: &Params,
-    gradients: &Gradients,
+    squares: &BTreeMap<String, f64>,
     state: &mut State,
 ) -> Result<(), Error> {
     let Some(known) = &state.without_gradient else { return Ok(()) };
@@ -38,16 +37,18 @@ pub(super) fn check(
         let missing: Vec<&str> = params
             .trainable()
             .map(|(name, _)| name)
-            .filter(|name| gradients.get(name).is_none())
+            .filter(|name| !squares.contains_key(*name))
             .collect();
         if !missing.is_empty() {
             return Err(refused(state.step, &missing, params, "no gradient"));
         }
     }
     let mut still = Vec::new();
-    for (name, gradient) in gradients.iter() {
-        if (first || known.iter().any(|known| known == name)) && is_zero(gradient)? {
-            still.push(name.to_owned());
+    for (name, squares) in squares {
+        // In 64 bits no square of a 32-bit float is rounded to zero.
+        let is_zero = *squares == 0.0 && params.get(name).is_some_and(has_elements);
+        if is_zero && (first || known.contains(name)) {
+            still.push(name.clone());
         }
     }
     if !still.is_empty() && state.updates >= PATIENCE {
@@ -58,12 +59,9 @@ pub(super) fn check(
     Ok(())
 }
 
-fn is_zero(gradient: &Tensor) -> Result<bool, Error> {
-    if gradient.elem_count() == 0 {
-        return Ok(false); // it has nothing that could be trained
-    }
-    // In 64 bits no square of a 32-bit float is rounded to zero.
-    Ok(sum_of_squares([gradient])? == 0.0)
+/// Whether there is something that could be trained.
+fn has_elements(param: &Param) -> bool {
+    param.master().elem_count() > 0
 }
 
 fn refused(step: u64, names: &[&str], params: &Params, what: &str) -> Error {

@@ -1,16 +1,33 @@
-//! Evaluation over the held-out rows.
+//! Evaluation over the held-out rows. Ranks take turns at batches.
 
-use candle_core::Device;
+use serde::{Deserialize, Serialize};
 
 use super::context::StepContext;
 use super::evaluation::{EvalScores, Evaluation};
+use super::learner::Learner;
 use super::objective::Objective;
-use super::retry::{Failed, retry};
+use super::retry::{Failed, is_cancellation, retry};
 use super::state::State;
 use crate::data::Loader;
-use crate::error::{self, Error};
 use crate::job::Job;
+use crate::metrics::ConfusionMatrix;
 use cog_train_nn::__private::tape::without_gradients;
+
+/// The scores of the batches of one rank.
+#[derive(Default, Serialize, Deserialize)]
+struct OfRank {
+    parts: Vec<OfPart>,
+    /// The sum of all counts of the rank: whole numbers add up in any order.
+    confusion: Option<ConfusionMatrix>,
+}
+
+/// The scores of a micro-batch.
+#[derive(Serialize, Deserialize)]
+struct OfPart {
+    /// The number of its batch.
+    batch: u64,
+    scores: EvalScores,
+}
 
 /// Returns the means over the first `most` batches of `eval`. `None` when the run is cancelled.
 ///
@@ -19,58 +36,72 @@ use cog_train_nn::__private::tape::without_gradients;
 /// The error of the data or of the author's code.
 pub(super) fn evaluate<B: Send + 'static>(
     eval: &Loader<B>,
-    most: usize,
+    most: u64,
     objective: &impl Objective<B>,
-    device: &Device,
+    learner: &Learner<'_>,
     state: &mut State,
     job: &mut Job,
 ) -> anyhow::Result<Option<Evaluation>> {
-    let scores = retry(state, eval.max_rows(), job, |state, job| {
-        scores(eval, most, objective, device, state.micro_batch, job).map_err(Failed::from)
+    let ranks = &learner.ranks;
+    let scores = retry(state, eval.max_rows(), ranks, job, |state, job| {
+        scores(eval, most, objective, learner, state.micro_batch, job).map_err(Failed::from)
     });
-    match scores {
-        Ok(scores) => Ok(scores.map(|scores| scores.evaluation(state.step))),
-        Err(error) if is_cancellation(&error, job) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let Some(scores) = scores? else { return Ok(None) };
+    Ok(sum(ranks.share(scores)?).map(|sum| sum.evaluation(state.step)))
 }
 
-/// Whether an error answers the cancellation of the run: the author's code may look at the token too.
-pub(super) fn is_cancellation(error: &anyhow::Error, job: &Job) -> bool {
-    job.cancelled() && matches!(error::find(error), Some(Error::Cancelled))
-}
-
-/// The scores of at most so many batches; `None` where there are none.
+/// The scores of this rank's batches, of the first `most`.
 fn scores<B: Send + 'static>(
     eval: &Loader<B>,
-    most: usize,
+    most: u64,
     objective: &impl Objective<B>,
-    device: &Device,
+    learner: &Learner<'_>,
     micro_batch: Option<usize>,
     job: &Job,
-) -> anyhow::Result<Option<EvalScores>> {
-    let mut scores: Option<EvalScores> = None;
-    let mut batches = eval.once(device, micro_batch);
+) -> anyhow::Result<OfRank> {
+    let mut found = OfRank::default();
+    let mut batches = eval.once(learner.params.device(), micro_batch);
     let cancel = job.cancel_token();
-    for _ in 0..most {
-        let Some(batch) = batches.next_until(&cancel)? else { break };
+    while let Some(batch) = batches.next_until(&cancel)? {
+        if batch.at.batch >= most {
+            break;
+        }
         for part in batch.parts {
             let context = StepContext::evaluation(job.seed());
-            let more = job
+            let scores = job
                 .check_cancelled()
                 .map_err(anyhow::Error::from)
                 .and_then(|()| without_gradients(|| objective.evaluate(&part.batch, &context)));
-            match (more, &mut scores) {
-                (Ok(more), Some(scores)) => scores.add(more),
-                (Ok(more), none) => *none = Some(more),
-                (Err(error), _) => {
+            let mut scores = match scores {
+                Ok(scores) => scores,
+                Err(error) => {
                     if is_cancellation(&error, job) {
                         batches.leave();
                     }
                     return Err(error);
                 }
+            };
+            match (&mut found.confusion, scores.take_confusion()) {
+                (Some(all), Some(counts)) => all.add(&counts),
+                (all, counts) => *all = all.take().or(counts),
             }
+            found.parts.push(OfPart { batch: batch.at.batch, scores });
         }
     }
-    Ok(scores)
+    Ok(found)
+}
+
+/// Adds up scores in the order of batches, so that the sum does not depend on the number of ranks. `None` where there are none.
+fn sum(ranks: Vec<OfRank>) -> Option<EvalScores> {
+    let (mut parts, mut confusions) = (Vec::new(), Vec::new());
+    for rank in ranks {
+        parts.extend(rank.parts);
+        confusions.extend(rank.confusion);
+    }
+    // Stable: the parts of a batch are those of one rank, in their order.
+    parts.sort_by_key(|part| part.batch);
+    let mut parts = parts.into_iter().map(|part| part.scores);
+    let mut sum = parts.next()?;
+    parts.for_each(|scores| sum.add(scores));
+    Some(confusions.into_iter().fold(sum, EvalScores::with_metric))
 }

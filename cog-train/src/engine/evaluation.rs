@@ -149,6 +149,15 @@ impl EvalScores {
         }
     }
 
+    /// Takes the counts of a confusion matrix out. They are whole numbers, which add up in any order.
+    pub(super) fn take_confusion(&mut self) -> Option<ConfusionMatrix> {
+        let is_confusion = |metric: &Metric| matches!(metric, Metric::Confusion(_));
+        match self.metrics.remove(self.metrics.iter().position(is_confusion)?) {
+            Metric::Confusion(matrix) => Some(matrix),
+            _ => None,
+        }
+    }
+
     /// Adds the scores of another batch.
     pub(super) fn add(&mut self, other: Self) {
         self.loss.add(other.loss);

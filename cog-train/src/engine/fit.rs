@@ -1,29 +1,35 @@
 //! The loop.
 
-use serde_json::{Map, Value};
-
-use super::evaluate::{evaluate, is_cancellation};
+use super::evaluate::evaluate;
 use super::learner::Learner;
 use super::objective::{Objective, StepReport};
+use super::prepare::{check, check_shares, count_steps};
+use super::ranks::Ranks;
 use super::records::{Records, Work};
-use super::resume::{Saved, identity, resume};
+use super::reduce::reduce;
+use super::resume::{compare_ranks, identity, resume};
 use super::retry::{Failed, retry};
+use super::save::Saves;
 use super::state::{Mean, State, StopReason};
 use super::stream::Stream;
 use super::training::{Training, TrainingSummary};
-use super::training_config::TrainingConfig;
 use super::{probe, report, step};
-use crate::cancellable::cancellable;
-use crate::checkpoint::{Checkpoint, Checkpoints, Snapshot, folder};
-use crate::data::Loader;
+use crate::checkpoint::{Checkpoint, folder};
 use crate::error::Error;
 use crate::job::{CHECKPOINTS, Job};
-use crate::optim::{Limits, Optimizer};
 
 /// Trains: minimizes the loss of `objective` over the rows of `training.train`.
 ///
 /// Writes `metrics.jsonl` and checkpoints into the job's folder. A resumed job continues from the newest checkpoint, and
 /// an interrupted and resumed run is the same run, bit for bit: weights, state, metrics and log.
+///
+/// Where the job's [communicator](Job::communicator) has several ranks, each of them calls `fit`, and they share the
+/// micro-batches of a batch. The number of ranks is a power of two, at most that of the micro-batches, and no part of the
+/// result: weights, metrics and checkpoints have the same bits on 1, 2 and 4 ranks, and a run is resumed on any of them. The
+/// first rank writes the files. Each tensor that is trained has one rank that holds its optimizer's state and its average; where
+/// the model computes in 16 bits, its [master](crate::engine::Param::master) is out of date on the others until `fit` returns.
+/// A model with [buffers](crate::engine::Params::buffers) is refused on several ranks, for these depend on the order of
+/// micro-batches.
 ///
 /// In a dry run ([`Job::is_dry_run`]) nothing is trained: two steps on the heaviest batch measure memory and time, a report
 /// goes to the job, and the summary has [`StopReason::DryRun`] and no evaluations.
@@ -62,7 +68,8 @@ use crate::optim::{Limits, Optimizer};
 ///
 /// [`Error::Cancelled`] when the run is cancelled: its state is on disk then. [`Error::Diverged`] when too many steps in a
 /// row are not finite, when every step was skipped, or when a parameter gets no gradient. [`Error::InvalidConfig`],
-/// [`Error::Resume`], [`Error::Checkpoint`] and [`Error::Data`] as they say; else what the author's code fails with.
+/// [`Error::Resume`], [`Error::Checkpoint`] and [`Error::Data`] as they say; [`Error::Ranks`] for what another rank fails
+/// with; else what the author's code fails with.
 #[expect(clippy::too_many_lines, reason = "the loop reads top to bottom, in one place")]
 pub fn fit<B: Send + 'static>(
     training: Training<'_, B>,
@@ -70,11 +77,18 @@ pub fn fit<B: Send + 'static>(
     job: &mut Job,
 ) -> anyhow::Result<TrainingSummary> {
     let Training { config, params, optimizer, train, eval } = training;
-    check(&config, &optimizer, &train, eval.as_ref())?;
-    let steps = count_steps(&config, &train, job)?;
-    let mut learner = Learner::new(&config, params, optimizer)?;
+    check(&config, &optimizer, eval.is_some())?;
+    let ranks = Ranks::of(job)?;
+    let train = train.for_rank(ranks.shard());
+    let eval = eval.map(|eval| eval.for_rank(ranks.shard()));
+    let steps = ranks.all_done(count_steps(&config, &train, job))?;
+    ranks.all_done(check_shares(&config, &train, params, job))?;
+    let mut learner = ranks.all_done(Learner::new(&config, params, optimizer, &ranks))?;
     let run =
-        identity(&job.cancel_token(), &config, &learner.optimizer, params, &train, eval.as_ref())?;
+        identity(&job.cancel_token(), &config, &learner.optimizer, params, &train, eval.as_ref());
+    let run = ranks.all_done(run)?;
+    compare_ranks(&ranks, &run, job.seed())?;
+    learner.align()?;
     let resumed = resume(job, &config, &run, &mut learner)?;
     if job.is_dry_run() {
         let taken = resumed.map_or(0, |state| state.step);
@@ -86,11 +100,19 @@ pub fn fit<B: Send + 'static>(
     // A checkpoint is of its step and its last evaluation.
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at()));
     let mut state = resumed.unwrap_or_else(|| State::new(&config, params.computes_in()));
-    let mut checkpoints = Checkpoints::open(&job.dir().join(CHECKPOINTS), config.keep_checkpoints)?;
+    let mut saves = Saves::open(job, config.keep_checkpoints, &learner)?;
     let mut records = Records::new(state.step, train.has_lengths(), params.device());
     let mut stream = Stream::new(&train, params.device());
+    let mut hook_breaks = false;
 
     loop {
+        // what a signal or the hook of any rank asks for, all do after the same step
+        let Signals { cancelled, save_requested, hook_breaks: stops } =
+            Signals::agreed(&ranks, job, hook_breaks)?;
+        if stops {
+            report::stopped_by_hook(job, state.step);
+            state.stopped = Some(StopReason::Hook);
+        }
         let last = state.step >= steps || state.stopped.is_some();
         let epoch_ended = state.position.batch == 0;
 
@@ -102,7 +124,7 @@ pub fn fit<B: Send + 'static>(
             && state.evaluated_at() != Some(state.step)
         {
             learner.swap_average()?;
-            let found = evaluate(eval, usize::MAX, objective, params.device(), &mut state, job);
+            let found = evaluate(eval, u64::MAX, objective, &learner, &mut state, job);
             learner.swap_average()?;
             match found? {
                 Some(found) => {
@@ -120,47 +142,42 @@ pub fn fit<B: Send + 'static>(
 
         // once in a while: save; also the last state, and on request or cancellation
         let last = last || state.stopped.is_some();
-        let cancelled = job.cancelled(); // read once: the state that is saved is the one that is left
-        let requested = job.save_requested();
-        let due = requested
+        let cancelled = cancelled || cut;
+        let due = save_requested
             || last
             || cancelled
             || best
             || config.save_every.is_due(state.step, epoch_ended);
         let now = Some((state.step, state.evaluated_at()));
         if due && saved != now {
-            // A checkpoint holds the lengths of the run's files: so far they are synced before it appears.
-            checkpoints.save_after(snapshot(&state, &run, &learner, best, job)?, job.sync()?)?;
+            saves.save(&state, &run, &learner, best, job)?;
             saved = now;
         }
-        if requested || last || cancelled {
-            checkpoints.finish()?;
+        if save_requested || last || cancelled {
+            saves.finish(&learner)?;
         }
-        if requested {
+        if save_requested {
             job.note(format_args!("step {}: saved on request", state.step));
         }
         if last && !cut {
             break; // one extra turn, so that the end is evaluated and saved
         }
-        if cancelled || cut {
+        if cancelled {
             stream.leave();
             return Err(Error::Cancelled.into());
         }
 
-        // one step: micro-batches -> gradients -> finite? -> clip -> update
+        // one step: micro-batches -> gradients -> sum over ranks -> finite? -> clip -> update
         let learning_rate = config.learning_rate * config.schedule.at(state.step, steps);
-        let computed = retry(&mut state, train.max_rows(), job, |state, job| {
+        let computed = retry(&mut state, train.max_rows(), &ranks, job, |state, job| {
             let batch = stream.next(state, job)?;
             let computed = step::compute(&mut learner, objective, state, &batch, job)
                 .map_err(Failed::on(step::rows_at_once(&batch)))?;
             Ok((batch, computed))
         });
-        let (batch, computed) = match computed {
-            Ok(taken) => taken,
-            Err(error) if is_cancellation(&error, job) => continue,
-            Err(error) => return Err(error),
-        };
-        let applied = step::apply(&mut learner, config.clip, &mut state, computed, learning_rate)?;
+        let Some((batch, computed)) = computed? else { continue };
+        let reduced = reduce(&learner, computed, config.reduce)?;
+        let applied = step::apply(&mut learner, config.clip, &mut state, reduced, learning_rate)?;
 
         // report
         if batch.at.batch == 0 {
@@ -185,10 +202,7 @@ pub fn fit<B: Send + 'static>(
         if state.position.batch == 0 {
             report::epoch(job, batch.at.epoch + 1, &config, &state);
         }
-        if objective.on_step(&step_report).is_break() && state.step < steps {
-            report::stopped_by_hook(job, state.step);
-            state.stopped = Some(StopReason::Hook);
-        }
+        hook_breaks = objective.on_step(&step_report).is_break() && state.step < steps;
     }
 
     stream.leave();
@@ -198,66 +212,33 @@ pub fn fit<B: Send + 'static>(
     match &state.best {
         Some(best) if config.restore_best && best.step != state.step => {
             let path = job.dir().join(CHECKPOINTS).join(folder(best.step));
-            learner.restore_evaluated(&Checkpoint::open(&path)?)?;
+            let checkpoint = ranks.leads().then(|| Checkpoint::open(&path)).transpose();
+            learner.restore_evaluated(ranks.all_done(checkpoint)?.as_ref())?;
             state.last_eval = Some(best.clone());
         }
-        _ => learner.swap_average()?,
+        _ => {
+            learner.swap_average()?;
+            learner.publish_weights()?;
+        }
     }
     report::finished(job, &state);
     Ok(TrainingSummary::of(state))
 }
 
-/// Checks all settings before anything is read or computed.
-fn check<B: Send + 'static>(
-    config: &TrainingConfig,
-    optimizer: &Optimizer,
-    train: &Loader<B>,
-    eval: Option<&Loader<B>>,
-) -> Result<(), Error> {
-    let mut limits = Limits::default();
-    limits.include(config.check());
-    limits.include(optimizer.check());
-    let needs_eval = config.patience.is_some() || config.restore_best;
-    limits.require(eval.is_some() || !needs_eval, || {
-        "the config's `patience` and `restore_best` need held-out rows, and there are none"
-            .to_owned()
-    });
-    for loader in [Some(train), eval].into_iter().flatten() {
-        let (rank, world) = loader.rank_of();
-        limits.require(world <= 1, || {
-            format!(
-                "the loader is for rank {rank} of {world}, and `fit` trains on one device: nothing would add up the \
-                 gradients\nhint: leave `Loader::ranks` out"
-            )
-        });
+/// The events between two steps, of all ranks together.
+struct Signals {
+    cancelled: bool,
+    save_requested: bool,
+    hook_breaks: bool,
+}
+
+impl Signals {
+    /// Reads those of this rank once, and returns those of all ranks.
+    fn agreed(ranks: &Ranks, job: &Job, hook_breaks: bool) -> Result<Self, Error> {
+        let own = [job.cancelled(), job.save_requested(), hook_breaks];
+        let flags = own.into_iter().rev().fold(0, |flags, flag| flags << 1 | u64::from(flag));
+        let all = ranks.agree(flags)?;
+        let has = |at: u32| all >> at & 1 == 1;
+        Ok(Self { cancelled: has(0), save_requested: has(1), hook_breaks: has(2) })
     }
-    limits.finish()
-}
-
-/// Counts the steps. Where batches are by tokens, each epoch's rows are put in order for it.
-fn count_steps<B: Send + 'static>(
-    config: &TrainingConfig,
-    train: &Loader<B>,
-    job: &Job,
-) -> Result<u64, Error> {
-    let (config, train, cancel, seed) =
-        (config.clone(), train.clone(), job.cancel_token(), job.seed());
-    cancellable(&job.cancel_token(), move || {
-        let sampler = train.sampler(seed)?;
-        let steps_in =
-            |epoch| if cancel.is_cancelled() { u64::MAX } else { sampler.steps_in(epoch) };
-        Ok(config.steps(steps_in))
-    })?
-}
-
-fn snapshot(
-    state: &State,
-    run: &Map<String, Value>,
-    learner: &Learner<'_>,
-    best: bool,
-    job: &Job,
-) -> anyhow::Result<Snapshot> {
-    let saved = Saved { state: state.clone(), run: run.clone(), marks: job.marks()? };
-    let (step, files) = (state.step, learner.files());
-    Ok(Snapshot { step, state: serde_json::to_value(saved)?, files, best })
 }

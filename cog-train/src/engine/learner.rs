@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
+use super::owners::Owners;
+use super::ranks::{LEAD, Ranks};
 use super::state::State;
 use super::training_config::TrainingConfig;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
-use crate::optim::{Ema, Optimizer};
-use crate::params::{Gradients, Param, Params};
+use crate::optim::{Ema, Optimizer, Slot, check_state};
+use crate::params::{Gradients, Param, Params, Precision};
 use cog_train_nn::__private::tape::Buffers;
 
 // The tensor files of a checkpoint.
@@ -17,17 +19,20 @@ const WEIGHTS: &str = "weights";
 const OPTIMIZER: &str = "optimizer";
 const EMA: &str = "ema";
 
-/// Parameters, the optimizer's state and the moving average, and memory for gradients.
+/// Parameters, the optimizer's state and the moving average, and memory for gradients. Of the state and the average, each rank
+/// has those of the tensors that it owns.
 pub(super) struct Learner<'a> {
     pub(super) params: &'a Params,
     pub(super) optimizer: Optimizer,
     pub(super) ema: Option<Ema>,
-    /// Memory for the gradients of a step.
+    /// Memory for the gradients of a micro-batch.
     pub(super) buffers: Buffers,
+    pub(super) ranks: Ranks,
+    pub(super) owners: Owners,
 }
 
-/// The tensors of a checkpoint by file.
-pub(super) type Files = BTreeMap<String, BTreeMap<String, Tensor>>;
+/// The tensors of a checkpoint's file by name.
+type Tensors = BTreeMap<String, Tensor>;
 
 impl<'a> Learner<'a> {
     /// Allocates the optimizer's state and the average.
@@ -39,15 +44,37 @@ impl<'a> Learner<'a> {
         config: &TrainingConfig,
         params: &'a Params,
         mut optimizer: Optimizer,
+        ranks: &Ranks,
     ) -> Result<Self, Error> {
-        optimizer.prepare(params)?;
-        let mut ema = config.ema.map(|decay| Ema::new(decay).warmup());
-        if let Some(ema) = &mut ema {
-            ema.prepare(params)?;
-        }
+        let owners = Owners::new(params, ranks.world());
+        optimizer.prepare_owned(params, |name| owners.of(name) == ranks.rank())?;
+        let ema = config.ema.map(|decay| Ema::new(decay).warmup());
         let trained = params.trainable().map(|(_, param)| param.compute());
         let buffers = Buffers::new(trained);
-        Ok(Self { params, optimizer, ema, buffers })
+        let mut learner = Self { params, optimizer, ema, buffers, ranks: ranks.clone(), owners };
+        learner.begin_average()?;
+        Ok(learner)
+    }
+
+    /// Begins the moving average with the weights as they are.
+    fn begin_average(&mut self) -> Result<(), Error> {
+        let Some(ema) = &mut self.ema else { return Ok(()) };
+        let (owners, rank) = (&self.owners, self.ranks.rank());
+        ema.prepare_owned(self.params, |name| owners.of(name) == rank)
+    }
+
+    /// Gives all ranks the weights of the first.
+    pub(super) fn align(&mut self) -> Result<(), Error> {
+        if self.ranks.is_alone() {
+            return Ok(());
+        }
+        for (_, param) in self.params.trainable() {
+            let weights = self.ranks.broadcast(&param.master().detach(), LEAD)?;
+            if !self.ranks.leads() {
+                param.set(&weights)?;
+            }
+        }
+        self.begin_average()
     }
 
     /// Updates the weights and their average by gradients, which are multiplied by `scale`.
@@ -64,32 +91,84 @@ impl<'a> Learner<'a> {
             state.averaged += 1;
             ema.update(self.params, state.averaged)?;
         }
-        Ok(())
+        self.owners.publish(self.params, &self.ranks)
+    }
+
+    /// Takes the memory of a gradient back for the next one of its parameter.
+    pub(super) fn recycle(&mut self, name: &str, gradient: Tensor) {
+        if let Some(param) = self.params.get(name) {
+            self.buffers.recycle(param.compute(), gradient);
+        }
     }
 
     /// Exchanges the weights and their average, if there is one.
     pub(super) fn swap_average(&mut self) -> Result<(), Error> {
-        self.ema.as_mut().map_or(Ok(()), |ema| ema.swap(self.params))
+        let Some(ema) = &mut self.ema else { return Ok(()) };
+        ema.swap(self.params)?;
+        self.owners.publish(self.params, &self.ranks)
     }
 
-    /// Returns the tensors of a checkpoint. Frozen parameters are not among them: the author loads them.
-    pub(super) fn files(&self) -> Files {
-        let tensor = |(name, param): (&str, &Param)| (name.to_owned(), param.master().detach());
-        let mut files = BTreeMap::from([
-            (WEIGHTS.to_owned(), self.params.changing().map(tensor).collect()),
-            (OPTIMIZER.to_owned(), self.optimizer.state()),
-        ]);
-        files.extend(self.ema.as_ref().map(|ema| (EMA.to_owned(), ema.state())));
-        files
+    /// Gives every rank all weights, as the training leaves them.
+    pub(super) fn publish_weights(&self) -> Result<(), Error> {
+        if self.params.computes_in() == Precision::F32 {
+            return Ok(()); // the model computes with them
+        }
+        self.owners.publish_masters(self.params, &self.ranks)
     }
 
-    /// Restores everything from a checkpoint of the same run.
-    pub(super) fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let device = self.params.device();
+    /// Returns the names of the files of a checkpoint.
+    pub(super) fn files(&self) -> Vec<&'static str> {
+        [WEIGHTS, OPTIMIZER].into_iter().chain(self.ema.as_ref().map(|_| EMA)).collect()
+    }
+
+    /// Hands each tensor of a checkpoint to `write(file, name, tensor)` on the first rank, one at a time. Frozen parameters are
+    /// not among them: the author loads them. Every rank calls it; a failure of `write` does not keep it from its part in what
+    /// follows.
+    pub(super) fn write_to(
+        &self,
+        mut write: impl FnMut(&str, &str, &Tensor) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut written = Ok(());
+        let mut hand =
+            |file: &str, name: &str, owner: usize, own: Option<Tensor>, dims: &[usize]| {
+                let tensor = match own {
+                    Some(tensor) => tensor,
+                    None if owner == LEAD => return Ok(()),
+                    None => Tensor::zeros(dims, DType::F32, self.params.device())?,
+                };
+                let tensor =
+                    if owner == LEAD { tensor } else { self.ranks.broadcast(&tensor, owner)? };
+                if self.ranks.leads() && written.is_ok() {
+                    written = write(file, name, &tensor);
+                }
+                Ok::<_, Error>(())
+            };
+        for (name, param) in self.params.changing() {
+            let master = param.master().detach();
+            hand(WEIGHTS, name, self.owners.of(name), Some(master), param.master().dims())?;
+        }
+        for (file, slots) in self.slots() {
+            for Slot { name, param, dims, var } in slots {
+                let own = var.map(|var| var.as_detached_tensor());
+                hand(file, &name, self.owners.of(&param), own, &dims)?;
+            }
+        }
+        written
+    }
+
+    /// Returns the state beside the weights, by file.
+    fn slots(&self) -> Vec<(&'static str, Vec<Slot>)> {
+        let of_ema = self.ema.as_ref().map(|ema| (EMA, ema.slots()));
+        std::iter::once((OPTIMIZER, self.optimizer.slots())).chain(of_ema).collect()
+    }
+
+    /// Restores everything from a checkpoint of the same run, which the first rank has.
+    pub(super) fn restore(&mut self, checkpoint: Option<&Checkpoint>) -> anyhow::Result<()> {
         self.restore_weights(checkpoint, WEIGHTS)?;
-        self.optimizer.restore(checkpoint.tensors(OPTIMIZER, device)?)?;
-        if let Some(ema) = &mut self.ema {
-            ema.restore(checkpoint.tensors(EMA, device)?)?;
+        for (file, slots) in self.slots() {
+            let state = self.read(checkpoint, file);
+            let state = state.and_then(|state| checked(file, &slots, state));
+            self.distribute(slots, self.ranks.all_done(state)?)?;
         }
         Ok(())
     }
@@ -99,26 +178,29 @@ impl<'a> Learner<'a> {
     /// A parameter that was frozen then keeps its value, one that is frozen now takes the value that it was trained to.
     pub(super) fn restore_changed(
         &mut self,
-        checkpoint: &Checkpoint,
+        checkpoint: Option<&Checkpoint>,
         state: &mut State,
-    ) -> Result<Vec<&'static str>, Error> {
-        let device = self.params.device();
+    ) -> anyhow::Result<Vec<&'static str>> {
         let mut anew = Vec::new();
-        let weights = checkpoint.tensors(WEIGHTS, device)?;
-        for (name, param) in self.params.iter() {
-            if let Some(tensor) = weights.get(name) {
-                param.set(tensor)?;
+        let mut weights = self.ranks.all_done(self.read(checkpoint, WEIGHTS))?;
+        let known = weights.as_ref().map(|weights| weights.keys().cloned().collect());
+        let known: Vec<String> = self.ranks.from_lead(|| Ok(known.unwrap_or_default()))?;
+        for name in known {
+            if let Some(param) = self.params.get(&name) {
+                let own = weights.as_mut().and_then(|weights| weights.remove(&name));
+                param.set(&self.from_lead(own, param.master().dims())?)?;
             }
         }
-        let optimizer = checkpoint.tensors(OPTIMIZER, device)?;
-        if self.optimizer.restore(optimizer).is_err() {
-            state.updates = 0;
-            anew.push("the optimizer's state does not fit and begins anew");
-        }
-        if let Some(ema) = &mut self.ema {
-            let restored = checkpoint.tensors(EMA, device).and_then(|state| ema.restore(state));
-            if restored.is_err() {
-                ema.prepare(self.params)?;
+        for (file, slots) in self.slots() {
+            let found = self.read(checkpoint, file).and_then(|it| checked(file, &slots, it));
+            let fits = self.ranks.from_lead(|| Ok(found.is_ok()))?;
+            if let (true, Ok(found)) = (fits, found) {
+                self.distribute(slots, found)?;
+            } else if file == OPTIMIZER {
+                state.updates = 0;
+                anew.push("the optimizer's state does not fit and begins anew");
+            } else {
+                self.begin_average()?;
                 state.averaged = 0;
                 anew.push("the moving average begins with the weights of the checkpoint");
             }
@@ -127,11 +209,26 @@ impl<'a> Learner<'a> {
     }
 
     /// Puts the weights of an evaluation, which its checkpoint holds, in place of the present ones.
-    pub(super) fn restore_evaluated(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+    pub(super) fn restore_evaluated(&self, checkpoint: Option<&Checkpoint>) -> anyhow::Result<()> {
         self.restore_weights(checkpoint, if self.ema.is_some() { EMA } else { WEIGHTS })
     }
 
-    fn restore_weights(&self, checkpoint: &Checkpoint, file: &str) -> Result<(), Error> {
+    fn restore_weights(&self, checkpoint: Option<&Checkpoint>, file: &str) -> anyhow::Result<()> {
+        let mut tensors = self.ranks.all_done(self.read_weights(checkpoint, file))?;
+        for (name, param) in self.params.changing() {
+            let own = tensors.as_mut().and_then(|tensors| tensors.remove(name));
+            param.set(&self.from_lead(own, param.master().dims())?)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the weights of a checkpoint, and checks their shapes.
+    fn read_weights(
+        &self,
+        checkpoint: Option<&Checkpoint>,
+        file: &str,
+    ) -> Result<Option<Tensors>, Error> {
+        let Some(checkpoint) = checkpoint else { return Ok(None) };
         let device = self.params.device();
         let mut tensors = checkpoint.tensors(file, device)?;
         if file != WEIGHTS && self.params.iter().any(|(_, param)| param.is_buffer()) {
@@ -141,15 +238,50 @@ impl<'a> Learner<'a> {
             tensors.extend(weights.into_iter().filter(|(name, _)| is_buffer(name)));
         }
         for (name, param) in self.params.changing() {
-            let tensor = tensors.get(name).filter(|it| it.dims() == param.master().dims());
-            let Some(tensor) = tensor else {
+            if tensors.get(name).is_none_or(|tensor| tensor.dims() != param.master().dims()) {
                 return Err(Error::Checkpoint {
                     location: checkpoint.path().display().to_string(),
                     reason: format!("it has no `{name}` of shape {:?}", param.master().dims()),
                 });
-            };
-            param.set(tensor)?;
+            }
+        }
+        Ok(Some(tensors))
+    }
+
+    /// Reads a file of a checkpoint, where there is one.
+    fn read(&self, checkpoint: Option<&Checkpoint>, file: &str) -> Result<Option<Tensors>, Error> {
+        checkpoint.map(|it| it.tensors(file, self.params.device())).transpose()
+    }
+
+    /// Hands a state of the first rank to the owners.
+    fn distribute(&self, slots: Vec<Slot>, mut state: Option<Tensors>) -> Result<(), Error> {
+        for slot in slots {
+            // Each is freed once it is written.
+            let own = state.as_mut().and_then(|state| state.remove(&slot.name));
+            let here = self.owners.of(&slot.param) == LEAD;
+            let values = if here { own } else { Some(self.from_lead(own, &slot.dims)?) };
+            if let Some(values) = values {
+                slot.set(&values)?;
+            }
         }
         Ok(())
     }
+
+    /// Returns a tensor of the first rank, which has it, on all ranks.
+    fn from_lead(&self, own: Option<Tensor>, dims: &[usize]) -> Result<Tensor, Error> {
+        let tensor = match own {
+            Some(tensor) => tensor.to_dtype(DType::F32)?,
+            None => Tensor::zeros(dims, DType::F32, self.params.device())?,
+        };
+        if self.ranks.is_alone() { Ok(tensor) } else { self.ranks.broadcast(&tensor, LEAD) }
+    }
+}
+
+/// Returns a state that has the names and shapes of `slots`.
+fn checked(file: &str, slots: &[Slot], state: Option<Tensors>) -> Result<Option<Tensors>, Error> {
+    let what = if file == EMA { "moving average" } else { file };
+    if let Some(state) = &state {
+        check_state(what, slots, state)?;
+    }
+    Ok(state)
 }

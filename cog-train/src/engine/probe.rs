@@ -4,13 +4,14 @@ mod room;
 
 use std::time::{Duration, Instant};
 
-use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use self::room::Room;
-use super::evaluate::{evaluate, is_cancellation};
+use super::evaluate::evaluate;
 use super::learner::Learner;
 use super::memory::{self, Gauge, human};
 use super::objective::Objective;
+use super::reduce::reduce;
 use super::retry::{Failed, retry};
 use super::state::State;
 use super::step;
@@ -18,8 +19,9 @@ use super::stream::Stream;
 use super::training_config::TrainingConfig;
 use crate::cancellable::cancellable;
 use crate::data::{Batching, Loader, histogram};
-use crate::error::counted;
+use crate::error::{Error, counted};
 use crate::job::Job;
+use crate::optim::{Ema, Slot};
 use crate::params::Params;
 
 /// The training that would run.
@@ -33,7 +35,35 @@ pub(super) struct Planned<'a, B> {
     pub(super) taken: u64,
 }
 
+/// The bytes of the state of a training beside its weights and gradients.
+struct Held {
+    /// On this rank.
+    optimizer: u64,
+    averages: u64,
+    /// Of a checkpoint, which has those of all ranks.
+    snapshot: u64,
+}
+
+impl Held {
+    fn of(learner: &Learner<'_>) -> Self {
+        let bytes = |slots: &[Slot], is_counted: fn(&Slot) -> bool| {
+            let slots = slots.iter().filter(|slot| is_counted(slot));
+            4 * slots.map(|slot| slot.dims.iter().product::<usize>()).sum::<usize>() as u64
+        };
+        let (of_optimizer, of_ema) =
+            (learner.optimizer.slots(), learner.ema.as_ref().map_or_else(Vec::new, Ema::slots));
+        let (here, all) = (|slot: &Slot| slot.var.is_some(), |_: &Slot| true);
+        let trained = 4 * learner.params.trainable_count() as u64;
+        Self {
+            optimizer: bytes(&of_optimizer, here),
+            averages: bytes(&of_ema, here),
+            snapshot: trained + bytes(&of_optimizer, all) + bytes(&of_ema, all),
+        }
+    }
+}
+
 /// The bytes of a training by what they are for.
+#[derive(Serialize, Deserialize)]
 struct Memory {
     /// Held before the probe: on a CPU by the process, on a GPU by all processes.
     base: u64,
@@ -45,6 +75,22 @@ struct Memory {
     /// The copy that a checkpoint is written from, which is the host's.
     snapshot: u64,
     peak: u64,
+}
+
+impl Memory {
+    /// Returns the most that any rank takes.
+    fn most(ranks: Vec<Self>) -> Self {
+        let most = |bytes: fn(&Self) -> u64| ranks.iter().map(bytes).max().unwrap_or(0);
+        Self {
+            base: most(|it| it.base),
+            gradients: most(|it| it.gradients),
+            optimizer: most(|it| it.optimizer),
+            averages: most(|it| it.averages),
+            activations: most(|it| it.activations),
+            snapshot: most(|it| it.snapshot),
+            peak: most(|it| it.peak),
+        }
+    }
 }
 
 /// Reports rows, lengths, steps, parameters, memory, disk and time, line by line.
@@ -69,47 +115,42 @@ pub(super) fn report<B: Send + 'static>(
         params.computes_in().name()
     ));
 
-    let slots: usize = learner.optimizer.state().values().map(Tensor::elem_count).sum();
-    let optimizer = 4 * slots as u64;
-    let averages = if learner.ema.is_some() { 4 * trained } else { 0 };
-    let snapshot = 4 * trained + averages + optimizer;
+    let ranks = learner.ranks.clone();
+    let Held { optimizer, averages, snapshot } = Held::of(learner);
     let mut state = State::new(config, params.computes_in());
     let gauge = Gauge::start(params.device());
     // While one batch is computed, the next is there.
-    let measure = |state: &mut State, job: &mut Job| -> anyhow::Result<()> {
+    let measure = |state: &mut State, learner: &Learner<'_>, job: &mut Job| -> anyhow::Result<()> {
         let Some(eval) = eval else { return Ok(()) };
-        evaluate(eval, 2, objective, params.device(), state, job).map(drop)
+        evaluate(eval, 2, objective, learner, state, job).map(drop)
     };
     // As a run does: the memory of the evaluation before the first step is not all freed.
-    measure(&mut state, job)?;
+    measure(&mut state, learner, job)?;
     let seed = job.seed();
     let lengths = train.clone();
-    state.position.batch = cancellable(&job.cancel_token(), move || lengths.heaviest(seed))?;
+    let heaviest = cancellable(&job.cancel_token(), move || lengths.heaviest(seed));
+    state.position.batch = ranks.all_done(heaviest)?;
     let mut time = Duration::ZERO;
     // The first step allocates what stays: moments, buffers, worker threads. The second shows how long a step takes.
     for _ in 0..2 {
         let mut stream = Stream::new(train, params.device());
-        let computed = retry(&mut state, train.max_rows(), job, |state, job| {
+        let computed = retry(&mut state, train.max_rows(), &ranks, job, |state, job| {
             let batch = stream.next(state, job)?;
             let start = Instant::now();
             let computed = step::compute(learner, objective, state, &batch, job)
                 .map_err(Failed::on(step::rows_at_once(&batch)))?;
             Ok((start, computed))
         });
-        let (start, computed) = match computed {
-            Ok(computed) => computed,
-            Err(error) => {
-                if is_cancellation(&error, job) {
-                    stream.leave();
-                }
-                return Err(error);
-            }
+        let Some((start, computed)) = computed? else {
+            stream.leave();
+            return Err(Error::Cancelled.into());
         };
-        step::apply(learner, config.clip, &mut state, computed, 0.0)?;
+        let reduced = reduce(learner, computed, config.reduce)?;
+        step::apply(learner, config.clip, &mut state, reduced, 0.0)?;
         time = start.elapsed();
     }
-    measure(&mut state, job)?;
-    job.check_cancelled()?;
+    measure(&mut state, learner, job)?;
+    ranks.all_done(job.check_cancelled())?;
     let (base, peak) = (gauge.base(), gauge.peak());
     let gradients = 4 * trained;
     let found = Memory {
@@ -122,8 +163,10 @@ pub(super) fn report<B: Send + 'static>(
         snapshot,
         peak,
     };
-    in_memory(&found, params, gauge.is_of_device(), job);
-    Room { checkpoint: snapshot, keep: config.keep_checkpoints, weights: 4 * all }.report(job)?;
+    let found = Memory::most(ranks.share(found)?);
+    in_memory(&found, params, gauge.is_of_device(), ranks.world(), job);
+    let room = Room { checkpoint: snapshot, keep: config.keep_checkpoints, weights: 4 * all };
+    ranks.all_done(if ranks.leads() { room.report(job) } else { Ok(()) })?;
     in_time(time, planned, job);
     job.close_dry_run_report();
     Ok(())
@@ -167,7 +210,11 @@ fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
     }
 }
 
-fn in_memory(found: &Memory, params: &Params, of_device: bool, job: &mut Job) {
+fn in_memory(found: &Memory, params: &Params, of_device: bool, world: usize, job: &mut Job) {
+    let each = match world {
+        1 => String::new(),
+        world => format!(" of each of {world} ranks"),
+    };
     let weights = human(params.bytes() as u64);
     let parts = format!(
         "weights {weights}, optimizer {}, averages {}, gradients {}, activations {}",
@@ -179,7 +226,7 @@ fn in_memory(found: &Memory, params: &Params, of_device: bool, job: &mut Job) {
     let snapshot = human(found.snapshot);
     if of_device {
         job.line(format_args!(
-            "memory of the device: about {} at most, of which {parts}",
+            "memory of the device{each}: about {} at most, of which {parts}",
             human(found.peak)
         ));
         job.line(format_args!("  all that runs on it holds {} now", human(found.base)));
@@ -189,7 +236,7 @@ fn in_memory(found: &Memory, params: &Params, of_device: bool, job: &mut Job) {
         ));
     } else {
         job.line(format_args!(
-            "memory: about {} at most, of which {parts}, a checkpoint on its way {snapshot}",
+            "memory{each}: about {} at most, of which {parts}, a checkpoint on its way {snapshot}",
             human(found.peak + found.snapshot)
         ));
         job.line(format_args!(

@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::frozen;
 use super::learner::Learner;
+use super::ranks::Ranks;
 use super::state::State;
 use super::training_config::TrainingConfig;
 use crate::cancellable::cancellable;
-use crate::checkpoint::{Found, newest};
+use crate::checkpoint::{Checkpoint, Found, newest};
 use crate::data::Loader;
 use crate::error::Error;
 use crate::job::{Job, Marks};
@@ -63,8 +64,46 @@ pub(super) fn identity<B: Send + 'static>(
     Ok(run)
 }
 
-/// Returns the state of the newest checkpoint of the run, when the job is resumed and there is one; tensors and files are
-/// restored.
+/// Checks that all ranks would train the same.
+///
+/// # Errors
+///
+/// [`Error::Ranks`] with each difference of the first rank that differs.
+pub(super) fn compare_ranks(
+    ranks: &Ranks,
+    run: &Map<String, Value>,
+    seed: u64,
+) -> Result<(), Error> {
+    if ranks.is_alone() {
+        return Ok(());
+    }
+    let mut own = run.clone();
+    own.insert("seed".to_owned(), seed.into());
+    let all = ranks.share(own)?;
+    let mut others =
+        all.iter().enumerate().map(|(rank, other)| (rank, differences(&all[0], other)));
+    let Some((rank, found)) = others.find(|(_, found)| !found.is_empty()) else { return Ok(()) };
+    let found: Vec<String> =
+        found.iter().map(|it| it.replace(" then, ", " on rank 0, ").replace(" now", "")).collect();
+    Err(Error::Ranks {
+        reason: format!(
+            "rank {rank}: it would not train the same as rank 0\n  {}\nhint: start all ranks with the same inputs and files",
+            found.join("\n  ")
+        ),
+    })
+}
+
+/// The checkpoint to continue from, as the first rank has found it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Continued {
+    state: State,
+    marks: Marks,
+    /// Whether settings have changed since.
+    changed: bool,
+}
+
+/// Returns the state of the newest checkpoint of the run, when the job of the first rank is resumed and there is one; tensors
+/// and files are restored.
 ///
 /// # Errors
 ///
@@ -74,7 +113,40 @@ pub(super) fn resume(
     config: &TrainingConfig,
     run: &Map<String, Value>,
     learner: &mut Learner<'_>,
-) -> Result<Option<State>, Error> {
+) -> anyhow::Result<Option<State>> {
+    let ranks = learner.ranks.clone();
+    let mut checkpoint = None;
+    let found = ranks.from_lead(|| {
+        let Some((found, continued)) = find(job, run)? else { return Ok(None) };
+        checkpoint = Some(found);
+        Ok(Some(continued))
+    })?;
+    let Some(Continued { mut state, marks, changed }) = found else { return Ok(None) };
+    if changed {
+        state.adopt(config, learner.params.computes_in());
+        for line in learner.restore_changed(checkpoint.as_ref(), &mut state)? {
+            job.note(line);
+        }
+    } else {
+        learner.restore(checkpoint.as_ref())?;
+    }
+    let rewound = if ranks.leads() { job.rewind(&marks) } else { Ok(()) };
+    ranks.all_done(rewound)?;
+    if let Some(checkpoint) = checkpoint {
+        job.note(format_args!(
+            "resuming from step {} (`{}`)",
+            state.step,
+            checkpoint.path().display()
+        ));
+    }
+    Ok(Some(state))
+}
+
+/// Finds the newest checkpoint of the run, and whether its settings have changed since.
+fn find(
+    job: &mut Job,
+    run: &Map<String, Value>,
+) -> anyhow::Result<Option<(Checkpoint, Continued)>> {
     let Some(dir) = job.resume_from().map(std::path::Path::to_owned) else { return Ok(None) };
     let Found { checkpoint, passed_over } = newest(&dir)?;
     for (path, why) in passed_over {
@@ -85,15 +157,14 @@ pub(super) fn resume(
         job.forget_earlier()?;
         return Ok(None);
     };
-    let Saved { mut state, run: saved, marks } = serde_json::from_value(checkpoint.state().clone())
+    let Saved { state, run: saved, marks } = serde_json::from_value(checkpoint.state().clone())
         .map_err(|error| Error::Checkpoint {
             location: checkpoint.path().display().to_string(),
             reason: format!("its state cannot be read: {error}"),
         })?;
     let differences = differences(&saved, run);
-    if differences.is_empty() {
-        learner.restore(&checkpoint)?;
-    } else {
+    let changed = !differences.is_empty();
+    if changed {
         let text = differences.join("\n  ");
         let fits = shapes(&saved) == shapes(run);
         if !(job.resume_forced() && fits) {
@@ -107,17 +178,12 @@ pub(super) fn resume(
                     "it has changed since its checkpoint at step {}\n  {text}\nhint: {hint}",
                     state.step
                 ),
-            });
+            }
+            .into());
         }
         job.note(format_args!("resuming a run that has changed:\n  {text}"));
-        state.adopt(config, learner.params.computes_in());
-        for line in learner.restore_changed(&checkpoint, &mut state)? {
-            job.note(line);
-        }
     }
-    job.rewind(&marks)?;
-    job.note(format_args!("resuming from step {} (`{}`)", state.step, checkpoint.path().display()));
-    Ok(Some(state))
+    Ok(Some((checkpoint, Continued { state, marks, changed })))
 }
 
 /// The shapes of the parameters by name: the one difference that no force can bridge.

@@ -1,7 +1,9 @@
 //! The retry after a lack of memory.
 
 use super::memory;
+use super::ranks::{Outcome, Ranks, failure};
 use super::state::State;
+use crate::error::{self, Error};
 use crate::job::Job;
 
 /// A failed attempt.
@@ -24,8 +26,8 @@ impl From<anyhow::Error> for Failed {
     }
 }
 
-/// Runs `attempt` until the device has room for it: after each lack of memory the state's micro-batch is halved, with a
-/// line in the log. `max_rows` are those of a batch that is not split.
+/// Runs `attempt` until the devices of all ranks have room for it: after each lack of memory the state's micro-batch is halved,
+/// with a line in the log. `max_rows` are those of a batch that is not split. `None` when the run is cancelled.
 ///
 /// An attempt that fails must have changed nothing.
 ///
@@ -35,19 +37,42 @@ impl From<anyhow::Error> for Failed {
 pub(super) fn retry<T>(
     state: &mut State,
     max_rows: usize,
+    ranks: &Ranks,
     job: &mut Job,
     mut attempt: impl FnMut(&State, &Job) -> Result<T, Failed>,
-) -> anyhow::Result<T> {
+) -> anyhow::Result<Option<T>> {
     loop {
-        let Failed { error, rows } = match attempt(state, job) {
-            Ok(done) => return Ok(done),
-            Err(failed) => failed,
+        let (outcome, own) = match attempt(state, job) {
+            Ok(done) => (Outcome::Done, Ok(done)),
+            Err(Failed { error, rows }) => {
+                let outcome = if is_cancellation(&error, job) {
+                    Outcome::Cancelled
+                } else if memory::is_short(&error) {
+                    let rows = rows.or(state.micro_batch).unwrap_or(max_rows);
+                    Outcome::OutOfMemory { rows }
+                } else {
+                    Outcome::failed(&error)
+                };
+                (outcome, Err(error))
+            }
         };
-        if !memory::is_short(&error) {
-            return Err(error);
+        let is_failure = matches!(outcome, Outcome::Failed(_));
+        let outcomes = ranks.share(outcome)?;
+        if let Some(error) = failure(&outcomes) {
+            let original = own.err().filter(|_| is_failure && ranks.is_alone());
+            return Err(original.unwrap_or(error));
         }
-        let rows = rows.or(state.micro_batch).unwrap_or(max_rows);
+        if outcomes.contains(&Outcome::Cancelled) {
+            return Ok(None);
+        }
+        let short = |outcome: &Outcome| match outcome {
+            Outcome::OutOfMemory { rows } => Some(*rows),
+            _ => None,
+        };
+        let Some(rows) = outcomes.iter().filter_map(short).min() else { return own.map(Some) };
         if rows <= 1 {
+            let error =
+                own.err().unwrap_or_else(|| anyhow::anyhow!("another rank is out of memory"));
             return Err(error.context("one row alone is too large for the device"));
         }
         let fewer = rows.div_ceil(2);
@@ -56,6 +81,11 @@ pub(super) fn retry<T>(
         ));
         state.micro_batch = Some(fewer);
     }
+}
+
+/// Whether an error answers the cancellation of the run: the author's code may look at the token too.
+pub(super) fn is_cancellation(error: &anyhow::Error, job: &Job) -> bool {
+    job.cancelled() && matches!(error::find(error), Some(Error::Cancelled))
 }
 
 #[cfg(test)]
@@ -72,7 +102,8 @@ mod tests {
         let mut job = Job::for_test(dir.path());
         let mut state = State::new(&TrainingConfig::default(), Precision::F32);
         let mut tried = Vec::new();
-        let done = retry(&mut state, 9, &mut job, |state, _| {
+        let ranks = Ranks::of(&job).unwrap();
+        let done = retry(&mut state, 9, &ranks, &mut job, |state, _| {
             tried.push(state.micro_batch);
             match state.micro_batch {
                 // The batch was of fewer rows than the largest.
@@ -81,18 +112,19 @@ mod tests {
                 Some(rows) => Ok(rows),
             }
         });
-        assert_eq!(done.unwrap(), 2);
+        assert_eq!(done.unwrap(), Some(2));
         assert_eq!(tried, [None, Some(4), Some(2)]);
 
         let mut attempts = 0;
-        let failed = retry::<()>(&mut state, 9, &mut job, |_, _| {
+        let failed = retry::<()>(&mut state, 9, &ranks, &mut job, |_, _| {
             attempts += 1;
             Err(anyhow!("no such file").into())
         });
         assert_eq!((failed.unwrap_err().to_string().as_str(), attempts), ("no such file", 1));
 
-        let failed =
-            retry::<()>(&mut state, 9, &mut job, |_, _| Err(anyhow!("out of memory").into()));
+        let failed = retry::<()>(&mut state, 9, &ranks, &mut job, |_, _| {
+            Err(anyhow!("out of memory").into())
+        });
         assert_eq!(failed.unwrap_err().to_string(), "one row alone is too large for the device");
     }
 }

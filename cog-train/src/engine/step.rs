@@ -1,35 +1,19 @@
-//! One step: the gradients of its micro-batches, and the update by them.
-
-use std::collections::BTreeMap;
-
-use candle_core::Tensor;
+//! One step: the gradients of its micro-batches, and the update by their sum.
 
 use super::check_gradients;
 use super::context::StepContext;
 use super::learner::Learner;
 use super::objective::Objective;
+use super::reduce::{Computed, Reduced, Sums, sum_of_losses};
 use super::scale::Scale;
 use super::state::State;
+use super::tree::Tree;
 use crate::data::Batch;
 use crate::error::Error;
 use crate::job::Job;
-use crate::optim::{Clip, norm};
+use crate::optim::Clip;
 use crate::params::Gradients;
 use cog_train_nn::__private::tape::collect;
-
-/// The gradients of a batch. Of the model only its buffers have changed.
-pub(super) struct Computed {
-    gradients: Gradients,
-    /// The sum over the targets, and their weight.
-    sum: f64,
-    weight: f64,
-    /// The divisor of the gradients: all targets of the step times the factor of the loss.
-    divisor: f64,
-    /// The norm of the gradient of the mean loss, before it is clipped.
-    norm: f64,
-    /// The model's buffers before the step, by name.
-    before: BTreeMap<String, Tensor>,
-}
 
 /// The statistics of a step.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +45,7 @@ pub(super) enum Skip {
     NotFinite,
 }
 
-/// Computes the gradients of a batch. When it fails, the model's buffers are as they were before.
+/// Computes the gradients of this rank's part of a batch. When it fails, the model's buffers are as they were before.
 ///
 /// # Errors
 ///
@@ -79,39 +63,39 @@ pub(super) fn compute<B, O: Objective<B>>(
         learner.buffers.release();
         learner.params.restore_buffers(&before)?;
     }
-    Ok(Computed { before, ..computed? })
+    let (gradients, loss) = computed?;
+    Ok(Computed { gradients, loss, before })
 }
 
+/// The gradients of micro-batches are leaves of a tree: added up in place, one after the other, their sum would depend on the
+/// number of ranks.
 fn gradients_of<B, O: Objective<B>>(
     learner: &mut Learner<'_>,
     objective: &O,
     state: &State,
     batch: &Batch<B>,
     job: &Job,
-) -> anyhow::Result<Computed> {
-    let mut factor = None;
-    let mut gradients: Option<Gradients> = None;
-    let (mut sum, mut weight) = (0.0, 0.0);
+) -> anyhow::Result<(Gradients, Option<Sums>)> {
+    let (mut gradients, mut losses) = (Tree::default(), Tree::default());
     learner.buffers.clear();
-    for (number, part) in (0..).zip(&batch.parts) {
+    for part in &batch.parts {
         job.check_cancelled()?;
-        let context = StepContext::training(job.seed(), state.step, number);
-        let scaling = Scaling { scale: state.scale, factor: &mut factor };
-        let computed = backward(learner, objective, &part.batch, &context, scaling)?;
-        sum += computed.sum;
-        weight += computed.weight;
-        match &mut gradients {
-            Some(gradients) => gradients.add(computed.gradients)?,
-            None => gradients = Some(computed.gradients),
-        }
+        let context = StepContext::training(job.seed(), state.step, part.number as u64);
+        let leaf = backward(learner, objective, &part.batch, &context, state.scale)?;
+        losses.push(leaf.loss, sum_of_losses)?;
+        gradients.push(leaf.gradients, |one, two| sum_of_gradients(learner, one, two))?;
     }
-    let mut gradients = gradients.unwrap_or_default();
-    gradients.gather(learner.params, &learner.buffers)?;
-    // The one division.
-    let divisor = weight * factor.unwrap_or(1.0);
-    let norm = norm(&gradients)?;
-    let norm = if weight == 0.0 { 0.0 } else { norm / divisor };
-    Ok(Computed { gradients, sum, weight, divisor, norm, before: BTreeMap::new() })
+    let gradients = gradients.finish(|one, two| sum_of_gradients(learner, one, two))?;
+    Ok((gradients.unwrap_or_default(), losses.finish(sum_of_losses)?))
+}
+
+fn sum_of_gradients(
+    learner: &mut Learner<'_>,
+    mut one: Gradients,
+    two: Gradients,
+) -> Result<Gradients, Error> {
+    one.absorb(two, |name, gradient| learner.recycle(name, gradient))?;
+    Ok(one)
 }
 
 /// The rows of a batch's largest micro-batch.
@@ -128,10 +112,10 @@ pub(super) fn apply(
     learner: &mut Learner<'_>,
     clip: Clip,
     state: &mut State,
-    computed: Computed,
+    reduced: Reduced,
     learning_rate: f64,
 ) -> Result<Stats, Error> {
-    let Computed { gradients, sum, weight, divisor, norm, before } = computed;
+    let Reduced { mut gradients, squares, loss: Sums { sum, weight }, norm, before } = reduced;
     let finite = sum.is_finite() && norm.is_finite();
     let blamed = state.scale.after(finite);
     let skipped = match (weight == 0.0, finite) {
@@ -141,34 +125,26 @@ pub(super) fn apply(
         (false, true) => None,
     };
     if skipped.is_none() {
-        check_gradients::check(learner.params, &gradients, state)?;
-        let gradients = clip.values(gradients, 1.0 / divisor)?;
-        let factor = clip.factor(norm) / divisor;
-        learner.update(&gradients, learning_rate, factor, state)?;
+        check_gradients::check(learner.params, &squares, state)?;
+        // The one division.
+        gradients = clip.values(gradients, 1.0 / weight)?;
+        learner.update(&gradients, learning_rate, clip.factor(norm) / weight, state)?;
     } else {
-        drop(gradients);
         learner.params.restore_buffers(&before)?;
         state.skipped_steps += 1;
     }
-    learner.buffers.release();
+    for (name, gradient) in gradients {
+        learner.recycle(&name, gradient);
+    }
     let in_a_row = state.skipped_in_a_row + 1;
     state.skipped_in_a_row = if skipped == Some(Skip::NotFinite) { in_a_row } else { 0 };
     state.step += 1;
     Ok(Stats { sum, weight, norm, skipped })
 }
 
-/// The loss scale, and the factor that follows from the first micro-batch of a step: one for all of them, so that their
-/// gradients add up.
-struct Scaling<'a> {
-    scale: Scale,
-    factor: &'a mut Option<f64>,
-}
-
 /// The contribution of a micro-batch to its step.
-struct Part {
-    sum: f64,
-    weight: f64,
-    /// Of the sum times the scaling's factor, except for those that went into buffers.
+struct Leaf {
+    loss: Sums,
     gradients: Gradients,
 }
 
@@ -178,48 +154,61 @@ fn backward<B, O: Objective<B>>(
     objective: &O,
     batch: &B,
     context: &StepContext,
-    Scaling { scale, factor }: Scaling<'_>,
-) -> anyhow::Result<Part> {
-    let (loss, mut store) = collect(&mut learner.buffers, || {
+    scale: Scale,
+) -> anyhow::Result<Leaf> {
+    let (loss, factor, mut store) = collect(&mut learner.buffers, || {
         context.run(|| {
             let loss = objective.loss(batch, context)?;
-            let factor = *factor.get_or_insert_with(|| scale.of_sum(loss.weight()));
+            let factor = scale.of_sum(loss.weight());
             let scaled = if scale.is_dynamic() {
                 (loss.tensor() * factor).map_err(Error::from)?
             } else {
                 loss.tensor().clone()
             };
             let store = scaled.backward().map_err(Error::from)?;
-            anyhow::Ok((loss, store))
+            anyhow::Ok((loss, factor, store))
         })
     })?;
-    let gradients = Gradients::take(learner.params, &mut store)?;
-    Ok(Part { sum: loss.value()?, weight: loss.weight(), gradients })
+    let mut gradients = Gradients::take_all(learner.params, &mut store, &mut learner.buffers)?;
+    if scale.is_dynamic() {
+        // Each micro-batch has a factor of its own, and they add up.
+        gradients.multiply(1.0 / factor)?;
+    }
+    let loss = Sums { sum: loss.value()?, weight: loss.weight() };
+    Ok(Leaf { loss, gradients })
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use candle_core::{DType, Device};
+    use candle_core::{DType, Device, Tensor};
     use cog_train_nn::Linear;
 
     use super::*;
     use crate::data::{MicroBatch, Position};
-    use crate::engine::{Loss, TrainingConfig};
+    use crate::engine::ranks::Ranks;
+    use crate::engine::reduce::reduce;
+    use crate::engine::{Loss, Reduce, TrainingConfig};
     use crate::optim::{Optimizer, Sgd};
     use crate::params::Params;
 
     /// Their memory is free for an evaluation, and for the activations of the next step.
     #[test]
-    fn a_step_leaves_no_gradients_in_memory() {
+    fn a_step_leaves_no_gradients_in_buffers() {
         let dir = tempfile::tempdir().unwrap();
         let job = Job::for_test(dir.path());
         let ones = |shape| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
         let params = Params::new([("weight", ones((2, 3)))]).unwrap();
         let linear = Linear::from_tensors(params.tensors()["weight"].clone(), None);
         let config = TrainingConfig::default();
-        let mut learner = Learner::new(&config, &params, Optimizer::new(Sgd::default())).unwrap();
+        let mut learner = Learner::new(
+            &config,
+            &params,
+            Optimizer::new(Sgd::default()),
+            &Ranks::of(&job).unwrap(),
+        )
+        .unwrap();
         let mut state = State::new(&config, params.computes_in());
         let objective = |x: &Tensor, _: &StepContext| -> anyhow::Result<Loss> {
             anyhow::ensure!(x.dim(0)? == 1, "no such row");
@@ -229,10 +218,9 @@ mod tests {
             at: Position::default(),
             next: Position::default(),
             rows: vec![0],
-            total: 1,
             parts: vec![
-                MicroBatch { rows: 0..1, batch: ones((1, 3)) },
-                MicroBatch { rows: 0..1, batch: ones((rows, 3)) },
+                MicroBatch { number: 0, rows: 0..1, batch: ones((1, 3)) },
+                MicroBatch { number: 1, rows: 0..1, batch: ones((rows, 3)) },
             ],
             tokens: 0,
             waited: Duration::ZERO,
@@ -241,8 +229,10 @@ mod tests {
             |learner: &Learner<'_>| format!("{:?}", learner.buffers).contains("tensor: Some");
         for _step in 0..2 {
             let computed = compute(&mut learner, &objective, &state, &batch(1), &job).unwrap();
-            assert!(holds(&learner));
-            apply(&mut learner, Clip::None, &mut state, computed, 0.1).unwrap();
+            assert_eq!(computed.gradients.iter().count(), 1);
+            assert!(!holds(&learner), "a step has its gradients");
+            let reduced = reduce(&learner, computed, Reduce::Exact).unwrap();
+            apply(&mut learner, Clip::None, &mut state, reduced, 0.1).unwrap();
             assert!(!holds(&learner));
         }
         assert!(compute(&mut learner, &objective, &state, &batch(2), &job).is_err());

@@ -1,5 +1,6 @@
 //! The settings of a training, and when something is due: pure functions of the step's number.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::best_by::BestBy;
@@ -26,6 +27,25 @@ pub enum Every {
     Steps(u64),
     /// After each pass over the data.
     Epoch,
+}
+
+/// The order in which ranks that train together add up their gradients.
+///
+/// ```
+/// use cog_train::engine::{Reduce, TrainingConfig};
+///
+/// let config = TrainingConfig { reduce: Reduce::Fast, ..TrainingConfig::default() };
+/// assert_ne!(config, TrainingConfig::default());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduce {
+    /// Micro-batches are the leaves of one binary tree, whatever rank computes them: the weights have the same bits for any
+    /// number of ranks.
+    #[default]
+    Exact,
+    /// The order of the transport's own sum. The bits depend on the number of ranks.
+    Fast,
 }
 
 /// The settings of a training, all with a default.
@@ -57,7 +77,11 @@ pub struct TrainingConfig {
     pub schedule: Schedule,
     /// The most rows in a forward pass. A batch of more rows is computed in parts whose gradients add up (gradient
     /// accumulation). `None`: the whole batch. Either way it becomes smaller when the device runs out of memory.
+    ///
+    /// Ranks that train together share the micro-batches of a batch, so that there must be enough of them.
     pub micro_batch: Option<usize>,
+    /// The order in which ranks add up their gradients.
+    pub reduce: Reduce,
     /// The limit on gradients.
     pub clip: Clip,
     /// Keeps an exponential moving average of the weights with this decay, which is evaluated and returned instead of them.
@@ -96,6 +120,7 @@ impl Default for TrainingConfig {
             learning_rate: 1e-3,
             schedule: Schedule::Constant,
             micro_batch: None,
+            reduce: Reduce::default(),
             clip: Clip::default(),
             ema: None,
             eval_every: Every::Epoch,
@@ -175,6 +200,7 @@ impl TrainingConfig {
             "max_skipped_steps": self.max_skipped_steps,
             "check_gradients": self.check_gradients,
             "micro_batch": self.micro_batch,
+            "reduce": self.reduce,
         })
     }
 }
@@ -225,6 +251,7 @@ mod tests {
             TrainingConfig { learning_rate: 0.5, ..config.clone() },
             TrainingConfig { schedule: Schedule::cosine(), ..config.clone() },
             TrainingConfig { micro_batch: Some(2), ..config.clone() },
+            TrainingConfig { reduce: Reduce::Fast, ..config.clone() },
             TrainingConfig { clip: Clip::Value(1.0), ..config.clone() },
             TrainingConfig { ema: Some(0.5), ..config.clone() },
             TrainingConfig { eval_every: Every::End, ..config.clone() },

@@ -7,7 +7,7 @@ use candle_core::Device;
 
 use super::{CHECKPOINTS, Job, Mode, Start, TargetDirs};
 use crate::input::Mask;
-use crate::parallel::Single;
+use crate::parallel::{Communicator, Single};
 use crate::progress::{CancelToken, Silent};
 
 impl Job {
@@ -72,6 +72,13 @@ impl Job {
             dir.as_ref(),
             Mode { dry_run: Some(TargetDirs { run, output }), ..Mode::default() },
         )
+    }
+
+    /// The same job on one rank of a training.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn on_rank(self, communicator: Arc<dyn Communicator>) -> Self {
+        Self { communicator, ..self }
     }
 
     fn in_test(dir: &Path, mode: Mode) -> Self {

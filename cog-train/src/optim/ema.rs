@@ -6,7 +6,7 @@ use candle_core::{Tensor, Var};
 use serde_json::json;
 
 use super::limits::{Limits, Range};
-use super::state;
+use super::state::{self, Slot};
 use crate::error::Error;
 use crate::params::Params;
 use cog_train_nn::__private::fused;
@@ -35,8 +35,16 @@ use cog_train_nn::__private::fused;
 pub struct Ema {
     decay: f64,
     warmup: bool,
-    averages: BTreeMap<String, Var>,
+    averages: BTreeMap<String, Average>,
     swapped: bool,
+}
+
+/// The average of one parameter.
+#[derive(Debug)]
+struct Average {
+    dims: Vec<usize>,
+    /// `None` where another rank has it.
+    var: Option<Var>,
 }
 
 impl Ema {
@@ -68,13 +76,23 @@ impl Ema {
     ///
     /// [`Error::InvalidConfig`] for a decay that is not from 0 to below 1; [`Error::Tensor`] when the device has no room.
     pub fn prepare(&mut self, params: &Params) -> Result<(), Error> {
+        self.prepare_owned(params, |_| true)
+    }
+
+    /// [Prepares](Self::prepare) the averages of the parameters whose names `owns` accepts; other ranks have the others.
+    pub(crate) fn prepare_owned(
+        &mut self,
+        params: &Params,
+        owns: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
         let mut limits = Limits::default();
         limits.number("ema", self.decay, Range::Decay);
         limits.finish()?;
         let mut averages = BTreeMap::new();
         for (name, param) in params.trainable() {
-            let average = Var::from_tensor(&param.master().detach().copy()?)?;
-            averages.insert(name.to_owned(), average);
+            let weight = param.master().detach();
+            let var = if owns(name) { Some(Var::from_tensor(&weight.copy()?)?) } else { None };
+            averages.insert(name.to_owned(), Average { dims: weight.dims().to_vec(), var });
         }
         (self.averages, self.swapped) = (averages, false);
         Ok(())
@@ -92,7 +110,9 @@ impl Ema {
         }
         let share = 1.0 - self.decay(step);
         for (name, param) in params.trainable() {
-            move_towards(self.average(name)?, param.master(), share)?;
+            if let Some(average) = self.average(name)? {
+                move_towards(average, param.master(), share)?;
+            }
         }
         Ok(())
     }
@@ -107,13 +127,13 @@ impl Ema {
             self.average(name)?;
         }
         for (name, param) in params.trainable() {
-            let average = self.average(name)?;
+            let Some(average) = self.average(name)? else { continue };
             let weight = param.master().detach().copy()?;
             param.set(average)?;
             average.set(&weight)?;
         }
         self.swapped = !self.swapped;
-        params.refresh()
+        Ok(())
     }
 
     /// Whether the weights hold the average.
@@ -126,9 +146,19 @@ impl Ema {
     /// this.
     #[must_use]
     pub fn state(&self) -> BTreeMap<String, Tensor> {
-        let tensor =
-            |(name, average): (&String, &Var)| (name.clone(), average.as_detached_tensor());
-        self.averages.iter().map(tensor).collect()
+        let averages = self.slots().into_iter();
+        averages.filter_map(|slot| Some((slot.name, slot.var?.as_detached_tensor()))).collect()
+    }
+
+    /// Returns all averages, those of other ranks included.
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        let slot = |(name, Average { dims, var }): (&String, &Average)| Slot {
+            name: name.clone(),
+            param: name.clone(),
+            dims: dims.clone(),
+            var: var.clone(),
+        };
+        self.averages.iter().map(slot).collect()
     }
 
     /// Restores averages, after [`prepare`](Self::prepare). If one tensor does not fit, none is taken.
@@ -137,7 +167,7 @@ impl Ema {
     ///
     /// [`Error::Checkpoint`] when tensors are missing, not expected or of another shape.
     pub fn restore(&mut self, state: BTreeMap<String, Tensor>) -> Result<(), Error> {
-        state::restore("moving average", &self.averages, state)
+        state::restore("moving average", self.slots(), state)
     }
 
     /// The settings.
@@ -146,10 +176,12 @@ impl Ema {
         json!({ "decay": self.decay, "warmup": self.warmup })
     }
 
-    fn average(&self, name: &str) -> Result<&Var, Error> {
-        self.averages
-            .get(name)
-            .ok_or_else(|| invalid(&format!("the moving average was not prepared for `{name}`")))
+    /// Returns the average of a parameter; `None` where another rank has it.
+    fn average(&self, name: &str) -> Result<Option<&Var>, Error> {
+        let average = self.averages.get(name);
+        let average = average
+            .ok_or_else(|| invalid(&format!("the moving average was not prepared for `{name}`")))?;
+        Ok(average.var.as_ref())
     }
 }
 

@@ -58,3 +58,4 @@ pub use muon::{Adjust, Muon};
 pub use optimizer::Optimizer;
 pub use rule::{Rule, Update};
 pub use sgd::Sgd;
+pub(crate) use state::{Slot, check as check_state};

@@ -11,7 +11,7 @@ use super::group::Group;
 use super::limits::{Limits, Range};
 use super::muon::Muon;
 use super::rule::{Rule, Update};
-use super::state;
+use super::state::{self, Slot};
 use crate::error::Error;
 use crate::params::Gradients;
 use crate::params::Params;
@@ -56,8 +56,10 @@ struct UpdateSettings {
     weight_decay: f64,
     /// Multiplies the learning rate.
     factor: f64,
-    names: Vec<&'static str>,
-    slots: Vec<Var>,
+    /// The names and dimensions of its state.
+    layout: Vec<(&'static str, Vec<usize>)>,
+    /// The state; `None` where another rank has it.
+    slots: Option<Vec<Var>>,
 }
 
 impl Optimizer {
@@ -96,6 +98,15 @@ impl Optimizer {
     /// its; [`Error::Tensor`] when
     /// the device has no room.
     pub fn prepare(&mut self, params: &Params) -> Result<(), Error> {
+        self.prepare_owned(params, |_| true)
+    }
+
+    /// [Prepares](Self::prepare) for updates of the parameters whose names `owns` accepts; other ranks have the others.
+    pub(crate) fn prepare_owned(
+        &mut self,
+        params: &Params,
+        owns: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
         self.check()?;
         for (pattern, _) in &self.groups {
             if !params.iter().any(|(name, _)| pattern.matches(name)) {
@@ -106,7 +117,7 @@ impl Optimizer {
         }
         let mut settings = BTreeMap::new();
         for (name, param) in params.trainable() {
-            settings.insert(name.to_owned(), self.settings_of(name, param.master())?);
+            settings.insert(name.to_owned(), self.settings_of(name, param.master(), owns(name))?);
         }
         self.settings = settings;
         Ok(())
@@ -138,7 +149,12 @@ impl Optimizer {
         limits.finish()
     }
 
-    fn settings_of(&self, name: &str, weight: &Tensor) -> Result<UpdateSettings, Error> {
+    fn settings_of(
+        &self,
+        name: &str,
+        weight: &Tensor,
+        owned: bool,
+    ) -> Result<UpdateSettings, Error> {
         let dims = weight.dims();
         let group = self.groups.iter().find(|(pattern, _)| pattern.matches(name));
         let group = group.map(|(_, group)| group.clone()).unwrap_or_default();
@@ -152,16 +168,15 @@ impl Optimizer {
             });
         }
         let usual_decay = if dims.len() < 2 { 0.0 } else { rule.weight_decay() };
-        let (mut names, mut slots) = (Vec::new(), Vec::new());
-        for (slot, dims) in rule.slots(dims) {
-            names.push(slot);
-            slots.push(Var::zeros(dims, DType::F32, weight.device())?);
-        }
+        let layout = rule.slots(dims);
+        let zeros = |dims: &[usize]| Ok::<_, Error>(Var::zeros(dims, DType::F32, weight.device())?);
+        let slots = layout.iter().map(|(_, dims)| zeros(dims));
+        let slots = if owned { Some(slots.collect::<Result<_, _>>()?) } else { None };
         Ok(UpdateSettings {
             weight_decay: group.weight_decay.unwrap_or(usual_decay),
             factor: group.learning_rate.unwrap_or(1.0),
             rule,
-            names,
+            layout,
             slots,
         })
     }
@@ -208,6 +223,7 @@ impl Optimizer {
                 let reason = format!("the optimizer was not prepared for `{name}`");
                 return Err(Error::InvalidConfig { reason });
             };
+            let Some(slots) = &settings.slots else { continue };
             let at = Update {
                 step,
                 learning_rate: learning_rate * settings.factor,
@@ -215,15 +231,17 @@ impl Optimizer {
                 gradient_scale,
             };
             let Some(master) = param.var() else { continue };
-            settings.rule.update(master, gradient, &settings.slots, &at)?;
+            settings.rule.update(master, gradient, slots, &at)?;
+            param.refresh()?;
         }
-        params.refresh()
+        Ok(())
     }
 
     /// The state by name, `layer.weight.exp_avg`. The tensors share storage with the optimizer's.
     #[must_use]
     pub fn state(&self) -> BTreeMap<String, Tensor> {
-        self.slots().into_iter().map(|(name, slot)| (name, slot.as_detached_tensor())).collect()
+        let slots = self.slots().into_iter();
+        slots.filter_map(|slot| Some((slot.name, slot.var?.as_detached_tensor()))).collect()
     }
 
     /// Restores a state, after [`prepare`](Self::prepare). If one tensor does not fit, none is taken.
@@ -232,18 +250,23 @@ impl Optimizer {
     ///
     /// [`Error::Checkpoint`] when tensors are missing, not expected or of another shape.
     pub fn restore(&mut self, state: BTreeMap<String, Tensor>) -> Result<(), Error> {
-        state::restore("optimizer", &self.slots(), state)
+        state::restore("optimizer", self.slots(), state)
     }
 
-    fn slots(&self) -> BTreeMap<String, Var> {
-        let slots = self.settings.iter().flat_map(|(name, settings)| {
-            settings
-                .names
-                .iter()
-                .zip(&settings.slots)
-                .map(move |(slot, tensor)| (format!("{name}.{slot}"), tensor.clone()))
-        });
-        slots.collect()
+    /// Returns all state, that of other ranks included, by parameter.
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        let mut all = Vec::new();
+        for (param, UpdateSettings { layout, slots, .. }) in &self.settings {
+            for (at, (slot, dims)) in layout.iter().enumerate() {
+                all.push(Slot {
+                    name: format!("{param}.{slot}"),
+                    param: param.clone(),
+                    dims: dims.clone(),
+                    var: slots.as_ref().map(|slots| slots[at].clone()),
+                });
+            }
+        }
+        all
     }
 
     /// The settings of the rules and groups.

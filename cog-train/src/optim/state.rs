@@ -11,6 +11,32 @@ use cog_train_nn::__private::fused::same_storage;
 /// The most names of a kind that an error lists.
 const NAMED: usize = 5;
 
+/// A tensor of the state of a parameter.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) name: String,
+    /// The parameter's name.
+    pub(crate) param: String,
+    pub(crate) dims: Vec<usize>,
+    /// Its storage; `None` where another rank has it.
+    pub(crate) var: Option<Var>,
+}
+
+impl Slot {
+    /// Overwrites the values, if they are here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] for another shape, or when the device fails.
+    pub(crate) fn set(&self, values: &Tensor) -> Result<(), Error> {
+        // A state that was taken from here is here already.
+        if let Some(var) = self.var.as_ref().filter(|var| !same_storage(var, values)) {
+            var.set(&values.to_device(var.device())?.to_dtype(DType::F32)?)?;
+        }
+        Ok(())
+    }
+}
+
 /// Writes `state` into `slots` of the same names and shapes. `what` they are the state of stands in the error.
 ///
 /// # Errors
@@ -18,14 +44,36 @@ const NAMED: usize = 5;
 /// [`Error::Checkpoint`] when tensors are missing, not expected or of another shape: then nothing is written.
 pub(super) fn restore(
     what: &str,
-    slots: &BTreeMap<String, Var>,
+    slots: Vec<Slot>,
     mut state: BTreeMap<String, Tensor>,
 ) -> Result<(), Error> {
-    let missing = slots.keys().filter(|name| !state.contains_key(*name));
-    let unexpected = state.keys().filter(|name| !slots.contains_key(*name));
-    let misshapen = slots.iter().filter_map(|(name, slot)| {
-        let given = state.get(name)?.dims();
-        (given != slot.dims()).then(|| format!("`{name}` is {given:?}, expected {:?}", slot.dims()))
+    check(what, &slots, &state)?;
+    for slot in slots {
+        // Each is freed once it is written.
+        if let Some(tensor) = state.remove(&slot.name) {
+            slot.set(&tensor)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a state has the names and shapes of `slots`.
+///
+/// # Errors
+///
+/// [`Error::Checkpoint`] when tensors are missing, not expected or of another shape.
+pub(crate) fn check(
+    what: &str,
+    slots: &[Slot],
+    state: &BTreeMap<String, Tensor>,
+) -> Result<(), Error> {
+    let slots: BTreeMap<&String, &[usize]> =
+        slots.iter().map(|slot| (&slot.name, slot.dims.as_slice())).collect();
+    let missing = slots.keys().copied().filter(|name| !state.contains_key(*name));
+    let unexpected = state.keys().filter(|name| !slots.contains_key(name));
+    let misshapen = slots.iter().filter_map(|(name, dims)| {
+        let given = state.get(*name)?.dims();
+        (given != *dims).then(|| format!("`{name}` is {given:?}, expected {dims:?}"))
     });
     let problems: Vec<_> = [
         list("missing", missing.map(|name| format!("`{name}`"))),
@@ -37,14 +85,6 @@ pub(super) fn restore(
     .collect();
     if !problems.is_empty() {
         return Err(Error::Checkpoint { location: what.to_owned(), reason: problems.join("; ") });
-    }
-    for (name, slot) in slots {
-        // Each is freed once it is written.
-        let Some(tensor) = state.remove(name) else { continue };
-        // A state that was taken from here is here already.
-        if !same_storage(slot, &tensor) {
-            slot.set(&tensor.to_device(slot.device())?.to_dtype(DType::F32)?)?;
-        }
     }
     Ok(())
 }

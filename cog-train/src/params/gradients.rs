@@ -7,7 +7,7 @@ use candle_core::{DType, Tensor};
 
 use super::Params;
 use crate::error::Error;
-use cog_train_nn::__private::tape::Buffers;
+use cog_train_nn::__private::tape::{Buffers, added};
 
 /// The sum of the gradients of the parameters that are trained, by name: `f32`, each of its parameter's shape, on its
 /// device.
@@ -51,16 +51,63 @@ impl Gradients {
         Ok(Self(gradients))
     }
 
-    /// Adds the gradients that operations of [`nn`](crate::nn) wrote into buffers.
+    /// Takes all gradients of a backward pass: those of candle's, and those that operations of [`nn`](crate::nn) wrote into
+    /// buffers.
     ///
     /// # Errors
     ///
     /// [`Error::Tensor`] when the device fails.
-    pub(crate) fn gather(&mut self, params: &Params, buffers: &Buffers) -> Result<(), Error> {
-        let found = params.trainable().filter_map(|(name, param)| {
-            Some((name.to_owned(), buffers.get(param.compute())?.clone()))
-        });
-        self.add(found.collect())
+    pub(crate) fn take_all(
+        params: &Params,
+        store: &mut GradStore,
+        buffers: &mut Buffers,
+    ) -> Result<Self, Error> {
+        let mut gradients = Self::take(params, store)?;
+        let found = params
+            .trainable()
+            .filter_map(|(name, param)| Some((name.to_owned(), buffers.take(param.compute())?)));
+        gradients.add(found.collect())?;
+        Ok(gradients)
+    }
+
+    /// Adds the sums of other micro-batches, which nobody else refers to, in place where the device can. Each tensor that was
+    /// added goes to `free`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    pub(crate) fn absorb(
+        &mut self,
+        other: Self,
+        mut free: impl FnMut(&str, Tensor),
+    ) -> Result<(), Error> {
+        for (name, gradient) in other.0 {
+            if let Some(sum) = self.0.remove(&name) {
+                let sum = added(sum, &gradient)?;
+                free(&name, gradient);
+                self.0.insert(name, sum);
+            } else {
+                self.0.insert(name, gradient);
+            }
+        }
+        Ok(())
+    }
+
+    /// Multiplies all gradients by a power of two, which rounds nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device fails.
+    pub(crate) fn multiply(&mut self, factor: f64) -> Result<(), Error> {
+        for gradient in self.0.values_mut() {
+            *gradient = (&*gradient * factor)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the gradient of a parameter out.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Tensor> {
+        self.0.remove(name)
     }
 
     /// Adds those of another micro-batch.
@@ -93,6 +140,15 @@ impl Gradients {
 impl FromIterator<(String, Tensor)> for Gradients {
     fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(gradients: I) -> Self {
         Self(gradients.into_iter().collect())
+    }
+}
+
+impl IntoIterator for Gradients {
+    type Item = (String, Tensor);
+    type IntoIter = std::collections::btree_map::IntoIter<String, Tensor>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -111,8 +111,20 @@ impl Param {
         }
     }
 
+    /// Overwrites the tensor that the model computes with. Where it has a master of its own, that stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] for another shape, or when the device fails.
+    pub(crate) fn set_computed(&self, values: &Tensor) -> Result<(), Error> {
+        match &self.values {
+            Values::Master { compute: Some(compute), .. } => Ok(compute.set(values)?),
+            _ => self.set(values),
+        }
+    }
+
     /// Updates the tensor that the model computes with.
-    pub(super) fn refresh(&self) -> Result<(), Error> {
+    pub(crate) fn refresh(&self) -> Result<(), Error> {
         if let Values::Master { master, compute: Some(compute) } = &self.values {
             compute.set(&master.to_dtype(compute.dtype())?)?;
         }

@@ -342,35 +342,3 @@ fn a_resume_on_other_frozen_parameters_is_refused() {
     assert!(error.to_string().contains("\n  `frozen_digest`: \""), "{error}");
     assert_eq!(run_on(Job::for_test_resumed(temp.path()), 5.0, None).unwrap().steps, 8);
 }
-
-#[test]
-fn a_loader_for_one_of_many_processes_is_refused() {
-    let temp = tempfile::tempdir().unwrap();
-    let ones = Tensor::ones(1, DType::F32, &Device::Cpu).unwrap();
-    let params = Params::new([("weight", ones)]).unwrap();
-    let weight = params.tensors()["weight"].clone();
-    let loader = || {
-        Loader::new(Rows::new(numbers(8)), |rows: Vec<f32>, batch| {
-            Ok(Tensor::new(rows, batch.device())?)
-        })
-    };
-    let loss =
-        |rows: &Tensor, _: &StepContext| Ok(Loss::sum(rows.broadcast_mul(&weight)?.sum_all()?, 1)?);
-    for (train, eval) in [(loader().ranks(1, 4), None), (loader(), Some(loader().ranks(1, 4)))] {
-        let optimizer = Optimizer::new(AdamW::default());
-        let training =
-            Training { config: TrainingConfig::default(), params: &params, optimizer, train, eval };
-        let error = fit(training, &loss, &mut Job::for_test(temp.path())).unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(Error::InvalidConfig { .. })), "{error:?}");
-        assert!(error.to_string().starts_with("the loader is for rank 1 of 4, and "), "{error}");
-    }
-    // A world of one is a world.
-    let training = Training {
-        config: TrainingConfig::default(),
-        params: &params,
-        optimizer: Optimizer::new(AdamW::default()),
-        train: loader().ranks(0, 1),
-        eval: None,
-    };
-    assert_eq!(fit(training, &loss, &mut Job::for_test(temp.path())).unwrap().steps, 1);
-}

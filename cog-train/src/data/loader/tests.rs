@@ -88,7 +88,9 @@ fn micro_batches_concatenate_to_the_batch() {
             );
         }
     }
-    assert!(whole.iter().all(|step| step.parts.len() == 1 && step.total == step.rows.len()));
+    assert!(whole.iter().all(|step| step.parts.len() == 1));
+    let last = with(Some(3)).pop().unwrap();
+    assert!(last.parts.iter().map(|part| part.number).eq(0..last.parts.len()));
 }
 
 #[test]
@@ -124,19 +126,45 @@ fn one_epoch_has_all_rows_in_order_and_ends() {
 }
 
 #[test]
-fn ranks_partition_each_batch() {
-    let of = |rank| steps(&loader(30, false).ranks(rank, 3), Position::default(), 8);
-    let whole = steps(&loader(30, false), Position::default(), 8);
-    let parts: Vec<_> = (0..3).map(of).collect();
-    for (at, whole) in whole.iter().enumerate() {
-        let mut rows: Vec<u32> = parts.iter().flat_map(|steps| steps[at].rows.clone()).collect();
-        let mut expected = whole.rows.clone();
-        rows.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(rows, expected);
-        assert!(parts.iter().all(|steps| steps[at].next == whole.next));
-        assert!(parts.iter().all(|steps| steps[at].total == whole.rows.len()));
-        assert_eq!(parts.iter().map(|steps| steps[at].tokens).sum::<usize>(), whole.tokens);
+fn ranks_share_the_micro_batches_of_each_batch_in_their_order() {
+    for batching in [Batching::Rows(10), Batching::Tokens { most: 40, pool: 16 }] {
+        let whole = steps(&loader(47, false).batch(batching), Position::default(), 12);
+        for world in [2, 4] {
+            let of = |rank| {
+                let shard = Shard { rank, world };
+                let loader = loader(47, false).batch(batching).for_rank(shard);
+                steps(&loader, Position::default(), 12)
+            };
+            let ranks: Vec<_> = (0..world).map(of).collect();
+            for (at, whole) in whole.iter().enumerate() {
+                let parts: Vec<_> =
+                    ranks.iter().flat_map(|steps| steps[at].parts.clone()).collect();
+                assert_eq!(parts, whole.parts, "batch {at} on {world} ranks");
+                for steps in &ranks {
+                    let batch = Batch { parts: whole.parts.clone(), ..steps[at].clone() };
+                    assert_eq!(batch, *whole, "all of it but the parts is the same on every rank");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ranks_take_turns_in_an_evaluation() {
+    let of = |shard| {
+        let loader = loader(50, false).for_rank(shard);
+        let mut batches = loader.once(&Device::Cpu, Some(3));
+        let mut found = Vec::new();
+        while let Some(batch) = batches.next().unwrap() {
+            found.push(Batch { waited: Duration::ZERO, ..batch });
+        }
+        found
+    };
+    let whole = of(Shard::default());
+    assert_eq!(whole.len(), 7);
+    for rank in 0..4 {
+        let expected: Vec<_> = whole.iter().skip(rank).step_by(4).cloned().collect();
+        assert_eq!(of(Shard { rank, world: 4 }), expected);
     }
 }
 
@@ -221,7 +249,7 @@ fn a_description_has_every_setting_of_the_order() {
     let plain = loader(30, false);
     assert_eq!(
         plain.describe().to_string(),
-        r#"{"rows":30,"batching":{"rows":8},"shuffle":true,"drop_last":false,"rank":0,"world":1}"#
+        r#"{"rows":30,"batching":{"rows":8},"shuffle":true,"drop_last":false}"#
     );
     let tokens = loader(30, false).batch(Batching::tokens(64)).describe();
     assert_eq!(tokens["batching"]["tokens"]["most"], 64);

@@ -38,21 +38,6 @@ proptest! {
     }
 
     #[test]
-    fn shards_are_an_even_partition_of_the_batch(
-        batch in prop::collection::hash_set(any::<u32>(), 0..60), world in 1usize..9,
-    ) {
-        let batch: Vec<u32> = batch.into_iter().collect();
-        let of = |rank| Sampler::new(0, 1, Batching::Rows(1), true).unwrap().ranks(rank, world).unwrap();
-        let parts: Vec<Vec<u32>> = (0..world).map(|rank| of(rank).shard(&batch)).collect();
-        let sizes = parts.iter().map(Vec::len);
-        prop_assert!(sizes.clone().max().unwrap() - sizes.min().unwrap() <= 1);
-        let (mut all, mut batch) = (parts.concat(), batch);
-        all.sort_unstable();
-        batch.sort_unstable();
-        prop_assert_eq!(all, batch);
-    }
-
-    #[test]
     fn only_the_ragged_batch_is_dropped(count in 1usize..100, rows in 1usize..20) {
         let whole = Sampler::new(5, count, Batching::Rows(rows), true).unwrap();
         let Ok(dropped) = whole.clone().drop_last(true) else {
@@ -109,7 +94,6 @@ fn invalid_settings_are_refused_with_both_numbers() {
         "{error}"
     );
     assert_eq!(reason(sampler.clone().lengths(vec![1])), "1 length for 3 rows");
-    assert_eq!(reason(sampler.ranks(2, 2)), "rank 2 in a world of 2");
     let four = Sampler::new(0, 3, Batching::Rows(4), true).unwrap();
     let error = reason(four.drop_last(true));
     assert!(error.starts_with("the data has 3 rows, fewer than the 4 of a batch"), "{error}");

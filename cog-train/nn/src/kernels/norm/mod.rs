@@ -14,8 +14,16 @@ const CHUNK: usize = 16 * 1024;
 /// Sums side by side inside a chunk, so that a core can add several at once. Fixed for the same reason.
 const LANES: usize = 8;
 
-/// The sum of the squares of all elements: those of the CPU's tensors in the order given, then the others'. Infinite and
-/// undefined elements make the sum infinite or undefined.
+/// The sum of the squares of all elements: the [sums](sums_of_squares) of the tensors in the order given.
+///
+/// # Errors
+///
+/// candle's error when the device fails.
+pub fn sum_of_squares<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<f64, Error> {
+    Ok(sums_of_squares(tensors)?.into_iter().fold(0.0, |sum, squares| sum + squares))
+}
+
+/// The sum of the squares of each tensor's elements. Infinite and undefined elements make a sum infinite or undefined.
 ///
 /// Everything is added in 64 bits, except on a device without our kernels, which adds each tensor up in 32. The sums of a
 /// GPU's tensors are copied to the host together.
@@ -23,39 +31,45 @@ const LANES: usize = 8;
 /// # Errors
 ///
 /// candle's error when the device fails.
-pub fn sum_of_squares<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<f64, Error> {
-    let (mut here, mut on_gpu, mut elsewhere) = (0.0, Vec::new(), Vec::new());
-    for tensor in tensors {
+pub fn sums_of_squares<'a>(
+    tensors: impl IntoIterator<Item = &'a Tensor>,
+) -> Result<Vec<f64>, Error> {
+    let (mut sums, mut on_gpu, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, tensor) in tensors.into_iter().enumerate() {
+        sums.push(0.0);
         if matches!(tensor.device(), Device::Cpu) {
-            here += on_the_cpu(tensor)?;
+            sums[at] = on_the_cpu(tensor)?;
         } else if let Some(gpu) = Gpu::of([tensor]).filter(|_| beside(&on_gpu, tensor)) {
-            on_gpu.push((gpu, tensor.contiguous()?));
+            on_gpu.push((gpu, tensor.contiguous()?, at));
         } else {
             let sum = tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?;
-            elsewhere.push(sum.to_dtype(DType::F64)?.reshape(1)?);
+            elsewhere.push((sum.to_dtype(DType::F64)?, at));
         }
     }
-    if let Some((gpu, _)) = on_gpu.first() {
+    if let Some((gpu, ..)) = on_gpu.first() {
         // One tensor for the sums of all, so that they are copied together.
-        let count: usize = on_gpu.iter().map(|(_, tensor)| cuda::blocks(tensor)).sum();
-        let sums = gpu.empty(count, DType::F64)?;
+        let count: usize = on_gpu.iter().map(|(_, tensor, _)| cuda::blocks(tensor)).sum();
+        let of_blocks = gpu.empty(count, DType::F64)?;
         let mut from = 0;
-        for (gpu, tensor) in &on_gpu {
+        for (gpu, tensor, _) in &on_gpu {
             let blocks = cuda::blocks(tensor);
-            cuda::sums_of_squares(gpu, tensor, &sums.narrow(0, from, blocks)?)?;
+            cuda::sums_of_squares(gpu, tensor, &of_blocks.narrow(0, from, blocks)?)?;
             from += blocks;
         }
-        elsewhere.push(sums);
+        let mut of_blocks = of_blocks.to_vec1::<f64>()?.into_iter();
+        for (_, tensor, at) in &on_gpu {
+            sums[*at] = of_blocks.by_ref().take(cuda::blocks(tensor)).fold(0.0, |sum, it| sum + it);
+        }
     }
-    for sums in elsewhere {
-        here += sums.to_vec1::<f64>()?.into_iter().sum::<f64>();
+    for (sum, at) in elsewhere {
+        sums[at] = sum.to_scalar::<f64>()?;
     }
-    Ok(here)
+    Ok(sums)
 }
 
 /// Whether a tensor is on the GPU of the others.
-fn beside(others: &[(Gpu, Tensor)], tensor: &Tensor) -> bool {
-    others.first().is_none_or(|(_, first)| first.device().same_device(tensor.device()))
+fn beside(others: &[(Gpu, Tensor, usize)], tensor: &Tensor) -> bool {
+    others.first().is_none_or(|(_, first, _)| first.device().same_device(tensor.device()))
 }
 
 fn on_the_cpu(tensor: &Tensor) -> Result<f64, Error> {

@@ -37,6 +37,26 @@ impl Buffers {
         self.0.get(&parameter.id()).filter(|buffer| buffer.filled)?.tensor.as_ref()
     }
 
+    /// Takes the sum of the gradients of a parameter out, if one arrived.
+    pub fn take(&mut self, parameter: &Tensor) -> Option<Tensor> {
+        let buffer = self.0.get_mut(&parameter.id()).filter(|buffer| buffer.filled)?;
+        buffer.filled = false;
+        buffer.tensor.take()
+    }
+
+    /// Gives a gradient that is no longer needed back: its memory on a GPU, where an allocation is dear, serves the next
+    /// one of that parameter. Nobody else may refer to it.
+    pub fn recycle(&mut self, parameter: &Tensor, gradient: Tensor) {
+        if let Some(buffer) = self.0.get_mut(&parameter.id())
+            && buffer.tensor.is_none()
+            && !host::on_cpu(&gradient)
+            && gradient.is_contiguous()
+            && *gradient.shape() == buffer.shape
+        {
+            buffer.tensor = Some(gradient);
+        }
+    }
+
     /// Begins a new step: the next gradient of each parameter overwrites its buffer.
     pub fn clear(&mut self) {
         for buffer in self.0.values_mut() {
@@ -181,8 +201,12 @@ impl Entry {
     }
 }
 
-/// Adds two gradients, in place in the first where it and the second are contiguous.
-pub(super) fn added(own: Tensor, other: &Tensor) -> Result<Tensor, Error> {
+/// Adds two gradients, on the CPU in place in the first where both are contiguous: nobody else may refer to it.
+///
+/// # Errors
+///
+/// candle's error when the shapes differ or the device fails.
+pub fn added(own: Tensor, other: &Tensor) -> Result<Tensor, Error> {
     if !host::is_contiguous(&own) || !host::is_contiguous(other) {
         return &own + other.to_dtype(own.dtype())?;
     }
