@@ -111,20 +111,20 @@ impl Predictor for TextGenerator {
 /// Loads a model, with its adapter if it has one.
 fn load(base: &Base, device: &Device) -> Result<CausalLm> {
     let mut tensors = base.tensors(device)?;
-    if device.is_cpu() {
-        // A CPU computes with 16 bits by widening them for each token.
-        for tensor in tensors.values_mut() {
-            *tensor = tensor.to_dtype(DType::F32)?;
-        }
-    }
     let blocks = base.lm.pretrained.quantized(device)?;
     let init = match &base.adapter {
+        // A CPU computes in 32 bits, and so do the values of an adapter.
+        Some((adapter, values)) if device.is_cpu() => {
+            tensors.extend(values.clone());
+            adapter.clone().quantized(blocks)?.init(tensors)
+        }
         Some((adapter, values)) => {
             let adapter = adapter.clone().quantized(blocks)?;
             adapter.init(adapter.tensors(tensors, values.clone())?)
         }
         None => Init::from_tensors(tensors).quantized(blocks),
     };
+    let init = if device.is_cpu() { init.compute_in(DType::F32) } else { init };
     Ok(init.build(|init| base.model(init))?)
 }
 

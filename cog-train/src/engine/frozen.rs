@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use candle_core::{CpuStorage, DType, Storage, Tensor};
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -48,6 +49,12 @@ fn hash(tensors: &[(String, Tensor)], on_cpu: bool, cancel: &CancelToken) -> Res
                 if cfg!(target_endian = "little") =>
             {
                 Sha256::digest(bytemuck::cast_slice::<f32, u8>(&values[start..end]))
+            }
+            (Storage::Cpu(CpuStorage::BF16(values)), Some((start, end)))
+                if cfg!(target_endian = "little") =>
+            {
+                let bits: &[u16] = values[start..end].reinterpret_cast();
+                Sha256::digest(bytemuck::cast_slice::<u16, u8>(bits))
             }
             _ => Sha256::digest(bytes(&part)?),
         };

@@ -198,7 +198,8 @@ impl Adapter {
         Ok([of_a, Initializer::ZEROS])
     }
 
-    /// Makes the parameters of a training on the base's device: `trained` in 32 bits, and the base frozen, which is not copied.
+    /// Makes the parameters of a training on the base's device: `trained` in 32 bits, and the base frozen, which is not copied. Weights
+    /// of the base in 16 bits [stay so](Params::with_frozen_weights) where the precision is 32 bits.
     ///
     /// # Errors
     ///
@@ -216,7 +217,10 @@ impl Adapter {
         let is_trained = |(name, _): &(String, Tensor)| self.trained.contains_key(name);
         let (trained, replaced): (Vec<_>, Vec<_>) = trained.into_iter().partition(is_trained);
         let params = Params::new(trained)?.precision(precision)?;
-        let params = params.with_frozen(base.into_iter().chain(replaced))?;
+        let is_weight = |(name, _): &(String, Tensor)| self.is_weight(name);
+        let (weights, others): (Vec<_>, Vec<_>) =
+            base.into_iter().chain(replaced).partition(is_weight);
+        let params = params.with_frozen_weights(weights)?.with_frozen(others)?;
         params.with_quantized(self.quantized.clone())
     }
 
@@ -242,21 +246,39 @@ impl Adapter {
         mut base: BTreeMap<String, Tensor>,
         trained: BTreeMap<String, Tensor>,
     ) -> Result<BTreeMap<String, Tensor>, Error> {
-        let own = base.iter().find(|(name, _)| self.layout.tensors.contains_key(*name));
-        let (dtype, device) =
-            own.map_or((DType::F32, Device::Cpu), |(_, it)| (it.dtype(), it.device().clone()));
+        let dtype = self.dtype(&base);
+        let device = base.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
         for (name, tensor) in trained {
             base.insert(name, tensor.to_device(&device)?.to_dtype(dtype)?);
         }
         Ok(base)
     }
 
-    /// The source that a model with the adapter is built from.
+    /// The source that a model with the adapter is built from. The model computes in the type of the adapter's tensors.
     #[must_use]
     pub fn init<K: Into<String>>(&self, tensors: impl IntoIterator<Item = (K, Tensor)>) -> Init {
         let add = |init: Init, (path, branch)| init.low_rank(path, branch);
-        let init = Init::from_tensors(tensors).quantized(self.quantized.clone());
-        self.layers().fold(init, add)
+        let tensors: BTreeMap<String, Tensor> =
+            tensors.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect();
+        // The base may have weights of fewer bits.
+        let dtype = self.trained.keys().find_map(|name| tensors.get(name)).map(Tensor::dtype);
+        let init = Init::from_tensors(tensors);
+        let init = dtype.map_or(init.clone(), |dtype| init.compute_in(dtype));
+        self.layers().fold(init.quantized(self.quantized.clone()), add)
+    }
+
+    /// Whether a tensor of the base is the weight of a linear layer or the table of an embedding.
+    fn is_weight(&self, name: &str) -> bool {
+        let layer = name.strip_suffix(".weight").and_then(|path| self.layout.layers.get(path));
+        layer.is_some_and(|layer| layer.kind != LayerKind::Linear { tied: true })
+    }
+
+    /// The type that the base computes in: 32 bits if some of its tensors are, beside which weights may be of 16.
+    pub(super) fn dtype(&self, tensors: &BTreeMap<String, Tensor>) -> DType {
+        let own = tensors.iter().filter(|(name, _)| self.layout.tensors.contains_key(*name));
+        let mut dtypes = own.map(|(_, tensor)| tensor.dtype());
+        let first = dtypes.next().unwrap_or(DType::F32);
+        dtypes.find(|dtype| *dtype == DType::F32).unwrap_or(first)
     }
 
     /// Gives the matrices `B` a learning rate of their own, `ratio` times that of the rest (Hayou et al., "LoRA+: Efficient Low

@@ -47,7 +47,7 @@ impl fmt::Display for Difference {
 }
 
 impl Merged {
-    /// The base's tensors, in its types.
+    /// The base's tensors, in the type that it computes in.
     #[must_use]
     pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
         &self.tensors
@@ -148,12 +148,15 @@ impl Adapter {
     /// The merged tensors, and the norms of DoRA's rows.
     fn merged(&self, tensors: &BTreeMap<String, Tensor>) -> Result<Both, Error> {
         let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
-        let dtype = |name: &String| tensors.get(name).map(Tensor::dtype);
-        let dtype = self.layout.tensors.keys().find_map(dtype).unwrap_or(DType::F32);
+        let dtype = self.dtype(tensors);
         for name in self.layout.tensors.keys() {
             let tensor = match self.quantized.get(name) {
                 Some(matrix) => matrix.clone().to_dtype(dtype).dequantize()?,
-                None => found(tensors, name)?.detach(),
+                None => {
+                    let tensor = found(tensors, name)?.detach();
+                    let narrow = matches!(tensor.dtype(), DType::F16 | DType::BF16);
+                    if narrow { tensor.to_dtype(dtype)? } else { tensor }
+                }
             };
             all.insert(name.clone(), tensor);
         }

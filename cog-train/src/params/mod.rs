@@ -1,5 +1,7 @@
 //! The tensors of a model by name, trained or frozen, and the precision that they compute in.
 
+mod buffers;
+mod frozen;
 mod gradients;
 mod param;
 mod pattern;
@@ -76,58 +78,6 @@ impl Params {
         Ok(Self { params, quantized: BTreeMap::new(), precision: Precision::F32 })
     }
 
-    /// Adds tensors that are not trained. They are not copied: one of the type that the model computes in costs its own bytes
-    /// and nothing else, so call [`precision`](Self::precision) first.
-    ///
-    /// ```
-    /// use cog_train::candle_core::{DType, Device, Tensor};
-    /// use cog_train::engine::{Params, Precision};
-    ///
-    /// let base = Tensor::ones((8, 8), DType::BF16, &Device::Cpu)?;
-    /// let params = Params::new([("head.weight", Tensor::zeros((2, 8), DType::F32, &Device::Cpu)?)])?
-    ///     .precision(Precision::Bf16)?
-    ///     .with_frozen([("body.weight", base)])?;
-    /// // 64 numbers of 2 bytes, and 16 that are trained: 4 bytes, and 2 to compute with.
-    /// assert_eq!(params.bytes(), 64 * 2 + 16 * (4 + 2));
-    /// # Ok::<(), cog_train::anyhow::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Params::new`].
-    pub fn with_frozen<K: Into<String>>(
-        mut self,
-        tensors: impl IntoIterator<Item = (K, Tensor)>,
-    ) -> Result<Self, Error> {
-        for (name, tensor) in tensors {
-            let name = name.into();
-            if !self.device().same_device(tensor.device()) {
-                return Err(invalid(format!(
-                    "`{name}` is not on the device of the other parameters"
-                )));
-            }
-            let param = Param::frozen(tensor, self.precision)?;
-            let taken = self.quantized.contains_key(&name);
-            if self.params.insert(name.clone(), param).is_some() || taken {
-                return Err(invalid(format!("the parameter `{name}` is there twice")));
-            }
-        }
-        Ok(self)
-    }
-
-    /// Freezes the parameters whose names match: what is left of each is the tensor that the model computes with. Call it
-    /// before the model takes its [`tensors`](Self::tensors).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidConfig`] when no parameter fits.
-    pub fn freeze(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
-        self.choose(&pattern.into(), |role, fits| match role {
-            Role::Trained if fits => Role::Frozen,
-            other => other,
-        })
-    }
-
     /// Trains only the parameters whose names match.
     ///
     /// # Errors
@@ -139,30 +89,6 @@ impl Params {
             _ if fits => Role::Trained,
             _ => Role::Frozen,
         })
-    }
-
-    /// Marks the tensors that the model itself updates, such as the running statistics of a
-    /// [`BatchNorm2d`](crate::nn::BatchNorm2d). They are not trained, stay in 32 bits in every precision, and are in every
-    /// checkpoint, which frozen parameters are not. To be called before the model takes its [`tensors`](Self::tensors).
-    ///
-    /// ```
-    /// use cog_train::candle_core::{DType, Device, Tensor};
-    /// use cog_train::engine::{Params, Precision};
-    ///
-    /// let tensors = ["bn.weight", "bn.running_mean"].map(|name| (name, Tensor::ones(2, DType::F32, &Device::Cpu)));
-    /// let tensors = tensors.into_iter().map(|(name, tensor)| Ok((name, tensor?))).collect::<Result<Vec<_>, cog_train::Error>>()?;
-    /// let params = Params::new(tensors)?.buffers("*.running_*")?.precision(Precision::Bf16)?;
-    /// assert_eq!(params.trainable_count(), 2);
-    /// let running = &params.tensors()["bn.running_mean"];
-    /// assert!(running.dtype() == DType::F32 && !running.is_variable());
-    /// # Ok::<(), cog_train::anyhow::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidConfig`] when no parameter fits.
-    pub fn buffers(self, pattern: impl Into<Pattern>) -> Result<Self, Error> {
-        self.choose(&pattern.into(), |role, fits| if fits { Role::Buffer } else { role })
     }
 
     fn choose(
@@ -243,18 +169,6 @@ impl Params {
     /// Returns the tensors that a training changes, sorted by name: the parameters that are trained and the [buffers](Self::buffers).
     pub(crate) fn changing(&self) -> impl Iterator<Item = (&str, &Param)> {
         self.iter().filter(|(_, param)| param.role() != Role::Frozen)
-    }
-
-    /// Copies of the [buffers](Self::buffers), by name.
-    pub(crate) fn copy_buffers(&self) -> Result<BTreeMap<String, Tensor>, Error> {
-        let buffers = self.iter().filter(|(_, param)| param.is_buffer());
-        buffers.map(|(name, param)| Ok((name.to_owned(), param.master().copy()?))).collect()
-    }
-
-    /// Writes copies of buffers back.
-    pub(crate) fn restore_buffers(&self, copies: &BTreeMap<String, Tensor>) -> Result<(), Error> {
-        let pairs = copies.iter().filter_map(|(name, copy)| Some((self.params.get(name)?, copy)));
-        pairs.into_iter().try_for_each(|(param, copy)| param.set(copy))
     }
 
     /// A parameter.

@@ -30,8 +30,8 @@ pub struct Param {
 enum Values {
     /// In 32 bits, and in the type that the model computes in where that is another.
     Master { master: Var, compute: Option<Var> },
-    /// Once, in the type that the model computes in. It has no graph.
-    Frozen(Tensor),
+    /// Once, in the type that the model computes in, or in 16 bits that the model widens. It has no graph.
+    Frozen { tensor: Tensor, widened: bool },
 }
 
 /// The writer of a parameter: the optimizer, nobody, or the model.
@@ -43,13 +43,13 @@ pub(super) enum Role {
 }
 
 impl Param {
-    /// Returns the values that are kept and saved: in 32 bits if they are trained or a buffer, and in the type that the model
-    /// computes in if they are frozen.
+    /// Returns the values that are kept and saved: in 32 bits if they are trained or a buffer, and if they are frozen in the type that the
+    /// model computes in or [widens](super::Params::with_frozen_weights).
     #[must_use]
     pub fn master(&self) -> &Tensor {
         match &self.values {
             Values::Master { master, .. } => master.as_tensor(),
-            Values::Frozen(tensor) => tensor,
+            Values::Frozen { tensor, .. } => tensor,
         }
     }
 
@@ -74,7 +74,7 @@ impl Param {
                 master.set(&values.to_dtype(DType::F32)?)?;
                 self.refresh()
             }
-            Values::Frozen(tensor) => {
+            Values::Frozen { tensor, .. } => {
                 if tensor.elem_count() == 0 && values.shape() == tensor.shape() {
                     return Ok(());
                 }
@@ -107,7 +107,7 @@ impl Param {
     pub(crate) fn var(&self) -> Option<&Var> {
         match &self.values {
             Values::Master { master, .. } => Some(master),
-            Values::Frozen(_) => None,
+            Values::Frozen { .. } => None,
         }
     }
 
@@ -137,9 +137,14 @@ impl Param {
         Ok(Self { values, role: Role::Trained })
     }
 
-    /// A parameter that is not trained, in the storage of `tensor` where it has the right type.
-    pub(super) fn frozen(tensor: Tensor, precision: Precision) -> Result<Self, Error> {
-        let mut param = Self { values: Values::Frozen(tensor), role: Role::Frozen };
+    /// A parameter that is not trained, in the storage of `tensor` where it has the right type. `widened` says that a model which
+    /// computes in 32 bits on the CPU takes it in 16 too.
+    pub(super) fn frozen(
+        tensor: Tensor,
+        precision: Precision,
+        widened: bool,
+    ) -> Result<Self, Error> {
+        let mut param = Self { values: Values::Frozen { tensor, widened }, role: Role::Frozen };
         param.assign(Role::Frozen, precision)?;
         Ok(param)
     }
@@ -155,7 +160,7 @@ impl Param {
             Values::Master { master, compute } => {
                 bytes(master) + compute.as_ref().map_or(0, |compute| bytes(compute))
             }
-            Values::Frozen(tensor) => bytes(tensor),
+            Values::Frozen { tensor, .. } => bytes(tensor),
         }
     }
 
@@ -166,13 +171,22 @@ impl Param {
             (_, other) => Ok(Some(Var::from_tensor(&master.to_dtype(other.dtype())?)?)),
         };
         let values = match (&self.values, role) {
-            (_, Role::Frozen) => {
-                Values::Frozen(converted(&self.compute().detach(), precision.dtype())?)
+            (values, Role::Frozen) => {
+                let tensor = self.compute().detach();
+                let widened = matches!(values, Values::Frozen { widened: true, .. });
+                let narrow = matches!(tensor.dtype(), DType::BF16 | DType::F16);
+                let stays = widened && narrow && precision == Precision::F32;
+                let dtype = if stays && tensor.device().is_cpu() {
+                    tensor.dtype()
+                } else {
+                    precision.dtype()
+                };
+                Values::Frozen { tensor: converted(&tensor, dtype)?, widened }
             }
             (Values::Master { master, .. }, _) => {
                 Values::Master { master: master.clone(), compute: compute(master)? }
             }
-            (Values::Frozen(tensor), _) => {
+            (Values::Frozen { tensor, .. }, _) => {
                 let master = master_of(tensor)?;
                 Values::Master { compute: compute(&master)?, master }
             }

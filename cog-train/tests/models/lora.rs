@@ -414,6 +414,50 @@ fn a_trained_adapter_is_loaded_with_its_logits() {
     }
 }
 
+/// Weights of 16 bits under a model of 32 stay as they are, in half the memory, and give the bits of widened ones: losses, trained values
+/// and merged weights.
+#[test]
+fn a_base_held_in_16_bits_equals_a_widened_one() {
+    let (base, golden) = (Base::open(), golden("plain"));
+    let each = |tensors: Tensors, dtype: DType| -> Tensors {
+        let convert = |(name, tensor): (String, Tensor)| (name, tensor.to_dtype(dtype).unwrap());
+        tensors.into_iter().map(convert).collect()
+    };
+    let config = LoraConfig::new(4).alpha(16.0).targets(Modules::AllLinear);
+    let adapter = base.adapter(&config).unwrap();
+    for dtype in [DType::BF16, DType::F16] {
+        let narrow = each(base.tensors(), dtype);
+        let run = |tensors: Tensors| {
+            let drawn = adapter.draw(&tensors, Rng::new(3, "lora")).unwrap();
+            let params = adapter.params(tensors, drawn, Precision::F32).unwrap();
+            let optimizer = Optimizer::new(AdamW::default());
+            let losses = train(&base, &adapter, &params, &golden.ids, optimizer);
+            let trained: Vec<f32> =
+                adapter.trained().flat_map(|name| numbers(&params.masters()[name])).collect();
+            let merged =
+                adapter.merge(&params.masters(), 1e-4, |init| base.logits(init, &golden.ids));
+            let merged = merged.unwrap();
+            let merged: Vec<f32> = merged
+                .tensors()
+                .values()
+                .inspect(|tensor| assert_eq!(tensor.dtype(), DType::F32))
+                .flat_map(numbers)
+                .collect();
+            ((losses, trained, merged), params)
+        };
+        let (held, params) = run(narrow.clone());
+        let (wide, widened) = run(each(narrow.clone(), DType::F32));
+        assert!(held == wide, "{dtype:?}");
+        let matrices = narrow.values().filter(|tensor| tensor.rank() == 2);
+        let saved: usize = matrices.map(|tensor| 2 * tensor.elem_count()).sum();
+        assert_eq!(params.bytes() + saved, widened.bytes());
+        // A precision of 16 bits holds everything once, in 16 bits.
+        let params = params.precision(Precision::Bf16).unwrap();
+        let frozen = params.count() - params.trainable_count();
+        assert_eq!(params.bytes(), 2 * frozen + 6 * params.trainable_count());
+    }
+}
+
 /// Trains an adapter with dropout by `fit` over 6 steps of two micro-batches, from the start or from a checkpoint. Returns the
 /// trained values.
 fn fit_with_dropout(

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Error, Shape, Tensor, Var};
 
 use super::layout::Layer;
 use crate::initializer::Initializer;
+use crate::kernels::host;
 use crate::kernels::quantized::Quantized;
 use crate::low_rank::LowRank;
 use crate::pattern::matches;
@@ -20,6 +21,8 @@ pub(super) struct Source {
     /// Tensors that are not loaded are drawn if a pattern fits; the last one counts.
     pub(super) drawn: Vec<(String, Rng)>,
     pub(super) dtype: DType,
+    /// The type that the model computes in, where it may differ from that of the loaded tensors.
+    pub(super) computes_in: Option<DType>,
     pub(super) device: Device,
     pub(super) initializers: Vec<Choice>,
     /// Names that may be left over.
@@ -43,6 +46,15 @@ pub(super) struct Choice {
 }
 
 impl Source {
+    /// Returns the initializer that the last matching pattern chooses, and marks all that match.
+    pub(super) fn chosen(&mut self, name: &str, initializer: Initializer) -> Initializer {
+        let mut chosen = initializer;
+        for choice in self.initializers.iter_mut().filter(|choice| matches(&choice.pattern, name)) {
+            (chosen, choice.used) = (choice.initializer, true);
+        }
+        chosen
+    }
+
     /// Returns a tensor, or the problem with it.
     pub(super) fn find(
         &mut self,
@@ -50,10 +62,7 @@ impl Source {
         shape: &Shape,
         initializer: Initializer,
     ) -> Result<Result<Tensor, String>, Error> {
-        let mut chosen = initializer;
-        for choice in self.initializers.iter_mut().filter(|choice| matches(&choice.pattern, name)) {
-            (chosen, choice.used) = (choice.initializer, true);
-        }
+        let chosen = self.chosen(name, initializer);
         if self.tensors.contains_key(name) {
             return Ok(Err(format!("`{name}` was requested twice")));
         }
@@ -62,7 +71,10 @@ impl Source {
         }
         if let Some(tensor) = self.loaded.get(name) {
             return Ok(if tensor.shape() == shape {
-                Ok(tensor.clone())
+                Ok(match self.computes_in {
+                    Some(dtype) if tensor.dtype().is_float() => tensor.to_dtype(dtype)?,
+                    _ => tensor.clone(),
+                })
             } else {
                 let (found, needed) = (tensor.dims(), shape.dims());
                 Err(format!("`{name}` has the shape {found:?}, and the model needs {needed:?}"))
@@ -80,6 +92,20 @@ impl Source {
         };
         let tensor = chosen.draw(shape, rng.at(digest(name)), self.dtype, &self.device)?;
         Ok(Ok(Var::from_tensor(&tensor)?.into_inner()))
+    }
+
+    /// Returns a frozen matrix of 16-bit floats that stays as it is under a model that computes in 32 bits.
+    pub(super) fn held(&mut self, name: &str, sizes: (usize, usize)) -> Option<Quantized> {
+        let tensor = self.loaded.get(name)?;
+        let narrow = matches!(tensor.dtype(), DType::F16 | DType::BF16) && !tensor.track_op();
+        let held = narrow
+            && self.computes_in == Some(DType::F32)
+            && host::on_cpu(tensor)
+            && tensor.dims() == [sizes.0, sizes.1]
+            && !self.tensors.contains_key(name);
+        let matrix = held.then(|| Quantized::from_floats(tensor).ok()).flatten()?;
+        self.tensors.insert(name.to_owned(), tensor.clone());
+        Some(matrix.to_dtype(DType::F32))
     }
 
     /// Returns a quantized matrix, or the problem with it.

@@ -13,7 +13,8 @@ pub(crate) fn fits(tensor: &Tensor) -> bool {
 /// Runs `fast` on the CPU, for floats of 32 bits and of 16, whose operands are widened and whose result is rounded; else
 /// `reference`: every device and every float type.
 ///
-/// `fast` gets contiguous 32-bit floats, and so does its backward step. The result has the type of the first operand.
+/// `fast` gets contiguous 32-bit floats, and so does its backward step: what it [saves](Node::saved) of an operand is kept in the
+/// operand's type. The result has the type of the first operand.
 ///
 /// # Errors
 ///
@@ -24,7 +25,7 @@ pub(crate) fn dispatch<const N: usize>(
     reference: impl Fn([&Tensor; N]) -> Result<Tensor, Error> + Send + 'static,
 ) -> Result<Node, Error> {
     let dtype = operands[0].tensor().dtype();
-    dispatch_wide(operands, fast, reference)?.map(|y| y.to_dtype(dtype))
+    dispatch_wide(operands, fast, reference)?.rounded(dtype)
 }
 
 /// As [`dispatch`], except that the result of `fast` stays in 32 bits: that of a sum over a batch, which may overflow 16.
@@ -42,7 +43,7 @@ pub(crate) fn dispatch_wide<const N: usize>(
     }
     let mut widened = operands.map(Node::clone);
     for node in &mut widened {
-        *node = node.map(host::contiguous)?;
+        *node = node.widened()?;
     }
     fast(widened)
 }

@@ -4,9 +4,9 @@ use candle_core::{DType, Device, Error, Tensor, Var};
 
 use super::linear::{self, Operands};
 use super::matmul::{Matrix, Right};
-use super::quantized::Quantized;
-use super::tape::Node;
-use super::{embedding, host};
+use super::quantized::{Quantized, read_floats};
+use super::tape::{Handle, Node};
+use super::{dtypes, embedding, host, reference};
 
 /// The weight of a [`Linear`](crate::Linear) or the table of an [`Embedding`](crate::Embedding): a tensor, or a frozen matrix in
 /// blocks of few bits. A clone shares the values.
@@ -46,6 +46,18 @@ impl Weight {
                      hint: `Quantized::dequantize` makes one"
                 )))
             }
+        }
+    }
+
+    /// Returns a tensor of the float type that it computes in: the weight itself, or a quantized matrix dequantized as a whole.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when the device fails.
+    pub fn to_tensor(&self) -> Result<Tensor, Error> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor.clone()),
+            Self::Quantized(matrix) => matrix.dequantize(),
         }
     }
 
@@ -96,21 +108,12 @@ impl Weight {
         to: Option<&Node>,
         scale: f32,
     ) -> Result<Node, Error> {
-        match self {
-            Self::Tensor(weight) => linear::forward(x, &Operands { weight, bias, to, scale }),
-            Self::Quantized(weight) => {
-                let weight = weight.as_ref();
-                linear::forward_quantized(x, &Operands { weight, bias, to, scale })
-            }
-        }
+        linear::forward(x, &Operands { weight: self, bias, to, scale })
     }
 
     /// Looks up rows.
     pub(crate) fn look_up(&self, ids: &Node) -> Result<Node, Error> {
-        match self {
-            Self::Tensor(table) => embedding::forward(ids, table),
-            Self::Quantized(table) => embedding::forward_quantized(ids, table),
-        }
+        embedding::forward(ids, self)
     }
 
     /// Returns some rows as a tensor of a float type, without a graph.
@@ -121,10 +124,51 @@ impl Weight {
         }
     }
 
-    /// Calls `work` with the weight as the right factor of a product. A tensor must be a contiguous matrix of 32 bits on the CPU,
-    /// and blocks be on the CPU.
+    /// Whether the kernels of the CPU read it: blocks, or floats of 16 or 32 bits, on the CPU.
+    pub(crate) fn fits(&self) -> bool {
+        match self {
+            Self::Tensor(tensor) => reference::fits(tensor),
+            Self::Quantized(matrix) => matches!(matrix.device(), Device::Cpu),
+        }
+    }
+
+    /// Checks that an operand is of the type that it computes in.
+    ///
+    /// # Errors
+    ///
+    /// candle's error that names both types.
+    pub(crate) fn check_dtype(&self, operation: &str, of: (&str, &Tensor)) -> Result<(), Error> {
+        match self {
+            Self::Tensor(weight) => dtypes::check(operation, of, [("weight", Some(weight))]),
+            Self::Quantized(weight) => weight.check_dtype(operation, of),
+        }
+    }
+
+    /// Returns the weight as a node's operation reads it, detached and contiguous, and the handle of its gradient.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when memory cannot be allocated.
+    pub(crate) fn on(&self, x: &Node) -> Result<(Self, Handle), Error> {
+        Ok(match self {
+            Self::Tensor(tensor) => {
+                let node = x.leaf(tensor);
+                (node.tensor().contiguous()?.into(), node.handle())
+            }
+            Self::Quantized(_) => (self.clone(), None),
+        })
+    }
+
+    /// Calls `work` with the weight as the right factor of a product. It must [fit](Self::fits), and a tensor be contiguous.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when it is not so.
     pub(crate) fn read<R>(&self, work: impl FnOnce(Right<'_>) -> R) -> Result<R, Error> {
         match self {
+            Self::Tensor(tensor) if tensor.dtype() != DType::F32 => {
+                read_floats(tensor, |blocks| work(blocks.into()))
+            }
             Self::Tensor(tensor) => {
                 let (rows, columns) = tensor.dims2()?;
                 host::read([tensor], |[elements]| work(Matrix::new(elements, rows, columns).into()))
@@ -155,6 +199,12 @@ impl From<&Var> for Weight {
 impl From<Quantized> for Weight {
     fn from(matrix: Quantized) -> Self {
         Self::Quantized(Box::new(matrix))
+    }
+}
+
+impl From<&Quantized> for Weight {
+    fn from(matrix: &Quantized) -> Self {
+        matrix.clone().into()
     }
 }
 

@@ -134,14 +134,14 @@ impl Bert {
             self.positions.forward(&nn::parameter(ids, positions)?)?
         } else {
             let length = ids.dims().get(1).copied().unwrap_or(0);
-            let table = nn::parameter(ids, self.positions.weight().tensor()?)?;
+            let table = nn::parameter(ids, &self.positions.weight().to_tensor()?)?;
             nn::narrow(&table, 0, self.first_position as usize, length)?
         };
         let x = nn::add(&x, &positions)?;
         let Some(types) = &self.types else { return Ok(x) };
         let types = match batch.types() {
             Some(of_tokens) => types.forward(&nn::parameter(ids, of_tokens)?)?,
-            None => nn::narrow(&nn::parameter(ids, types.weight().tensor()?)?, 0, 0, 1)?,
+            None => nn::narrow(&nn::parameter(ids, &types.weight().to_tensor()?)?, 0, 0, 1)?,
         };
         nn::add(&x, &types)
     }

@@ -113,7 +113,7 @@ impl Gpt2 {
     /// The vectors of consecutive positions, `[T, hidden]`.
     fn positions_from(&self, ids: &Node, start: usize) -> Result<Node, Error> {
         let count = ids.dims().last().copied().unwrap_or(0);
-        nn::narrow(&nn::parameter(ids, self.positions.weight().tensor()?)?, 0, start, count)
+        nn::narrow(&nn::parameter(ids, &self.positions.weight().to_tensor()?)?, 0, start, count)
     }
 
     fn check_length(&self, length: usize) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use super::curves;
 use crate::kernels::host;
 use crate::kernels::output::Output;
 use crate::kernels::simd::simd;
-use crate::kernels::tape::Node;
+use crate::kernels::tape::{Node, Saved};
 
 /// Elements of one task.
 const CHUNK: usize = 16 * 1024;
@@ -19,11 +19,12 @@ type Slope = fn(&[f32], &[f32], Output<'_>);
 pub(super) fn forward(x: &Node, activation: Activation) -> Result<Node, Error> {
     let (value, slope) = loops(activation);
     let y = mapped(x.tensor(), value)?;
-    let input = x.tensor().clone();
+    let input = x.saved();
     let saves_result = activation == Activation::Relu;
-    let saved = if saves_result { y.clone() } else { input.clone() };
+    let saved = if saves_result { Saved::Tensor(y.clone()) } else { input.clone() };
     let to = x.handle();
     let y = x.tape().result(y, [to], move |gradient, adjoints| {
+        let saved = saved.tensor()?;
         let dx = host::read([&saved, &gradient], |[x, dy]| {
             host::make(saved.shape(), |dx| {
                 let chunks = dx.par_chunks(CHUNK).zip(x.par_chunks(CHUNK));
@@ -34,7 +35,11 @@ pub(super) fn forward(x: &Node, activation: Activation) -> Result<Node, Error> {
         adjoints.give(to, dx)
     });
     // A saved result serves the operations behind it as well; others recompute it from the input.
-    Ok(if saves_result { y } else { y.recomputed_by(move || mapped(&input, value)) })
+    Ok(if saves_result {
+        y
+    } else {
+        y.recomputed_by(move || mapped(&input.clone().tensor()?, value))
+    })
 }
 
 fn mapped(x: &Tensor, value: Value) -> Result<Tensor, Error> {

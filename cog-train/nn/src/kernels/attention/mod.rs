@@ -105,9 +105,10 @@ pub(crate) fn forward(q: &Node, k: &Node, v: &Node, options: &Options) -> Result
         return cuda::separate(gpu, [q, k, v], geometry, &mask);
     }
     let reference = mask.clone();
+    let dtype = q.tensor().dtype();
     dispatch(
         [q, k, v],
-        |operands| cpu::separate(operands, geometry, mask),
+        |operands| cpu::separate(operands, geometry, mask, dtype),
         move |operands| reference::forward(operands, &geometry, &reference),
     )
 }
@@ -145,9 +146,10 @@ pub(crate) fn packed(
         return cuda::packed(gpu, qkv, geometry, &mask);
     }
     let reference = mask.clone();
+    let dtype = qkv.tensor().dtype();
     dispatch(
         [qkv],
-        |operands| cpu::packed(operands, geometry, mask),
+        |operands| cpu::packed(operands, geometry, mask, dtype),
         move |[qkv]| {
             let x = qkv.reshape((batch, queries, all, width))?;
             let part = |from, count| x.narrow(2, from, count);

@@ -9,33 +9,35 @@ mod cuda;
 use candle_core::{DType, Error, Tensor};
 
 use super::gpu::Gpu;
-use super::host;
 use super::quantized::Quantized;
 use super::reference::{apply, fits};
 use super::tape::Node;
+use super::weight::Weight;
 
 /// Looks rows up.
 ///
 /// # Errors
 ///
 /// candle's error when an id is not in the table or the device fails.
-pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
+pub(crate) fn forward(ids: &Node, table: impl Into<Weight>) -> Result<Node, Error> {
+    let table = match table.into() {
+        Weight::Tensor(table) => table,
+        Weight::Quantized(table) => return decoded(ids, &table),
+    };
     let &[n, d] = table.dims() else {
         let reason = format!("embedding: a table {:?}", table.dims());
         return Err(candle_core::Error::msg(reason));
     };
     let shape: Vec<usize> = ids.dims().iter().copied().chain([d]).collect();
     let flat = ids.tensor().flatten_all()?;
-    let table = ids.leaf(table);
+    let table = ids.leaf(&table);
     let gpu = Gpu::of([table.tensor()]);
     if gpu.is_some() || fits(table.tensor()) {
         let flat = checked(&flat, n)?;
         if let Some(gpu) = gpu {
             return cuda::forward(gpu, flat, &table, &shape);
         }
-        let dtype = table.tensor().dtype();
-        let y = cpu::forward(flat, &table.map(host::contiguous)?, &shape)?;
-        return y.map(|y| y.to_dtype(dtype));
+        return cpu::forward(flat, &table, &shape);
     }
     let flat = flat.to_device(table.tensor().device())?;
     apply([&table], move |[table]| {
@@ -44,11 +46,7 @@ pub(crate) fn forward(ids: &Node, table: &Tensor) -> Result<Node, Error> {
 }
 
 /// Looks rows of a frozen table up, which are decoded one by one. They are of the type that the table stands for.
-///
-/// # Errors
-///
-/// candle's error when an id is not in the table or the device fails.
-pub(crate) fn forward_quantized(ids: &Node, table: &Quantized) -> Result<Node, Error> {
+fn decoded(ids: &Node, table: &Quantized) -> Result<Node, Error> {
     let (n, d) = table.dims();
     let shape: Vec<usize> = ids.dims().iter().copied().chain([d]).collect();
     let flat = checked(&ids.tensor().flatten_all()?, n)?;

@@ -8,7 +8,7 @@ use crate::kernels::output::Output;
 use crate::kernels::simd::{self, simd};
 use crate::kernels::sum;
 use crate::kernels::tape::Node;
-use candle_core::Error;
+use candle_core::{Error, Tensor};
 
 /// Rows of one task.
 const ROWS: usize = 32;
@@ -17,19 +17,12 @@ const ROWS: usize = 32;
 pub(super) fn forward([x, weight, bias]: [Node; 3], epsilon: f64) -> Result<Node, Error> {
     let epsilon = epsilon as f32;
     let n = weight.tensor().elem_count();
-    let (input, scale) = (x.tensor().clone(), weight.tensor().clone());
-    let operands = [input.clone(), scale.clone(), bias.tensor().clone()];
-    let normalized = move || {
-        let [x, weight, bias] = &operands;
-        host::read([x, weight, bias], |[elements, weight, bias]| {
-            host::make(x.shape(), |y| {
-                let groups = y.par_chunks(ROWS * n).zip(elements.par_chunks(ROWS * n));
-                groups.for_each(|(y, x)| rows(x, weight, bias, epsilon, y));
-            })
-        })?
-    };
+    let (saved, scale) = (x.saved(), weight.tensor().clone());
+    let (again, affine) = (saved.clone(), [scale.clone(), bias.tensor().clone()]);
+    let y = normalized(x.tensor(), &affine, epsilon)?;
     let to = [&x, &weight, &bias].map(Node::handle);
-    let y = x.tape().result(normalized()?, to, move |gradient, adjoints| {
+    let y = x.tape().result(y, to, move |gradient, adjoints| {
+        let input = saved.tensor()?;
         let mut partials = Vec::new();
         let dx = host::read([&input, &scale, &gradient], |[x, weight, dy]| {
             partials.resize(x.len().div_ceil(ROWS * n) * 2 * n, 0.0);
@@ -47,7 +40,17 @@ pub(super) fn forward([x, weight, bias]: [Node; 3], epsilon: f64) -> Result<Node
         }
         Ok(())
     });
-    Ok(y.recomputed_by(normalized))
+    Ok(y.recomputed_by(move || normalized(&again.clone().tensor()?, &affine, epsilon)))
+}
+
+fn normalized(x: &Tensor, [weight, bias]: &[Tensor; 2], epsilon: f32) -> Result<Tensor, Error> {
+    let n = weight.elem_count();
+    host::read([x, weight, bias], |[elements, weight, bias]| {
+        host::make(x.shape(), |y| {
+            let groups = y.par_chunks(ROWS * n).zip(elements.par_chunks(ROWS * n));
+            groups.for_each(|(y, x)| rows(x, weight, bias, epsilon, y));
+        })
+    })?
 }
 
 simd! {

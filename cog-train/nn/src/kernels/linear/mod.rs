@@ -7,7 +7,7 @@
 //! `x` `[.., in]`, `weight` `[out, in]`, `bias` `[out]`, `to` and `y` `[.., out]`, all of one float type. Backward:
 //! `dx = scale * dy W`, `dW = scale * dy^T x`, `dbias` the sum of the rows of `dy`, `dto = dy`. A frozen weight costs no product of
 //! its own, and an input that needs no gradient none either. On the CPU, products of 16-bit floats are summed in 32 bits
-//! and rounded once.
+//! and rounded once; a weight of them, or in blocks of few bits, is widened as it is packed, at most 512 by 512 elements at a time.
 
 mod cpu;
 mod cuda;
@@ -18,11 +18,9 @@ use candle_core::{Error, Tensor};
 
 use super::dtypes;
 use super::gpu::Gpu;
-use super::host;
 use super::reference::fits;
 use super::tape::Node;
-
-pub(crate) use quantized::forward as forward_quantized;
+use super::weight::Weight;
 
 /// The operands of a product besides its input.
 pub(crate) struct Operands<'a, W = Tensor> {
@@ -52,33 +50,33 @@ struct Product<W = Node> {
 /// # Errors
 ///
 /// candle's error when the shapes do not fit or the device fails.
-pub(crate) fn forward(x: &Node, operands: &Operands<'_>) -> Result<Node, Error> {
+pub(crate) fn forward<'a, W>(x: &Node, operands: &Operands<'a, W>) -> Result<Node, Error>
+where
+    &'a W: Into<Weight>,
+{
     let &Operands { weight, bias, to, scale } = operands;
-    let inputs = x.dims().last().copied().unwrap_or(0);
-    let &[outputs, columns] = weight.dims() else {
-        return Err(mismatch(x, weight.dims(), bias, to));
+    let weight: Weight = weight.into();
+    let Ok((outputs, inputs)) = weight.dims2() else {
+        return Err(mismatch(x, weight.tensor()?.dims(), bias, to));
     };
-    let shape = checked(x, [outputs, columns], bias, to)?;
-    dtypes::check("linear", ("x", x.tensor()), [("weight", Some(weight))])?;
-    let product = Product {
-        x: x.clone(),
-        weight: x.leaf(weight),
-        bias: bias.map(|bias| x.leaf(bias)),
-        to: to.cloned(),
-        scale,
-        rows: x.tensor().elem_count() / inputs.max(1),
-        inputs,
-        outputs,
-    };
-    if let Some(gpu) = product.gpu() {
-        return cuda::forward(gpu, product, &shape);
+    let shape = checked(x, [outputs, inputs], bias, to)?;
+    weight.check_dtype("linear", ("x", x.tensor()))?;
+    let rows = x.tensor().elem_count() / inputs.max(1);
+    let (bias, to) = (bias.map(|bias| x.leaf(bias)), to.cloned());
+    let product = Product { x: x.clone(), weight, bias, to, scale, rows, inputs, outputs };
+    if product.weight.fits() && product.others().all(|node| fits(node.tensor())) {
+        return cpu::forward(product, &shape)?.rounded(x.tensor().dtype());
     }
-    if !product.nodes().all(|node| fits(node.tensor())) {
-        return reference::forward(product, &shape);
+    match product.weight.clone() {
+        Weight::Quantized(matrix) => quantized::forward(product.with(*matrix), &shape),
+        Weight::Tensor(tensor) => {
+            let product = product.with(x.leaf(&tensor));
+            match product.gpu() {
+                Some(gpu) => cuda::forward(gpu, product, &shape),
+                None => reference::forward(product, &shape),
+            }
+        }
     }
-    let dtype = x.tensor().dtype();
-    let y = cpu::forward(product.map(host::contiguous)?, &shape)?;
-    y.map(|y| y.to_dtype(dtype))
 }
 
 /// Returns the shape of the result for a weight of these sizes.
@@ -102,24 +100,24 @@ fn checked(
     Ok(shape)
 }
 
-impl Product {
-    fn nodes(&self) -> impl Iterator<Item = &Node> {
-        [&self.x, &self.weight].into_iter().chain(&self.bias).chain(&self.to)
+impl<W> Product<W> {
+    /// The operands beside the weight.
+    fn others(&self) -> impl Iterator<Item = &Node> {
+        [&self.x].into_iter().chain(&self.bias).chain(&self.to)
     }
 
+    fn with<V>(self, weight: V) -> Product<V> {
+        let Self { x, weight: _, bias, to, scale, rows, inputs, outputs } = self;
+        Product { x, weight, bias, to, scale, rows, inputs, outputs }
+    }
+}
+
+impl Product {
     /// The GPU of all operands.
     fn gpu(&self) -> Option<Gpu> {
         let gpu = Gpu::of([self.x.tensor(), self.weight.tensor()])?;
         let alike = |node: &Node| Gpu::of([self.x.tensor(), node.tensor()]).is_some();
-        self.nodes().all(alike).then_some(gpu)
-    }
-
-    fn map(mut self, change: impl Fn(&Tensor) -> Result<Tensor, Error>) -> Result<Self, Error> {
-        let nodes = [&mut self.x, &mut self.weight].into_iter();
-        for node in nodes.chain(&mut self.bias).chain(&mut self.to) {
-            *node = node.map(&change)?;
-        }
-        Ok(self)
+        self.others().all(alike).then_some(gpu)
     }
 }
 

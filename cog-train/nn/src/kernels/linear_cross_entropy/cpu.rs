@@ -8,16 +8,12 @@ use crate::kernels::cross_entropy::{scale, scaled, softmax_row, total};
 use crate::kernels::host;
 use crate::kernels::matmul::{Matrix, Right, Target, Threads, matmul};
 use crate::kernels::output::{Buffer, Destination, Output};
-use crate::kernels::tape::{Handle, Node, reusable_gradient};
+use crate::kernels::tape::{Node, reusable_gradient};
 use crate::kernels::weight::Weight;
 
-/// `parameter` is the weight outside of the trace, and `of_weight` its node.
-pub(super) fn forward(
-    h: &Node,
-    (parameter, weight): (&Weight, &Weight),
-    of_weight: Handle,
-    targets: &[u32],
-) -> Result<Node, Error> {
+/// `parameter` is the weight outside of the trace.
+pub(super) fn forward(h: &Node, parameter: &Weight, targets: &[u32]) -> Result<Node, Error> {
+    let (weight, of_weight) = parameter.on(h)?;
     let to = [h.handle(), of_weight];
     let (classes, d) = weight.dims2()?;
     let n = targets.len();

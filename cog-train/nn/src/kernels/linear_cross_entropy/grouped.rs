@@ -48,24 +48,12 @@ pub(crate) fn forward(
     }
     let grouped = Grouped { targets, groups, count };
     let h = h.map(|h| h.reshape((n, d)))?;
-    if fits(h.tensor()) {
-        let h = h.map(host::contiguous)?;
-        let (to, wide) = match &weight {
-            Weight::Tensor(tensor) if fits(tensor) => {
-                let node = h.leaf(tensor);
-                (node.handle(), host::contiguous(node.tensor())?.into())
-            }
-            Weight::Tensor(tensor) => return on_any(&h, &h.leaf(tensor), grouped),
-            Weight::Quantized(_) => (None, weight),
-        };
-        return on_cpu(&h, wide, to, grouped);
+    if fits(h.tensor()) && weight.fits() {
+        let (weight, to) = weight.on(&h)?;
+        return on_cpu(&h.widened()?, weight, to, grouped);
     }
     // A quantized weight is decoded here: its kernels are the CPU's.
-    let tensor = match &weight {
-        Weight::Tensor(tensor) => tensor.clone(),
-        Weight::Quantized(matrix) => matrix.dequantize()?,
-    };
-    on_any(&h, &h.leaf(&tensor), grouped)
+    on_any(&h, &h.leaf(&weight.to_tensor()?), grouped)
 }
 
 /// `to` is the node of the weight.

@@ -13,9 +13,7 @@ mod reference;
 use candle_core::{Error, Tensor};
 
 use super::cross_entropy::{self, checked};
-use super::dtypes;
 use super::gpu::Gpu;
-use super::host;
 use super::reference::fits;
 use super::tape::Node;
 use super::weight::Weight;
@@ -35,8 +33,8 @@ pub(crate) fn forward(
     let parameter = weight.into();
     let rows = checked_operands(h, &parameter, targets)?;
     let Weight::Tensor(weight) = &parameter else {
-        if fits(h.tensor()) {
-            return cpu::forward(&h.map(host::contiguous)?, (&parameter, &parameter), None, &rows);
+        if fits(h.tensor()) && parameter.fits() {
+            return cpu::forward(&h.widened()?, &parameter, &rows);
         }
         return stored(h, &parameter, targets);
     };
@@ -46,8 +44,7 @@ pub(crate) fn forward(
         return cuda::forward(&gpu, h, (weight, &node), &targets);
     }
     if fits(h.tensor()) && fits(weight) {
-        let (to, wide) = (node.handle(), host::contiguous(node.tensor())?.into());
-        cpu::forward(&h.map(host::contiguous)?, (&parameter, &wide), to, &targets)
+        cpu::forward(&h.widened()?, &parameter, &targets)
     } else {
         reference::forward(h, &node, &targets)
     }
@@ -60,11 +57,7 @@ fn checked_operands(h: &Node, weight: &Weight, targets: &Tensor) -> Result<Vec<u
     if columns != d || d == 0 {
         return Err(mismatch(h, weight));
     }
-    let (operation, of_h) = ("linear_cross_entropy", ("h", h.tensor()));
-    match weight {
-        Weight::Tensor(weight) => dtypes::check(operation, of_h, [("weight", Some(weight))])?,
-        Weight::Quantized(weight) => weight.check_dtype(operation, of_h)?,
-    }
+    weight.check_dtype("linear_cross_entropy", ("h", h.tensor()))?;
     checked(targets, h.tensor().elem_count() / d, classes)
 }
 

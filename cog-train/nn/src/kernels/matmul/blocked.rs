@@ -26,7 +26,8 @@ const COLUMNS: usize = 512;
 const ROWS: usize = 1024;
 /// The cost of packing an element, in multiplications.
 const PACK: usize = 16;
-/// The cost of decoding an element and packing it.
+/// The cost of widening an element and packing it, and that of decoding one.
+const WIDEN: usize = 24;
 const DECODE: usize = 48;
 /// With so many rows or fewer, contiguous columns are not packed.
 const FEW_ROWS: usize = 96;
@@ -34,14 +35,14 @@ const FEW_ROWS: usize = 96;
 const SMALL: usize = 1 << 18;
 
 /// Whether a product is large enough for tiles.
-pub(super) fn fits(left: &Matrix<'_>, right: &Matrix<'_>) -> bool {
-    let (rows, columns, inner) = (left.rows, right.columns, left.columns);
-    let steps = |matrix: &Matrix<'_>| matrix.stride.0 == 1 || matrix.stride.1 == 1;
+pub(super) fn fits(left: &Matrix<'_>, right: &Right<'_>) -> bool {
+    let (rows, columns, inner) = (left.rows, right.columns(), left.columns);
+    let steps = |stride: (usize, usize)| stride.0 == 1 || stride.1 == 1;
     rows >= 12
         && columns >= 16
         && rows.saturating_mul(columns).saturating_mul(inner) >= SMALL
-        && steps(left)
-        && steps(right)
+        && steps(left.stride)
+        && steps(right.stride())
 }
 
 /// A product whose tiles the threads share.
@@ -52,7 +53,7 @@ struct Product<'a> {
     scale: f32,
     /// The parts of a sum.
     depth: usize,
-    target: Region<'a>,
+    target: &'a Region<'a>,
 }
 
 // SAFETY: the pointer of the target is all that keeps a product from being `Sync`. Only `fill`, `multiply` and `finish` use
@@ -67,7 +68,7 @@ unsafe impl Sync for Product<'_> {}
 /// 2. Nothing else accesses these elements meanwhile, and they overlap neither factor.
 /// 3. They are initialized if the target accumulates.
 pub(super) unsafe fn multiply(
-    target: Region<'_>,
+    target: &Region<'_>,
     left: Matrix<'_>,
     right: Right<'_>,
     scale: f32,
@@ -111,7 +112,11 @@ impl Product<'_> {
             cuts.clone().map(move |cut| (down, even(columns, cut * fewest_across, width)))
         });
         let left = if self.left.stride.1 == 1 { 0 } else { PACK };
-        let right = if matches!(self.right, Right::Matrix(_)) { PACK } else { DECODE };
+        let right = match self.right {
+            Right::Matrix(_) => PACK,
+            Right::Blocks { blocks, .. } if blocks.are_floats() => WIDEN,
+            Right::Blocks { .. } => DECODE,
+        };
         let time = |&(down, across): &(usize, usize)| {
             let one = down * across + right * across + left * down;
             let turns = (rows.div_ceil(down) * columns.div_ceil(across)).div_ceil(threads);
@@ -254,7 +259,7 @@ impl Product<'_> {
         accumulate: bool,
     ) {
         let function = self.kernel.function(columns.len(), rows.len());
-        let Region { first, stride, exact, .. } = self.target;
+        let &Region { first, stride, exact, .. } = self.target;
         let terms = if exact { depth.div_ceil(depth.div_ceil(TERMS)) } else { depth };
         for start in (0..depth).step_by(terms) {
             // SAFETY: 1. the processor has the features that the function needs: `Kernel` has looked; 2. it reads the elements from

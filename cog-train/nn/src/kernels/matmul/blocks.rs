@@ -1,9 +1,11 @@
-//! Panels of a matrix in blocks of few bits, which are decoded as they are packed: of the matrix some rows at a time are floats, and never
-//! all of it.
+//! Panels of a matrix in blocks of few bits, or of 16-bit floats, which are decoded as they are packed: of the matrix some rows at a
+//! time are floats of 32 bits.
 
 use std::ops::Range;
 
-use super::pack;
+use rayon::prelude::*;
+
+use super::{Matrix, Right, pack};
 use crate::kernels::quantized::Blocks;
 use crate::kernels::scratch::scratch;
 
@@ -43,4 +45,19 @@ pub(super) fn panels(
             }
         });
     }
+}
+
+/// Calls `work` with a right factor of floats as a matrix of 32 bits. It is for small products, and for those of few rows whose
+/// columns are not contiguous: gradients of few rows.
+pub(super) fn whole(right: Right<'_>, work: impl FnOnce(Matrix<'_>)) {
+    let (blocks, transposed) = match right {
+        Right::Matrix(matrix) => return work(matrix),
+        Right::Blocks { blocks, transposed } => (blocks, transposed),
+    };
+    let (rows, columns) = blocks.dims();
+    let mut elements = vec![0.0; rows * columns];
+    let lines = elements.par_chunks_mut(columns).enumerate();
+    lines.for_each(|(row, elements)| blocks.decode(row, 0, elements));
+    let matrix = Matrix::new(&elements, rows, columns);
+    work(if transposed { matrix.t() } else { matrix });
 }

@@ -1,9 +1,9 @@
 //! Products of a few rows with a matrix whose columns are contiguous, such as those of a weight: one dot product for each
-//! element. A column is read once from memory for all rows, and is not packed.
+//! element. A column is read, or decoded, once for all rows, and is not packed.
 
 use rayon::prelude::*;
 
-use super::{Matrix, Region, Threads};
+use super::{Matrix, Region, Right, Threads};
 use crate::kernels::scratch::scratch;
 use crate::kernels::simd::{self, simd};
 
@@ -11,8 +11,8 @@ use crate::kernels::simd::{self, simd};
 const COLUMNS: usize = 64;
 
 /// Whether a product has few rows and contiguous columns.
-pub(super) fn fits(left: &Matrix<'_>, right: &Matrix<'_>) -> bool {
-    left.rows < 12 && left.stride.1 == 1 && right.stride.0 == 1 && left.columns >= simd::LANES
+pub(super) fn fits(left: &Matrix<'_>, right: &Right<'_>) -> bool {
+    left.rows < 12 && left.stride.1 == 1 && right.stride().0 == 1 && left.columns >= simd::LANES
 }
 
 /// Computes `target = left right * scale`, or adds it to the target.
@@ -25,14 +25,14 @@ pub(super) fn fits(left: &Matrix<'_>, right: &Matrix<'_>) -> bool {
 pub(super) unsafe fn multiply(
     target: &Region<'_>,
     left: Matrix<'_>,
-    right: Matrix<'_>,
+    right: Right<'_>,
     scale: f32,
     threads: Threads,
 ) {
-    let (rows, columns) = (left.rows, right.columns);
+    let (rows, columns) = (left.rows, right.columns());
     scratch([rows * columns], |[products]| {
         let fill = |(at, products): (usize, &mut [f32])| {
-            dots(&left, &right, at * COLUMNS, products);
+            some_columns(&left, &right, at * COLUMNS, products);
         };
         match threads {
             Threads::One => products.chunks_mut(COLUMNS * rows).enumerate().for_each(fill),
@@ -52,15 +52,29 @@ pub(super) unsafe fn multiply(
     });
 }
 
-simd! {
-    /// Computes all rows of some columns, column by column.
-    fn dots(left: &Matrix<'_>, right: &Matrix<'_>, first: usize, products: &mut [f32]) {
-        let inner = left.columns;
-        for (at, products) in products.chunks_exact_mut(left.rows).enumerate() {
-            let column = &right.from(0, first + at)[..inner];
-            for (row, product) in products.iter_mut().enumerate() {
-                *product = simd::dot(&left.from(row, 0)[..inner], column);
+/// Computes all rows of some columns, column by column.
+fn some_columns(left: &Matrix<'_>, right: &Right<'_>, first: usize, products: &mut [f32]) {
+    let inner = left.columns;
+    let products = products.chunks_exact_mut(left.rows).enumerate();
+    match right {
+        Right::Matrix(right) => {
+            products.for_each(|(at, products)| dots(left, right.from(0, first + at), products));
+        }
+        Right::Blocks { blocks, .. } => scratch([inner], |[column]| {
+            for (at, products) in products {
+                blocks.decode(first + at, 0, column);
+                dots(left, column, products);
             }
+        }),
+    }
+}
+
+simd! {
+    /// Computes all rows of a column.
+    fn dots(left: &Matrix<'_>, column: &[f32], products: &mut [f32]) {
+        let inner = left.columns;
+        for (row, product) in products.iter_mut().enumerate() {
+            *product = simd::dot(&left.from(row, 0)[..inner], &column[..inner]);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod blocked;
 mod blocks;
+mod factors;
 mod few;
 mod kernel;
 mod lines;
@@ -17,109 +18,9 @@ use std::ops::Range;
 use gemm::Parallelism;
 
 use super::output::{Destination, Output};
-use super::quantized::Blocks;
 use super::sum;
-
-/// A matrix in a slice: the element at row `r` and column `c` is at `r * stride.0 + c * stride.1`, which is in the slice.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Matrix<'a> {
-    elements: &'a [f32],
-    rows: usize,
-    columns: usize,
-    stride: (usize, usize),
-}
-
-impl<'a> Matrix<'a> {
-    /// Contiguous rows.
-    ///
-    /// # Panics
-    ///
-    /// When the slice is too short.
-    pub(crate) fn new(elements: &'a [f32], rows: usize, columns: usize) -> Self {
-        Self::strided(elements, rows, columns, columns)
-    }
-
-    /// Rows that begin `stride` elements apart.
-    ///
-    /// # Panics
-    ///
-    /// When the slice is too short.
-    pub(crate) fn strided(elements: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
-        assert!(
-            elements.len() >= extent(rows, columns, stride),
-            "a matrix is longer than its slice"
-        );
-        Self { elements, rows, columns, stride: (stride, 1) }
-    }
-
-    /// Returns the transpose.
-    pub(crate) fn t(self) -> Self {
-        let Self { elements, rows, columns, stride } = self;
-        Self { elements, rows: columns, columns: rows, stride: (stride.1, stride.0) }
-    }
-
-    /// Returns the elements from a row and column on.
-    fn from(&self, row: usize, column: usize) -> &'a [f32] {
-        &self.elements[row * self.stride.0 + column * self.stride.1..]
-    }
-}
-
-/// The right factor of a product.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Right<'a> {
-    Matrix(Matrix<'a>),
-    /// A matrix that is decoded into panels, part by part.
-    Blocks {
-        blocks: Blocks<'a>,
-        transposed: bool,
-    },
-}
-
-impl Right<'_> {
-    /// Returns the transpose.
-    pub(crate) fn t(self) -> Self {
-        match self {
-            Self::Matrix(matrix) => Self::Matrix(matrix.t()),
-            Self::Blocks { blocks, transposed } => Self::Blocks { blocks, transposed: !transposed },
-        }
-    }
-
-    fn rows(&self) -> usize {
-        self.sizes().0
-    }
-
-    fn columns(&self) -> usize {
-        self.sizes().1
-    }
-
-    fn sizes(&self) -> (usize, usize) {
-        match self {
-            Self::Matrix(matrix) => (matrix.rows, matrix.columns),
-            Self::Blocks { blocks, transposed: false } => blocks.dims(),
-            Self::Blocks { blocks, transposed: true } => {
-                let (outputs, inputs) = blocks.dims();
-                (inputs, outputs)
-            }
-        }
-    }
-}
-
-impl<'a> From<Matrix<'a>> for Right<'a> {
-    fn from(matrix: Matrix<'a>) -> Self {
-        Self::Matrix(matrix)
-    }
-}
-
-impl<'a> From<Blocks<'a>> for Right<'a> {
-    fn from(blocks: Blocks<'a>) -> Self {
-        Self::Blocks { blocks, transposed: false }
-    }
-}
-
-/// Returns the number of elements from the first to the last of a matrix.
-fn extent(rows: usize, columns: usize, stride: usize) -> usize {
-    if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns }
-}
+use factors::extent;
+pub(crate) use factors::{Matrix, Right};
 
 /// Whether a product may use the threads of the pool, or runs within one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,16 +163,14 @@ pub(crate) fn matmul<'a, 'r>(
         // mutably, so that nothing else reads or writes it and it overlaps neither factor; 3. it is initialized where it is
         // accumulated to: an output is overwritten, and then finished.
         unsafe {
-            match right {
-                Right::Matrix(right) if !blocked::fits(&left, &right) => {
-                    if few::fits(&left, &right) {
-                        few::multiply(&region, left, right, scale, threads);
-                    } else {
-                        small(&region, left, right, scale, threads);
-                    }
-                    region.finish(0..rows, 0..columns);
-                }
-                _ => blocked::multiply(region, left, right, scale, threads),
+            if few::fits(&left, &right) {
+                few::multiply(&region, left, right, scale, threads);
+                region.finish(0..rows, 0..columns);
+            } else if blocked::fits(&left, &right) || right.is_decoded() {
+                blocked::multiply(&region, left, right, scale, threads);
+            } else {
+                blocks::whole(right, |right| small(&region, left, right, scale, threads));
+                region.finish(0..rows, 0..columns);
             }
         }
     }

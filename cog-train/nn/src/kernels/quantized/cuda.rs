@@ -27,6 +27,7 @@ pub(super) fn decode(
         BlockLayout::Q5_0 => 6,
         BlockLayout::Q5_1 => 7,
         BlockLayout::Q5K => 8,
+        BlockLayout::F16 | BlockLayout::Bf16 => unreachable!("candle widens floats"),
     };
     let none = Argument::Nothing;
     let (block, [codes, map, scales], of, offset) = match &matrix.scales {

@@ -1,7 +1,10 @@
 //! Blocks to floats, 32 elements at a time.
 
+use half::{bf16, f16};
+
+use super::floats::{widen_bf16, widen_f16, widened};
 use super::layout::BlockLayout;
-use super::nf4::CODE;
+use super::nf4::{self, Scale};
 use crate::kernels::simd::simd;
 
 /// Elements that are decoded together. Each block has some of them, and a scale or more of its own.
@@ -11,44 +14,21 @@ pub(super) const UNIT: usize = 32;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Blocks<'a> {
     pub(super) layout: BlockLayout,
-    pub(super) bytes: &'a [u8],
-    /// The scales of NF4.
-    pub(super) scales: Scale<'a>,
+    pub(super) elements: Elements<'a>,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
 }
 
-/// The scales of NF4, each of so many elements.
+/// What is stored of the elements.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scale<'a> {
-    pub(super) block: usize,
-    pub(super) kind: ScaleKind<'a>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum ScaleKind<'a> {
-    Float(&'a [f32]),
-    /// `map[code] * scale + offset`, with a scale for each `block` codes.
-    Nested {
-        codes: &'a [u8],
-        map: &'a [f32],
-        scales: &'a [f32],
-        block: usize,
-        offset: f32,
+pub(super) enum Elements<'a> {
+    /// Blocks, and the scales of NF4.
+    Bytes {
+        bytes: &'a [u8],
+        scales: Scale<'a>,
     },
-}
-
-impl Scale<'_> {
-    /// Returns the scale of the block of an element.
-    fn at(&self, element: usize) -> f32 {
-        let block = element / self.block;
-        match self.kind {
-            ScaleKind::Float(scales) => scales[block],
-            ScaleKind::Nested { codes, map, scales, block: of, offset } => {
-                map[usize::from(codes[block])] * scales[block / of] + offset
-            }
-        }
-    }
+    Bf16(&'a [bf16]),
+    F16(&'a [f16]),
 }
 
 impl Blocks<'_> {
@@ -64,29 +44,43 @@ impl Blocks<'_> {
     /// When they are not in the matrix.
     pub(crate) fn decode(&self, row: usize, column: usize, to: &mut [f32]) {
         assert!(row < self.outputs && column + to.len() <= self.inputs);
-        let mut start = row * self.inputs + column;
-        let mut to = to;
+        let start = row * self.inputs + column;
+        match self.elements {
+            Elements::Bytes { bytes, scales } => self.blocks((bytes, scales), start, to),
+            Elements::Bf16(elements) => widen_bf16(&elements[start..][..to.len()], to),
+            Elements::F16(elements) => widen_f16(&elements[start..][..to.len()], to),
+        }
+    }
+
+    /// Whether the elements are floats, which are widened and not decoded.
+    pub(crate) fn are_floats(&self) -> bool {
+        self.layout.float().is_some()
+    }
+
+    /// Decodes elements from the element `start` of the matrix on.
+    fn blocks(&self, blocks: (&[u8], Scale<'_>), start: usize, to: &mut [f32]) {
+        let (mut start, mut to) = (start, to);
         // The rows of NF4 may begin within a unit, and the last unit of a matrix may be a part of one.
         let mut some = [0.0; UNIT];
         let skipped = start % UNIT;
         if skipped > 0 {
             let count = to.len().min(UNIT - skipped);
             let (first, rest) = to.split_at_mut(count);
-            self.units(start / UNIT, &mut some);
+            self.units(blocks, start / UNIT, &mut some);
             first.copy_from_slice(&some[skipped..][..count]);
             (start, to) = (start + count, rest);
         }
         let (whole, last) = to.split_at_mut(to.len() / UNIT * UNIT);
-        self.units(start / UNIT, whole);
+        self.units(blocks, start / UNIT, whole);
         if !last.is_empty() {
-            self.units((start + whole.len()) / UNIT, &mut some);
+            self.units(blocks, (start + whole.len()) / UNIT, &mut some);
             last.copy_from_slice(&some[..last.len()]);
         }
     }
 
     /// Decodes units, from the unit `first` of the matrix on.
-    fn units(&self, first: usize, to: &mut [f32]) {
-        let Self { layout, bytes, .. } = *self;
+    fn units(&self, (bytes, scales): (&[u8], Scale<'_>), first: usize, to: &mut [f32]) {
+        let layout = self.layout;
         let units = layout.block_len() / UNIT;
         let from = &bytes[(first / units * layout.block_bytes()).min(bytes.len())..];
         match layout {
@@ -98,47 +92,17 @@ impl Blocks<'_> {
             BlockLayout::Q5_1 => q5_1(from, to),
             BlockLayout::Q5K => q5_k(from, first % units, to),
             BlockLayout::Q6K => q6_k(from, first % units, to),
-            BlockLayout::Nf4 => self.nf4(first, to),
-        }
-    }
-
-    fn nf4(&self, first: usize, to: &mut [f32]) {
-        let bytes = &self.bytes[first * (UNIT / 2)..];
-        let step = self.scales.block;
-        let mut at = first * UNIT;
-        let mut to = to;
-        while !to.is_empty() {
-            // To the end of the block.
-            let count = to.len().min(step - at % step);
-            let (now, rest) = to.split_at_mut(count);
-            let from = &bytes[(at - first * UNIT) / 2..];
-            pairs(&from[..from.len().min(count / 2)], self.scales.at(at), now);
-            (at, to) = (at + count, rest);
+            BlockLayout::Nf4 => nf4::decode(bytes, scales, first, to),
+            BlockLayout::F16 | BlockLayout::Bf16 => {
+                unreachable!("floats are `Elements` of their own")
+            }
         }
     }
 }
 
-/// The two elements of each byte of NF4; the first is in the high half.
-static PAIRS: [[f32; 2]; 256] = {
-    let mut pairs = [[0.0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        pairs[byte] = [CODE[byte >> 4], CODE[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
-
-/// Returns the value of an IEEE half.
 #[inline(always)]
 fn half(bytes: [u8; 2]) -> f32 {
-    /// 2^112: the difference of the exponents' offsets.
-    const SHIFT: f32 = 5.192_297e33;
-    let bits = u32::from(u16::from_le_bytes(bytes));
-    let size = f32::from_bits((bits & 0x7fff) << 13) * SHIFT;
-    // Infinity and NaN have the largest exponent.
-    let size = if bits & 0x7c00 == 0x7c00 { size.to_bits() | 0x7f80_0000 } else { size.to_bits() };
-    f32::from_bits(size | (bits & 0x8000) << 16)
+    widened(u16::from_le_bytes(bytes))
 }
 
 /// Returns the scale and the minimum of a group of `Q4_K` and `Q5_K`, from the 16 bytes at the head of its block: two halves, and
@@ -266,36 +230,6 @@ simd! {
                 let bits = (low[at] >> shift & 15) | (high[at] >> high_shift & 3) << 4;
                 to[at] = scales[at / 16] * f32::from(bits.cast_signed() - 32);
             }
-        }
-    }
-
-    /// Elements of one block of NF4. The last byte may have one of them, and the last bytes may be missing.
-    fn pairs(bytes: &[u8], scale: f32, to: &mut [f32]) {
-        for (byte, to) in bytes.iter().zip(to.as_chunks_mut::<2>().0) {
-            let [first, second] = PAIRS[usize::from(*byte)];
-            *to = [first * scale, second * scale];
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_half_has_its_value() {
-        for bits in 0..=u16::MAX {
-            let bytes = bits.to_le_bytes();
-            let (sign, exponent, fraction) = (bits >> 15, bits >> 10 & 31, f64::from(bits & 1023));
-            let size = match exponent {
-                0 => fraction * 2f64.powi(-24),
-                31 if fraction == 0.0 => f64::INFINITY,
-                31 => f64::NAN,
-                _ => (1024.0 + fraction) * 2f64.powi(i32::from(exponent) - 25),
-            };
-            let expected = if sign == 1 { -size } else { size };
-            let found = f64::from(half(bytes));
-            assert!(found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan());
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::kernels::host;
 
 impl Quantized {
     /// Quantizes a matrix `[outputs, inputs]` of floats, on its device. NF4 has blocks of 64 elements and double quantization, as
-    /// bitsandbytes makes them; the layouts of ggml are made as ggml makes them without an importance matrix.
+    /// bitsandbytes makes them; the layouts of ggml are made as ggml makes them without an importance matrix. Floats of 16 bits are rounded to.
     ///
     /// # Errors
     ///
@@ -18,6 +18,9 @@ impl Quantized {
     pub fn quantize(weight: &Tensor, layout: BlockLayout) -> Result<Self, Error> {
         let (outputs, inputs) = weight.dims2()?;
         let (device, dtype) = (weight.device(), weight.dtype());
+        if let Some(float) = layout.float() {
+            return Ok(Self::from_floats(&weight.to_dtype(float)?)?.to_dtype(dtype));
+        }
         let wide = host::contiguous(&weight.detach().to_device(&Device::Cpu)?)?;
         let finite = host::read([&wide], |[elements]| elements.par_iter().all(|x| x.is_finite()))?;
         if !finite {
@@ -57,6 +60,8 @@ fn of_candle(layout: BlockLayout) -> GgmlDType {
         BlockLayout::Q5K => GgmlDType::Q5K,
         BlockLayout::Q6K => GgmlDType::Q6K,
         BlockLayout::Q8_0 => GgmlDType::Q8_0,
-        BlockLayout::Nf4 => unreachable!("candle has no NF4"),
+        BlockLayout::Nf4 | BlockLayout::F16 | BlockLayout::Bf16 => {
+            unreachable!("candle has none of them")
+        }
     }
 }

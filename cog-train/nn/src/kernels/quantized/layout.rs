@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use candle_core::DType;
+
 /// The layout of a [`Quantized`](super::Quantized) matrix: the elements of a block, and their bytes.
 ///
 /// | layout | elements of a block | bytes of a block | bits of an element | source |
@@ -15,9 +17,10 @@ use std::fmt;
 /// | `Q5K` | 256 | 176 | 5.5 | ggml |
 /// | `Q6K` | 256 | 210 | 6.5625 | ggml |
 /// | `Q8_0` | 32 | 34 | 8.5 | ggml |
+/// | `F16`, `Bf16` | 1 | 2 | 16 | IEEE 754, bfloat16 |
 ///
 /// The blocks of ggml lie within a row, so that the length of a row is a multiple of a block's. Those of NF4 follow each other
-/// through the whole matrix.
+/// through the whole matrix. Floats of 16 bits are their own blocks, and widening them is exact.
 ///
 /// ```
 /// use cog_train_nn::BlockLayout;
@@ -47,6 +50,10 @@ pub enum BlockLayout {
     Q6K,
     /// A scale, and a signed byte.
     Q8_0,
+    /// An IEEE half.
+    F16,
+    /// A bfloat16.
+    Bf16,
 }
 
 impl BlockLayout {
@@ -60,6 +67,16 @@ impl BlockLayout {
             Self::Nf4 => 64,
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
             Self::Q4K | Self::Q5K | Self::Q6K => 256,
+            Self::F16 | Self::Bf16 => 1,
+        }
+    }
+
+    /// Returns the type of the elements where they are floats.
+    pub(crate) fn float(self) -> Option<DType> {
+        match self {
+            Self::F16 => Some(DType::F16),
+            Self::Bf16 => Some(DType::BF16),
+            _ => None,
         }
     }
 
@@ -76,6 +93,7 @@ impl BlockLayout {
             Self::Q5K => 176,
             Self::Q6K => 210,
             Self::Q8_0 => 34,
+            Self::F16 | Self::Bf16 => 2,
         }
     }
 }
@@ -92,6 +110,8 @@ impl fmt::Display for BlockLayout {
             Self::Q5K => "Q5_K",
             Self::Q6K => "Q6_K",
             Self::Q8_0 => "Q8_0",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
         })
     }
 }

@@ -3,6 +3,7 @@
 mod cuda;
 mod decode;
 mod encode;
+mod floats;
 mod layout;
 mod nf4;
 mod values;
@@ -10,6 +11,7 @@ mod values;
 use candle_core::{DType, Device, Error, Tensor};
 
 pub(crate) use decode::Blocks;
+pub(crate) use floats::read as read_floats;
 pub use layout::BlockLayout;
 
 /// A frozen matrix `[outputs, inputs]` in blocks of few bits: the weight of a [`Linear`](crate::Linear) or the table of an
@@ -38,7 +40,7 @@ pub struct Quantized {
     outputs: usize,
     inputs: usize,
     dtype: DType,
-    /// Bytes, contiguous.
+    /// Bytes, or floats of 16 bits `[outputs, inputs]`; contiguous.
     data: Tensor,
     /// Those of NF4, each of so many elements.
     scales: Option<(Scales, usize)>,
@@ -89,7 +91,10 @@ impl Quantized {
                 bytes.len()
             )));
         }
-        let data = Tensor::from_vec(bytes, expected, device)?;
+        let data = match layout.float() {
+            Some(dtype) => Tensor::from_raw_buffer(&bytes, dtype, &[outputs, inputs], device)?,
+            None => Tensor::from_vec(bytes, expected, device)?,
+        };
         Ok(Self { layout, outputs, inputs, dtype: DType::F32, data, scales: None })
     }
 
@@ -202,7 +207,7 @@ impl Quantized {
                 codes.elem_count() + 4 * (map.elem_count() + scales.elem_count() + 1)
             }
         };
-        self.data.elem_count() + scales
+        self.data.elem_count() * self.data.dtype().size_in_bytes() + scales
     }
 
     /// Returns the scales of NF4 and the number of elements of its blocks.
@@ -217,6 +222,9 @@ impl Quantized {
     ///
     /// candle's error when the device fails.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        if self.layout.float().is_some() {
+            return floats::bytes(&self.data);
+        }
         self.data.to_vec1()
     }
 

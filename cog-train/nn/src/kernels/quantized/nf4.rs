@@ -1,6 +1,9 @@
-//! NF4: the code book, and blocks of it from floats.
+//! NF4: the code book, and blocks of it from floats and back.
 
 use rayon::prelude::*;
+
+use super::decode::UNIT;
+use crate::kernels::simd::simd;
 
 /// The values of the 16 codes (Dettmers et al., "QLoRA", 2023, appendix E).
 pub(super) const CODE: [f32; 16] = [
@@ -116,5 +119,75 @@ fn bound(at: i32, count: i32) -> f32 {
         step.mul_add(at as f32, 0.1)
     } else {
         (-step).mul_add((count - at) as f32, 1.0)
+    }
+}
+
+/// The scales of NF4, each of so many elements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale<'a> {
+    pub(super) block: usize,
+    pub(super) kind: ScaleKind<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ScaleKind<'a> {
+    Float(&'a [f32]),
+    /// `map[code] * scale + offset`, with a scale for each `block` codes.
+    Nested {
+        codes: &'a [u8],
+        map: &'a [f32],
+        scales: &'a [f32],
+        block: usize,
+        offset: f32,
+    },
+}
+
+impl Scale<'_> {
+    /// Returns the scale of the block of an element.
+    fn at(&self, element: usize) -> f32 {
+        let block = element / self.block;
+        match self.kind {
+            ScaleKind::Float(scales) => scales[block],
+            ScaleKind::Nested { codes, map, scales, block: of, offset } => {
+                map[usize::from(codes[block])] * scales[block / of] + offset
+            }
+        }
+    }
+}
+
+/// Decodes units, from the unit `first` of the matrix on.
+pub(super) fn decode(bytes: &[u8], scales: Scale<'_>, first: usize, to: &mut [f32]) {
+    let bytes = &bytes[first * (UNIT / 2)..];
+    let step = scales.block;
+    let mut at = first * UNIT;
+    let mut to = to;
+    while !to.is_empty() {
+        // To the end of the block.
+        let count = to.len().min(step - at % step);
+        let (now, rest) = to.split_at_mut(count);
+        let from = &bytes[(at - first * UNIT) / 2..];
+        pairs(&from[..from.len().min(count / 2)], scales.at(at), now);
+        (at, to) = (at + count, rest);
+    }
+}
+
+/// The two elements of each byte of NF4; the first is in the high half.
+static PAIRS: [[f32; 2]; 256] = {
+    let mut pairs = [[0.0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [CODE[byte >> 4], CODE[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
+simd! {
+    /// Elements of one block of NF4. The last byte may have one of them, and the last bytes may be missing.
+    fn pairs(bytes: &[u8], scale: f32, to: &mut [f32]) {
+        for (byte, to) in bytes.iter().zip(to.as_chunks_mut::<2>().0) {
+            let [first, second] = PAIRS[usize::from(*byte)];
+            *to = [first * scale, second * scale];
+        }
     }
 }

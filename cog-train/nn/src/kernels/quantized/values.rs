@@ -3,8 +3,9 @@
 use candle_core::{CpuStorage, DType, Device, Error, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::decode::{Blocks, Scale, ScaleKind};
-use super::{BlockLayout, Quantized, Scales, cuda};
+use super::decode::{Blocks, Elements};
+use super::nf4::{Scale, ScaleKind};
+use super::{BlockLayout, Quantized, Scales, cuda, floats};
 use crate::kernels::host;
 
 /// Elements of a tile.
@@ -61,6 +62,9 @@ impl Quantized {
     ///
     /// candle's error when the device fails.
     pub(crate) fn tile(&self, start: usize, count: usize, dtype: DType) -> Result<Tensor, Error> {
+        if self.layout.float().is_some() {
+            return self.data.narrow(0, start, count)?.to_dtype(dtype);
+        }
         if let Some((gpu, rows)) = cuda::rows(self, count, dtype)? {
             cuda::decode(&gpu, self, (start, count), &rows)?;
             return Ok(rows);
@@ -75,6 +79,10 @@ impl Quantized {
     ///
     /// candle's error when the device fails.
     pub(crate) fn select(&self, rows: &[u32]) -> Result<Tensor, Error> {
+        if self.layout.float().is_some() {
+            let rows = Tensor::new(rows, self.device())?;
+            return self.data.index_select(&rows, 0)?.to_dtype(self.dtype);
+        }
         if !matches!(self.device(), Device::Cpu) {
             if self.layout == BlockLayout::Nf4 {
                 let rows = rows.iter().map(|row| self.tile(*row as usize, 1, self.dtype));
@@ -113,8 +121,14 @@ impl Quantized {
     /// candle's error when they are not.
     pub(crate) fn read<R>(&self, work: impl FnOnce(Blocks<'_>) -> R) -> Result<R, Error> {
         let Self { layout, outputs, inputs, .. } = *self;
+        if layout.float().is_some() {
+            return floats::read(&self.data, work);
+        }
         let with = |scales: Scale<'_>| {
-            read_bytes(&self.data, |bytes| work(Blocks { layout, bytes, scales, outputs, inputs }))
+            read_bytes(&self.data, |bytes| {
+                let elements = Elements::Bytes { bytes, scales };
+                work(Blocks { layout, elements, outputs, inputs })
+            })
         };
         match &self.scales {
             None => with(Scale { block: 1, kind: ScaleKind::Float(&[]) }),

@@ -9,7 +9,7 @@ use crate::kernels::output::Output;
 use crate::kernels::simd::{self, simd};
 use crate::kernels::sum;
 use crate::kernels::tape::Node;
-use candle_core::Error;
+use candle_core::{Error, Tensor};
 
 /// Rows of one task.
 const ROWS: usize = 32;
@@ -18,19 +18,12 @@ const ROWS: usize = 32;
 pub(super) fn forward([x, weight]: [Node; 2], epsilon: f64) -> Result<Node, Error> {
     let epsilon = epsilon as f32;
     let n = weight.tensor().elem_count().max(1);
-    let (input, scale) = (x.tensor().clone(), weight.tensor().clone());
-    let operands = [input.clone(), scale.clone()];
-    let normalized = move || {
-        let [x, weight] = &operands;
-        host::read([x, weight], |[elements, weight]| {
-            host::make(x.shape(), |y| {
-                let groups = y.par_chunks(ROWS * n).zip(elements.par_chunks(ROWS * n));
-                groups.for_each(|(y, x)| rows(x, weight, epsilon, y));
-            })
-        })?
-    };
+    let (saved, scale) = (x.saved(), weight.tensor().clone());
+    let (again, weight_again) = (saved.clone(), scale.clone());
+    let y = normalized(x.tensor(), &scale, epsilon)?;
     let to = [&x, &weight].map(Node::handle);
-    let y = x.tape().result(normalized()?, to, move |gradient, adjoints| {
+    let y = x.tape().result(y, to, move |gradient, adjoints| {
+        let input = saved.tensor()?;
         // A frozen weight has no gradient.
         let trained = to[1].is_some();
         let groups = input.elem_count().div_ceil(ROWS * n);
@@ -52,7 +45,17 @@ pub(super) fn forward([x, weight]: [Node; 2], epsilon: f64) -> Result<Node, Erro
         adjoints.give(to[0], dx)?;
         adjoints.write(to[1], |target| sum::accumulate_all(target, partials.chunks(n)))
     });
-    Ok(y.recomputed_by(normalized))
+    Ok(y.recomputed_by(move || normalized(&again.clone().tensor()?, &weight_again, epsilon)))
+}
+
+fn normalized(x: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tensor, Error> {
+    let n = weight.elem_count().max(1);
+    host::read([x, weight], |[elements, weight]| {
+        host::make(x.shape(), |y| {
+            let groups = y.par_chunks(ROWS * n).zip(elements.par_chunks(ROWS * n));
+            groups.for_each(|(y, x)| rows(x, weight, epsilon, y));
+        })
+    })?
 }
 
 simd! {

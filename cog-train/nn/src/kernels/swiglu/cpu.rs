@@ -3,7 +3,7 @@
 use crate::kernels::host;
 use crate::kernels::output::{Buffer, Output};
 use crate::kernels::simd::{exp, simd};
-use crate::kernels::tape::Node;
+use crate::kernels::tape::{Node, Saved};
 use candle_core::{Error, Tensor};
 use rayon::prelude::*;
 
@@ -11,11 +11,12 @@ use rayon::prelude::*;
 const CHUNK: usize = 16 * 1024;
 
 pub(super) fn forward([gate, up]: &[Node; 2]) -> Result<Node, Error> {
-    let operands = [gate.tensor(), up.tensor()].map(Clone::clone);
-    let y = product(&operands)?;
+    let y = product([gate.tensor(), up.tensor()])?;
+    let operands = [gate.saved(), up.saved()];
     let [saved_gate, saved_up] = operands.clone();
     let to = [gate.handle(), up.handle()];
     let y = gate.tape().result(y, to, move |gradient, adjoints| {
+        let (saved_gate, saved_up) = (saved_gate.tensor()?, saved_up.tensor()?);
         let shape = saved_gate.shape();
         let mut buffers = [(); 2].map(|()| Buffer::new(shape.elem_count()));
         host::read([&saved_gate, &saved_up, &gradient], |[gate, up, dy]| {
@@ -32,11 +33,13 @@ pub(super) fn forward([gate, up]: &[Node; 2]) -> Result<Node, Error> {
         }
         Ok(())
     });
-    Ok(y.recomputed_by(move || product(&operands)))
+    Ok(y.recomputed_by(move || {
+        let [gate, up] = operands.clone().map(Saved::tensor);
+        product([&gate?, &up?])
+    }))
 }
 
-fn product(operands: &[Tensor; 2]) -> Result<Tensor, Error> {
-    let [gate, up] = operands;
+fn product([gate, up]: [&Tensor; 2]) -> Result<Tensor, Error> {
     host::read([gate, up], |[gate_elements, up]| {
         host::make(gate.shape(), |y| {
             let chunks = y.par_chunks(CHUNK).zip(gate_elements.par_chunks(CHUNK));
@@ -48,8 +51,8 @@ fn product(operands: &[Tensor; 2]) -> Result<Tensor, Error> {
 }
 
 pub(super) fn packed(x: &Node) -> Result<Node, Error> {
-    let input = x.tensor().clone();
-    let mut shape = input.dims().to_vec();
+    let saved = x.saved();
+    let mut shape = x.dims().to_vec();
     let n = shape.last().map_or(0, |last| last / 2);
     if let Some(last) = shape.last_mut() {
         *last = n;
@@ -57,9 +60,9 @@ pub(super) fn packed(x: &Node) -> Result<Node, Error> {
     // A task has whole rows.
     let rows = (CHUNK / n.max(1)).max(1);
     let (long, short) = (rows * 2 * n.max(1), rows * n.max(1));
-    let operand = input.clone();
-    let product = move || {
-        host::read([&operand], |[x]| {
+    let again = saved.clone();
+    let product = move |x: &Tensor| {
+        host::read([x], |[x]| {
             host::make(shape.as_slice(), |y| {
                 y.par_chunks(short).zip(x.par_chunks(long)).for_each(|(mut y, x)| {
                     for x in x.chunks_exact(2 * n) {
@@ -70,9 +73,10 @@ pub(super) fn packed(x: &Node) -> Result<Node, Error> {
             })
         })?
     };
-    let y = product()?;
+    let y = product(x.tensor())?;
     let to = x.handle();
     let y = x.tape().result(y, [to], move |gradient, adjoints| {
+        let input = saved.tensor()?;
         let dx = host::read([&input, &gradient], |[x, dy]| {
             host::make(input.shape(), |dx| {
                 let groups = dx.par_chunks(long).zip(x.par_chunks(long));
@@ -86,7 +90,7 @@ pub(super) fn packed(x: &Node) -> Result<Node, Error> {
         })??;
         adjoints.give(to, dx)
     });
-    Ok(y.recomputed_by(product))
+    Ok(y.recomputed_by(move || product(&again.clone().tensor()?)))
 }
 
 simd! {

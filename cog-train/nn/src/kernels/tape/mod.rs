@@ -12,6 +12,7 @@
 mod adjoints;
 mod bridge;
 mod buffers;
+mod floats;
 mod pass;
 mod recompute;
 

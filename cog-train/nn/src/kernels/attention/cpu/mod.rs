@@ -9,7 +9,7 @@ mod forward;
 mod product;
 mod targets;
 
-use candle_core::{Error, Tensor};
+use candle_core::{DType, Error, Tensor};
 
 use super::geometry::Geometry;
 use super::mask::HostMask;
@@ -19,21 +19,30 @@ use crate::kernels::tape::Node;
 use block::Heads;
 use targets::Targets;
 
-/// Attention of three operands.
+/// Attention of three operands, which were of the type `dtype`.
 pub(super) fn separate(
     operands: [Node; 3],
     geometry: Geometry,
     mask: HostMask,
+    dtype: DType,
 ) -> Result<Node, Error> {
-    let [q, k, v] = operands.each_ref().map(|operand| operand.tensor().clone());
-    let (y, lse) = host::read([&q, &k, &v], |qkv| {
-        result(&geometry, &mask, geometry.separate(qkv), q.dims())
-    })??;
-    let (to, saved) = (operands.each_ref().map(Node::handle), y.clone());
-    let [operand, ..] = operands;
-    Ok(operand.tape().result(y, to, move |dy, adjoints| {
+    let [q, k, v] = operands.each_ref().map(Node::tensor);
+    let (y, lse) =
+        host::read([q, k, v], |qkv| result(&geometry, &mask, geometry.separate(qkv), q.dims()))??;
+    let (to, kept) = (operands.each_ref().map(Node::handle), kept(&y, dtype));
+    let [q, k, v] = operands.each_ref().map(Node::saved);
+    let tape = operands[0].tape().clone();
+    drop(operands);
+    Ok(tape.result(y, to, move |dy, adjoints| {
+        let (q, k, v) = (q.tensor()?, k.tensor()?, v.tensor()?);
+        let again = || {
+            host::read([&q, &k, &v], |qkv| {
+                result(&geometry, &mask, geometry.separate(qkv), q.dims())
+            })?
+        };
+        let y = kept.map_or_else(|| again().map(|(y, _)| y), Ok)?;
         let mut gradients = [&q, &k, &v].map(|operand| Buffer::new(operand.elem_count()));
-        host::read([&q, &k, &v, &saved, &dy], |[q, k, v, y, dy]| {
+        host::read([&q, &k, &v, &y, &dy], |[q, k, v, y, dy]| {
             let targets = Targets::Apart(gradients.each_mut().map(Buffer::output));
             let qkv = geometry.separate([q, k, v]);
             backward::run(&geometry, &mask, qkv, [y, dy], &lse, targets);
@@ -45,18 +54,24 @@ pub(super) fn separate(
     }))
 }
 
-/// Attention of one operand that holds all three.
+/// Attention of one operand that holds all three, else as [`separate`].
 pub(super) fn packed(
     [operand]: [Node; 1],
     geometry: Geometry,
     mask: HostMask,
+    dtype: DType,
 ) -> Result<Node, Error> {
-    let x = operand.tensor().clone();
     let shape = [geometry.batch, geometry.queries, geometry.heads * geometry.width];
-    let (y, lse) = host::read([&x], |[x]| result(&geometry, &mask, geometry.packed(x), &shape))??;
-    let (to, saved) = (operand.handle(), y.clone());
+    let (y, lse) = host::read([operand.tensor()], |[x]| {
+        result(&geometry, &mask, geometry.packed(x), &shape)
+    })??;
+    let (to, x, kept) = (operand.handle(), operand.saved(), kept(&y, dtype));
     Ok(operand.tape().result(y, [to], move |dy, adjoints| {
-        let dx = host::read([&x, &saved, &dy], |[elements, y, dy]| {
+        let x = x.tensor()?;
+        let again =
+            || host::read([&x], |[x]| result(&geometry, &mask, geometry.packed(x), &shape))?;
+        let y = kept.map_or_else(|| again().map(|(y, _)| y), Ok)?;
+        let dx = host::read([&x, &y, &dy], |[elements, y, dy]| {
             host::make(x.shape(), |dx| {
                 let (qkv, targets) = (geometry.packed(elements), Targets::Packed(dx));
                 backward::run(&geometry, &mask, qkv, [y, dy], &lse, targets);
@@ -64,6 +79,12 @@ pub(super) fn packed(
         })??;
         adjoints.give(to, dx)
     }))
+}
+
+/// Returns the result if it is kept for the backward pass. Beside operands of 16 bits, one of 32 is computed again: it would be twice as
+/// large as one of them, and the gradients need all its bits.
+fn kept(y: &Tensor, dtype: DType) -> Option<Tensor> {
+    (dtype == DType::F32).then(|| y.clone())
 }
 
 /// The result, and the logarithm of the softmax's denominator by row of the batch, head and query.

@@ -1,15 +1,16 @@
 use candle_core::{DType, Var};
 
 use super::super::super::parity;
+use super::super::{Operands, forward};
 use super::*;
 use crate::kernels::embedding;
 use crate::kernels::linear_cross_entropy::{forward as loss, forward_grouped as losses};
 use crate::kernels::quantized::BlockLayout;
 use crate::kernels::scratch::LARGEST;
-use crate::kernels::tape::trace;
+use crate::kernels::tape::{Saved, trace};
 use crate::kernels::weight::Weight;
 
-const LAYOUTS: [BlockLayout; 9] = [
+const LAYOUTS: [BlockLayout; 11] = [
     BlockLayout::Nf4,
     BlockLayout::Q4_0,
     BlockLayout::Q4_1,
@@ -19,6 +20,8 @@ const LAYOUTS: [BlockLayout; 9] = [
     BlockLayout::Q5K,
     BlockLayout::Q6K,
     BlockLayout::Q8_0,
+    BlockLayout::F16,
+    BlockLayout::Bf16,
 ];
 
 fn quantized(outputs: usize, inputs: usize, layout: BlockLayout) -> Quantized {
@@ -59,30 +62,81 @@ fn products_equal_those_of_the_dequantized_weight() {
     }
 }
 
-/// The depth of a sum decides its parts, so that blocks and a dense matrix of the same values give the same bits.
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+    values.into_iter().map(f32::to_bits).collect()
+}
+
+/// The bits of a product and of the gradient of its input.
+fn product(x: &Tensor, weight: impl Into<Weight>) -> [Vec<u32>; 2] {
+    let (x, weight) = (Var::from_tensor(x).unwrap(), weight.into());
+    let y = trace([x.as_tensor()], |[x]| {
+        forward(&x, &Operands { weight: &weight, bias: None, to: None, scale: 0.5 })
+    });
+    let y = y.unwrap();
+    let dx = y.sqr().unwrap().sum_all().unwrap().backward().unwrap().remove(&x).unwrap();
+    [bits(&y), bits(&dx)]
+}
+
+/// The depth of a sum decides its parts, so that blocks and a dense matrix of the same values give the same bits: in tiles, in dot
+/// products of few rows, and, of floats, in small products and in gradients of few rows too.
 #[test]
 fn bits_equal_those_of_the_dequantized_weight() {
-    let weight = quantized(300, 768, BlockLayout::Q4K);
-    let dense = dense(&weight).to_dtype(DType::F32).unwrap();
-    let x = Var::from_tensor(&parity::draw(&[64, 768], 0).to_dtype(DType::F32).unwrap()).unwrap();
-    let bits = |tensor: &Tensor| -> Vec<u32> {
-        let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-        values.into_iter().map(f32::to_bits).collect()
-    };
-    let run = |blocks: bool| {
-        let y = trace([x.as_tensor()], |[x]| {
-            if blocks {
-                let weight = &weight.clone().to_dtype(DType::F32);
-                return forward(&x, &Operands { weight, bias: None, to: None, scale: 1.0 });
+    for layout in LAYOUTS {
+        let floats = layout.float().is_some();
+        let tiny = if floats { [(7, 5, 3), (20, 33, 9)].as_slice() } else { &[] };
+        let large = [(1, 256, 40), (11, 512, 70), (64, 768, 300)];
+        for (rows, inputs, outputs) in large.iter().chain(tiny) {
+            let weight = quantized(*outputs, *inputs, layout).to_dtype(DType::F32);
+            let dense = dense(&weight).to_dtype(DType::F32).unwrap();
+            let x = parity::draw(&[*rows, *inputs], 0).to_dtype(DType::F32).unwrap();
+            let [[y, dx], [dense_y, dense_dx]] = [product(&x, &weight), product(&x, &dense)];
+            assert_eq!(y, dense_y, "{layout}, {rows} rows");
+            // The gradient of few rows is computed in tiles, so that blocks are not decoded as a whole.
+            if floats || *rows >= 12 {
+                assert_eq!(dx, dense_dx, "{layout}, gradient of {rows} rows");
             }
-            let weight = &dense;
-            super::super::forward(&x, &Operands { weight, bias: None, to: None, scale: 1.0 })
-        });
-        let y = y.unwrap();
-        let dx = y.sqr().unwrap().sum_all().unwrap().backward().unwrap().remove(&x).unwrap();
-        (bits(&y), bits(&dx))
-    };
-    assert_eq!(run(true), run(false));
+        }
+    }
+}
+
+/// A weight of 16-bit floats, trained or not, gives the bits of a widened one whose result is rounded.
+#[test]
+fn products_of_16_bits_are_those_of_32_rounded() {
+    for dtype in [DType::BF16, DType::F16] {
+        for rows in [3, 64] {
+            let narrow = |shape: &[usize], at| parity::draw(shape, at).to_dtype(dtype).unwrap();
+            let wide = |tensor: &Tensor| tensor.to_dtype(DType::F32).unwrap();
+            let (x, weight) = (narrow(&[rows, 256], 0), narrow(&[70, 256], 1));
+            let trained = Var::from_tensor(&weight).unwrap();
+            let on = |x: &Tensor, weight: &Tensor| {
+                let operands = Operands { weight, bias: None, to: None, scale: 1.0 };
+                trace([x], |[x]| forward(&x, &operands)).unwrap()
+            };
+            let (y, same) = (on(&x, &weight), on(&x, trained.as_tensor()));
+            let expected = on(&wide(&x), &wide(&weight)).to_dtype(dtype).unwrap();
+            assert_eq!(bits(&wide(&y)), bits(&wide(&expected)));
+            assert_eq!(bits(&wide(&same)), bits(&wide(&expected)));
+            let of_weight = same.sum_all().unwrap().backward().unwrap().remove(&trained).unwrap();
+            let x = wide(&x).sum(0).unwrap().to_dtype(dtype).unwrap();
+            let expected = x.unsqueeze(0).unwrap().broadcast_as((70, 256)).unwrap();
+            parity::close(&wide(&of_weight), &wide(&expected), 1e-2, "gradient of the weight");
+        }
+    }
+}
+
+/// What operations keep for the backward pass of an operand of 16 bits is that operand.
+#[test]
+fn an_operand_of_16_bits_is_saved_in_16_bits() {
+    let x = Var::from_tensor(&parity::draw(&[4, 32], 0).to_dtype(DType::BF16).unwrap()).unwrap();
+    trace([x.as_tensor()], |[x]| {
+        let wide = x.widened()?;
+        assert_eq!(wide.tensor().dtype(), DType::F32);
+        let Saved::Recompute(again) = wide.saved() else { panic!("it saves the widened tensor") };
+        assert_eq!(bits(&Saved::Recompute(again).tensor()?), bits(wide.tensor()));
+        Ok(x)
+    })
+    .unwrap();
 }
 
 /// A thread holds one tile of panels, and what it decodes of a panel.
@@ -106,7 +160,7 @@ fn a_weight_is_never_decoded_as_a_whole() {
 
 #[test]
 fn losses_equal_those_of_the_dequantized_weight() {
-    for layout in [BlockLayout::Nf4, BlockLayout::Q6K] {
+    for layout in [BlockLayout::Nf4, BlockLayout::Q6K, BlockLayout::Bf16] {
         let (n, d, classes) = (70, 256, 33);
         let weight = quantized(classes, d, layout);
         let dense = dense(&weight);
@@ -143,7 +197,7 @@ fn rows_of_a_table_equal_those_of_the_dequantized_one() {
         {
             let table = quantized(40, d, layout).to_device(device).unwrap().to_dtype(DType::F32);
             let ids = Tensor::new(&[[3u32, 39, 3], [0, 17, 1]], device).unwrap();
-            let found = trace([&ids], |[ids]| embedding::forward_quantized(&ids, &table)).unwrap();
+            let found = trace([&ids], |[ids]| embedding::forward(&ids, &table)).unwrap();
             let whole = table.dequantize().unwrap();
             let expected = whole.index_select(&ids.flatten_all().unwrap(), 0).unwrap();
             assert_eq!(
@@ -151,7 +205,7 @@ fn rows_of_a_table_equal_those_of_the_dequantized_one() {
                 expected.reshape((2, 3, d)).unwrap().to_vec3::<f32>().unwrap()
             );
             let error = Tensor::new(&[40u32], device).unwrap();
-            assert!(trace([&error], |[ids]| embedding::forward_quantized(&ids, &table)).is_err());
+            assert!(trace([&error], |[ids]| embedding::forward(&ids, &table)).is_err());
         }
     }
 }
