@@ -24,8 +24,11 @@ use cog_train::optim::{AdamW, Optimizer};
 use cog_train::prelude::*;
 
 use batch::{Augmentation, Batch};
-use idx::Images;
+use idx::{Images, SIDE};
 use model::ConvNet;
+
+/// The held-out images that the page shows.
+const SHOWN: usize = 8;
 
 /// Trains a network to read digits
 #[derive(Debug, TrainInputs)]
@@ -103,6 +106,7 @@ impl Trainer for ImageClassifier {
             ),
         };
         let summary = fit(training, &network, job)?;
+        show(&network, &eval, summary.steps, job)?;
 
         let file = job.dir().join("weights.safetensors");
         Weights::save(params.masters(), &file)?;
@@ -131,6 +135,17 @@ impl Objective<Batch> for ConvNet {
             loss.weight(),
         ))
     }
+}
+
+/// Keeps the first images as samples of this step, named by what they show and what is read.
+fn show(network: &ConvNet, images: &Images, step: u64, job: &mut Job) -> Result<()> {
+    let row = |at: usize| (images.image(at).to_vec(), images.labels[at]);
+    let rows: Vec<_> = (0..images.len().min(SHOWN)).map(row).collect();
+    let scores = network.scores(&batch::plain(&rows, job.device())?.images)?;
+    for ((pixels, label), answer) in rows.iter().zip(scores.argmax(D::Minus1)?.to_vec1::<u32>()?) {
+        job.image(&format!("a {label}, read as {answer}"), step, SIDE, SIDE, pixels);
+    }
+    Ok(())
 }
 
 /// Images with their labels, one by one.

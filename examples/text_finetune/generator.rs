@@ -160,12 +160,18 @@ pub fn answer(
     Ok(text + &piece)
 }
 
-/// Logs how the model continues the beginnings of two examples.
-pub fn show(model: &CausalLm, base: &Base, examples: &[Example], job: &mut Job) -> Result<()> {
+/// Logs how the model continues the beginnings of two examples, and keeps it as samples of this step.
+pub fn show(
+    model: &CausalLm,
+    base: &Base,
+    examples: &[Example],
+    step: u64,
+    job: &mut Job,
+) -> Result<()> {
     if job.is_dry_run() {
         return Ok(());
     }
-    for example in examples.iter().take(SHOWN) {
+    for (at, example) in examples.iter().take(SHOWN).enumerate() {
         let prompt = example.trained().first().map_or(0, |trained| trained.start);
         // A text is continued from its first words.
         let prompt = if prompt > 1 { prompt } else { example.ids().len().min(WORDS) };
@@ -177,6 +183,7 @@ pub fn show(model: &CausalLm, base: &Base, examples: &[Example], job: &mut Job) 
         let opening: String = opening.chars().skip(hidden).collect();
         let line = format!("{}{opening} |{answer}", if hidden > 0 { "..." } else { "" });
         job.line(format_args!("  {}", line.replace('\n', "\\n")));
+        job.text(&format!("example {}", at + 1), step, &line);
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ impl Trainer for TextFinetune {
         let tuning = Tuning::new(&base, lora, &inputs, job)?;
         let model = &tuning.model;
         let shown = eval.all()[..eval.len().min(4)].to_vec();
-        show(model, &base, &shown, job)?;
+        show(model, &base, &shown, 0, job)?;
 
         let (pad, packs) = (base.lm.tokenizer.pad_id(), inputs.packing.then_some(length));
         let training = Training {
@@ -84,7 +84,7 @@ impl Trainer for TextFinetune {
         };
         let summary = fit(training, &loss, job)?;
         ensure!(!job.is_dry_run(), "a dry run has no result");
-        show(model, &base, &shown, job)?;
+        show(model, &base, &shown, summary.steps, job)?;
 
         Ok(TrainingOutput {
             weights: tuning.save(&base, &inputs, &shown, job)?.into(),

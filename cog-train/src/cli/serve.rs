@@ -14,7 +14,7 @@ use super::terminal::{Terminal, print_answer};
 use super::{cog_yaml, compute, env};
 use crate::device::DeviceChoice;
 use crate::error::{Error, find};
-use crate::run::RoleWorker;
+use crate::run::{RoleWorker, error_text};
 use crate::serve::{self, Options, Start, WorkerControl};
 
 /// Serves until a signal; the exit code.
@@ -86,6 +86,6 @@ pub(super) fn version(terminal: &Terminal) -> u8 {
 
 fn report(ended: anyhow::Result<()>, terminal: &Terminal) -> u8 {
     let Err(error) = ended else { return 0 };
-    terminal.error(&format!("{error:#}"));
+    terminal.error(&error_text(&error));
     find(&error).map_or(1, Error::exit_code)
 }

@@ -34,6 +34,8 @@ pub use embed::Runner;
 pub use given::Given;
 
 pub(crate) use dry_run::DryRun;
+#[cfg(feature = "serve")]
+pub(crate) use error_text::error_text;
 pub(crate) use execute::{Outcome, execute};
 pub(crate) use folder::shown;
 #[cfg(feature = "serve")]

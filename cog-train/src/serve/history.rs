@@ -1,7 +1,9 @@
 //! The answers of trainings that have ended, kept beside `run.json` in their folder.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -11,9 +13,11 @@ use tracing::warn;
 use super::logs::TARGET;
 use crate::fetch::hex;
 use crate::input::{Entry, Values};
-use crate::run::{Lock, RunRecord, run_dir_of};
+use crate::run::{Lock, RunRecord, is_locked, run_dir_of};
 
 const FILE: &str = "answer.json";
+/// The most answers that are held in memory.
+const MOST_UNKEPT: usize = 16;
 
 /// The end of a training.
 #[derive(Serialize, Deserialize)]
@@ -74,18 +78,56 @@ fn canonical(value: Value) -> Value {
     }
 }
 
-/// Keeps the answer of a training that has ended, if it has a folder.
-pub(super) async fn keep(id: &str, digest: &str, answer: &Value) {
-    let ended = Ended { inputs_sha256: digest.to_owned(), answer: answer.clone() };
-    let path = file(id);
-    let written = tokio::task::spawn_blocking(move || write(&path, &ended)).await;
-    if let Ok(Err(error)) = written {
-        warn!(target: TARGET, "the answer of `{id}` is not kept: {error}");
+/// The last answers of failed trainings that could not be written, as on a full disk. One that has succeeded is in its folder, and
+/// is published again.
+#[derive(Default)]
+pub(super) struct Unkept(Mutex<VecDeque<Value>>);
+
+impl Unkept {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Value>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the answer of a training that has ended: in its folder, else here.
+    pub(super) async fn keep(&self, id: &str, digest: &str, answer: &Value) {
+        let ended = Ended { inputs_sha256: digest.to_owned(), answer: answer.clone() };
+        let has_failed = !ended.succeeded();
+        let path = file(id);
+        let written = tokio::task::spawn_blocking(move || write(&path, &ended)).await;
+        let written = written.map_err(io::Error::other).flatten();
+        let mut answers = self.lock();
+        answers.retain(|answer| !is_of(answer, id));
+        if let Err(error) = written {
+            // A training that fails early has no folder.
+            if error.kind() != io::ErrorKind::NotFound {
+                warn!(target: TARGET, "the answer of `{id}` is not kept: {error}");
+            }
+            if has_failed {
+                answers.truncate(MOST_UNKEPT - 1);
+                answers.push_front(answer.clone());
+            }
+        }
+    }
+
+    fn find(&self, id: &str) -> Option<Value> {
+        self.lock().iter().find(|answer| is_of(answer, id)).cloned()
+    }
+
+    /// Returns the state of a training that is not in progress here; `None` when there is no such training.
+    pub(super) async fn state_of(&self, id: &str) -> Option<Value> {
+        match self.find(id) {
+            Some(answer) => Some(answer),
+            None => state_of(id).await,
+        }
     }
 }
 
+fn is_of(answer: &Value, id: &str) -> bool {
+    answer.get("id").and_then(Value::as_str) == Some(id)
+}
+
 fn write(path: &Path, ended: &Ended) -> io::Result<()> {
-    let Some(dir) = path.parent().filter(|dir| dir.is_dir()) else { return Ok(()) };
+    let dir = path.parent().unwrap_or(path);
     let mut staged = tempfile::Builder::new().prefix(".answer.").tempfile_in(dir)?;
     let mut writer = io::BufWriter::new(staged.as_file_mut());
     serde_json::to_writer(&mut writer, ended)?;
@@ -103,22 +145,33 @@ pub(super) async fn is_training_elsewhere(id: &str) -> bool {
     tokio::task::spawn_blocking(locked).await.unwrap_or(false)
 }
 
-/// Returns the state of a training that is not in progress; `None` when there is no such training.
-pub(super) async fn state_of(id: &str) -> Option<Value> {
+async fn state_of(id: &str) -> Option<Value> {
     if let Some(ended) = Ended::find(id).await {
         return Some(ended.answer);
     }
     let dir = run_dir_of(id);
-    let record = tokio::task::spawn_blocking(move || RunRecord::read(&dir)).await.ok()?.ok()?;
+    let read = move || {
+        // The lock of the run is not taken: a process that begins at this moment is not refused.
+        let is_elsewhere = is_locked(&dir);
+        Some((RunRecord::read(&dir).ok()?, is_elsewhere))
+    };
+    let (record, is_elsewhere) = tokio::task::spawn_blocking(read).await.ok()??;
     let logs = tokio::fs::read(run_dir_of(id).join("log.txt")).await.unwrap_or_default();
-    Some(json!({
-        "id": id,
-        "status": "failed",
-        "error": format!("the server ended during the training\nhint: PUT of this id resumes it (its last state is `{}`)",
-            record.get("status").as_str().unwrap_or("unknown")),
-        "logs": String::from_utf8_lossy(&logs),
-        "metrics": {},
-    }))
+    let mut state = json!({"id": id, "logs": String::from_utf8_lossy(&logs), "metrics": {}});
+    if is_elsewhere {
+        state["status"] = "processing".into();
+        return Some(state);
+    }
+    state["status"] = "failed".into();
+    state["error"] = match record.get("status").as_str() {
+        Some("succeeded") => "the server ended before it kept the answer\nhint: PUT of this id makes it again".to_owned(),
+        last => format!(
+            "the server ended during the training\nhint: PUT of this id resumes it (its last state is `{}`)",
+            last.unwrap_or("unknown")
+        ),
+    }
+    .into();
+    Some(state)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::run::{RUNS, RunRecord};
+use crate::run::{RUNS, RunRecord, is_locked};
 
 /// The most trainings of a list.
 const MOST: usize = 1000;
@@ -38,9 +38,14 @@ fn read() -> Vec<Summary> {
     let summary = |entry: std::fs::DirEntry| {
         let record = RunRecord::read(&entry.path()).ok()?;
         let text = |name| record.get(name).as_str().map(str::to_owned);
+        let mut status = text("status")?;
+        // A second server's.
+        if status == "running" && is_locked(&entry.path()) {
+            "processing".clone_into(&mut status);
+        }
         Some(Summary {
             id: entry.file_name().into_string().ok()?,
-            status: text("status")?,
+            status,
             started_at: text("started_at"),
             completed_at: text("completed_at"),
         })

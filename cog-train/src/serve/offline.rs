@@ -13,6 +13,7 @@ use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::history::Unkept;
 use super::listen::{Limits, serve};
 use super::options::Options;
 use super::routes;
@@ -54,6 +55,7 @@ async fn router() -> Router {
         service: Arc::new(service),
         worker: RwLock::default(),
         tasks: TaskTracker::new(),
+        unkept: Unkept::default(),
         stopping: CancellationToken::new(),
         giving_up: CancellationToken::new(),
     }))
@@ -111,26 +113,75 @@ pub(crate) fn check(sent: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
 
     /// The seeds of the fuzz target `serve`.
+    fn seeds() -> Vec<Vec<u8>> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/serve");
+        let mut paths: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        assert!(paths.len() > 5);
+        paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
     #[test]
     fn no_seed_of_the_fuzzer_breaks_the_server() {
-        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/serve");
-        let mut count = 0;
-        for seed in std::fs::read_dir(seeds).unwrap() {
-            let sent = std::fs::read(seed.unwrap().path()).unwrap();
-            check(&sent);
-            for cut in 0..sent.len() {
+        for sent in seeds() {
+            for cut in 0..=sent.len() {
                 check(&sent[..cut]);
             }
-            count += 1;
         }
-        assert!(count > 5);
         let answered = answers(b"POST /trainings HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         assert!(
             answered.starts_with(b"HTTP/1.1 503 "),
             "its inputs are checked, and no worker is there"
         );
+    }
+
+    /// A change of a request: where, how many bytes go, and what comes.
+    fn change() -> impl Strategy<Value = (Index, usize, Vec<u8>)> {
+        const PARTS: [&str; 16] = [
+            "\r\n",
+            "\r\n\r\n",
+            "\0",
+            "\u{feff}",
+            "%",
+            "%00",
+            "/../",
+            "{",
+            "\"",
+            "[[[[",
+            ":",
+            "Content-Length: 99999999999999999999\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Host: b\r\n",
+            "{\"input\":{\"epochs\":-1}}",
+            "HTTP/1.0",
+        ];
+        let part = prop::sample::select(&PARTS[..]).prop_map(|part| part.as_bytes().to_vec());
+        let bytes = prop::collection::vec(any::<u8>(), 0..4);
+        (any::<Index>(), 0..12_usize, prop_oneof![part, bytes])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The fuzz target without a fuzzer. `PROPTEST_CASES` is the number of requests.
+        #[test]
+        fn no_changed_seed_breaks_the_server(
+            seed in any::<Index>(),
+            changes in prop::collection::vec(change(), 1..8),
+        ) {
+            let mut sent = seed.get(&seeds()).clone();
+            for (at, gone, come) in changes {
+                let at = at.index(sent.len() + 1);
+                sent.splice(at..sent.len().min(at + gone), come);
+            }
+            check(&sent);
+        }
     }
 }

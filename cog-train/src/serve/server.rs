@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use super::error::ServeError;
+use super::history::Unkept;
 use super::listen::{Limits, listen};
 use super::logs::{self, TARGET};
 use super::options::Options;
@@ -40,6 +41,7 @@ pub(crate) fn serve(role: &Role, mut document: Value, options: Options) -> Resul
         service: Arc::new(PredictionService::new_no_pool().with_health(Health::Starting)),
         worker: RwLock::default(),
         tasks: TaskTracker::new(),
+        unkept: Unkept::default(),
         stopping: CancellationToken::new(),
         giving_up: CancellationToken::new(),
     });

@@ -10,6 +10,7 @@ use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::history::Unkept;
 use super::options::Options;
 use super::spawner::Watched;
 use crate::run::Role;
@@ -25,6 +26,8 @@ pub(super) struct Server {
     pub(super) worker: RwLock<Option<Arc<WorkerProcess>>>,
     /// Trainings in progress, until their last webhook is sent.
     pub(super) tasks: TaskTracker,
+    /// Answers of trainings that have no file.
+    pub(super) unkept: Unkept,
     /// The server ends: trainings save their state.
     pub(super) stopping: CancellationToken,
     /// Trainings that have not stopped are given up.

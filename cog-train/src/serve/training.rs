@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use coglet::Orchestrator;
 use coglet::bridge::protocol::{MAX_INLINE_IPC_SIZE, SlotRequest};
-use coglet::permit::{PredictionSlot, UnregisteredPredictionSlot};
+use coglet::permit::{InactiveSlotIdleToken, PredictionSlot, UnregisteredPredictionSlot};
 use coglet::webhook::WebhookEventType;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::history;
 use super::logs::TARGET;
 use super::mirror::{Ending, Mirror, lock, mirror};
 use super::state::{Server, WorkerProcess};
 use super::worker::PREFIXES;
+use crate::error::plain_io;
 use crate::input::Mask;
 use crate::partial;
 use crate::run::Kind;
@@ -67,17 +67,24 @@ impl Training {
         }
         let inner = format!("{id} {}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut mirror = mirror(&inner, Arc::clone(&outer));
-        worker.handle.register_prediction(slot.slot_id(), mirror.inner(), idle).await;
         let output = &worker.watched.output;
-        output.begin(Arc::clone(&outer), mask);
-        let ending = match send(&id, input, &mut slot).await {
-            // The folder goes with the training.
-            Ok(_folder) => {
+        let ending = match prepare(&id, input).await {
+            Ok(Prepared { request, folder: _folder }) => {
+                worker.handle.register_prediction(slot.slot_id(), mirror.inner(), idle).await;
+                output.begin(Arc::clone(&outer), mask);
+                if let Some(permit) = slot.permit_mut() {
+                    // A worker that takes no requests has ended, which is seen below.
+                    drop(permit.send(request).await);
+                }
                 let ending = follow(&server, &worker, &cancel, &inner, &mut mirror).await;
                 last_lines(&server, &worker).await;
                 ending
             }
-            Err(text) => Ending::Failed(format!("{}{text}", PREFIXES[0])),
+            Err(text) => {
+                // The worker knows nothing of it, and its slot is free.
+                drop(idle.send(InactiveSlotIdleToken::new(slot.slot_id()).activate()));
+                Ending::Failed(own(&server, &text))
+            }
         };
         output.end();
         let (webhook, state) = {
@@ -92,7 +99,7 @@ impl Training {
             (webhook, state.build_terminal_response())
         };
         if server.role.kind == Kind::Train {
-            history::keep(&id, &digest, &state).await;
+            server.unkept.keep(&id, &digest, &state).await;
         }
         let answered = async {
             tokio::select! {
@@ -112,16 +119,19 @@ impl Training {
     }
 }
 
-/// Sends the request to the worker; the folder of its large values.
-async fn send(
-    id: &str,
-    input: Map<String, Value>,
-    slot: &mut PredictionSlot,
-) -> Result<partial::Folder, String> {
+/// A request to the worker.
+struct Prepared {
+    request: SlotRequest,
+    /// The folder of its large values, which goes with the training.
+    folder: partial::Folder,
+}
+
+async fn prepare(id: &str, input: Map<String, Value>) -> Result<Prepared, String> {
     // A server that was killed has left its own, which the next one removes.
     let made = || partial::folder(&std::env::temp_dir(), FOLDER);
     let made = tokio::task::spawn_blocking(made).await.map_err(std::io::Error::other).flatten();
-    let folder = made.map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+    let folder =
+        made.map_err(|error| format!("cannot make a temporary folder: {}", plain_io(&error)))?;
     let output_dir = folder.path().display().to_string();
     let input = Value::Object(input);
     let text = input.to_string();
@@ -129,16 +139,14 @@ async fn send(
         let path = folder.path().join("input.json");
         tokio::fs::write(&path, text)
             .await
-            .map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
+            .map_err(|error| format!("cannot write `{}`: {}", path.display(), plain_io(&error)))?;
         (None, Some(path.display().to_string()))
     } else {
         (Some(input), None)
     };
     let (id, context) = (id.to_owned(), HashMap::new());
     let request = SlotRequest::Predict { id, input, input_file, output_dir, context, trace: None };
-    let permit = slot.permit_mut().ok_or("the slot is not in use")?;
-    permit.send(request).await.map_err(|_| "the worker process takes no requests".to_owned())?;
-    Ok(folder)
+    Ok(Prepared { request, folder })
 }
 
 /// Waits until the last line is in the log. A worker that has ended may have left a program that holds its output.

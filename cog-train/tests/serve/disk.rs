@@ -69,9 +69,35 @@ fn a_full_disk_fails_its_training_and_the_server_lives() {
     let next = server.post("/trainings", "{}").expect(200).json();
     assert_eq!(next["status"], "failed", "{next}");
     assert!(next["error"].as_str().unwrap().to_lowercase().contains("no space left"), "{next}");
+    // Neither can its answer, which is known all the same.
+    let id = next["id"].as_str().unwrap();
+    assert_eq!(server.get(&format!("/trainings/{id}")).expect(200).json(), next);
     server.wait_for("READY");
     let list = server.get("/trainings").expect(200).json();
     assert!(list["trainings"].is_array(), "{list}");
+}
+
+#[test]
+fn a_request_that_does_not_fit_on_the_disk_of_temporary_files_leaves_its_slot() {
+    if !can_unshare() {
+        eprintln!("skipped: a small disk cannot be mounted here");
+        return;
+    }
+    let here = faulty();
+    let small = "mkdir tmp && mount -t tmpfs -o size=64k tmpfs tmp && export TMPDIR=\"$PWD/tmp\" || exit 99";
+    let server = Server::spawn(server(&here, small));
+    server.wait_for("READY");
+    let worker = server.worker();
+    // coglet sends a request of this length by a file.
+    let large = json!({"input": {"text": "a".repeat(8 << 20)}}).to_string();
+    for _ in 0..2 {
+        let state = server.post("/trainings", &large).expect(200).json();
+        let error = state["error"].as_str().unwrap();
+        assert!(error.ends_with("/input.json`: no space left on device"), "{error}");
+    }
+    let next = server.post("/trainings", "{}").expect(200).json();
+    assert_eq!(next["status"], "succeeded", "{next}");
+    assert_eq!(server.worker(), worker);
 }
 
 fn can_unshare() -> bool {

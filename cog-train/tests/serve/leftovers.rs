@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use nix::sys::signal::{Signal, kill};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::faulty;
 use crate::sandbox::Sandbox;
@@ -98,6 +98,10 @@ fn of_two_servers_in_a_folder_one_trains_an_id() {
         refused.body,
         r#"{"error":"another process is training in `runs/a`","status":"failed"}"#
     );
+    let seen = second.get("/trainings/a").expect(200).json();
+    assert_eq!((&seen["status"], &seen["error"]), (&"processing".into(), &Value::Null), "{seen}");
+    let list = second.get("/trainings").expect(200).json();
+    assert_eq!(list["trainings"][0]["status"], "processing", "{list}");
     second.post("/trainings/a/cancel", "").expect(404);
     assert_eq!(second.post("/trainings", "{}").expect(200).json()["status"], "succeeded");
     first.post("/trainings/a/cancel", "").expect(200);

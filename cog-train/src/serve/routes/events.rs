@@ -17,8 +17,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use crate::serve::answer::{error, json_answer};
+use crate::serve::id;
 use crate::serve::state::Server;
-use crate::serve::{history, id};
 
 /// The events that wait for a slow client.
 const WAITING: usize = 64;
@@ -38,7 +38,7 @@ pub(super) async fn events(
             return error(StatusCode::TOO_MANY_REQUESTS, "too many clients read the events");
         }
         Err(_) => {
-            let state = if id::is_valid(&id) { history::state_of(&id).await } else { None };
+            let state = if id::is_valid(&id) { server.unkept.state_of(&id).await } else { None };
             let Some(state) = state else { return json_answer(StatusCode::NOT_FOUND, json!({})) };
             drop(sender.send(named("completed", &state)).await);
             return stream(receiver);

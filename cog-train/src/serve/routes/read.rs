@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::serve::answer::json_answer;
 use crate::serve::state::Server;
-use crate::serve::{history, id, listing};
+use crate::serve::{id, listing};
 
 /// Lists the trainings of this server's folder, the newest first.
 pub(super) async fn list(State(server): State<Arc<Server>>) -> Response {
@@ -26,7 +26,7 @@ pub(super) async fn one(State(server): State<Arc<Server>>, Path(id): Path<String
     if let Some(state) = server.service.get_prediction_response(&id) {
         return json_answer(StatusCode::OK, state);
     }
-    let state = if id::is_valid(&id) { history::state_of(&id).await } else { None };
+    let state = if id::is_valid(&id) { server.unkept.state_of(&id).await } else { None };
     match state {
         Some(state) => json_answer(StatusCode::OK, state),
         None => json_answer(StatusCode::NOT_FOUND, json!({})),

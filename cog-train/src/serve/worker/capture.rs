@@ -12,9 +12,11 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Takes the pipe from standard error, before coglet puts another one there.
+    /// Takes the pipe from standard error, before coglet puts another one there. coglet writes remarks about itself to the standard error that
+    /// it finds, and finds none.
     pub(super) fn new(mark: String) -> io::Result<Self> {
         let pipe = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
+        rustix::stdio::dup2_stderr(File::options().write(true).open("/dev/null")?)?;
         Ok(Self { pipe: pipe.into(), mark, is_installed: false })
     }
 
@@ -41,7 +43,7 @@ impl Capture {
 pub(super) struct Drain(Option<File>);
 
 impl Drain {
-    /// Opens the pipe behind standard error once more, where the system allows that.
+    /// Opens the pipe behind standard error once more, where the system allows that, before [`Capture`] takes it.
     pub(super) fn new() -> Self {
         Self(File::open("/dev/fd/2").ok())
     }

@@ -43,8 +43,8 @@ pub(crate) fn work(
     let shared = Arc::new(Shared::default());
     let handler = Arc::new(Handler::new(role.kind, sender, Arc::clone(&shared)));
     let options = start.options.clone();
-    // Both before coglet replaces standard error.
-    let (capture, drain) = (Capture::new(options.mark.clone())?, Drain::new());
+    let drain = Drain::new();
+    let capture = Capture::new(options.mark.clone())?;
     let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || {
         let ended = connect(handler, start);
         // Without a server nobody takes the result; a checkpoint is still of use.

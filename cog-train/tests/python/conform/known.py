@@ -119,6 +119,12 @@ def missing_files(it):
     return "missing" in it.case and it.scenario in ("outputs", "uploads") and (ended(it.our_record) == "failed" or it.case.endswith(": uploaded"))
 
 
+def folders_sent(it):
+    found = body(it.cog_record)
+    is_lost = found.get("output", ABSENT) is None or "IsADirectoryError" in str(found.get("error"))
+    return it.case.startswith("folder") and (is_lost or it.case.endswith(": uploaded"))
+
+
 def media_types(it):
     return it.case.startswith("fields: ") and it.path.endswith("weights") and is_text(it.cog, it.ours) and it.cog.split(";")[1] == it.ours.split(";")[1]
 
@@ -159,6 +165,7 @@ KNOWN = {
     "Files of the server": local_files,
     "Files that cannot be read": input_files,
     "Files that were not written": missing_files,
+    "Folders are sent": folders_sent,
     "One table of media types": media_types,
     "Files in an object are uploaded": fields_uploaded,
     "Uploads in order": uploads_in_order,

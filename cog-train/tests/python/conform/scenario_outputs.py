@@ -1,6 +1,8 @@
 """Each type of output, as an answer and as an upload."""
 
+import io
 import json
+import tarfile
 
 from servers import Server
 
@@ -13,9 +15,20 @@ OUTPUTS = {
     "file": ("name", NAMES),
     "files_out": ("names", [[], ["a.txt"], ["a.txt", "b.json"], ["a.txt", "missing.bin"]]),
     "fields": ("name", NAMES),
+    "folder_out": ("name", ["model", "a b"]),
+    "folders": ("name", ["model"]),
     "mapping": ("name", ["b", "a", "ü"]),
     "items": ("names", [[], ["a"], ["b", "a", ""]]),
 }
+
+
+def shown(sent):
+    """The bytes of an upload as text; of an archive, the names and the contents in it."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(sent)) as archive:
+            return {it.name: archive.extractfile(it).read().decode() for it in archive if it.isfile()}
+    except tarfile.TarError:
+        return sent.decode()
 
 
 def outputs(sides, side):
@@ -33,18 +46,18 @@ def outputs(sides, side):
 
 def uploads(sides, side):
     for kind in "plain", "located", "refuse", "query":
-        for trainer in "file", "files_out", "fields":
+        for trainer in "file", "files_out", "fields", "folder_out", "folders":
             prefix = f"/{kind}-{side}-{trainer}"
             suffix = "/?token=secret" if kind == "query" else ("/" if trainer == "file" else "")
             server = Server(sides, side, trainer, ["--upload-url", sides.receiver.url + prefix + suffix])
             yield server
-            for name in ["w.safetensors", "d.txt", "a b.txt", "missing.bin"]:
+            for name in ["model"] if "folder" in trainer else ["w.safetensors", "d.txt", "a b.txt", "missing.bin"]:
                 value = [name, "2.json"] if trainer == "files_out" else name
                 before = len(sides.receiver.of(prefix))
                 case = f"{trainer}, {kind}, {name}"
                 server.json(case, "PUT", f"/trainings/{kind}-{trainer}-{name[0]}", {"input": {OUTPUTS[trainer][0]: value}})
                 server.wait_for("READY")
-                sent = [(it[1].replace(prefix, "PREFIX"), it[2].get("content-type"), it[2].get("x-prediction-id"), it[3].decode()) for it in sides.receiver.of(prefix)[before:]]
-                server.record(f"{case}: uploaded", sorted(sent))
+                sent = [(it[1].replace(prefix, "PREFIX"), it[2].get("content-type"), it[2].get("x-prediction-id"), shown(it[3])) for it in sides.receiver.of(prefix)[before:]]
+                server.record(f"{case}: uploaded", sorted(sent, key=str))
                 text = json.dumps(server.records[case]).replace(prefix, "PREFIX")
                 server.records[case] = json.loads(text)

@@ -68,6 +68,29 @@ def written(name):
     return Path(path)
 
 
+def folder(name):
+    path = os.path.join(tempfile.mkdtemp(), name)
+    os.makedirs(os.path.join(path, "inner"))
+    for file, content in (("config.json", "{}\n"), (os.path.join("inner", "w.bin"), "some bytes\n")):
+        with open(os.path.join(path, file), "w") as opened:
+            opened.write(content)
+    return Path(path)
+
+
+def folder_out(name: str = Input()) -> Path:
+    return folder(name)
+
+
+class FoldersOutput(BaseModel):
+    weights: Path
+    parts: list[Path]
+    loss: float
+
+
+def folders(name: str = Input()) -> FoldersOutput:
+    return FoldersOutput(weights=folder(name), parts=[written("1.txt"), folder("part")], loss=0.25)
+
+
 def text(name: str = Input()) -> str:
     return name
 
