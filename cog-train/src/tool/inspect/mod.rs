@@ -126,14 +126,23 @@ fn json(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
 fn text(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
     let most = if args.all { usize::MAX } else { MOST };
     let mut text = format!("{}: {}\n", printable(&args.source), found.what);
-    if !found.metadata.is_empty() {
+    let is_said = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        _ => true,
+    };
+    // Settings of transformers and PEFT are written with all that is not set.
+    let metadata: Vec<_> =
+        found.metadata.iter().filter(|(_, value)| args.all || is_said(value)).collect();
+    if !metadata.is_empty() {
         let mut table = Table::new([("metadata", Align::Left), ("", Align::Left)]);
         let short = if args.all { usize::MAX } else { SHORT };
-        for (name, value) in found.metadata.iter().take(most) {
+        for (name, value) in metadata.iter().take(most) {
             table.row([printable(name), value_text(value, short)]);
         }
         text += &format!("\n{}", table.text());
-        text += &more(found.metadata.len(), most, "value");
+        text += &more(metadata.len(), most, "value");
     }
     let mut table = Table::new([
         ("tensor", Align::Left),

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Template;
 use crate::error::Error;
+use crate::tool::template::Template;
 
 /// The profiles of this repository; `tests/layers` compares them with its `Cargo.toml`.
 const PROFILES: &str = include_str!("profiles.toml");

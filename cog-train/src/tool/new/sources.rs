@@ -1,6 +1,7 @@
 //! The sources and the data of each template, from the examples of the repository.
 
-use super::{File, Template};
+use super::File;
+use crate::tool::template::Template;
 
 /// A file of an example, as text that gets the paths of the new crate, or as it is.
 macro_rules! example {
