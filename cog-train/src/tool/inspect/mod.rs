@@ -16,6 +16,8 @@ use crate::progress::{CancelToken, Report};
 
 /// The most tensors, and the most values of metadata, that are listed without `--all`.
 const MOST: usize = 40;
+/// Files of this size take seconds to digest.
+const LARGE: u64 = 1 << 30;
 /// The characters of a value of metadata that are shown without `--all`.
 const SHORT: usize = 100;
 
@@ -68,12 +70,16 @@ fn digest(files: &[PathBuf], report: &mut dyn Report) -> Result<Vec<Digested>, E
     let sizes: Vec<u64> = sizes.collect::<Result<_, _>>()?;
     let (mut digested, mut done, total) = (Vec::new(), 0, sizes.iter().sum());
     for (path, bytes) in files.iter().zip(sizes) {
-        report.progress("bytes", done, total);
+        if total >= LARGE {
+            report.progress("bytes", done, total);
+        }
         let sha256 = digest_of(path, &CancelToken::new())?;
         done += bytes;
         digested.push(Digested { path: path.clone(), bytes, sha256 });
     }
-    report.progress("bytes", done, total);
+    if total >= LARGE {
+        report.progress("bytes", done, total);
+    }
     Ok(digested)
 }
 
@@ -167,7 +173,7 @@ fn text(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
     for file in files {
         table.row([name_of(&file.path), human(file.bytes), file.sha256.clone()]);
     }
-    text += &format!("\n{}", table.text());
+    text += &format!("\n{}", table.whole());
     if found.verified {
         text += "\nevery file has the size and the digest that the manifest records\n";
     }
