@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use cog_train::CancelToken;
+use cog_train::anyhow;
 use cog_train::prelude::*;
 use flate2::read::MultiGzDecoder;
 

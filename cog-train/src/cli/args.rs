@@ -170,7 +170,7 @@ fn command(app: &App, args: &[OsString]) -> Clap {
         .subcommand(Clap::new("schema").about("Print the OpenAPI document").arg(
             Arg::new("compact").long("compact").help("On one line").action(ArgAction::SetTrue),
         ))
-        .subcommand(dockerfile::command())
+        .subcommand(dockerfile::command().hide(app.command.is_some()))
         .subcommand(
             Clap::new("check").about("Check cog.yaml against this binary").arg(config_option()),
         )

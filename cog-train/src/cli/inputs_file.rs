@@ -58,7 +58,7 @@ fn of_named(table: &[Spec], named: &[Named]) -> Given {
     pairs::from_shapes(table, named.iter().map(|it| (it.name.as_str(), &it.value))).in_file(places)
 }
 
-/// JSON is YAML but for its tabs: the values are JSON's, and their places those of YAML, where it finds them.
+/// The values are those of JSON, and their places those of YAML, which reads all but a few such files.
 fn of_fields(table: &[Spec], fields: &Map<String, Value>, text: &str, name: &str) -> Given {
     let shapes: Vec<(&str, Shape)> =
         fields.iter().map(|(name, value)| (name.as_str(), shape(value))).collect();
@@ -181,7 +181,11 @@ mod tests {
                 "{\"name\": \"a\",\n \"epochs\": 0.5}",
                 "i.json:2:12: `epochs`: 0.5 is not of type \"integer\"",
             ),
-            ("i.json", "{\n\t\"epochs\": 0.5}", "i.json: `epochs`: 0.5 is not of type \"integer\""),
+            (
+                "i.json",
+                "{\"name\": \"\\u0000\", \"epochs\": 0.5}",
+                "i.json: `epochs`: 0.5 is not of type \"integer\"",
+            ),
         ] {
             assert_eq!(given(file, text), Err(expected.to_owned()), "{text}");
         }

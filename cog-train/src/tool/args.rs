@@ -7,8 +7,7 @@ use candle_core::DType;
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap, value_parser};
 
-use super::convert::DTYPES;
-use super::new::Template;
+use super::template::Template;
 use crate::cli::{self, App, Stop, UiArgs};
 
 /// A command that is not a trainer's.
@@ -21,6 +20,10 @@ pub(super) enum Command {
     Runs(RunsArgs),
     Ui(UiArgs),
 }
+
+/// The names of dtypes for `--dtype`.
+const DTYPES: [(&str, DType); 3] =
+    [("f32", DType::F32), ("f16", DType::F16), ("bf16", DType::BF16)];
 
 /// A model to convert.
 pub(super) struct ConvertArgs {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 
 use super::args::ConvertArgs;
 use super::staging::{StagedFolder, refuse_existing};
@@ -35,8 +35,12 @@ pub(super) fn convert(args: &ConvertArgs, report: &mut dyn Report) -> Result<Str
         }
     }
     write(&model, tensors, &args.output)?;
-    let slash = if to_gguf { "" } else { "/" };
-    Ok(format!("converted: {}{slash}\n", shown(&args.output)))
+    Ok(format!("converted: {}\n", written(&args.output)))
+}
+
+/// The path of what was written: of a folder with a slash behind it.
+pub(super) fn written(output: &Path) -> String {
+    format!("{}{}", shown(output), if is_gguf_name(output) { "" } else { "/" })
 }
 
 /// Writes a model into a folder, or into a file whose name ends in `.gguf`: whole or not at all.
@@ -56,7 +60,3 @@ pub(super) fn write(
 pub(super) fn is_gguf_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
-
-/// The names of dtypes for `--dtype`.
-pub(super) const DTYPES: [(&str, DType); 3] =
-    [("f32", DType::F32), ("f16", DType::F16), ("bf16", DType::BF16)];

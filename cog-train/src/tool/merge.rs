@@ -7,7 +7,7 @@ use cog_train_nn::Init;
 use cog_train_nn::rng::Rng;
 
 use super::args::MergeArgs;
-use super::convert::write;
+use super::convert::{write, written};
 use super::staging::refuse_existing;
 use crate::error::Error;
 use crate::hub;
@@ -61,7 +61,7 @@ pub(super) fn merge(args: &MergeArgs, report: &mut dyn Report) -> Result<String,
             return Err(Error::Arguments { reason });
         }
     };
-    Ok(format!("merged: {}\n{difference}\n", shown(&args.output)))
+    Ok(format!("merged: {}\n{difference}\n", written(&args.output)))
 }
 
 fn task(folder: &Path) -> Result<Option<String>, Error> {

@@ -12,6 +12,7 @@ mod new;
 mod runs;
 mod staging;
 mod table;
+mod template;
 
 use std::process::ExitCode;
 

@@ -42,6 +42,11 @@ impl Table {
         self.laid_out(width, colored(&stdout))
     }
 
+    /// Lays the table out as [`text`](Self::text) does, and shortens nothing: for sentences and digests.
+    pub(super) fn whole(&self) -> String {
+        self.laid_out(None, colored(&std::io::stdout()))
+    }
+
     fn laid_out(&self, width: Option<usize>, bold: bool) -> String {
         let mut widths: Vec<usize> = (0..self.head.len())
             .map(|at| {

@@ -38,11 +38,14 @@ fn each_template_builds_trains_and_passes_its_test() {
     for name in TEMPLATES {
         here.run(&["new", &format!("crates/new-{name}"), "--template", name]).expect(0);
     }
-    let profiles = include_str!("../../src/tool/new/profiles.toml");
-    here.file("Cargo.toml", format!("{WORKSPACE}\n{profiles}{QUICK}"));
-    here.file("crates/features/Cargo.toml", FEATURES);
-    here.file("crates/features/src/lib.rs", "");
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(repository.join(path)).unwrap();
+    let dependencies = read("Cargo.toml");
+    let dependencies = table(&dependencies, "[workspace.dependencies]");
+    let profiles = include_str!("../../src/tool/new/profiles.toml");
+    here.file("Cargo.toml", format!("{WORKSPACE}\n{dependencies}\n{profiles}{QUICK}"));
+    here.file("crates/features/Cargo.toml", features(&read("cog-train/Cargo.toml")));
+    here.file("crates/features/src/lib.rs", "");
     std::fs::copy(repository.join("Cargo.lock"), here.path("Cargo.lock")).unwrap();
     let profile = Path::new(TOOL).parent().unwrap();
     for command in ["build", "test"] {
@@ -77,20 +80,20 @@ const WORKSPACE: &str = "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]
 /// cog-train itself is compiled without optimization: what it computes is in cog-train-nn and candle.
 const QUICK: &str = "\n[profile.dev.package.cog-train]\nopt-level = 0\n";
 
-/// A crate with the development dependencies of cog-train: they set features of other crates, which are compiled with them.
-const FEATURES: &str = r#"[package]
-name = "features"
-edition = "2024"
+/// A table of a manifest, with its head.
+fn table<'a>(manifest: &'a str, head: &str) -> &'a str {
+    let start = manifest.find(head).unwrap_or_else(|| panic!("there is no {head}"));
+    let length = manifest[start + 1..].find("\n[").map_or(manifest.len() - start, |it| it + 2);
+    &manifest[start..start + length]
+}
 
-[dependencies]
-jsonschema = { version = "*", default-features = false }
-proptest = { version = "*", default-features = false, features = ["std"] }
-rustix = { version = "1", features = ["pty"] }
-tar = { version = "*", default-features = false }
-tokenizers = { version = "*", default-features = false, features = ["fancy-regex"] }
-trybuild = "*"
-zip = { version = "*", default-features = false, features = ["deflate"] }
-"#;
+/// A crate with the development dependencies of cog-train: they set features of other crates, which are compiled with them.
+fn features(own: &str) -> String {
+    let dependencies = table(own, "[dev-dependencies]").replace("[dev-dependencies]", "");
+    let others = dependencies.lines().filter(|line| !line.starts_with("cog-train "));
+    let others = others.collect::<Vec<_>>().join("\n");
+    format!("[package]\nname = \"features\"\nedition = \"2024\"\n\n[dependencies]\n{others}\n")
+}
 
 /// Cargo in a folder, without what the cargo that runs this test has set.
 fn cargo(here: &Sandbox) -> Command {

@@ -13,7 +13,7 @@ fn an_adapter_is_merged_into_its_base_and_answers_as_before() {
     here.run(&[&["sft", "-o", "adapter"], &inputs[..]].concat()).expect(0);
     // `output.json` names the folder of the adapter.
     let said = here.run(&["merge", "adapter/weights", "-o", "merged"]).expect(0).out;
-    assert!(said.starts_with("merged: merged\nmerged and unmerged scores differ by "), "{said}");
+    assert!(said.starts_with("merged: merged/\nmerged and unmerged scores differ by "), "{said}");
     let answer = |weights: &str| {
         let args = ["sft", "predict", "-i", "prompt=Where is the boat?"];
         let mut command = here.command(&args);

@@ -12,7 +12,7 @@ fn each_trainer_has_help_a_schema_and_a_valid_cog_yaml() {
     for name in ["sft", "classify", "embed", "dpo"] {
         let said = here.run(&[name, "--help"]).expect(0).out;
         assert!(said.contains(&format!("Usage: cog-train {name} [OPTIONS]")), "{said}");
-        for input in ["  base_model ", "  train_data "] {
+        for input in ["  base_model=", "  train_data="] {
             assert!(said.contains(input), "{name} has no {input}: {said}");
         }
         let said = here.run(&[name, "check"]).expect(0);

@@ -49,7 +49,7 @@ fn threads() -> Finding {
     let set = std::env::var("RAYON_NUM_THREADS").ok();
     let value = match set.filter(|text| !text.is_empty()) {
         Some(number) => format!("{number}, by RAYON_NUM_THREADS"),
-        None => format!("{}, one for each core that this process may use", processors()),
+        None => format!("{}, one for each core", processors()),
     };
     Finding::fine(GROUP, "threads", value)
 }

@@ -42,7 +42,7 @@ const WANTED: [Wanted; 3] = [
 
 pub(super) fn findings() -> Vec<Finding> {
     let Some(driver) = driver() else {
-        let value = "none: no NVIDIA driver is loaded, and trainings compute on the CPU";
+        let value = "no NVIDIA driver: trainings compute on the CPU";
         return vec![Finding::fine(GROUP, "driver", value)];
     };
     let mut findings = vec![driver];

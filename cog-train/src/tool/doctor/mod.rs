@@ -120,7 +120,7 @@ fn text_of(findings: &[Finding]) -> String {
         table.row([group, it.name, it.level.word(), &it.value].map(str::to_owned));
         last = it.group;
     }
-    let mut text = table.text();
+    let mut text = table.whole();
     let hints = findings.iter().filter_map(|it| Some((it, it.hint.as_ref()?)));
     for (at, (it, hint)) in hints.enumerate() {
         let space = if at == 0 { "\n" } else { "" };

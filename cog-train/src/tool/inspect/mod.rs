@@ -16,6 +16,8 @@ use crate::progress::{CancelToken, Report};
 
 /// The most tensors, and the most values of metadata, that are listed without `--all`.
 const MOST: usize = 40;
+/// Files of this size take seconds to digest.
+const LARGE: u64 = 1 << 30;
 /// The characters of a value of metadata that are shown without `--all`.
 const SHORT: usize = 100;
 
@@ -68,12 +70,16 @@ fn digest(files: &[PathBuf], report: &mut dyn Report) -> Result<Vec<Digested>, E
     let sizes: Vec<u64> = sizes.collect::<Result<_, _>>()?;
     let (mut digested, mut done, total) = (Vec::new(), 0, sizes.iter().sum());
     for (path, bytes) in files.iter().zip(sizes) {
-        report.progress("bytes", done, total);
+        if total >= LARGE {
+            report.progress("bytes", done, total);
+        }
         let sha256 = digest_of(path, &CancelToken::new())?;
         done += bytes;
         digested.push(Digested { path: path.clone(), bytes, sha256 });
     }
-    report.progress("bytes", done, total);
+    if total >= LARGE {
+        report.progress("bytes", done, total);
+    }
     Ok(digested)
 }
 
@@ -126,14 +132,23 @@ fn json(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
 fn text(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
     let most = if args.all { usize::MAX } else { MOST };
     let mut text = format!("{}: {}\n", printable(&args.source), found.what);
-    if !found.metadata.is_empty() {
+    let is_said = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        _ => true,
+    };
+    // Settings of transformers and PEFT are written with all that is not set.
+    let metadata: Vec<_> =
+        found.metadata.iter().filter(|(_, value)| args.all || is_said(value)).collect();
+    if !metadata.is_empty() {
         let mut table = Table::new([("metadata", Align::Left), ("", Align::Left)]);
         let short = if args.all { usize::MAX } else { SHORT };
-        for (name, value) in found.metadata.iter().take(most) {
+        for (name, value) in metadata.iter().take(most) {
             table.row([printable(name), value_text(value, short)]);
         }
         text += &format!("\n{}", table.text());
-        text += &more(found.metadata.len(), most, "value");
+        text += &more(metadata.len(), most, "value");
     }
     let mut table = Table::new([
         ("tensor", Align::Left),
@@ -158,7 +173,7 @@ fn text(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
     for file in files {
         table.row([name_of(&file.path), human(file.bytes), file.sha256.clone()]);
     }
-    text += &format!("\n{}", table.text());
+    text += &format!("\n{}", table.whole());
     if found.verified {
         text += "\nevery file has the size and the digest that the manifest records\n";
     }

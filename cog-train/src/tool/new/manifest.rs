@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Template;
 use crate::error::Error;
+use crate::tool::template::Template;
 
 /// The profiles of this repository; `tests/layers` compares them with its `Cargo.toml`.
 const PROFILES: &str = include_str!("profiles.toml");
@@ -54,6 +54,7 @@ pub(super) fn manifest(
         Dependency::Path(path) => format!("path = {}", toml_text(&path.display().to_string())),
         Dependency::Version => format!("version = \"{}\"", env!("CARGO_PKG_VERSION")),
     };
+    let more = if template == Template::Image { "flate2 = \"1\"\n" } else { "" };
     let features = if template.needs_text() { ", features = [\"text\"]" } else { "" };
     let workspace = if is_in_workspace(folder) {
         "\n# A workspace of its own: profiles hold at a workspace's root alone.\n[workspace]\n"
@@ -68,7 +69,7 @@ edition = \"2024\"
 
 [dependencies]
 cog-train = {{ {source}{features} }}
-
+{more}
 # `cargo build --release --features cuda` trains on NVIDIA GPUs; it needs `nvcc`.
 [features]
 cuda = [\"cog-train/cuda\"]

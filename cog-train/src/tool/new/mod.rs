@@ -5,7 +5,6 @@
 mod manifest;
 mod readme;
 mod sources;
-mod template;
 
 use std::path::Path;
 
@@ -14,8 +13,6 @@ use super::args::NewArgs;
 use super::staging::{StagedFolder, refuse_existing};
 use crate::error::Error;
 use crate::run::shown;
-
-pub(super) use template::Template;
 
 /// A file of a crate, by its path there.
 struct File {

@@ -1,6 +1,6 @@
 //! The `README.md` of a new crate.
 
-use super::Template;
+use crate::tool::template::Template;
 
 /// Returns the text for people who know no more than the crate's name.
 pub(super) fn readme(name: &str, template: Template) -> String {

@@ -1,6 +1,7 @@
 //! The sources and the data of each template, from the examples of the repository.
 
-use super::{File, Template};
+use super::File;
+use crate::tool::template::Template;
 
 /// A file of an example, as text that gets the paths of the new crate, or as it is.
 macro_rules! example {
@@ -142,7 +143,7 @@ fn cog_yaml(template: Template) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Names};
+    use crate::config::Config;
 
     #[test]
     fn sources_name_nothing_of_the_repository() {
@@ -172,8 +173,7 @@ mod tests {
     fn each_cog_yaml_names_what_its_main_file_runs() {
         for template in Template::ALL {
             let text = cog_yaml(template);
-            let (config, notes) =
-                Config::check(&text, "cog.yaml", &Names::default(), |_| true).unwrap();
+            let (config, notes) = Config::parse(&text, "cog.yaml").unwrap();
             assert!(notes.is_empty(), "{notes:?}");
             let files = files(template);
             let main = String::from_utf8(files[0].content.clone()).unwrap();

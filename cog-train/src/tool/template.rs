@@ -2,7 +2,7 @@
 
 /// A kind of crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::tool) enum Template {
+pub(super) enum Template {
     Function,
     Text,
     Classify,
@@ -12,15 +12,15 @@ pub(in crate::tool) enum Template {
 }
 
 impl Template {
-    pub(in crate::tool) const ALL: [Self; 6] =
+    pub(super) const ALL: [Self; 6] =
         [Self::Function, Self::Text, Self::Classify, Self::Embed, Self::Image, Self::Custom];
 
     /// Finds a template by its name.
-    pub(in crate::tool) fn of(name: &str) -> Option<Self> {
+    pub(super) fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.name() == name)
     }
 
-    pub(in crate::tool) fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Function => "function",
             Self::Text => "text",
@@ -31,7 +31,7 @@ impl Template {
         }
     }
 
-    pub(in crate::tool) fn about(self) -> &'static str {
+    pub(super) fn about(self) -> &'static str {
         match self {
             Self::Function => "a trainer that is one function: a line through points",
             Self::Text => "a LoRA adapter of a chat model",
