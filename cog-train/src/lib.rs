@@ -4,6 +4,8 @@
 extern crate self as cog_train;
 
 pub mod archive;
+#[cfg(doctest)]
+mod book;
 mod cancellable;
 pub mod checkpoint;
 mod cli;

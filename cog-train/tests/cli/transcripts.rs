@@ -1,4 +1,4 @@
-//! The transcripts in the READMEs are true: each command is run, and what it prints is what stands there.
+//! The transcripts in the READMEs and in the book are true: each command is run, and what it prints is what stands there.
 //!
 //! A transcript is a block marked `console`: after `$ ` a command, below it everything that a person would see. In the
 //! expected text `[..]` stands for any part of a line and a line `...` for any lines. The commands of a file run in
@@ -145,4 +145,14 @@ fn wildcards_fit_what_they_should_and_nothing_else() {
     assert!(fits(&["a", "...", "d"], &["a", "b", "c", "d"]));
     assert!(fits(&["a", "...", "d"], &["a", "d"]));
     assert!(!fits(&["a", "...", "d"], &["a", "d", "e"]));
+}
+
+#[test]
+fn first_training() {
+    check("cog-train/docs/first-training.md");
+}
+
+#[test]
+fn inputs() {
+    check("cog-train/docs/inputs.md");
 }

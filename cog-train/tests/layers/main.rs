@@ -1,6 +1,7 @@
 //! The structure of the crates and the words of their docs: imports go down the table of ARCHITECTURE.md, section 3; files do
 //! not import each other in a cycle; outside crates stay where they belong; the docs speak in standard terms.
 
+mod book;
 mod imports;
 mod profiles;
 mod source;
@@ -17,6 +18,7 @@ const CRATES: &[&str] = &[".", "nn", "../cog-train-derive"];
 /// Each top-level module of `cog-train` with the modules that it may import, the lowest first.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Ground. `error` holds the reports of `input` and `config`, which import neither it nor each other.
+    ("book", &[]),
     ("durable", &[]),
     ("json", &[]),
     ("message", &[]),

@@ -1,4 +1,4 @@
-//! The profiles that README.md recommends are those of this workspace.
+//! The profiles that README.md and the book recommend are those of this workspace.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,13 +21,15 @@ fn dev_profiles(manifest: &str) -> BTreeMap<String, Vec<String>> {
 fn an_applications_profiles_are_those_of_the_workspace() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
-    let readme = read("README.md");
-    let blocks = readme.split("```toml\n").skip(1);
-    let block = blocks.filter_map(|rest| rest.split("```").next());
-    let recommended: BTreeMap<_, _> = block.flat_map(dev_profiles).collect();
     let mut own = dev_profiles(&read("Cargo.toml"));
     // In an application `package."*"` holds for this crate too; here it is a member, which the pattern leaves out.
     let kernels = own.remove("[profile.dev.package.cog-train-nn]").unwrap();
     assert_eq!(kernels, own["[profile.dev.package.\"*\"]"][..1]);
-    assert_eq!(recommended, own);
+    for document in ["README.md", "cog-train/docs/first-training.md"] {
+        let text = read(document);
+        let blocks = text.split("```toml\n").skip(1);
+        let block = blocks.filter_map(|rest| rest.split("```").next());
+        let recommended: BTreeMap<_, _> = block.flat_map(dev_profiles).collect();
+        assert_eq!(recommended, own, "{document}");
+    }
 }

@@ -27,7 +27,7 @@ const BANNED: &[&str] = &[
 const OPENINGS: &[&str] = &["How ", "What ", "Where "];
 
 /// Folders whose programs and documents speak in the same terms.
-const PROGRAMS: &[&str] = &["../examples", "../benches"];
+const PROGRAMS: &[&str] = &["../examples", "../benches", "docs"];
 
 /// The documents that are read beside the code.
 const DOCUMENTS: &[&str] =

@@ -90,7 +90,7 @@ fn fits(expected: &[&str], lines: &[&str]) -> bool {
 
 #[test]
 fn the_readme_shows_what_the_command_writes() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/container.md");
     let readme = fs::read_to_string(readme).unwrap();
     let block = readme.split("```dockerfile\n").nth(1).unwrap().split("```").next().unwrap();
     let written = my_trainer()
