@@ -103,7 +103,7 @@ impl Training {
         }
         let answered = async {
             tokio::select! {
-                () = free(&server, slot) => {}
+                () = free(&server, &worker, slot) => {}
                 () = server.giving_up.cancelled() => {}
             }
             server.service.remove_prediction(&id);
@@ -225,11 +225,14 @@ fn own(server: &Server, text: &str) -> String {
 }
 
 /// Waits until the worker has freed the slot, so that the next request finds it free.
-async fn free(server: &Server, slot: PredictionSlot) {
+async fn free(server: &Server, worker: &WorkerProcess, slot: PredictionSlot) {
     let id = slot.slot_id();
     let freed = tokio::time::timeout(SETTLED, slot.into_idle()).await;
     if !matches!(freed, Ok(Ok(()))) {
-        error!(target: TARGET, "the slot {id} does not become free");
+        // That of a worker that has ended is gone with it.
+        if !worker.watched.has_ended() {
+            error!(target: TARGET, "the slot {id} does not become free");
+        }
         if let Some(pool) = server.service.pool().await {
             pool.poison(id);
         }

@@ -47,7 +47,9 @@ const drawHead = () => {
   show($("checkpoint"), run.live);
   show($("cancel"), run.live);
   const whole = records.get(run.id);
-  const error = run.problem || whole?.record?.error || (run.status === "interrupted" ? "The process ended without recording an end: it was killed, or the machine stopped.\nhint: --resume continues the run from its last checkpoint" : "");
+  // Of a canceled run the error says what the status does.
+  const recorded = run.status === "canceled" ? "" : whole?.record?.error;
+  const error = run.problem || recorded || (run.status === "interrupted" ? "The process ended without recording an end: it was killed, or the machine stopped.\nhint: --resume continues the run from its last checkpoint" : "");
   say($("error"), error || "");
   show($("error"), Boolean(error));
   for (const tab of TABS) {
