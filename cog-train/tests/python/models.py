@@ -14,6 +14,11 @@ parameters that get a gradient. The same versions give the same files.
 compares a real language model in FOLDER with transformers: logits to 1e-4, the text of 20 prompts, and what is saved, which must
 open without a warning and with equal logits. `speed` generates with both in turn and prints tokens per second.
 
+    pip install peft
+    python cog-train/tests/python/models.py adapter FOLDER ADAPTER
+
+compares the logits of a model with an adapter, such as `text_finetune` writes, with those of PEFT.
+
 Each family's module (`decoders.py`, ...) has a table `MODELS` of a name and a function that returns a model.
 """
 
@@ -138,7 +143,8 @@ PROMPTS = [
     "Summarise the story of Cinderella.", "Which planet is the largest?", "Describe a sunset in one sentence.",
     "Is 91 a prime number?", "Say hello in five languages.",
 ]
-BINARY = pathlib.Path(__file__).parents[3] / "target" / "release" / "examples" / "pretrained"
+EXAMPLES = os.environ.get("EXAMPLES") or pathlib.Path(__file__).parents[3] / "target" / "release" / "examples"
+BINARY = pathlib.Path(EXAMPLES) / "pretrained"
 
 
 def ours(**request) -> dict:
@@ -224,6 +230,29 @@ def check(arguments: list[str]) -> None:
     print(f"greedy text: equal for {same} of {len(rows)} prompts")
 
 
+def adapter(arguments: list[str]) -> None:
+    import safetensors.torch as st
+    from peft import PeftModel
+
+    folder, adapter = arguments
+    torch.set_num_threads(1)
+    plain = opened(folder).float().eval()
+    model, apart, effect = None, 0.0, 0.0
+    with tempfile.TemporaryDirectory() as out:
+        for row in prompts(folder)[:8]:
+            with torch.no_grad():
+                before = plain(torch.tensor([row])).logits[0] if model is None else None
+                model = model or PeftModel.from_pretrained(plain, adapter).eval()
+                expected = model(torch.tensor([row])).logits[0]
+            if before is not None:
+                effect = (expected - before).abs().max().item()
+            ours(command="logits", folder=folder, rows=[row], out=f"{out}/logits", adapter_folder=adapter)
+            found = st.load_file(f"{out}/logits")["logits"].reshape(expected.shape)
+            apart = max(apart, (found - expected).abs().max().item())
+    print(f"logits with the adapter: {apart:.1e} from PEFT's; {effect:.1f} from those of the base")
+    assert apart < 1e-4 < effect
+
+
 def speed(arguments: list[str]) -> None:
     """Tokens per second after the first one, in turn, both with two threads or as many as a second argument says."""
     folder, threads = (*arguments, "2")[:2]
@@ -252,4 +281,4 @@ if __name__ == "__main__":
     # So that the modules of families import this one and not a second copy.
     sys.modules["models"] = sys.modules["__main__"]
     command, *arguments = sys.argv[1:] or ["make"]
-    {"make": make, "check": check, "speed": speed}[command](arguments)
+    {"make": make, "check": check, "adapter": adapter, "speed": speed}[command](arguments)

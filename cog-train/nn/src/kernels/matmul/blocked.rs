@@ -22,6 +22,8 @@ const DEPTH: usize = 512;
 const TERMS: usize = 160;
 /// The most columns of a tile: with [`DEPTH`], 1 MiB of panels.
 const COLUMNS: usize = 512;
+/// The most elements of a tile's panels.
+pub(super) const TILE: usize = DEPTH * COLUMNS;
 /// The most rows of a tile.
 const ROWS: usize = 1024;
 /// The cost of packing an element, in multiplications.

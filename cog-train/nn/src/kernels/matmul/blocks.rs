@@ -47,8 +47,8 @@ pub(super) fn panels(
     }
 }
 
-/// Calls `work` with a right factor of floats as a matrix of 32 bits. It is for small products, and for those of few rows whose
-/// columns are not contiguous: gradients of few rows.
+/// Calls `work` with a right factor as a matrix of 32 bits. It is for matrices that are no larger than a tile, and for floats of 16
+/// bits in gradients of few rows, whose columns are not contiguous.
 pub(super) fn whole(right: Right<'_>, work: impl FnOnce(Matrix<'_>)) {
     let (blocks, transposed) = match right {
         Right::Matrix(matrix) => return work(matrix),
