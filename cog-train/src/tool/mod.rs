@@ -4,6 +4,7 @@
 //! functions from their arguments to a text for standard output.
 
 mod args;
+mod commands;
 mod convert;
 mod doctor;
 mod inspect;
