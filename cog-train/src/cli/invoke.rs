@@ -99,14 +99,12 @@ fn outcome(
 
 /// Reads the inputs; `None` when the command line has none at all.
 fn read_inputs(role: &Role, invocation: &Invocation) -> Result<Option<Given>, Error> {
-    match &invocation.json {
-        Some(text) => pairs::from_json(role.table, text, std::io::stdin()).map(Some),
-        None => {
-            let given = pairs::from_pairs(role.table, &invocation.inputs);
-            match &invocation.inputs_file {
-                Some(file) => Ok(Some(given.or(inputs_file::read(role.name, role.table, file)?))),
-                None => Ok((!invocation.inputs.is_empty()).then_some(given)),
-            }
-        }
+    if let Some(text) = &invocation.json {
+        return pairs::from_json(role.table, text, std::io::stdin()).map(Some);
+    }
+    let given = pairs::from_pairs(role.table, &invocation.inputs);
+    match &invocation.inputs_file {
+        Some(file) => Ok(Some(given.or(inputs_file::read(role.name, role.table, file)?))),
+        None => Ok((!invocation.inputs.is_empty()).then_some(given)),
     }
 }

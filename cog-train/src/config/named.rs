@@ -43,7 +43,9 @@ pub(crate) fn parse_named(
     let root = match source::text(bytes.as_ref()) {
         Ok(text) => {
             let (root, mistakes) = tree::parse(text);
-            mistakes.into_iter().for_each(|mistake| reader.wrong(mistake));
+            for mistake in mistakes {
+                reader.wrong(mistake);
+            }
             root.filter(|root| !root.is_null())
         }
         Err(mistake) => {

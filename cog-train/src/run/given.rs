@@ -99,6 +99,10 @@ impl Given {
 impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&String> = self.values.keys().collect();
-        f.debug_struct("Given").field("values", &names).field("problems", &self.problems).finish()
+        f.debug_struct("Given")
+            .field("values", &names)
+            .field("problems", &self.problems)
+            .field("places", &self.places)
+            .finish()
     }
 }

@@ -44,14 +44,14 @@ pub(super) fn merge(args: &MergeArgs, report: &mut dyn Report) -> Result<String,
     let difference = match task(folder)?.as_deref() {
         None | Some("CAUSAL_LM") => {
             let model = |init: &Init| CausalLm::new(init, base.config());
-            merge_into(&base, &lora, args, &model, |model, tokens| model.logits(tokens))?
+            merge_into(&base, &lora, args, &model, CausalLm::logits)?
         }
         Some("SEQ_CLS") => {
             // Beside the adapter of a classifier stand its labels.
             let labels = Config::open(folder.join("config.json"))?.labels().clone();
             let base = base.with_head(Head::SequenceClassification)?.with_labels(labels);
             let model = |init: &Init| SequenceClassifier::new(init, base.config());
-            merge_into(&base, &lora, args, &model, |model, tokens| model.logits(tokens))?
+            merge_into(&base, &lora, args, &model, SequenceClassifier::logits)?
         }
         Some(other) => {
             let reason = format!(

@@ -4,6 +4,7 @@
 //! functions from their arguments to a text for standard output.
 
 mod args;
+mod commands;
 mod convert;
 mod doctor;
 mod inspect;
@@ -41,8 +42,8 @@ pub fn main(trainers: &[(&'static str, App)]) -> ExitCode {
         },
         Err(error) => {
             terminal.close();
-            terminal.error(&format!("{error:#}"));
-            crate::error::find(&error).map_or(1, Error::exit_code)
+            terminal.error(&error.to_string());
+            error.exit_code()
         }
     })
 }
@@ -59,7 +60,7 @@ impl From<String> for Done {
     }
 }
 
-fn perform(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
+fn perform(command: Command, terminal: &Terminal) -> Result<Done, Error> {
     Ok(match command {
         Command::Convert(args) => convert::convert(&args, &mut terminal.clone())?.into(),
         Command::Doctor { json } => doctor::doctor(json),

@@ -101,7 +101,9 @@ fn what_is_not_there_is_named_with_a_remedy() {
     let said = here.run(&["runs", "--diff", "a", "b"]).expect(2).err;
     assert!(said.contains("there is no run `b`, in `runs` or as a path"), "{said}");
     assert!(said.ends_with("hint: the newest runs there are `a`\n"), "{said}");
-    here.run(&["inspect", "none.safetensors"]).expect(1);
+    let said = here.run(&["inspect", "none.safetensors"]).expect(1).err;
+    assert_eq!(said.matches("no such file or directory").count(), 1, "{said}");
+    assert!(!said.contains("os error"), "{said}");
     let said: Value = here.run(&["runs", "--json"]).expect(0).json();
     assert_eq!(said["runs"][0]["status"], "damaged");
 }

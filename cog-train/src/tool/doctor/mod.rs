@@ -6,6 +6,8 @@ mod gpu;
 mod library;
 mod memory;
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use super::Done;
@@ -124,7 +126,7 @@ fn text_of(findings: &[Finding]) -> String {
     let hints = findings.iter().filter_map(|it| Some((it, it.hint.as_ref()?)));
     for (at, (it, hint)) in hints.enumerate() {
         let space = if at == 0 { "\n" } else { "" };
-        text += &format!("{space}{}, {}\n  hint: {hint}\n", it.name, it.level.word());
+        let _ = write!(text, "{space}{}, {}\n  hint: {hint}\n", it.name, it.level.word());
     }
     text += match findings.iter().map(|it| it.level).max_by_key(|level| *level as u8) {
         Some(Level::Broken) => "\nsomething that is needed is broken\n",

@@ -3,6 +3,7 @@
 mod describe;
 mod open;
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -147,7 +148,7 @@ fn text(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
         for (name, value) in metadata.iter().take(most) {
             table.row([printable(name), value_text(value, short)]);
         }
-        text += &format!("\n{}", table.text());
+        let _ = write!(text, "\n{}", table.text());
         text += &more(metadata.len(), most, "value");
     }
     let mut table = Table::new([
@@ -165,15 +166,15 @@ fn text(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
             human(tensor.bytes),
         ]);
     }
-    text += &format!("\n{}", table.text());
+    let _ = write!(text, "\n{}", table.text());
     text += &more(found.tensors.len(), most, "tensor");
-    text += &format!("\n{}\n", total(&found.tensors));
+    let _ = write!(text, "\n{}\n", total(&found.tensors));
     let mut table =
         Table::new([("file", Align::Left), ("size", Align::Right), ("sha256", Align::Left)]);
     for file in files {
         table.row([name_of(&file.path), human(file.bytes), file.sha256.clone()]);
     }
-    text += &format!("\n{}", table.whole());
+    let _ = write!(text, "\n{}", table.whole());
     if found.verified {
         text += "\nevery file has the size and the digest that the manifest records\n";
     }
@@ -188,7 +189,7 @@ fn total(tensors: &[Tensor]) -> String {
     if let [(_, _), _, ..] = dtypes.as_slice() {
         let share = |count: u64| (count * 1000 / parameters.max(1)).div_ceil(10);
         let shares = dtypes.iter().map(|(dtype, count)| format!("{dtype} {}%", share(*count)));
-        text += &format!(": {}", shares.collect::<Vec<_>>().join(", "));
+        let _ = write!(text, ": {}", shares.collect::<Vec<_>>().join(", "));
     }
     text
 }

@@ -1,5 +1,7 @@
 //! The sources and the data of each template, from the examples of the repository.
 
+use std::path::Path;
+
 use super::File;
 use crate::tool::template::Template;
 
@@ -70,12 +72,16 @@ pub(super) fn files(template: Template) -> Vec<File> {
     let mut files: Vec<File> = files
         .into_iter()
         .map(|(path, content)| match std::str::from_utf8(content) {
-            Ok(text) if path.ends_with(".rs") => File::new(path, adapted(text)),
+            Ok(text) if is_source(path) => File::new(path, adapted(text)),
             _ => File::new(path, content),
         })
         .collect();
     files.push(File::new("cog.yaml", cog_yaml(template)));
     files
+}
+
+fn is_source(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "rs")
 }
 
 /// The small encoder that texts are classified and embedded with.
@@ -149,7 +155,7 @@ mod tests {
     fn sources_name_nothing_of_the_repository() {
         for template in Template::ALL {
             let files = files(template);
-            for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
+            for file in files.iter().filter(|file| is_source(&file.path)) {
                 let text = std::str::from_utf8(&file.content).unwrap();
                 for word in
                     ["examples/", "--example", "expect(clippy", "expect(unreachable", "/../"]
