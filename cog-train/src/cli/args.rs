@@ -35,6 +35,8 @@ pub(crate) struct Invocation {
     pub(crate) kind: Kind,
     pub(crate) inputs: Vec<String>,
     pub(crate) json: Option<String>,
+    /// The rows to predict for, one by one: a file, or `-`.
+    pub(crate) each: Option<String>,
     pub(crate) env: Vec<String>,
     pub(crate) output: Option<String>,
     pub(crate) format: Format,
@@ -120,6 +122,7 @@ fn invocation(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, St
         kind,
         inputs: texts("input"),
         json,
+        each: matches.try_get_one::<String>("each").ok().flatten().cloned(),
         env: texts("env"),
         output: matches.get_one::<String>("output").cloned(),
         format,
@@ -252,6 +255,15 @@ fn options(kind: Kind) -> Vec<Arg> {
             .help("Replace files in the output folder that this program did not write")
             .action(ArgAction::SetTrue),
     ];
+    if kind == Kind::Predict {
+        options.push(
+            Arg::new("each")
+                .long("each")
+                .value_name("ROWS|-")
+                .help("Predict for each row of a JSONL file, whose object is the inputs; a JSON line for each row is the result")
+                .conflicts_with_all(["input", "json"]),
+        );
+    }
     if kind == Kind::Train {
         options.extend([
             Arg::new("seed")

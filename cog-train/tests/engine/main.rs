@@ -17,4 +17,5 @@ mod records;
 mod resume;
 mod short;
 mod summary;
+mod sweep;
 mod trouble;

@@ -67,6 +67,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     // What runs it.
+    ("report", &["error", "partial", "progress", "read"]),
     (
         "run",
         &[
@@ -82,6 +83,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "predictor",
             "progress",
             "read",
+            "report",
             "trainer",
             "weights",
         ],
@@ -97,9 +99,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "input",
             "job",
             "parallel",
+            "partial",
             "predictor",
             "progress",
             "read",
+            "report",
             "run",
             "serve",
             "trainer",
