@@ -2,9 +2,11 @@
 
 mod events;
 mod files;
+mod histogram;
 mod lines;
 mod mode;
 mod png;
+mod protobuf;
 mod records;
 mod report;
 mod requests;
@@ -12,6 +14,7 @@ mod samples;
 mod sampling;
 mod setup;
 mod stream;
+mod summaries;
 mod testing;
 
 use std::cell::Cell;
@@ -201,6 +204,11 @@ impl Job {
         }
         self.has_stepped = true;
         self.report.progress("steps", done, total);
+    }
+
+    /// Reports the number of the epoch in progress, counted from 1, and of all epochs, for whoever watches.
+    pub(crate) fn epoch(&mut self, epoch: u64, epochs: u64) {
+        self.report.epoch(epoch, epochs);
     }
 
     /// In a dry run nothing is reported of a step, and a loop of the author's own is cancelled at its first one. A loop that

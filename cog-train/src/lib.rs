@@ -46,6 +46,7 @@ mod params;
 mod partial;
 mod predictor;
 mod read;
+mod report;
 mod tokenizer_files;
 mod trainer;
 

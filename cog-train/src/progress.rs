@@ -85,6 +85,9 @@ pub trait Report {
     /// Receives a value for the `metrics` of the answer.
     fn record(&mut self, _name: &str, _value: &Value, _mode: Record) {}
 
+    /// Receives the number of the epoch in progress, counted from 1, and of all epochs.
+    fn epoch(&mut self, _epoch: u64, _epochs: u64) {}
+
     /// Receives the progress: `done` of `total` units (`"steps"`, `"bytes"`). `total` is 0 while it is unknown.
     fn progress(&mut self, unit: &str, done: u64, total: u64);
 }

@@ -1,8 +1,8 @@
 //! Trains a LoRA adapter of a chat model, which PEFT opens.
 
 use cog_train::data::Loader;
-use cog_train::engine::{Loss, Schedule, StepContext, Training, TrainingConfig, fit};
-use cog_train::lora::{LoraConfig, Modules};
+use cog_train::engine::{Loss, Precision, Schedule, StepContext, Training, TrainingConfig, fit};
+use cog_train::lora::{LoraConfig, Modules, Tuning};
 use cog_train::optim::{AdamW, Optimizer};
 use cog_train::prelude::*;
 use cog_train::text::{CausalBatch, LanguageModel, Packs, TextRows};
@@ -32,22 +32,22 @@ fn train(
     let adapter = lora.base_model(&base_model).on(model)?;
     // The blocks of a GGUF file stay blocks.
     let adapter = adapter.quantized(base.pretrained.quantized(job.device())?)?;
-    let params = adapter.draw_params(base.pretrained.tensors(job.device())?, job.rng("lora"))?;
-    let lm = adapter.init(params.tensors()).build(model)?;
+    let tensors = base.pretrained.tensors(job.device())?;
+    let tuning = Tuning::new(tensors, Some(adapter), Precision::F32, job.rng("lora"))?;
+    let lm = tuning.build(model)?;
     let (schedule, pad) = (Schedule::linear(), base.tokenizer.pad_id());
     let config = TrainingConfig { epochs, learning_rate, schedule, ..TrainingConfig::default() };
     let optimizer = Optimizer::new(AdamW::default());
     let train = Loader::new(Packs::new(examples, context), move |packs, batch| {
         Ok(CausalBatch::packed(&packs, pad, batch.device())?)
     });
-    let training = Training { config, params: &params, optimizer, train, eval: None };
+    let training = Training { config, params: tuning.params(), optimizer, train, eval: None };
     let loss = |batch: &CausalBatch, _: &StepContext| -> Result<Loss> {
         Ok(Loss::sum(lm.loss(&batch.tokens, &batch.targets)?, batch.targets.count())?)
     };
     fit(training, &loss, job)?;
     let output = job.dir().join("adapter");
-    adapter.save(&output, &params.masters())?;
-    base.tokenizer.save(&output)?;
+    tuning.save(&base.pretrained, &output)?;
     Ok(output.into())
 }
 

@@ -15,10 +15,10 @@ use std::ops::ControlFlow;
 use cog_train::candle_core::DType;
 use cog_train::data::{Batching, Loader};
 use cog_train::engine::{
-    EvalScores, Evaluation, Loss, Objective, Params, Precision, Schedule, StepContext, Training,
+    EvalScores, Evaluation, Loss, Objective, Precision, Schedule, StepContext, Training,
     TrainingConfig, Warmup, fit,
 };
-use cog_train::lora::{Adapter, LoraConfig, Modules};
+use cog_train::lora::{Adapter, LoraConfig, Modules, Tuning};
 use cog_train::models::{CausalLm, Generation, PreferenceBatch, PreferenceLoss};
 use cog_train::nn::Init;
 use cog_train::optim::{AdamW, Clip, Optimizer};
@@ -113,19 +113,9 @@ impl Trainer for PreferenceTuning {
         let tensors = pretrained.tensors_of(job.device(), |init| base.lm.build(init))?;
         let pad = tokenizer.pad_id();
         let adapter = inputs.adapter(&base, job)?;
-        let params = match &adapter {
-            Some(adapter) => {
-                let drawn = adapter.draw(&tensors, job.rng("lora"))?;
-                adapter.params(tensors, drawn, Precision::F32)?
-            }
-            None => Params::new(tensors)?.precision(Precision::F32)?,
-        };
-        let init = adapter.as_ref().map_or_else(
-            || Init::from_tensors(params.tensors()),
-            |adapter| adapter.init(params.tensors()),
-        );
-        let model = init.build(|init| base.lm.build(init))?;
-        if adapter.is_none() && inputs.method == Method::Dpo {
+        let tuning = Tuning::new(tensors, adapter, Precision::F32, job.rng("lora"))?;
+        let model = tuning.build(|init| base.lm.build(init))?;
+        if tuning.adapter().is_none() && inputs.method == Method::Dpo {
             // An adapter is switched off for the reference; without one, it is computed once and kept.
             train = train.with_reference(&model, pad, &cancel)?;
             eval = eval.with_reference(&model, pad, &cancel)?;
@@ -145,19 +135,16 @@ impl Trainer for PreferenceTuning {
                 clip: Clip::Norm(1.0),
                 ..TrainingConfig::default()
             },
-            params: &params,
+            params: tuning.params(),
             optimizer: Optimizer::new(AdamW { weight_decay: 0.0, ..AdamW::default() }),
             train: batches(train).truncated(truncated),
             eval: Some(batches(eval)),
         };
-        let tuning = Tuning { model, method: inputs.method, beta: inputs.beta };
-        let summary = fit(training, &tuning, job)?;
+        let objective = Preferring { model, method: inputs.method, beta: inputs.beta };
+        let summary = fit(training, &objective, job)?;
 
         let folder = job.dir().join("weights");
-        match &adapter {
-            Some(adapter) => adapter.save(&folder, &params.masters())?,
-            None => pretrained.save(&folder, params.masters())?,
-        }
+        tuning.save(pretrained, &folder)?;
         let metric = |eval: &Option<Evaluation>, name: &str| {
             let eval = eval.as_ref().context("there are held-out rows")?;
             Ok::<_, anyhow::Error>(eval.metrics[name])
@@ -194,13 +181,13 @@ impl Inputs {
     }
 }
 
-struct Tuning {
+struct Preferring {
     model: CausalLm,
     method: Method,
     beta: f64,
 }
 
-impl Tuning {
+impl Preferring {
     fn preference(&self, batch: &PreferenceBatch) -> Result<PreferenceLoss> {
         Ok(match self.method {
             Method::Dpo => self.model.dpo_loss(batch, self.beta)?,
@@ -209,7 +196,7 @@ impl Tuning {
     }
 }
 
-impl Objective<PreferenceBatch> for Tuning {
+impl Objective<PreferenceBatch> for Preferring {
     fn loss(&self, batch: &PreferenceBatch, _context: &StepContext) -> Result<Loss> {
         Ok(Loss::sum(self.preference(batch)?.sum, batch.pairs())?)
     }

@@ -60,13 +60,21 @@ impl App {
     #[must_use]
     pub fn trainer<T: Trainer>(mut self, name: &'static str) -> Self {
         self.trainer = Some(Role::trainer::<T>(name));
-        self
+        self.introduced()
     }
 
     /// Sets the predictor; `name` is the last segment of its path.
     #[must_use]
     pub fn predictor<P: Predictor>(mut self, name: &'static str) -> Self {
         self.predictor = Some(Role::predictor::<P>(name));
+        self.introduced()
+    }
+
+    /// Lets the trainer know the inputs of the predictor.
+    fn introduced(mut self) -> Self {
+        if let Some(trainer) = &mut self.trainer {
+            trainer.predictor = self.predictor.map(|predictor| predictor.table);
+        }
         self
     }
 

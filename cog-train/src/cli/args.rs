@@ -37,6 +37,8 @@ pub(crate) struct Invocation {
     pub(crate) json: Option<String>,
     /// A file of inputs, which those of `inputs` override.
     pub(crate) inputs_file: Option<PathBuf>,
+    /// The rows to predict for, one by one: a file, or `-`.
+    pub(crate) each: Option<String>,
     pub(crate) env: Vec<String>,
     pub(crate) output: Option<String>,
     pub(crate) format: Format,
@@ -112,6 +114,7 @@ fn invocation(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, St
         inputs: texts("input"),
         json,
         inputs_file: matches.get_one::<PathBuf>("inputs").cloned(),
+        each: matches.try_get_one::<String>("each").ok().flatten().cloned(),
         env: texts("env"),
         output: matches.get_one::<String>("output").cloned(),
         format,
@@ -249,6 +252,15 @@ fn options(kind: Kind) -> Vec<Arg> {
             .help("Replace files in the output folder that this program did not write")
             .action(ArgAction::SetTrue),
     ];
+    if kind == Kind::Predict {
+        options.push(
+            Arg::new("each")
+                .long("each")
+                .value_name("ROWS|-")
+                .help("Predict for each row of a JSONL file, whose object is the inputs; a JSON line for each row is the result")
+                .conflicts_with_all(["input", "json"]),
+        );
+    }
     if kind == Kind::Train {
         options.extend([
             Arg::new("seed")

@@ -7,7 +7,7 @@ use super::app::App;
 use super::args::Invocation;
 use super::pairs;
 use super::terminal::{Format, Terminal, print_answer};
-use super::{answer, cog_yaml, compute, env, inputs_file, plan, signals};
+use super::{answer, cog_yaml, compute, env, inputs_file, next, plan, signals};
 use crate::error::Error;
 use crate::run::{
     Control, Destination, FileRules, Given, Kind, Outcome, Request, Role, RoleWorker, Status,
@@ -42,10 +42,13 @@ pub(super) fn invoke(app: &App, role: &Role, invocation: &Invocation) -> u8 {
     if let Some(hint) = resume.filter(|_| invocation.format == Format::Text) {
         terminal.note(&hint);
     }
-    match print_answer(&terminal, &answer::text(&outcome, invocation.format, role.kind)) {
+    let code = match print_answer(&terminal, &answer::text(&outcome, invocation.format, role.kind))
+    {
         0 => answer::exit_code(&outcome),
         failed => failed,
-    }
+    };
+    next::show(&terminal, invocation.format, &outcome);
+    code
 }
 
 /// The command that resumes a cancelled training.

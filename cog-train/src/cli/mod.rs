@@ -6,11 +6,13 @@ mod args;
 mod cog_yaml;
 pub mod compute;
 mod dockerfile;
+mod each;
 mod env;
 mod help;
 mod inputs_file;
 mod invoke;
 mod mistyped;
+mod next;
 mod openapi;
 pub mod pairs;
 mod plan;
@@ -54,7 +56,10 @@ pub fn main(app: &App) -> ExitCode {
     ExitCode::from(match args::parse(app, app.args()) {
         Ok(Command::Invoke(invocation)) => {
             let role = app.role(invocation.kind).expect("the arguments name a role that is there");
-            invoke::invoke(app, role, &invocation)
+            match &invocation.each {
+                Some(rows) => each::each(app, role, &invocation, rows),
+                None => invoke::invoke(app, role, &invocation),
+            }
         }
         Ok(Command::Schema { compact: false }) => {
             print_answer(&terminal, &format!("{:#}\n", openapi(app)))

@@ -4,6 +4,7 @@
 //! `println!` must not mix with the result: [`Terminal::take_stdout`] keeps the real standard output aside and points
 //! the process's at standard error.
 
+mod bar;
 mod stdout;
 mod words;
 
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use self::words::{Progress, STEPS, progress_line, short};
+use self::bar::Values;
+use self::words::{Progress, progress_line};
 use crate::progress::{Report, json_number, number_of};
 use crate::run::Observer;
 
@@ -38,8 +40,8 @@ struct Inner {
     stdout: Option<File>,
     /// Without a bar: the progress since its first report.
     plain: Option<Plain>,
-    /// The last loss, for whoever watches.
-    loss: Option<f64>,
+    /// The values of a training, for whoever watches.
+    values: Values,
     /// The printed pieces of a prediction; `None` when its text is not for standard output.
     streamed: Option<String>,
 }
@@ -55,12 +57,15 @@ struct Plain {
 struct Bar {
     what: String,
     bar: ProgressBar,
+    /// The time of the first report, and the progress then.
+    began: (Instant, u64),
 }
 
 /// Without a terminal, progress is a line now and then, not a stream.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
-/// The number that stands beside the progress.
+// The numbers that stand beside the progress.
 const LOSS: &str = "loss";
+const LEARNING_RATE: &str = "learning_rate";
 
 impl Terminal {
     pub(crate) fn new(format: Format) -> Self {
@@ -69,7 +74,7 @@ impl Terminal {
             bar: None,
             stdout: None,
             plain: None,
-            loss: None,
+            values: Values::default(),
             streamed: None,
         })))
     }
@@ -141,7 +146,7 @@ impl Report for Terminal {
     fn metric(&mut self, name: &str, step: u64, value: f64) {
         let mut inner = self.inner();
         if name == LOSS {
-            inner.loss = Some(value);
+            inner.values.add_loss(value);
         }
         if inner.format == Format::Json {
             inner.plain(
@@ -154,7 +159,10 @@ impl Report for Terminal {
     fn step(&mut self, step: u64, values: &Map<String, Value>) {
         let mut inner = self.inner();
         if let Some(loss) = values.get(LOSS).and_then(number_of) {
-            inner.loss = Some(loss);
+            inner.values.add_loss(loss);
+        }
+        if let Some(rate) = values.get(LEARNING_RATE).and_then(number_of) {
+            inner.values.learning_rate = Some(rate);
         }
         if inner.format == Format::Json {
             let mut line = Map::from_iter([
@@ -164,6 +172,10 @@ impl Report for Terminal {
             line.extend(values.clone());
             inner.plain(&Value::Object(line).to_string());
         }
+    }
+
+    fn epoch(&mut self, epoch: u64, epochs: u64) {
+        self.inner().values.epoch = Some((epoch, epochs));
     }
 
     fn progress(&mut self, what: &str, done: u64, total: u64) {
@@ -243,8 +255,8 @@ impl Inner {
         plain.printed = now;
         let (began, first) = plain.began;
         let elapsed = now.duration_since(began);
-        let loss = self.loss.filter(|_| what == STEPS);
-        let line = progress_line(what, &Progress { first, done, total, elapsed, loss });
+        let progress = Progress { first, done, total, elapsed };
+        let line = progress_line(what, &progress, &self.values);
         self.plain(&line);
     }
 
@@ -255,11 +267,13 @@ impl Inner {
         let bar = self.bar.get_or_insert_with(|| Bar {
             what: what.to_owned(),
             bar: ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
-                .with_style(style(what, total))
-                .with_message(what.to_owned()),
+                .with_style(style(what, total)),
+            began: (Instant::now(), done),
         });
-        if let Some(loss) = self.loss.filter(|_| what == STEPS) {
-            bar.bar.set_message(format!("loss {}", short(loss)));
+        let (began, first) = bar.began;
+        let progress = Progress { first, done, total, elapsed: began.elapsed() };
+        if what != BYTES {
+            bar.bar.set_message(bar::line(what, &progress, &self.values, columns()));
         }
         bar.bar.set_length(total);
         bar.bar.set_position(done);
@@ -276,12 +290,20 @@ impl Inner {
     }
 }
 
+/// The unit of a download.
+const BYTES: &str = "bytes";
+
+/// The columns of the terminal that the bar is on.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
+}
+
 fn style(what: &str, total: u64) -> ProgressStyle {
     ProgressStyle::with_template(match (what, total) {
-        ("bytes", 0) => "{spinner} {bytes} {bytes_per_sec}",
-        ("bytes", _) => "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-        (_, 0) => "{spinner} {pos} {msg} {per_sec}",
-        _ => "{bar:30} {pos}/{len} {msg} {per_sec} {eta}",
+        (BYTES, 0) => "{spinner} {bytes} {bytes_per_sec}",
+        (BYTES, _) => "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        _ => "{msg}",
     })
     .unwrap_or_else(|_| ProgressStyle::default_bar())
 }

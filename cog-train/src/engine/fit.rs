@@ -195,6 +195,7 @@ pub fn fit<B: Send + 'static>(
             grad_norm: applied.norm,
             skipped: applied.skipped.is_some(),
         };
+        job.epoch(batch.at.epoch + 1, config.epochs);
         let work = Work { rows: batch.rows.len(), tokens: batch.tokens, waited: batch.waited };
         records.step(job, &step_report, applied.skipped, work);
         report::skipped(job, &config, &state, &applied, &batch.rows, &train)?;

@@ -10,15 +10,13 @@
 //! | | 2 | int64 | `step` |
 //! | | 3 | string | `file_version`, in the first record only |
 //! | | 5 | message | `summary` |
-//! | `Summary` | 1 | message, repeated | `value` |
-//! | `Summary.Value` | 1 | string | `tag` |
-//! | | 2 | float | `simple_value` |
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::protobuf::{VARINT, bytes_field, fixed64, key, varint};
 use crate::error::Error;
 
 const PREFIX: &str = "events.out.tfevents.";
@@ -62,8 +60,8 @@ impl Events {
         self.file.as_ref()
     }
 
-    /// One event with these scalars. They are stored as 32-bit floats, as `TensorBoard` does.
-    pub(super) fn add(&mut self, step: u64, scalars: &[(&str, f64)]) -> std::io::Result<()> {
+    /// Adds an event with a [summary](super::summaries).
+    pub(super) fn add(&mut self, step: u64, summary: &[u8]) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(
@@ -75,7 +73,7 @@ impl Events {
         if file.metadata()?.len() == 0 {
             record(&mut bytes, &head(time));
         }
-        record(&mut bytes, &event(time, step, scalars));
+        record(&mut bytes, &event(time, step, summary));
         // One write: a process that is killed leaves whole records.
         file.write_all(&bytes)
     }
@@ -108,51 +106,13 @@ fn head(time: f64) -> Vec<u8> {
     message
 }
 
-fn event(time: f64, step: u64, scalars: &[(&str, f64)]) -> Vec<u8> {
-    let mut summary = Vec::new();
-    for (tag, number) in scalars {
-        let mut value = Vec::new();
-        bytes_field(&mut value, 1, tag.as_bytes());
-        key(&mut value, 2, FIXED32);
-        #[expect(clippy::cast_possible_truncation, reason = "`simple_value` is a 32-bit float")]
-        value.extend((*number as f32).to_bits().to_le_bytes());
-        bytes_field(&mut summary, 1, &value);
-    }
+fn event(time: f64, step: u64, summary: &[u8]) -> Vec<u8> {
     let mut message = Vec::new();
     fixed64(&mut message, 1, time.to_bits());
     key(&mut message, 2, VARINT);
     varint(&mut message, step);
-    bytes_field(&mut message, 5, &summary);
+    bytes_field(&mut message, 5, summary);
     message
-}
-
-// The wire types of protobuf.
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
-const BYTES: u64 = 2;
-const FIXED32: u64 = 5;
-
-fn key(into: &mut Vec<u8>, field: u64, wire: u64) {
-    varint(into, field << 3 | wire);
-}
-
-fn varint(into: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        into.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    into.push((number & 0x7f) as u8);
-}
-
-fn fixed64(into: &mut Vec<u8>, field: u64, bits: u64) {
-    key(into, field, FIXED64);
-    into.extend(bits.to_le_bytes());
-}
-
-fn bytes_field(into: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    key(into, field, BYTES);
-    varint(into, bytes.len() as u64);
-    into.extend(bytes);
 }
 
 /// Frames a message as a `TFRecord`.

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::events::Events;
+use super::histogram::Histogram;
 use super::lines::{Lines, length};
-use super::samples::{SAMPLES, Samples};
+use super::samples::{Picture, SAMPLES, Samples};
+use super::summaries;
 use crate::error::Error;
 use crate::progress::number_of;
 
@@ -89,17 +91,39 @@ impl Files {
             .filter_map(|(name, value)| Some((name.as_str(), number_of(value)?)))
             .collect();
         if !scalars.is_empty() {
-            let written = self.events.add(step, &scalars);
-            let name = self.events.name().to_owned();
-            self.note_error(&name, written);
+            self.event(step, &summaries::scalars(&scalars));
         }
     }
 
-    /// Adds a sample.
-    pub(super) fn sample(&mut self, add: impl FnOnce(&mut Samples) -> Result<(), Error>) {
-        if let Err(error) = add(&mut self.samples) {
+    /// Adds a text to the samples and to the events.
+    pub(super) fn text(&mut self, name: &str, step: u64, text: &str) {
+        let added = self.samples.text(name, step, text);
+        self.sample(added, step, &summaries::text(name, text));
+    }
+
+    /// Adds an image to the samples and to the events.
+    pub(super) fn image(&mut self, name: &str, step: u64, picture: &Picture) {
+        let added = self.samples.image(name, step, picture);
+        self.sample(added, step, &summaries::image(name, picture));
+    }
+
+    /// Adds a histogram to the samples and to the events.
+    pub(super) fn histogram(&mut self, name: &str, step: u64, histogram: &Histogram) {
+        let added = self.samples.add(&histogram.line(name, step));
+        self.sample(added, step, &summaries::histogram(name, histogram));
+    }
+
+    fn sample(&mut self, added: Result<(), Error>, step: u64, summary: &[u8]) {
+        if let Err(error) = added {
             self.lost.get_or_insert(error);
         }
+        self.event(step, summary);
+    }
+
+    fn event(&mut self, step: u64, summary: &[u8]) {
+        let written = self.events.add(step, summary);
+        let name = self.events.name().to_owned();
+        self.note_error(&name, written);
     }
 
     /// Returns the lengths of the files and digests of their content. They are durable after [`sync`](Self::sync).

@@ -31,7 +31,7 @@ impl Samples {
         Ok(Self { dir: dir.to_owned(), lines })
     }
 
-    fn add(&mut self, sample: &Value) -> Result<(), Error> {
+    pub(super) fn add(&mut self, sample: &Value) -> Result<(), Error> {
         let lines = match &mut self.lines {
             Some(lines) => lines,
             none => none.insert(Lines::open(&self.dir, SAMPLES)?),
@@ -105,4 +105,6 @@ pub(super) struct Picture {
     pub(super) png: Vec<u8>,
     pub(super) width: usize,
     pub(super) height: usize,
+    /// 1 of grey, 3 of colours, 4 of colours with alpha.
+    pub(super) channels: usize,
 }

@@ -5,7 +5,7 @@ use super::{Job, png};
 
 impl Job {
     /// A text at a step for a person to read, such as what the model generates: to `samples.jsonl`, which the page of `ui`
-    /// and of the server shows. The texts of secret inputs are masked.
+    /// and of the server shows, and to the events that `TensorBoard` reads. The texts of secret inputs are masked.
     ///
     /// ```
     /// use cog_train::Job;
@@ -23,11 +23,11 @@ impl Job {
         }
         let (name, text) = (self.mask.text(name), self.mask.text(text));
         if let Some(files) = &mut self.files {
-            files.sample(|samples| samples.text(&name, step, &text));
+            files.text(&name, step, &text);
         }
     }
 
-    /// An image at a step for a person to look at: to `samples.jsonl` and, as a PNG file, to `samples/`. `pixels` are 8 bits
+    /// An image at a step for a person to look at: to `samples.jsonl` and, as a PNG file, to `samples/`, and to the events that `TensorBoard` reads. `pixels` are 8 bits
     /// a channel, row by row from the top: `height * width` values of grey, or three or four times as many for RGB or RGBA.
     ///
     /// Pixels of another number are named in a line of the log and left out.
@@ -52,8 +52,8 @@ impl Job {
         match png::encode(width, height, pixels) {
             Ok(png) => {
                 if let Some(files) = &mut self.files {
-                    let picture = Picture { png, width, height };
-                    files.sample(|samples| samples.image(&name, step, &picture));
+                    let channels = pixels.len() / (width * height);
+                    files.image(&name, step, &Picture { png, width, height, channels });
                 }
             }
             Err(problem) => {

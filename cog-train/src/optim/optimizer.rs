@@ -69,6 +69,16 @@ impl Optimizer {
         Self { rule: Arc::new(rule), other: None, groups: Vec::new(), settings: BTreeMap::new() }
     }
 
+    /// Returns the same optimizer without state.
+    pub(crate) fn without_state(&self) -> Self {
+        Self {
+            rule: Arc::clone(&self.rule),
+            other: self.other.clone(),
+            groups: self.groups.clone(),
+            settings: BTreeMap::new(),
+        }
+    }
+
     /// Muon for the matrices inside a network and AdamW for the rest.
     ///
     /// The rest are parameters that do not have exactly two dimensions, and those whose names fit `*embed*`, `*wte*`,

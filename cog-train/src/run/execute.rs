@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::check::{check, check_destination, find_previous};
 use super::error_text::error_text;
 use super::lifecycle::Run;
+use super::next_command::next_command;
 use super::observer::Observer;
 use super::outputs::Published;
 use super::previous::PreviousRun;
@@ -17,6 +18,7 @@ use super::trace::frames_of;
 use super::worker::{Prepared, Worker};
 use crate::error::Error;
 use crate::input::Values;
+use crate::report;
 
 /// Says that a finished run was published without training.
 const PUBLISHED_AGAIN: &str = "nothing is trained; its output was written again";
@@ -34,6 +36,8 @@ pub(crate) struct Outcome {
     pub(crate) run_dir: Option<PathBuf>,
     /// Why the end of the run could not be recorded.
     pub(crate) unrecorded: Option<Error>,
+    /// The command that tries what was trained.
+    pub(crate) next: Option<String>,
 }
 
 impl Outcome {
@@ -48,7 +52,7 @@ impl Outcome {
             Err(error) if Status::of(&result) == Status::Failed => frames_of(error),
             _ => Vec::new(),
         };
-        Self { result, error: None, frames, metrics, run_dir: None, unrecorded: None }
+        Self { result, error: None, frames, metrics, run_dir: None, unrecorded: None, next: None }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -81,6 +85,13 @@ pub(crate) fn execute(
     outcome.unrecorded = run.end(status, outcome.output(), error).err();
     outcome.run_dir =
         (request.role.kind == Kind::Train && run.has_begun()).then(|| run.dir().to_owned());
+    let published = outcome.result.as_ref().ok().and_then(Option::as_ref);
+    outcome.next = published.and_then(|published| next_command(request.role, published));
+    if let Some(dir) = outcome.run_dir.as_deref().filter(|_| outcome.unrecorded.is_none())
+        && let Err(error) = report::write(dir, outcome.next.as_deref())
+    {
+        observer.warning(&format!("the run has no report: {error}"));
+    }
     outcome
 }
 

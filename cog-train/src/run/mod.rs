@@ -16,6 +16,7 @@ mod folder;
 mod given;
 mod lifecycle;
 mod lock;
+mod next_command;
 mod observer;
 mod outputs;
 mod panics;
@@ -41,16 +42,13 @@ pub(crate) use folder::shown;
 #[cfg(feature = "serve")]
 pub(crate) use folder::{RUNS, RunRecord, is_run, run_dir_of};
 #[cfg(feature = "serve")]
-pub(crate) use lock::Lock;
+pub(crate) use lock::{Lock, is_locked};
 pub(crate) use observer::Observer;
-pub(crate) use outputs::{Destination, Published, answer};
+pub(crate) use outputs::{Destination, Published, answer, holds_file};
 pub(crate) use previous::inputs_of_run;
 pub(crate) use request::{Control, FileRules, Request, Resume};
 pub(crate) use role::{Kind, Role};
 pub(crate) use status::Status;
-pub(crate) use worker::RoleWorker;
+pub(crate) use worker::{RoleWorker, Worker};
 #[cfg(feature = "serve")]
-pub(crate) use {
-    publisher::Publisher,
-    worker::{Prepared, Worker},
-};
+pub(crate) use {publisher::Publisher, worker::Prepared};

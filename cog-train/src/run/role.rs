@@ -24,6 +24,8 @@ pub(crate) struct Role {
     pub(crate) about: &'static str,
     pub(crate) table: &'static [Spec],
     pub(crate) output: fn() -> OutputType,
+    /// The inputs of the program's predictor, which may try what a trainer has made.
+    pub(crate) predictor: Option<&'static [Spec]>,
     instantiate: fn(&Setup) -> anyhow::Result<Box<dyn Instance>>,
 }
 
@@ -46,6 +48,7 @@ impl Role {
             about: T::Inputs::ABOUT,
             table: T::Inputs::TABLE,
             output: <T::Output as TrainOutput>::output_type,
+            predictor: None,
             instantiate: |setup| {
                 Ok(Box::new(TrainerInstance(guarded("setup", || T::setup(setup))?)))
             },
@@ -59,6 +62,7 @@ impl Role {
             about: P::Inputs::ABOUT,
             table: P::Inputs::TABLE,
             output: <P::Output as PredictOutput>::output_type,
+            predictor: None,
             instantiate: |setup| {
                 let predictor = guarded("setup", || P::setup(setup, setup.weights()))?;
                 Ok(Box::new(PredictorInstance(predictor)))
@@ -75,6 +79,7 @@ impl Role {
             about: "",
             table,
             output: <u64 as TrainOutput>::output_type,
+            predictor: None,
             instantiate: |_| anyhow::bail!("it has no code"),
         }
     }

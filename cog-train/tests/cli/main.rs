@@ -1,6 +1,7 @@
 //! The command line of a trainer's binary, seen from outside.
 
 mod cogs;
+mod each;
 mod finetune;
 mod full;
 #[cfg(target_os = "linux")]

@@ -18,5 +18,6 @@ mod records;
 mod resume;
 mod short;
 mod summary;
+mod sweep;
 mod threads;
 mod trouble;

@@ -69,6 +69,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     // What runs it.
+    ("report", &["error", "partial", "progress", "read"]),
     (
         "run",
         &[
@@ -84,6 +85,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "predictor",
             "progress",
             "read",
+            "report",
             "trainer",
             "weights",
         ],
@@ -99,9 +101,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "input",
             "job",
             "parallel",
+            "partial",
             "predictor",
             "progress",
             "read",
+            "report",
             "run",
             "serve",
             "trainer",

@@ -11,6 +11,11 @@ impl Terminal {
         inner.streamed = (inner.format == Format::Text).then(String::new);
     }
 
+    /// A piece of the answer, on standard output. A reader that has gone away is no failure.
+    pub(crate) fn piece(&self, text: &str) -> io::Result<()> {
+        self.inner().write_out(text)
+    }
+
     /// The answer, on standard output, as far as it was not streamed. A reader that has gone away is no failure.
     pub(crate) fn result(&self, text: &str) -> io::Result<()> {
         let mut inner = self.inner();

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::bar::{Values, clock};
+
 /// The unit of a training's progress.
 pub(super) const STEPS: &str = "steps";
 
@@ -15,29 +17,48 @@ pub(super) struct Progress {
     pub(super) total: u64,
     /// The time since the first report.
     pub(super) elapsed: Duration,
-    pub(super) loss: Option<f64>,
 }
 
-/// `step 120/400, loss 1.25, 3.1 steps/s, 90 s left`.
-pub(super) fn progress_line(what: &str, progress: &Progress) -> String {
-    let Progress { first, done, total, elapsed, loss } = *progress;
+impl Progress {
+    /// Returns the units in a second; `None` before it is known.
+    pub(super) fn speed(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "a speed for a person to read")]
+        let speed = self.done.saturating_sub(self.first) as f64 / self.elapsed.as_secs_f64();
+        (speed > 0.0 && speed.is_finite()).then_some(speed)
+    }
+
+    /// Returns the time that the rest takes at this speed.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let rest = self.total.checked_sub(self.done).filter(|rest| *rest > 0)?;
+        #[expect(clippy::cast_precision_loss, reason = "a time for a person to read")]
+        let seconds = rest as f64 / self.speed()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+}
+
+/// `step 120/400, epoch 1/3, loss 1.25, learning rate 2.000e-4, 3.1 steps/s, 90 s left`.
+pub(super) fn progress_line(what: &str, progress: &Progress, values: &Values) -> String {
     let one = if what == STEPS { "step" } else { what };
-    let mut line = format!("{one} {done}");
-    if total > 0 {
-        let _ = write!(line, "/{total}");
+    let mut line = format!("{one} {}", progress.done);
+    if progress.total > 0 {
+        let _ = write!(line, "/{}", progress.total);
     }
-    if let Some(loss) = loss {
-        let _ = write!(line, ", loss {}", short(loss));
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a speed for a person to read")]
-    let speed = done.saturating_sub(first) as f64 / elapsed.as_secs_f64();
-    if speed > 0.0 {
-        let _ = write!(line, ", {} {what}/s", short(speed));
-        if total > done {
-            #[expect(clippy::cast_precision_loss, reason = "a time for a person to read")]
-            let left = (total - done) as f64 / speed;
-            let _ = write!(line, ", {left:.0} s left");
+    if what == STEPS {
+        if let Some((epoch, epochs)) = values.epoch {
+            let _ = write!(line, ", epoch {epoch}/{epochs}");
         }
+        if let Some(loss) = values.loss {
+            let _ = write!(line, ", loss {}", short(loss));
+        }
+        if let Some(rate) = values.learning_rate {
+            let _ = write!(line, ", learning rate {}", short(rate));
+        }
+    }
+    if let Some(speed) = progress.speed() {
+        let _ = write!(line, ", {} {what}/s", short(speed));
+    }
+    if let Some(left) = progress.left() {
+        let _ = write!(line, ", {} left", clock(left));
     }
     line
 }
@@ -78,11 +99,23 @@ mod tests {
             ("steps", (0, 0, 400), None, "step 0/400"),
             ("steps", (0, 5, 0), Some(f64::NAN), "step 5, loss NaN, 0.5000 steps/s"),
             ("steps", (0, 1, 2), Some(1e-5), "step 1/2, loss 1.000e-5, 0.1000 steps/s, 10 s left"),
-            ("bytes", (0, 50_000, 100_000), None, "bytes 50000/100000, 5000 bytes/s, 10 s left"),
+            (
+                "bytes",
+                (0, 50_000, 100_000),
+                Some(1.0),
+                "bytes 50000/100000, 5000 bytes/s, 10 s left",
+            ),
         ] {
             let (first, done, total) = at;
-            let progress = Progress { first, done, total, elapsed, loss };
-            assert_eq!(progress_line(what, &progress), expected);
+            let progress = Progress { first, done, total, elapsed };
+            let values = Values { loss, ..Values::default() };
+            assert_eq!(progress_line(what, &progress, &values), expected);
         }
+        let progress = Progress { first: 0, done: 10, total: 7210, elapsed };
+        let values = Values { epoch: Some((1, 3)), learning_rate: Some(2e-4), ..Values::default() };
+        assert_eq!(
+            progress_line("steps", &progress, &values),
+            "step 10/7210, epoch 1/3, learning rate 2.000e-4, 1.0000 steps/s, 2:00:00 left"
+        );
     }
 }

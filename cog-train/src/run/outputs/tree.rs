@@ -12,7 +12,7 @@ use crate::input::{MAX_DEPTH, depth};
 use crate::output::{Output, OutputType};
 use crate::run::staging::copy_synced;
 
-pub(super) fn holds_file(ty: &OutputType) -> bool {
+pub(crate) fn holds_file(ty: &OutputType) -> bool {
     match ty {
         OutputType::Path => true,
         OutputType::Array(item) => holds_file(item),

@@ -32,7 +32,17 @@ const imageOf = (sample) => {
   return node;
 };
 
-const cardOf = (sample) => el("figure", { class: typeof sample.image === "string" ? null : "text" }, el("figcaption", {}, String(sample.name)),
+const histogramOf = (sample) => {
+  const most = Math.max(1, ...sample.histogram);
+  const bars = sample.histogram.map((it) => {
+    const bar = el("i", {});
+    bar.style.height = `${100 * it / most}%`;
+    return bar;
+  });
+  return el("div", {}, el("div", { class: "bins", title: `${sample.histogram.reduce((a, b) => a + b, 0)} elements` }, ...bars), el("p", {}, `${sample.from} to ${sample.to}`));
+};
+
+const cardOf = (sample) => Array.isArray(sample.histogram) ? el("figure", { class: "text" }, el("figcaption", {}, String(sample.name)), histogramOf(sample)) : el("figure", { class: typeof sample.image === "string" ? null : "text" }, el("figcaption", {}, String(sample.name)),
   typeof sample.image === "string" ? imageOf(sample) : el("pre", {}, String(sample.text ?? "")));
 
 const drawSamples = () => {
@@ -58,7 +68,7 @@ const drawSamples = () => {
   show($("cards"), samples.all.length > 0);
   show($("no-samples"), samples.all.length === 0);
   show(select.parentElement, names.length > 1);
-  say($("no-samples"), "No samples. A trainer logs texts and images with Job::text and Job::image.");
+  say($("no-samples"), "No samples. A trainer logs texts, images and histograms with Job::text, Job::image and Job::histogram.");
 };
 
 $("sample-name").addEventListener("change", drawSamples);

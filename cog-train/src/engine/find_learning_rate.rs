@@ -1,0 +1,239 @@
+//! The sweep that finds a learning rate.
+
+use candle_core::Tensor;
+use serde_json::json;
+
+use super::learner::Learner;
+use super::objective::Objective;
+use super::report::short;
+use super::retry::{Failed, retry};
+use super::state::State;
+use super::step;
+use super::stream::Stream;
+use super::training::Training;
+use crate::error::Error;
+use crate::job::Job;
+use crate::params::Param;
+use crate::progress::{Record, json_number};
+
+/// The steps of a sweep, and the rates of the first and of the last.
+const STEPS: u32 = 100;
+const FIRST: f64 = 1e-7;
+const LAST: f64 = 10.0;
+/// The weight of the past in the smoothed loss.
+const SMOOTHING: f64 = 0.98;
+/// The sweep ends when the smoothed loss is so many times its lowest value.
+const DIVERGED: f64 = 4.0;
+/// The points on each side from which the slope is taken.
+const REACH: usize = 3;
+
+/// The losses of a sweep over learning rates.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct LearningRateSweep {
+    /// The steps, by ascending learning rate.
+    pub points: Vec<SweepPoint>,
+    /// The learning rate at which the loss falls fastest. `None` where it falls nowhere, and in a dry run.
+    pub suggestion: Option<f64>,
+}
+
+/// A step of a sweep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct SweepPoint {
+    /// The learning rate of the step.
+    pub learning_rate: f64,
+    /// The loss before the step, smoothed over the steps before it.
+    pub loss: f64,
+}
+
+/// Finds a learning rate: trains for at most 100 steps with a rate that grows from 1e-7 to 10, until the loss diverges, and then puts the
+/// weights back as they were (Smith, "Cyclical Learning Rates for Training Neural Networks", 2017).
+///
+/// The losses are plotted in the log and in the run's report, and recorded as `learning_rate_sweep`. The suggestion is the rate at which the
+/// smoothed loss falls fastest by the logarithm of the rate (fastai's `steep`): a peak for a schedule with a warm-up. It is a function of the
+/// run's seed; a training that follows is the same as without the sweep. A trainer offers it as an input of its own:
+///
+/// ```
+/// use cog_train::engine::{Objective, Training, TrainingSummary, find_learning_rate, fit};
+/// use cog_train::prelude::*;
+///
+/// fn train(
+///     mut training: Training<'_, Vec<f32>>,
+///     learning_rate: Option<f64>, // an input: without it, one is found
+///     objective: &impl Objective<Vec<f32>>,
+///     job: &mut Job,
+/// ) -> Result<TrainingSummary> {
+///     let found = match learning_rate {
+///         None => find_learning_rate(&training, objective, job)?.suggestion,
+///         given => given,
+///     };
+///     training.config.learning_rate = found.unwrap_or(training.config.learning_rate);
+///     fit(training, objective, job)
+/// }
+/// ```
+///
+/// # Errors
+///
+/// Those of [`fit`](super::fit()), among them [`Error::Cancelled`]. The weights are put back all the same.
+pub fn find_learning_rate<B: Send + 'static>(
+    training: &Training<'_, B>,
+    objective: &impl Objective<B>,
+    job: &mut Job,
+) -> anyhow::Result<LearningRateSweep> {
+    if job.is_dry_run() {
+        return Ok(LearningRateSweep { points: Vec::new(), suggestion: None });
+    }
+    training.config.check()?;
+    let before = training
+        .params
+        .changing()
+        .map(|(name, param)| Ok((name.to_owned(), param.master().detach().copy()?)))
+        .collect::<Result<Vec<(String, Tensor)>, candle_core::Error>>()
+        .map_err(Error::from)?;
+    let swept = sweep(training, objective, job);
+    for (name, tensor) in &before {
+        training.params.get(name).map_or(Ok(()), |param: &Param| param.set(tensor))?;
+    }
+    let points = swept?;
+    let found = LearningRateSweep { suggestion: steepest(&points), points };
+    report(job, &found);
+    Ok(found)
+}
+
+fn sweep<B: Send + 'static>(
+    training: &Training<'_, B>,
+    objective: &impl Objective<B>,
+    job: &mut Job,
+) -> anyhow::Result<Vec<SweepPoint>> {
+    let Training { config, params, optimizer, train, .. } = training;
+    let mut learner = Learner::new(config, params, optimizer.without_state())?;
+    let mut state = State::new(config, params.computes_in());
+    // A parameter without a gradient is the training's to report.
+    state.without_gradient = None;
+    let mut stream = Stream::new(train, params.device());
+    let mut points: Vec<SweepPoint> = Vec::new();
+    let (mut mean, mut lowest) = (0.0, f64::INFINITY);
+    for number in 0..STEPS {
+        let learning_rate = FIRST * (LAST / FIRST).powf(f64::from(number) / f64::from(STEPS - 1));
+        let computed = retry(&mut state, train.max_rows(), job, |state, job| {
+            let batch = stream.next(state, job)?;
+            let computed = step::compute(&mut learner, objective, state, &batch, job)
+                .map_err(Failed::on(step::rows_at_once(&batch)))?;
+            Ok((batch, computed))
+        });
+        let (batch, computed) = match computed {
+            Ok(computed) => computed,
+            Err(error) => {
+                stream.leave();
+                return Err(error);
+            }
+        };
+        let applied = step::apply(&mut learner, config.clip, &mut state, computed, learning_rate)?;
+        state.position = batch.next;
+        let loss = applied.loss();
+        if !loss.is_finite() {
+            break;
+        }
+        mean = SMOOTHING * mean + (1.0 - SMOOTHING) * loss;
+        let steps = i32::try_from(points.len()).unwrap_or(i32::MAX - 1) + 1;
+        let loss = mean / (1.0 - SMOOTHING.powi(steps));
+        lowest = lowest.min(loss);
+        points.push(SweepPoint { learning_rate, loss });
+        if loss > DIVERGED * lowest {
+            break;
+        }
+    }
+    stream.leave();
+    Ok(points)
+}
+
+/// Returns the learning rate at which the loss falls fastest.
+fn steepest(points: &[SweepPoint]) -> Option<f64> {
+    let slope = |at: usize| {
+        let (one, two) = (points[at - REACH], points[at + REACH]);
+        (two.loss - one.loss) / (two.learning_rate / one.learning_rate).ln()
+    };
+    let inner = REACH..points.len().saturating_sub(REACH);
+    let steepest = inner.map(|at| (slope(at), at)).min_by(|a, b| a.0.total_cmp(&b.0));
+    steepest.filter(|(slope, _)| *slope < 0.0).map(|(_, at)| points[at].learning_rate)
+}
+
+fn report(job: &mut Job, found: &LearningRateSweep) {
+    plot(&found.points).iter().for_each(|line| job.line(line));
+    job.line(match found.suggestion {
+        Some(rate) => format!("learning rate: the loss falls fastest at {}", short(rate)),
+        None => "learning rate: the loss falls nowhere between 1e-7 and 10".to_owned(),
+    });
+    let rates: Vec<f64> = found.points.iter().map(|point| point.learning_rate).collect();
+    let losses: Vec<_> = found.points.iter().map(|point| json_number(point.loss)).collect();
+    let sweep = json!({"learning_rate": rates, "loss": losses, "suggestion": found.suggestion});
+    job.record("learning_rate_sweep", sweep, Record::Replace);
+}
+
+/// The rows of a plot, and its columns.
+const ROWS: usize = 10;
+const COLUMNS: usize = 60;
+
+/// Plots the losses over the logarithm of the rate, as lines of text.
+fn plot(points: &[SweepPoint]) -> Vec<String> {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Vec::new() };
+    let low = points.iter().map(|point| point.loss).fold(f64::INFINITY, f64::min);
+    let high = points.iter().map(|point| point.loss).fold(f64::NEG_INFINITY, f64::max);
+    let mut rows = vec![vec![' '; COLUMNS]; ROWS];
+    for column in 0..COLUMNS {
+        let point = points[column * (points.len() - 1) / (COLUMNS - 1)];
+        let share = if high > low { (high - point.loss) / (high - low) } else { 1.0 };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a row from 0 to 9"
+        )]
+        let row = (share * (ROWS - 1) as f64).round() as usize;
+        rows[row.min(ROWS - 1)][column] = '•';
+    }
+    let label = |row: usize| match row {
+        0 => short(high),
+        row if row == ROWS - 1 => short(low),
+        _ => String::new(),
+    };
+    let line = |(at, row): (usize, &Vec<char>)| {
+        format!("{:>10} │{}", label(at), row.iter().collect::<String>()).trim_end().to_owned()
+    };
+    let mut lines: Vec<String> = rows.iter().enumerate().map(line).collect();
+    let (from, to) =
+        (format!("{:.0e}", first.learning_rate), format!("{:.0e}", last.learning_rate));
+    let width = COLUMNS - from.len();
+    lines.push(format!("{:>10} └{from}{to:>width$}  learning rate", "loss"));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(loss: impl Fn(f64) -> f64) -> Vec<SweepPoint> {
+        let rate = |at: u32| 1e-7 * 1e8f64.powf(f64::from(at) / 99.0);
+        (0..100).map(|at| SweepPoint { learning_rate: rate(at), loss: loss(rate(at)) }).collect()
+    }
+
+    #[test]
+    fn the_suggestion_is_where_the_loss_falls_fastest() {
+        // A sigmoid of the logarithm, which falls fastest at 1e-3.
+        let found = steepest(&points(|rate| 1.0 / (1.0 + (rate / 1e-3).powi(2)))).unwrap();
+        assert!((5e-4..2e-3).contains(&found), "{found}");
+        assert_eq!(steepest(&points(|rate| rate)), None);
+        assert_eq!(steepest(&points(|rate| rate)[..4]), None);
+    }
+
+    #[test]
+    fn a_plot_has_its_limits_and_a_dot_in_each_column() {
+        let lines = plot(&points(|rate| 2.0 - rate.powf(0.1)));
+        assert_eq!(lines.len(), ROWS + 1);
+        let dots: usize = lines.iter().map(|line| line.matches('•').count()).sum();
+        assert_eq!(dots, COLUMNS);
+        assert!(lines[ROWS].contains("1e-7") && lines[ROWS].contains("1e1"), "{lines:?}");
+        assert!(plot(&[]).is_empty());
+    }
+}
