@@ -7,6 +7,7 @@ mod cog_yaml;
 pub mod compute;
 mod dockerfile;
 mod env;
+mod gpus;
 mod help;
 mod invoke;
 mod mistyped;
