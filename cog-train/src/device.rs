@@ -51,17 +51,32 @@ impl FromStr for DeviceChoice {
 impl DeviceChoice {
     /// Opens the device. `gpu_wanted` is `build.gpu` of `cog.yaml`. The text says in one line what happened.
     ///
+    /// Of the processes of a machine that train together each takes the GPU of its number, `local_rank`, counted from that of `cuda:N`. A
+    /// process that sees one GPU alone, as by `srun --gpus-per-task 1`, takes that.
+    ///
     /// # Errors
     ///
-    /// [`Error::Device`] when a GPU was asked for and cannot be had.
-    pub fn open(self, gpu_wanted: bool) -> Result<(Device, String), Error> {
+    /// [`Error::Device`] when a GPU was asked for and cannot be had, or when there are fewer of them than processes.
+    pub fn open(self, gpu_wanted: bool, local_rank: usize) -> Result<(Device, String), Error> {
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
+        let sees_one = !visible.is_empty() && !visible.contains(',');
+        let offset = if sees_one { 0 } else { local_rank };
         match self {
             Self::Cpu => Ok((Device::Cpu, "device: cpu".to_owned())),
-            Self::Cuda(number) => cuda(number)
-                .map(|device| (device, format!("device: cuda:{number}")))
-                .map_err(|reason| Error::Device { device: format!("cuda:{number}"), reason }),
-            Self::Auto => match cuda(0) {
-                Ok(device) => Ok((device, "device: cuda:0".to_owned())),
+            Self::Cuda(first) => {
+                let number = first + offset;
+                cuda(number)
+                    .map(|device| (device, format!("device: cuda:{number}")))
+                    .map_err(|reason| Error::Device { device: format!("cuda:{number}"), reason })
+            }
+            Self::Auto => match cuda(offset) {
+                Ok(device) => Ok((device, format!("device: cuda:{offset}"))),
+                Err(reason) if offset > 0 && cuda(0).is_ok() => Err(Error::Device {
+                    device: format!("cuda:{offset}"),
+                    reason: format!(
+                        "{reason}\nhint: start as many processes on a machine as it has GPUs"
+                    ),
+                }),
                 Err(reason) if gpu_wanted => Err(Error::Device {
                     device: "auto".to_owned(),
                     reason: format!(
@@ -158,13 +173,13 @@ mod tests {
     #[test]
     fn a_gpu_that_is_not_there_is_said_and_never_silently_replaced() {
         assert!(
-            matches!(DeviceChoice::Auto.open(false), Ok((Device::Cpu, line)) if line.contains("without the feature `cuda`"))
+            matches!(DeviceChoice::Auto.open(false, 0), Ok((Device::Cpu, line)) if line.contains("without the feature `cuda`"))
         );
         assert!(
-            matches!(DeviceChoice::Auto.open(true), Err(Error::Device { reason, .. }) if reason.contains("gpu: true"))
+            matches!(DeviceChoice::Auto.open(true, 0), Err(Error::Device { reason, .. }) if reason.contains("gpu: true"))
         );
         assert!(
-            matches!(DeviceChoice::Cuda(1).open(false), Err(Error::Device { device, .. }) if device == "cuda:1")
+            matches!(DeviceChoice::Cuda(1).open(false, 0), Err(Error::Device { device, .. }) if device == "cuda:1")
         );
     }
 }

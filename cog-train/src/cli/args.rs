@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
 use super::app::App;
+use super::gpus::Gpus;
 use super::serve_args::ServeCall;
 use super::stop::{Stop, wrong};
 use super::terminal::Format;
@@ -47,6 +48,8 @@ pub(crate) struct Invocation {
     pub(crate) seed: Option<u64>,
     pub(crate) run_dir: Option<PathBuf>,
     pub(crate) resume: Option<Resume>,
+    /// Train on several GPUs of this machine.
+    pub(crate) gpus: Option<Gpus>,
     /// Print the plan of the run, and do nothing.
     pub(crate) dry_run: bool,
     /// Replace foreign files in the output folder.
@@ -127,6 +130,7 @@ fn invocation(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, St
             .ok()
             .flatten()
             .map(|how| if how == FORCE { Resume::Force } else { Resume::Same }),
+        gpus: matches.try_get_one::<Gpus>("gpus").ok().flatten().copied(),
         dry_run: flag("dry-run"),
         force: flag("force"),
     })))
@@ -282,6 +286,12 @@ fn options(kind: Kind) -> Vec<Arg> {
                 .value_parser(["", FORCE])
                 .hide_possible_values(true)
                 .default_missing_value(""),
+            Arg::new("gpus")
+                .long("gpus")
+                .value_name("N|all")
+                .help("Train on N GPUs of this machine, one process for each")
+                .value_parser(|text: &str| text.parse::<Gpus>())
+                .conflicts_with("device"),
             Arg::new("dry-run")
                 .long("dry-run")
                 .alias("plan")

@@ -8,6 +8,7 @@ pub mod compute;
 mod dockerfile;
 mod each;
 mod env;
+mod gpus;
 mod help;
 mod inputs_file;
 mod invoke;

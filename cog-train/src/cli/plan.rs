@@ -30,7 +30,8 @@ pub(super) fn plan(
     let lines = Rc::default();
     let printer =
         Printer { terminal: terminal.clone(), format: invocation.format, lines: Rc::clone(&lines) };
-    let mut worker = RoleWorker::new(request.role, invocation.device, config);
+    let mut worker = RoleWorker::new(request.role, invocation.device, config)
+        .local_rank(control.ranks.local_rank());
     let device = run.plan(&mut worker, control, terminal, Box::new(printer))?;
     if invocation.format == Format::Json {
         let lines = lines.take();

@@ -36,6 +36,8 @@ pub(crate) struct Terminal(Arc<Mutex<Inner>>);
 
 struct Inner {
     format: Format,
+    /// Whether nothing but errors is printed.
+    is_silent: bool,
     bar: Option<Bar>,
     stdout: Option<File>,
     /// Without a bar: the progress since its first report.
@@ -69,8 +71,18 @@ const LEARNING_RATE: &str = "learning_rate";
 
 impl Terminal {
     pub(crate) fn new(format: Format) -> Self {
+        Self::with(format, false)
+    }
+
+    /// A terminal that prints nothing but errors: that of a rank that follows rank 0.
+    pub(crate) fn silent(format: Format) -> Self {
+        Self::with(format, true)
+    }
+
+    fn with(format: Format, is_silent: bool) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             format,
+            is_silent,
             bar: None,
             stdout: None,
             plain: None,
@@ -109,6 +121,7 @@ impl Terminal {
     /// `error: ...` on standard error.
     pub(crate) fn error(&self, text: &str) {
         let mut inner = self.inner();
+        inner.is_silent = false;
         inner.end_streamed_line();
         match inner.format {
             Format::Text => inner.plain(&format!("{}: {text}", paint("31;1", "error"))),
@@ -221,6 +234,9 @@ impl Inner {
 
     /// Prints a line on standard error, above the bar if there is one. A failure has nowhere to be reported.
     fn plain(&self, text: &str) {
+        if self.is_silent {
+            return;
+        }
         let write = || drop(writeln!(io::stderr().lock(), "{text}"));
         match &self.bar {
             Some(bar) => bar.bar.suspend(write),
@@ -229,6 +245,9 @@ impl Inner {
     }
 
     fn progress(&mut self, what: &str, done: u64, total: u64) {
+        if self.is_silent {
+            return;
+        }
         if self.format == Format::Json {
             self.plain(
                 &json!({"type": "progress", "what": what, "done": done, "total": total})

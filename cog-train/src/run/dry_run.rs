@@ -11,7 +11,7 @@ use super::folder::RunFolder;
 use super::lifecycle::Run;
 use super::observer::Observer;
 use super::publisher::Publisher;
-use super::request::{Control, Request, Resume};
+use super::request::{Control, Request};
 use super::worker::{Prepared, Worker};
 use crate::error::Error;
 use crate::input::Values;
@@ -43,7 +43,7 @@ impl DryRun {
             run: RunFolder::probe(run_dir)?,
             output: request.destination.map_or_else(|| ".".into(), Publisher::parent),
         };
-        let force = request.resume == Some(Resume::Force);
+        let force = request.is_forced();
         let mut run = Run::dry_run(previous, &values, request.seed, force, targets)?;
         let (table, mut report) = (request.role.table, observer.report());
         let inputs =

@@ -7,17 +7,19 @@ use serde_json::{Map, Value};
 use super::check::{check, check_destination, find_previous};
 use super::error_text::error_text;
 use super::lifecycle::Run;
+use super::lifecycle::follower::Lead;
 use super::next_command::next_command;
 use super::observer::Observer;
 use super::outputs::Published;
 use super::previous::PreviousRun;
-use super::request::{Control, Request, Resume};
+use super::request::{Control, Request};
 use super::role::Kind;
 use super::status::Status;
 use super::trace::frames_of;
 use super::worker::{Prepared, Worker};
 use crate::error::Error;
 use crate::input::Values;
+use crate::parallel::Ranks;
 use crate::report;
 
 /// Says that a finished run was published without training.
@@ -72,7 +74,7 @@ pub(crate) fn execute(
     control: &Control,
     observer: &dyn Observer,
 ) -> Outcome {
-    let (mut run, mut values) = match open(request, observer) {
+    let (mut run, mut values) = match open(request, &control.ranks, observer) {
         Ok(Opened::Run(run, values)) => (*run, values),
         Ok(Opened::Finished(outcome)) => return *outcome,
         Err(error) => return Outcome::refused(error.into()),
@@ -101,7 +103,34 @@ enum Opened {
     Finished(Box<Outcome>),
 }
 
-fn open(request: &Request<'_>, observer: &dyn Observer) -> Result<Opened, Error> {
+/// Opens the run: rank 0 as the request says, the other ranks as rank 0 did.
+fn open(request: &Request<'_>, ranks: &Ranks, observer: &dyn Observer) -> Result<Opened, Error> {
+    let not_json = |error: serde_json::Error| Error::Ranks { reason: error.to_string() };
+    if ranks.is_follower() {
+        let lead: Option<Lead> =
+            serde_json::from_slice(&ranks.share(Vec::new())?).map_err(not_json)?;
+        return follow(lead, request);
+    }
+    let opened = lead(request, observer)?;
+    let lead = match &opened {
+        Opened::Run(run, _) => Some(run.lead(request)),
+        Opened::Finished(_) => None,
+    };
+    ranks.share(serde_json::to_vec(&lead).map_err(not_json)?)?;
+    Ok(opened)
+}
+
+fn follow(lead: Option<Lead>, request: &Request<'_>) -> Result<Opened, Error> {
+    let Some(lead) = lead else {
+        return Ok(Opened::Finished(Box::new(Outcome::of(Ok(None), Map::new()))));
+    };
+    let (request, mut previous) = (lead.request(request), lead.previous());
+    let values = check(&request, previous.as_mut())?;
+    let run = Run::follow(lead, previous, &values, &request)?;
+    Ok(Opened::Run(Box::new(run), values))
+}
+
+fn lead(request: &Request<'_>, observer: &dyn Observer) -> Result<Opened, Error> {
     let mut previous = find_previous(request, true, observer)?;
     if let Some(finished) = previous.as_ref().filter(|run| run.is_finished())
         && request.inputs.is_none()
@@ -112,7 +141,7 @@ fn open(request: &Request<'_>, observer: &dyn Observer) -> Result<Opened, Error>
             .map(|outcome| Opened::Finished(Box::new(outcome)));
     }
     let values = check(request, previous.as_mut())?;
-    let force = request.resume == Some(Resume::Force);
+    let force = request.is_forced();
     let run = match (request.role.kind, previous) {
         (Kind::Predict, _) => Run::predict(&values, request.seed)?,
         (Kind::Train, Some(previous)) => Run::resume(previous, &values, request.seed, force),
@@ -150,9 +179,11 @@ fn work(
 ) -> anyhow::Result<Option<Published>> {
     let table = request.role.table;
     run.fetch_inputs(table, values, request.files, &control.cancel, observer.report().as_mut())?;
-    let output = if let Some(output) = run.saved_output()? {
+    let saved = if control.ranks.is_follower() { None } else { run.saved_output()? };
+    let is_finished = control.ranks.share(vec![u8::from(saved.is_some())])? == [1];
+    let output = if is_finished {
         observer.note(PUBLISHED_AGAIN);
-        Some(output)
+        saved
     } else {
         let Prepared { setup, instance } = worker.prepare(&control.cancel, observer)?;
         control.cancel.check()?;

@@ -1,8 +1,9 @@
 //! One run from checked values to its end: the folder, `run.json`, the files, the job.
 
+pub(crate) mod follower;
 mod takeover;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +24,6 @@ use crate::error::Error;
 use crate::input::{Mask, Spec, Values};
 use crate::job::{Job, Marks, Mode, Setup, Start, TargetDirs};
 use crate::output::Output;
-use crate::parallel::Single;
 use crate::progress::{CancelToken, Report};
 
 /// A run that has its folder.
@@ -35,6 +35,8 @@ pub(crate) struct Run {
     lock: Option<Lock>,
     /// The run that is resumed, and whether changed inputs are accepted.
     previous: Option<(PreviousRun, bool)>,
+    /// The checkpoints of rank 0, on the other ranks.
+    checkpoints: Option<PathBuf>,
     /// Whether `run.json` is this process's to write. A run that may not be resumed stays as it was.
     begun: bool,
     active: ActiveRun,
@@ -115,6 +117,7 @@ impl Run {
             temporary: None,
             lock: None,
             previous: None,
+            checkpoints: None,
             begun: false,
             active: ActiveRun::default(),
             mask: Mask::new(values.secrets()),
@@ -185,17 +188,22 @@ impl Run {
         report: Box<dyn Report>,
     ) -> Result<Job, Error> {
         let device = setup.device().clone();
+        let communicator = control.ranks.connect(&device)?;
         if let Some(record) = &mut self.record {
             record.set("device", format!("{:?}", device.location()).to_lowercase());
         }
         self.write()?;
-        let resume = self.previous.as_ref().and_then(|(previous, _)| previous.checkpoints());
+        let resume = match &self.previous {
+            Some(_) if control.ranks.is_follower() => self.checkpoints.clone(),
+            Some((previous, _)) => previous.checkpoints(),
+            None => None,
+        };
         let starts_over = self.previous.is_some() && resume.is_none();
         let mut job = Job::start(Start {
             id: self.folder.id.clone(),
             dir: self.folder.dir.clone(),
             device,
-            communicator: Arc::new(Single),
+            communicator,
             seed: self.seed,
             cancel: control.cancel.clone(),
             save: Arc::clone(&control.save),

@@ -51,6 +51,11 @@ impl PreviousRun {
         }
     }
 
+    /// A run whose folder rank 0 has opened and locked.
+    pub(crate) fn elsewhere(dir: PathBuf, fields: Map<String, Value>) -> Self {
+        Self { dir, fields, given: BTreeSet::new(), lock: None }
+    }
+
     fn read(dir: &Path) -> Result<Self, Error> {
         let dir = dir.canonicalize().map_err(Error::file("open", dir))?;
         let fields = RunRecord::read(&dir)?.into_fields();

@@ -9,6 +9,7 @@ use super::active::ActiveRun;
 use super::given::Given;
 use super::publisher::Publisher;
 use super::role::Role;
+use crate::parallel::Ranks;
 use crate::progress::CancelToken;
 
 /// A training or prediction.
@@ -24,6 +25,13 @@ pub(crate) struct Request<'a> {
     /// The destination of the output; without it the caller keeps the output.
     pub(crate) destination: Option<&'a dyn Publisher>,
     pub(crate) files: FileRules,
+}
+
+impl Request<'_> {
+    /// Whether changed inputs of a resumed run are accepted.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.resume == Some(Resume::Force)
+    }
 }
 
 /// The rules for files that the inputs name.
@@ -53,4 +61,6 @@ pub(crate) struct Control {
     /// Requests a checkpoint.
     pub(crate) save: Arc<AtomicBool>,
     pub(crate) active: ActiveRun,
+    /// The processes that train together.
+    pub(crate) ranks: Ranks,
 }

@@ -36,6 +36,7 @@ pub(crate) struct Prepared<'a> {
 pub(crate) struct RoleWorker<'a> {
     role: &'a Role,
     device: DeviceChoice,
+    local_rank: usize,
     config: &'a Config,
     setup: Option<Setup>,
     slot: Slot,
@@ -47,7 +48,13 @@ struct Slot(Option<Box<dyn Instance>>);
 
 impl<'a> RoleWorker<'a> {
     pub(crate) fn new(role: &'a Role, device: DeviceChoice, config: &'a Config) -> Self {
-        Self { role, device, config, setup: None, slot: Slot::default() }
+        Self { role, device, local_rank: 0, config, setup: None, slot: Slot::default() }
+    }
+
+    /// Sets the number of this process among those of its machine, each of which has a GPU of its own.
+    pub(crate) fn local_rank(mut self, local_rank: usize) -> Self {
+        self.local_rank = local_rank;
+        self
     }
 
     /// Asks the instance for its health. One that is not set up is healthy.
@@ -57,7 +64,7 @@ impl<'a> RoleWorker<'a> {
     }
 
     fn open(&self, cancel: &CancelToken, observer: &dyn Observer) -> anyhow::Result<Setup> {
-        let (device, description) = self.device.open(self.config.gpu())?;
+        let (device, description) = self.device.open(self.config.gpu(), self.local_rank)?;
         if device.is_cuda()
             && let Some(driver) = driver_cuda()
         {

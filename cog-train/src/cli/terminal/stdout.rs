@@ -19,6 +19,9 @@ impl Terminal {
     /// The answer, on standard output, as far as it was not streamed. A reader that has gone away is no failure.
     pub(crate) fn result(&self, text: &str) -> io::Result<()> {
         let mut inner = self.inner();
+        if inner.is_silent {
+            return Ok(());
+        }
         inner.clear_bar();
         let streamed = inner.streamed.take().unwrap_or_default();
         let Some(rest) = text.strip_prefix(&streamed) else {

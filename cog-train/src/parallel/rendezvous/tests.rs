@@ -1,0 +1,115 @@
+//! Ranks as threads of one process.
+
+use std::io::Write;
+
+use super::*;
+
+/// Runs a function on each rank, with connections over the loopback device.
+fn on_ranks<T: Send>(
+    world_size: usize,
+    timeout: Duration,
+    call: impl Fn(&Rendezvous) -> T + Sync,
+) -> Vec<T> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let rank = |rank: usize| {
+        let connect_timeout = Duration::from_secs(20);
+        let streams = if rank == 0 {
+            accept(&listener, world_size, connect_timeout).unwrap()
+        } else {
+            let mut streams: Vec<_> = (0..world_size).map(|_| None).collect();
+            let stream = connect("127.0.0.1", port, rank, world_size, connect_timeout);
+            streams[0] = Some(stream.unwrap());
+            streams
+        };
+        call(&Rendezvous::start(rank, streams, timeout).unwrap())
+    };
+    std::thread::scope(|scope| {
+        let rank = &rank;
+        let ranks: Vec<_> =
+            (0..world_size).map(|number| scope.spawn(move || rank(number))).collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn gather_orders_bytes_by_rank() {
+    let bytes = |rank: usize| format!("rank {rank} ").repeat(rank).into_bytes();
+    let expected: Vec<_> = (0..4).map(bytes).collect();
+    for gathered in on_ranks(4, LONG, |ranks| {
+        ranks.gather(b"first").unwrap();
+        ranks.gather(&bytes(ranks.rank)).unwrap()
+    }) {
+        assert_eq!(gathered, expected);
+    }
+}
+
+#[test]
+fn ranks_that_end_alike_know_it() {
+    for ends in on_ranks(3, LONG, |ranks| ranks.end(&End::Succeeded, &|_| LONG)) {
+        assert_eq!(ends, vec![Some(End::Succeeded); 3]);
+    }
+}
+
+#[test]
+fn the_error_of_a_rank_ends_the_waits_of_all() {
+    let errors = on_ranks(3, LONG, |ranks| {
+        let failed = End::Failed("full".to_owned());
+        let error = match ranks.rank {
+            2 => "full".to_owned(),
+            _ => ranks.gather(&[]).unwrap_err().to_string(),
+        };
+        let own = if ranks.rank == 2 { failed } else { End::Failed(error.clone()) };
+        let ends = ranks.end(&own, &|_| LONG);
+        assert!(ends.iter().all(Option::is_some), "{ends:?}");
+        error
+    });
+    assert_eq!(errors, ["rank 2: full", "rank 2: full", "full"]);
+}
+
+#[test]
+fn a_lost_rank_ends_the_waits_of_all() {
+    let errors = on_ranks(3, LONG, |ranks| {
+        if ranks.rank == 1 {
+            let stream = ranks.peers[0].as_ref().unwrap().lock().unwrap();
+            stream.shutdown(std::net::Shutdown::Both).unwrap();
+            return String::new();
+        }
+        let error = ranks.gather(&[]).unwrap_err().to_string();
+        ranks.end(&End::Failed(error.clone()), &|_| LONG);
+        error
+    });
+    assert!(errors[0].starts_with("rank 1: its connection is lost"), "{errors:?}");
+    assert!(errors[2].starts_with("rank 1: its connection is lost"), "{errors:?}");
+}
+
+#[test]
+fn a_rank_that_hangs_ends_the_waits_of_all() {
+    let ends = on_ranks(2, Duration::from_millis(200), |ranks| {
+        if ranks.rank == 1 {
+            std::thread::sleep(Duration::from_millis(600));
+        } else {
+            ranks.gather(&[]).unwrap_err();
+        }
+        ranks.end(&End::Succeeded, &|_| Duration::from_millis(50))
+    });
+    assert_eq!(ends[0], [Some(End::Waited), None]);
+}
+
+#[test]
+fn a_stranger_is_no_rank() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::scope(|scope| {
+        let rank_0 = scope.spawn(|| accept(&listener, 2, LONG).unwrap());
+        for words in ["GET / HTTP/1.1\r\n\r\n and more, to fill a greeting", ""] {
+            let mut stranger = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stranger.write_all(words.as_bytes()).unwrap();
+        }
+        let rank_1 = connect("127.0.0.1", port, 1, 2, LONG).unwrap();
+        let accepted = rank_0.join().unwrap().pop().flatten().unwrap();
+        assert_eq!(accepted.peer_addr().unwrap(), rank_1.local_addr().unwrap());
+    });
+}
