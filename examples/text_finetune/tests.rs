@@ -1,8 +1,8 @@
+use super::generator::Question;
 use super::*;
-use crate::generator::Question;
 use cog_train::engine::Precision;
 
-use crate::inputs::{Method, Quantization, Trained};
+use super::inputs::{Method, Quantization, Trained};
 use cog_train::candle_core;
 
 fn inputs() -> Inputs {

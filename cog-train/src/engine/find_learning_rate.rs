@@ -5,6 +5,8 @@ use serde_json::json;
 
 use super::learner::Learner;
 use super::objective::Objective;
+use super::ranks::Ranks;
+use super::reduce::reduce;
 use super::report::short;
 use super::retry::{Failed, retry};
 use super::state::State;
@@ -107,7 +109,9 @@ fn sweep<B: Send + 'static>(
     job: &mut Job,
 ) -> anyhow::Result<Vec<SweepPoint>> {
     let Training { config, params, optimizer, train, .. } = training;
-    let mut learner = Learner::new(config, params, optimizer.without_state())?;
+    let ranks = Ranks::of(job)?;
+    let train = &train.clone().for_rank(ranks.shard());
+    let mut learner = Learner::new(config, params, optimizer.without_state(), &ranks)?;
     let mut state = State::new(config, params.computes_in());
     // A parameter without a gradient is the training's to report.
     state.without_gradient = None;
@@ -116,20 +120,25 @@ fn sweep<B: Send + 'static>(
     let (mut mean, mut lowest) = (0.0, f64::INFINITY);
     for number in 0..STEPS {
         let learning_rate = FIRST * (LAST / FIRST).powf(f64::from(number) / f64::from(STEPS - 1));
-        let computed = retry(&mut state, train.max_rows(), job, |state, job| {
+        let computed = retry(&mut state, train.max_rows(), &ranks, job, |state, job| {
             let batch = stream.next(state, job)?;
             let computed = step::compute(&mut learner, objective, state, &batch, job)
                 .map_err(Failed::on(step::rows_at_once(&batch)))?;
             Ok((batch, computed))
         });
         let (batch, computed) = match computed {
-            Ok(computed) => computed,
+            Ok(Some(computed)) => computed,
+            Ok(None) => {
+                stream.leave();
+                return Err(Error::Cancelled.into());
+            }
             Err(error) => {
                 stream.leave();
                 return Err(error);
             }
         };
-        let applied = step::apply(&mut learner, config.clip, &mut state, computed, learning_rate)?;
+        let reduced = reduce(&learner, computed, config.reduce)?;
+        let applied = step::apply(&mut learner, config.clip, &mut state, reduced, learning_rate)?;
         state.position = batch.next;
         let loss = applied.loss();
         if !loss.is_finite() {

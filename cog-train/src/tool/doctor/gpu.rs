@@ -110,7 +110,7 @@ fn device() -> Finding {
             "install it once more with GPUs, which needs `nvcc`: `cargo install --path cog-train --features cli,cuda`",
         );
     }
-    match DeviceChoice::Cuda(0).open(true) {
+    match DeviceChoice::Cuda(0).open(true, 0) {
         Ok(_) => Finding::fine(GROUP, "use", "`--device auto` computes on cuda:0"),
         Err(error) => {
             let text = error.to_string();

@@ -34,7 +34,6 @@ pub(super) fn files(template: Template) -> Vec<File> {
         Template::Classify => [
             example![
                 "classify/main.rs" => "src/main.rs",
-                "classify/rows.rs" => "src/rows.rs",
                 "classify/data/reviews.jsonl" => "data/reviews.jsonl",
             ],
             encoder(),
@@ -137,7 +136,7 @@ fn adapted(text: &str) -> String {
 fn cog_yaml(template: Template) -> String {
     let names: &[(&str, &str)] = match template {
         Template::Function | Template::Text => &[("train", "train")],
-        Template::Classify => &[("train", "Classify"), ("run", "Labeller")],
+        Template::Classify => &[("train", "classify"), ("run", "Labeller")],
         Template::Embed => &[("train", "Embed"), ("run", "Embedder")],
         Template::Image => &[("train", "ImageClassifier"), ("run", "DigitReader")],
         Template::Custom => &[("train", "CustomLoop")],

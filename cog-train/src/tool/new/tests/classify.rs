@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn a_training_improves_the_labels_of_its_predictor() -> Result<()> {
-    let mut runner = Runner::<Classify>::new(Setup::for_test())?;
+    let mut runner = Runner::<classify>::new(Setup::for_test())?;
     let output = runner.train(json!({"epochs": 3}))?;
     assert!(output.accuracy > output.accuracy_before, "{output:?}");
 
