@@ -141,7 +141,9 @@ fn supervise(commands: impl Iterator<Item = Command>, grace: Duration) -> io::Re
     let mut were_killed = false;
     while ranks.iter().any(|rank| rank.status.is_none()) {
         for signal in signals.pending() {
-            ranks.iter().for_each(|rank| rank.signal(signal));
+            for rank in &ranks {
+                rank.signal(signal);
+            }
         }
         for (number, rank) in ranks.iter_mut().enumerate() {
             if rank.status.is_none()

@@ -76,8 +76,8 @@ fn end_of(outcome: Option<&Outcome>, rank: usize) -> End {
         Status::Succeeded => End::Succeeded,
         Status::Canceled => End::Cancelled,
         // Rank 0 has no folder for the run: nothing was begun on any rank.
-        _ if rank == 0 && outcome.run_dir.is_none() => End::Refused(error),
-        _ => End::Failed(error),
+        Status::Failed if rank == 0 && outcome.run_dir.is_none() => End::Refused(error),
+        Status::Failed => End::Failed(error),
     }
 }
 

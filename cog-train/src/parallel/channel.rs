@@ -15,6 +15,7 @@ pub(super) trait Channel: fmt::Debug + Send + Sync {
     fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error>;
 
     /// The error of another rank that has failed, where it has arrived. It waits for nothing.
+    #[cfg_attr(not(feature = "nccl"), expect(dead_code, reason = "NCCL's operations need it"))]
     fn failure(&self) -> Option<Error>;
 
     /// Sends the end of this rank to all others, and waits for theirs, as long as `patience` says of those that are known. `None` for a

@@ -46,7 +46,7 @@ pub struct Launch {
 pub enum Launcher {
     /// torchrun, and whatever sets the same variables: `--gpus`, Ray, Accelerate, Jobs of Kubernetes.
     Torch,
-    /// `mpirun` of OpenMPI.
+    /// `mpirun` of `OpenMPI`.
     OpenMpi,
     /// `mpirun` of MPICH and Intel MPI.
     Mpich,
@@ -110,7 +110,7 @@ const KUBEFLOW: Names = Names {
 };
 const PROCESSES_PER_NODE: &str = "PET_NPROC_PER_NODE";
 
-/// `mpirun` of OpenMPI and Slurm's plugin `pmix` number each process by it too.
+/// `mpirun` of `OpenMPI` and Slurm's plugin `pmix` number each process by it too.
 const PMIX_RANK: &str = "PMIX_RANK";
 /// Set by torchrun in its processes alone.
 const TORCHRUN: &str = "TORCHELASTIC_RUN_ID";

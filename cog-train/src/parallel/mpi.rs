@@ -188,9 +188,10 @@ impl Operation<'_> {
         let mut lengths = vec![0_u64; index(self.world.size())];
         self.world.all_gather_into(&(bytes.len() as u64), &mut lengths[..]);
         let collect = |(root, length): (usize, u64)| {
-            let mut gathered = match root == rank {
-                true => bytes.to_vec(),
-                false => vec![0; usize::try_from(length).unwrap_or(usize::MAX)],
+            let mut gathered = if root == rank {
+                bytes.to_vec()
+            } else {
+                vec![0; usize::try_from(length).unwrap_or(usize::MAX)]
             };
             self.broadcast(&mut gathered, root);
             gathered
@@ -212,7 +213,7 @@ impl Operation<'_> {
     }
 
     /// Sends bytes to one rank while those of another one arrive, in as many messages as the longest part of any rank needs.
-    fn exchange(&self, sent: Part<'_>, from: usize, received: &mut [u8], longest: usize) {
+    fn exchange(&self, sent: &Part<'_>, from: usize, received: &mut [u8], longest: usize) {
         let to = self.world.process_at_rank(number(sent.to));
         let from = self.world.process_at_rank(number(from));
         for start in (0..longest).step_by(self.most_bytes) {
@@ -283,7 +284,7 @@ impl Communicator for Mpi {
             let from = (self.rank + self.world_size - round) % self.world_size;
             received[from] = filled(own.dtype(), own.shape(), own.device(), |buffer| {
                 with_bytes(&parts[to], |bytes| {
-                    operation.exchange(Part { to, bytes }, from, buffer, longest);
+                    operation.exchange(&Part { to, bytes }, from, buffer, longest);
                 })
             })?;
         }

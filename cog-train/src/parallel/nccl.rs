@@ -225,9 +225,10 @@ impl Nccl {
     ) -> Result<Tensor, Error> {
         let sent = self.own(tensor)?;
         let received = sent.zeros_like()?;
-        let (count, dtype) = match in_bytes {
-            true => (sent.elem_count() * sent.dtype().size_in_bytes(), UINT8),
-            false => (sent.elem_count(), number_of(sent.dtype())?),
+        let (count, dtype) = if in_bytes {
+            (sent.elem_count() * sent.dtype().size_in_bytes(), UINT8)
+        } else {
+            (sent.elem_count(), number_of(sent.dtype())?)
         };
         let (from, to) = (address(&sent)?, address(&received)?);
         self.run(|handle, stream| {
