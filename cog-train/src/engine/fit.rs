@@ -23,8 +23,8 @@ use crate::job::{CHECKPOINTS, Job};
 /// Writes `metrics.jsonl` and checkpoints into the job's folder. A resumed job continues from the newest checkpoint, and
 /// an interrupted and resumed run is the same run, bit for bit: weights, state, metrics and log.
 ///
-/// Where the job's [communicator](Job::communicator) has several ranks, each of them calls `fit`, and they share the
-/// micro-batches of a batch. The number of ranks is a power of two, at most that of the micro-batches, and no part of the
+/// The ranks of the job's [communicator](Job::communicator) share the micro-batches of a batch; each of them calls `fit`.
+/// The number of ranks is a power of two, at most that of the micro-batches, and has no part in the
 /// result: weights, metrics and checkpoints have the same bits on 1, 2 and 4 ranks, and a run is resumed on any of them. The
 /// first rank writes the files. Each tensor that is trained has one rank that holds its optimizer's state and its average; where
 /// the model computes in 16 bits, its [master](crate::engine::Param::master) is out of date on the others until `fit` returns.
