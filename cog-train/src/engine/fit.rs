@@ -23,8 +23,8 @@ use crate::job::{CHECKPOINTS, Job};
 /// Writes `metrics.jsonl` and checkpoints into the job's folder. A resumed job continues from the newest checkpoint, and
 /// an interrupted and resumed run is the same run, bit for bit: weights, state, metrics and log.
 ///
-/// Where the job's [communicator](Job::communicator) has several ranks, each of them calls `fit`, and they share the
-/// micro-batches of a batch. The number of ranks is a power of two, at most that of the micro-batches, and no part of the
+/// The ranks of the job's [communicator](Job::communicator) share the micro-batches of a batch; each of them calls `fit`.
+/// The number of ranks is a power of two, at most that of the micro-batches, and has no part in the
 /// result: weights, metrics and checkpoints have the same bits on 1, 2 and 4 ranks, and a run is resumed on any of them. The
 /// first rank writes the files. Each tensor that is trained has one rank that holds its optimizer's state and its average; where
 /// the model computes in 16 bits, its [master](crate::engine::Param::master) is out of date on the others until `fit` returns.
@@ -100,16 +100,16 @@ pub fn fit<B: Send + 'static>(
     // A checkpoint is of its step and its last evaluation.
     let mut saved = resumed.as_ref().map(|state| (state.step, state.evaluated_at()));
     let mut state = resumed.unwrap_or_else(|| State::new(&config, params.computes_in()));
-    let mut saves = Saves::open(job, config.keep_checkpoints, &learner)?;
+    let mut checkpoints = Saves::open(job, config.keep_checkpoints, &learner)?;
     let mut records = Records::new(state.step, train.has_lengths(), params.device());
     let mut stream = Stream::new(&train, params.device());
     let mut hook_breaks = false;
 
     loop {
         // what a signal or the hook of any rank asks for, all do after the same step
-        let Signals { cancelled, save_requested, hook_breaks: stops } =
+        let Signals { cancelled, save_requested, hook_breaks: ends } =
             Signals::agreed(&ranks, job, hook_breaks)?;
-        if stops {
+        if ends {
             report::stopped_by_hook(job, state.step);
             state.stopped = Some(StopReason::Hook);
         }
@@ -150,11 +150,11 @@ pub fn fit<B: Send + 'static>(
             || config.save_every.is_due(state.step, epoch_ended);
         let now = Some((state.step, state.evaluated_at()));
         if due && saved != now {
-            saves.save(&state, &run, &learner, best, job)?;
+            checkpoints.save(&state, &run, &learner, best, job)?;
             saved = now;
         }
         if save_requested || last || cancelled {
-            saves.finish(&learner)?;
+            checkpoints.finish(&learner)?;
         }
         if save_requested {
             job.note(format_args!("step {}: saved on request", state.step));

@@ -184,16 +184,16 @@ impl<'a> Learner<'a> {
         let mut anew = Vec::new();
         let mut weights = self.ranks.all_done(self.read(checkpoint, WEIGHTS))?;
         let known = weights.as_ref().map(|weights| weights.keys().cloned().collect());
-        let known: Vec<String> = self.ranks.from_lead(|| Ok(known.unwrap_or_default()))?;
+        let known: Vec<String> = self.ranks.on_lead(|| Ok(known.unwrap_or_default()))?;
         for name in known {
             if let Some(param) = self.params.get(&name) {
                 let own = weights.as_mut().and_then(|weights| weights.remove(&name));
-                param.set(&self.from_lead(own, param.master().dims())?)?;
+                param.set(&self.of_lead(own, param.master().dims())?)?;
             }
         }
         for (file, slots) in self.slots() {
             let found = self.read(checkpoint, file).and_then(|it| checked(file, &slots, it));
-            let fits = self.ranks.from_lead(|| Ok(found.is_ok()))?;
+            let fits = self.ranks.on_lead(|| Ok(found.is_ok()))?;
             if let (true, Ok(found)) = (fits, found) {
                 self.distribute(slots, found)?;
             } else if file == OPTIMIZER {
@@ -217,7 +217,7 @@ impl<'a> Learner<'a> {
         let mut tensors = self.ranks.all_done(self.read_weights(checkpoint, file))?;
         for (name, param) in self.params.changing() {
             let own = tensors.as_mut().and_then(|tensors| tensors.remove(name));
-            param.set(&self.from_lead(own, param.master().dims())?)?;
+            param.set(&self.of_lead(own, param.master().dims())?)?;
         }
         Ok(())
     }
@@ -259,7 +259,7 @@ impl<'a> Learner<'a> {
             // Each is freed once it is written.
             let own = state.as_mut().and_then(|state| state.remove(&slot.name));
             let here = self.owners.of(&slot.param) == LEAD;
-            let values = if here { own } else { Some(self.from_lead(own, &slot.dims)?) };
+            let values = if here { own } else { Some(self.of_lead(own, &slot.dims)?) };
             if let Some(values) = values {
                 slot.set(&values)?;
             }
@@ -268,7 +268,7 @@ impl<'a> Learner<'a> {
     }
 
     /// Returns a tensor of the first rank, which has it, on all ranks.
-    fn from_lead(&self, own: Option<Tensor>, dims: &[usize]) -> Result<Tensor, Error> {
+    fn of_lead(&self, own: Option<Tensor>, dims: &[usize]) -> Result<Tensor, Error> {
         let tensor = match own {
             Some(tensor) => tensor.to_dtype(DType::F32)?,
             None => Tensor::zeros(dims, DType::F32, self.params.device())?,

@@ -1,5 +1,5 @@
 //! The ranks that own the trained tensors, and the way of gradients to them and of weights back (`ZeRO-1`; Rajbhandari et al.,
-//! "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models", 2020).
+//! "`ZeRO`: Memory Optimizations Toward Training Trillion Parameter Models", 2020).
 //!
 //! The owner of a tensor adds the gradients of all ranks, updates the weight, and alone holds the state of its optimizer and
 //! its moving average.
@@ -160,9 +160,9 @@ impl Owners {
             for bucket in buckets {
                 let tensors = bucket.iter().filter_map(|name| params.get(name));
                 let own = packed(tensors.map(|param| Ok(tensor(param).detach())), params)?;
-                let sent = ranks.broadcast(&own, owner)?;
+                let received = ranks.broadcast(&own, owner)?;
                 if owner != ranks.rank() {
-                    for (name, values) in bucket.iter().zip(unpacked(&sent, bucket, params)?) {
+                    for (name, values) in bucket.iter().zip(unpacked(&received, bucket, params)?) {
                         if let Some(param) = params.get(name) {
                             set(param, &values)?;
                         }
@@ -209,7 +209,6 @@ fn unpacked(bucket: &Tensor, names: &[String], params: &Params) -> Result<Vec<Te
     Ok(tensors)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "a leaf of a tree is optional")]
 fn add(left: Option<Tensor>, right: Option<Tensor>) -> Result<Option<Tensor>, Error> {
     Ok(match (left, right) {
         (Some(left), Some(right)) => Some((left + right)?),

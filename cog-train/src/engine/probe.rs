@@ -79,7 +79,7 @@ struct Memory {
 
 impl Memory {
     /// Returns the most that any rank takes.
-    fn most(ranks: Vec<Self>) -> Self {
+    fn most(ranks: &[Self]) -> Self {
         let most = |bytes: fn(&Self) -> u64| ranks.iter().map(bytes).max().unwrap_or(0);
         Self {
             base: most(|it| it.base),
@@ -163,7 +163,7 @@ pub(super) fn report<B: Send + 'static>(
         snapshot,
         peak,
     };
-    let found = Memory::most(ranks.share(found)?);
+    let found = Memory::most(&ranks.share(found)?);
     in_memory(&found, params, gauge.is_of_device(), ranks.world(), job);
     let room = Room { checkpoint: snapshot, keep: config.keep_checkpoints, weights: 4 * all };
     ranks.all_done(if ranks.leads() { room.report(job) } else { Ok(()) })?;

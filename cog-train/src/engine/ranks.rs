@@ -138,7 +138,7 @@ impl Ranks {
     /// # Errors
     ///
     /// That of `work`, on every rank.
-    pub(super) fn from_lead<T: Serialize + DeserializeOwned>(
+    pub(super) fn on_lead<T: Serialize + DeserializeOwned>(
         &self,
         work: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {

@@ -116,7 +116,7 @@ pub(super) fn resume(
 ) -> anyhow::Result<Option<State>> {
     let ranks = learner.ranks.clone();
     let mut checkpoint = None;
-    let found = ranks.from_lead(|| {
+    let found = ranks.on_lead(|| {
         let Some((found, continued)) = find(job, run)? else { return Ok(None) };
         checkpoint = Some(found);
         Ok(Some(continued))

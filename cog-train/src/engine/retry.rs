@@ -56,24 +56,24 @@ pub(super) fn retry<T>(
                 (outcome, Err(error))
             }
         };
-        let is_failure = matches!(outcome, Outcome::Failed(_));
         let outcomes = ranks.share(outcome)?;
         if let Some(error) = failure(&outcomes) {
-            let original = own.err().filter(|_| is_failure && ranks.is_alone());
-            return Err(original.unwrap_or(error));
+            return Err(own.err().filter(|_| ranks.is_alone()).unwrap_or(error));
         }
         if outcomes.contains(&Outcome::Cancelled) {
             return Ok(None);
         }
-        let short = |outcome: &Outcome| match outcome {
-            Outcome::OutOfMemory { rows } => Some(*rows),
+        let short = outcomes.iter().enumerate().filter_map(|(rank, outcome)| match outcome {
+            Outcome::OutOfMemory { rows } => Some((*rows, rank)),
             _ => None,
-        };
-        let Some(rows) = outcomes.iter().filter_map(short).min() else { return own.map(Some) };
+        });
+        let Some((rows, rank)) = short.min() else { return own.map(Some) };
         if rows <= 1 {
-            let error =
-                own.err().unwrap_or_else(|| anyhow::anyhow!("another rank is out of memory"));
-            return Err(error.context("one row alone is too large for the device"));
+            let reason = "one row alone is too large for the device";
+            return Err(match own {
+                Err(error) if ranks.is_alone() => error.context(reason),
+                _ => Error::Ranks { reason: format!("rank {rank}: {reason}") }.into(),
+            });
         }
         let fewer = rows.div_ceil(2);
         job.line(format_args!(

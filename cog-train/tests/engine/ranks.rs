@@ -45,7 +45,7 @@ fn texts(count: usize, purpose: &str) -> Rows<Text> {
 }
 
 fn loader(texts: Rows<Text>, batching: Batching) -> Loader<Batch> {
-    let texts = texts.with_tokens(move |text| text.len()).unwrap();
+    let texts = texts.with_tokens(Vec::len).unwrap();
     Loader::new(texts, |texts: Vec<Text>, batch| {
         let words: Vec<u32> = texts.iter().flat_map(|it| it[..it.len() - 1].to_vec()).collect();
         let targets: Vec<u32> = texts.iter().flat_map(|it| it[1..].to_vec()).collect();
@@ -94,6 +94,8 @@ enum At {
     Cancel(u64),
     Fail(u64),
     OutOfMemory(u64),
+    /// However few rows there are at once.
+    AlwaysOutOfMemory,
     Break(u64),
     NaN(u64),
 }
@@ -134,6 +136,7 @@ impl Objective<Batch> for Net {
                 At::OutOfMemory(step) if step == context.step() && !self.short.replace(true) => {
                     bail!("out of memory")
                 }
+                At::AlwaysOutOfMemory => bail!("out of memory"),
                 _ => {}
             }
         }
@@ -166,11 +169,13 @@ impl Objective<Batch> for Net {
     }
 }
 
+type MakeOptimizer = fn() -> Optimizer;
+
 /// A training, and the ranks that it is done by.
 #[derive(Clone)]
 struct Run {
     config: TrainingConfig,
-    optimizer: fn() -> Optimizer,
+    optimizer: MakeOptimizer,
     batching: Batching,
     precision: Precision,
     rows: usize,
@@ -180,7 +185,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(optimizer: fn() -> Optimizer) -> Self {
+    fn new(optimizer: MakeOptimizer) -> Self {
         let config = TrainingConfig {
             epochs: 10,
             max_steps: Some(STEPS),
@@ -204,7 +209,7 @@ impl Run {
     }
 
     fn at(self, rank: usize, at: At) -> Self {
-        Self { rank, at, ..self }
+        Self { at, rank, ..self }
     }
 
     /// Trains on one rank.
@@ -287,7 +292,7 @@ fn assert_same_on_all_worlds(run: &Run, what: &str) {
 
 #[test]
 fn each_optimizer_leaves_the_same_bytes_on_any_number_of_ranks() {
-    let optimizers: [(&str, fn() -> Optimizer); 5] = [
+    let optimizers: [(&str, MakeOptimizer); 5] = [
         ("adamw", || Optimizer::new(AdamW::default())),
         ("adafactor", || Optimizer::new(Adafactor::default())),
         ("muon", || Optimizer::muon(Muon::default(), AdamW::default())),
@@ -413,6 +418,15 @@ fn a_lack_of_memory_on_one_rank_halves_the_micro_batches_of_all() {
     four.0.assert_same(&one.0, "four ranks");
     let line = "out of memory with 2 rows at once: retrying with 1, and the batch stays the same";
     assert!(one.0.log.lines().any(|it| it == line), "{}", one.0.log);
+}
+
+#[test]
+fn a_rank_without_room_for_a_single_row_fails_all() {
+    let temp = tempfile::tempdir().unwrap();
+    for result in adamw().at(2, At::AlwaysOutOfMemory).on(4, &temp.path().join("4"), false) {
+        let error = result.unwrap_err().to_string();
+        assert_eq!(error, "rank 2: one row alone is too large for the device");
+    }
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Threads {
             if let Some(lost) = state.lost {
                 return Err(Error::Ranks { reason: format!("rank {lost} is lost") });
             }
-            let waited = self.shared.changed.wait_timeout(state, Duration::from_secs(60));
+            let waited = self.shared.changed.wait_timeout(state, Duration::from_mins(1));
             let (held, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = held;
             assert!(!timeout.timed_out(), "rank {} waits for the others", self.rank);

@@ -93,6 +93,27 @@ fn buffers_accumulate_until_they_are_cleared() {
     assert!(y.backward().unwrap().get(&factor).is_some(), "without buffers it is in the store");
 }
 
+/// The gradients of micro-batches are kept apart.
+#[test]
+fn a_gradient_that_is_taken_is_no_part_of_the_next() {
+    let (x, factor) = (var(&[1.0, 2.0]), var(&[3.0, 5.0]));
+    let mut buffers = Buffers::new([factor.as_tensor()]);
+    let mut sum: Option<Tensor> = None;
+    for pass in 1..=3u8 {
+        let y = traced(&x, std::slice::from_ref(&factor)).unwrap();
+        collect(&mut buffers, || y.sum_all().unwrap().backward().unwrap());
+        let own = buffers.take(&factor).unwrap();
+        assert!(buffers.take(&factor).is_none());
+        assert_eq!(values(&own), [1.0, 2.0]);
+        let next = sum.map_or_else(|| Ok(own.clone()), |sum| added(sum, &own)).unwrap();
+        assert_eq!(values(&next), [1.0, 2.0].map(|value| value * f32::from(pass)));
+        sum = Some(if pass == 1 { next.copy().unwrap() } else { next });
+        // Memory of the CPU is for the activations that come.
+        buffers.recycle(&factor, own);
+        assert!(format!("{buffers:?}").contains("tensor: None"), "{buffers:?}");
+    }
+}
+
 /// The memory of a step's gradients is free for the activations of the next.
 #[test]
 fn released_buffers_hold_no_memory_and_begin_anew() {
