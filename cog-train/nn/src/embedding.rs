@@ -3,6 +3,7 @@
 use candle_core::Error;
 
 use super::{Init, Initializer, LayerKind, Operand, Weight};
+use crate::kernels::embedding;
 use crate::low_rank::EmbeddingBranch;
 
 /// Rows of a table by number, as PyTorch's `Embedding`. One whose [`Init`] has a [`LowRank`](super::LowRank) branch for its
@@ -58,7 +59,7 @@ impl Embedding {
     pub fn forward<T: Operand>(&self, ids: &T) -> Result<T, Error> {
         T::on_nodes([ids], |[ids]| match &self.low_rank {
             Some(branch) => branch.forward(&ids, &self.weight),
-            None => self.weight.look_up(&ids),
+            None => embedding::forward(&ids, &self.weight),
         })
     }
 }

@@ -4,6 +4,7 @@ use candle_core::{Error, Tensor};
 
 use super::{Init, Initializer, LayerKind, Node, Operand, Weight};
 use super::{cross_entropy, linear_cross_entropy, reshape};
+use crate::kernels::linear::{self, Operands};
 use crate::low_rank::{Beside, LinearBranch};
 
 /// `y = x W^T + b`, as PyTorch's `Linear`. A weight without a graph is frozen: no gradient is computed for it. So is a
@@ -155,6 +156,7 @@ impl Linear {
             let (weight, bias) = (&self.weight, self.bias.as_ref());
             return branch.forward(x, &Beside { weight, bias, to, scale });
         }
-        self.weight.product(x, self.bias.as_ref(), to, scale)
+        let bias = self.bias.as_ref();
+        linear::forward(x, &Operands { weight: &self.weight, bias, to, scale })
     }
 }

@@ -2,11 +2,10 @@
 
 use candle_core::{DType, Device, Error, Tensor, Var};
 
-use super::linear::{self, Operands};
 use super::matmul::{Matrix, Right};
 use super::quantized::{Quantized, read_floats};
 use super::tape::{Handle, Node};
-use super::{dtypes, embedding, host, reference};
+use super::{dtypes, host, reference};
 
 /// The weight of a [`Linear`](crate::Linear) or the table of an [`Embedding`](crate::Embedding): a tensor, or a frozen matrix in
 /// blocks of few bits. A clone shares the values.
@@ -98,22 +97,6 @@ impl Weight {
             Self::Tensor(tensor) => tensor.device(),
             Self::Quantized(matrix) => matrix.device(),
         }
-    }
-
-    /// Computes `scale * x W^T + bias + to`.
-    pub(crate) fn product(
-        &self,
-        x: &Node,
-        bias: Option<&Tensor>,
-        to: Option<&Node>,
-        scale: f32,
-    ) -> Result<Node, Error> {
-        linear::forward(x, &Operands { weight: self, bias, to, scale })
-    }
-
-    /// Looks up rows.
-    pub(crate) fn look_up(&self, ids: &Node) -> Result<Node, Error> {
-        embedding::forward(ids, self)
     }
 
     /// Returns some rows as a tensor of a float type, without a graph.

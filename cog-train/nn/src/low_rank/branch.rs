@@ -9,7 +9,7 @@ use crate::initializer::Initializer;
 use crate::kernels::linear::{self, Operands};
 use crate::kernels::tape::{Node, Pass};
 use crate::kernels::weight::Weight;
-use crate::kernels::{dropout, tape};
+use crate::kernels::{dropout, embedding, tape};
 use crate::shape::{index_select, permute, reshape};
 
 /// The branch of a linear layer.
@@ -58,22 +58,23 @@ impl LinearBranch {
             stream.map(|stream| dropout::recomputed(x, self.dropout, &stream)).transpose()?;
         let Beside { weight, bias, to, scale } = *beside;
         let Some(magnitude) = self.magnitude.as_ref().filter(|_| pass.has_low_rank()) else {
-            let y = weight.product(x, bias, to, scale)?;
+            let y = linear::forward(x, &Operands { weight, bias, to, scale })?;
             let active = pass.has_low_rank();
             let branch = || self.add_to(&y, dropped.as_ref().unwrap_or(x), scale * self.scale);
             return if active { branch() } else { Ok(y) };
         };
         let factor = self.factor(x, weight, magnitude)?;
+        let alone = Operands { weight, bias: None, to: None, scale: 1.0 };
         // Without dropout the layer's own product is the branch's too.
         let Some(dropped) = dropped else {
-            let y = self.add_to(&weight.product(x, None, None, 1.0)?, x, self.scale)?;
+            let y = self.add_to(&linear::forward(x, &alone)?, x, self.scale)?;
             let y = scaled(mul(&y, &factor)?, scale)?;
             let y = bias.map_or(Ok(y.clone()), |bias| add(&y, &x.leaf(bias)))?;
             return to.map_or(Ok(y.clone()), |to| add(&y, to));
         };
-        let plain = weight.product(&dropped, None, None, 1.0)?;
+        let plain = linear::forward(&dropped, &alone)?;
         let whole = mul(&self.add_to(&plain, &dropped, self.scale)?, &factor)?;
-        let y = weight.product(x, bias, to, scale)?;
+        let y = linear::forward(x, &Operands { weight, bias, to, scale })?;
         add(&y, &scaled(sub(&whole, &plain)?, scale)?)
     }
 
@@ -156,7 +157,7 @@ impl EmbeddingBranch {
     }
 
     pub(crate) fn forward(&self, ids: &Node, table: &Weight) -> Result<Node, Error> {
-        let y = table.look_up(ids)?;
+        let y = embedding::forward(ids, table)?;
         if !Pass::current().has_low_rank() {
             return Ok(y);
         }

@@ -14,6 +14,7 @@ use candle_core::{Error, Tensor};
 
 use super::cross_entropy::{self, checked};
 use super::gpu::Gpu;
+use super::linear::{self, Operands};
 use super::reference::fits;
 use super::tape::Node;
 use super::weight::Weight;
@@ -70,7 +71,8 @@ fn rows_at_once(classes: usize) -> usize {
 /// The same from stored scores, for a quantized weight where the CPU's kernels do not serve.
 fn stored(h: &Node, weight: &Weight, targets: &Tensor) -> Result<Node, Error> {
     let (classes, _) = weight.dims2()?;
-    let scores = weight.product(h, None, None, 1.0)?;
+    let operands = Operands { weight, bias: None, to: None, scale: 1.0 };
+    let scores = linear::forward(h, &operands)?;
     let scores = scores.map(|scores| scores.reshape(((), classes)))?;
     cross_entropy::forward(&scores, &targets.flatten_all()?)
 }

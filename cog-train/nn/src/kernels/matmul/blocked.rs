@@ -22,8 +22,6 @@ const DEPTH: usize = 512;
 const TERMS: usize = 160;
 /// The most columns of a tile: with [`DEPTH`], 1 MiB of panels.
 const COLUMNS: usize = 512;
-/// The most elements of a tile's panels.
-pub(super) const TILE: usize = DEPTH * COLUMNS;
 /// The most rows of a tile.
 const ROWS: usize = 1024;
 /// The cost of packing an element, in multiplications.
@@ -36,13 +34,13 @@ const FEW_ROWS: usize = 96;
 /// Products of fewer multiplications are for `gemm`.
 const SMALL: usize = 1 << 18;
 
-/// Whether a product is large enough for tiles.
-pub(super) fn fits(left: &Matrix<'_>, right: &Right<'_>) -> bool {
+/// Whether a product is large enough for tiles, or is to be exact and has sums that are split.
+pub(super) fn fits(left: &Matrix<'_>, right: &Right<'_>, exact: bool) -> bool {
     let (rows, columns, inner) = (left.rows, right.columns(), left.columns);
     let steps = |stride: (usize, usize)| stride.0 == 1 || stride.1 == 1;
     rows >= 12
         && columns >= 16
-        && rows.saturating_mul(columns).saturating_mul(inner) >= SMALL
+        && (rows.saturating_mul(columns).saturating_mul(inner) >= SMALL || exact && inner > TERMS)
         && steps(left.stride)
         && steps(right.stride())
 }

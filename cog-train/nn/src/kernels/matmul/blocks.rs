@@ -9,6 +9,20 @@ use super::{Matrix, Right, pack};
 use crate::kernels::quantized::Blocks;
 use crate::kernels::scratch::scratch;
 
+/// The most elements of blocks that are decoded at a time: those of a tile of panels.
+const TILE: usize = 512 * 512;
+
+/// Whether a matrix is decoded part by part in any product: one in blocks of few bits that is larger than a tile.
+pub(super) fn are_parts(right: &Right<'_>) -> bool {
+    match right {
+        Right::Blocks { blocks, .. } => {
+            let (outputs, inputs) = blocks.dims();
+            !blocks.are_floats() && outputs * inputs > TILE
+        }
+        Right::Matrix(_) => false,
+    }
+}
+
 /// Packs a part of the right factor into panels of `width` columns, one panel behind the other. `transposed` says that
 /// the columns of the factor are the rows of the blocks.
 pub(super) fn panels(

@@ -1,6 +1,5 @@
 //! The factors of a product.
 
-use super::blocked::TILE;
 use crate::kernels::quantized::Blocks;
 
 /// A matrix in a slice: the element at row `r` and column `c` is at `r * stride.0 + c * stride.1`, which is in the slice.
@@ -73,12 +72,6 @@ impl Right<'_> {
 
     pub(super) fn columns(&self) -> usize {
         self.sizes().1
-    }
-
-    /// Whether it is in blocks of few bits and larger than a tile of panels, so that it is decoded in parts.
-    pub(super) fn is_decoded_in_parts(&self) -> bool {
-        let large = self.rows() * self.columns() > TILE;
-        large && matches!(self, Self::Blocks { blocks, .. } if !blocks.are_floats())
     }
 
     /// Returns the steps from a row to the next one and from a column, in elements of a matrix with contiguous rows.

@@ -166,7 +166,7 @@ pub(crate) fn matmul<'a, 'r>(
             if few::fits(&left, &right) {
                 few::multiply(&region, left, right, scale, threads);
                 region.finish(0..rows, 0..columns);
-            } else if blocked::fits(&left, &right) || right.is_decoded_in_parts() {
+            } else if blocked::fits(&left, &right, exact) || blocks::are_parts(&right) {
                 blocked::multiply(&region, left, right, scale, threads);
             } else {
                 blocks::whole(right, |right| small(&region, left, right, scale, threads));

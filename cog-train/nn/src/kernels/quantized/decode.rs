@@ -19,7 +19,7 @@ pub(crate) struct Blocks<'a> {
     pub(super) inputs: usize,
 }
 
-/// What is stored of the elements.
+/// The elements as they are stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Elements<'a> {
     /// Blocks, and the scales of NF4.
@@ -92,7 +92,7 @@ impl Blocks<'_> {
             BlockLayout::Q5_1 => q5_1(from, to),
             BlockLayout::Q5K => q5_k(from, first % units, to),
             BlockLayout::Q6K => q6_k(from, first % units, to),
-            BlockLayout::Nf4 => nf4::decode(bytes, scales, first, to),
+            BlockLayout::Nf4 => nf4::decode(bytes, scales, first * UNIT, to),
             BlockLayout::F16 | BlockLayout::Bf16 => {
                 unreachable!("floats are `Elements` of their own")
             }

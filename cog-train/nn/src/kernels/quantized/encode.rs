@@ -1,13 +1,49 @@
 //! Floats to blocks.
 
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Error, Tensor};
+use candle_core::{DType, Device, Error, Tensor};
 use rayon::prelude::*;
 
-use super::{BlockLayout, Quantized, Scales, byte_count, nf4};
+use super::{BlockLayout, Quantized, Scales, byte_count, check_sizes, nf4};
 use crate::kernels::host;
 
 impl Quantized {
+    /// Takes a matrix `[outputs, inputs]` of bfloat16 or IEEE halves, which is not copied where it is contiguous. Layers widen its elements
+    /// when they multiply by them: a matrix that stands for 32 bits, as [`to_dtype`](Self::to_dtype) says, takes half the memory of
+    /// one in 32 bits, and its products are the same bits.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use cog_train_nn::{Linear, Quantized};
+    ///
+    /// let weight = Tensor::rand(-1f32, 1.0, (8, 32), &Device::Cpu)?.to_dtype(DType::BF16)?;
+    /// let held = Quantized::from_floats(&weight)?.to_dtype(DType::F32);
+    /// assert_eq!(held.byte_count(), 8 * 32 * 2);
+    /// let (layer, wide) = (Linear::from_tensors(held, None), Linear::from_tensors(weight.to_dtype(DType::F32)?, None));
+    /// let x = Tensor::rand(-1f32, 1.0, (4, 32), &Device::Cpu)?;
+    /// assert_eq!(layer.forward(&x)?.to_vec2::<f32>()?, wide.forward(&x)?.to_vec2::<f32>()?);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// candle's error for another type, and when it is no matrix or has no elements.
+    pub fn from_floats(matrix: &Tensor) -> Result<Self, Error> {
+        let (outputs, inputs) = matrix.dims2()?;
+        check_sizes(outputs, inputs)?;
+        let dtype = matrix.dtype();
+        let layout = match dtype {
+            DType::F16 => BlockLayout::F16,
+            DType::BF16 => BlockLayout::Bf16,
+            _ => {
+                let reason = format!("quantized: floats of 16 bits, not {dtype:?}");
+                return Err(Error::msg(reason));
+            }
+        };
+        let data = matrix.detach().contiguous()?;
+        Ok(Self { layout, outputs, inputs, dtype, data, scales: None })
+    }
+
     /// Quantizes a matrix `[outputs, inputs]` of floats, on its device. NF4 has blocks of 64 elements and double quantization, as
     /// bitsandbytes makes them; the layouts of ggml are made as ggml makes them without an importance matrix. Floats of 16 bits are rounded to.
     ///

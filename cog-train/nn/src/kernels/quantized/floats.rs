@@ -1,78 +1,8 @@
-//! Floats of 16 bits as blocks of one element, which are widened exactly.
+//! Floats of 16 bits, which are widened exactly.
 
-use candle_core::{CpuStorage, DType, Error, Storage, Tensor};
 use half::{bf16, f16};
 
-use super::decode::{Blocks, Elements};
-use super::{BlockLayout, Quantized, check_sizes};
 use crate::kernels::simd::simd;
-
-impl Quantized {
-    /// Takes a matrix `[outputs, inputs]` of bfloat16 or IEEE halves, which is not copied where it is contiguous. Layers widen its elements
-    /// when they multiply by them: a matrix that stands for 32 bits, as [`to_dtype`](Self::to_dtype) says, takes half the memory of
-    /// one in 32 bits, and its products are the same bits.
-    ///
-    /// ```
-    /// use candle_core::{DType, Device, Tensor};
-    /// use cog_train_nn::{Linear, Quantized};
-    ///
-    /// let weight = Tensor::rand(-1f32, 1.0, (8, 32), &Device::Cpu)?.to_dtype(DType::BF16)?;
-    /// let held = Quantized::from_floats(&weight)?.to_dtype(DType::F32);
-    /// assert_eq!(held.byte_count(), 8 * 32 * 2);
-    /// let (layer, wide) = (Linear::from_tensors(held, None), Linear::from_tensors(weight.to_dtype(DType::F32)?, None));
-    /// let x = Tensor::rand(-1f32, 1.0, (4, 32), &Device::Cpu)?;
-    /// assert_eq!(layer.forward(&x)?.to_vec2::<f32>()?, wide.forward(&x)?.to_vec2::<f32>()?);
-    /// # Ok::<(), candle_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// candle's error for another type, and when it is no matrix or has no elements.
-    pub fn from_floats(matrix: &Tensor) -> Result<Self, Error> {
-        let (outputs, inputs) = matrix.dims2()?;
-        check_sizes(outputs, inputs)?;
-        let dtype = matrix.dtype();
-        let layout = match dtype {
-            DType::F16 => BlockLayout::F16,
-            DType::BF16 => BlockLayout::Bf16,
-            _ => {
-                let reason = format!("quantized: floats of 16 bits, not {dtype:?}");
-                return Err(Error::msg(reason));
-            }
-        };
-        let data = matrix.detach().contiguous()?;
-        Ok(Self { layout, outputs, inputs, dtype, data, scales: None })
-    }
-}
-
-/// Calls `work` with the elements of a contiguous matrix of 16-bit floats on the CPU.
-///
-/// # Errors
-///
-/// candle's error when it is none.
-pub(crate) fn read<R>(matrix: &Tensor, work: impl FnOnce(Blocks<'_>) -> R) -> Result<R, Error> {
-    let (outputs, inputs) = matrix.dims2()?;
-    let (storage, layout) = matrix.storage_and_layout();
-    let (elements, layout) = match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::BF16(elements)), Some((start, end))) => {
-            (Elements::Bf16(&elements[start..end]), BlockLayout::Bf16)
-        }
-        (Storage::Cpu(CpuStorage::F16(elements)), Some((start, end))) => {
-            (Elements::F16(&elements[start..end]), BlockLayout::F16)
-        }
-        _ => return Err(Error::msg("quantized: floats are contiguous and on the CPU")),
-    };
-    Ok(work(Blocks { layout, elements, outputs, inputs }))
-}
-
-/// Copies the bytes of floats, in the order of this machine.
-pub(super) fn bytes(matrix: &Tensor) -> Result<Vec<u8>, Error> {
-    let flat = matrix.flatten_all()?;
-    Ok(match matrix.dtype() {
-        DType::BF16 => flat.to_vec1::<bf16>()?.into_iter().flat_map(bf16::to_ne_bytes).collect(),
-        _ => flat.to_vec1::<f16>()?.into_iter().flat_map(f16::to_ne_bytes).collect(),
-    })
-}
 
 /// Returns the value of an IEEE half, from its bits.
 #[inline(always)]

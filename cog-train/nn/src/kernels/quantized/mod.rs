@@ -11,8 +11,8 @@ mod values;
 use candle_core::{DType, Device, Error, Tensor};
 
 pub(crate) use decode::Blocks;
-pub(crate) use floats::read as read_floats;
 pub use layout::BlockLayout;
+pub(crate) use values::read_floats;
 
 /// A frozen matrix `[outputs, inputs]` in blocks of few bits: the weight of a [`Linear`](crate::Linear) or the table of an
 /// [`Embedding`](crate::Embedding), which [`Init::quantized`](crate::Init::quantized) gives them by its name.
@@ -223,7 +223,7 @@ impl Quantized {
     /// candle's error when the device fails.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         if self.layout.float().is_some() {
-            return floats::bytes(&self.data);
+            return values::bytes_of_floats(&self.data);
         }
         self.data.to_vec1()
     }

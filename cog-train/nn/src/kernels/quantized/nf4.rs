@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use super::decode::UNIT;
 use crate::kernels::simd::simd;
 
 /// The values of the 16 codes (Dettmers et al., "QLoRA", 2023, appendix E).
@@ -155,17 +154,17 @@ impl Scale<'_> {
     }
 }
 
-/// Decodes units, from the unit `first` of the matrix on.
+/// Decodes whole bytes, from the element `first` of the matrix on.
 pub(super) fn decode(bytes: &[u8], scales: Scale<'_>, first: usize, to: &mut [f32]) {
-    let bytes = &bytes[first * (UNIT / 2)..];
+    let bytes = &bytes[first / 2..];
     let step = scales.block;
-    let mut at = first * UNIT;
+    let mut at = first;
     let mut to = to;
     while !to.is_empty() {
         // To the end of the block.
         let count = to.len().min(step - at % step);
         let (now, rest) = to.split_at_mut(count);
-        let from = &bytes[(at - first * UNIT) / 2..];
+        let from = &bytes[(at - first) / 2..];
         pairs(&from[..from.len().min(count / 2)], scales.at(at), now);
         (at, to) = (at + count, rest);
     }

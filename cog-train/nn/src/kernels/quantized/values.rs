@@ -1,11 +1,12 @@
 //! The values of a matrix: rows, tiles of rows, or blocks for the kernels of the CPU.
 
 use candle_core::{CpuStorage, DType, Device, Error, Storage, Tensor};
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::decode::{Blocks, Elements};
 use super::nf4::{Scale, ScaleKind};
-use super::{BlockLayout, Quantized, Scales, cuda, floats};
+use super::{BlockLayout, Quantized, Scales, cuda};
 use crate::kernels::host;
 
 /// Elements of a tile.
@@ -122,7 +123,7 @@ impl Quantized {
     pub(crate) fn read<R>(&self, work: impl FnOnce(Blocks<'_>) -> R) -> Result<R, Error> {
         let Self { layout, outputs, inputs, .. } = *self;
         if layout.float().is_some() {
-            return floats::read(&self.data, work);
+            return read_floats(&self.data, work);
         }
         let with = |scales: Scale<'_>| {
             read_bytes(&self.data, |bytes| {
@@ -154,4 +155,36 @@ fn read_bytes<R>(tensor: &Tensor, work: impl FnOnce(&[u8]) -> R) -> Result<R, Er
         (Storage::Cpu(CpuStorage::U8(bytes)), Some((start, end))) => Ok(work(&bytes[start..end])),
         _ => Err(Error::msg("quantized: blocks are contiguous bytes on the CPU")),
     }
+}
+
+/// Calls `work` with the elements of a contiguous matrix of 16-bit floats on the CPU.
+///
+/// # Errors
+///
+/// candle's error when it is none.
+pub(crate) fn read_floats<R>(
+    matrix: &Tensor,
+    work: impl FnOnce(Blocks<'_>) -> R,
+) -> Result<R, Error> {
+    let (outputs, inputs) = matrix.dims2()?;
+    let (storage, layout) = matrix.storage_and_layout();
+    let (elements, layout) = match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::BF16(elements)), Some((start, end))) => {
+            (Elements::Bf16(&elements[start..end]), BlockLayout::Bf16)
+        }
+        (Storage::Cpu(CpuStorage::F16(elements)), Some((start, end))) => {
+            (Elements::F16(&elements[start..end]), BlockLayout::F16)
+        }
+        _ => return Err(Error::msg("quantized: floats are contiguous and on the CPU")),
+    };
+    Ok(work(Blocks { layout, elements, outputs, inputs }))
+}
+
+/// Copies the bytes of floats, in the order of this machine.
+pub(super) fn bytes_of_floats(matrix: &Tensor) -> Result<Vec<u8>, Error> {
+    let flat = matrix.flatten_all()?;
+    Ok(match matrix.dtype() {
+        DType::BF16 => flat.to_vec1::<bf16>()?.into_iter().flat_map(bf16::to_ne_bytes).collect(),
+        _ => flat.to_vec1::<f16>()?.into_iter().flat_map(f16::to_ne_bytes).collect(),
+    })
 }
