@@ -116,6 +116,7 @@ pub(super) fn timeout() -> Duration {
         .map_or(DEFAULT, Duration::from_secs)
 }
 
+#[cfg(any(feature = "mpi", feature = "nccl"))]
 /// Lets other threads run while a rank waits: it polls often at first, for most waits are short.
 pub(super) fn pause(waited: Duration) {
     if waited < Duration::from_millis(2) {
