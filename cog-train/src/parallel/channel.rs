@@ -107,6 +107,12 @@ pub(super) fn failure(ends: &[Option<End>]) -> Option<Error> {
     })
 }
 
+/// Whether ranks have waited for others too long, and none has failed: who waits with them ends for the same cause.
+pub(super) fn is_waited_out(ends: &[Option<End>]) -> bool {
+    let mut failures = ends.iter().flatten().filter(|end| end.is_failure()).peekable();
+    failures.peek().is_some() && failures.all(|end| *end == End::Waited)
+}
+
 /// Returns the time after which an operation that not all ranks have begun fails: `COG_TRAIN_RANKS_TIMEOUT` in seconds.
 pub(super) fn timeout() -> Duration {
     const DEFAULT: Duration = Duration::from_mins(10);

@@ -15,7 +15,7 @@ use mpi::traits::{
 };
 
 use super::bytes::{filled, unsupported, with_bytes};
-use super::channel::{Channel, End, Patience, failure, pause, timeout};
+use super::channel::{Channel, End, Patience, failure, is_waited_out, pause, timeout};
 use super::{Communicator, Launch};
 use crate::error::Error;
 
@@ -135,6 +135,7 @@ impl Mpi {
                 _ => None,
             });
             if let Some(error) = over {
+                state.has_waited |= is_waited_out(&state.ends);
                 break error;
             }
             if began.elapsed() > self.timeout {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 
 use self::frame::{Frame, read_frame, write_frame};
-use super::channel::{Channel, End, Patience, failure, timeout};
+use super::channel::{Channel, End, Patience, failure, is_waited_out, timeout};
 use super::{Communicator, Launch};
 use crate::error::{Error, plain_io};
 
@@ -153,6 +153,7 @@ impl Rendezvous {
                 return Ok(bytes);
             }
             if let Some(error) = failure(&state.ends) {
+                state.has_waited |= is_waited_out(&state.ends);
                 return Err(error);
             }
             if let Some(end) = &state.ends[peer] {
