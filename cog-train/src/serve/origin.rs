@@ -59,7 +59,8 @@ impl Names {
         let has_origin = headers.contains_key(header::ORIGIN);
         // A browser names a host always.
         let is_named = uri.is_some() || headers.contains_key(header::HOST);
-        if !is_page && !has_origin && !(self.are_all && is_named) {
+        let is_checked = is_page || has_origin || (self.are_all && is_named);
+        if !is_checked {
             return None;
         }
         let Some(host) = host else {
