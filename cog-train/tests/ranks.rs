@@ -52,7 +52,11 @@ impl Sandbox {
     }
 
     fn command(&self, ranks: usize, args: &[&str]) -> Command {
-        let mut command = mpirun(ranks, "ranks", args);
+        self.command_of("ranks", ranks, args)
+    }
+
+    fn command_of(&self, program: &str, ranks: usize, args: &[&str]) -> Command {
+        let mut command = mpirun(ranks, program, args);
         command.current_dir(self.path()).env("TMPDIR", self.path().join("tmp"));
         command
     }
@@ -221,4 +225,65 @@ fn contradictory_variables_end_before_anything_is_written() {
     assert!(said.err.contains(", and `RANK` is 5\nhint: "), "{}", said.err);
     assert_eq!(said.code, Some(1), "{}", said.err);
     assert!(!here.path().join("runs").exists());
+}
+
+/// What a training by `fit` leaves: its weights, its log, and its metrics but for those of the clock.
+#[derive(Debug, PartialEq)]
+struct Left {
+    weights: Vec<u8>,
+    log: String,
+    metrics: String,
+}
+
+const FIT: &[&str] = &["-i", "steps=30", "--run-dir", "runs/fit", "-o", "trained.safetensors"];
+
+fn fit(here: &Sandbox, ranks: usize, args: &[&str]) -> Left {
+    let said = Sandbox::ended(here.command_of("tiny_fit", ranks, &[FIT, args].concat()));
+    assert_eq!(said.code, Some(0), "{ranks} ranks: {}", said.err);
+    let run = here.path().join("runs/fit");
+    let text = |name: &str| std::fs::read_to_string(run.join(name)).unwrap();
+    let metrics = text("metrics.jsonl");
+    let metrics = metrics.lines().filter(|line| !line.contains("\"time/")).collect::<Vec<_>>();
+    Left {
+        weights: std::fs::read(here.path().join("trained.safetensors")).unwrap(),
+        log: text("log.txt"),
+        metrics: metrics.join("\n"),
+    }
+}
+
+#[test]
+fn a_training_leaves_the_same_bytes_on_1_2_and_4_ranks() {
+    let on = |ranks| fit(&Sandbox::new(), ranks, &[]);
+    let alone = on(1);
+    assert!(alone.metrics.lines().count() >= 30, "{}", alone.metrics);
+    assert_eq!(on(2), alone);
+    assert_eq!(on(4), alone);
+}
+
+#[test]
+fn a_run_stopped_on_4_ranks_resumes_on_1_and_2() {
+    let straight = fit(&Sandbox::new(), 1, &["-i", "pause=30"]);
+    let here = Sandbox::new();
+    let mut command = here.command_of("tiny_fit", 4, &[FIT, &["-i", "pause=30"]].concat());
+    command.env("OMPI_MCA_odls_base_sigkill_timeout", "4");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (run, began) = (here.path().join("runs/fit"), Instant::now());
+    let steps =
+        || std::fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |it| it.lines().count());
+    while steps() < 8 {
+        assert!(child.try_wait().unwrap().is_none() && began.elapsed() < LIMIT, "no 8 steps");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let err = child.wait_with_output().unwrap().stderr;
+    assert!(!here.path().join("trained.safetensors").exists(), "{}", String::from_utf8_lossy(&err));
+    for ranks in [1, 2] {
+        let there = Sandbox::new();
+        let copied =
+            Command::new("cp").arg("-r").arg(here.path().join("runs")).arg(there.path()).status();
+        assert!(copied.unwrap().success());
+        let resumed = fit(&there, ranks, &["-i", "pause=30", "--resume"]);
+        assert_eq!(resumed, straight, "{ranks} ranks");
+    }
 }
