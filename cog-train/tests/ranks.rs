@@ -265,7 +265,6 @@ fn a_run_stopped_on_4_ranks_resumes_on_1_and_2() {
     let straight = fit(&Sandbox::new(), 1, &["-i", "pause=30"]);
     let here = Sandbox::new();
     let mut command = here.command_of("tiny_fit", 4, &[FIT, &["-i", "pause=30"]].concat());
-    command.env("OMPI_MCA_odls_base_sigkill_timeout", "4");
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let (run, began) = (here.path().join("runs/fit"), Instant::now());
     let steps =
@@ -274,7 +273,11 @@ fn a_run_stopped_on_4_ranks_resumes_on_1_and_2() {
         assert!(child.try_wait().unwrap().is_none() && began.elapsed() < LIMIT, "no 8 steps");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let pid = rustix::process::Pid::from_child(&child);
+    // A signal to one rank stops all of them.
+    let ranks =
+        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+    let last = ranks.split_whitespace().next_back().and_then(|it| it.parse().ok()).unwrap();
+    let pid = rustix::process::Pid::from_raw(last).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let err = child.wait_with_output().unwrap().stderr;
     assert!(!here.path().join("trained.safetensors").exists(), "{}", String::from_utf8_lossy(&err));

@@ -43,7 +43,9 @@ fn each_template_builds_trains_and_passes_its_test() {
     let dependencies = read("Cargo.toml");
     let dependencies = table(&dependencies, "[workspace.dependencies]");
     let profiles = include_str!("../../src/tool/new/profiles.toml");
-    here.file("Cargo.toml", format!("{WORKSPACE}\n{dependencies}\n{profiles}{QUICK}"));
+    let profiles = profiles.replace("\ncog-train = { opt-level = 1 }", QUICK);
+    assert!(profiles.contains(QUICK), "{profiles}");
+    here.file("Cargo.toml", format!("{WORKSPACE}\n{dependencies}\n{profiles}"));
     here.file("crates/features/Cargo.toml", features(&read("cog-train/Cargo.toml")));
     here.file("crates/features/src/lib.rs", "");
     std::fs::copy(repository.join("Cargo.lock"), here.path("Cargo.lock")).unwrap();
@@ -78,7 +80,7 @@ fn each_template_builds_trains_and_passes_its_test() {
 const WORKSPACE: &str = "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\n";
 
 /// cog-train itself is compiled without optimization: what it computes is in cog-train-nn and candle.
-const QUICK: &str = "\n[profile.dev.package.cog-train]\nopt-level = 0\n";
+const QUICK: &str = "\ncog-train = { opt-level = 0 }";
 
 /// A table of a manifest, with its head.
 fn table<'a>(manifest: &'a str, head: &str) -> &'a str {

@@ -28,7 +28,7 @@ fn a_file_of_inputs_stands_for_options_and_an_option_overrides_it() {
     assert!(weights == std::fs::read(here.path("again/model/model.safetensors")).unwrap());
     let said = here.run(&["sft", "--inputs", "a/run.json"]).expect(2).err;
     assert!(
-        said.contains("the record of a run of `Classify`, and this is `TextFinetune`"),
+        said.contains("the record of a run of `classify`, and this is `TextFinetune`"),
         "{said}"
     );
 

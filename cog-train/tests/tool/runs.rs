@@ -27,7 +27,7 @@ fn a_trainers_runs_are_listed_compared_and_inspected() {
 
     let said = here.run(&["runs"]).expect(0).out;
     let lines: Vec<Vec<&str>> = said.lines().map(|it| it.split_whitespace().collect()).collect();
-    assert_eq!(lines[1][..3], ["b", "Classify", "succeeded"], "{said}");
+    assert_eq!(lines[1][..3], ["b", "classify", "succeeded"], "{said}");
     assert_eq!((lines[2][0], lines[2][5]), ("a", "75"), "{said}");
 
     let said = here.run(&["runs", "--json"]).expect(0).json();
