@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 use self::files::Files;
 use crate::error::Error;
 use crate::input::Mask;
-use crate::parallel::Communicator;
+use crate::parallel::{Communicator, Reduce};
 use crate::progress::{CancelToken, Record, Report, json_number};
 use cog_train_nn::rng::Rng;
 
@@ -134,6 +134,11 @@ impl Job {
     #[must_use]
     pub fn communicator(&self) -> &Arc<dyn Communicator> {
         &self.communicator
+    }
+
+    /// Returns how gradients are added up over ranks, where the command line says so.
+    pub(crate) fn reduce(&self) -> Option<Reduce> {
+        self.mode.reduce
     }
 
     /// The run's seed: an input named `seed` if it was given, else `--seed`, else drawn and recorded in `run.json`.

@@ -107,6 +107,9 @@ impl App {
             // Once in the life of the process.
             role.table = table.leak();
         }
+        for role in self.trainer.iter_mut().chain(&mut self.predictor) {
+            role.command = Some(name);
+        }
         self.command = Some(name);
         self
     }
@@ -124,6 +127,7 @@ impl App {
     }
 
     /// Returns the arguments that make a process of this binary a worker of its server.
+    #[cfg(feature = "serve")]
     pub(crate) fn worker_args(&self, worker: &'static str) -> Vec<&'static str> {
         self.command.into_iter().chain([worker]).collect()
     }

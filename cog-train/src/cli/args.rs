@@ -14,6 +14,7 @@ use super::ui_args::UiArgs;
 use super::{dockerfile, help, mistyped, python, serve_args, ui_args};
 use crate::device::DeviceChoice;
 use crate::error::Error;
+use crate::parallel::Reduce;
 use crate::run::{Kind, Resume};
 
 /// A command of the process.
@@ -50,6 +51,7 @@ pub(crate) struct Invocation {
     pub(crate) resume: Option<Resume>,
     /// Train on several GPUs of this machine.
     pub(crate) gpus: Option<Gpus>,
+    pub(crate) reduce: Option<Reduce>,
     /// Print the plan of the run, and do nothing.
     pub(crate) dry_run: bool,
     /// Replace foreign files in the output folder.
@@ -131,6 +133,7 @@ fn invocation(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, St
             .flatten()
             .map(|how| if how == FORCE { Resume::Force } else { Resume::Same }),
         gpus: matches.try_get_one::<Gpus>("gpus").ok().flatten().copied(),
+        reduce: matches.try_get_one::<Reduce>("reduce").ok().flatten().copied(),
         dry_run: flag("dry-run"),
         force: flag("force"),
     })))
@@ -292,6 +295,11 @@ fn options(kind: Kind) -> Vec<Arg> {
                 .help("Train on N GPUs of this machine, one process for each")
                 .value_parser(|text: &str| text.parse::<Gpus>())
                 .conflicts_with("device"),
+            Arg::new("reduce")
+                .long("reduce")
+                .value_name("exact|fast")
+                .help("Add up gradients over processes in one order, or in that of the transport [default: exact]")
+                .value_parser(|text: &str| text.parse::<Reduce>()),
             Arg::new("dry-run")
                 .long("dry-run")
                 .alias("plan")

@@ -152,6 +152,7 @@ fn outcome(
         compute::prepare();
     }
     control.ranks = Ranks::open(launch)?;
+    control.reduce = invocation.reduce;
     let destination = Destination::new(role.kind, invocation.output.as_deref(), invocation.force);
     // `--json` asks for the answer, and `--format json` only prints it.
     let answers = invocation.json.is_some() && invocation.output.is_some();

@@ -1,4 +1,4 @@
-//! What a person does next: opens the report, tries the result.
+//! The two lines for a person who goes on: the report to open, the command that tries the result.
 
 use std::io::{IsTerminal, stderr};
 

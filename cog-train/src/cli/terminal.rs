@@ -6,6 +6,7 @@
 
 mod bar;
 mod stdout;
+mod values;
 mod words;
 
 use std::fs::File;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use self::bar::Values;
+use self::values::Values;
 use self::words::{Progress, progress_line};
 use crate::progress::{Report, json_number, number_of};
 use crate::run::Observer;
@@ -58,7 +59,7 @@ struct Plain {
 
 struct Bar {
     what: String,
-    bar: ProgressBar,
+    drawn: ProgressBar,
     /// The time of the first report, and the progress then.
     began: (Instant, u64),
 }
@@ -239,7 +240,7 @@ impl Inner {
         }
         let write = || drop(writeln!(io::stderr().lock(), "{text}"));
         match &self.bar {
-            Some(bar) => bar.bar.suspend(write),
+            Some(bar) => bar.drawn.suspend(write),
             None => write(),
         }
     }
@@ -285,17 +286,17 @@ impl Inner {
         }
         let bar = self.bar.get_or_insert_with(|| Bar {
             what: what.to_owned(),
-            bar: ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
+            drawn: ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
                 .with_style(style(what, total)),
             began: (Instant::now(), done),
         });
         let (began, first) = bar.began;
         let progress = Progress { first, done, total, elapsed: began.elapsed() };
         if what != BYTES {
-            bar.bar.set_message(bar::line(what, &progress, &self.values, columns()));
+            bar.drawn.set_message(bar::line(what, &progress, &self.values, columns()));
         }
-        bar.bar.set_length(total);
-        bar.bar.set_position(done);
+        bar.drawn.set_length(total);
+        bar.drawn.set_position(done);
         if total > 0 && done >= total {
             self.clear_bar();
         }
@@ -303,7 +304,7 @@ impl Inner {
 
     fn clear_bar(&mut self) {
         if let Some(bar) = self.bar.take() {
-            bar.bar.finish_and_clear();
+            bar.drawn.finish_and_clear();
         }
         self.plain = None;
     }

@@ -26,8 +26,8 @@ const LAST: f64 = 10.0;
 const SMOOTHING: f64 = 0.98;
 /// The sweep ends when the smoothed loss is so many times its lowest value.
 const DIVERGED: f64 = 4.0;
-/// The points on each side from which the slope is taken.
-const REACH: usize = 3;
+/// The least number of points that make a valley.
+const VALLEY: usize = 5;
 
 /// The losses of a sweep over learning rates.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,7 @@ const REACH: usize = 3;
 pub struct LearningRateSweep {
     /// The steps, by ascending learning rate.
     pub points: Vec<SweepPoint>,
-    /// The learning rate at which the loss falls fastest. `None` where it falls nowhere, and in a dry run.
+    /// The learning rate in the middle of the loss's longest fall. `None` where it does not fall, and in a dry run.
     pub suggestion: Option<f64>,
 }
 
@@ -52,9 +52,9 @@ pub struct SweepPoint {
 /// Finds a learning rate: trains for at most 100 steps with a rate that grows from 1e-7 to 10, until the loss diverges, and then puts the
 /// weights back as they were (Smith, "Cyclical Learning Rates for Training Neural Networks", 2017).
 ///
-/// The losses are plotted in the log and in the run's report, and recorded as `learning_rate_sweep`. The suggestion is the rate at which the
-/// smoothed loss falls fastest by the logarithm of the rate (fastai's `steep`): a peak for a schedule with a warm-up. It is a function of the
-/// run's seed; a training that follows is the same as without the sweep. A trainer offers it as an input of its own:
+/// The losses are plotted in the log and in the run's report, and recorded as `learning_rate_sweep`. The suggestion is the rate in the middle of
+/// the longest fall of the smoothed loss, its longest decreasing subsequence (fastai's `valley`): a peak for a schedule with a warm-up. It is a
+/// function of the run's seed; a training that follows is the same as without the sweep. A trainer offers it as an input of its own:
 ///
 /// ```
 /// use cog_train::engine::{Objective, Training, TrainingSummary, find_learning_rate, fit};
@@ -98,7 +98,7 @@ pub fn find_learning_rate<B: Send + 'static>(
         training.params.get(name).map_or(Ok(()), |param: &Param| param.set(tensor))?;
     }
     let points = swept?;
-    let found = LearningRateSweep { suggestion: steepest(&points), points };
+    let found = LearningRateSweep { suggestion: valley(&points), points };
     report(job, &found);
     Ok(found)
 }
@@ -157,22 +157,28 @@ fn sweep<B: Send + 'static>(
     Ok(points)
 }
 
-/// Returns the learning rate at which the loss falls fastest.
-fn steepest(points: &[SweepPoint]) -> Option<f64> {
-    let slope = |at: usize| {
-        let (one, two) = (points[at - REACH], points[at + REACH]);
-        (two.loss - one.loss) / (two.learning_rate / one.learning_rate).ln()
-    };
-    let inner = REACH..points.len().saturating_sub(REACH);
-    let steepest = inner.map(|at| (slope(at), at)).min_by(|a, b| a.0.total_cmp(&b.0));
-    steepest.filter(|(slope, _)| *slope < 0.0).map(|(_, at)| points[at].learning_rate)
+/// Returns the learning rate in the middle of the longest decreasing subsequence of the losses.
+fn valley(points: &[SweepPoint]) -> Option<f64> {
+    // Of the longest subsequence that ends at each point: its length and its first point.
+    let mut ending: Vec<(usize, usize)> = Vec::new();
+    for (at, point) in points.iter().enumerate() {
+        let higher = ending.iter().zip(points).filter(|(_, before)| before.loss > point.loss);
+        let longest = higher.map(|(&(length, first), _)| (length, first)).max_by_key(|it| it.0);
+        ending.push(longest.map_or((1, at), |(length, first)| (length + 1, first)));
+    }
+    let (last, &(length, first)) = ending.iter().enumerate().max_by_key(|(_, it)| it.0)?;
+    (length >= VALLEY).then(|| points[first.midpoint(last)].learning_rate)
 }
 
 fn report(job: &mut Job, found: &LearningRateSweep) {
-    plot(&found.points).iter().for_each(|line| job.line(line));
+    for line in plot(&found.points) {
+        job.line(line);
+    }
     job.line(match found.suggestion {
-        Some(rate) => format!("learning rate: the loss falls fastest at {}", short(rate)),
-        None => "learning rate: the loss falls nowhere between 1e-7 and 10".to_owned(),
+        Some(rate) => {
+            format!("learning rate: {} is in the middle of the loss's longest fall", short(rate))
+        }
+        None => "learning rate: the loss does not fall between 1e-7 and 10".to_owned(),
     });
     let rates: Vec<f64> = found.points.iter().map(|point| point.learning_rate).collect();
     let losses: Vec<_> = found.points.iter().map(|point| json_number(point.loss)).collect();
@@ -228,12 +234,19 @@ mod tests {
     }
 
     #[test]
-    fn the_suggestion_is_where_the_loss_falls_fastest() {
-        // A sigmoid of the logarithm, which falls fastest at 1e-3.
-        let found = steepest(&points(|rate| 1.0 / (1.0 + (rate / 1e-3).powi(2)))).unwrap();
+    fn the_suggestion_is_in_the_middle_of_the_longest_fall() {
+        // A sigmoid of the logarithm, which falls everywhere, and one that rises from 1e-3 on.
+        let sigmoid = |rate: f64| 1.0 / (1.0 + (rate / 1e-3).powi(2));
+        let found = valley(&points(sigmoid)).unwrap();
         assert!((5e-4..2e-3).contains(&found), "{found}");
-        assert_eq!(steepest(&points(|rate| rate)), None);
-        assert_eq!(steepest(&points(|rate| rate)[..4]), None);
+        let found = valley(&points(|rate| if rate < 1e-3 { sigmoid(rate) } else { rate })).unwrap();
+        assert!((5e-6..2e-5).contains(&found), "{found}");
+        // A short fall by noise at the start is not the longest.
+        let noise = |rate: f64| if rate < 1.5e-7 { 5.0 } else { 1.0 + (rate.ln() + 3.0).powi(2) };
+        let found = valley(&points(noise)).unwrap();
+        assert!((1e-6..1e-3).contains(&found), "{found}");
+        assert_eq!(valley(&points(|rate| rate)), None);
+        assert_eq!(valley(&points(sigmoid)[..4]), None);
     }
 
     #[test]

@@ -76,7 +76,8 @@ pub fn fit<B: Send + 'static>(
     objective: &impl Objective<B>,
     job: &mut Job,
 ) -> anyhow::Result<TrainingSummary> {
-    let Training { config, params, optimizer, train, eval } = training;
+    let Training { mut config, params, optimizer, train, eval } = training;
+    config.reduce = job.reduce().unwrap_or(config.reduce);
     check(&config, &optimizer, eval.is_some())?;
     let ranks = Ranks::of(job)?;
     let train = train.for_rank(ranks.shard());

@@ -45,7 +45,8 @@ pub use loss::Loss;
 pub use objective::{LossFn, Objective, StepReport, loss_fn};
 pub use state::StopReason;
 pub use training::{Training, TrainingSummary};
-pub use training_config::{Every, Reduce, TrainingConfig};
+pub use training_config::{Every, TrainingConfig};
 
 pub use crate::optim::schedule::{Schedule, Warmup};
+pub use crate::parallel::Reduce;
 pub use crate::params::{Gradients, Param, Params, Pattern, Precision};

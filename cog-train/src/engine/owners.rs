@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 
 use super::ranks::{LEAD, Ranks};
-use super::training_config::Reduce;
 use super::tree::Tree;
 use crate::error::Error;
+use crate::parallel::Reduce;
 use crate::params::{Gradients, Param, Params};
 
 /// The elements of a bucket, which travels at once. A tensor that is larger is a bucket of its own, and is not copied into

@@ -6,10 +6,10 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::learner::Learner;
-use super::training_config::Reduce;
 use super::tree::Tree;
 use crate::error::Error;
 use crate::metrics::bits;
+use crate::parallel::Reduce;
 use crate::params::Gradients;
 use cog_train_nn::__private::norm::sums_of_squares;
 

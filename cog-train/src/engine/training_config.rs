@@ -1,6 +1,5 @@
 //! The settings of a training, and when something is due: pure functions of the step's number.
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::best_by::BestBy;
@@ -8,6 +7,7 @@ use crate::checkpoint::Keep;
 use crate::error::Error;
 use crate::optim::schedule::Schedule;
 use crate::optim::{Clip, Limits, Range};
+use crate::parallel::Reduce;
 
 /// The interval of something that is done during a run; the end of the run is due in any case.
 ///
@@ -27,25 +27,6 @@ pub enum Every {
     Steps(u64),
     /// After each pass over the data.
     Epoch,
-}
-
-/// The order in which ranks that train together add up their gradients.
-///
-/// ```
-/// use cog_train::engine::{Reduce, TrainingConfig};
-///
-/// let config = TrainingConfig { reduce: Reduce::Fast, ..TrainingConfig::default() };
-/// assert_ne!(config, TrainingConfig::default());
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reduce {
-    /// Micro-batches are the leaves of one binary tree, whatever rank computes them: the weights have the same bits for any
-    /// number of ranks.
-    #[default]
-    Exact,
-    /// The order of the transport's own sum. The bits depend on the number of ranks.
-    Fast,
 }
 
 /// The settings of a training, all with a default.

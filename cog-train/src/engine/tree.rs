@@ -100,7 +100,7 @@ mod tests {
         let mut tree = Tree::default();
         for count in 1..200u64 {
             tree.push(1, |one, two| Ok::<u64, Infallible>(one + two)).unwrap();
-            assert_eq!(tree.sums.len() as u32, count.count_ones());
+            assert_eq!(tree.sums.len() as u64, u64::from(count.count_ones()));
             assert_eq!(tree.sums.iter().sum::<u64>(), count);
         }
     }

@@ -1,9 +1,6 @@
 //! The distribution of a tensor's elements.
 
-use candle_core::{DType, Tensor};
 use serde_json::{Value, json};
-
-use super::Job;
 
 /// The bins of a histogram.
 const BINS: usize = 40;
@@ -22,14 +19,14 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    fn of(values: &[f32]) -> Self {
+    pub(super) fn of(values: &[f32]) -> Self {
         let finite = || values.iter().map(|value| f64::from(*value)).filter(|it| it.is_finite());
         let not_finite = (values.len() - finite().count()) as u64;
         let least = finite().fold(f64::INFINITY, f64::min);
         let greatest = finite().fold(f64::NEG_INFINITY, f64::max);
         let (from, to) = if least <= greatest { (least, greatest) } else { (0.0, 0.0) };
         let mut counts = vec![0; if to > from { BINS } else { 1 }];
-        let last = counts.len() - 1;
+        let highest = counts.len() - 1;
         for value in finite() {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -37,9 +34,12 @@ impl Histogram {
                 clippy::cast_precision_loss,
                 reason = "a number of bins, from 0 on"
             )]
-            let bin =
-                if last == 0 { 0 } else { ((value - from) / (to - from) * BINS as f64) as usize };
-            counts[bin.min(last)] += 1;
+            let bin = if highest == 0 {
+                0
+            } else {
+                ((value - from) / (to - from) * BINS as f64) as usize
+            };
+            counts[bin.min(highest)] += 1;
         }
         let (sum, sum_of_squares) = (finite().sum(), finite().map(|value| value * value).sum());
         Self { from, to, counts, sum, sum_of_squares, not_finite }
@@ -62,43 +62,6 @@ impl Histogram {
             line["not_finite"] = self.not_finite.into();
         }
         line
-    }
-}
-
-impl Job {
-    /// The distribution of a tensor's elements at a step, such as weights, gradients or activations: to `samples.jsonl`, which the page
-    /// of `ui` shows, to the events that `TensorBoard` reads, and to the run's report. Elements that are not finite are counted apart.
-    ///
-    /// The tensor may have any shape, any type of float or integer, and be on any device. One that cannot be read is named in a line of
-    /// the log and left out.
-    ///
-    /// ```
-    /// use cog_train::Job;
-    /// use cog_train::candle_core::{Device, Tensor};
-    ///
-    /// let dir = tempfile::tempdir()?;
-    /// let mut job = Job::for_test(dir.path());
-    /// job.histogram("weights", 100, &Tensor::new(&[[0f32, 1.0], [1.0, 1.0]], &Device::Cpu)?);
-    /// let samples = std::fs::read_to_string(dir.path().join("samples.jsonl"))?;
-    /// assert!(samples.starts_with(r#"{"step":100,"name":"weights","histogram":[1,0,"#), "{samples}");
-    /// # Ok::<(), cog_train::anyhow::Error>(())
-    /// ```
-    pub fn histogram(&mut self, name: &str, step: u64, tensor: &Tensor) {
-        if self.is_dry_run() {
-            return;
-        }
-        let name = self.mask.text(name).into_owned();
-        let values = tensor.to_dtype(DType::F32).and_then(|it| it.flatten_all()?.to_vec1::<f32>());
-        match values {
-            Ok(values) => {
-                if let Some(files) = &mut self.files {
-                    files.histogram(&name, step, &Histogram::of(&values));
-                }
-            }
-            Err(error) => {
-                self.line(format_args!("warning: the histogram `{name}` is left out: {error}"));
-            }
-        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::parallel::Reduce;
+
 /// The mode of a run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Mode {
@@ -11,6 +13,8 @@ pub(crate) struct Mode {
     pub(crate) forced: bool,
     /// `--dry-run`: report the training without running it.
     pub(crate) dry_run: Option<TargetDirs>,
+    /// `--reduce`, which precedes the trainer's config.
+    pub(crate) reduce: Option<Reduce>,
 }
 
 /// The existing folders on whose disks a dry run would write.

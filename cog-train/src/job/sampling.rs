@@ -1,5 +1,8 @@
 //! Texts and images at a step, for a person to look at.
 
+use candle_core::{DType, Tensor};
+
+use super::histogram::Histogram;
 use super::samples::Picture;
 use super::{Job, png};
 
@@ -58,6 +61,41 @@ impl Job {
             }
             Err(problem) => {
                 self.line(format_args!("warning: the image `{name}` {problem}, and is left out"));
+            }
+        }
+    }
+
+    /// The distribution of a tensor's elements at a step, such as weights, gradients or activations: to `samples.jsonl`, which the page
+    /// of `ui` shows, to the events that `TensorBoard` reads, and to the run's report. Elements that are not finite are counted apart.
+    ///
+    /// The tensor may have any shape, any type of float or integer, and be on any device. One that cannot be read is named in a line of
+    /// the log and left out.
+    ///
+    /// ```
+    /// use cog_train::Job;
+    /// use cog_train::candle_core::{Device, Tensor};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let mut job = Job::for_test(dir.path());
+    /// job.histogram("weights", 100, &Tensor::new(&[[0f32, 1.0], [1.0, 1.0]], &Device::Cpu)?);
+    /// let samples = std::fs::read_to_string(dir.path().join("samples.jsonl"))?;
+    /// assert!(samples.starts_with(r#"{"step":100,"name":"weights","histogram":[1,0,"#), "{samples}");
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    pub fn histogram(&mut self, name: &str, step: u64, tensor: &Tensor) {
+        if self.is_dry_run() {
+            return;
+        }
+        let name = self.mask.text(name).into_owned();
+        let values = tensor.to_dtype(DType::F32).and_then(|it| it.flatten_all()?.to_vec1::<f32>());
+        match values {
+            Ok(values) => {
+                if let Some(files) = &mut self.files {
+                    files.histogram(&name, step, &Histogram::of(&values));
+                }
+            }
+            Err(error) => {
+                self.line(format_args!("warning: the histogram `{name}` is left out: {error}"));
             }
         }
     }

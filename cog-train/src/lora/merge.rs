@@ -150,13 +150,12 @@ impl Adapter {
         let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
         let dtype = self.dtype(tensors);
         for name in self.layout.tensors.keys() {
-            let tensor = match self.quantized.get(name) {
-                Some(matrix) => matrix.clone().to_dtype(dtype).dequantize()?,
-                None => {
-                    let tensor = found(tensors, name)?.detach();
-                    let narrow = matches!(tensor.dtype(), DType::F16 | DType::BF16);
-                    if narrow { tensor.to_dtype(dtype)? } else { tensor }
-                }
+            let tensor = if let Some(matrix) = self.quantized.get(name) {
+                matrix.clone().to_dtype(dtype).dequantize()?
+            } else {
+                let tensor = found(tensors, name)?.detach();
+                let narrow = matches!(tensor.dtype(), DType::F16 | DType::BF16);
+                if narrow { tensor.to_dtype(dtype)? } else { tensor }
             };
             all.insert(name.clone(), tensor);
         }

@@ -51,7 +51,9 @@ impl Retrieval {
             // Nothing is behind what is no number, and the document is not behind itself.
             let behind = row.iter().filter(|other| **other < row[own]).count();
             let rank = row.len() - behind;
-            hits.iter_mut().for_each(|(k, hits)| *hits += u64::from(rank <= *k));
+            for (k, hits) in &mut hits {
+                *hits += u64::from(rank <= *k);
+            }
             reciprocal_ranks += 1.0 / float(rank as u64);
         }
         Ok(Self { hits, reciprocal_ranks, queries: rows.len() as u64 })

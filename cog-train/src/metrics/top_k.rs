@@ -40,8 +40,12 @@ impl TopK {
         for (row, label) in rows.iter().zip(&labels) {
             let own = row[*label];
             let is_ahead = |(at, other): (usize, &f64)| {
-                let is_equal = *other == own || (own.is_nan() && other.is_nan());
-                *other > own || (own.is_nan() && !other.is_nan()) || (is_equal && at < *label)
+                // No number is behind every number, and a tie is decided by the class.
+                match other.partial_cmp(&own) {
+                    Some(order) => order.is_gt() || (order.is_eq() && at < *label),
+                    None if own.is_nan() => !other.is_nan() || at < *label,
+                    None => false,
+                }
             };
             let found = row.iter().enumerate().filter(|it| is_ahead(*it)).count() < k;
             hits += u64::from(found);

@@ -11,6 +11,7 @@ mod mpi;
 #[cfg(feature = "nccl")]
 mod nccl;
 mod ranks;
+mod reduce;
 mod rendezvous;
 mod single;
 
@@ -21,4 +22,5 @@ pub use launch::{Launch, Launcher};
 #[cfg(feature = "nccl")]
 pub use nccl::Nccl;
 pub(crate) use ranks::{End, Ranks};
+pub use reduce::Reduce;
 pub use single::Single;

@@ -163,6 +163,7 @@ fn errors(ends: &[Option<End>]) -> Vec<String> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "an end that has arrived")]
     fn failed(text: &str) -> Option<End> {
         Some(End::Failed(text.to_owned()))
     }

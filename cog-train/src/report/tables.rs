@@ -1,5 +1,7 @@
 //! The tables of a report: what the run was, its result, its evaluations and its inputs.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value};
 
 use super::curves::Curves;
@@ -94,25 +96,27 @@ pub(super) fn confusion(page: &mut Page, record: &Map<String, Value>) {
         let all: f64 = row.iter().sum();
         let share = |count: f64| if all > 0.0 { count / all } else { 0.0 };
         let cells = row.iter().map(|count| {
-            let shade = 100.0 * share(*count);
-            format!("<td style=\"--shade:{shade:.0}%\">{count:.0}</td>")
+            let percent = 100.0 * share(*count);
+            format!("<td style=\"--shade:{percent:.0}%\">{count:.0}</td>")
         });
-        markup.push_str(&format!(
-            "<tr><th dir=\"auto\">{}</th>{}<td class=\"sum\">{:.3}</td></tr>\n",
+        let _ = writeln!(
+            markup,
+            "<tr><th dir=\"auto\">{}</th>{}<td class=\"sum\">{:.3}</td></tr>",
             escaped(&label(at)),
             cells.collect::<String>(),
             share(row[at])
-        ));
+        );
     }
     let precision = (0..counts.len()).map(|at| {
         let all: f64 = counts.iter().map(|row| row[at]).sum();
         let share = if all > 0.0 { counts[at][at] / all } else { 0.0 };
         format!("<td class=\"sum\">{share:.3}</td>")
     });
-    markup.push_str(&format!(
-        "<tr><th>precision</th>{}<td></td></tr></tbody></table></div>\n",
+    let _ = writeln!(
+        markup,
+        "<tr><th>precision</th>{}<td></td></tr></tbody></table></div>",
         precision.collect::<String>()
-    ));
+    );
     page.raw(&markup);
 }
 

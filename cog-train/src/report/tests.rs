@@ -54,16 +54,17 @@ fn a_report_has_curves_inputs_evaluations_samples_and_the_command() {
     let mut metrics = String::new();
     for step in 0..50 {
         let loss = 1.0 / f64::from(step + 1);
-        metrics += &format!("{{\"step\":{step},\"loss\":{loss},\"learning_rate\":0.1}}\n");
-        metrics += &format!("{{\"step\":{step},\"time/memory_bytes\":1048576}}\n");
+        let numbers = json!({"step": step, "loss": loss, "learning_rate": 0.1}).to_string();
+        let memory = json!({"step": step, "time/memory_bytes": 1_048_576}).to_string();
+        metrics += &[numbers, memory, String::new()].join("\n");
     }
     metrics += "{\"step\":0,\"eval_loss\":1.5,\"eval_accuracy\":0.25}\n{\"step\":49,\"eval_loss\":0.5,\"eval_accuracy\":0.75}\n";
     metrics += "{\"step\":50,\"loss\":\"NaN\"}\n{\"step\":51,\"lo";
     let sample = |step, text| json!({"step": step, "name": "story", "text": text}).to_string();
     let samples = [sample(1, "before"), sample(2, "between"), sample(3, "behind")].join("\n");
     std::fs::write(dir.path().join("samples.jsonl"), samples).unwrap();
-    let log: String = (0..500).map(|at| format!("line {at}\n")).collect();
-    std::fs::write(dir.path().join("log.txt"), log).unwrap();
+    let log: Vec<String> = (0..500).map(|at| format!("line {at}\n")).collect();
+    std::fs::write(dir.path().join("log.txt"), log.concat()).unwrap();
     let page = run(dir.path(), &record, &metrics);
     for part in [
         "2026-11-28 17:00:00 UTC",
@@ -106,10 +107,10 @@ fn a_long_curve_keeps_its_extremes_in_few_points() {
         54_321 => -9.0,
         _ => f64::from(step % 7),
     };
-    let lines: String = (0..100_000)
+    let lines: Vec<String> = (0..100_000)
         .map(|step| format!("{{\"step\":{step},\"loss\":{}}}\n", value(step)))
         .collect();
-    std::fs::write(&path, lines).unwrap();
+    std::fs::write(&path, lines.concat()).unwrap();
     let curves = Curves::read(&path).unwrap();
     let loss = curves.get("loss").unwrap();
     assert!((100..=400).contains(&loss.buckets.len()), "{}", loss.buckets.len());

@@ -213,6 +213,7 @@ impl Run {
             mode: Mode {
                 resume,
                 forced: self.previous.as_ref().is_some_and(|(_, forced)| *forced),
+                reduce: control.reduce,
                 dry_run: self.targets.clone(),
             },
         })?;

@@ -18,7 +18,9 @@ pub(super) fn next_command(role: &Role, published: &Published) -> Option<String>
     let named = WEIGHTS.iter().find_map(field).map(Path::new);
     let path = named.or(published.paths.first().map(AsRef::as_ref)).filter(|it| it.exists())?;
     let program = std::env::args_os().next()?;
+    let command = role.command.map(|command| format!(" {command}")).unwrap_or_default();
     let needed = inputs.iter().filter(|spec| spec.default.is_none() && !spec.ty.optional);
-    let needed: String = needed.map(|spec| format!(" -i {}=...", spec.name)).collect();
-    Some(format!("COG_WEIGHTS={} {} predict{needed}", shown(path), shown(Path::new(&program))))
+    let needed = needed.fold(String::new(), |all, spec| format!("{all} -i {}=...", spec.name));
+    let program = shown(Path::new(&program));
+    Some(format!("COG_WEIGHTS={} {program}{command} predict{needed}", shown(path)))
 }

@@ -9,7 +9,7 @@ use super::active::ActiveRun;
 use super::given::Given;
 use super::publisher::Publisher;
 use super::role::Role;
-use crate::parallel::Ranks;
+use crate::parallel::{Ranks, Reduce};
 use crate::progress::CancelToken;
 
 /// A training or prediction.
@@ -63,4 +63,6 @@ pub(crate) struct Control {
     pub(crate) active: ActiveRun,
     /// The processes that train together.
     pub(crate) ranks: Ranks,
+    /// `--reduce`.
+    pub(crate) reduce: Option<Reduce>,
 }

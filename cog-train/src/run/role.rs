@@ -26,6 +26,8 @@ pub(crate) struct Role {
     pub(crate) output: fn() -> OutputType,
     /// The inputs of the program's predictor, which may try what a trainer has made.
     pub(crate) predictor: Option<&'static [Spec]>,
+    /// The command of a program of several trainers that selects this one.
+    pub(crate) command: Option<&'static str>,
     instantiate: fn(&Setup) -> anyhow::Result<Box<dyn Instance>>,
 }
 
@@ -49,6 +51,7 @@ impl Role {
             table: T::Inputs::TABLE,
             output: <T::Output as TrainOutput>::output_type,
             predictor: None,
+            command: None,
             instantiate: |setup| {
                 Ok(Box::new(TrainerInstance(guarded("setup", || T::setup(setup))?)))
             },
@@ -63,6 +66,7 @@ impl Role {
             table: P::Inputs::TABLE,
             output: <P::Output as PredictOutput>::output_type,
             predictor: None,
+            command: None,
             instantiate: |setup| {
                 let predictor = guarded("setup", || P::setup(setup, setup.weights()))?;
                 Ok(Box::new(PredictorInstance(predictor)))
@@ -80,6 +84,7 @@ impl Role {
             table,
             output: <u64 as TrainOutput>::output_type,
             predictor: None,
+            command: None,
             instantiate: |_| anyhow::bail!("it has no code"),
         }
     }

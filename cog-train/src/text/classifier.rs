@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use cog_train_nn::{Init, softmax};
 
 use super::tokenizer::Tokenizer;
@@ -62,7 +62,7 @@ impl TextClassifier {
     pub fn classify(&self, text: &str) -> Result<LabelScores, Error> {
         let ids = self.tokenizer.encode_within(text, self.most_tokens)?;
         let logits = self.model.logits(&Tokens::padded(&[ids], 0, &self.device)?)?;
-        let scores: Vec<f32> = softmax(&logits, 1)?.squeeze(0)?.to_vec1()?;
+        let scores = softmax(&logits.to_dtype(DType::F32)?, 1)?.squeeze(0)?.to_vec1::<f32>()?;
         let names = self.model.labels().names();
         let best = scores.iter().zip(names).max_by(|a, b| a.0.total_cmp(b.0));
         let label = best.map(|(_, name)| name.clone()).unwrap_or_default();

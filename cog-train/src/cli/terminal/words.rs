@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::bar::{Values, clock};
+use super::values::Values;
 
 /// The unit of a training's progress.
 pub(super) const STEPS: &str = "steps";
@@ -82,6 +82,16 @@ pub(super) fn short(number: f64) -> String {
     }
 }
 
+/// `28 s`, `3:05`, `1:02:33`.
+pub(super) fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        _ => format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +127,12 @@ mod tests {
             progress_line("steps", &progress, &values),
             "step 10/7210, epoch 1/3, learning rate 2.000e-4, 1.0000 steps/s, 2:00:00 left"
         );
+    }
+
+    #[test]
+    fn times_are_short() {
+        for (seconds, text) in [(0, "0 s"), (59, "59 s"), (60, "1:00"), (3661, "1:01:01")] {
+            assert_eq!(clock(Duration::from_secs(seconds)), text);
+        }
     }
 }

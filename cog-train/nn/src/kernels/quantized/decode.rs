@@ -100,6 +100,7 @@ impl Blocks<'_> {
     }
 }
 
+#[expect(clippy::inline_always, reason = "it is compiled for the CPU features of its caller")]
 #[inline(always)]
 fn half(bytes: [u8; 2]) -> f32 {
     widened(u16::from_le_bytes(bytes))
