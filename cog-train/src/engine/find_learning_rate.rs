@@ -166,7 +166,8 @@ fn valley(points: &[SweepPoint]) -> Option<f64> {
         let longest = higher.map(|(&(length, first), _)| (length, first)).max_by_key(|it| it.0);
         ending.push(longest.map_or((1, at), |(length, first)| (length + 1, first)));
     }
-    let (last, &(length, first)) = ending.iter().enumerate().max_by_key(|(_, it)| it.0)?;
+    // Of equally long ones that which ends first.
+    let (last, &(length, first)) = ending.iter().enumerate().rev().max_by_key(|(_, it)| it.0)?;
     (length >= VALLEY).then(|| points[first.midpoint(last)].learning_rate)
 }
 

@@ -1,4 +1,4 @@
-//! How gradients are added up over ranks.
+//! The order in which gradients are added up over ranks.
 
 use std::str::FromStr;
 
