@@ -34,7 +34,7 @@ impl Params {
     }
 
     /// Adds weights of linear layers and tables of embeddings that are not trained, as [`with_frozen`](Self::with_frozen). In
-    /// [`Precision::F32`] on the CPU, those of 16 bits stay as they are, and take half the memory: a model that is built by
+    /// [`Precision::F32`](super::Precision::F32) on the CPU, those of 16 bits stay as they are, and take half the memory: a model that is built by
     /// [`Init::compute_in`](crate::nn::Init::compute_in) widens them when it uses them, so that its results are the same bits.
     ///
     /// ```
