@@ -29,20 +29,14 @@ use crate::kernels::{cross_entropy as scores, linear_cross_entropy as linear};
 /// assert_eq!(plain.to_scalar::<f32>()?, cross_entropy(&logits, &targets)?.to_scalar::<f32>()?);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CrossEntropy(scores::Smoothed);
-
-impl Default for CrossEntropy {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 impl CrossEntropy {
     /// A cross-entropy without weights and smoothing.
     #[must_use]
     pub fn new() -> Self {
-        Self(scores::Smoothed { weights: None, smoothing: 0.0 })
+        Self::default()
     }
 
     /// Sets the weight of each class, of 0 or more.

@@ -10,19 +10,30 @@ use crate::kernels::tape::Node;
 use candle_core::Error;
 
 pub(super) fn forward(logits: &Node, targets: &[u32]) -> Result<Node, Error> {
-    let classes = logits.dims()[1];
+    sum_of_rows(logits, targets, softmax_row, loss_of_row)
+}
+
+/// Adds up the losses of the rows. `with_gradient` returns that of a row of scores and overwrites them by their gradient; `alone` returns
+/// the loss where nothing is differentiated.
+pub(super) fn sum_of_rows(
+    logits: &Node,
+    targets: &[u32],
+    with_gradient: impl Fn(&mut [f32], u32) -> f64 + Sync,
+    alone: impl Fn(&[f32], u32) -> f64 + Sync,
+) -> Result<Node, Error> {
+    let classes = logits.dims()[1].max(1);
     let mut gradient = logits.handle().map(|_| Buffer::new(logits.tensor().elem_count()));
     let losses: Vec<f64> = host::read([logits.tensor()], |[logits]| {
-        let rows = logits.par_chunks(classes.max(1)).zip(targets);
+        let rows = logits.par_chunks(classes).zip(targets);
         match &mut gradient {
             Some(gradient) => {
-                let rows = rows.zip(gradient.output().par_chunks(classes.max(1)));
+                let rows = rows.zip(gradient.output().par_chunks(classes));
                 rows.map(|((row, target), mut gradient)| {
-                    softmax_row(gradient.append_copy(row), *target)
+                    with_gradient(gradient.append_copy(row), *target)
                 })
                 .collect()
             }
-            None => rows.map(|(row, target)| loss_of_row(row, *target)).collect(),
+            None => rows.map(|(row, target)| alone(row, *target)).collect(),
         }
     })?;
     let loss = total(&losses)?;

@@ -10,17 +10,14 @@
 //! The CPU has a fast path; other devices compute in candle's operations.
 
 use candle_core::{D, DType, Error, Tensor};
-use rayon::prelude::*;
 
-use super::cpu::{exponentials, scaled, total};
+use super::cpu::{exponentials, sum_of_rows};
 use super::{IGNORED, checked, forward};
-use crate::kernels::host;
-use crate::kernels::output::Buffer;
 use crate::kernels::reference::dispatch_wide;
 use crate::kernels::tape::Node;
 
 /// The weights of the classes, one for each, and the share of the targets that goes to all classes alike.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Smoothed {
     /// `None`: each has a weight of one.
     pub(crate) weights: Option<Vec<f32>>,
@@ -104,30 +101,8 @@ impl Rows {
 }
 
 fn fast(logits: &Node, targets: &[u32], rows: &Rows) -> Result<Node, Error> {
-    let classes = logits.dims()[1].max(1);
-    let mut gradient = logits.handle().map(|_| Buffer::new(logits.tensor().elem_count()));
-    let losses: Vec<f64> = host::read([logits.tensor()], |[logits]| {
-        let each = logits.par_chunks(classes).zip(targets);
-        match &mut gradient {
-            Some(gradient) => {
-                let each = each.zip(gradient.output().par_chunks(classes));
-                each.map(|((row, target), mut gradient)| {
-                    rows.loss(gradient.append_copy(row), *target)
-                })
-                .collect()
-            }
-            None => each.map(|(row, target)| rows.loss(&mut row.to_vec(), *target)).collect(),
-        }
-    })?;
-    let loss = total(&losses)?;
-    let to = logits.handle();
-    let shape = logits.tensor().shape().clone();
-    Ok(logits.tape().result(loss, [to], move |dloss, adjoints| {
-        let Some(gradient) = gradient else { return Ok(()) };
-        let gradient = gradient.into_tensor(shape)?;
-        scaled(&gradient, dloss.to_scalar()?)?;
-        adjoints.give(to, gradient)
-    }))
+    let alone = |row: &[f32], target| rows.loss(&mut row.to_vec(), target);
+    sum_of_rows(logits, targets, |row, target| rows.loss(row, target), alone)
 }
 
 /// The reference implementation, in candle operations.

@@ -7,7 +7,8 @@
 //! `x` `[.., in]`, `weight` `[out, in]`, `bias` `[out]`, `to` and `y` `[.., out]`, all of one float type. Backward:
 //! `dx = scale * dy W`, `dW = scale * dy^T x`, `dbias` the sum of the rows of `dy`, `dto = dy`. A frozen weight costs no product of
 //! its own, and an input that needs no gradient none either. On the CPU, products of 16-bit floats are summed in 32 bits
-//! and rounded once; a weight of them, or in blocks of few bits, is widened as it is packed, at most 512 by 512 elements at a time.
+//! and rounded once; a weight of them, or in blocks of few bits, is widened as it is packed, at most 512 by 512 elements at a time. The
+//! gradient of fewer than 12 rows alone widens one of 16-bit floats as a whole.
 
 mod cpu;
 mod cuda;

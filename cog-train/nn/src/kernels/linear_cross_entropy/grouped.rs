@@ -63,8 +63,9 @@ fn on_cpu(h: &Node, weight: Weight, to: Handle, grouped: Grouped) -> Result<Node
     let n = grouped.targets.len();
     let mut of_h = to[0].map(|_| Buffer::new(n * d));
     let mut losses = vec![0.0; n];
-    let h_saved = h.tensor().clone();
-    host::read([&h_saved], |[h]| {
+    // Only the gradient of the weight needs the rows again.
+    let saved = to[1].map(|_| h.saved());
+    host::read([h.tensor()], |[h]| {
         weight.read(|weight| {
             let rows = Rows { h, weight, targets: &grouped.targets, factors: None, classes, d };
             rows.all(&mut losses, of_h.as_mut().map(Buffer::output), None);
@@ -84,8 +85,9 @@ fn on_cpu(h: &Node, weight: Weight, to: Handle, grouped: Grouped) -> Result<Node
             of_h.chunks_mut(d).zip(&factors).for_each(|(row, factor)| scale(row, *factor));
             adjoints.give(to[0], host::tensor(of_h, (n, d))?)?;
         }
-        if to[1].is_some() {
-            let of_weight = host::read([&h_saved], |[h]| {
+        if let Some(saved) = saved {
+            let h = host::contiguous(&saved.tensor()?)?;
+            let of_weight = host::read([&h], |[h]| {
                 weight.read(|weight| {
                     let (targets, factors) = (&grouped.targets, Some(factors.as_slice()));
                     let rows = Rows { h, weight, targets, factors, classes, d };

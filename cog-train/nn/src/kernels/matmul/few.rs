@@ -55,26 +55,26 @@ pub(super) unsafe fn multiply(
 /// Computes all rows of some columns, column by column.
 fn some_columns(left: &Matrix<'_>, right: &Right<'_>, first: usize, products: &mut [f32]) {
     let inner = left.columns;
-    let products = products.chunks_exact_mut(left.rows).enumerate();
     match right {
-        Right::Matrix(right) => {
-            products.for_each(|(at, products)| dots(left, right.from(0, first + at), products));
-        }
+        Right::Matrix(right) => dots(left, right, first, products),
         Right::Blocks { blocks, .. } => scratch([inner], |[column]| {
-            for (at, products) in products {
+            for (at, products) in products.chunks_exact_mut(left.rows).enumerate() {
                 blocks.decode(first + at, 0, column);
-                dots(left, column, products);
+                dots(left, &Matrix::new(column, 1, inner).t(), 0, products);
             }
         }),
     }
 }
 
 simd! {
-    /// Computes all rows of a column.
-    fn dots(left: &Matrix<'_>, column: &[f32], products: &mut [f32]) {
+    /// Computes all rows of some columns, column by column.
+    fn dots(left: &Matrix<'_>, right: &Matrix<'_>, first: usize, products: &mut [f32]) {
         let inner = left.columns;
-        for (row, product) in products.iter_mut().enumerate() {
-            *product = simd::dot(&left.from(row, 0)[..inner], &column[..inner]);
+        for (at, products) in products.chunks_exact_mut(left.rows).enumerate() {
+            let column = &right.from(0, first + at)[..inner];
+            for (row, product) in products.iter_mut().enumerate() {
+                *product = simd::dot(&left.from(row, 0)[..inner], column);
+            }
         }
     }
 }

@@ -13,7 +13,6 @@ pub(super) const UNIT: usize = 32;
 /// The blocks of a matrix, row after row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Blocks<'a> {
-    pub(super) layout: BlockLayout,
     pub(super) elements: Elements<'a>,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
@@ -22,13 +21,17 @@ pub(crate) struct Blocks<'a> {
 /// The elements as they are stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Elements<'a> {
-    /// Blocks, and the scales of NF4.
-    Bytes {
-        bytes: &'a [u8],
-        scales: Scale<'a>,
-    },
+    Packed(Packed<'a>),
     Bf16(&'a [bf16]),
     F16(&'a [f16]),
+}
+
+/// Blocks of few bits, and the scales of NF4.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packed<'a> {
+    pub(super) layout: BlockLayout,
+    pub(super) bytes: &'a [u8],
+    pub(super) scales: Scale<'a>,
 }
 
 impl Blocks<'_> {
@@ -46,7 +49,7 @@ impl Blocks<'_> {
         assert!(row < self.outputs && column + to.len() <= self.inputs);
         let start = row * self.inputs + column;
         match self.elements {
-            Elements::Bytes { bytes, scales } => self.blocks((bytes, scales), start, to),
+            Elements::Packed(packed) => packed.decode(start, to),
             Elements::Bf16(elements) => widen_bf16(&elements[start..][..to.len()], to),
             Elements::F16(elements) => widen_f16(&elements[start..][..to.len()], to),
         }
@@ -54,11 +57,13 @@ impl Blocks<'_> {
 
     /// Whether the elements are floats, which are widened and not decoded.
     pub(crate) fn are_floats(&self) -> bool {
-        self.layout.float().is_some()
+        !matches!(self.elements, Elements::Packed(_))
     }
+}
 
+impl Packed<'_> {
     /// Decodes elements from the element `start` of the matrix on.
-    fn blocks(&self, blocks: (&[u8], Scale<'_>), start: usize, to: &mut [f32]) {
+    fn decode(&self, start: usize, to: &mut [f32]) {
         let (mut start, mut to) = (start, to);
         // The rows of NF4 may begin within a unit, and the last unit of a matrix may be a part of one.
         let mut some = [0.0; UNIT];
@@ -66,21 +71,21 @@ impl Blocks<'_> {
         if skipped > 0 {
             let count = to.len().min(UNIT - skipped);
             let (first, rest) = to.split_at_mut(count);
-            self.units(blocks, start / UNIT, &mut some);
+            self.units(start / UNIT, &mut some);
             first.copy_from_slice(&some[skipped..][..count]);
             (start, to) = (start + count, rest);
         }
         let (whole, last) = to.split_at_mut(to.len() / UNIT * UNIT);
-        self.units(blocks, start / UNIT, whole);
+        self.units(start / UNIT, whole);
         if !last.is_empty() {
-            self.units(blocks, (start + whole.len()) / UNIT, &mut some);
+            self.units((start + whole.len()) / UNIT, &mut some);
             last.copy_from_slice(&some[..last.len()]);
         }
     }
 
     /// Decodes units, from the unit `first` of the matrix on.
-    fn units(&self, (bytes, scales): (&[u8], Scale<'_>), first: usize, to: &mut [f32]) {
-        let layout = self.layout;
+    fn units(&self, first: usize, to: &mut [f32]) {
+        let Self { layout, bytes, scales } = *self;
         let units = layout.block_len() / UNIT;
         let from = &bytes[(first / units * layout.block_bytes()).min(bytes.len())..];
         match layout {

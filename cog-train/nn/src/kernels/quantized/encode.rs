@@ -45,12 +45,13 @@ impl Quantized {
     }
 
     /// Quantizes a matrix `[outputs, inputs]` of floats, on its device. NF4 has blocks of 64 elements and double quantization, as
-    /// bitsandbytes makes them; the layouts of ggml are made as ggml makes them without an importance matrix. Floats of 16 bits are rounded to.
+    /// bitsandbytes makes them; the layouts of ggml are made as ggml makes them without an importance matrix; those of
+    /// 16-bit floats round each element.
     ///
     /// # Errors
     ///
-    /// candle's error when it is no matrix, a row is no multiple of a block of ggml, an element is not finite, or the device
-    /// fails.
+    /// candle's error when it is no matrix, a row is no multiple of a block of ggml, an element is not finite and the layout
+    /// no float, or the device fails.
     pub fn quantize(weight: &Tensor, layout: BlockLayout) -> Result<Self, Error> {
         let (outputs, inputs) = weight.dims2()?;
         let (device, dtype) = (weight.device(), weight.dtype());

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, DType, Device, Error, Storage, Tensor};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::decode::{Blocks, Elements};
+use super::decode::{Blocks, Elements, Packed};
 use super::nf4::{Scale, ScaleKind};
 use super::{BlockLayout, Quantized, Scales, cuda};
 use crate::kernels::host;
@@ -127,8 +127,8 @@ impl Quantized {
         }
         let with = |scales: Scale<'_>| {
             read_bytes(&self.data, |bytes| {
-                let elements = Elements::Bytes { bytes, scales };
-                work(Blocks { layout, elements, outputs, inputs })
+                let elements = Elements::Packed(Packed { layout, bytes, scales });
+                work(Blocks { elements, outputs, inputs })
             })
         };
         match &self.scales {
@@ -168,16 +168,16 @@ pub(crate) fn read_floats<R>(
 ) -> Result<R, Error> {
     let (outputs, inputs) = matrix.dims2()?;
     let (storage, layout) = matrix.storage_and_layout();
-    let (elements, layout) = match (&*storage, layout.contiguous_offsets()) {
+    let elements = match (&*storage, layout.contiguous_offsets()) {
         (Storage::Cpu(CpuStorage::BF16(elements)), Some((start, end))) => {
-            (Elements::Bf16(&elements[start..end]), BlockLayout::Bf16)
+            Elements::Bf16(&elements[start..end])
         }
         (Storage::Cpu(CpuStorage::F16(elements)), Some((start, end))) => {
-            (Elements::F16(&elements[start..end]), BlockLayout::F16)
+            Elements::F16(&elements[start..end])
         }
         _ => return Err(Error::msg("quantized: floats are contiguous and on the CPU")),
     };
-    Ok(work(Blocks { layout, elements, outputs, inputs }))
+    Ok(work(Blocks { elements, outputs, inputs }))
 }
 
 /// Copies the bytes of floats, in the order of this machine.

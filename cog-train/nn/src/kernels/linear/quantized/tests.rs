@@ -122,7 +122,7 @@ fn products_of_16_bits_are_those_of_32_rounded() {
     }
 }
 
-/// What operations keep for the backward pass of an operand of 16 bits is that operand.
+/// The backward pass of an operand of 16 bits keeps that operand, and no widened copy.
 #[test]
 fn an_operand_of_16_bits_is_saved_in_16_bits() {
     let x = Var::from_tensor(&parity::draw(&[4, 32], 0).to_dtype(DType::BF16).unwrap()).unwrap();
