@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the program `cog-train` for this machine's platform, and packs it with its licence and its README.
+# Builds the program `cog-train` for this machine's platform, and packs it with its licence, README and document.
 #
 #   scripts/release.sh [FEATURE...]     features of cargo beside `cli`: cuda, parquet, ...
 #   OUT=DIR scripts/release.sh          the folder of the archive: target/release-archive unless given
@@ -12,7 +12,7 @@ out=${OUT:-$root/target/release-archive}
 fail() { printf 'error: %s\n' "$@" >&2; exit 1; }
 
 case "${1-}" in -*) fail "\`$1\` is no option; the arguments are features of cargo" ;; esac
-for program in cargo rustc tar sha256sum; do
+for program in cargo rustc git tar gzip sha256sum; do
   command -v $program > /dev/null || fail "\`$program\` was not found"
 done
 
