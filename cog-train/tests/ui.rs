@@ -13,82 +13,87 @@ use std::thread;
 
 use cog_train::serde_json::Value;
 
+#[path = "tool/inner_cargo.rs"]
+mod inner_cargo;
+
+use inner_cargo::inner_cargo;
+
 /// The compiler's arguments for `cog_train` and all that it depends on.
 struct Libraries {
-    arguments: Vec<String>,
+    search: Vec<String>,
+    /// The library that programs are checked against, and the one that they are linked with.
+    metadata: PathBuf,
+    library: PathBuf,
 }
 
 impl Libraries {
     /// Asks cargo where they are.
     fn find() -> Self {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args([
-            "test",
-            "--no-run",
-            "--quiet",
-            "--message-format=json",
-            "-p",
-            "cog-train",
-            "--test",
-            "ui",
-        ]);
-        // Variables of this test's own package, by which build scripts would take themselves for changed.
-        for (name, _) in std::env::vars_os() {
-            if ["CARGO_PKG_", "CARGO_MANIFEST_"]
-                .iter()
-                .any(|it| name.to_string_lossy().starts_with(it))
-            {
-                cargo.env_remove(name);
-            }
-        }
+        let mut cargo = inner_cargo();
+        cargo.args(["test", "--no-run", "--quiet", "--message-format=json", "-p", "cog-train"]);
+        cargo.args(["--test", "ui"]);
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }
         let output = cargo.output().expect("cargo runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
-        let artifacts = text.lines().map(|line| line.parse::<Value>().unwrap());
-        let (mut folders, mut library) = (BTreeSet::new(), None);
-        for artifact in artifacts.filter(|it| it["reason"] == "compiler-artifact") {
-            for file in artifact["filenames"].as_array().unwrap() {
-                let file = Path::new(file.as_str().unwrap());
-                folders.insert(file.parent().unwrap().to_owned());
-                if artifact["target"]["name"] == "cog_train" && file.extension().unwrap() == "rmeta"
-                {
-                    library = Some(file.to_owned());
+        let messages: Vec<Value> = text.lines().map(|line| line.parse().unwrap()).collect();
+        let texts = |message: &Value, key: &str| -> Vec<String> {
+            let texts = message[key].as_array().into_iter().flatten();
+            texts.map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let (mut search, mut own) = (BTreeSet::new(), Vec::new());
+        for message in &messages {
+            // Those of libraries that build scripts have made.
+            search.extend(texts(message, "linked_paths").iter().map(|path| format!("-L{path}")));
+            for file in texts(message, "filenames").iter().map(Path::new) {
+                search.insert(format!("-Ldependency={}", file.parent().unwrap().display()));
+                if message["target"]["name"] == "cog_train" {
+                    own.push(file.to_owned());
                 }
             }
         }
-        let library = library.expect("cargo names the library");
-        let search = folders.iter().map(|folder| format!("-Ldependency={}", folder.display()));
-        let library = format!("--extern=cog_train={}", library.display());
-        Self { arguments: search.chain([library]).collect() }
+        let of_kind = |kind: &str| {
+            let found = own.iter().find(|file| file.extension().is_some_and(|it| it == kind));
+            found.expect("cargo names the library").clone()
+        };
+        let (metadata, library) = (of_kind("rmeta"), of_kind("rlib"));
+        Self { search: search.into_iter().collect(), metadata, library }
     }
 
-    /// Returns all that rustc says about a file, in terms that are the same on every machine; nothing if it accepts it.
-    fn compile(&self, source: &Path, out: &Path) -> String {
+    /// Compiles a file as far as `arguments` say. Returns all that rustc says, in terms that are the same on every machine;
+    /// nothing if it accepts the file.
+    fn compile(&self, source: &Path, library: &Path, arguments: &[&str]) -> String {
         let output = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
-            .args([
-                "--edition=2024",
-                "--crate-type=bin",
-                "--emit=metadata",
-                "--color=never",
-                "--out-dir",
-            ])
-            .arg(out)
-            .args(&self.arguments)
+            .args(["--edition=2024", "--crate-type=bin", "--color=never"])
+            .args(&self.search)
+            .arg(format!("--extern=cog_train={}", library.display()))
+            .args(arguments)
             .arg(Path::new("cog-train").join(source))
             .current_dir("..") // from where the library's sources are found
             .output()
             .expect("rustc runs");
         let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(
-            output.status.success(),
-            !text.contains("error"),
-            "{}: {text}",
-            source.display()
-        );
+        let is_refused = text.contains("error");
+        assert_eq!(output.status.success(), !is_refused, "{}: {text}", source.display());
         portable(&text)
+    }
+
+    /// Returns what rustc says about a file, without a program as its result.
+    fn check(&self, source: &Path, out: &Path) -> String {
+        let out = format!("--out-dir={}", out.display());
+        self.compile(source, &self.metadata, &["--emit=metadata", &out])
+    }
+
+    /// Makes a program of a file and runs it.
+    fn run(&self, source: &Path, out: &Path) {
+        let program = out.join(source.file_stem().unwrap());
+        let said = self.compile(source, &self.library, &["-o", program.to_str().unwrap()]);
+        assert_eq!(said, "", "{}", source.display());
+        let output = Command::new(&program).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {text}", source.display());
     }
 }
 
@@ -141,21 +146,30 @@ fn sources(folder: &str) -> Vec<PathBuf> {
 }
 
 #[test]
+fn declarations_without_a_mistake_run() {
+    let (libraries, out) = (Libraries::find(), tempfile::tempdir().unwrap());
+    let passing = sources("tests/ui/pass");
+    assert!(passing.len() >= 4, "{}", passing.len());
+    for source in passing {
+        libraries.run(&source, out.path());
+    }
+}
+
+#[test]
 fn each_mistake_is_one_message_at_its_token() {
-    let (passing, failing) = (sources("tests/ui/pass"), sources("tests/ui/fail"));
-    assert!(passing.len() >= 4 && failing.len() >= 120, "{} {}", passing.len(), failing.len());
-    let libraries = Libraries::find();
-    let out = tempfile::tempdir().unwrap();
-    let (files, next) = ([passing, failing].concat(), AtomicUsize::new(0));
+    let (libraries, out) = (Libraries::find(), tempfile::tempdir().unwrap());
+    let (files, next) = (sources("tests/ui/fail"), AtomicUsize::new(0));
+    assert!(files.len() >= 120, "{}", files.len());
     let overwrite = std::env::var_os("UI").is_some_and(|it| it == "overwrite");
     let differs = |source: &PathBuf| {
         let expected = source.with_extension("stderr");
-        let said = libraries.compile(source, out.path());
-        if overwrite && !said.is_empty() {
+        let said = libraries.check(source, out.path());
+        if overwrite {
             std::fs::write(&expected, &said).unwrap();
         }
         let known = std::fs::read_to_string(&expected).unwrap_or_default();
-        (said != known).then(|| format!("{}:\n{said}\nand not\n{known}", source.display()))
+        (said.is_empty() || said != known)
+            .then(|| format!("{}:\n{said}\nand not\n{known}", source.display()))
     };
     let work = || -> Vec<String> {
         let mine = || files.get(next.fetch_add(1, Ordering::Relaxed));

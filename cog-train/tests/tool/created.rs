@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::sandbox::Sandbox;
+use crate::inner_cargo::inner_cargo;
 use crate::{TOOL, tool};
 
 const TEMPLATES: [&str; 6] = ["function", "text", "classify", "embed", "image", "custom"];
@@ -51,7 +51,8 @@ fn each_template_builds_trains_and_passes_its_test() {
     std::fs::copy(repository.join("Cargo.lock"), here.path("Cargo.lock")).unwrap();
     let profile = Path::new(TOOL).parent().unwrap();
     for command in ["build", "test"] {
-        let output = cargo(&here)
+        let output = inner_cargo()
+            .current_dir(here.path("."))
             .args([command, "--quiet", "--offline", "--workspace", "--target-dir"])
             .arg(profile.parent().unwrap())
             .output()
@@ -95,20 +96,4 @@ fn features(own: &str) -> String {
     let others = dependencies.lines().filter(|line| !line.starts_with("cog-train "));
     let others = others.collect::<Vec<_>>().join("\n");
     format!("[package]\nname = \"features\"\nedition = \"2024\"\n\n[dependencies]\n{others}\n")
-}
-
-/// Cargo in a folder, without what the cargo that runs this test has set.
-fn cargo(here: &Sandbox) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
-    for (name, _) in std::env::vars_os() {
-        let bytes = name.as_encoded_bytes();
-        if bytes.starts_with(b"CARGO_PKG_")
-            || bytes.starts_with(b"CARGO_MANIFEST_")
-            || bytes == b"OUT_DIR"
-        {
-            cargo.env_remove(name);
-        }
-    }
-    cargo.current_dir(here.path("."));
-    cargo
 }

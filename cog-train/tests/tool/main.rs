@@ -9,6 +9,7 @@ mod sandbox;
 mod transcript;
 
 mod created;
+mod inner_cargo;
 mod inputs;
 mod models;
 mod runs;

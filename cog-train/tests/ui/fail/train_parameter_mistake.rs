@@ -1,6 +1,6 @@
 #[cog_train::train]
 fn train(
-    /// How many.
+    /// A number.
     #[input(default = 0, ge = 1)]
     steps: u32,
 ) -> u32 {

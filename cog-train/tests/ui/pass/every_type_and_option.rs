@@ -7,7 +7,7 @@ use cog_train::prelude::*;
 use cog_train::serde_json;
 use std::collections::BTreeMap;
 
-/// How weights are updated.
+/// The update rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
 pub enum Optimizer {
     /// Adam with decoupled decay.
@@ -65,7 +65,7 @@ pub struct Inputs {
     values: u32,
 }
 
-/// What comes of it.
+/// The result.
 #[derive(Debug, TrainOutput)]
 pub struct TrainingOutput {
     weights: Path,
