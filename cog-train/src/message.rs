@@ -35,6 +35,20 @@ pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, noun: 
     format!("{count} {noun}{end}")
 }
 
+/// Returns the name that another was probably meant to be, whatever its case.
+pub(crate) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Below this similarity a suggestion misleads more than it helps.
+    const MIN_SIMILARITY: f64 = 0.6;
+    let wanted = wanted.to_lowercase();
+    let similarity =
+        |name: &str| strsim::normalized_damerau_levenshtein(&wanted, &name.to_lowercase());
+    names
+        .map(|name| (similarity(name), name))
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
 /// Formats a number of bytes as people write it: `1.5 GiB`.
 pub(crate) fn human(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -74,5 +88,20 @@ mod tests {
     #[test]
     fn one_is_singular_and_every_other_count_plural() {
         assert_eq!([0, 1, 2].map(|count| counted(count, "row")), ["0 rows", "1 row", "2 rows"]);
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (150 << 20, "150 MiB"),
+            (1023 << 20, "1.0 GiB"),
+            (5 << 40, "5.0 TiB"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
     }
 }

@@ -77,7 +77,7 @@ fn numbers(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Vec<f32>> {
     tensors.into_iter().map(|(name, tensor)| (name, flat(tensor))).collect()
 }
 
-/// How far `one` is from `other`: the root of the sum of the squares of the differences.
+/// Returns the distance of `one` from `other`: the root of the sum of the squares of the differences.
 fn distance(one: &BTreeMap<String, Vec<f32>>, other: &BTreeMap<String, Vec<f32>>) -> f64 {
     let mut squares = 0.0;
     for (name, numbers) in one {

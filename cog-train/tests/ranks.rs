@@ -133,6 +133,15 @@ fn each_rank_reads_the_inputs() {
 }
 
 #[test]
+fn a_dry_run_has_one_seed_on_all_ranks() {
+    let here = Sandbox::new();
+    let said = here.train(2, &["--dry-run"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(said.out.matches("seed").count(), 1, "{}", said.out);
+    assert_eq!(here.scratch(), [""; 0]);
+}
+
+#[test]
 fn an_error_that_all_ranks_make_is_printed_once() {
     let here = Sandbox::new();
     here.train(2, &["-i", "mode=all_fail"]).fails_with(1, &["the disk is full"]);
@@ -141,6 +150,16 @@ fn an_error_that_all_ranks_make_is_printed_once() {
     let said = here.train(2, &["-i", "mode=dance"]);
     said.fails_with(2, &["1 input is not valid"]);
     assert!(!here.path().join("runs").exists());
+}
+
+#[test]
+fn a_failure_is_answered_as_json_by_rank_0_alone() {
+    let here = Sandbox::new();
+    let said = here.train(2, &["--format", "json", "-i", "mode=all_fail"]);
+    let answer: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(answer["status"], "failed");
+    assert_eq!(answer["error"], "the disk is full");
+    assert_eq!(said.code, Some(1), "{}", said.err);
 }
 
 #[test]
@@ -227,7 +246,7 @@ fn contradictory_variables_end_before_anything_is_written() {
     assert!(!here.path().join("runs").exists());
 }
 
-/// What a training by `fit` leaves: its weights, its log, and its metrics but for those of the clock.
+/// The result of a training by `fit`: its weights, its log, and its metrics but for those of the clock.
 #[derive(Debug, PartialEq)]
 struct Left {
     weights: Vec<u8>,

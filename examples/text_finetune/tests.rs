@@ -1,9 +1,8 @@
 use super::generator::Question;
-use super::*;
-use cog_train::engine::Precision;
-
 use super::inputs::{Method, Quantization, Trained};
+use super::*;
 use cog_train::candle_core;
+use cog_train::engine::Precision;
 
 fn inputs() -> Inputs {
     Inputs {

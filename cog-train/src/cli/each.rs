@@ -12,6 +12,7 @@ use super::app::App;
 use super::args::Invocation;
 use super::terminal::Terminal;
 use super::{cog_yaml, compute, env, pairs, signals};
+use crate::durable::parent_of;
 use crate::error::{Error, counted, find};
 use crate::partial;
 use crate::run::{
@@ -99,7 +100,9 @@ fn predict(
         };
         counts.failed += usize::from(line.get("error").is_some());
         answers.add(terminal, &line)?;
-        progress.progress("rows", counts.all as u64, total.max(counts.all) as u64);
+        // 0 while it is not known; a file may have grown since its rows were counted.
+        let total = if total == 0 { 0 } else { total.max(counts.all) };
+        progress.progress("rows", counts.all as u64, total as u64);
     }
     answers.finish()?;
     Ok(counts)
@@ -112,7 +115,12 @@ fn open(rows: &str) -> Result<(Box<dyn BufRead>, usize), Error> {
     }
     let path = Path::new(rows);
     let open = || File::open(path).map_err(Error::file("open", path));
-    let lines = BufReader::new(open()?).split(b'\n').map_while(Result::ok);
+    let file = open()?;
+    // What is read from a pipe is gone.
+    if !file.metadata().is_ok_and(|it| it.is_file()) {
+        return Ok((Box::new(BufReader::new(file)), 0));
+    }
+    let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
     let count = lines.filter(|line| !line.trim_ascii().is_empty()).count();
     Ok((Box::new(BufReader::new(open()?)), count))
 }
@@ -162,8 +170,7 @@ impl Answers {
             let reason = format!("`-o {output}` is {what}\nhint: name another file");
             return Err(Error::Arguments { reason });
         }
-        let parent =
-            path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = parent_of(&path);
         fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
         let staged = partial::file(parent, ".each-").map_err(Error::file("create", &path))?;
         Ok(Self::File { staged: BufWriter::new(staged), path })

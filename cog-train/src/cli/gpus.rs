@@ -38,6 +38,9 @@ const SUPERVISED: &str = "COG_TRAIN_SUPERVISED";
 /// The time in which the ranks end by themselves when one has failed. Rank 0 prints the cause then.
 const GRACE: Duration = Duration::from_secs(15);
 
+/// The time in which they end when rank 0 is gone: there is nobody left to wait for.
+const BRIEF: Duration = Duration::from_secs(2);
+
 /// Whether this process was started by a supervisor.
 pub(super) fn is_supervised() -> bool {
     std::env::var_os(SUPERVISED).is_some()
@@ -155,7 +158,10 @@ fn supervise(commands: impl Iterator<Item = Command>, grace: Duration) -> io::Re
                 }
             }
         }
-        if !were_killed && first_failure.is_some_and(|(_, _, since)| since.elapsed() > grace) {
+        let is_over = |(number, _, since): (usize, ExitStatus, Instant)| {
+            since.elapsed() > if number == 0 { grace.min(BRIEF) } else { grace }
+        };
+        if !were_killed && first_failure.is_some_and(is_over) {
             were_killed = true;
             ranks.iter_mut().for_each(Rank::kill);
         }
@@ -234,6 +240,10 @@ mod tests {
     fn rank_0_reports_for_all() {
         let (ended, _) = supervised(&["sleep 0.1; exit 3", "exit 1"], GRACE);
         assert_eq!(ended, Ended { code: 3, unreported: None });
+        // The others wait for it no longer, and report nothing again.
+        let (ended, took) = supervised(&["exit 3", "sleep 60"], Duration::from_secs(50));
+        assert_eq!(ended, Ended { code: 3, unreported: None });
+        assert!(took < Duration::from_secs(20), "{took:?}");
     }
 
     #[test]

@@ -219,6 +219,13 @@ mod tests {
         };
         let found = given("run.json", &record("T").to_string());
         assert_eq!(found, Ok(json!({"name": "@literal", "epochs": 3})));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("run.json");
+        std::fs::write(&file, record("T").to_string()).unwrap();
+        let values = read("T", TABLE, &file).unwrap().check(TABLE).unwrap();
+        let placed = values.entries().filter(|entry| entry.place.is_some());
+        let placed: Vec<&str> = placed.map(|entry| entry.name).collect();
+        assert_eq!(placed, ["name", "epochs"], "what the run left out has no place");
         let error = given("run.json", &record("U").to_string()).unwrap_err();
         let expected = "`--inputs`: `run.json`: it is the record of a run of `U`, and this is `T`";
         assert_eq!(error, expected);

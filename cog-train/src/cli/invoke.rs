@@ -50,6 +50,10 @@ pub(super) fn invoke(app: &App, role: &Role, invocation: &Invocation) -> u8 {
     let end = end_of(outcome.as_ref(), rank);
     control.ranks.end(&end, |errors| {
         report(&terminal, invocation, outcome.as_ref(), errors);
+        // A rank whose own part has succeeded has no answer for a training that failed.
+        if let Some(outcome) = outcome.as_ref().filter(|it| rank == 0 && it.error.is_some()) {
+            print_answer(&terminal, &answer::text(outcome, invocation.format, role.kind));
+        }
         outcome.as_ref().map_or(1, answer::exit_code)
     });
     // A dry run has printed its plan.

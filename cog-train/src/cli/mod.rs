@@ -15,6 +15,7 @@ mod invoke;
 mod mistyped;
 mod next;
 mod openapi;
+mod options;
 pub mod pairs;
 mod plan;
 mod python;
@@ -33,18 +34,16 @@ use std::process::ExitCode;
 use self::args::Command;
 use self::openapi::{COG_VERSION, openapi};
 use self::serve_args::ServeCall;
-#[cfg(not(feature = "cli"))]
-use self::{
-    stop::Stop,
-    terminal::{Format, Terminal, print_answer},
-};
 use crate::error::Error;
 
 pub use app::App;
-#[cfg(feature = "cli")]
 pub(crate) use {
     stop::Stop,
-    terminal::{Format, Terminal, colored, print_answer},
+    terminal::{Format, Terminal, print_answer},
+};
+#[cfg(feature = "cli")]
+pub(crate) use {
+    terminal::colored,
     ui::ui,
     ui_args::{UiArgs, command as ui_command, parse as ui_args},
 };

@@ -5,6 +5,7 @@
 //! the process's at standard error.
 
 mod bar;
+mod shown;
 mod stdout;
 mod values;
 mod words;
@@ -13,13 +14,11 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
+use self::shown::Shown;
 use self::values::Values;
-use self::words::{Progress, progress_line};
 use crate::progress::{Report, json_number, number_of};
 use crate::run::Observer;
 
@@ -39,33 +38,16 @@ struct Inner {
     format: Format,
     /// Whether nothing but errors is printed.
     is_silent: bool,
-    bar: Option<Bar>,
+    /// Whether progress is drawn: for a person at a terminal.
+    draws: bool,
+    progress: Shown,
     stdout: Option<File>,
-    /// Without a bar: the progress since its first report.
-    plain: Option<Plain>,
     /// The values of a training, for whoever watches.
     values: Values,
     /// The printed pieces of a prediction; `None` when its text is not for standard output.
     streamed: Option<String>,
 }
 
-/// The state behind lines of progress.
-struct Plain {
-    what: String,
-    /// The time of the first report, and the progress then.
-    began: (Instant, u64),
-    printed: Instant,
-}
-
-struct Bar {
-    what: String,
-    drawn: ProgressBar,
-    /// The time of the first report, and the progress then.
-    began: (Instant, u64),
-}
-
-/// Without a terminal, progress is a line now and then, not a stream.
-const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
 // The numbers that stand beside the progress.
 const LOSS: &str = "loss";
 const LEARNING_RATE: &str = "learning_rate";
@@ -84,9 +66,9 @@ impl Terminal {
         Self(Arc::new(Mutex::new(Inner {
             format,
             is_silent,
-            bar: None,
+            draws: format == Format::Text && !is_silent && io::stderr().is_terminal(),
+            progress: Shown::default(),
             stdout: None,
-            plain: None,
             values: Values::default(),
             streamed: None,
         })))
@@ -132,7 +114,7 @@ impl Terminal {
 
     /// Takes the progress bar away, so that what the shell prints next stands on a line of its own.
     pub(crate) fn close(&self) {
-        self.inner().clear_bar();
+        self.inner().progress.clear();
     }
 }
 
@@ -160,7 +142,7 @@ impl Report for Terminal {
     fn metric(&mut self, name: &str, step: u64, value: f64) {
         let mut inner = self.inner();
         if name == LOSS {
-            inner.values.add_loss(value);
+            inner.add_loss(value);
         }
         if inner.format == Format::Json {
             inner.plain(
@@ -173,7 +155,7 @@ impl Report for Terminal {
     fn step(&mut self, step: u64, values: &Map<String, Value>) {
         let mut inner = self.inner();
         if let Some(loss) = values.get(LOSS).and_then(number_of) {
-            inner.values.add_loss(loss);
+            inner.add_loss(loss);
         }
         if let Some(rate) = values.get(LEARNING_RATE).and_then(number_of) {
             inner.values.learning_rate = Some(rate);
@@ -238,10 +220,13 @@ impl Inner {
         if self.is_silent {
             return;
         }
-        let write = || drop(writeln!(io::stderr().lock(), "{text}"));
-        match &self.bar {
-            Some(bar) => bar.drawn.suspend(write),
-            None => write(),
+        self.progress.suspend(|| drop(writeln!(io::stderr().lock(), "{text}")));
+    }
+
+    fn add_loss(&mut self, loss: f64) {
+        self.values.loss = Some(loss);
+        if self.draws {
+            self.values.history.add(loss);
         }
     }
 
@@ -254,78 +239,12 @@ impl Inner {
                 &json!({"type": "progress", "what": what, "done": done, "total": total})
                     .to_string(),
             );
-        } else if io::stderr().is_terminal() {
-            self.draw(what, done, total);
-        } else {
-            self.print_progress(what, done, total);
+        } else if self.draws {
+            self.progress.draw(what, done, total, &self.values);
+        } else if let Some(line) = self.progress.line(what, done, total, &self.values) {
+            self.plain(&line);
         }
     }
-
-    /// Prints a line now and then. The first call only starts the clock, so that short work prints nothing.
-    fn print_progress(&mut self, what: &str, done: u64, total: u64) {
-        let now = Instant::now();
-        if self.plain.as_ref().is_none_or(|plain| plain.what != what) {
-            self.plain = Some(Plain { what: what.to_owned(), began: (now, done), printed: now });
-        }
-        let Some(plain) = &mut self.plain else { return };
-        if now.duration_since(plain.printed) < PLAIN_PROGRESS_EVERY || (total > 0 && done >= total)
-        {
-            return;
-        }
-        plain.printed = now;
-        let (began, first) = plain.began;
-        let elapsed = now.duration_since(began);
-        let progress = Progress { first, done, total, elapsed };
-        let line = progress_line(what, &progress, &self.values);
-        self.plain(&line);
-    }
-
-    fn draw(&mut self, what: &str, done: u64, total: u64) {
-        if self.bar.as_ref().is_some_and(|bar| bar.what != what) {
-            self.clear_bar();
-        }
-        let bar = self.bar.get_or_insert_with(|| Bar {
-            what: what.to_owned(),
-            drawn: ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
-                .with_style(style(what, total)),
-            began: (Instant::now(), done),
-        });
-        let (began, first) = bar.began;
-        let progress = Progress { first, done, total, elapsed: began.elapsed() };
-        if what != BYTES {
-            bar.drawn.set_message(bar::line(what, &progress, &self.values, columns()));
-        }
-        bar.drawn.set_length(total);
-        bar.drawn.set_position(done);
-        if total > 0 && done >= total {
-            self.clear_bar();
-        }
-    }
-
-    fn clear_bar(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.drawn.finish_and_clear();
-        }
-        self.plain = None;
-    }
-}
-
-/// The unit of a download.
-const BYTES: &str = "bytes";
-
-/// The columns of the terminal that the bar is on.
-fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
-    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
-}
-
-fn style(what: &str, total: u64) -> ProgressStyle {
-    ProgressStyle::with_template(match (what, total) {
-        (BYTES, 0) => "{spinner} {bytes} {bytes_per_sec}",
-        (BYTES, _) => "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-        _ => "{msg}",
-    })
-    .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// Whether colours are wanted there: on a terminal that knows them, unless `NO_COLOR` says no.

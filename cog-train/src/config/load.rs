@@ -12,23 +12,22 @@ use super::{Config, build, environment, keys, reference, repository, source, tre
 pub(super) fn load(bytes: &[u8], file_name: &str, names: &Names<'_>) -> (Config, Vec<Note>) {
     let file = Arc::from(file_name);
     let mut reader = Reader::new(&file);
-    let mut config = match source::text(bytes) {
-        Ok(text) => {
-            let (root, mistakes) = tree::parse(text);
-            for mistake in mistakes {
-                reader.wrong(mistake);
-            }
-            root.filter(|root| !root.is_null())
-                .and_then(|root| read(&mut reader, &root, names))
-                .unwrap_or_default()
-        }
-        Err(mistake) => {
-            reader.wrong(mistake);
-            Config::default()
-        }
-    };
+    let root = root(&mut reader, bytes);
+    let mut config = root.and_then(|root| read(&mut reader, &root, names)).unwrap_or_default();
     config.file = Some(file);
     (config, reader.notes)
+}
+
+/// Parses a file into its root, and notes each mistake. There is no root in an empty file, and in one that cannot be parsed.
+pub(super) fn root(reader: &mut Reader, bytes: &[u8]) -> Option<Node> {
+    let (root, mistakes) = match source::text(bytes) {
+        Ok(text) => tree::parse(text),
+        Err(mistake) => (None, vec![mistake]),
+    };
+    for mistake in mistakes {
+        reader.wrong(mistake);
+    }
+    root.filter(|root| !root.is_null())
 }
 
 fn read(reader: &mut Reader, root: &Node, names: &Names<'_>) -> Option<Config> {

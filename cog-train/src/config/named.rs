@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::load;
 use super::node::{Content, Mistake, Node};
 use super::note::{ConfigError, Location, Position};
 use super::read::Reader;
-use super::{source, tree};
 
 /// A name with its value.
 #[derive(Debug)]
@@ -40,19 +40,7 @@ pub(crate) fn parse_named(
 ) -> Result<Vec<Named>, ConfigError> {
     let file: Arc<str> = Arc::from(file_name);
     let mut reader = Reader::new(&file);
-    let root = match source::text(bytes.as_ref()) {
-        Ok(text) => {
-            let (root, mistakes) = tree::parse(text);
-            for mistake in mistakes {
-                reader.wrong(mistake);
-            }
-            root.filter(|root| !root.is_null())
-        }
-        Err(mistake) => {
-            reader.wrong(mistake);
-            None
-        }
-    };
+    let root = load::root(&mut reader, bytes.as_ref());
     let found = match root.as_ref().map(|root| (&*root.content, root.at)) {
         None => Vec::new(),
         Some((Content::Map(entries), _)) => {

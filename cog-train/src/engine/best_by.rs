@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluation::Evaluation;
 use crate::error::Error;
+use crate::message::nearest;
 
 /// The value by which evaluations are compared, and whether it is to be low or high.
 ///
@@ -78,9 +79,7 @@ impl BestBy {
         evaluation.value(&self.metric).ok_or_else(|| {
             let names = evaluation.metrics.keys().map(String::as_str).chain(["loss"]);
             let known: Vec<String> = names.clone().map(|name| format!("`{name}`")).collect();
-            let alike = |name: &str| strsim::normalized_damerau_levenshtein(name, &self.metric);
-            let near = names.filter(|name| alike(name) >= 0.6);
-            let hint = near.max_by(|a, b| alike(a).total_cmp(&alike(b))).map_or_else(
+            let hint = nearest(&self.metric, names).map_or_else(
                 || "hint: `Objective::evaluate` adds values to the loss".to_owned(),
                 |near| format!("hint: did you mean `{near}`?"),
             );

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::learner::Learner;
 use super::objective::Objective;
+use super::prepare::check_shares;
 use super::ranks::Ranks;
 use super::reduce::reduce;
 use super::report::short;
-use super::retry::{Failed, retry};
 use super::state::State;
 use super::step;
 use super::stream::Stream;
@@ -111,7 +111,11 @@ fn sweep<B: Send + 'static>(
     let Training { config, params, optimizer, train, .. } = training;
     let ranks = Ranks::of(job)?;
     let train = &train.clone().for_rank(ranks.shard());
-    let mut learner = Learner::new(config, params, optimizer.without_state(), &ranks)?;
+    ranks.all_done(check_shares(config, train, params, job))?;
+    let learner = Learner::new(config, params, optimizer.without_state(), &ranks);
+    let mut learner = ranks.all_done(learner)?;
+    learner.align()?;
+    let order = job.reduce().unwrap_or(config.reduce);
     let mut state = State::new(config, params.computes_in());
     // A parameter without a gradient is the training's to report.
     state.without_gradient = None;
@@ -120,24 +124,12 @@ fn sweep<B: Send + 'static>(
     let (mut mean, mut lowest) = (0.0, f64::INFINITY);
     for number in 0..STEPS {
         let learning_rate = FIRST * (LAST / FIRST).powf(f64::from(number) / f64::from(STEPS - 1));
-        let computed = retry(&mut state, train.max_rows(), &ranks, job, |state, job| {
-            let batch = stream.next(state, job)?;
-            let computed = step::compute(&mut learner, objective, state, &batch, job)
-                .map_err(Failed::on(step::rows_at_once(&batch)))?;
-            Ok((batch, computed))
-        });
-        let (batch, computed) = match computed {
-            Ok(Some(computed)) => computed,
-            Ok(None) => {
-                stream.leave();
-                return Err(Error::Cancelled.into());
-            }
-            Err(error) => {
-                stream.leave();
-                return Err(error);
-            }
+        let computed = step::compute_next(&mut stream, &mut learner, objective, &mut state, job)?;
+        let Some((batch, computed)) = computed else {
+            stream.leave();
+            return Err(Error::Cancelled.into());
         };
-        let reduced = reduce(&learner, computed, config.reduce)?;
+        let reduced = reduce(&learner, computed, order)?;
         let applied = step::apply(&mut learner, config.clip, &mut state, reduced, learning_rate)?;
         state.position = batch.next;
         let loss = applied.loss();

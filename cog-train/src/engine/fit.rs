@@ -8,7 +8,6 @@ use super::ranks::Ranks;
 use super::records::{Records, Work};
 use super::reduce::reduce;
 use super::resume::{compare_ranks, identity, resume};
-use super::retry::{Failed, retry};
 use super::save::Saves;
 use super::state::{Mean, State, StopReason};
 use super::stream::Stream;
@@ -170,13 +169,8 @@ pub fn fit<B: Send + 'static>(
 
         // one step: micro-batches -> gradients -> sum over ranks -> finite? -> clip -> update
         let learning_rate = config.learning_rate * config.schedule.at(state.step, steps);
-        let computed = retry(&mut state, train.max_rows(), &ranks, job, |state, job| {
-            let batch = stream.next(state, job)?;
-            let computed = step::compute(&mut learner, objective, state, &batch, job)
-                .map_err(Failed::on(step::rows_at_once(&batch)))?;
-            Ok((batch, computed))
-        });
-        let Some((batch, computed)) = computed? else { continue };
+        let computed = step::compute_next(&mut stream, &mut learner, objective, &mut state, job)?;
+        let Some((batch, computed)) = computed else { continue };
         let reduced = reduce(&learner, computed, config.reduce)?;
         let applied = step::apply(&mut learner, config.clip, &mut state, reduced, learning_rate)?;
 

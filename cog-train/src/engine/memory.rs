@@ -124,8 +124,6 @@ pub(super) fn is_short(error: &anyhow::Error) -> bool {
     })
 }
 
-pub(super) use crate::message::human;
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Mutex, PoisonError};
@@ -198,21 +196,6 @@ mod tests {
             "CublasError(CUBLAS_STATUS_NOT_INITIALIZED)",
         ] {
             assert!(!is_short(&wrapped(text)), "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            (150 << 20, "150 MiB"),
-            (1023 << 20, "1.0 GiB"),
-            (5 << 40, "5.0 TiB"),
-        ] {
-            assert_eq!(human(bytes), text);
         }
     }
 }

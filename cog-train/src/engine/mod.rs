@@ -31,6 +31,7 @@ mod scale;
 mod state;
 mod step;
 mod stream;
+mod sums;
 mod training;
 mod training_config;
 mod tree;

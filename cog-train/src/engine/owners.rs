@@ -55,7 +55,7 @@ impl Owners {
         let mut room = vec![0; world];
         for (name, param) in params.trainable() {
             let owner = by_name[name].owner;
-            if room[owner] < count(param) {
+            if buckets[owner].is_empty() || room[owner] < count(param) {
                 buckets[owner].push(Vec::new());
                 room[owner] = BUCKET;
             }

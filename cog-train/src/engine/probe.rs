@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use self::room::Room;
 use super::evaluate::evaluate;
 use super::learner::Learner;
-use super::memory::{self, Gauge, human};
+use super::memory::{self, Gauge};
 use super::objective::Objective;
 use super::reduce::reduce;
 use super::retry::{Failed, retry};
@@ -21,6 +21,7 @@ use crate::cancellable::cancellable;
 use crate::data::{Batching, Loader, histogram};
 use crate::error::{Error, counted};
 use crate::job::Job;
+use crate::message::human;
 use crate::optim::{Ema, Slot};
 use crate::params::Params;
 

@@ -48,6 +48,8 @@ impl Outcome {
 }
 
 impl Ranks {
+    /// Returns the ranks of a job.
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidConfig`] for a number of ranks that is not a power of two.

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::learner::Learner;
+use super::sums::Sums;
 use super::tree::Tree;
 use crate::error::Error;
 use crate::metrics::bits;
@@ -35,31 +36,17 @@ pub(super) struct Reduced {
     pub(super) before: BTreeMap<String, Tensor>,
 }
 
-/// The sum of the losses of targets, and their weight.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Sums {
-    #[serde(with = "bits")]
-    pub(super) sum: f64,
-    #[serde(with = "bits")]
-    pub(super) weight: f64,
-}
-
-impl Sums {
-    fn add(self, other: Self) -> Self {
-        Self { sum: self.sum + other.sum, weight: self.weight + other.weight }
-    }
-}
-
 #[expect(clippy::unnecessary_wraps, reason = "an addition of a tree may fail")]
-pub(super) fn sum_of_losses(one: Sums, two: Sums) -> Result<Sums, Error> {
-    Ok(one.add(two))
+pub(super) fn sum_of_losses(mut one: Sums, two: Sums) -> Result<Sums, Error> {
+    one.add(two);
+    Ok(one)
 }
 
 /// The part of a rank in a batch.
 #[derive(Serialize, Deserialize)]
 struct Contribution {
     loss: Option<Sums>,
-    /// Which gradients there are.
+    /// Whether there is a gradient of each trained tensor, in the order of names.
     present: Vec<bool>,
 }
 

@@ -81,10 +81,8 @@ pub(super) fn compare_ranks(
     own.insert("seed".to_owned(), seed.into());
     let all = ranks.share(own)?;
     let mut others =
-        all.iter().enumerate().map(|(rank, other)| (rank, differences(&all[0], other)));
+        all.iter().enumerate().map(|(rank, other)| (rank, differences(&all[0], other, RANKS)));
     let Some((rank, found)) = others.find(|(_, found)| !found.is_empty()) else { return Ok(()) };
-    let found: Vec<String> =
-        found.iter().map(|it| it.replace(" then, ", " on rank 0, ").replace(" now", "")).collect();
     Err(Error::Ranks {
         reason: format!(
             "rank {rank}: it would not train the same as rank 0\n  {}\nhint: start all ranks with the same inputs and files",
@@ -162,7 +160,7 @@ fn find(
             location: checkpoint.path().display().to_string(),
             reason: format!("its state cannot be read: {error}"),
         })?;
-    let differences = differences(&saved, run);
+    let differences = differences(&saved, run, RUNS);
     let changed = !differences.is_empty();
     if changed {
         let text = differences.join("\n  ");
@@ -192,13 +190,23 @@ fn shapes(run: &Map<String, Value>) -> Vec<(&str, &Value)> {
     parameters.into_iter().flatten().map(|(name, it)| (name.as_str(), &it["shape"])).collect()
 }
 
-/// Lists what differs, by the path of its name, with the values then and now.
-fn differences(then: &Map<String, Value>, now: &Map<String, Value>) -> Vec<String> {
+/// The words after the values of the two sides of a difference.
+#[derive(Clone, Copy)]
+struct Sides {
+    one: &'static str,
+    other: &'static str,
+}
+
+const RUNS: Sides = Sides { one: " then", other: " now" };
+const RANKS: Sides = Sides { one: " on rank 0", other: "" };
+
+/// Lists what differs, by the path of its name, with the values of both sides.
+fn differences(one: &Map<String, Value>, other: &Map<String, Value>, sides: Sides) -> Vec<String> {
     /// The most that are listed.
     const SHOWN: usize = 12;
     let mut found = Vec::new();
-    for key in then.keys().chain(now.keys().filter(|key| !then.contains_key(*key))) {
-        compare(key, then.get(key), now.get(key), &mut found);
+    for key in one.keys().chain(other.keys().filter(|key| !one.contains_key(*key))) {
+        compare(key, one.get(key), other.get(key), sides, &mut found);
     }
     let more = found.len().saturating_sub(SHOWN);
     found.truncate(SHOWN);
@@ -208,17 +216,24 @@ fn differences(then: &Map<String, Value>, now: &Map<String, Value>) -> Vec<Strin
     found
 }
 
-fn compare(name: &str, then: Option<&Value>, now: Option<&Value>, found: &mut Vec<String>) {
-    match (then, now) {
-        (Some(Value::Object(then)), Some(Value::Object(now))) => {
-            for key in then.keys().chain(now.keys().filter(|key| !then.contains_key(*key))) {
-                compare(&format!("{name}.{key}"), then.get(key), now.get(key), found);
+fn compare(
+    name: &str,
+    one: Option<&Value>,
+    other: Option<&Value>,
+    sides: Sides,
+    found: &mut Vec<String>,
+) {
+    let (then, now) = (sides.one, sides.other);
+    match (one, other) {
+        (Some(Value::Object(one)), Some(Value::Object(other))) => {
+            for key in one.keys().chain(other.keys().filter(|key| !one.contains_key(*key))) {
+                compare(&format!("{name}.{key}"), one.get(key), other.get(key), sides, found);
             }
         }
-        (Some(then), Some(now)) if then == now => {}
-        (Some(then), Some(now)) => found.push(format!("`{name}`: {then} then, {now} now")),
-        (Some(then), None) => found.push(format!("`{name}`: {then} then, gone now")),
-        (None, Some(now)) => found.push(format!("`{name}`: not there then, {now} now")),
+        (Some(one), Some(other)) if one == other => {}
+        (Some(one), Some(other)) => found.push(format!("`{name}`: {one}{then}, {other}{now}")),
+        (Some(one), None) => found.push(format!("`{name}`: {one}{then}, gone{now}")),
+        (None, Some(other)) => found.push(format!("`{name}`: not there{then}, {other}{now}")),
         (None, None) => {}
     }
 }
@@ -233,13 +248,13 @@ mod tests {
         let then = map(json!({"config": {"epochs": 3, "clip": null}, "rows": 10, "same": [1]}));
         let now = map(json!({"config": {"epochs": 4, "ema": 0.9}, "rows": 10, "same": [1]}));
         assert_eq!(
-            differences(&then, &now),
+            differences(&then, &now, RUNS),
             [
                 "`config.epochs`: 3 then, 4 now",
                 "`config.clip`: null then, gone now",
                 "`config.ema`: not there then, 0.9 now"
             ]
         );
-        assert!(differences(&now, &now).is_empty());
+        assert!(differences(&now, &now, RUNS).is_empty());
     }
 }

@@ -4,9 +4,12 @@ use super::check_gradients;
 use super::context::StepContext;
 use super::learner::Learner;
 use super::objective::Objective;
-use super::reduce::{Computed, Reduced, Sums, sum_of_losses};
+use super::reduce::{Computed, Reduced, sum_of_losses};
+use super::retry::{Failed, retry};
 use super::scale::Scale;
 use super::state::State;
+use super::stream::Stream;
+use super::sums::Sums;
 use super::tree::Tree;
 use crate::data::Batch;
 use crate::error::Error;
@@ -43,6 +46,28 @@ pub(super) enum Skip {
     Scale,
     /// The loss or the gradient is not finite.
     NotFinite,
+}
+
+/// Computes the gradients of this rank's part of the next batch, with fewer rows at once after a lack of memory. `None` when the
+/// run is cancelled.
+///
+/// # Errors
+///
+/// The errors of loading and of the author's loss.
+pub(super) fn compute_next<B: Send + 'static, O: Objective<B>>(
+    stream: &mut Stream<'_, B>,
+    learner: &mut Learner<'_>,
+    objective: &O,
+    state: &mut State,
+    job: &mut Job,
+) -> anyhow::Result<Option<(Batch<B>, Computed)>> {
+    let ranks = learner.ranks.clone();
+    retry(state, stream.max_rows(), &ranks, job, |state, job| {
+        let batch = stream.next(state, job)?;
+        let computed = compute(learner, objective, state, &batch, job)
+            .map_err(Failed::on(rows_at_once(&batch)))?;
+        Ok((batch, computed))
+    })
 }
 
 /// Computes the gradients of this rank's part of a batch. When it fails, the model's buffers are as they were before.
@@ -174,8 +199,7 @@ fn backward<B, O: Objective<B>>(
         // Each micro-batch has a factor of its own, and they add up.
         gradients.multiply(1.0 / factor)?;
     }
-    let loss = Sums { sum: loss.value()?, weight: loss.weight() };
-    Ok(Leaf { loss, gradients })
+    Ok(Leaf { loss: Sums::of(&loss)?, gradients })
 }
 
 #[cfg(test)]

@@ -42,6 +42,11 @@ impl<'a, B: Send + 'static> Stream<'a, B> {
             .ok_or_else(|| Error::InvalidConfig { reason: "the data has ended".to_owned() })?)
     }
 
+    /// Returns the most rows that a batch can have.
+    pub(super) fn max_rows(&self) -> usize {
+        self.loader.max_rows()
+    }
+
     /// Ends the loading without waiting for a batch that is being made.
     pub(super) fn leave(self) {
         if let Some(started) = self.started {

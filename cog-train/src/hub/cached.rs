@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::cache::{RepoCache, is_commit, repositories, shown};
 use super::repo::Repo;
-use super::select::{INDEX, Lack, Wanted, nearest, select, shards};
+use super::select::{INDEX, Lack, Wanted, select, shards};
 use crate::error::{Error, printable_name};
+use crate::message::nearest;
 
 /// A snapshot in the cache.
 pub(super) struct Cached {

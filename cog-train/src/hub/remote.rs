@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Hub;
 use super::listing::Listing;
 use super::repo::Repo;
-use super::select::nearest;
 use crate::error::{Error, printable_name};
 use crate::fetch::{Answer, Fetcher, Query};
+use crate::message::nearest;
 use crate::progress::CancelToken;
 
 /// The header with the commit, by which an answer of a hub is recognized.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::pattern::Pattern;
 use crate::error::{Error, printable, printable_name};
+use crate::message::nearest;
 
 pub(super) const MODEL: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
@@ -144,20 +145,6 @@ pub(super) fn is_safe(name: &str) -> bool {
         !part.is_empty() && part != "." && part != ".." && part.len() <= 255 && !is_drive
     };
     !name.chars().any(|char| char.is_control() || char == '\\') && name.split('/').all(part)
-}
-
-/// Returns the name that another was probably meant to be.
-pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Below this similarity a suggestion misleads more than it helps.
-    const MIN_SIMILARITY: f64 = 0.6;
-    let wanted = wanted.to_lowercase();
-    let similarity =
-        |name: &str| strsim::normalized_damerau_levenshtein(&wanted, &name.to_lowercase());
-    names
-        .map(|name| (similarity(name), name))
-        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
 }
 
 /// Returns whether a file is named like weights that only Python reads.

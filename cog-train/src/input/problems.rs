@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::message::{counted, printable};
+use crate::message::{counted, nearest, printable};
 
 /// One problem with one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,17 +155,7 @@ impl fmt::Display for Problems {
 
 /// Returns the hint for a name that is none of `names`.
 pub(crate) fn unknown_hint<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
-    // Below this similarity a suggestion misleads more than it helps.
-    const MIN_SIMILARITY: f64 = 0.6;
-    let wanted = name.to_lowercase().replace('-', "_");
-    let nearest = names
-        .clone()
-        .map(|known| {
-            (strsim::normalized_damerau_levenshtein(&wanted, &known.to_lowercase()), known)
-        })
-        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    if let Some((_, known)) = nearest {
+    if let Some(known) = nearest(&name.replace('-', "_"), names.clone()) {
         return format!("did you mean `{known}`?");
     }
     let all: Vec<String> = names.map(|known| format!("`{known}`")).collect();

@@ -107,7 +107,7 @@ impl Values {
 
     /// Sets the places in a file where values were given, by the names of the inputs.
     pub(crate) fn set_places(&mut self, places: &BTreeMap<String, String>) {
-        for slot in &mut self.0 {
+        for slot in self.0.iter_mut().filter(|slot| slot.origin == Origin::Given) {
             slot.place = places.get(slot.name).cloned();
         }
     }

@@ -1,7 +1,8 @@
 //! The samples that a trainer logs, for a person to look at: `samples.jsonl`, and the images in `samples/`.
 //!
-//! A line is `{"step":N,"name":NAME,"text":TEXT}` or `{"step":N,"name":NAME,"image":FILE,"width":W,"height":H}`. An image's
-//! file is named by its content, so that one written again by a resumed run is the same file.
+//! A line is `{"step":N,"name":NAME,"text":TEXT}`, `{"step":N,"name":NAME,"image":FILE,"width":W,"height":H}` or
+//! `{"step":N,"name":NAME,"histogram":COUNTS,"from":LEAST,"to":GREATEST}`. An image's file is named by its content, so that one
+//! written again by a resumed run is the same file.
 
 use std::collections::HashSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Texts and images at a step, for a person to look at.
+//! Texts, images and histograms at a step, for a person to look at.
 
 use candle_core::{DType, Tensor};
 
@@ -30,8 +30,9 @@ impl Job {
         }
     }
 
-    /// An image at a step for a person to look at: to `samples.jsonl` and, as a PNG file, to `samples/`, and to the events that `TensorBoard` reads. `pixels` are 8 bits
-    /// a channel, row by row from the top: `height * width` values of grey, or three or four times as many for RGB or RGBA.
+    /// An image at a step for a person to look at: to `samples.jsonl` and, as a PNG file, to `samples/`, and to the events that `TensorBoard`
+    /// reads. `pixels` are 8 bits a channel, row by row from the top: `height * width` values of grey, or three or four times as many for
+    /// RGB or RGBA.
     ///
     /// Pixels of another number are named in a line of the log and left out.
     ///

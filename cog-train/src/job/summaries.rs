@@ -11,7 +11,7 @@
 //! | | 9 | message | `metadata`: the plugin's name, 1 in 1 |
 
 use super::histogram::Histogram;
-use super::protobuf::{BYTES, FIXED32, VARINT, bytes_field, fixed64, key, varint};
+use super::protobuf::{FIXED32, VARINT, bytes_field, fixed64, key, varint};
 use super::samples::Picture;
 
 /// Encodes scalars by name. They are stored as 32-bit floats, as `TensorBoard` does.
@@ -77,9 +77,7 @@ pub(super) fn histogram(tag: &str, histogram: &Histogram) -> Vec<u8> {
     bytes_field(&mut message, 7, &packed(histogram.counts.iter().map(|it| float(*it)).collect()));
     let mut value = Vec::new();
     bytes_field(&mut value, 1, tag.as_bytes());
-    key(&mut value, 5, BYTES);
-    varint(&mut value, message.len() as u64);
-    value.extend(message);
+    bytes_field(&mut value, 5, &message);
     one(&value)
 }
 

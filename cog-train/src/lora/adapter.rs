@@ -263,7 +263,10 @@ impl Adapter {
         // The base may have weights of fewer bits.
         let dtype = self.trained.keys().find_map(|name| tensors.get(name)).map(Tensor::dtype);
         let init = Init::from_tensors(tensors);
-        let init = dtype.map_or(init.clone(), |dtype| init.compute_in(dtype));
+        let init = match dtype {
+            Some(dtype) => init.compute_in(dtype),
+            None => init,
+        };
         self.layers().fold(init.quantized(self.quantized.clone()), add)
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::top_k::scored;
+use super::scores::scored;
 use super::{float, share};
 use crate::error::Error;
 
@@ -107,8 +107,7 @@ impl ConfusionMatrix {
     /// Returns the share of rows whose class was predicted; NaN without rows.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
-        let right: u64 = (0..self.counts.len()).map(|class| self.count(class, class)).sum();
-        let rows: u64 = (0..self.counts.len()).map(|class| self.rows(class)).sum();
+        let (right, rows) = self.right_and_rows();
         float(right) / float(rows)
     }
 
@@ -127,8 +126,7 @@ impl ConfusionMatrix {
     /// Returns the scores over all rows, whatever their class (scikit-learn's `average="micro"`): each is the accuracy, and 0 without rows.
     #[must_use]
     pub fn micro_average(&self) -> ClassScores {
-        let rows = (0..self.classes()).map(|class| self.rows(class)).sum();
-        let right = (0..self.classes()).map(|class| self.count(class, class)).sum();
+        let (right, rows) = self.right_and_rows();
         let share = share(right, rows);
         ClassScores { precision: share, recall: share, f1: share }
     }
@@ -143,6 +141,12 @@ impl ConfusionMatrix {
     #[must_use]
     pub fn weighted_average(&self) -> ClassScores {
         self.mean(|class| float(self.rows(class)))
+    }
+
+    /// The rows whose class was predicted, and all rows.
+    fn right_and_rows(&self) -> (u64, u64) {
+        let right = (0..self.classes()).map(|class| self.count(class, class)).sum();
+        (right, (0..self.classes()).map(|class| self.rows(class)).sum())
     }
 
     fn rows(&self, class: usize) -> u64 {

@@ -18,6 +18,7 @@ pub(crate) mod bits;
 mod confusion;
 mod regression;
 mod retrieval;
+mod scores;
 mod top_k;
 
 use serde::{Deserialize, Serialize};

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::bits;
-use super::float;
-use super::top_k::scored;
+use super::scores::scored;
+use super::{bits, float};
 use crate::error::Error;
 
 /// The ranks of the documents that queries are to find: recall at `k` and the mean reciprocal rank.
@@ -91,6 +90,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::metrics::scores::example;
 
     /// ```python
     /// # pip install scikit-learn
@@ -101,18 +101,8 @@ mod tests {
     /// ```
     #[test]
     fn the_mean_reciprocal_rank_equals_scikit_learns_and_adds_up_over_batches() {
-        let rows = [
-            [0.1f32, 0.5, 0.3, 0.1],
-            [0.4, 0.3, 0.2, 0.1],
-            [0.1, 0.2, 0.3, 0.4],
-            [0.25, 0.3, 0.35, 0.1],
-            [0.1, 0.7, 0.15, 0.05],
-        ];
-        let relevant = [2u32, 0, 1, 3, 1];
         let of = |range: std::ops::Range<usize>| {
-            let scores = Tensor::new(rows[range.clone()].concat(), &Device::Cpu).unwrap();
-            let scores = scores.reshape(((), 4)).unwrap();
-            let relevant = Tensor::new(&relevant[range], &Device::Cpu).unwrap();
+            let (scores, relevant) = example(range);
             Retrieval::of(&scores, &relevant, &[1, 3]).unwrap()
         };
         let mut all = of(0..3);

@@ -1,9 +1,10 @@
 //! Whether the class of a row is among the best.
 
-use candle_core::{DType, Error as TensorError, Tensor};
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::float;
+use super::scores::scored;
 use crate::error::Error;
 
 /// The rows whose class is among the `k` highest scores (top-k accuracy; scikit-learn's `top_k_accuracy_score`).
@@ -72,32 +73,13 @@ impl TopK {
     }
 }
 
-/// Rows of scores in 64 bits, and the column of each, which a message calls `what`.
-pub(super) fn scored(
-    scores: &Tensor,
-    columns: &Tensor,
-    what: &str,
-) -> Result<(Vec<Vec<f64>>, Vec<usize>), Error> {
-    let (rows, count) = scores.dims2()?;
-    let columns: Vec<i64> = columns.to_dtype(DType::I64)?.to_vec1()?;
-    if columns.len() != rows {
-        let given = columns.len();
-        return Err(TensorError::Msg(format!("{rows} rows of scores and {given} {what}s")).into());
-    }
-    let column = |at: i64| {
-        let column = usize::try_from(at).ok().filter(|column| *column < count);
-        column.ok_or_else(|| TensorError::Msg(format!("the {what} {at} is not below {count}")))
-    };
-    let columns = columns.into_iter().map(column).collect::<Result<_, _>>()?;
-    Ok((scores.to_dtype(DType::F64)?.to_vec2()?, columns))
-}
-
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
     use crate::metrics::ConfusionMatrix;
+    use crate::metrics::scores::example;
 
     /// ```python
     /// # pip install scikit-learn
@@ -107,18 +89,9 @@ mod tests {
     /// ```
     #[test]
     fn shares_equal_those_of_scikit_learn_and_add_up_over_batches() {
-        let rows = [
-            [0.1f32, 0.5, 0.3, 0.1],
-            [0.4, 0.3, 0.2, 0.1],
-            [0.1, 0.2, 0.3, 0.4],
-            [0.25, 0.3, 0.35, 0.1],
-            [0.1, 0.7, 0.15, 0.05],
-        ];
-        let labels = [2u32, 0, 1, 3, 1];
         let of = |range: std::ops::Range<usize>, k| {
-            let scores = Tensor::new(rows[range.clone()].concat(), &Device::Cpu).unwrap();
-            let scores = scores.reshape(((), 4)).unwrap();
-            TopK::of(&scores, &Tensor::new(&labels[range], &Device::Cpu).unwrap(), k).unwrap()
+            let (scores, labels) = example(range);
+            TopK::of(&scores, &labels, k).unwrap()
         };
         for (k, expected) in [(1, 0.4), (2, 0.6), (3, 0.8), (4, 1.0), (9, 1.0)] {
             let mut all = of(0..2, k);

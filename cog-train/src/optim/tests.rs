@@ -40,7 +40,7 @@ fn bits(params: &Params) -> Vec<Vec<u32>> {
     values.collect()
 }
 
-/// How far each parameter moves in one step with a gradient of zeros: by weight decay alone.
+/// The distance that each parameter moves in one step with a gradient of zeros: by weight decay alone.
 fn moved(optimizer: Optimizer) -> Vec<f64> {
     let (mut optimizer, params) = (optimizer, params());
     optimizer.prepare(&params).unwrap();

@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, DType, Device, Shape, Storage, Tensor};
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 
+use super::tensors::unsupported;
 use crate::error::Error;
 
 /// Calls a function with the elements of a tensor, in row-major order.
@@ -61,10 +62,6 @@ pub(super) fn filled(
         }
         _ => return Err(unsupported(dtype)),
     }?)
-}
-
-pub(super) fn unsupported(dtype: DType) -> Error {
-    Error::Ranks { reason: format!("tensors of `{}` do not travel between ranks", dtype.as_str()) }
 }
 
 #[cfg(test)]

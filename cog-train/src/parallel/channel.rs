@@ -14,12 +14,12 @@ pub(super) trait Channel: fmt::Debug + Send + Sync {
     /// Returns the bytes of all ranks, in the order of ranks.
     fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error>;
 
-    /// The error of another rank that has failed, where it has arrived. It waits for nothing.
+    /// Returns the error of another rank that has failed, where it has arrived. It waits for nothing.
     #[cfg_attr(not(feature = "nccl"), expect(dead_code, reason = "NCCL's operations need it"))]
     fn failure(&self) -> Option<Error>;
 
-    /// Sends the end of this rank to all others, and waits for theirs, as long as `patience` says of those that are known. `None` for a
-    /// rank that did not send it in time.
+    /// Sends the end of this rank to all others, and waits for theirs, as long as `patience` says of those that are known. Returns `None`
+    /// for a rank that did not send it in time.
     fn end(&self, own: &End, patience: Patience<'_>) -> Vec<Option<End>>;
 
     /// Closes the path: all ranks have ended.
@@ -122,8 +122,13 @@ pub(super) fn timeout() -> Duration {
         .map_or(DEFAULT, Duration::from_secs)
 }
 
-#[cfg(any(feature = "mpi", feature = "nccl"))]
+/// Returns the error of a rank that has waited for the others as long as it may.
+pub(super) fn late(timeout: Duration) -> Error {
+    Error::Ranks { reason: format!("the other ranks have not come in {} s", timeout.as_secs()) }
+}
+
 /// Lets other threads run while a rank waits: it polls often at first, for most waits are short.
+#[cfg(any(feature = "mpi", feature = "nccl"))]
 pub(super) fn pause(waited: Duration) {
     if waited < Duration::from_millis(2) {
         std::thread::yield_now();

@@ -1,8 +1,7 @@
 //! The variables by which a launcher gives a process its rank.
 
-use std::fmt;
-
 use super::host_list::first_host;
+use super::launcher::{KUBEFLOW, Launcher, MPICH, Names, OPEN_MPI, SLURM, TORCH};
 use crate::error::Error;
 
 /// The rank of this process among those that a launcher has started for one training.
@@ -40,74 +39,6 @@ pub struct Launch {
     pub port: Option<u16>,
 }
 
-/// A program that starts the processes of a training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Launcher {
-    /// torchrun, and whatever sets the same variables: `--gpus`, Ray, Accelerate, Jobs of Kubernetes.
-    Torch,
-    /// `mpirun` of `OpenMPI`.
-    OpenMpi,
-    /// `mpirun` of MPICH and Intel MPI.
-    Mpich,
-    /// `srun` of Slurm.
-    Slurm,
-    /// Kubeflow Trainer, without torchrun in the container.
-    Kubeflow,
-}
-
-impl fmt::Display for Launcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Torch => "torchrun",
-            Self::OpenMpi => "mpirun (OpenMPI)",
-            Self::Mpich => "mpirun (MPICH)",
-            Self::Slurm => "srun",
-            Self::Kubeflow => "Kubeflow Trainer",
-        })
-    }
-}
-
-/// The names of a launcher's variables.
-struct Names {
-    launcher: Launcher,
-    rank: &'static str,
-    world_size: &'static str,
-    local_rank: &'static str,
-}
-
-const OPEN_MPI: Names = Names {
-    launcher: Launcher::OpenMpi,
-    rank: "OMPI_COMM_WORLD_RANK",
-    world_size: "OMPI_COMM_WORLD_SIZE",
-    local_rank: "OMPI_COMM_WORLD_LOCAL_RANK",
-};
-const MPICH: Names = Names {
-    launcher: Launcher::Mpich,
-    rank: "PMI_RANK",
-    world_size: "PMI_SIZE",
-    local_rank: "MPI_LOCALRANKID",
-};
-const TORCH: Names = Names {
-    launcher: Launcher::Torch,
-    rank: "RANK",
-    world_size: "WORLD_SIZE",
-    local_rank: "LOCAL_RANK",
-};
-/// `SLURM_NTASKS` is set in a batch script too, which is one process.
-const SLURM: Names = Names {
-    launcher: Launcher::Slurm,
-    rank: "SLURM_PROCID",
-    world_size: "SLURM_STEP_NUM_TASKS",
-    local_rank: "SLURM_LOCALID",
-};
-/// Kubeflow numbers nodes: they are ranks when each has one process.
-const KUBEFLOW: Names = Names {
-    launcher: Launcher::Kubeflow,
-    rank: "PET_NODE_RANK",
-    world_size: "PET_NNODES",
-    local_rank: "LOCAL_RANK",
-};
 const PROCESSES_PER_NODE: &str = "PET_NPROC_PER_NODE";
 
 /// `mpirun` of `OpenMPI` and Slurm's plugin `pmix` number each process by it too.

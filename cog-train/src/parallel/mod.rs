@@ -6,6 +6,7 @@ mod channel;
 mod communicator;
 mod host_list;
 mod launch;
+mod launcher;
 #[cfg(feature = "mpi")]
 mod mpi;
 #[cfg(feature = "nccl")]
@@ -14,11 +15,14 @@ mod ranks;
 mod reduce;
 mod rendezvous;
 mod single;
+#[cfg(any(feature = "mpi", feature = "nccl"))]
+mod tensors;
 
 #[cfg(feature = "mpi")]
 pub use self::mpi::Mpi;
 pub use communicator::Communicator;
-pub use launch::{Launch, Launcher};
+pub use launch::Launch;
+pub use launcher::Launcher;
 #[cfg(feature = "nccl")]
 pub use nccl::Nccl;
 pub(crate) use ranks::{End, Ranks};

@@ -1,21 +1,22 @@
 //! Ranks that `mpirun` or `srun` has started, over the MPI library that the program is linked to.
 
+mod messages;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
 use mpi::Threading;
-use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
-use mpi::point_to_point as p2p;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{
-    Communicator as _, CommunicatorCollectives, Destination, Equivalence, MatchedReceiveVec, Root,
-    Source,
+    Communicator as _, CommunicatorCollectives, Destination, MatchedReceiveVec, Source,
 };
 
-use super::bytes::{filled, unsupported, with_bytes};
-use super::channel::{Channel, End, Patience, failure, is_waited_out, pause, timeout};
+use self::messages::{Messages, Part, index, number};
+use super::bytes::{filled, with_bytes};
+use super::channel::{Channel, End, Patience, failure, is_waited_out, late, pause, timeout};
+use super::tensors::{check_parts, size, unsupported};
 use super::{Communicator, Launch};
 use crate::error::Error;
 
@@ -54,8 +55,6 @@ static UNIVERSE: Mutex<Option<Universe>> = Mutex::new(None);
 
 /// MPI counts the elements of a message in 31 bits.
 const MOST_BYTES: usize = 1 << 30;
-/// The tag of messages with a part of a tensor.
-const PART: i32 = 1;
 /// The tag of messages by which a rank sends its end.
 const END: i32 = 2;
 /// The time in which an operation that all ranks have called is known to be complete.
@@ -123,7 +122,8 @@ impl Mpi {
         let error = loop {
             match request.test() {
                 Ok(_) => {
-                    return Ok(Operation { world, most_bytes: self.most_bytes, _guard: state });
+                    let messages = Messages { world, most_bytes: self.most_bytes };
+                    return Ok(Operation { messages, _guard: state });
                 }
                 Err(pending) => request = pending,
             }
@@ -140,10 +140,7 @@ impl Mpi {
             }
             if began.elapsed() > self.timeout {
                 state.has_waited = true;
-                let seconds = self.timeout.as_secs();
-                break Error::Ranks {
-                    reason: format!("the other ranks have not come in {seconds} s"),
-                };
+                break late(self.timeout);
             }
             pause(began.elapsed());
         };
@@ -161,76 +158,10 @@ fn receive_ends(world: &SimpleCommunicator, ended: &mut [Option<End>]) {
     }
 }
 
-fn index(number: i32) -> usize {
-    usize::try_from(number).unwrap_or_default()
-}
-
-fn number(rank: usize) -> i32 {
-    i32::try_from(rank).unwrap_or(i32::MAX)
-}
-
 /// An operation that all ranks have begun.
 struct Operation<'a> {
-    world: SimpleCommunicator,
-    most_bytes: usize,
+    messages: Messages,
     _guard: MutexGuard<'a, State>,
-}
-
-impl Operation<'_> {
-    fn broadcast(&self, bytes: &mut [u8], root: usize) {
-        let root = self.world.process_at_rank(number(root));
-        for piece in bytes.chunks_mut(self.most_bytes) {
-            root.broadcast_into(piece);
-        }
-    }
-
-    fn gather(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let rank = index(self.world.rank());
-        let mut lengths = vec![0_u64; index(self.world.size())];
-        self.world.all_gather_into(&(bytes.len() as u64), &mut lengths[..]);
-        let collect = |(root, length): (usize, u64)| {
-            let mut gathered = if root == rank {
-                bytes.to_vec()
-            } else {
-                vec![0; usize::try_from(length).unwrap_or(usize::MAX)]
-            };
-            self.broadcast(&mut gathered, root);
-            gathered
-        };
-        lengths.into_iter().enumerate().map(collect).collect()
-    }
-
-    fn sum<T: Equivalence + candle_core::WithDType>(
-        &self,
-        tensor: &Tensor,
-    ) -> Result<Tensor, Error> {
-        let own = tensor.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<T>()?;
-        let mut total = vec![T::zero(); own.len()];
-        let most = self.most_bytes / size_of::<T>();
-        for (own, total) in own.chunks(most).zip(total.chunks_mut(most)) {
-            self.world.all_reduce_into(own, total, SystemOperation::sum());
-        }
-        Ok(Tensor::from_vec(total, tensor.shape(), tensor.device())?)
-    }
-
-    /// Sends bytes to one rank while those of another one arrive, in as many messages as the longest part of any rank needs.
-    fn exchange(&self, sent: &Part<'_>, from: usize, received: &mut [u8], longest: usize) {
-        let to = self.world.process_at_rank(number(sent.to));
-        let from = self.world.process_at_rank(number(from));
-        for start in (0..longest).step_by(self.most_bytes) {
-            let piece = |length: usize| start.min(length)..(start + self.most_bytes).min(length);
-            let sent = &sent.bytes[piece(sent.bytes.len())];
-            let length = received.len();
-            let received = &mut received[piece(length)];
-            p2p::send_receive_into_with_tags(sent, &to, PART, received, &from, PART);
-        }
-    }
-}
-
-/// The bytes for one rank.
-struct Part<'a> {
-    to: usize,
-    bytes: &'a [u8],
 }
 
 impl Communicator for Mpi {
@@ -244,14 +175,15 @@ impl Communicator for Mpi {
 
     fn sum(&self, tensor: &Tensor) -> Result<Tensor, Error> {
         let operation = self.meet()?;
+        let messages = &operation.messages;
         match tensor.dtype() {
-            DType::U8 => operation.sum::<u8>(tensor),
-            DType::U32 => operation.sum::<u32>(tensor),
-            DType::I64 => operation.sum::<i64>(tensor),
-            DType::F32 => operation.sum::<f32>(tensor),
-            DType::F64 => operation.sum::<f64>(tensor),
+            DType::U8 => messages.sum::<u8>(tensor),
+            DType::U32 => messages.sum::<u32>(tensor),
+            DType::I64 => messages.sum::<i64>(tensor),
+            DType::F32 => messages.sum::<f32>(tensor),
+            DType::F64 => messages.sum::<f64>(tensor),
             dtype @ (DType::BF16 | DType::F16) => {
-                Ok(operation.sum::<f32>(&tensor.to_dtype(DType::F32)?)?.to_dtype(dtype)?)
+                Ok(messages.sum::<f32>(&tensor.to_dtype(DType::F32)?)?.to_dtype(dtype)?)
             }
             dtype => Err(unsupported(dtype)),
         }
@@ -259,23 +191,20 @@ impl Communicator for Mpi {
 
     fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<Tensor, Error> {
         let operation = self.meet()?;
-        let copied = filled(tensor.dtype(), tensor.shape(), tensor.device(), |bytes| {
-            if self.rank == root {
-                with_bytes(tensor, |own| bytes.copy_from_slice(own))?;
-            }
-            operation.broadcast(bytes, root);
+        if self.rank == root {
+            let mut bytes = with_bytes(tensor, <[u8]>::to_vec)?;
+            operation.messages.broadcast(&mut bytes, root);
+            return Ok(tensor.clone());
+        }
+        filled(tensor.dtype(), tensor.shape(), tensor.device(), |bytes| {
+            operation.messages.broadcast(bytes, root);
             Ok(())
-        })?;
-        Ok(if self.rank == root { tensor.clone() } else { copied })
+        })
     }
 
     fn all_to_all(&self, parts: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        if parts.len() != self.world_size {
-            let reason = format!("{} parts for {} ranks", parts.len(), self.world_size);
-            return Err(Error::Ranks { reason });
-        }
+        check_parts(parts, self.world_size)?;
         let operation = self.meet()?;
-        let size = |part: &Tensor| part.elem_count() * part.dtype().size_in_bytes();
         let longest = parts.iter().map(size).max().unwrap_or_default();
         let own = &parts[self.rank];
         let mut received = vec![own.clone(); self.world_size];
@@ -285,7 +214,7 @@ impl Communicator for Mpi {
             let from = (self.rank + self.world_size - round) % self.world_size;
             received[from] = filled(own.dtype(), own.shape(), own.device(), |buffer| {
                 with_bytes(&parts[to], |bytes| {
-                    operation.exchange(&Part { to, bytes }, from, buffer, longest);
+                    operation.messages.exchange(&Part { to, bytes }, from, buffer, longest);
                 })
             })?;
         }
@@ -293,14 +222,11 @@ impl Communicator for Mpi {
     }
 
     fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(self.meet()?.gather(bytes))
+        Ok(self.meet()?.messages.gather(bytes))
     }
 
     fn agree(&self, flags: u64) -> Result<u64, Error> {
-        let mut agreed = 0_u64;
-        let operation = self.meet()?;
-        operation.world.all_reduce_into(&flags, &mut agreed, SystemOperation::bitwise_or());
-        Ok(agreed)
+        Ok(self.meet()?.messages.agree(flags))
     }
 
     fn barrier(&self) -> Result<(), Error> {

@@ -14,7 +14,8 @@ use candle_core::{CudaDevice, DType, Device, Storage, Tensor};
 use libloading::Library;
 
 use super::Communicator;
-use super::channel::{Channel, pause, timeout};
+use super::channel::{Channel, late, pause, timeout};
+use super::tensors::{check_parts, size, unsupported};
 use crate::error::Error;
 
 /// `ncclUniqueId`: 128 bytes that C passes by value.
@@ -197,9 +198,7 @@ impl Nccl {
             if let Some(error) = self.channel.failure() {
                 ended = Err(error);
             } else if began.elapsed() > self.timeout {
-                let seconds = self.timeout.as_secs();
-                let reason = format!("the other ranks have not come in {seconds} s");
-                ended = Err(Error::Ranks { reason });
+                ended = Err(late(self.timeout));
             }
             pause(began.elapsed());
         }
@@ -226,7 +225,7 @@ impl Nccl {
         let sent = self.own(tensor)?;
         let received = sent.zeros_like()?;
         let (count, dtype) = if in_bytes {
-            (sent.elem_count() * sent.dtype().size_in_bytes(), UINT8)
+            (size(&sent), UINT8)
         } else {
             (sent.elem_count(), number_of(sent.dtype())?)
         };
@@ -265,17 +264,13 @@ impl Communicator for Nccl {
     }
 
     fn all_to_all(&self, parts: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        if parts.len() != self.world_size {
-            let reason = format!("{} parts for {} ranks", parts.len(), self.world_size);
-            return Err(Error::Ranks { reason });
-        }
+        check_parts(parts, self.world_size)?;
         let sent = parts.iter().map(|part| self.own(part)).collect::<Result<Vec<_>, _>>()?;
         let own = &sent[self.rank];
         let mut received = Vec::with_capacity(self.world_size);
         for rank in 0..self.world_size {
             received.push(if rank == self.rank { own.clone() } else { own.zeros_like()? });
         }
-        let size = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
         let mut buffers = Vec::with_capacity(self.world_size);
         for rank in (0..self.world_size).filter(|rank| *rank != self.rank) {
             buffers.push((rank, address(&sent[rank])?, address(&received[rank])?));
@@ -352,10 +347,6 @@ fn number_of(dtype: DType) -> Result<c_int, Error> {
         DType::F64 => Ok(8),
         _ => Err(unsupported(dtype)),
     }
-}
-
-fn unsupported(dtype: DType) -> Error {
-    Error::Ranks { reason: format!("tensors of `{}` do not travel between ranks", dtype.as_str()) }
 }
 
 fn number(rank: usize) -> c_int {

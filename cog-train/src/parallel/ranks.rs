@@ -96,7 +96,6 @@ impl Ranks {
 
 /// Opens the path to the other processes: MPI where the program has it and an MPI launcher has started them, else a port of rank 0.
 fn channel(launch: &Launch) -> Result<Arc<dyn Channel>, Error> {
-    let has_transport = cfg!(feature = "nccl");
     let by_mpi = match launch.launcher {
         Launcher::OpenMpi | Launcher::Mpich | Launcher::Slurm => true,
         Launcher::Torch | Launcher::Kubeflow => false,
@@ -105,7 +104,7 @@ fn channel(launch: &Launch) -> Result<Arc<dyn Channel>, Error> {
     if by_mpi {
         return Ok(super::Mpi::open(launch)?);
     }
-    if has_transport {
+    if cfg!(feature = "nccl") {
         return Ok(Rendezvous::open(launch)?);
     }
     let hint = if by_mpi {
@@ -144,7 +143,7 @@ fn errors(ends: &[Option<End>]) -> Vec<String> {
             errors.push(error);
         }
     }
-    if errors.is_empty() && ends.iter().any(|end| *end != ends[0] || end.is_none()) {
+    if errors.is_empty() {
         let late = ends.iter().enumerate().filter(|(_, end)| end.is_none());
         errors.extend(late.map(|(rank, _)| {
             format!(

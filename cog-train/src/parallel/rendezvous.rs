@@ -3,6 +3,7 @@
 //! It carries bytes that all ranks agree on, and their ends. Tensors do not travel on it.
 
 mod frame;
+mod meeting;
 
 use std::collections::VecDeque;
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 
 use self::frame::{Frame, read_frame, write_frame};
-use super::channel::{Channel, End, Patience, failure, is_waited_out, timeout};
+use self::meeting::{accept, connect};
+use super::channel::{Channel, End, Patience, failure, is_waited_out, late, timeout};
 use super::{Communicator, Launch};
 use crate::error::{Error, plain_io};
 
@@ -23,11 +25,6 @@ pub(super) struct Rendezvous {
     timeout: Duration,
     /// By rank; `None` where this rank has no connection.
     peers: Vec<Option<Mutex<TcpStream>>>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
     state: Mutex<State>,
     arrived: Condvar,
 }
@@ -38,12 +35,6 @@ struct State {
     received: Vec<VecDeque<Vec<u8>>>,
     ends: Vec<Option<End>>,
     has_waited: bool,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Rendezvous {
@@ -59,6 +50,7 @@ impl Rendezvous {
         let host = launch.host.as_deref().ok_or_else(|| missing("MASTER_ADDR"))?;
         let port = launch.port.ok_or_else(|| missing("MASTER_PORT"))?.saturating_add(1);
         let Launch { rank, world_size, .. } = *launch;
+        let timeout = timeout();
         let streams = if rank == 0 {
             let listener = TcpListener::bind(("0.0.0.0", port)).map_err(|error| Error::Ranks {
                 reason: format!(
@@ -66,13 +58,13 @@ impl Rendezvous {
                     plain_io(&error)
                 ),
             })?;
-            accept(&listener, world_size, timeout())?
+            accept(&listener, world_size, timeout)?
         } else {
             let mut streams: Vec<_> = (0..world_size).map(|_| None).collect();
-            streams[0] = Some(connect(host, port, rank, world_size, timeout())?);
+            streams[0] = Some(connect(host, port, rank, world_size, timeout)?);
             streams
         };
-        Self::start(rank, streams, timeout())
+        Self::start(rank, streams, timeout)
     }
 
     /// Spawns a thread that reads for each connection.
@@ -87,14 +79,14 @@ impl Rendezvous {
             ends: vec![None; world_size],
             has_waited: false,
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), arrived: Condvar::new() });
         let mut readers = Vec::new();
         for (peer, stream) in streams.iter().enumerate() {
             let Some(stream) = stream else { continue };
             readers.push((peer, stream.try_clone().map_err(|error| lost(peer, &error))?));
         }
         let peers = streams.into_iter().map(|stream| stream.map(Mutex::new)).collect();
-        let own = Arc::new(Self { rank, timeout, peers, shared });
+        let (state, arrived) = (Mutex::new(state), Condvar::new());
+        let own = Arc::new(Self { rank, timeout, peers, state, arrived });
         for (peer, mut stream) in readers {
             let this = Arc::clone(&own);
             let read = move || while this.take(peer, read_frame(&mut stream)) {};
@@ -106,9 +98,13 @@ impl Rendezvous {
         Ok(own)
     }
 
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes a frame that has arrived from `peer`. Returns whether there may be more.
     fn take(&self, peer: usize, frame: std::io::Result<Frame>) -> bool {
-        let mut state = self.shared.lock();
+        let mut state = self.lock();
         let (relayed, goes_on) = match frame {
             Ok(Frame::Bytes(bytes)) => {
                 state.received[peer].push_back(bytes);
@@ -128,7 +124,7 @@ impl Rendezvous {
             Ok(Frame::End(..)) | Err(_) => (None, false),
         };
         drop(state);
-        self.shared.arrived.notify_all();
+        self.arrived.notify_all();
         if let (Some((of, end)), 0) = (relayed, self.rank) {
             for other in (1..self.peers.len()).filter(|other| *other != of) {
                 // The others see a lost connection themselves.
@@ -147,7 +143,7 @@ impl Rendezvous {
     /// Waits for the next bytes of `peer`.
     fn receive(&self, peer: usize) -> Result<Vec<u8>, Error> {
         let began = Instant::now();
-        let mut state = self.shared.lock();
+        let mut state = self.lock();
         loop {
             if let Some(bytes) = state.received[peer].pop_front() {
                 return Ok(bytes);
@@ -161,11 +157,9 @@ impl Rendezvous {
             }
             let Some(left) = self.timeout.checked_sub(began.elapsed()) else {
                 state.has_waited = true;
-                let seconds = self.timeout.as_secs();
-                let reason = format!("the other ranks have not come in {seconds} s");
-                return Err(Error::Ranks { reason });
+                return Err(late(self.timeout));
             };
-            let woken = self.shared.arrived.wait_timeout(state, left);
+            let woken = self.arrived.wait_timeout(state, left);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -191,12 +185,12 @@ impl Channel for Rendezvous {
     }
 
     fn failure(&self) -> Option<Error> {
-        failure(&self.shared.lock().ends)
+        failure(&self.lock().ends)
     }
 
     fn end(&self, own: &End, patience: Patience<'_>) -> Vec<Option<End>> {
         let own = {
-            let mut state = self.shared.lock();
+            let mut state = self.lock();
             let own = if state.has_waited { End::Waited } else { own.clone() };
             state.ends[self.rank] = Some(own.clone());
             own
@@ -206,11 +200,11 @@ impl Channel for Rendezvous {
             let _ = self.send(peer, &Frame::End(self.rank, own.clone()));
         }
         let began = Instant::now();
-        let mut state = self.shared.lock();
+        let mut state = self.lock();
         while state.ends.iter().any(Option::is_none)
             && let Some(left) = patience(&state.ends).checked_sub(began.elapsed())
         {
-            let woken = self.shared.arrived.wait_timeout(state, left);
+            let woken = self.arrived.wait_timeout(state, left);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.ends.clone()
@@ -245,74 +239,6 @@ impl Channel for Rendezvous {
 
 fn lost(rank: usize, error: &std::io::Error) -> Error {
     Error::Ranks { reason: format!("rank {rank}: its connection is lost: {}", plain_io(error)) }
-}
-
-/// Accepts the connections of all other ranks. A connection that is none of theirs is closed.
-fn accept(
-    listener: &TcpListener,
-    world_size: usize,
-    timeout: Duration,
-) -> Result<Vec<Option<TcpStream>>, Error> {
-    let failed = |error: std::io::Error| Error::Ranks {
-        reason: format!("rank 0 cannot accept connections: {}", plain_io(&error)),
-    };
-    listener.set_nonblocking(true).map_err(failed)?;
-    let began = Instant::now();
-    let mut streams: Vec<Option<TcpStream>> = (0..world_size).map(|_| None).collect();
-    while streams.iter().skip(1).any(Option::is_none) {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                if let Ok((rank, size)) = frame::greeted(&stream)
-                    && size == world_size
-                    && streams.get(rank).is_some_and(Option::is_none)
-                    && rank > 0
-                {
-                    streams[rank] = Some(stream);
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(error) => return Err(failed(error)),
-        }
-        if began.elapsed() > timeout {
-            let missing: Vec<String> = (1..world_size)
-                .filter(|rank| streams[*rank].is_none())
-                .map(|rank| rank.to_string())
-                .collect();
-            let seconds = timeout.as_secs();
-            return Err(Error::Ranks {
-                reason: format!("no connection of rank {} in {seconds} s", missing.join(", ")),
-            });
-        }
-    }
-    Ok(streams)
-}
-
-/// Connects to rank 0, which may start later.
-fn connect(
-    host: &str,
-    port: u16,
-    rank: usize,
-    world_size: usize,
-    timeout: Duration,
-) -> Result<TcpStream, Error> {
-    let began = Instant::now();
-    loop {
-        let connected = TcpStream::connect((host, port))
-            .and_then(|stream| frame::greet(&stream, rank, world_size).map(|()| stream));
-        match connected {
-            Ok(stream) => return Ok(stream),
-            Err(_) if began.elapsed() < timeout => {
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            Err(error) => {
-                let reason =
-                    format!("rank 0 is not reached at `{host}:{port}`: {}", plain_io(&error));
-                return Err(Error::Ranks { reason });
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub(super) fn all(page: &mut Page, curves: &Curves) {
         }
     }
     page.raw("</div>\n");
-    if curves.left_out > 0 {
+    if curves.is_cut {
         page.element("p", "soft", "Further metrics are in metrics.jsonl.");
     }
 }
@@ -85,7 +85,8 @@ pub(super) fn sweep(page: &mut Page, record: &Map<String, Value>) {
     let Some(curve) = Curve::of(points) else { return };
     page.section("Learning rate sweep");
     if let Some(rate) = sweep["suggestion"].as_f64() {
-        page.element("p", "soft", &format!("The loss falls fastest at {rate:.2e}."));
+        let text = format!("{rate:.2e} is in the middle of the loss's longest fall.");
+        page.element("p", "soft", &text);
     }
     let power = |exponent: f64| format!("1e{exponent:.0}");
     page.raw("<div class=\"charts\"><figure>");

@@ -58,9 +58,10 @@ pub(super) struct Curve {
 }
 
 impl Curve {
+    /// A curve of one finite point.
     fn new(step: f64, value: f64) -> Self {
         let at = (step, value);
-        Self {
+        let mut curve = Self {
             buckets: Vec::new(),
             width: 1,
             first: at,
@@ -69,19 +70,21 @@ impl Curve {
             highest: at,
             points: 0,
             sum: 0.0,
-        }
+        };
+        curve.add(step, value);
+        curve
     }
 
     /// A curve of finite points; `None` without any.
     pub(super) fn of(points: impl IntoIterator<Item = (f64, f64)>) -> Option<Self> {
-        let mut curve: Option<Self> = None;
-        for (step, value) in points {
-            curve.get_or_insert_with(|| Self::new(step, value)).add(step, value);
-        }
-        curve
+        let mut points = points.into_iter();
+        let (step, value) = points.next()?;
+        let mut curve = Self::new(step, value);
+        points.for_each(|(step, value)| curve.add(step, value));
+        Some(curve)
     }
 
-    /// Adds a point. One that is not finite has no place in a curve.
+    /// Adds a point, which must be finite.
     fn add(&mut self, step: f64, value: f64) {
         self.points += 1;
         self.sum += value;
@@ -118,7 +121,8 @@ impl Curve {
 #[derive(Debug, Default)]
 pub(super) struct Curves {
     pub(super) of: BTreeMap<String, Curve>,
-    pub(super) left_out: usize,
+    /// Whether there are metrics beyond the most curves.
+    pub(super) is_cut: bool,
 }
 
 impl Curves {
@@ -149,12 +153,8 @@ impl Curves {
             };
             match self.of.get_mut(name) {
                 Some(curve) => curve.add(step, value),
-                None if is_full => self.left_out += 1,
-                None => {
-                    let mut curve = Curve::new(step, value);
-                    curve.add(step, value);
-                    self.of.insert(name.clone(), curve);
-                }
+                None if is_full => self.is_cut = true,
+                None => drop(self.of.insert(name.clone(), Curve::new(step, value))),
             }
         }
     }

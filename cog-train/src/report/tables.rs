@@ -53,7 +53,7 @@ pub(super) fn result(page: &mut Page, record: &Map<String, Value>, next: Option<
     }
 }
 
-/// The evaluations before the training, at the best step of the loss, and after it.
+/// The first, the lowest, the highest and the last value of each metric of evaluations, with their steps.
 pub(super) fn evaluations(page: &mut Page, curves: &Curves) {
     let evals =
         || curves.of.iter().filter_map(|(name, it)| Some((name.strip_prefix("eval_")?, it)));

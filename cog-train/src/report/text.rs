@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::message::human;
+
 /// A number with four digits.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
@@ -25,13 +27,9 @@ pub(super) fn number(value: f64) -> String {
 
 /// Bytes in binary units.
 pub(super) fn bytes(value: f64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut value, mut unit) = (value, 0);
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size to read")]
+    let whole = value as u64;
+    human(whole)
 }
 
 /// `1 h 02 min`, `3 min 04 s`, `5.2 s`.

@@ -45,6 +45,7 @@ impl DryRun {
         };
         let force = request.is_forced();
         let mut run = Run::dry_run(previous, &values, request.seed, force, targets)?;
+        run.share_seed(&control.ranks)?;
         let (table, mut report) = (request.role.table, observer.report());
         let inputs =
             run.fetch_inputs(table, &mut values, request.files, &control.cancel, report.as_mut())?;

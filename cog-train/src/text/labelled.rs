@@ -1,5 +1,6 @@
 //! Texts with a label each, from files to batches.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -117,15 +118,16 @@ impl LabelledTexts {
 
     /// Returns the labels of the rows to train on, with the number of rows of each.
     fn labels(&self, of_base: &Labels, cancel: &CancelToken) -> Result<(Labels, Vec<u64>), Error> {
-        let name = |at| {
+        let mut rows: BTreeMap<String, u64> = BTreeMap::new();
+        for at in 0..self.train.len() {
             cancel.check()?;
-            match self.train.item(at)? {
-                Row::Labelled { label, .. } => Ok(label.to_string()),
-                _ => Err(Error::Data { location: self.train.location(at), reason: unlabelled() }),
-            }
-        };
-        let names = (0..self.train.len()).map(name).collect::<Result<Vec<_>, Error>>()?;
-        let labels = Labels::distinct(names.clone());
+            let Row::Labelled { label, .. } = self.train.item(at)? else {
+                let location = self.train.location(at);
+                return Err(Error::Data { location, reason: unlabelled() });
+            };
+            *rows.entry(label.to_string()).or_default() += 1;
+        }
+        let labels = Labels::distinct(rows.keys().cloned());
         if labels.count() < 2 {
             let reason = format!(
                 "all rows have the label `{}`, and a classifier needs two",
@@ -136,14 +138,16 @@ impl LabelledTexts {
         let known = labels.names().iter().all(|name| of_base.id(name).is_some());
         let labels = if known { of_base.clone() } else { labels };
         let mut counts = vec![0; labels.count()];
-        for id in names.iter().filter_map(|name| labels.id(name)) {
-            counts[id as usize] += 1;
+        for (name, rows) in rows {
+            if let Some(id) = labels.id(&name) {
+                counts[id as usize] = rows;
+            }
         }
         Ok((labels, counts))
     }
 
-    /// Makes examples of all rows, of at most `most_tokens` tokens and at most as many as the model sees. All rows are read once, so that each mistake is found before the
-    /// training. Without a file to evaluate on, a fifth of the rows is held out, always the same.
+    /// Makes examples of all rows, of at most `most_tokens` tokens and at most as many as the model sees. All rows are read and tokenized here,
+    /// so that each mistake is found before the training. Without a file to evaluate on, a fifth of the rows is held out, always the same.
     ///
     /// The labels are those of the rows to train on: with the ids of a base that knows all of them, else sorted.
     ///

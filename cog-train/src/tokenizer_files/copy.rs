@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::templates::ADDITIONAL;
 use crate::error::Error;
 
 /// The files that `transformers` opens a tokenizer from.
@@ -18,8 +19,6 @@ const FILES: [&str; 10] = [
     "chat_template.jinja",
     "generation_config.json",
 ];
-/// The folder of further chat templates.
-const TEMPLATES: &str = "additional_chat_templates";
 
 /// Copies the files of a tokenizer and its chat templates from one folder to another.
 ///
@@ -31,7 +30,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     for name in FILES {
         copy_file(&from.join(name), &to.join(name))?;
     }
-    let (from, to) = (from.join(TEMPLATES), to.join(TEMPLATES));
+    let (from, to) = (from.join(ADDITIONAL), to.join(ADDITIONAL));
     if !from.is_dir() {
         return Ok(());
     }

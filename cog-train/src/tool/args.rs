@@ -9,6 +9,7 @@ use clap::ArgMatches;
 use super::commands::{DTYPES, command};
 use super::template::Template;
 use crate::cli::{self, App, Stop, UiArgs};
+use crate::run::RUNS;
 
 /// A command that is not a trainer's.
 pub(super) enum Command {
@@ -92,7 +93,7 @@ pub(super) fn parse(
             json,
         }),
         "runs" => Command::Runs(RunsArgs {
-            folder: matches.get_one::<PathBuf>("DIR").cloned().unwrap_or_else(|| "runs".into()),
+            folder: matches.get_one::<PathBuf>("DIR").cloned().unwrap_or_else(|| RUNS.into()),
             diff: matches.get_many::<String>("diff").map(|mut ids| {
                 [ids.next(), ids.next()].map(|id| id.expect("two values are required").clone())
             }),

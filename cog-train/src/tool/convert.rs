@@ -1,8 +1,9 @@
 //! `convert`: a model of Hugging Face as a GGUF file, a GGUF file as a model of Hugging Face, and other dtypes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::args::ConvertArgs;
 use super::staging::{StagedFolder, refuse_existing};
@@ -46,7 +47,7 @@ pub(super) fn written(output: &Path) -> String {
 /// Writes a model into a folder, or into a file whose name ends in `.gguf`: whole or not at all.
 pub(super) fn write(
     model: &Pretrained,
-    tensors: std::collections::BTreeMap<String, candle_core::Tensor>,
+    tensors: BTreeMap<String, Tensor>,
     output: &Path,
 ) -> Result<(), Error> {
     if is_gguf_name(output) {
@@ -57,6 +58,6 @@ pub(super) fn write(
     folder.finish()
 }
 
-pub(super) fn is_gguf_name(path: &Path) -> bool {
+fn is_gguf_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }

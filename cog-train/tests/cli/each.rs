@@ -1,5 +1,8 @@
 //! `predict --each`: a line of JSON for each row, in order, with one setup.
 
+use std::io::Write;
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
@@ -44,6 +47,18 @@ fn a_file_of_results_appears_whole_and_its_rows_may_come_from_standard_input() {
 }
 
 #[test]
+fn rows_of_a_pipe_are_read_once() {
+    let here = Sandbox::new("probe");
+    let mut command = here.command(&["predict", "--each", "/dev/stdin"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let rows = b"{\"prompt\": \"one\"}\n{\"prompt\": \"two\"}\n";
+    child.stdin.take().unwrap().write_all(rows).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let found = lines(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!((found.len(), &found[1]["output"]["text"]), (2, &json!("two")));
+}
+
+#[test]
 fn what_fails_for_all_rows_fails_once() {
     let here = Sandbox::new("probe");
     let rows = here.file("rows.jsonl", "{\"prompt\": \"one\"}\n");
@@ -52,6 +67,7 @@ fn what_fails_for_all_rows_fails_once() {
         (&["predict", "--each", "rows.jsonl", "-o", "rows.jsonl"], 2, "is the file of the rows"),
         (&["predict", "--each", "rows.jsonl", "-o", "."], 2, "is a folder"),
         (&["predict", "--each", "rows.jsonl", "-i", "prompt=x"], 2, "cannot be used with"),
+        (&["predict", "--each", "rows.jsonl", "--inputs", "i.yaml"], 2, "cannot be used with"),
     ] {
         let said = here.run(args).expect(code);
         assert!(said.err.contains(expected), "{}", said.err);

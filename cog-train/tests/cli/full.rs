@@ -79,7 +79,7 @@ fn a_run_stopped_by_a_full_disk_resumes_when_there_is_room() {
     eprintln!("full disks: {stopped}, and as many runs that ended with the straight bytes");
 }
 
-/// What every machine has: a limit on the size of a file.
+/// The trouble that every machine has: a limit on the size of a file.
 #[test]
 fn a_run_stopped_by_a_file_size_limit_resumes_without_it() {
     let here = Sandbox::new("tiny_fit");

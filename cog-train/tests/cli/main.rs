@@ -416,7 +416,7 @@ fn help_shows_the_inputs_with_types_defaults_and_rules() {
         "Does what its inputs select",
         "epochs=<INTEGER>",
         "[default: 3] [1 to 10]",
-        "How to end [default: succeed]",
+        "The way to end [default: succeed]",
         "[possible values: adamw, sgd]",
         "token=<SECRET>",
         "more=<FILE>...",
@@ -431,7 +431,7 @@ fn help_shows_the_inputs_with_types_defaults_and_rules() {
         assert!(help.contains(part), "{part}:\n{help}");
     }
     let help = here.run(&["predict", "--help"]).expect(0).out;
-    assert!(help.contains("What to say [required] [at least 1 character]"), "{help}");
+    assert!(help.contains("The text to say [required] [at least 1 character]"), "{help}");
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
 }
 

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::sandbox::Sandbox;
 
-/// What `tiny_fit` and its test say of themselves: 3 tensors, 100 rows in batches of 12.
+/// The numbers that `tiny_fit` and its test have in their sources: 3 tensors, 100 rows in batches of 12.
 const DATA: &str = "data: 100 rows; 120 steps of 12 rows, the config's `max_steps`";
 
 /// Starts `tiny_fit` in `run` and stops it once its second checkpoint is there.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::sandbox::Sandbox;
 
-/// How often, unless the variable `COG_TRAIN_SOAK` says another number.
+/// The number of kills, unless the variable `COG_TRAIN_SOAK` says another number.
 const KILLS: u64 = 20;
 
 /// All that a run leaves, but for what the clock decides.
@@ -57,7 +57,7 @@ pub(crate) fn assert_same(one: &Left, two: &Left, what: &str) {
     }
 }
 
-/// What a run was doing when it was killed, by what it left among its checkpoints.
+/// The work of a run when it was killed, by what it left among its checkpoints.
 #[derive(Default)]
 struct Met {
     before: u64,

@@ -1,4 +1,4 @@
-//! What a training shows on a terminal, in a pseudo-terminal: a bar while it works, and no trace of it afterwards.
+//! The output of a training on a terminal, in a pseudo-terminal: a bar while it works, and no trace of it afterwards.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -58,7 +58,7 @@ impl Pty {
     }
 }
 
-/// What a terminal shows after such bytes: the lines that are not empty.
+/// Returns the text of a terminal after such bytes: the lines that are not empty.
 fn screen(bytes: &str) -> Vec<String> {
     let (mut lines, mut row, mut column) = (vec![Vec::new()], 0_usize, 0_usize);
     let mut rest = bytes.chars();

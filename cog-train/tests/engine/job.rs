@@ -70,7 +70,7 @@ pub(crate) fn params() -> Params {
     .unwrap()
 }
 
-/// What happens at a step, between its first and its second micro-batch.
+/// The event at a step, between its first and its second micro-batch.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum At {
     Nothing,

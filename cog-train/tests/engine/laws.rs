@@ -172,7 +172,7 @@ fn early_stopping_ends_the_run_and_the_best_weights_come_back() {
     assert_eq!(again.initial_eval.unwrap().loss.to_bits(), best.loss.to_bits());
 }
 
-/// What is learned is the opposite of what is measured: what is best is what the run began with.
+/// The training learns the opposite of what is measured, so the weights that it began with are the best.
 #[test]
 fn the_first_weights_are_restored_when_no_later_ones_are_better() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a training promises, on a network that is small enough to be stopped at every step.
+//! The promises of a training, on a network that is small enough to be stopped at every step.
 
 #![expect(
     clippy::cast_possible_truncation,

@@ -1,258 +1,24 @@
 //! The result of a training is the same on any number of ranks, byte for byte.
 
-use std::cell::Cell;
-use std::ops::ControlFlow;
+mod refused;
+mod run;
+
 use std::path::Path;
 use std::sync::Arc;
 
+use cog_train::Error;
 use cog_train::candle_core::{DType, Device, Tensor};
-use cog_train::checkpoint::Keep;
-use cog_train::data::{Batching, Dataset, Loader, Rows};
+use cog_train::data::{Batching, Loader, Rows};
 use cog_train::engine::{
-    EvalScores, Every, Loss, Objective, Params, Precision, Reduce, StepContext, StepReport,
-    StopReason, Training, TrainingConfig, TrainingSummary, fit,
+    Every, Loss, Params, Precision, Reduce, StepContext, StopReason, Training, TrainingConfig,
+    TrainingSummary, fit,
 };
-use cog_train::metrics::ConfusionMatrix;
-use cog_train::nn::{self, BatchNorm2d, Dropout, Embedding, Init, Initializer, LayerNorm, Linear};
 use cog_train::optim::{Adafactor, AdamW, Clip, Lion, Muon, Optimizer, Sgd};
 use cog_train::prelude::*;
-use cog_train::rng::Rng;
-use cog_train::{CancelToken, Error};
 
+use self::run::{At, MakeOptimizer, Run, STEPS, adamw};
 use super::job::Left;
 use super::threads::{Threads, on_ranks};
-
-const WORDS: usize = 11;
-const WIDTH: usize = 6;
-const STEPS: u64 = 7;
-
-/// Words, of which each but the first is to be guessed from the one before.
-type Text = Vec<u32>;
-
-struct Batch {
-    /// The rows' numbers in the data.
-    rows: Vec<u32>,
-    words: Tensor,
-    targets: Tensor,
-}
-
-fn texts(count: usize, purpose: &str) -> Rows<Text> {
-    let text = |row: usize| {
-        let mut stream = Rng::new(5, purpose).at(row as u64);
-        (0..2 + row * 5 % 7).map(|_| stream.below(WORDS as u64) as u32).collect()
-    };
-    Rows::new((0..count).map(text).collect()).named("texts")
-}
-
-fn loader(texts: Rows<Text>, batching: Batching) -> Loader<Batch> {
-    let texts = texts.with_tokens(Vec::len).unwrap();
-    Loader::new(texts, |texts: Vec<Text>, batch| {
-        let words: Vec<u32> = texts.iter().flat_map(|it| it[..it.len() - 1].to_vec()).collect();
-        let targets: Vec<u32> = texts.iter().flat_map(|it| it[1..].to_vec()).collect();
-        let tensor = |words: Vec<u32>| Tensor::new(words, batch.device());
-        let rows = batch.rows().to_vec();
-        Ok(Batch { rows, words: tensor(words)?, targets: tensor(targets)? })
-    })
-    .batch(batching)
-}
-
-/// A network whose embedding is its head too: its gradient has parts from two layers and from an operation of candle's. The
-/// parameter `rare` gets a gradient from some micro-batches alone.
-struct Layers {
-    embedding: Embedding,
-    norm: LayerNorm,
-    dropout: Dropout,
-    inner: Linear,
-    head: Linear,
-    rare: Tensor,
-}
-
-impl Layers {
-    fn new(init: &Init) -> Result<Self, cog_train::candle_core::Error> {
-        let embedding = Embedding::new(&init.at("embed"), WORDS, WIDTH)?;
-        let head = Linear::tied(&init.at("head"), embedding.weight())?;
-        Ok(Self {
-            head,
-            embedding,
-            norm: LayerNorm::new(&init.at("norm"), WIDTH, 1e-5)?,
-            dropout: Dropout::new(&init.at("inner"), 0.2)?,
-            inner: Linear::new(&init.at("inner"), WIDTH, WIDTH)?,
-            rare: init.tensor("rare", (), Initializer::ONES)?,
-        })
-    }
-
-    fn params() -> Params {
-        let init = Init::random(Rng::new(1, "init"), &Device::Cpu);
-        Params::new(init.tensors_of(Self::new).unwrap()).unwrap()
-    }
-}
-
-/// What happens at a step on one rank of a run, or on its only one.
-#[derive(Clone, Copy, PartialEq)]
-enum At {
-    Nothing,
-    Cancel(u64),
-    Fail(u64),
-    OutOfMemory(u64),
-    /// However few rows there are at once.
-    AlwaysOutOfMemory,
-    Break(u64),
-    NaN(u64),
-}
-
-struct Net {
-    layers: Layers,
-    embedding: Tensor,
-    at: At,
-    token: CancelToken,
-    /// Whether it was out of memory.
-    short: Cell<bool>,
-}
-
-impl Net {
-    fn new(params: &Params, at: At, job: &Job) -> Self {
-        let tensors = params.tensors();
-        let embedding = tensors["embed.weight"].clone();
-        let layers = Init::from_tensors(tensors).build(Layers::new).unwrap();
-        Self { layers, embedding, at, token: job.cancel_token(), short: Cell::new(false) }
-    }
-
-    fn scores(&self, batch: &Batch) -> Result<Tensor> {
-        let Layers { embedding, norm, dropout, inner, head, .. } = &self.layers;
-        Ok(nn::trace([&batch.words], |[words]| {
-            let x = embedding.forward(&words)?;
-            let y = inner.forward(&dropout.forward(&norm.forward(&x)?)?)?;
-            head.forward(&nn::add(&x, &y)?)
-        })?)
-    }
-}
-
-impl Objective<Batch> for Net {
-    fn loss(&self, batch: &Batch, context: &StepContext) -> Result<Loss> {
-        if context.is_training() {
-            match self.at {
-                At::Cancel(step) if step == context.step() => self.token.cancel(),
-                At::Fail(step) if step == context.step() => bail!("killed"),
-                At::OutOfMemory(step) if step == context.step() && !self.short.replace(true) => {
-                    bail!("out of memory")
-                }
-                At::AlwaysOutOfMemory => bail!("out of memory"),
-                _ => {}
-            }
-        }
-        let scores = self.scores(batch)?.to_dtype(DType::F32)?;
-        let mut sum = nn::cross_entropy(&scores, &batch.targets)?;
-        sum = (sum + (self.embedding.to_dtype(DType::F32)?.sqr()?.sum_all()? * 0.01)?)?;
-        if batch.rows.iter().any(|row| row % 5 == 0) || context.step() == 0 {
-            sum = (sum + (self.layers.rare.to_dtype(DType::F32)?.sqr()? * 0.1)?)?;
-        }
-        if context.is_training() && self.at == At::NaN(context.step()) {
-            sum = (sum * f64::NAN)?;
-        }
-        Ok(Loss::sum(sum, batch.targets.elem_count())?)
-    }
-
-    fn evaluate(&self, batch: &Batch, context: &StepContext) -> Result<EvalScores> {
-        let loss = Objective::loss(self, batch, context)?;
-        let scores = self.scores(batch)?.to_dtype(DType::F32)?;
-        let matrix = ConfusionMatrix::of(&scores, &batch.targets)?;
-        let scores = EvalScores::new(&loss)?.with("thirds", loss.value()? / 3.0, loss.weight());
-        Ok(scores.with_metric(matrix))
-    }
-
-    fn on_step(&self, report: &StepReport) -> ControlFlow<()> {
-        if self.at == At::Break(report.step) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
-}
-
-type MakeOptimizer = fn() -> Optimizer;
-
-/// A training, and the ranks that it is done by.
-#[derive(Clone)]
-struct Run {
-    config: TrainingConfig,
-    optimizer: MakeOptimizer,
-    batching: Batching,
-    precision: Precision,
-    rows: usize,
-    at: At,
-    /// The rank of a world of four, and so on, at which `at` happens.
-    rank: usize,
-}
-
-impl Run {
-    fn new(optimizer: MakeOptimizer) -> Self {
-        let config = TrainingConfig {
-            epochs: 10,
-            max_steps: Some(STEPS),
-            learning_rate: 0.02,
-            micro_batch: Some(2),
-            eval_every: Every::Steps(3),
-            save_every: Every::Steps(2),
-            keep_checkpoints: Keep { last: 10, best: true },
-            ..TrainingConfig::default()
-        };
-        Self {
-            config,
-            optimizer,
-            // Five micro-batches, the last of the epoch has three.
-            batching: Batching::Rows(9),
-            precision: Precision::F32,
-            rows: 23,
-            at: At::Nothing,
-            rank: 0,
-        }
-    }
-
-    fn at(self, rank: usize, at: At) -> Self {
-        Self { at, rank, ..self }
-    }
-
-    /// Trains on one rank.
-    fn train(&self, job: &mut Job) -> Result<TrainingSummary> {
-        let params = Layers::params().precision(self.precision)?;
-        let rank = job.communicator().rank();
-        let at = if rank == self.rank { self.at } else { At::Nothing };
-        let net = Net::new(&params, at, job);
-        let training = Training {
-            config: self.config.clone(),
-            params: &params,
-            optimizer: (self.optimizer)(),
-            train: loader(texts(self.rows, "train"), self.batching),
-            eval: Some(loader(texts(17, "eval"), Batching::Rows(3))),
-        };
-        let summary = fit(training, &net, job)?;
-        Weights::save(params.masters(), job.dir().join("weights.safetensors"))?;
-        let computed = params.tensors();
-        for (name, master) in params.masters() {
-            let rounded = master.to_dtype(computed[&name].dtype())?.to_dtype(DType::F32)?;
-            let difference = (computed[&name].to_dtype(DType::F32)? - rounded)?.abs()?.sum_all()?;
-            assert_eq!(difference.to_scalar::<f32>()?, 0.0, "`{name}` follows its master");
-        }
-        Ok(summary)
-    }
-
-    /// Trains on `world` ranks, the first of which writes to `dir`.
-    fn on(&self, world: usize, dir: &Path, resumed: bool) -> Vec<Result<TrainingSummary>> {
-        on_ranks(world, |threads| {
-            let rank = cog_train::parallel::Communicator::rank(&*threads);
-            // As a launcher does it: other ranks have folders of their own, and no run to resume.
-            let other = dir.with_extension(format!("rank-{rank}"));
-            let job = match rank {
-                0 if resumed => Job::for_test_resumed(dir),
-                0 => Job::for_test(dir),
-                _ => Job::for_test(&other),
-            };
-            let result = self.train(&mut job.on_rank(threads));
-            assert!(rank == 0 || !other.join("checkpoints").exists(), "one rank writes");
-            result
-        })
-    }
-}
 
 /// Everything that is left of a run, with the names of all checkpoints.
 fn left(dir: &Path) -> (Left, Vec<String>) {
@@ -302,10 +68,6 @@ fn each_optimizer_leaves_the_same_bytes_on_any_number_of_ranks() {
     for (name, optimizer) in optimizers {
         assert_same_on_all_worlds(&Run::new(optimizer), name);
     }
-}
-
-fn adamw() -> Run {
-    Run::new(|| Optimizer::new(AdamW::default()))
 }
 
 #[test]
@@ -506,79 +268,6 @@ fn only_trained_tensors_travel() {
     // two moments go to the first.
     let expected = 2 * 40 + STEPS as usize * (2 * 40 + 2 * 40) + 3 * 40;
     assert_eq!(traffic[0], expected);
-}
-
-/// What `fit` says to a training on `world` ranks that it refuses.
-fn refusal(world: usize, run: &Run) -> String {
-    let temp = tempfile::tempdir().unwrap();
-    let errors: Vec<String> = run
-        .on(world, &temp.path().join("run"), false)
-        .into_iter()
-        .map(|result| result.unwrap_err().to_string())
-        .collect();
-    assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
-    errors[0].clone()
-}
-
-#[test]
-fn ranks_that_cannot_share_a_batch_are_refused() {
-    assert_eq!(
-        refusal(3, &adamw()),
-        "3 ranks are not a power of two: they share the micro-batches of a batch (`micro_batch`) in equal blocks\n\
-         hint: start 2 or 4 ranks"
-    );
-    let mut run = adamw();
-    run.config.micro_batch = None;
-    assert_eq!(
-        refusal(4, &run),
-        "a batch of 9 rows is 1 micro-batch (`micro_batch`), too few for 4 ranks\nhint: take a `micro_batch` of 2, or 1 rank"
-    );
-    run.batching = Batching::Rows(1);
-    assert_eq!(
-        refusal(2, &run),
-        "a batch of 1 row is 1 micro-batch (`micro_batch`), too few for 2 ranks\nhint: take larger batches, or 1 rank"
-    );
-}
-
-/// Running statistics depend on the order of micro-batches.
-#[test]
-fn a_model_that_updates_itself_is_refused_on_ranks() {
-    let errors = on_ranks(2, |threads| {
-        let temp = tempfile::tempdir().unwrap();
-        let init = Init::random(Rng::new(1, "init"), &Device::Cpu);
-        let tensors = init.tensors_of(|init| BatchNorm2d::new(&init.at("bn"), 2)).unwrap();
-        let params = Params::new(tensors).unwrap().buffers("*.running_*").unwrap();
-        let loss = |_: &Vec<f32>, _: &StepContext| -> Result<Loss> { unreachable!() };
-        let training = Training {
-            config: TrainingConfig { micro_batch: Some(1), ..TrainingConfig::default() },
-            params: &params,
-            optimizer: Optimizer::new(AdamW::default()),
-            train: Loader::new(Rows::new(vec![1f32; 12]), |rows, _| Ok(rows)),
-            eval: None,
-        };
-        let mut job = Job::for_test(temp.path()).on_rank(threads);
-        fit(training, &loss, &mut job).unwrap_err().to_string()
-    });
-    let expected = "the model updates `bn.running_mean` in each forward pass, in the order of micro-batches, and 2 ranks compute \
-                    them at the same time\nhint: train it in one process, or take a model without such buffers";
-    assert_eq!(errors, [expected, expected]);
-}
-
-/// Ranks with other data would train something that no single process can.
-#[test]
-fn ranks_that_would_train_different_things_are_refused() {
-    let errors = on_ranks(2, |threads| {
-        let rank = cog_train::parallel::Communicator::rank(&*threads);
-        let temp = tempfile::tempdir().unwrap();
-        let run = Run { rows: 23 + rank, ..adamw() };
-        run.train(&mut Job::for_test(temp.path()).on_rank(threads)).unwrap_err()
-    });
-    for error in errors {
-        assert!(matches!(error.downcast_ref(), Some(Error::Ranks { .. })), "{error:?}");
-        let text = error.to_string();
-        assert!(text.starts_with("rank 1: it would not train the same as rank 0\n  "), "{text}");
-        assert!(text.contains("`data.settings.rows`: 23 on rank 0, 24"), "{text}");
-    }
 }
 
 /// The optimizer's state is divided among the ranks.

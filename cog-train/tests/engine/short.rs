@@ -13,7 +13,7 @@ use cog_train::prelude::*;
 use super::job::{At, Batch, Net, Row, loader, params, rows};
 use super::laws::{furthest, numbers, trained};
 
-/// What candle's error says on a GPU without room.
+/// The text of candle's error on a GPU without room.
 const SHORT: &str = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
 
 /// A device that has no room for some forward passes.
@@ -36,7 +36,7 @@ impl<F: Fn(usize, usize) -> bool> Objective<Batch> for Narrow<'_, F> {
     }
 }
 
-/// What is left of the training of [`trained`] on such a device.
+/// The result of the training of [`trained`] on such a device.
 struct Left {
     weights: Vec<f32>,
     refused: usize,

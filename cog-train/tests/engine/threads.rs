@@ -41,7 +41,7 @@ struct Shared {
 struct State {
     /// The number of operations that are complete.
     complete: u64,
-    /// What the ranks have brought to the present operation.
+    /// The messages of the ranks that have reached the present operation.
     messages: Vec<(usize, Message)>,
     /// The messages of the last operation, in the order of ranks.
     all: Arc<Vec<Message>>,

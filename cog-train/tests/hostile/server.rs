@@ -13,7 +13,7 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// With names in lower case.
     pub(crate) headers: Vec<(String, String)>,
-    /// How many requests came before.
+    /// The number of requests that came before.
     pub(crate) number: usize,
 }
 

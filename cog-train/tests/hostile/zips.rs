@@ -20,9 +20,9 @@ pub(crate) struct Entry {
     pub(crate) disk: u16,
     pub(crate) extra: Vec<u8>,
     pub(crate) data: Vec<u8>,
-    /// What stands behind the data: sizes, or what belongs to nobody.
+    /// The bytes behind the data: sizes, or what belongs to nobody.
     pub(crate) behind: Vec<u8>,
-    /// Where the directory says that it is.
+    /// The place that the directory states.
     pub(crate) at: Option<u32>,
 }
 

@@ -59,23 +59,34 @@ fn docs_and_messages_use_standard_terms() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Adds the doc comments of a text that begin with one of [`OPENINGS`].
+fn misbegun(name: &str, text: &str, wrong: &mut Vec<String>) {
+    let mut before = "";
+    for (line, words) in (1..).zip(text.lines()) {
+        let words = words.trim_start();
+        let doc = |line: &str| line.starts_with("/// ") || line.starts_with("//! ");
+        if doc(words) && !doc(before) {
+            let opening = OPENINGS.iter().find(|opening| words[4..].starts_with(*opening));
+            wrong.extend(opening.map(|opening| format!("{name}:{line}: \"{opening}...\"")));
+        }
+        before = words;
+    }
+}
+
 #[test]
 fn doc_comments_begin_with_a_verb_or_a_noun() {
     let mut wrong = Vec::new();
     for folder in CRATES {
         for source in sources(folder) {
-            let mut before = "";
-            for (line, words) in (1..).zip(source.text.lines()) {
-                let words = words.trim_start();
-                let doc = |line: &str| line.starts_with("/// ") || line.starts_with("//! ");
-                if doc(words) && !doc(before) {
-                    let opening = OPENINGS.iter().find(|opening| words[4..].starts_with(*opening));
-                    wrong.extend(opening.map(|opening| {
-                        format!("{folder}/src/{}:{line}: \"{opening}...\"", source.path.display())
-                    }));
-                }
-                before = words;
-            }
+            let name = format!("{folder}/src/{}", source.path.display());
+            misbegun(&name, &source.text, &mut wrong);
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in PROGRAMS.iter().chain(&["tests"]) {
+        for path in files_in(&root.join(folder), &["rs", "md"]) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            misbegun(&path.display().to_string(), &text, &mut wrong);
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

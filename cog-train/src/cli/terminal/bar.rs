@@ -58,7 +58,10 @@ mod tests {
     fn values() -> Values {
         let mut values =
             Values { learning_rate: Some(2e-4), epoch: Some((1, 3)), ..Values::default() };
-        (0..120).for_each(|step| values.add_loss(3.0 - 0.01 * f64::from(step)));
+        for loss in (0..120).map(|step| 3.0 - 0.01 * f64::from(step)) {
+            values.loss = Some(loss);
+            values.history.add(loss);
+        }
         values
     }
 

@@ -22,7 +22,7 @@ impl Terminal {
         if inner.is_silent {
             return Ok(());
         }
-        inner.clear_bar();
+        inner.progress.clear();
         let streamed = inner.streamed.take().unwrap_or_default();
         let Some(rest) = text.strip_prefix(&streamed) else {
             return inner.write_out(&format!("\n{text}"));

@@ -13,15 +13,8 @@ pub(super) struct Values {
     pub(super) learning_rate: Option<f64>,
     /// The epoch, counted from 1, and the number of them.
     pub(super) epoch: Option<(u64, u64)>,
+    /// The losses so far, for the sparkline of a bar.
     pub(super) history: History,
-}
-
-impl Values {
-    /// Takes the loss of a step.
-    pub(super) fn add_loss(&mut self, loss: f64) {
-        self.loss = Some(loss);
-        self.history.add(loss);
-    }
 }
 
 /// The losses of the whole run so far, each the mean of equally many steps.
@@ -35,7 +28,8 @@ pub(super) struct History {
 }
 
 impl History {
-    fn add(&mut self, value: f64) {
+    /// Takes the loss of a step.
+    pub(super) fn add(&mut self, value: f64) {
         if !value.is_finite() {
             return;
         }

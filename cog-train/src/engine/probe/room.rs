@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::checkpoint::Keep;
-use crate::engine::memory::human;
 use crate::error::Error;
 use crate::job::{Job, TargetDirs};
+use crate::message::human;
 
 /// The size of a run on disk, in bytes.
 pub(super) struct Room {

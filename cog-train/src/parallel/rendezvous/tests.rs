@@ -99,6 +99,22 @@ fn a_rank_that_hangs_ends_the_waits_of_all() {
 }
 
 #[test]
+fn a_rank_that_connects_again_is_taken_by_its_second_connection() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut first = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let numbers = [1_u64.to_le_bytes(), 2_u64.to_le_bytes()].concat();
+    first.write_all(&[meeting::GREETING, &numbers].concat()).unwrap();
+    drop(first);
+    std::thread::scope(|scope| {
+        let rank_0 = scope.spawn(|| accept(&listener, 2, LONG).unwrap());
+        let rank_1 = connect("127.0.0.1", port, 1, 2, LONG).unwrap();
+        let accepted = rank_0.join().unwrap().pop().flatten().unwrap();
+        assert_eq!(accepted.peer_addr().unwrap(), rank_1.local_addr().unwrap());
+    });
+}
+
+#[test]
 fn a_stranger_is_no_rank() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();

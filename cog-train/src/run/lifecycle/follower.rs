@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Run;
 use crate::error::Error;
 use crate::input::Values;
+use crate::parallel::Ranks;
 use crate::run::given::Given;
 use crate::run::previous::PreviousRun;
 use crate::run::request::Request;
@@ -68,6 +69,13 @@ impl Run {
             seed_origin: self.seed_origin.clone(),
             resumed,
         }
+    }
+
+    /// Takes the seed of rank 0 in a dry run, which each rank opens by itself.
+    pub(crate) fn share_seed(&mut self, ranks: &Ranks) -> Result<(), Error> {
+        let seed = ranks.share(self.seed.to_le_bytes().to_vec())?;
+        self.seed = seed.first_chunk::<8>().map_or(self.seed, |bytes| u64::from_le_bytes(*bytes));
+        Ok(())
     }
 
     /// Opens a temporary folder for this rank's part of the run.

@@ -91,13 +91,18 @@ impl<'a> AnswerPublisher<'a> {
 
     fn file(&self, path: &Path) -> Result<Value, Error> {
         self.cancel.check()?;
-        let Sent { name, path, shown, .. } = &Sent::new(path, self.cancel)?;
-        let media_type = type_of(Path::new(name));
+        let archive = archive_of(path, self.cancel)?;
+        let sent = archive.as_deref().unwrap_or(path);
+        let mut name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if archive.is_some() {
+            name.push_str(".tar");
+        }
+        let media_type = type_of(Path::new(&name));
         match self.upload_url {
             Some(folder) => {
                 let slash = if folder.ends_with('/') { "" } else { "/" };
-                let url = format!("{folder}{slash}{}", quoted(name));
-                let upload = Upload { url: &url, path, media_type: &media_type, id: self.id };
+                let url = format!("{folder}{slash}{}", quoted(&name));
+                let upload = Upload { url: &url, path: sent, media_type: &media_type, id: self.id };
                 let refuse = |error| match error {
                     Error::Fetch { url, reason } => Error::Output {
                         name: name.clone(),
@@ -107,7 +112,7 @@ impl<'a> AnswerPublisher<'a> {
                 };
                 upload.send(self.cancel).map(Value::from).map_err(refuse)
             }
-            None => data_url(path, shown, &media_type).map(Value::from),
+            None => data_url(sent, path, &media_type).map(Value::from),
         }
     }
 
@@ -158,30 +163,16 @@ fn quoted(name: &str) -> String {
     quoted
 }
 
-/// An output file as it is sent. A folder is sent as an archive.
-struct Sent {
-    /// The name for the receiver.
-    name: String,
-    path: PathBuf,
-    /// The path that messages name.
-    shown: PathBuf,
-    _archive: Option<TempPath>,
-}
-
-impl Sent {
-    fn new(path: &Path, cancel: &CancelToken) -> Result<Self, Error> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let shown = path.to_owned();
-        if !path.is_dir() {
-            return Ok(Self { name, path: shown.clone(), shown, _archive: None });
-        }
-        let beside = path.parent().unwrap_or(path);
-        let archive = tempfile::Builder::new().prefix(".archive.").tempfile_in(beside);
-        let archive = archive.map_err(Error::file("create a file in", beside))?.into_temp_path();
-        pack(path, &archive, cancel)?;
-        let path = archive.to_path_buf();
-        Ok(Self { name: format!("{name}.tar"), path, shown, _archive: Some(archive) })
+/// Packs a folder into an archive beside it, which goes when it is dropped; `None` for a file.
+fn archive_of(path: &Path, cancel: &CancelToken) -> Result<Option<TempPath>, Error> {
+    if !path.is_dir() {
+        return Ok(None);
     }
+    let beside = path.parent().unwrap_or(path);
+    let archive = tempfile::Builder::new().prefix(".archive.").tempfile_in(beside);
+    let archive = archive.map_err(Error::file("create a file in", beside))?.into_temp_path();
+    pack(path, &archive, cancel)?;
+    Ok(Some(archive))
 }
 
 /// Returns a file's content as an address. Messages name it as `shown`.

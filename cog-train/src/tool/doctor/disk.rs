@@ -6,6 +6,7 @@ use super::Finding;
 use crate::error::{Error, plain_io};
 use crate::hub::Hub;
 use crate::message::human;
+use crate::run::RUNS;
 use crate::weights::cache_dir;
 
 const GROUP: &str = "disk";
@@ -15,7 +16,7 @@ const LITTLE: u64 = 2 << 30;
 pub(super) fn findings() -> Vec<Finding> {
     let hub = Hub::from_env().map(|hub| hub.cache().to_owned());
     vec![
-        folder("runs", Ok("runs".into()), "`--run-dir` names another folder"),
+        folder("runs", Ok(RUNS.into()), "`--run-dir` names another folder"),
         folder("temporary files", Ok(std::env::temp_dir()), "set `TMPDIR` to another folder"),
         folder("cache of weights", cache_dir(), "set `XDG_CACHE_HOME` to another folder"),
         folder("cache of models", hub, "set `HF_HOME` to another folder"),

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
+use super::Finding;
 use super::library::{Library, find};
-use super::{Finding, Level};
 use crate::device::{DeviceChoice, driver_cuda};
 
 const GROUP: &str = "GPU";
@@ -115,11 +115,9 @@ fn device() -> Finding {
         Err(error) => {
             let text = error.to_string();
             let reason = text.lines().next().unwrap_or_default();
-            Finding {
-                level: Level::Broken,
-                hint: Some("compare the driver with the CUDA of this build; `--device cpu` computes all the same".into()),
-                ..Finding::fine(GROUP, "use", reason)
-            }
+            Finding::fine(GROUP, "use", reason).broken(
+                "compare the driver with the CUDA of this build; `--device cpu` computes all the same",
+            )
         }
     }
 }

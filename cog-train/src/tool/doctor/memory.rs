@@ -23,14 +23,14 @@ pub(super) fn findings() -> Vec<Finding> {
         findings.push(Finding::fine(GROUP, "limit of cgroup", human(limit)));
     }
     let most = [free, limit].into_iter().flatten().min();
-    if let (Some(last), Some(most)) = (findings.last_mut(), most.filter(|most| *most < LITTLE)) {
+    if let Some(most) = most.filter(|most| *most < LITTLE)
+        && let Some(last) = findings.pop()
+    {
         let hint = format!(
             "{} is little for a training: `--dry-run` measures what a run needs",
             human(most)
         );
-        let finding =
-            Finding { hint: None, ..Finding::fine(last.group, last.name, last.value.clone()) };
-        *last = finding.limited(hint);
+        findings.push(last.limited(hint));
     }
     findings
 }

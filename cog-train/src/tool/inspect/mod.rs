@@ -204,8 +204,8 @@ fn grouped(number: u64) -> String {
 fn more(count: usize, most: usize, noun: &str) -> String {
     match count.checked_sub(most) {
         Some(rest @ 1..) => {
-            let end = if rest == 1 { "" } else { "s" };
-            format!("... and {rest} more {noun}{end}; `--all` lists them\n")
+            let rest = counted(rest, &format!("more {noun}"));
+            format!("... and {rest}; `--all` lists them\n")
         }
         _ => String::new(),
     }

@@ -8,7 +8,7 @@ use super::describe;
 use super::{Found, Tensor};
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, MAGIC};
 use crate::progress::{CancelToken, Report};
 use crate::run::{is_run, shown};
 use crate::weights::{Weights, cache_dir};
@@ -16,7 +16,6 @@ use crate::weights::{Weights, cache_dir};
 const MANIFEST: &str = "manifest.json";
 const ADAPTER: &str = "adapter_config.json";
 const CONFIG: &str = "config.json";
-const GGUF_MAGIC: &[u8] = b"GGUF";
 
 /// Opens whatever `source` names.
 pub(super) fn open(source: &str, report: &mut dyn Report) -> Result<Found, Error> {
@@ -43,7 +42,7 @@ fn is_gguf(path: &Path) -> bool {
     let mut start = [0; 4];
     path.is_file()
         && std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
-        && start == GGUF_MAGIC
+        && start == *MAGIC
 }
 
 /// A run's folder holds several things that can be described.

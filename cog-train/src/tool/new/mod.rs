@@ -61,8 +61,7 @@ fn crate_name(folder: &Path) -> Result<String, Error> {
     };
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(is_part) {
-        let fixed: String =
-            name.chars().map(|c| if is_part(c) { c } else { '-' }).collect::<String>();
+        let fixed: String = name.chars().map(|c| if is_part(c) { c } else { '-' }).collect();
         let fixed = fixed.trim_matches(|c: char| !c.is_ascii_alphabetic()).to_ascii_lowercase();
         let fixed = if fixed.is_empty() { "my-trainer".to_owned() } else { fixed };
         return refused(format!(

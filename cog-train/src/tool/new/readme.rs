@@ -9,6 +9,10 @@ pub(super) fn readme(name: &str, template: Template) -> String {
         let about = template.about();
         about[..1].to_uppercase() + &about[1..]
     };
+    let (result, inspect) = match template {
+        Template::Function => ("weights.json", ""),
+        _ => ("weights", ", `cog-train inspect weights` what they left"),
+    };
     let predict = if predict.is_empty() {
         String::new()
     } else {
@@ -20,7 +24,7 @@ pub(super) fn readme(name: &str, template: Template) -> String {
 {title}. Written by `cog-train new {name} --template {}`.
 
 ```sh
-cargo run                # trains; the result is `weights`, and each run has a folder in `runs/`
+cargo run                # trains; the result is `{result}`, and each run has a folder in `runs/`
 cargo run -- --help      # the inputs, with their defaults
 cargo run -- --dry-run   # what a run would do and need
 cargo run -- --resume    # continues the newest run
@@ -37,7 +41,7 @@ Many inputs fit into a file: `cargo run -- --inputs run.yaml` with a line `NAME:
 
 - `cargo build --release` for long trainings, and `--features cuda` for NVIDIA GPUs.
 - `cargo run -- ui` shows the runs in a browser, `cargo run -- serve` trains over HTTP.
-- `cog-train runs` lists the runs, `cog-train inspect weights` what they left.
+- `cog-train runs` lists the runs{inspect}.
 ",
         template.name()
     )

@@ -42,8 +42,16 @@ const histogramOf = (sample) => {
   return el("div", {}, el("div", { class: "bins", title: `${sample.histogram.reduce((a, b) => a + b, 0)} elements` }, ...bars), el("p", {}, `${sample.from} to ${sample.to}`));
 };
 
-const cardOf = (sample) => Array.isArray(sample.histogram) ? el("figure", { class: "text" }, el("figcaption", {}, String(sample.name)), histogramOf(sample)) : el("figure", { class: typeof sample.image === "string" ? null : "text" }, el("figcaption", {}, String(sample.name)),
-  typeof sample.image === "string" ? imageOf(sample) : el("pre", {}, String(sample.text ?? "")));
+const contentOf = (sample) => {
+  if (Array.isArray(sample.histogram)) return histogramOf(sample);
+  if (typeof sample.image === "string") return imageOf(sample);
+  return el("pre", {}, String(sample.text ?? ""));
+};
+
+const cardOf = (sample) => {
+  const isImage = typeof sample.image === "string" && !Array.isArray(sample.histogram);
+  return el("figure", { class: isImage ? null : "text" }, el("figcaption", {}, String(sample.name)), contentOf(sample));
+};
 
 const drawSamples = () => {
   const names = [...new Set(samples.all.map((sample) => String(sample.name)))].sort();
