@@ -4,6 +4,7 @@
 mod book;
 mod imports;
 mod profiles;
+mod release;
 mod source;
 mod words;
 
