@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the program `cog-train` for this machine's platform, and packs it with its licence, README and document.
+# Builds the program `cog-train` for this machine's platform, and packs it with README, document, licence, and the licences of
+# the crates that are compiled in.
 #
 #   scripts/release.sh [FEATURE...]     features of cargo beside `cli`: cuda, parquet, ...
 #   OUT=DIR scripts/release.sh          the folder of the archive: target/release-archive unless given
@@ -23,6 +24,29 @@ platform=$(rustc -vV | sed -n 's/^host: //p')
 features=$(IFS=,; echo "cli${*:+,$*}")
 name=cog-train-$version-$platform${*:+-$(IFS=-; echo "$*")}
 
+# Lists the crates that are compiled in with their licences, and then has each text once.
+third_party() {
+  local texts crate release licence file text
+  texts=$(mktemp -d -p "$work")
+  shopt -s nullglob nocaseglob
+  cargo tree --locked --package cog-train --features "$features" --edges normal,no-proc-macro --prefix none --format '{p} {l}' |
+    sed 's/ (\*)$//' | grep -v '^cog-train' | sort -u > "$texts.crates"
+  printf 'cog-train %s is compiled from these crates, whose licences follow.\n\n' "$version"
+  while read -r crate release licence; do
+    printf '%s %s: %s\n' "$crate" "${release#v}" "$licence"
+    for file in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/"$crate-${release#v}"/{licen[cs]e,copying,notice,unlicense}*; do
+      [ -f "$file" ] || continue
+      text=$texts/$(sha256sum < "$file" | cut -c 1-64)
+      cp "$file" "$text"
+      printf '%s\n' "$crate" >> "$text.crates"
+    done
+  done < "$texts.crates"
+  for file in "$texts"/*.crates; do
+    printf '\n%s\n%s\n\n' "$(printf '=%.0s' {1..80})" "$(sort -u "$file" | paste -s -d ' ')"
+    cat "${file%.crates}"
+  done
+}
+
 cargo build --release --locked -p cog-train --bin cog-train --features "$features"
 
 mkdir -p "$out"
@@ -32,6 +56,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/$name"
 # The profile strips the binary.
 cp "${CARGO_TARGET_DIR:-target}/release/cog-train" LICENSE README.md cog-train/docs/tool.md "$work/$name"
+third_party > "$work/$name/THIRD-PARTY-LICENSES"
 "$work/$name/cog-train" --version | grep -qx "cog-train $version" || fail 'the binary has another version'
 # The same files give the same bytes.
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" -C "$work" -cf - "$name" |
