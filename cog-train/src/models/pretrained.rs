@@ -251,6 +251,14 @@ fn no_config(folder: &Path) -> String {
         return "is an adapter, not a model\nhint: name the model that it was trained on"
             .to_owned();
     }
+    // The result of a training may have its model beside other files.
+    let inside = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    if let Some(model) = inside.filter(|path| path.join(CONFIG).is_file()).min() {
+        return format!(
+            "has no `config.json`\nhint: `{}` has one",
+            printable_name(&model.display().to_string())
+        );
+    }
     "has no `config.json`\nhint: a model's folder holds `config.json` and `model.safetensors`, as `save_pretrained` \
      writes them"
         .to_owned()

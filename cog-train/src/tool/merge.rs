@@ -1,6 +1,6 @@
 //! `merge`: an adapter of PEFT's format merged into its base.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use cog_train_nn::Init;
@@ -15,6 +15,7 @@ use crate::lora::LoraConfig;
 use crate::models::{CausalLm, Config, Head, Pretrained, SequenceClassifier, Tokens};
 use crate::progress::{CancelToken, Report};
 use crate::run::shown;
+use crate::weights::Weights;
 
 const SETTINGS: &str = "adapter_config.json";
 /// The most by which scores of the merged model may differ, as a share of the largest score. The sums have 32 bits.
@@ -25,14 +26,7 @@ const COMPARED: u32 = 32;
 /// Merges an adapter; the text names what was written and how exact it is.
 pub(super) fn merge(args: &MergeArgs, report: &mut dyn Report) -> Result<String, Error> {
     refuse_existing(&args.output)?;
-    let folder = &args.adapter;
-    if !folder.join(SETTINGS).is_file() {
-        let reason = format!(
-            "`{}` is no adapter: it has no `{SETTINGS}`\nhint: name the folder that a training with LoRA wrote",
-            shown(folder)
-        );
-        return Err(Error::Arguments { reason });
-    }
+    let folder = &adapter_folder(&args.adapter)?;
     let lora = LoraConfig::open(folder)?;
     let base = args.base.clone().or_else(|| lora.base_model_name()).ok_or_else(|| {
         let reason =
@@ -44,14 +38,14 @@ pub(super) fn merge(args: &MergeArgs, report: &mut dyn Report) -> Result<String,
     let difference = match task(folder)?.as_deref() {
         None | Some("CAUSAL_LM") => {
             let model = |init: &Init| CausalLm::new(init, base.config());
-            merge_into(&base, &lora, args, &model, CausalLm::logits)?
+            merge_into(&base, &lora, folder, args, &model, CausalLm::logits)?
         }
         Some("SEQ_CLS") => {
             // Beside the adapter of a classifier stand its labels.
             let labels = Config::open(folder.join("config.json"))?.labels().clone();
             let base = base.with_head(Head::SequenceClassification)?.with_labels(labels);
             let model = |init: &Init| SequenceClassifier::new(init, base.config());
-            merge_into(&base, &lora, args, &model, SequenceClassifier::logits)?
+            merge_into(&base, &lora, folder, args, &model, SequenceClassifier::logits)?
         }
         Some(other) => {
             let reason = format!(
@@ -62,6 +56,23 @@ pub(super) fn merge(args: &MergeArgs, report: &mut dyn Report) -> Result<String,
         }
     };
     Ok(format!("merged: {}\n{difference}\n", written(&args.output)))
+}
+
+/// Returns the given folder, or the one that the `output.json` of a training's result names there.
+fn adapter_folder(given: &Path) -> Result<PathBuf, Error> {
+    let is_adapter = |folder: &Path| folder.join(SETTINGS).is_file();
+    if is_adapter(given) {
+        return Ok(given.to_owned());
+    }
+    let named = Weights::open(given.display().to_string()).ok();
+    let named = named.map(|weights| weights.path().to_owned()).filter(|it| is_adapter(it));
+    named.ok_or_else(|| {
+        let reason = format!(
+            "`{}` is no adapter: it has no `{SETTINGS}`\nhint: name the folder that a training with LoRA wrote",
+            shown(given)
+        );
+        Error::Arguments { reason }
+    })
 }
 
 fn task(folder: &Path) -> Result<Option<String>, Error> {
@@ -75,6 +86,7 @@ fn task(folder: &Path) -> Result<Option<String>, Error> {
 fn merge_into<M>(
     base: &Pretrained,
     lora: &LoraConfig,
+    folder: &Path,
     args: &MergeArgs,
     model: &dyn Fn(&Init) -> Result<M, Error>,
     logits: impl Fn(&M, &Tokens) -> Result<Tensor, Error>,
@@ -89,7 +101,7 @@ fn merge_into<M>(
         *tensor = tensor.to_dtype(DType::F32)?;
     }
     let adapter = lora.on(model)?.quantized(quantized)?;
-    let values = adapter.load(&args.adapter)?;
+    let values = adapter.load(folder)?;
     let tensors = adapter.tensors(tensors, values)?;
     let most = u32::try_from(base.config().vocabulary()).unwrap_or(u32::MAX).max(1);
     let length = COMPARED.min(u32::try_from(base.config().max_positions()).unwrap_or(COMPARED));

@@ -208,6 +208,12 @@ fn a_folder_that_is_no_model_is_refused() {
     let refused = |path: &Path| Pretrained::open(path).unwrap_err().to_string();
     assert!(refused(&dir.path().join("none")).ends_with("there is no such folder"));
     assert!(refused(dir.path()).contains("has no `config.json`\nhint: "));
+    let result = tempfile::tempdir().unwrap();
+    let model = result.path().join("weights");
+    fs::create_dir(&model).unwrap();
+    fs::write(model.join("config.json"), "{}").unwrap();
+    let hint = format!("has no `config.json`\nhint: `{}` has one", model.display());
+    assert!(refused(result.path()).ends_with(&hint), "{}", refused(result.path()));
     fs::write(dir.path().join("adapter_config.json"), "{}").unwrap();
     assert!(refused(dir.path()).contains("is an adapter, not a model\nhint: "));
     fs::write(dir.path().join("config.json"), "[]").unwrap();

@@ -11,8 +11,8 @@ fn an_adapter_is_merged_into_its_base_and_answers_as_before() {
     let inputs =
         ["-i", &base, "-i", "lora_rank=4", "-i", "max_steps=5", "-i", "learning_rate=0.01"];
     here.run(&[&["sft", "-o", "adapter"], &inputs[..]].concat()).expect(0);
-    // `output.json` names the folder of the adapter.
-    let said = here.run(&["merge", "adapter/weights", "-o", "merged"]).expect(0).out;
+    // `output.json` of the result names the folder of the adapter.
+    let said = here.run(&["merge", "adapter", "-o", "merged"]).expect(0).out;
     assert!(said.starts_with("merged: merged/\nmerged and unmerged scores differ by "), "{said}");
     let answer = |weights: &str| {
         let args = ["sft", "predict", "-i", "prompt=Where is the boat?"];
