@@ -81,8 +81,8 @@ semver() {
     local base=${1:-$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || true)}
     [ -n "$base" ] || fail 'there is no release to compare with: no tag `v*`' 'hint: name a commit, as `scripts/publish-check.sh semver COMMIT`'
     from_source cargo-semver-checks 0.51.0
-    step cargo semver-checks --baseline-rev "$base" --package cog-train-nn --package cog-train --only-explicit-features \
-        --features default,text,parquet
+    step cargo semver-checks --baseline-rev "$base" --package cog-train-nn --default-features
+    step cargo semver-checks --baseline-rev "$base" --package cog-train --default-features --features text,parquet
 }
 
 checks=("$@")

@@ -107,7 +107,7 @@ fn device() -> Finding {
     if !cfg!(feature = "cuda") {
         let finding = Finding::fine(GROUP, "use", "this build computes on the CPU alone");
         return finding.limited(
-            "install it once more with GPUs, which needs `nvcc`: `cargo install --path cog-train --features cli,cuda`",
+            "install it once more with GPUs, which needs `nvcc`: `cargo install --locked --path cog-train --features cli,cuda`",
         );
     }
     match DeviceChoice::Cuda(0).open(true, 0) {

@@ -24,7 +24,7 @@ pub(super) fn readme(name: &str, template: Template) -> String {
 {title}. Written by `cog-train new {name} --template {}`.
 
 ```sh
-cargo run                # trains; the result is `{result}`, and each run has a folder in `runs/`
+cargo run                # builds for some minutes, once, and trains; the result is `{result}`, and each run has a folder in `runs/`
 cargo run -- --help      # the inputs, with their defaults
 cargo run -- --dry-run   # what a run would do and need
 cargo run -- --resume    # continues the newest run
