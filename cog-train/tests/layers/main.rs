@@ -23,6 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("durable", &[]),
     ("json", &[]),
     ("message", &[]),
+    ("table", &[]),
     ("config", &[]),
     ("input", &[]),
     ("error", &["config", "input"]),
@@ -30,10 +31,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("progress", &["error"]),
     ("cancellable", &["error", "progress"]),
     ("device", &["error"]),
+    ("disk", &["error"]),
     ("partial", &[]),
     ("archive", &["error", "partial", "progress"]),
     ("fetch", &["error", "input", "partial", "progress", "read"]),
-    ("hub", &["error", "fetch", "input", "progress", "read"]),
+    ("hub", &["disk", "error", "fetch", "input", "progress", "read"]),
     ("weights", &["archive", "device", "error", "fetch", "hub", "partial", "progress", "read"]),
     ("gguf", &["error", "partial", "read"]),
     ("tokenizer_files", &["error", "gguf"]),
@@ -59,6 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cancellable",
             "checkpoint",
             "data",
+            "disk",
             "error",
             "job",
             "metrics",
@@ -119,6 +122,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "checkpoint",
             "cli",
             "device",
+            "disk",
             "error",
             "fetch",
             "gguf",
@@ -138,7 +142,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const FACADES: &[&str] = &["bin", "lib", "prelude", "private"];
 
 /// Modules that every module may import. They import nothing but each other.
-const GROUND: &[&str] = &["durable", "json", "message"];
+const GROUND: &[&str] = &["durable", "json", "message", "table"];
 
 /// Outside crates that only some modules may name.
 const CONFINED: &[(&str, &[&str])] = &[
