@@ -32,6 +32,7 @@ use crate::error::Error;
 use crate::input::Mask;
 use crate::parallel::{Communicator, Reduce};
 use crate::progress::{CancelToken, Record, Report, json_number};
+use crate::table::Table;
 use cog_train_nn::rng::Rng;
 
 pub use self::files::Marks;
@@ -164,6 +165,18 @@ impl Job {
         self.report.line(&text);
         if let Some(files) = &mut self.files {
             files.line(&text);
+        }
+    }
+
+    /// A table to where lines go.
+    pub(crate) fn table(&mut self, table: &Table) {
+        if self.is_dry_run() && self.dry_run != DryRun::Started {
+            return;
+        }
+        let table = table.map(|text| self.mask.text(text).into_owned());
+        self.report.table(&table);
+        if let Some(files) = &mut self.files {
+            table.lines(None).iter().for_each(|line| files.line(line));
         }
     }
 

@@ -12,6 +12,7 @@ mod cli;
 pub mod config;
 pub mod data;
 pub mod device;
+mod disk;
 mod durable;
 pub mod engine;
 pub mod error;
@@ -47,6 +48,7 @@ mod partial;
 mod predictor;
 mod read;
 mod report;
+mod table;
 mod tokenizer_files;
 mod trainer;
 

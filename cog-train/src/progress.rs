@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::table::Table;
 
 /// Cancels a run. Clones share one flag, which any thread may set and read.
 ///
@@ -65,6 +66,12 @@ pub trait Report {
     /// Receives a line of the program's own, which is not part of the run's log.
     fn note(&mut self, text: &str) {
         self.line(text);
+    }
+
+    /// Receives a table, which a terminal lays out in its width. By default its lines arrive as [`line`](Self::line)s.
+    #[doc(hidden)]
+    fn table(&mut self, table: &Table) {
+        table.lines(None).iter().for_each(|line| self.line(line));
     }
 
     /// Receives a piece of a prediction's text as soon as it is known. The prediction's output has all of it.

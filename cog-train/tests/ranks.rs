@@ -84,7 +84,7 @@ impl Sandbox {
     fn scratch(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.path().join("tmp")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.starts_with(".tmp")).collect()
+        names.filter(|name| name.starts_with(".cog-train-run-")).collect()
     }
 }
 

@@ -61,6 +61,9 @@ pub struct Inputs {
     /// Passes over the data
     #[input(default = 3, ge = 1, le = 100)]
     pub epochs: u32,
+    /// Share of each trained token's target that goes to all tokens alike: `label_smoothing_factor` of transformers
+    #[input(default = 0.0, ge = 0.0, le = 1.0)]
+    pub label_smoothing: f64,
     /// Examples in each step, or packs of them
     #[input(default = 8, ge = 1, le = 256)]
     pub batch_size: usize,

@@ -12,18 +12,19 @@ mod base;
 mod data;
 mod generator;
 mod inputs;
+mod objective;
 mod tuning;
 
 use cog_train::data::Dataset;
-use cog_train::engine::{Loss, StepContext, Training, fit};
+use cog_train::engine::{Training, fit};
 use cog_train::prelude::*;
-use cog_train::text::{CausalBatch, Report};
+use cog_train::text::Report;
 
 use base::Base;
 use data::{Data, batches};
 use generator::{TextGenerator, show};
 use inputs::Inputs;
-use tuning::Tuning;
+use objective::NextToken;
 
 #[derive(Debug, TrainOutput)]
 struct TrainingOutput {
@@ -66,28 +67,27 @@ impl Trainer for TextFinetune {
         job.line(format_args!("examples: {} to train on, {} held out", train.len(), eval.len()));
         job.line(Report::new(&base.lm.tokenizer, &train, Some(&eval))?);
 
-        let tuning = Tuning::new(&base, lora, &inputs, job)?;
-        let model = &tuning.model;
+        let tuning = tuning::start(&base, lora, &inputs, job)?;
+        let model = tuning.build(|init| base.model(init))?;
+        let model = &model.checkpoint_layers(inputs.checkpoint_layers);
         let shown = eval.all()[..eval.len().min(4)].to_vec();
         show(model, &base, &shown, 0, job)?;
 
         let (pad, packs) = (base.lm.tokenizer.pad_id(), inputs.packing.then_some(length));
         let training = Training {
-            config: inputs.config(&base, tuning.is_adapter()),
-            params: &tuning.params,
+            config: inputs.config(&base, tuning.adapter().is_some()),
+            params: tuning.params(),
             optimizer: inputs.optimizer(),
             train: batches(train, packs, pad).batch(inputs.batching()),
             eval: Some(batches(eval, packs, pad).batch(inputs.batching())),
         };
-        let loss = |batch: &CausalBatch, _: &StepContext| {
-            Ok(Loss::sum(model.loss(&batch.tokens, &batch.targets)?, batch.targets.count())?)
-        };
-        let summary = fit(training, &loss, job)?;
+        let objective = NextToken { model, label_smoothing: inputs.label_smoothing };
+        let summary = fit(training, &objective, job)?;
         ensure!(!job.is_dry_run(), "a dry run has no result");
         show(model, &base, &shown, summary.steps, job)?;
 
         Ok(TrainingOutput {
-            weights: tuning.save(&base, &inputs, &shown, job)?.into(),
+            weights: tuning::save(&tuning, &base, &inputs, &shown, job)?.into(),
             final_loss: summary.loss,
             eval_loss_before: summary.initial_eval.context("there are held-out rows")?.loss,
             eval_loss_after: summary.final_eval.context("there are held-out rows")?.loss,

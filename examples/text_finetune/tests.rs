@@ -3,6 +3,7 @@ use super::inputs::{Method, Quantization, Trained};
 use super::*;
 use cog_train::candle_core;
 use cog_train::engine::Precision;
+use cog_train::serde_json;
 
 fn inputs() -> Inputs {
     Inputs {
@@ -21,6 +22,7 @@ fn inputs() -> Inputs {
         gguf: None,
         learning_rate: None,
         epochs: 2,
+        label_smoothing: 0.0,
         batch_size: 8,
         micro_batch: None,
         max_steps: Some(4),
@@ -132,6 +134,28 @@ fn options_that_draw_draw_unless_the_user_says_otherwise() {
     assert_eq!(question(&|it| it.top_k = Some(5)), Some(true));
     assert_eq!(question(&|it| it.repetition_penalty = Some(1.2)), None);
     assert_eq!(question(&|it| (it.do_sample, it.top_k) = (Some(false), Some(5))), Some(false));
+}
+
+/// The perplexity of held-out rows is the exponential of their loss, with label smoothing in training too.
+#[test]
+fn held_out_rows_are_measured_without_smoothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let train = |name: &str, label_smoothing| {
+        let mut job = Job::for_test(dir.path().join(name));
+        let output = trainer().train(Inputs { label_smoothing, ..inputs() }, &mut job).unwrap();
+        let metrics = std::fs::read_to_string(dir.path().join(name).join("metrics.jsonl")).unwrap();
+        let line = metrics.lines().rfind(|line| line.contains("eval_loss")).unwrap();
+        let values: serde_json::Value = serde_json::from_str(line).unwrap();
+        let [loss, perplexity] =
+            ["eval_loss", "eval_perplexity"].map(|name| values[name].as_f64().unwrap());
+        assert!((loss - output.eval_loss_after).abs() < 1e-12, "{values}");
+        assert!((perplexity / loss.exp() - 1.0).abs() < 1e-12, "{values}");
+        output
+    };
+    let (plain, smoothed) = (train("plain", 0.0), train("smoothed", 0.3));
+    assert_eq!(plain.eval_loss_before.to_bits(), smoothed.eval_loss_before.to_bits());
+    assert!(smoothed.final_loss > plain.final_loss, "{smoothed:?} {plain:?}");
+    assert_ne!(plain.eval_loss_after.to_bits(), smoothed.eval_loss_after.to_bits());
 }
 
 #[test]

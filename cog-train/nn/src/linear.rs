@@ -2,8 +2,8 @@
 
 use candle_core::{Error, Tensor};
 
+use super::{CrossEntropy, reshape};
 use super::{Init, Initializer, LayerKind, Node, Operand, Weight};
-use super::{cross_entropy, linear_cross_entropy, reshape};
 use crate::kernels::linear::{self, Operands};
 use crate::low_rank::{Beside, LinearBranch};
 
@@ -115,7 +115,7 @@ impl Linear {
         T::on_nodes([x, to], |[x, to]| self.on(&x, Some(&to), scale))
     }
 
-    /// The cross-entropy of the layer's scores, added up over the targets, as [`linear_cross_entropy`]: the last layer of a
+    /// The cross-entropy of the layer's scores, added up over the targets, as [`linear_cross_entropy`](super::linear_cross_entropy): the last layer of a
     /// language model and its loss. `x` is `[.., in]`, and `targets` has one integer for each of its rows. The scores are
     /// stored only where the layer has a bias or a low-rank branch.
     ///
@@ -133,15 +133,29 @@ impl Linear {
     ///
     /// # Errors
     ///
-    /// As [`linear_cross_entropy`].
+    /// As [`linear_cross_entropy`](super::linear_cross_entropy).
     pub fn cross_entropy<T: Operand>(&self, x: &T, targets: &Tensor) -> Result<T, Error> {
+        self.loss(x, targets, &CrossEntropy::new())
+    }
+
+    /// Computes a loss of the layer's scores, added up over the targets: [`cross_entropy`](Self::cross_entropy) with label smoothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`CrossEntropy::forward_linear`].
+    pub fn loss<T: Operand>(
+        &self,
+        x: &T,
+        targets: &Tensor,
+        loss: &CrossEntropy,
+    ) -> Result<T, Error> {
         if self.is_product() {
-            return linear_cross_entropy(x, &self.weight, targets);
+            return loss.forward_linear(x, &self.weight, targets);
         }
         T::on_nodes([x], |[x]| {
             let (outputs, _) = self.weight.dims2()?;
             let scores = reshape(&self.on(&x, None, 1.0)?, ((), outputs))?;
-            cross_entropy(&scores, &targets.flatten_all()?)
+            loss.forward(&scores, &targets.flatten_all()?)
         })
     }
 

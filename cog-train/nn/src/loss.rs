@@ -82,6 +82,41 @@ impl CrossEntropy {
         T::on_nodes([logits], |[logits]| scores::forward_weighted(&logits, targets, &self.0))
     }
 
+    /// Computes the loss of `h weight^T` without storing those scores, as [`linear_cross_entropy`] does.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use cog_train_nn::CrossEntropy;
+    ///
+    /// let head = Tensor::new(&[[1f32, 0.0], [0.0, 1.0], [1.0, 1.0]], &Device::Cpu)?;
+    /// let h = Tensor::new(&[[2f32, 1.0], [0.0, -1.0]], &Device::Cpu)?;
+    /// let targets = Tensor::new(&[2u32, 0], &Device::Cpu)?;
+    ///
+    /// let loss = CrossEntropy::new().label_smoothing(0.1);
+    /// let fused = loss.forward_linear(&h, &head, &targets)?.to_scalar::<f32>()?;
+    /// let stored = loss.forward(&h.matmul(&head.t()?)?, &targets)?.to_scalar::<f32>()?;
+    /// assert!((fused - stored).abs() < 1e-6);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`forward`](Self::forward); class weights, for which the scores have to be stored.
+    pub fn forward_linear<T: Operand>(
+        &self,
+        h: &T,
+        weight: impl Into<Weight>,
+        targets: &Tensor,
+    ) -> Result<T, Error> {
+        self.check()?;
+        if self.0.weights.is_some() {
+            let reason = "cross_entropy: class weights need stored scores\nhint: use `forward`";
+            return Err(Error::msg(reason));
+        }
+        let smoothing = self.0.smoothing;
+        T::on_nodes([h], |[h]| linear::forward_smoothed(&h, weight, targets, smoothing))
+    }
+
     /// Returns the weights of the targets, added up: the divisor of PyTorch's `reduction="mean"`. Without weights it is the number of
     /// targets that are not ignored.
     ///

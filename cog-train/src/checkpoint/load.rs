@@ -94,6 +94,15 @@ pub(super) fn newest_on(disk: &dyn Disk, dir: &Path) -> Result<Found, Error> {
     Ok(Found { checkpoint: None, passed_over })
 }
 
+/// A tensor file of a checkpoint.
+#[cfg(feature = "cli")]
+pub(crate) struct Digested<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) bytes: u64,
+    /// XXH3 of 128 bits, in lower-case hex.
+    pub(crate) xxh3: &'a str,
+}
+
 /// A checkpoint that was complete when it was opened.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -141,6 +150,16 @@ impl Checkpoint {
     /// Returns the names of its tensor files as in the snapshot, sorted.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.manifest.files.keys().filter_map(|name| name.strip_suffix(EXTENSION))
+    }
+
+    /// Returns the sizes and digests of its tensor files, which were verified when it was opened.
+    #[cfg(feature = "cli")]
+    pub(crate) fn digests(&self) -> impl Iterator<Item = Digested<'_>> {
+        let files = self.manifest.files.iter();
+        files.filter_map(|(name, entry)| {
+            let name = name.strip_suffix(EXTENSION)?;
+            Some(Digested { name, bytes: entry.bytes, xxh3: &entry.xxh3 })
+        })
     }
 
     /// Reads the tensors of a file by name, with the dtypes that they were saved with, into storage of their own.

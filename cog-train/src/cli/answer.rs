@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::terminal::Format;
 use crate::error::Error;
+use crate::message::{width, wrapped};
 use crate::run::{Kind, Outcome, Published, answer};
 
 /// Returns the exit code of an outcome.
@@ -14,8 +15,13 @@ pub(crate) fn exit_code(outcome: &Outcome) -> u8 {
     }
 }
 
-/// Returns the answer for standard output.
-pub(crate) fn text(outcome: &Outcome, format: Format, kind: Kind) -> String {
+/// Returns the answer for standard output, which is a terminal of so many columns.
+pub(crate) fn text(
+    outcome: &Outcome,
+    format: Format,
+    kind: Kind,
+    columns: Option<usize>,
+) -> String {
     if format == Format::Json {
         let error = outcome.error.as_deref().unwrap_or_default();
         let answer = answer(outcome.status(), outcome.output(), error, &outcome.metrics);
@@ -28,12 +34,12 @@ pub(crate) fn text(outcome: &Outcome, format: Format, kind: Kind) -> String {
             Value::Object(_) | Value::Array(_) => format!("{:#}\n", published.value),
             other => format!("{other}\n"),
         },
-        Ok(Some(published)) => format!("{}\n", sentence(published, kind)),
+        Ok(Some(published)) => format!("{}\n", sentence(published, kind, columns)),
     }
 }
 
-/// `weights/ (final_loss 1.25, steps 120)`: the paths of the output, and its scalars.
-fn sentence(published: &Published, kind: Kind) -> String {
+/// `weights/ (final_loss 1.25, steps 120)`: the paths of the output, and its scalars, which are below where there is no room.
+fn sentence(published: &Published, kind: Kind, columns: Option<usize>) -> String {
     let paths: Vec<String> = published
         .paths
         .iter()
@@ -48,9 +54,19 @@ fn sentence(published: &Published, kind: Kind) -> String {
         _ => Vec::new(),
     };
     let verb = if kind == Kind::Train { "trained" } else { "predicted" };
-    let beside =
-        if values.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
-    format!("{verb}: {}{beside}", paths.join(", "))
+    let place = format!("{verb}: {}", paths.join(", "));
+    if values.is_empty() {
+        return place;
+    }
+    let values = values.join(", ");
+    let line = format!("{place} ({values})");
+    match columns {
+        Some(columns) if width(&line) > columns => {
+            let values = wrapped(&values, columns.saturating_sub(2));
+            format!("{place}\n  {}", values.join("\n  "))
+        }
+        _ => line,
+    }
 }
 
 /// A number as a person reads it: four digits after the point are enough, and `output.json` has them all.

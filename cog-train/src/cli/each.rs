@@ -69,9 +69,9 @@ fn predict(
     worker.prepare(&control.cancel, terminal)?;
     let mut progress = terminal.report();
     let mut counts = Counts { failed: 0, all: 0 };
-    for row in reader.lines() {
+    for row in reader.split(b'\n') {
         let row = row.with_context(|| format!("cannot read `{rows}`"))?;
-        if row.trim().is_empty() {
+        if row.trim_ascii().is_empty() {
             continue;
         }
         counts.all += 1;
@@ -125,7 +125,12 @@ fn open(rows: &str) -> Result<(Box<dyn BufRead>, usize), Error> {
     Ok((Box::new(BufReader::new(open()?)), count))
 }
 
-fn inputs(role: &Role, row: &str) -> Result<crate::run::Given, Error> {
+fn inputs(role: &Role, row: &[u8]) -> Result<crate::run::Given, Error> {
+    let row = str::from_utf8(row).map_err(|error| {
+        let at = error.valid_up_to();
+        let reason = format!("the row is not UTF-8 text: byte {at} does not belong to a character");
+        Error::Arguments { reason }
+    })?;
     // Not a file that the row names.
     if !row.trim_start().starts_with('{') {
         let reason = "the row is not a JSON object of the inputs".to_owned();

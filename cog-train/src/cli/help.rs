@@ -6,6 +6,7 @@ use clap::builder::styling::Styles;
 
 use crate::error::counted;
 use crate::input::{Kind, Literal, Number, Spec};
+use crate::message::width as columns_of;
 
 /// The column at which descriptions begin.
 const COLUMN: usize = 30;
@@ -25,7 +26,7 @@ pub(crate) fn inputs(table: &[Spec], heading: &str, width: usize) -> String {
             format!("{}=<{}>{}", spec.name, kind_of(spec), if spec.ty.list { "..." } else { "" });
         let (name, rest) = label.split_at(spec.name.len());
         let _ = write!(text, "  {literal}{name}{literal:#}{rest}");
-        let mut used = 2 + label.chars().count();
+        let mut used = 2 + columns_of(&label);
         let column = if width < NARROW { 10 } else { COLUMN };
         if used + 2 > column {
             text.push('\n');
@@ -50,7 +51,7 @@ fn wrap(text: &mut String, words: &str, used: usize, column: usize, width: usize
     let room = width.saturating_sub(column).max(20);
     let mut line = 0;
     for word in words.split_whitespace() {
-        let length = word.chars().count();
+        let length = columns_of(word);
         if line > 0 && line + 1 + length > room {
             let _ = write!(text, "\n{:column$}", "");
             line = 0;

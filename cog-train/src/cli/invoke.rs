@@ -52,7 +52,7 @@ pub(super) fn invoke(app: &App, role: &Role, invocation: &Invocation) -> u8 {
         report(&terminal, invocation, outcome.as_ref(), errors);
         // A rank whose own part has succeeded has no answer for a training that failed.
         if let Some(outcome) = outcome.as_ref().filter(|it| rank == 0 && it.error.is_some()) {
-            print_answer(&terminal, &answer::text(outcome, invocation.format, role.kind));
+            print_answer(&terminal, &answer::text(outcome, invocation.format, role.kind, None));
         }
         outcome.as_ref().map_or(1, answer::exit_code)
     });
@@ -63,8 +63,9 @@ pub(super) fn invoke(app: &App, role: &Role, invocation: &Invocation) -> u8 {
         .map(|text| if rank > 0 { format!("rank {rank}: {text}") } else { text.clone() })
         .collect();
     report(&terminal, invocation, Some(&outcome), &errors);
-    let code = match print_answer(&terminal, &answer::text(&outcome, invocation.format, role.kind))
-    {
+    let columns = terminal.answer_columns();
+    let text = answer::text(&outcome, invocation.format, role.kind, columns);
+    let code = match print_answer(&terminal, &text) {
         0 => answer::exit_code(&outcome),
         failed => failed,
     };

@@ -43,7 +43,7 @@ pub(crate) use {
 };
 #[cfg(feature = "cli")]
 pub(crate) use {
-    terminal::colored,
+    terminal::table_text,
     ui::ui,
     ui_args::{UiArgs, command as ui_command, parse as ui_args},
 };

@@ -12,9 +12,9 @@ pub(super) fn show(terminal: &Terminal, format: Format, outcome: &Outcome) {
         return;
     }
     if let Some(dir) = outcome.run_dir.as_deref() {
-        terminal.note(&format!("report: {}", shown(&dir.join(REPORT))));
+        terminal.labelled("report", &shown(&dir.join(REPORT)));
     }
     if let Some(next) = &outcome.next {
-        terminal.note(&format!("try it: {next}"));
+        terminal.command("try it", next);
     }
 }

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::{Error, counted, printable};
 use crate::progress::Report;
 use crate::run::{Control, DryRun, Request, RoleWorker};
+use crate::table::{Align, Table};
 
 /// Prints the plan of a training on standard output.
 pub(super) fn plan(
@@ -25,7 +26,7 @@ pub(super) fn plan(
     let (inputs, seed) = (run.inputs.clone(), run.seed());
     let environment = environment(invocation, config);
     if invocation.format == Format::Text {
-        print(terminal, &text_of(&inputs, &seed, &environment))?;
+        print_table(terminal, &table_of(&inputs, &seed, &environment))?;
     }
     let lines = Rc::default();
     let printer =
@@ -59,15 +60,9 @@ fn environment(invocation: &Invocation, config: &Config) -> Map<String, Value> {
     environment
 }
 
-/// A row of the table of inputs.
-struct Row {
-    name: String,
-    value: String,
-    origin: String,
-}
-
-fn text_of(inputs: &Map<String, Value>, seed: &Value, environment: &Map<String, Value>) -> String {
-    let mut rows: Vec<Row> = Vec::new();
+/// Returns the inputs with their values and origins, the seed, and the variables.
+fn table_of(inputs: &Map<String, Value>, seed: &Value, environment: &Map<String, Value>) -> Table {
+    let mut table = Table::new([("", Align::Left), ("", Align::Whole), ("", Align::Whole)]);
     for (name, entry) in inputs {
         let mut value = match &entry["value"] {
             Value::Null => "-".to_owned(),
@@ -84,26 +79,25 @@ fn text_of(inputs: &Map<String, Value>, seed: &Value, environment: &Map<String, 
             Some(place) => format!("{origin} in {}", printable(place)),
             None => origin.replace("absent", "not given"),
         };
-        rows.push(Row { name: name.clone(), value, origin });
+        table.row([name.clone(), value, origin]);
     }
     if !inputs.contains_key("seed") {
         let value =
             if seed["value"].is_null() { "-".to_owned() } else { seed["value"].to_string() };
         let origin = seed["origin"].as_str().unwrap_or_default().to_owned();
-        rows.push(Row { name: "seed".to_owned(), value, origin });
+        table.row(["seed".to_owned(), value, origin]);
     }
     for (name, value) in environment {
         let value = value.as_str().unwrap_or_default().to_owned();
-        rows.push(Row { name: name.clone(), value, origin: "environment".to_owned() });
+        table.row([name.clone(), value, "environment".to_owned()]);
     }
-    let width = |of: fn(&Row) -> &String| {
-        rows.iter().map(|row| of(row).chars().count()).max().unwrap_or_default().min(40)
-    };
-    let (first, second) = (width(|row| &row.name), width(|row| &row.value));
-    rows.iter().fold(String::new(), |mut text, Row { name, value, origin }| {
-        let _ = writeln!(text, "{name:first$}  {value:second$}  {origin}");
-        text
-    })
+    table
+}
+
+/// Prints a table in the width of standard output.
+fn print_table(terminal: &Terminal, table: &Table) -> Result<(), Error> {
+    let lines = table.lines(terminal.answer_columns());
+    print(terminal, &lines.into_iter().map(|line| line + "\n").collect::<String>())
 }
 
 fn print(terminal: &Terminal, text: &str) -> Result<(), Error> {
@@ -125,6 +119,14 @@ impl Report for Printer {
             Format::Text => drop(self.terminal.result(&format!("{text}\n"))),
             Format::Json => self.lines.borrow_mut().push(text.to_owned()),
         }
+    }
+
+    fn table(&mut self, table: &Table) {
+        let columns = match self.format {
+            Format::Text => self.terminal.answer_columns(),
+            Format::Json => None,
+        };
+        table.lines(columns).iter().for_each(|line| self.line(line));
     }
 
     fn note(&mut self, text: &str) {

@@ -21,7 +21,7 @@ pub(crate) fn listen(control: Control, terminal: Terminal) -> std::io::Result<()
             if signal == SIGUSR1 {
                 control.save.store(true, Ordering::SeqCst);
             } else if control.cancel.is_cancelled() {
-                control.active.record_stop();
+                control.active.stop();
                 terminal.close();
                 // Not `exit`: that would wait for nothing, but run destructors of a process that still computes.
                 signal_hook::low_level::exit(INTERRUPTED);

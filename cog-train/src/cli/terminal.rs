@@ -5,6 +5,9 @@
 //! the process's at standard error.
 
 mod bar;
+#[cfg(feature = "cli")]
+mod bold;
+mod fit;
 mod shown;
 mod stdout;
 mod values;
@@ -17,10 +20,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value, json};
 
+#[cfg(feature = "cli")]
+pub(crate) use self::bold::table_text;
 use self::shown::Shown;
 use self::values::Values;
 use crate::progress::{Report, json_number, number_of};
 use crate::run::Observer;
+use crate::table::Table;
 
 /// The format of everything printed: lines for a person, or one JSON object a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,7 +72,7 @@ impl Terminal {
         Self(Arc::new(Mutex::new(Inner {
             format,
             is_silent,
-            draws: format == Format::Text && !is_silent && io::stderr().is_terminal(),
+            draws: format == Format::Text && !is_silent && is_smart(&io::stderr()),
             progress: Shown::default(),
             stdout: None,
             values: Values::default(),
@@ -90,6 +96,16 @@ impl Terminal {
     /// A line of the program's own, on standard error.
     pub(crate) fn note(&self, text: &str) {
         self.inner().line("note", text);
+    }
+
+    /// A label with a text, on one line of standard error where a terminal has room for both.
+    pub(crate) fn labelled(&self, label: &str, text: &str) {
+        self.note(&fit::labelled(label, text, fit::columns(&io::stderr())));
+    }
+
+    /// A label with a command of a shell, on one line of standard error where a terminal has room for both.
+    pub(crate) fn command(&self, label: &str, text: &str) {
+        self.note(&fit::command(label, text, fit::columns(&io::stderr())));
     }
 
     /// `warning: ...` on standard error.
@@ -125,6 +141,15 @@ impl Report for Terminal {
 
     fn note(&mut self, text: &str) {
         self.inner().line("note", text);
+    }
+
+    fn table(&mut self, table: &Table) {
+        let mut inner = self.inner();
+        let columns = match inner.format {
+            Format::Text => fit::columns(&io::stderr()),
+            Format::Json => None,
+        };
+        table.lines(columns).iter().for_each(|line| inner.line("line", line));
     }
 
     fn output(&mut self, piece: &str) {
@@ -250,7 +275,12 @@ impl Inner {
 /// Whether colours are wanted there: on a terminal that knows them, unless `NO_COLOR` says no.
 pub(crate) fn colored(stream: &impl IsTerminal) -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    stream.is_terminal() && !refused && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    is_smart(stream) && !refused
+}
+
+/// Whether it is a terminal that obeys escape codes.
+fn is_smart(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 fn paint(code: &str, text: &str) -> String {

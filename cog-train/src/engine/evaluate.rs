@@ -9,6 +9,7 @@ use super::objective::Objective;
 use super::retry::{Failed, is_cancellation, retry};
 use super::state::State;
 use crate::data::Loader;
+use crate::error::Error;
 use crate::job::Job;
 use crate::metrics::ConfusionMatrix;
 use cog_train_nn::__private::tape::without_gradients;
@@ -47,7 +48,7 @@ pub(super) fn evaluate<B: Send + 'static>(
         scores(eval, most, objective, learner, state.micro_batch, job).map_err(Failed::from)
     });
     let Some(scores) = scores? else { return Ok(None) };
-    Ok(sum(ranks.share(scores)?).map(|sum| sum.evaluation(state.step)))
+    Ok(sum(ranks.share(scores)?)?.map(|sum| sum.evaluation(state.step)))
 }
 
 /// The scores of this rank's batches, of the first `most`.
@@ -81,10 +82,8 @@ fn scores<B: Send + 'static>(
                     return Err(error);
                 }
             };
-            match (&mut found.confusion, scores.take_confusion()) {
-                (Some(all), Some(counts)) => all.add(&counts),
-                (all, counts) => *all = all.take().or(counts),
-            }
+            let confusion = scores.take_confusion()?;
+            found.confusion = ConfusionMatrix::sum(found.confusion.take(), confusion)?;
             found.parts.push(OfPart { batch: batch.at.batch, scores });
         }
     }
@@ -92,16 +91,16 @@ fn scores<B: Send + 'static>(
 }
 
 /// Adds up scores in the order of batches, so that the sum does not depend on the number of ranks. `None` where there are none.
-fn sum(ranks: Vec<OfRank>) -> Option<EvalScores> {
-    let (mut parts, mut confusions) = (Vec::new(), Vec::new());
+fn sum(ranks: Vec<OfRank>) -> Result<Option<EvalScores>, Error> {
+    let (mut parts, mut confusion) = (Vec::new(), None);
     for rank in ranks {
         parts.extend(rank.parts);
-        confusions.extend(rank.confusion);
+        confusion = ConfusionMatrix::sum(confusion, rank.confusion)?;
     }
     // Stable: the parts of a batch are those of one rank, in their order.
     parts.sort_by_key(|part| part.batch);
     let mut parts = parts.into_iter().map(|part| part.scores);
-    let mut sum = parts.next()?;
+    let Some(mut sum) = parts.next() else { return Ok(None) };
     parts.for_each(|scores| sum.add(scores));
-    Some(confusions.into_iter().fold(sum, EvalScores::with_metric))
+    Ok(Some(confusion.into_iter().fold(sum, EvalScores::with_metric)))
 }

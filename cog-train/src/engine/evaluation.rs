@@ -131,12 +131,16 @@ impl EvalScores {
     }
 
     /// Takes the counts of a confusion matrix out. They are whole numbers, which add up in any order.
-    pub(super) fn take_confusion(&mut self) -> Option<ConfusionMatrix> {
-        let is_confusion = |metric: &Metric| matches!(metric, Metric::Confusion(_));
-        match self.metrics.remove(self.metrics.iter().position(is_confusion)?) {
-            Metric::Confusion(matrix) => Some(matrix),
-            _ => None,
-        }
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when there are two of different numbers of classes.
+    pub(super) fn take_confusion(&mut self) -> Result<Option<ConfusionMatrix>, Error> {
+        let is_confusion = |metric: &mut Metric| matches!(metric, Metric::Confusion(_));
+        self.metrics.extract_if(.., is_confusion).try_fold(None, |sum, metric| match metric {
+            Metric::Confusion(matrix) => ConfusionMatrix::sum(sum, Some(matrix)),
+            _ => Ok(sum),
+        })
     }
 
     /// Adds the scores of another batch.

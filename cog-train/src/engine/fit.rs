@@ -1,5 +1,7 @@
 //! The loop.
 
+use std::time::Instant;
+
 use super::evaluate::evaluate;
 use super::learner::Learner;
 use super::objective::{Objective, StepReport};
@@ -12,6 +14,7 @@ use super::save::Saves;
 use super::state::{Mean, State, StopReason};
 use super::stream::Stream;
 use super::training::{Training, TrainingSummary};
+use super::usage::Usage;
 use super::{probe, report, step};
 use crate::checkpoint::{Checkpoint, folder};
 use crate::error::Error;
@@ -103,6 +106,7 @@ pub fn fit<B: Send + 'static>(
     let mut checkpoints = Saves::open(job, config.keep_checkpoints, &learner)?;
     let mut records = Records::new(state.step, train.has_lengths(), params.device());
     let mut stream = Stream::new(&train, params.device());
+    let mut usage = Usage::start(params.device());
     let mut hook_breaks = false;
 
     loop {
@@ -123,9 +127,11 @@ pub fn fit<B: Send + 'static>(
             && due
             && state.evaluated_at() != Some(state.step)
         {
+            let began = Instant::now();
             learner.swap_average()?;
             let found = evaluate(eval, u64::MAX, objective, &learner, &mut state, job);
             learner.swap_average()?;
+            usage.evaluation += began.elapsed();
             match found? {
                 Some(found) => {
                     report::evaluation(job, &found);
@@ -149,6 +155,7 @@ pub fn fit<B: Send + 'static>(
             || best
             || config.save_every.is_due(state.step, epoch_ended);
         let now = Some((state.step, state.evaluated_at()));
+        let began = Instant::now();
         if due && saved != now {
             checkpoints.save(&state, &run, &learner, best, job)?;
             saved = now;
@@ -156,6 +163,7 @@ pub fn fit<B: Send + 'static>(
         if save_requested || last || cancelled {
             checkpoints.finish(&learner)?;
         }
+        usage.checkpoint += began.elapsed();
         if save_requested {
             job.note(format_args!("step {}: saved on request", state.step));
         }
@@ -171,8 +179,12 @@ pub fn fit<B: Send + 'static>(
         let learning_rate = config.learning_rate * config.schedule.at(state.step, steps);
         let computed = step::compute_next(&mut stream, &mut learner, objective, &mut state, job)?;
         let Some((batch, computed)) = computed else { continue };
+        let began = Instant::now();
         let reduced = reduce(&learner, computed, config.reduce)?;
         let applied = step::apply(&mut learner, config.clip, &mut state, reduced, learning_rate)?;
+        usage.optimizer += began.elapsed();
+        usage.data += batch.waited;
+        usage.add_passes(std::mem::take(&mut learner.passes));
 
         // report
         if batch.at.batch == 0 {
@@ -192,7 +204,7 @@ pub fn fit<B: Send + 'static>(
         };
         job.epoch(batch.at.epoch + 1, config.epochs);
         let work = Work { rows: batch.rows.len(), tokens: batch.tokens, waited: batch.waited };
-        records.step(job, &step_report, applied.skipped, work);
+        usage.sample(records.step(job, &step_report, applied.skipped, work));
         report::skipped(job, &config, &state, &applied, &batch.rows, &train)?;
         state.position = batch.next;
         if state.position.batch == 0 {
@@ -217,6 +229,7 @@ pub fn fit<B: Send + 'static>(
             learner.publish_weights()?;
         }
     }
+    usage.report(&learner, job);
     report::finished(job, &state);
     Ok(TrainingSummary::of(state))
 }

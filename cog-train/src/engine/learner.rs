@@ -8,6 +8,7 @@ use super::owners::Owners;
 use super::ranks::{LEAD, Ranks};
 use super::state::State;
 use super::training_config::TrainingConfig;
+use super::usage::PassTime;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::optim::{Ema, Optimizer, Slot, check_state};
@@ -29,6 +30,8 @@ pub(super) struct Learner<'a> {
     pub(super) buffers: Buffers,
     pub(super) ranks: Ranks,
     pub(super) owners: Owners,
+    /// The time of the passes so far.
+    pub(super) passes: PassTime,
 }
 
 /// The tensors of a checkpoint's file by name.
@@ -51,7 +54,8 @@ impl<'a> Learner<'a> {
         let ema = config.ema.map(|decay| Ema::new(decay).warmup());
         let trained = params.trainable().map(|(_, param)| param.compute());
         let buffers = Buffers::new(trained);
-        let mut learner = Self { params, optimizer, ema, buffers, ranks: ranks.clone(), owners };
+        let (ranks, passes) = (ranks.clone(), PassTime::default());
+        let mut learner = Self { params, optimizer, ema, buffers, ranks, owners, passes };
         learner.begin_average()?;
         Ok(learner)
     }

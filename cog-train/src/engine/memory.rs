@@ -88,8 +88,8 @@ impl Drop for Watch {
     }
 }
 
-/// The peak of the process since [`forget_peak`], in bytes.
-fn peak() -> u64 {
+/// Returns the peak of the process since [`forget_peak`] or its start, in bytes; 0 where the system does not say.
+pub(super) fn peak() -> u64 {
     of_status("VmHWM:").unwrap_or(0)
 }
 

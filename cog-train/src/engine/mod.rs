@@ -35,6 +35,7 @@ mod sums;
 mod training;
 mod training_config;
 mod tree;
+mod usage;
 
 pub use best_by::BestBy;
 pub use classification::Classification;

@@ -21,9 +21,10 @@ use crate::cancellable::cancellable;
 use crate::data::{Batching, Loader, histogram};
 use crate::error::{Error, counted};
 use crate::job::Job;
-use crate::message::human;
+use crate::message::{bar, duration, human};
 use crate::optim::{Ema, Slot};
 use crate::params::Params;
+use crate::table::{Align, Table};
 
 /// The training that would run.
 pub(super) struct Planned<'a, B> {
@@ -37,16 +38,16 @@ pub(super) struct Planned<'a, B> {
 }
 
 /// The bytes of the state of a training beside its weights and gradients.
-struct Held {
+pub(super) struct Held {
     /// On this rank.
-    optimizer: u64,
-    averages: u64,
+    pub(super) optimizer: u64,
+    pub(super) averages: u64,
     /// Of a checkpoint, which has those of all ranks.
-    snapshot: u64,
+    pub(super) snapshot: u64,
 }
 
 impl Held {
-    fn of(learner: &Learner<'_>) -> Self {
+    pub(super) fn of(learner: &Learner<'_>) -> Self {
         let bytes = |slots: &[Slot], is_counted: fn(&Slot) -> bool| {
             let slots = slots.iter().filter(|slot| is_counted(slot));
             4 * slots.map(|slot| slot.dims.iter().product::<usize>()).sum::<usize>() as u64
@@ -216,35 +217,40 @@ fn in_memory(found: &Memory, params: &Params, of_device: bool, world: usize, job
         1 => String::new(),
         world => format!(" of each of {world} ranks"),
     };
-    let weights = human(params.bytes() as u64);
-    let parts = format!(
-        "weights {weights}, optimizer {}, averages {}, gradients {}, activations {}",
-        human(found.optimizer),
-        human(found.averages),
-        human(found.gradients),
-        human(found.activations),
-    );
-    let snapshot = human(found.snapshot);
+    let weights = params.bytes() as u64;
+    let of_training = [
+        ("weights", weights),
+        ("gradients", found.gradients),
+        ("optimizer", found.optimizer),
+        ("averages", found.averages),
+        ("activations", found.activations),
+    ];
+    let other = ("other", found.base.saturating_sub(weights + found.averages));
+    let of_checkpoint = ("checkpoint", found.snapshot);
     if of_device {
+        let peak = found.peak;
+        job.line(format_args!("memory of the device{each}: about {} at most", human(peak)));
+        job.table(&bars([&of_training[..], &[other]].concat(), peak));
         job.line(format_args!(
-            "memory of the device{each}: about {} at most, of which {parts}",
-            human(found.peak)
-        ));
-        job.line(format_args!("  all that runs on it holds {} now", human(found.base)));
-        job.line(format_args!(
-            "memory beside it: the program, its data and the model hold {} now, and a checkpoint on its way takes {snapshot}",
+            "memory beside it: the program, its data and the model hold {} now, and a checkpoint on its way takes {}",
             human(memory::resident()),
+            human(found.snapshot),
         ));
     } else {
-        job.line(format_args!(
-            "memory{each}: about {} at most, of which {parts}, a checkpoint on its way {snapshot}",
-            human(found.peak + found.snapshot)
-        ));
-        job.line(format_args!(
-            "  the program, its data and the model hold {} now",
-            human(found.base)
-        ));
+        let peak = found.peak + found.snapshot;
+        job.line(format_args!("memory{each}: about {} at most", human(peak)));
+        job.table(&bars([&of_training[..], &[of_checkpoint, other]].concat(), peak));
     }
+}
+
+/// A table of parts with their sizes and shares of `whole`.
+fn bars(parts: Vec<(&str, u64)>, whole: u64) -> Table {
+    const COLUMNS: usize = 16;
+    let mut table = Table::new([("", Align::Left), ("", Align::Right), ("", Align::Right)]);
+    for (name, bytes) in parts {
+        table.row([name.to_owned(), human(bytes), bar(bytes, whole, COLUMNS)]);
+    }
+    table
 }
 
 fn in_time<B: Send + 'static>(step: Duration, planned: &Planned<'_, B>, job: &mut Job) {
@@ -262,40 +268,7 @@ fn in_time<B: Send + 'static>(step: Duration, planned: &Planned<'_, B>, job: &mu
     ));
 }
 
-/// `2 h 05 min`, `3 min 20 s`, `12 s`.
-fn duration(seconds: f64) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole seconds, positive"
-    )]
-    let seconds = seconds.ceil() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
-    }
-}
-
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 fn percent(part: u64, all: u64) -> f64 {
     100.0 * part as f64 / all as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_short() {
-        for (seconds, text) in [
-            (0.2, "1 s"),
-            (59.0, "59 s"),
-            (61.0, "1 min 01 s"),
-            (3599.5, "1 h 00 min"),
-            (7500.0, "2 h 05 min"),
-        ] {
-            assert_eq!(duration(seconds), text);
-        }
-    }
 }

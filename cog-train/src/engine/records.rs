@@ -40,14 +40,15 @@ impl Records {
         Self { started: now, first_step, has_lengths, device: device.clone(), last: now }
     }
 
-    /// Records a step.
+    /// Records a step. Returns the bytes that the device holds, or the process where the device does not say.
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
     pub(super) fn step(
         &mut self,
         job: &mut Job,
         report: &StepReport,
         skipped: Option<Skip>,
         work: Work,
-    ) {
+    ) -> u64 {
         let (step, steps) = (report.step, report.steps);
         let mut values = Map::new();
         values.insert("loss".to_owned(), json_number(report.loss));
@@ -66,9 +67,17 @@ impl Records {
 
         // A line of its own: a resumed run does not repeat what the clock decides.
         let now = Instant::now();
-        let speed = self.speed(now.duration_since(self.last), work, step, steps);
-        job.step(step, &speed);
+        let resident = memory::resident();
+        // A GPU's memory is that of the moment after a step, taken by all processes together.
+        let on_device = device_memory::used(&self.device);
+        let mut values = self.speed(now.duration_since(self.last), work, step, steps);
+        values.insert("time/memory_bytes".to_owned(), (resident as f64).into());
+        if let Some(bytes) = on_device {
+            values.insert("time/device_memory_bytes".to_owned(), (bytes as f64).into());
+        }
+        job.step(step, &values);
         self.last = now;
+        on_device.unwrap_or(resident)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "rates are rounded anyway")]
@@ -85,13 +94,9 @@ impl Records {
         let metrics = [
             ("time/rows_per_second", rows as f64 / seconds),
             ("time/data_wait", (waited.as_secs_f64() / seconds).min(1.0)),
-            ("time/memory_bytes", memory::resident() as f64),
             ("time/eta_seconds", per_step * (steps - step) as f64),
         ];
-        // A GPU's memory is that of the moment after a step, taken by all processes together.
-        let on_device = device_memory::used(&self.device)
-            .map(|bytes| ("time/device_memory_bytes", bytes as f64));
-        let metrics = metrics.into_iter().chain(tokens).chain(on_device);
+        let metrics = metrics.into_iter().chain(tokens);
         metrics.map(|(name, value)| (name.to_owned(), value.into())).collect()
     }
 }

@@ -8,6 +8,7 @@ use crate::data::Loader;
 use crate::error::{Error, counted};
 use crate::job::Job;
 use crate::progress::{Record, json_number};
+use crate::table::{Align, Table};
 
 /// The most classes of a confusion matrix in the log.
 const MOST_CLASSES_SHOWN: usize = 12;
@@ -58,33 +59,26 @@ pub(super) fn early_stopping(job: &mut Job, config: &TrainingConfig, state: &Sta
 pub(super) fn finished(job: &mut Job, state: &State) {
     let Some(last) = state.last_eval.as_ref() else { return };
     let best = state.best.as_ref().filter(|best| best.step != 0 && best.step != last.step);
-    let columns: Vec<(String, &Evaluation)> =
-        [("before".to_owned(), state.initial_eval.as_ref()), ("best".to_owned(), best)]
+    let columns: Vec<(&str, &Evaluation)> =
+        [("before", state.initial_eval.as_ref()), ("best", best), ("after", Some(last))]
             .into_iter()
             .filter_map(|(name, eval)| Some((name, eval?)))
-            .chain([("after".to_owned(), last)])
-            .map(|(name, eval)| (format!("{name} (step {})", eval.step), eval))
             .collect();
-    let names = std::iter::once("loss").chain(last.metrics.keys().map(String::as_str));
-    let names: Vec<&str> = names.collect();
-    let first = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let row = |first_cell: &str, cells: Vec<String>| {
-        let cells = columns.iter().zip(cells).map(|((head, _), cell)| {
-            let width = head.len().max(9);
-            format!("  {cell:>width$}")
-        });
-        format!("{first_cell:first$}{}", cells.collect::<String>())
+    let heads = columns.iter().map(|(name, _)| (*name, Align::Right));
+    let mut table = Table::new(std::iter::once(("", Align::Left)).chain(heads));
+    let mut row = |name: &str, value: &dyn Fn(&Evaluation) -> String| {
+        let values = columns.iter().map(|(_, eval)| value(eval));
+        table.row(std::iter::once(name.to_owned()).chain(values).collect::<Vec<_>>());
     };
-    job.line(row("", columns.iter().map(|(head, _)| head.clone()).collect()));
-    for name in names {
-        let value =
-            |(_, eval): &(String, &Evaluation)| eval.value(name).map_or_else(String::new, short);
-        job.line(row(name, columns.iter().map(value).collect()));
+    row("step", &|eval| eval.step.to_string());
+    for name in std::iter::once("loss").chain(last.metrics.keys().map(String::as_str)) {
+        row(name, &|eval| eval.value(name).map_or_else(String::new, short));
     }
+    job.table(&table);
     let Some(matrix) = &last.confusion else { return };
     if matrix.classes() <= MOST_CLASSES_SHOWN {
         job.line("confusion matrix (rows are true classes, columns predicted ones)");
-        matrix.to_string().lines().for_each(|line| job.line(line));
+        job.table(&matrix.table());
     }
     if matrix.classes() <= MOST_CLASSES_RECORDED {
         let record = serde_json::to_value(matrix).unwrap_or_default();

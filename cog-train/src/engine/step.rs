@@ -1,5 +1,7 @@
 //! One step: the gradients of its micro-batches, and the update by their sum.
 
+use std::time::{Duration, Instant};
+
 use super::check_gradients;
 use super::context::StepContext;
 use super::learner::Learner;
@@ -181,9 +183,12 @@ fn backward<B, O: Objective<B>>(
     context: &StepContext,
     scale: Scale,
 ) -> anyhow::Result<Leaf> {
+    let began = Instant::now();
+    let mut forward = Duration::ZERO;
     let (loss, factor, mut store) = collect(&mut learner.buffers, || {
         context.run(|| {
             let loss = objective.loss(batch, context)?;
+            forward = began.elapsed();
             let factor = scale.of_sum(loss.weight());
             let scaled = if scale.is_dynamic() {
                 (loss.tensor() * factor).map_err(Error::from)?
@@ -199,13 +204,14 @@ fn backward<B, O: Objective<B>>(
         // Each micro-batch has a factor of its own, and they add up.
         gradients.multiply(1.0 / factor)?;
     }
-    Ok(Leaf { loss: Sums::of(&loss)?, gradients })
+    let loss = Sums::of(&loss)?;
+    learner.passes.forward += forward;
+    learner.passes.backward += began.elapsed().saturating_sub(forward);
+    Ok(Leaf { loss, gradients })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use candle_core::{DType, Device, Tensor};
     use cog_train_nn::Linear;
 

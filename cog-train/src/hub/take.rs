@@ -8,6 +8,7 @@ use super::listing::Listing;
 use super::parallel::parallel;
 use super::remote::{Metadata, Remote};
 use super::select::is_safe;
+use crate::disk;
 use crate::error::{Error, printable_name};
 use crate::fetch::Blob;
 use crate::progress::{CancelToken, Report};
@@ -81,15 +82,10 @@ impl Take<'_> {
         let resumed: u64 = sizes.iter().map(|(etag, size)| there(etag).min(*size)).sum();
         let needed = total - resumed;
         let root = self.cache.root();
-        if let Some(free) = free(root).filter(|free| needed > *free) {
-            return Err(Error::DiskSpace {
-                reason: format!(
-                    "`{}` needs {needed} more bytes in `{}`, whose disk has {free} left\n\
-                     hint: name a folder on another disk with `HF_HOME`",
-                    self.remote.repo,
-                    shown(root)
-                ),
-            });
+        if let Ok(free) = disk::free(root) {
+            let what = format!("the download of `{}`", self.remote.repo);
+            let hint = "name a folder on another disk with `HF_HOME`";
+            disk::check_room(&what, needed, &shown(root), free, hint)?;
         }
         Ok(total)
     }
@@ -141,12 +137,4 @@ impl Report for Counter<'_> {
         }
         self.counted = done;
     }
-}
-
-/// Returns the free bytes of the disk of a folder, or of the nearest existing one above it; `None` when the disk does not say.
-fn free(folder: &std::path::Path) -> Option<u64> {
-    let folder = std::path::absolute(folder).ok()?;
-    let existing = folder.ancestors().find(|folder| folder.exists())?;
-    let disk = rustix::fs::statvfs(existing).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

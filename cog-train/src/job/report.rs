@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Job;
 use crate::progress::Report;
+use crate::table::Table;
 
 /// Sends the lines, the numbers and the progress of long work where those of the run go.
 ///
@@ -25,6 +26,10 @@ impl Report for Job {
 
     fn note(&mut self, text: &str) {
         Self::note(self, text);
+    }
+
+    fn table(&mut self, table: &Table) {
+        Self::table(self, table);
     }
 
     fn output(&mut self, piece: &str) {

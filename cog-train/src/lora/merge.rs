@@ -6,8 +6,9 @@ use std::fmt;
 use candle_core::{DType, Tensor};
 use cog_train_nn::{Init, Layer, LayerKind, LowRank};
 
-use super::adapter::{Adapter, found, magnitude, names, norms};
+use super::adapter::{Adapter, found, magnitude, names};
 use super::config::invalid;
+use super::draw::norms;
 use super::select::is_shared;
 use crate::error::Error;
 

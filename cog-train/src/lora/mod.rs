@@ -35,6 +35,7 @@
 
 mod adapter;
 mod config;
+mod draw;
 mod files;
 mod gguf;
 mod merge;

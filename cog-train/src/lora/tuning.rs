@@ -65,6 +65,43 @@ impl Tuning {
         Ok(Self { params, adapter })
     }
 
+    /// Makes the parameters of an adapter that was trained before, with its `values` ([`Adapter::load`]), to train it on.
+    ///
+    /// ```
+    /// use cog_train::candle_core::Device;
+    /// use cog_train::engine::Precision;
+    /// use cog_train::lora::{LoraConfig, Modules, Tuning};
+    /// use cog_train::models::{CausalLm, Pretrained};
+    /// use cog_train::nn::{Init, Rng};
+    ///
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/models/llama");
+    /// # let dir = tempfile::tempdir()?;
+    /// # let earlier = dir.path().join("earlier");
+    /// let base = Pretrained::open(folder)?;
+    /// let model = |init: &Init| CausalLm::new(init, base.config());
+    /// # let adapter = LoraConfig::new(8).targets(Modules::AllLinear).on(model)?;
+    /// # Tuning::new(base.tensors(&Device::Cpu)?, Some(adapter), Precision::F32, Rng::new(42, "lora"))?.save(&base, &earlier)?;
+    ///
+    /// let adapter = LoraConfig::open(&earlier)?.on(model)?; // it keeps its rank, its scale and its targets
+    /// let values = adapter.load(&earlier)?;
+    /// let tuning = Tuning::resume(base.tensors(&Device::Cpu)?, adapter, values, Precision::F32)?;
+    /// assert!(tuning.adapter().unwrap().layers().all(|(_, branch)| branch.rank() == 8));
+    /// # Ok::<(), cog_train::anyhow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Adapter::params`].
+    pub fn resume(
+        tensors: BTreeMap<String, Tensor>,
+        adapter: Adapter,
+        values: BTreeMap<String, Tensor>,
+        precision: Precision,
+    ) -> Result<Self, Error> {
+        let params = adapter.params(tensors, values, precision)?;
+        Ok(Self { params, adapter: Some(adapter) })
+    }
+
     /// The parameters.
     #[must_use]
     pub fn params(&self) -> &Params {
@@ -102,10 +139,26 @@ impl Tuning {
             adapter.save(folder, &self.params.masters())?;
             return base.save_beside_adapter(folder);
         }
+        base.save(folder, self.stored()?)
+    }
+
+    /// Writes what was trained as a GGUF file, for llama.cpp: the whole model, or the adapter.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pretrained::save_gguf`] or [`Adapter::save_gguf`].
+    pub fn save_gguf(&self, base: &Pretrained, file: impl AsRef<Path>) -> Result<(), Error> {
+        match &self.adapter {
+            Some(adapter) => adapter.save_gguf(file, base, &self.params.masters()),
+            None => base.save_gguf(file, self.stored()?),
+        }
+    }
+
+    /// The tensors of the whole model, in the type that it computes in.
+    fn stored(&self) -> Result<BTreeMap<String, Tensor>, Error> {
         let dtype = self.params.computes_in().dtype();
         let stored = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_dtype(dtype)?));
-        let tensors = self.params.masters().into_iter().map(stored);
-        base.save(folder, tensors.collect::<Result<BTreeMap<_, _>, Error>>()?)
+        self.params.masters().into_iter().map(stored).collect()
     }
 
     /// Writes the whole model into a folder, with an adapter merged into it, whose difference is returned: see [`Adapter::merge`] for

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use candle_core::Tensor;
+use candle_core::{Error as TensorError, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::scores::scored;
 use super::{float, share};
 use crate::error::Error;
+use crate::table::{Align, Table};
 
 /// The predictions of a classifier, counted by the true class and the predicted one.
 ///
@@ -21,7 +22,7 @@ use crate::error::Error;
 /// assert_eq!((matrix.class(1).precision, matrix.class(1).recall), (1.0, 0.5));
 ///
 /// let scores = Tensor::new(&[[0f32, 1.0]], &Device::Cpu)?;
-/// matrix.add(&ConfusionMatrix::of(&scores, &Tensor::new(&[1u32], &Device::Cpu)?)?);
+/// matrix.add(&ConfusionMatrix::of(&scores, &Tensor::new(&[1u32], &Device::Cpu)?)?)?;
 /// assert_eq!(matrix.accuracy(), 3.0 / 4.0);
 /// # Ok::<(), cog_train::Error>(())
 /// ```
@@ -89,12 +90,40 @@ impl ConfusionMatrix {
     }
 
     /// Adds the counts of another batch of the same classes.
-    pub fn add(&mut self, other: &Self) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the other has more classes or fewer.
+    pub fn add(&mut self, other: &Self) -> Result<(), Error> {
+        let (classes, others) = (self.classes(), other.classes());
+        if classes != others {
+            let reason = format!(
+                "a confusion matrix of {classes} classes and one of {others} do not add up\n\
+                 hint: score every batch over the same classes"
+            );
+            return Err(TensorError::Msg(reason).into());
+        }
         if self.labels.is_empty() {
             self.labels.clone_from(&other.labels);
         }
         for (counts, more) in self.counts.iter_mut().zip(&other.counts) {
             counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+        }
+        Ok(())
+    }
+
+    /// Returns the sum of two, either of which may be missing.
+    ///
+    /// # Errors
+    ///
+    /// That of [`add`](Self::add).
+    pub(crate) fn sum(one: Option<Self>, other: Option<Self>) -> Result<Option<Self>, Error> {
+        match (one, other) {
+            (Some(mut sum), Some(other)) => {
+                sum.add(&other)?;
+                Ok(Some(sum))
+            }
+            (one, other) => Ok(one.or(other)),
         }
     }
 
@@ -173,24 +202,31 @@ impl ConfusionMatrix {
     }
 }
 
+impl ConfusionMatrix {
+    /// Returns the counts with the precision of each class below and its recall at the right.
+    pub(crate) fn table(&self) -> Table {
+        let names: Vec<String> = (0..self.classes()).map(|class| self.label(class)).collect();
+        let heads = names.iter().map(|name| (name.as_str(), Align::Right));
+        let first = std::iter::once(("", Align::Left));
+        let mut table = Table::new(first.chain(heads).chain([("recall", Align::Right)]));
+        for (class, (name, counts)) in names.iter().zip(&self.counts).enumerate() {
+            let recall = format!("{:.3}", self.class(class).recall);
+            let counts = counts.iter().map(u64::to_string);
+            table.row(
+                std::iter::once(name.clone()).chain(counts).chain([recall]).collect::<Vec<_>>(),
+            );
+        }
+        let precisions =
+            (0..self.classes()).map(|class| format!("{:.3}", self.class(class).precision));
+        let first = std::iter::once("precision".to_owned());
+        table.row(first.chain(precisions).chain([String::new()]).collect::<Vec<_>>());
+        table
+    }
+}
+
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = (0..self.classes()).map(|class| self.label(class)).collect();
-        let width = |texts: &[String]| texts.iter().map(|it| it.chars().count()).max().unwrap_or(0);
-        let first = width(&names).max("precision".len());
-        let counts = self.counts.iter().flatten().map(u64::to_string).collect::<Vec<_>>();
-        let column = width(&names).max(width(&counts)).max(5);
-        write!(f, "{:first$}", "")?;
-        names.iter().try_for_each(|name| write!(f, "  {name:>column$}"))?;
-        writeln!(f, "  recall")?;
-        for (class, name) in names.iter().enumerate() {
-            write!(f, "{name:first$}")?;
-            self.counts[class].iter().try_for_each(|count| write!(f, "  {count:>column$}"))?;
-            writeln!(f, "  {:>6.3}", self.class(class).recall)?;
-        }
-        write!(f, "{:first$}", "precision")?;
-        let precisions = (0..self.classes()).map(|class| self.class(class).precision);
-        precisions.into_iter().try_for_each(|share| write!(f, "  {share:>column$.3}"))
+        f.write_str(&self.table().lines(None).join("\n"))
     }
 }
 
@@ -233,8 +269,8 @@ mod tests {
     #[test]
     fn scores_equal_those_of_scikit_learn_and_add_up_over_batches() {
         let mut all = matrix(0..3);
-        all.add(&matrix(3..4));
-        all.add(&matrix(4..10));
+        all.add(&matrix(3..4)).unwrap();
+        all.add(&matrix(4..10)).unwrap();
         assert_eq!(all, matrix(0..10));
         assert_eq!((all.accuracy(), all.count(0, 4), all.count(7, 0)), (0.5, 1, 0));
         for (class, expected) in [
@@ -266,6 +302,18 @@ mod tests {
     }
 
     #[test]
+    fn matrices_of_different_numbers_of_classes_do_not_add_up() {
+        let two = Tensor::new(&[[0f32, 1.0]], &Device::Cpu).unwrap();
+        let two = ConfusionMatrix::of(&two, &Tensor::new(&[1u32], &Device::Cpu).unwrap()).unwrap();
+        let mut five = matrix(0..3);
+        let error = five.add(&two).unwrap_err().to_string();
+        let expected = "a confusion matrix of 5 classes and one of 2 do not add up\n\
+                        hint: score every batch over the same classes";
+        assert_eq!(error, expected);
+        assert_eq!(five, matrix(0..3));
+    }
+
+    #[test]
     fn without_rows_accuracy_is_nan_and_the_other_scores_are_zero() {
         let none = matrix(0..0);
         assert!(none.accuracy().is_nan());
@@ -279,7 +327,7 @@ mod tests {
     fn the_table_has_names_counts_and_scores() {
         let mut matrix = matrix(0..10);
         let named = matrix.clone().with_labels(["a", "b", "c", "d", "long"]);
-        matrix.add(&named);
+        matrix.add(&named).unwrap();
         let expected = "               a      b      c      d   long  recall
 a              4      2      0      0      2   0.500
 b              2      4      0      0      0   0.667

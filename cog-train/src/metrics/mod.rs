@@ -46,7 +46,7 @@ impl Metric {
     /// Adds the counts of another batch, if `other` measures the same. Returns whether it does.
     pub(crate) fn add(&mut self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Confusion(all), Self::Confusion(more)) => all.add(more),
+            (Self::Confusion(all), Self::Confusion(more)) => return all.add(more).is_ok(),
             (Self::TopK(all), Self::TopK(more)) if all.k() == more.k() => all.add(more),
             (Self::Retrieval(all), Self::Retrieval(more)) if all.cutoffs().eq(more.cutoffs()) => {
                 all.add(more);

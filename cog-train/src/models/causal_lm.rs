@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{DType, Device, Error as TensorError, Tensor};
-use cog_train_nn::{self as nn, Init, Linear, Node};
+use cog_train_nn::{self as nn, CrossEntropy, Init, Linear, Node};
 
 use super::adapter_base::AdapterBase;
 use super::body::Body;
@@ -89,11 +89,26 @@ impl CausalLm {
     ///
     /// Those of [`CausalLm::logits`]; a target that is not of `tokens` or no token.
     pub fn loss(&self, tokens: &Tokens, targets: &Targets) -> Result<Tensor, Error> {
+        self.loss_by(&CrossEntropy::new(), tokens, targets)
+    }
+
+    /// Computes [`loss`](Self::loss) by a cross-entropy of one's own: with label smoothing, as `label_smoothing_factor` of
+    /// transformers.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CausalLm::loss`] and of [`CrossEntropy::forward_linear`].
+    pub fn loss_by(
+        &self,
+        loss: &CrossEntropy,
+        tokens: &Tokens,
+        targets: &Targets,
+    ) -> Result<Tensor, Error> {
         let sum = nn::trace([tokens.ids()], |[ids]| {
             let rows = self.target_rows(&ids, tokens, targets)?;
             match self.logit_cap {
-                None => self.head.cross_entropy(&rows, targets.ids()),
-                Some(_) => self.bounded_loss(&rows, targets.ids()),
+                None => self.head.loss(&rows, targets.ids(), loss),
+                Some(_) => self.bounded_loss(&rows, targets.ids(), loss),
             }
         })?;
         Ok(sum)
@@ -181,7 +196,8 @@ impl CausalLm {
             let length = groups[start..].iter().take_while(|of| **of as usize == group).count();
             // A group without a row takes that of another, and its loss does not count.
             let (from, taken) = if length > 0 { (start, length) } else { (0, 1) };
-            let loss = self.loss_of_rows(hidden, targets, from..from + taken)?;
+            let loss =
+                self.loss_of_rows(hidden, targets, from..from + taken, &CrossEntropy::new())?;
             let loss = if length > 0 { loss } else { nn::scale(&loss, 0.0)? };
             let loss = nn::reshape(&loss, 1)?;
             losses = Some(match losses {
@@ -194,11 +210,17 @@ impl CausalLm {
     }
 
     /// The loss of scores with a bound, of some rows at a time.
-    fn bounded_loss(&self, hidden: &Node, targets: &Tensor) -> Result<Node, TensorError> {
+    fn bounded_loss(
+        &self,
+        hidden: &Node,
+        targets: &Tensor,
+        loss: &CrossEntropy,
+    ) -> Result<Node, TensorError> {
         let (vocabulary, _) = self.head.weight().dims2()?;
         let (count, at_once) = (hidden.dims()[0], (SCORES / vocabulary.max(1)).clamp(64, 512));
-        let part =
-            |start: usize| self.loss_of_rows(hidden, targets, start..count.min(start + at_once));
+        let part = |start: usize| {
+            self.loss_of_rows(hidden, targets, start..count.min(start + at_once), loss)
+        };
         let mut sum = part(0)?;
         for start in (at_once..count).step_by(at_once) {
             sum = nn::add(&sum, &part(start)?)?;
@@ -212,10 +234,12 @@ impl CausalLm {
         hidden: &Node,
         targets: &Tensor,
         rows: Range<usize>,
+        loss: &CrossEntropy,
     ) -> Result<Node, TensorError> {
         let (model, targets) = (self.clone(), targets.narrow(0, rows.start, rows.len())?);
+        let loss = loss.clone();
         nn::recompute(&nn::narrow(hidden, 0, rows.start, rows.len())?, move |rows| {
-            nn::cross_entropy(&model.scores(rows)?, &targets)
+            loss.forward(&model.scores(rows)?, &targets)
         })
     }
 

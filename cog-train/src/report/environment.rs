@@ -3,14 +3,15 @@
 use serde_json::{Map, Value};
 
 use super::curves::Curves;
-use super::html::Page;
-use super::text::{bytes, number, seconds, value};
+use super::html::{Page, Part};
+use super::text::{bytes, number, value};
+use crate::message::duration;
 
 pub(super) fn time_and_memory(page: &mut Page, record: &Map<String, Value>, curves: &Curves) {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     if let Some(time) = record.get("metrics").and_then(|it| it.get("predict_time")?.as_f64()) {
-        row("time of this process", seconds(time));
+        row("time of this process", duration(time));
     }
     if let Some(loss) = curves.get("loss") {
         row("steps", number(loss.last.0));
@@ -34,10 +35,47 @@ pub(super) fn time_and_memory(page: &mut Page, record: &Map<String, Value>, curv
             row(shown, bytes(curve.highest.1));
         }
     }
-    if !rows.is_empty() {
-        page.section("Time and memory");
-        page.table("plain", &[], &rows);
+    if rows.is_empty() {
+        return;
     }
+    page.section("Time and memory");
+    page.table("plain", &[], &rows);
+    let Some(usage) = record.get("metrics").and_then(|it| it.get("usage")) else { return };
+    page.raw("<div class=\"pair\">\n");
+    page.shares("Time of this process", &times(usage, record));
+    page.shares("Memory at the most", &memory(usage));
+    page.raw("</div>\n");
+}
+
+/// The time by category. A GPU works while the next pass is prepared, so that its two passes are known together.
+fn times(usage: &Value, record: &Map<String, Value>) -> Vec<Part> {
+    let of = |name: &str| usage["time"][name].as_f64().unwrap_or(0.0);
+    let is_on_cpu = record.get("device").is_none_or(|device| device == "cpu");
+    let (forward, backward) = (of("forward"), of("backward"));
+    let passes = if is_on_cpu {
+        vec![("forward", forward), ("backward", backward)]
+    } else {
+        vec![("forward and backward", forward + backward)]
+    };
+    let others = ["optimizer", "evaluation", "checkpoint"].map(|name| (name, of(name)));
+    let mut parts = [&[("data", of("data"))], &passes[..], &others[..]].concat();
+    let known: f64 = parts.iter().map(|(_, seconds)| seconds).sum();
+    if let Some(all) = record.get("metrics").and_then(|it| it.get("predict_time")?.as_f64()) {
+        parts.push(("other", (all - known).max(0.0)));
+    }
+    let part = |(name, size): (&'static str, f64)| Part { name, size, shown: duration(size) };
+    parts.into_iter().map(part).collect()
+}
+
+/// The memory by category: counted, and for activations the rest of the peak.
+fn memory(usage: &Value) -> Vec<Part> {
+    let names =
+        ["weights", "gradients", "optimizer", "averages", "activations", "checkpoint", "other"];
+    let part = |name: &'static str| {
+        let size = usage["memory"][name].as_f64().filter(|size| *size > 0.0)?;
+        Some(Part { name, size, shown: bytes(size) })
+    };
+    names.into_iter().filter_map(part).collect()
 }
 
 pub(super) fn machine(page: &mut Page, record: &Map<String, Value>) {

@@ -10,6 +10,14 @@ pub(super) struct Page {
     is_open: bool,
 }
 
+/// A part of a whole.
+pub(super) struct Part {
+    pub(super) name: &'static str,
+    pub(super) size: f64,
+    /// The size as a person reads it.
+    pub(super) shown: String,
+}
+
 impl Page {
     pub(super) fn new(title: &str) -> Self {
         let title = escaped(title);
@@ -63,6 +71,29 @@ impl Page {
             let _ = writeln!(self.text, "<tr>{cells}</tr>");
         }
         self.text.push_str("</tbody></table></div>\n");
+    }
+
+    /// Adds a table of parts of a whole, each with its value, its percentage and a bar.
+    pub(super) fn shares(&mut self, title: &str, parts: &[Part]) {
+        let whole: f64 = parts.iter().map(|part| part.size).sum();
+        if whole <= 0.0 {
+            return;
+        }
+        let _ = writeln!(
+            self.text,
+            "<figure><figcaption><b>{}</b></figcaption><table class=\"shares\"><tbody>",
+            escaped(title)
+        );
+        for Part { name, size, shown } in parts {
+            let percent = 100.0 * size / whole;
+            let _ = writeln!(
+                self.text,
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{percent:.1} %</td><td class=\"of\"><i style=\"width:{percent:.1}%\"></i></td></tr>",
+                escaped(name),
+                escaped(shown),
+            );
+        }
+        self.text.push_str("</tbody></table></figure>\n");
     }
 
     pub(super) fn finish(mut self) -> String {

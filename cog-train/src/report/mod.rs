@@ -87,7 +87,9 @@ fn log(page: &mut Page, dir: &Path) -> Result<(), Error> {
     }
     first.extend(last);
     page.section("Log");
-    page.element("pre", "", &first.join("\n"));
+    let lines = first.iter().map(|line| text::columns_apart(line)).collect::<Vec<_>>();
+    // Lines of a log begin at the left, whatever their first letter is.
+    page.raw(&format!("<pre class=\"log\">{}</pre>\n", html::escaped(&lines.join("\n"))));
     Ok(())
 }
 

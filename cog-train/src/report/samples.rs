@@ -37,7 +37,7 @@ pub(super) fn all(page: &mut Page, dir: &Path) -> Result<(), Error> {
     }
     page.section("Samples");
     for (name, (first, last)) in &samples {
-        page.element("h3", "", name);
+        page.raw(&format!("<h3><bdi>{}</bdi></h3>\n", escaped(name)));
         page.raw("<div class=\"pair\">\n");
         for sample in [Some(first), last.as_ref()].into_iter().flatten() {
             one(page, dir, sample);

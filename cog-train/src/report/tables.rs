@@ -22,10 +22,11 @@ pub(super) fn head(page: &mut Page, record: &Map<String, Value>) {
     let (name, id) = (field(record, "trainer"), field(record, "id"));
     let title = if name.is_empty() { id } else { name };
     page.raw(&format!(
-        "<header><h1 dir=\"auto\">{}</h1><span class=\"status {1}\">{1}</span><p class=\"soft\">{2}</p></header>\n",
+        "<header><h1 dir=\"auto\">{}</h1><span class=\"status {1}\">{1}</span><p class=\"soft\"><bdi>{2}</bdi> · {3}</p></header>\n",
         escaped(title),
         escaped(status),
-        escaped(&format!("{id} · {}", moment(field(record, "started_at")))),
+        escaped(id),
+        escaped(&moment(field(record, "started_at"))),
     ));
     let error = field(record, "error");
     if !error.is_empty() {

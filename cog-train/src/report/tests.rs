@@ -49,7 +49,11 @@ fn a_report_has_curves_inputs_evaluations_samples_and_the_command() {
         "id": "run-1", "trainer": "Trainer", "status": "succeeded", "started_at": "2026-11-28T17:00:00.123Z",
         "seed": {"value": 7, "origin": "drawn"}, "output": {"weights": "weights/model.safetensors"},
         "inputs": {"epochs": {"value": 3, "origin": "given"}},
-        "metrics": {"predict_time": 125.0},
+        "device": "cpu",
+        "metrics": {"predict_time": 125.0, "usage": {
+            "time": {"data": 25.0, "forward": 30.0, "backward": 60.0, "optimizer": 2.5, "evaluation": 5.0, "checkpoint": 0.0},
+            "memory": {"weights": 1 << 20, "gradients": 0, "activations": 3 << 20, "other": 4 << 20, "peak": 8 << 20},
+        }},
     });
     let mut metrics = String::new();
     for step in 0..50 {
@@ -72,6 +76,11 @@ fn a_report_has_curves_inputs_evaluations_samples_and_the_command() {
         "<b>Learning rate</b>",
         "1.0 MiB",
         "2 min 05 s",
+        "<th scope=\"row\">data</th><td>25 s</td><td>20.0 %</td>",
+        "<th scope=\"row\">backward</th><td>1 min 00 s</td><td>48.0 %</td>",
+        "<th scope=\"row\">other</th><td>2.5 s</td><td>2.0 %</td>",
+        "<th scope=\"row\">activations</th><td>3.0 MiB</td><td>37.5 %</td>",
+        "<i style=\"width:50.0%\">",
         "0.7500 (step 49)",
         "COG_WEIGHTS=weights ./train predict",
         "weights/model.safetensors",
@@ -83,10 +92,44 @@ fn a_report_has_curves_inputs_evaluations_samples_and_the_command() {
     ] {
         assert!(page.contains(part), "{part}");
     }
+    assert!(!page.contains("<th scope=\"row\">gradients</th>"), "what there is nothing of");
     assert!(
         !page.contains("between</pre>") && !page.contains("NaN") && !page.contains("line 200\n")
     );
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+}
+
+/// Numbers behind a Hebrew name would be shown in reverse order, and a date beside it.
+#[test]
+fn texts_from_right_to_left_leave_what_is_beside_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let record =
+        json!({"id": "שלום", "status": "succeeded", "started_at": "2026-11-28T17:00:00.5Z"});
+    std::fs::write(dir.path().join("log.txt"), "שלילי   12   8  0.600\nplain   1   2\n").unwrap();
+    let sample = json!({"step": 1, "name": "דוגמה", "text": "שלום"}).to_string();
+    std::fs::write(dir.path().join("samples.jsonl"), sample).unwrap();
+    let page = run(dir.path(), &record, "");
+    for part in [
+        "<bdi>שלום</bdi> · 2026-11-28 17:00:00 UTC",
+        "<h3><bdi>דוגמה</bdi></h3>",
+        "<pre dir=\"auto\">שלום</pre>",
+        "<pre class=\"log\">שלילי   \u{200e}12   \u{200e}8  \u{200e}0.600\nplain   1   2</pre>",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
+
+/// Work on a GPU goes on while the host prepares the next: the two passes are known together.
+#[test]
+fn the_passes_of_a_gpu_are_one_category() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = json!({
+        "id": "run-1", "status": "succeeded", "device": "cuda { gpu_id: 0 }",
+        "metrics": {"predict_time": 4.0, "usage": {"time": {"forward": 1.0, "backward": 2.0}, "memory": {}}},
+    });
+    let page = run(dir.path(), &record, "");
+    assert!(page.contains("forward and backward</th><td>3.0 s</td><td>75.0 %</td>"), "{page}");
+    assert!(!page.contains(">forward</th>") && !page.contains("Memory at the most"), "{page}");
 }
 
 #[test]

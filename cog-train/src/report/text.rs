@@ -32,20 +32,6 @@ pub(super) fn bytes(value: f64) -> String {
     human(whole)
 }
 
-/// `1 h 02 min`, `3 min 04 s`, `5.2 s`.
-pub(super) fn seconds(value: f64) -> String {
-    if value < 60.0 {
-        return format!("{value:.1} s");
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time to read")]
-    let whole = value.round() as u64;
-    if whole < 3600 {
-        format!("{} min {:02} s", whole / 60, whole % 60)
-    } else {
-        format!("{} h {:02} min", whole / 3600, whole / 60 % 60)
-    }
-}
-
 /// A value of JSON: a text as it is.
 pub(super) fn value(value: &Value) -> String {
     match value {
@@ -60,4 +46,24 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// Marks the columns of a line as separate where it has letters from right to left, which would take the numbers behind them along.
+pub(super) fn columns_apart(line: &str) -> String {
+    // Hebrew, Arabic and what lies between, and their presentation forms.
+    let is_rtl = |c: char| matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}');
+    if !line.contains(is_rtl) {
+        return line.to_owned();
+    }
+    let mut apart = String::with_capacity(line.len());
+    let mut rest = line.chars().peekable();
+    let mut spaces = 0;
+    while let Some(c) = rest.next() {
+        apart.push(c);
+        spaces = if c == ' ' { spaces + 1 } else { 0 };
+        if spaces > 1 && rest.peek().is_some_and(|next| *next != ' ') {
+            apart.push('\u{200e}'); // the left-to-right mark
+        }
+    }
+    apart
 }

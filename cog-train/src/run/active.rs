@@ -1,7 +1,8 @@
 //! The run in progress, as the thread that ends the process sees it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::clock::Utc;
 use super::folder::RunRecord;
@@ -9,21 +10,44 @@ use super::status::Status;
 
 /// The folder of the run in progress.
 #[derive(Clone, Default)]
-pub(crate) struct ActiveRun(Arc<Mutex<Option<PathBuf>>>);
+pub(crate) struct ActiveRun(Arc<Mutex<Option<Folder>>>);
+
+enum Folder {
+    /// It holds the run's `run.json`.
+    Recorded(PathBuf),
+    /// It goes with the run.
+    Temporary(PathBuf),
+}
 
 impl ActiveRun {
-    pub(super) fn set(&self, dir: Option<&Path>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = dir.map(Path::to_owned);
+    pub(super) fn set_recorded(&self, dir: &Path) {
+        *self.lock() = Some(Folder::Recorded(dir.to_owned()));
     }
 
-    /// Records in `run.json` that the run was stopped, unless it has ended.
-    pub(crate) fn record_stop(&self) {
-        let dir = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(dir) = dir.as_deref() else { return };
-        let Ok(mut record) = RunRecord::read(dir) else { return };
-        record.set("status", Status::Canceled.name());
-        record.set("completed_at", Utc::now().rfc3339());
+    pub(super) fn set_temporary(&self, dir: &Path) {
+        *self.lock() = Some(Folder::Temporary(dir.to_owned()));
+    }
+
+    pub(super) fn clear(&self) {
+        *self.lock() = None;
+    }
+
+    /// Records in `run.json` that the run was stopped, unless it has ended, or removes its temporary folder.
+    pub(crate) fn stop(&self) {
         // The process ends now: nobody is left to handle an error.
-        let _ = record.write();
+        match &*self.lock() {
+            Some(Folder::Recorded(dir)) => {
+                let Ok(mut record) = RunRecord::read(dir) else { return };
+                record.set("status", Status::Canceled.name());
+                record.set("completed_at", Utc::now().rfc3339());
+                let _ = record.write();
+            }
+            Some(Folder::Temporary(dir)) => drop(fs::remove_dir_all(dir)),
+            None => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Folder>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

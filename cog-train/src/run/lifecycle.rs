@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
 
 use super::active::ActiveRun;
 use super::clock::Utc;
@@ -24,14 +23,18 @@ use crate::error::Error;
 use crate::input::{Mask, Spec, Values};
 use crate::job::{Job, Marks, Mode, Setup, Start, TargetDirs};
 use crate::output::Output;
+use crate::partial;
 use crate::progress::{CancelToken, Report};
+
+/// The beginning of the names of temporary folders.
+const TEMPORARY: &str = ".cog-train-run-";
 
 /// A run that has its folder.
 pub(crate) struct Run {
     folder: RunFolder,
     /// A training keeps `run.json`, `log.txt` and `metrics.jsonl`; a prediction's folder goes with it.
     record: Option<RunRecord>,
-    temporary: Option<TempDir>,
+    temporary: Option<partial::Folder>,
     lock: Option<Lock>,
     /// The run that is resumed, and whether changed inputs are accepted.
     previous: Option<(PreviousRun, bool)>,
@@ -97,9 +100,11 @@ impl Run {
         Ok(run)
     }
 
-    /// Opens the folder of a prediction, which is removed after it.
+    /// Opens the folder of a prediction, which is removed after it, or by a later run if this process is killed.
     pub(crate) fn predict(values: &Values, seed: Option<u64>) -> Result<Self, Error> {
-        let dir = tempfile::tempdir().map_err(Error::file("write into", &std::env::temp_dir()))?;
+        let parent = std::env::temp_dir();
+        let dir =
+            partial::folder(&parent, TEMPORARY).map_err(Error::file("write into", &parent))?;
         let folder = RunFolder {
             id: format!("predict-{}", Utc::now().compact()),
             dir: dir.path().to_owned(),
@@ -142,7 +147,9 @@ impl Run {
     pub(crate) fn register(&mut self, active: &ActiveRun) {
         self.active = active.clone();
         if self.begun {
-            self.active.set(Some(&self.folder.dir));
+            self.active.set_recorded(&self.folder.dir);
+        } else if self.temporary.is_some() {
+            self.active.set_temporary(&self.folder.dir);
         }
     }
 
@@ -259,7 +266,7 @@ impl Run {
         output: &Value,
         error: Option<&str>,
     ) -> Result<(), Error> {
-        self.active.set(None);
+        self.active.clear();
         if let Some(record) = &mut self.record {
             record.set("status", status.name());
             record.set("completed_at", Utc::now().rfc3339());

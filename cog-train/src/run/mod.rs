@@ -48,6 +48,8 @@ pub(crate) use outputs::{Destination, Published, answer, holds_file};
 pub(crate) use previous::inputs_of_run;
 pub(crate) use request::{Control, FileRules, Request, Resume};
 pub(crate) use role::{Kind, Role};
+#[cfg(feature = "cli")]
+pub(crate) use staging::{StagedFolder, staging_dir};
 pub(crate) use status::Status;
 pub(crate) use worker::{RoleWorker, Worker};
 #[cfg(feature = "serve")]

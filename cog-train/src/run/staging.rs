@@ -21,6 +21,13 @@ impl StagedFolder {
     pub(crate) fn content(&self) -> PathBuf {
         self.partial.path().join("content")
     }
+
+    /// Gives the folder the name `target`, which is free or that of an empty folder.
+    #[cfg(feature = "cli")]
+    pub(crate) fn finish(self, target: &Path) -> Result<(), Error> {
+        fs::rename(self.content(), target).map_err(Error::file("create", target))?;
+        sync_dir(parent_of(target))
+    }
 }
 
 /// Creates a file under construction, after removing those of dead processes.

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 
 use super::args::ConvertArgs;
-use super::staging::{StagedFolder, refuse_existing};
+use super::staging::{begin, refuse_existing};
 use crate::error::Error;
 use crate::hub;
 use crate::models::Pretrained;
@@ -53,9 +53,9 @@ pub(super) fn write(
     if is_gguf_name(output) {
         return model.save_gguf(output, tensors);
     }
-    let folder = StagedFolder::new(output)?;
-    model.save(folder.path(), tensors)?;
-    folder.finish()
+    let folder = begin(output)?;
+    model.save(folder.content(), tensors)?;
+    folder.finish(output)
 }
 
 fn is_gguf_name(path: &Path) -> bool {

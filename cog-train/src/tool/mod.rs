@@ -12,7 +12,6 @@ mod merge;
 mod new;
 mod runs;
 mod staging;
-mod table;
 mod template;
 
 use std::process::ExitCode;

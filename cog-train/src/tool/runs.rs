@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use self::summary::Summary;
 use super::args::RunsArgs;
-use super::table::{Align, Table};
+use crate::cli::table_text;
 use crate::error::Error;
 use crate::run::{is_run, shown};
+use crate::table::{Align, Table};
 
 /// Lists the runs, the newest first, or compares two.
 pub(super) fn runs(args: &RunsArgs) -> Result<String, Error> {
@@ -40,7 +41,7 @@ pub(super) fn runs(args: &RunsArgs) -> Result<String, Error> {
     for run in &runs {
         table.row(run.cells());
     }
-    Ok(table.text())
+    Ok(table_text(&table))
 }
 
 /// Reads the runs of a folder, the newest first. A run whose record is damaged is among them.

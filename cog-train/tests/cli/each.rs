@@ -31,6 +31,22 @@ fn each_row_has_a_line_with_its_output_or_its_error() {
     assert!(!here.path("runs").exists());
 }
 
+/// A file that an editor has saved in Latin-1, and one that was cut within a character.
+#[test]
+fn a_row_that_is_not_utf_8_is_one_error_at_its_place() {
+    let here = Sandbox::new("probe");
+    let bytes = b"{\"prompt\": \"one\"}\r\n{\"prompt\": \"caf\xe9\"}\n{\"prompt\": \"three\"}\n{\"p\": \"\xe6\x97";
+    here.file("rows.jsonl", bytes);
+    let said = here.run(&["predict", "--each", "rows.jsonl"]).expect(1);
+    let found = lines(&said.out);
+    assert_eq!(found.len(), 4, "{}", said.out);
+    assert_eq!([&found[0], &found[2]].map(|it| &it["output"]["text"]), ["one", "three"]);
+    let error = "the row is not UTF-8 text: byte 15 does not belong to a character";
+    assert_eq!(found[1], json!({"error": error}));
+    assert!(found[3]["error"].as_str().unwrap().contains("byte 7 does not belong"), "{}", found[3]);
+    assert!(said.err.ends_with("error: 2 of 4 rows failed\n"), "{}", said.err);
+}
+
 #[test]
 fn a_file_of_results_appears_whole_and_its_rows_may_come_from_standard_input() {
     let here = Sandbox::new("probe");

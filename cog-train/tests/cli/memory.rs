@@ -23,12 +23,12 @@ const SHAPES: [Shape; 3] = [
     ("tiny_fit", &["width=2048", "steps=7", "pause=0"], &[]),
 ];
 
-/// MiB that the plan reports behind `word`.
-fn reported(plan: &str, word: &str) -> f64 {
-    let line = plan.lines().find(|line| line.starts_with("memory: ")).unwrap();
-    let mut words = line.split(word).nth(1).unwrap().split_whitespace();
+/// MiB that the plan reports on the line that begins with `start`, right behind it.
+fn reported(plan: &str, start: &str) -> f64 {
+    let line = plan.lines().find(|line| line.starts_with(start)).unwrap();
+    let mut words = line[start.len()..].split_whitespace();
     let number: f64 = words.next().unwrap().parse().unwrap();
-    let unit = match words.next().unwrap().trim_end_matches(',') {
+    let unit = match words.next().unwrap() {
         "B" => 2_f64.powi(-20),
         "KiB" => 2_f64.powi(-10),
         "MiB" => 1.0,
@@ -71,11 +71,11 @@ fn planned_memory_is_within_a_tenth_of_the_peak_of_the_run() {
             command
         };
         let plan = Outcome::from(command(&["--plan"]).output().unwrap()).expect(0).out;
-        let planned = reported(&plan, "about ");
+        let planned = reported(&plan, "memory: about ");
         let taken = taken(command(&["--run-dir", "run", "-o", "out"]));
         let share = planned / taken;
         // The copy for a checkpoint counts in full in the plan, which is an upper bound. In a run it may meet freed memory.
-        let without_copy = (planned - reported(&plan, "a checkpoint on its way ")) / taken;
+        let without_copy = (planned - reported(&plan, "checkpoint ")) / taken;
         eprintln!(
             "{name} {} | {planned:.0} MiB | {:.1} MiB | {:.1} MiB | {:.1} MiB | {taken:.0} MiB | {share:.2}",
             inputs.join(" "),

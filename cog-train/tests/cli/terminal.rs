@@ -22,11 +22,15 @@ struct Pty {
 
 impl Pty {
     fn new() -> Self {
+        Self::of(COLUMNS)
+    }
+
+    fn of(columns: u16) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
         let name = ptsname(&ours, Vec::new()).unwrap();
-        let size = Winsize { ws_row: 40, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&ours, size).unwrap();
         let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
         let theirs = OpenOptions::new().read(true).write(true).open(path).unwrap();
@@ -38,7 +42,10 @@ impl Pty {
     fn run(self, mut command: Command) -> (Option<i32>, String, bool) {
         let settings = |file: &File| format!("{:?}", tcgetattr(file).unwrap());
         let before = settings(&self.theirs);
-        command.env("TERM", "xterm").env_remove("NO_COLOR").stdout(Stdio::null());
+        if command.get_envs().all(|(name, _)| name != "TERM") {
+            command.env("TERM", "xterm");
+        }
+        command.env_remove("NO_COLOR").stdout(Stdio::null());
         let mut child = command.stderr(self.theirs.try_clone().unwrap()).spawn().unwrap();
         drop(command);
         let mut ours = File::from(self.ours);
@@ -119,6 +126,7 @@ fn a_terminal_gets_a_bar_and_then_the_lines_of_a_file() {
     assert!(bytes.rfind("\u{1b}[?25l").is_none_or(|hidden| hidden < shown), "{bytes:?}");
 
     let plain = here.run(&[&["--run-dir", "again"], &TRAIN[..]].concat()).expect(0).err;
+    assert!(!plain.contains(['\r', '\u{1b}']), "a log has lines of text: {plain:?}");
     let plain: Vec<&str> = plain.lines().collect();
     assert!(plain.len() > 5, "{plain:?}");
     assert!(plain.iter().all(|line| line.chars().count() < COLUMNS.into()), "no line is broken");
@@ -127,6 +135,34 @@ fn a_terminal_gets_a_bar_and_then_the_lines_of_a_file() {
     let report = lines.pop().unwrap();
     assert_eq!(report, "report: run/report.html");
     assert_eq!(lines, plain);
+}
+
+#[test]
+fn the_table_at_the_end_fits_a_narrow_terminal_and_is_whole_in_the_log() {
+    let here = Sandbox::new("tiny_fit");
+    let command = here.command(&[&["--run-dir", "run"], &TRAIN[..]].concat());
+    let (code, bytes, _) = Pty::of(24).run(command);
+    assert_eq!(code, Some(0), "{bytes}");
+    let lines = screen(&bytes);
+    let start = lines.iter().rposition(|line| line == "step").expect("the name of a row");
+    assert!(lines[start + 1].starts_with("  before 0"), "{lines:?}");
+    for line in &lines[start..] {
+        assert!(line.chars().count() <= 24, "{line} in {lines:?}");
+    }
+    let log = here.read("run/log.txt");
+    let head = log.lines().find(|line| line.trim_start().starts_with("before ")).unwrap();
+    assert!(head.ends_with("after"), "{log}");
+}
+
+/// Editors that run a shell obey no escape codes.
+#[test]
+fn a_dumb_terminal_gets_lines_alone() {
+    let here = Sandbox::new("tiny_fit");
+    let mut command = here.command(&[&["--run-dir", "run"], &TRAIN[..]].concat());
+    command.env("TERM", "dumb");
+    let (code, bytes, _) = Pty::new().run(command);
+    assert_eq!(code, Some(0), "{bytes}");
+    assert!(!bytes.contains('\u{1b}') && !bytes.contains('\u{2588}'), "{bytes:?}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("durable", &[]),
     ("json", &[]),
     ("message", &[]),
+    ("table", &[]),
     ("config", &[]),
     ("input", &[]),
     ("error", &["config", "input"]),
@@ -31,10 +32,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("progress", &["error"]),
     ("cancellable", &["error", "progress"]),
     ("device", &["error"]),
+    ("disk", &["error"]),
     ("partial", &[]),
     ("archive", &["error", "partial", "progress"]),
     ("fetch", &["error", "input", "partial", "progress", "read"]),
-    ("hub", &["error", "fetch", "input", "progress", "read"]),
+    ("hub", &["disk", "error", "fetch", "input", "progress", "read"]),
     ("weights", &["archive", "device", "error", "fetch", "hub", "partial", "progress", "read"]),
     ("gguf", &["error", "partial", "read"]),
     ("tokenizer_files", &["error", "gguf"]),
@@ -60,6 +62,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cancellable",
             "checkpoint",
             "data",
+            "disk",
             "error",
             "job",
             "metrics",
@@ -120,6 +123,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "checkpoint",
             "cli",
             "device",
+            "disk",
             "error",
             "fetch",
             "gguf",
@@ -139,7 +143,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const FACADES: &[&str] = &["bin", "lib", "prelude", "private"];
 
 /// Modules that every module may import. They import nothing but each other.
-const GROUND: &[&str] = &["durable", "json", "message"];
+const GROUND: &[&str] = &["durable", "json", "message", "table"];
 
 /// Outside crates that only some modules may name.
 const CONFINED: &[(&str, &[&str])] = &[

@@ -45,6 +45,11 @@ fn a_trainers_runs_are_listed_compared_and_inspected() {
     let said = here.run(&["inspect", "runs/a/checkpoints/step-000075"]).expect(0).out;
     assert!(said.contains(": a checkpoint at step 75, the best so far\n"), "{said}");
     assert!(said.contains("\nevery file has the size and the digest that the manifest records\n"));
+    // A checkpoint is read once, for the digests of its manifest: those of XXH3 have 128 bits.
+    let said = here.run(&["inspect", "runs/a/checkpoints/step-000075", "--json"]).expect(0).json();
+    let manifest = here.read("runs/a/checkpoints/step-000075/manifest.json");
+    let digest = said["files"][0]["xxh3"].as_str().unwrap();
+    assert!(digest.len() == 32 && manifest.contains(digest), "{said}");
     let said = here.run(&["inspect", "weights/model", "--json"]).expect(0).json();
     assert_eq!(said["kind"], "a model in Hugging Face's format");
     assert_eq!(said["metadata"]["id2label.1"], "neutral");

@@ -1,7 +1,8 @@
 //! The progress bar as a line of text that fits the terminal.
 
 use super::values::Values;
-use super::words::{Progress, STEPS, clock, short};
+use super::words::{BYTES, Progress, STEPS, clock, short, speed_of};
+use crate::message::{bar, human, width as columns_of};
 
 /// The least and the most characters of the bar itself.
 const BAR: std::ops::RangeInclusive<usize> = 8..=40;
@@ -11,6 +12,8 @@ pub(super) fn line(what: &str, progress: &Progress, values: &Values, width: usiz
     let Progress { done, total, .. } = *progress;
     let is_training = what == STEPS;
     let count = match (total, is_training) {
+        (0, _) if what == BYTES => human(done),
+        (_, _) if what == BYTES => format!("{}/{}", human(done), human(total)),
         (0, true) => format!("{done} steps"),
         (0, false) => format!("{done} {what}"),
         (_, true) => format!("{done}/{total}"),
@@ -21,32 +24,26 @@ pub(super) fn line(what: &str, progress: &Progress, values: &Values, width: usiz
     let rate = of_training(values.learning_rate.map(|rate| format!("lr {}", short(rate))));
     let epoch = of_training(values.epoch.map(|(at, all)| format!("epoch {at}/{all}")));
     let sparks = of_training(values.history.sparkline());
-    let speed = progress.speed().map(|speed| format!("{}/s", short(speed)));
+    let speed = progress.speed().map(|speed| speed_of(what, speed));
     let left = progress.left().map(|left| format!("{} left", clock(left)));
     // In the order of the line, with the order in which they are given up.
     let parts =
         [(0, Some(count)), (1, loss), (4, sparks), (3, epoch), (6, rate), (5, speed), (2, left)];
     // The last column stays free: some terminals break a line that fills it.
     let room = width.saturating_sub(1);
-    let bar = if total > 0 { BAR.start() + 1 } else { 0 };
+    let least = if total > 0 { BAR.start() + 1 } else { 0 };
     let taken = |most: u8| {
         let shown = parts.iter().filter(|(rank, text)| *rank <= most && text.is_some());
-        shown.filter_map(|(_, text)| text.as_ref()).map(|it| it.chars().count() + 1).sum::<usize>()
+        shown.filter_map(|(_, text)| text.as_ref()).map(|it| columns_of(it) + 1).sum::<usize>()
     };
-    let most = (0..=6).rev().find(|most| taken(*most) + bar <= room + 1).unwrap_or(0);
+    let most = (0..=6).rev().find(|most| taken(*most) + least <= room + 1).unwrap_or(0);
     let shown = parts.iter().filter(|(rank, _)| *rank <= most).filter_map(|(_, it)| it.as_deref());
     let texts = shown.collect::<Vec<_>>().join(" ");
-    let free = room.saturating_sub(texts.chars().count() + 1).min(*BAR.end());
+    let free = room.saturating_sub(columns_of(&texts) + 1).min(*BAR.end());
     if total == 0 || free < *BAR.start() {
         return texts.chars().take(room).collect();
     }
-    format!("{} {texts}", bar_of(done, total, free))
-}
-
-fn bar_of(done: u64, total: u64, width: usize) -> String {
-    let full = u128::from(done.min(total)) * width as u128 / u128::from(total.max(1));
-    let full = usize::try_from(full).unwrap_or(width);
-    format!("{}{}", "█".repeat(full), "░".repeat(width - full))
+    format!("{} {texts}", bar(done, total, free))
 }
 
 #[cfg(test)]
@@ -92,5 +89,17 @@ mod tests {
         let progress = Progress { first: 0, done: 5, total: 0, elapsed };
         assert_eq!(line("steps", &progress, &Values::default(), 80), "5 steps 2.5000/s");
         assert_eq!(line("rows", &progress, &values(), 80), "5 rows 2.5000/s");
+    }
+
+    #[test]
+    fn a_download_is_in_units_of_bytes() {
+        let elapsed = Duration::from_secs(2);
+        let progress = Progress { first: 0, done: 5 << 20, total: 9 << 20, elapsed };
+        assert_eq!(
+            line("bytes", &progress, &values(), 60),
+            "█████████████░░░░░░░░░░░ 5.0 MiB/9.0 MiB 2.5 MiB/s 1 s left"
+        );
+        let progress = Progress { total: 0, ..progress };
+        assert_eq!(line("bytes", &progress, &values(), 60), "5.0 MiB 2.5 MiB/s");
     }
 }

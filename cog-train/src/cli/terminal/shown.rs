@@ -4,14 +4,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::bar;
 use super::values::Values;
 use super::words::{Progress, progress_line};
+use super::{bar, fit};
 
 /// Without a terminal, progress is a line now and then, not a stream.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
-/// The unit of a download.
-const BYTES: &str = "bytes";
 
 /// The progress of the work that was reported last.
 #[derive(Default)]
@@ -45,14 +43,12 @@ impl Shown {
         let bar = self.bar.get_or_insert_with(|| Bar {
             what: what.to_owned(),
             drawn: ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
-                .with_style(style(what, total)),
+                .with_style(style()),
             began: (Instant::now(), done),
         });
         let (began, first) = bar.began;
         let progress = Progress { first, done, total, elapsed: began.elapsed() };
-        if what != BYTES {
-            bar.drawn.set_message(bar::line(what, &progress, values, columns()));
-        }
+        bar.drawn.set_message(bar::line(what, &progress, values, columns()));
         bar.drawn.set_length(total);
         bar.drawn.set_position(done);
         if total > 0 && done >= total {
@@ -102,15 +98,9 @@ impl Shown {
 
 /// The columns of the terminal that the bar is on.
 fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
-    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
+    fit::columns(&std::io::stderr()).unwrap_or(80)
 }
 
-fn style(what: &str, total: u64) -> ProgressStyle {
-    ProgressStyle::with_template(match (what, total) {
-        (BYTES, 0) => "{spinner} {bytes} {bytes_per_sec}",
-        (BYTES, _) => "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-        _ => "{msg}",
-    })
-    .unwrap_or_else(|_| ProgressStyle::default_bar())
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
 }

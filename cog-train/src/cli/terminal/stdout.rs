@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Format, Inner, Terminal};
+use super::{Format, Inner, Terminal, fit};
 
 impl Terminal {
     /// From here on pieces of a prediction are printed on standard output.
@@ -14,6 +14,14 @@ impl Terminal {
     /// A piece of the answer, on standard output. A reader that has gone away is no failure.
     pub(crate) fn piece(&self, text: &str) -> io::Result<()> {
         self.inner().write_out(text)
+    }
+
+    /// Returns the columns of standard output; `None` where it is no terminal.
+    pub(crate) fn answer_columns(&self) -> Option<usize> {
+        match &self.inner().stdout {
+            Some(file) => fit::columns(file),
+            None => fit::columns(&io::stdout()),
+        }
     }
 
     /// The answer, on standard output, as far as it was not streamed. A reader that has gone away is no failure.

@@ -4,9 +4,12 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::values::Values;
+use crate::message::human;
 
 /// The unit of a training's progress.
 pub(super) const STEPS: &str = "steps";
+/// The unit of a download.
+pub(super) const BYTES: &str = "bytes";
 
 /// The progress of some work in units.
 pub(super) struct Progress {
@@ -38,10 +41,11 @@ impl Progress {
 
 /// `step 120/400, epoch 1/3, loss 1.25, learning rate 2.000e-4, 3.1 steps/s, 90 s left`.
 pub(super) fn progress_line(what: &str, progress: &Progress, values: &Values) -> String {
+    let count = |count: u64| if what == BYTES { human(count) } else { count.to_string() };
     let one = if what == STEPS { "step" } else { what };
-    let mut line = format!("{one} {}", progress.done);
+    let mut line = format!("{one} {}", count(progress.done));
     if progress.total > 0 {
-        let _ = write!(line, "/{}", progress.total);
+        let _ = write!(line, "/{}", count(progress.total));
     }
     if what == STEPS {
         if let Some((epoch, epochs)) = values.epoch {
@@ -55,12 +59,24 @@ pub(super) fn progress_line(what: &str, progress: &Progress, values: &Values) ->
         }
     }
     if let Some(speed) = progress.speed() {
-        let _ = write!(line, ", {} {what}/s", short(speed));
+        match what {
+            BYTES => drop(write!(line, ", {}", speed_of(what, speed))),
+            _ => drop(write!(line, ", {} {what}/s", short(speed))),
+        }
     }
     if let Some(left) = progress.left() {
         let _ = write!(line, ", {} left", clock(left));
     }
     line
+}
+
+/// `2.5000/s`, and of bytes `2.5 MiB/s`.
+pub(super) fn speed_of(what: &str, speed: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a speed to read")]
+    match what {
+        BYTES => format!("{}/s", human(speed as u64)),
+        _ => format!("{}/s", short(speed)),
+    }
 }
 
 /// Four digits that say something.
@@ -113,7 +129,7 @@ mod tests {
                 "bytes",
                 (0, 50_000, 100_000),
                 Some(1.0),
-                "bytes 50000/100000, 5000 bytes/s, 10 s left",
+                "bytes 48.8 KiB/97.7 KiB, 4.9 KiB/s, 10 s left",
             ),
         ] {
             let (first, done, total) = at;

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::checkpoint::Keep;
+use crate::disk;
 use crate::error::Error;
 use crate::job::{Job, TargetDirs};
 use crate::message::human;
@@ -64,17 +65,7 @@ impl Room {
 }
 
 fn enough(needed: u64, free: u64, path: &Path, hint: &str) -> Result<(), Error> {
-    if needed <= free {
-        return Ok(());
-    }
-    Err(Error::DiskSpace {
-        reason: format!(
-            "the run needs {} on the disk of `{}`, which has {} left\nhint: {hint}",
-            human(needed),
-            path.display(),
-            human(free)
-        ),
-    })
+    disk::check_room("the run", needed, &path.display().to_string(), free, hint)
 }
 
 /// Counts the checkpoints of a folder.
@@ -85,9 +76,7 @@ fn checkpoints_in(dir: &Path) -> u64 {
 }
 
 fn free(path: &Path) -> Result<u64, Error> {
-    rustix::fs::statvfs(path)
-        .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
-        .map_err(|error| Error::file("look at the disk of", path)(error.into()))
+    disk::free(path).map_err(Error::file("look at the disk of", path))
 }
 
 fn device(path: &Path) -> Result<u64, Error> {
@@ -107,16 +96,5 @@ mod tests {
         // Of a run that is resumed some are there.
         assert_eq!((more(2, true, 1), more(2, true, 3), more(2, true, 9)), (3, 1, 1));
         assert_eq!(more(usize::MAX, true, 0), u64::MAX);
-    }
-
-    #[test]
-    fn what_is_exactly_free_is_enough() {
-        let path = Path::new("runs");
-        enough(5 << 20, 5 << 20, path, "").unwrap();
-        let error = enough(6 << 20, 5 << 20, path, "move").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "the run needs 6.0 MiB on the disk of `runs`, which has 5.0 MiB left\nhint: move"
-        );
     }
 }

@@ -76,7 +76,7 @@ impl Run {
             list.push(entry);
             record.set("resumed", list);
             self.begun = true;
-            self.active.set(Some(&self.folder.dir));
+            self.active.set_recorded(&self.folder.dir);
         }
         Ok(())
     }

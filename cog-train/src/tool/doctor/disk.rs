@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Finding;
+use crate::disk;
 use crate::error::{Error, plain_io};
 use crate::hub::Hub;
 use crate::message::human;
@@ -40,16 +41,15 @@ fn folder(name: &'static str, dir: Result<PathBuf, Error>, remedy: &str) -> Find
         let value = format!("{shown}: {}", plain_io(&error));
         return Finding::fine(GROUP, name, value).broken(remedy);
     }
-    match rustix::fs::statvfs(there) {
-        Ok(disk) => {
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    match disk::free(there) {
+        Ok(free) => {
             let finding = Finding::fine(GROUP, name, format!("{shown}, {} free", human(free)));
             if free < LITTLE {
                 return finding.limited(format!("free some of the disk, or {remedy}"));
             }
             finding
         }
-        Err(error) => Finding::fine(GROUP, name, format!("{shown}: {}", plain_io(&error.into()))),
+        Err(error) => Finding::fine(GROUP, name, format!("{shown}: {}", plain_io(&error))),
     }
 }
 

@@ -11,7 +11,8 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::Done;
-use super::table::{Align, Table};
+use crate::cli::table_text;
+use crate::table::{Align, Table};
 
 /// The weight of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +115,7 @@ fn text_of(findings: &[Finding]) -> String {
         ("group", Align::Left),
         ("part", Align::Left),
         ("state", Align::Left),
-        ("found", Align::Left),
+        ("found", Align::Whole),
     ]);
     let mut last = "";
     for it in findings {
@@ -122,7 +123,7 @@ fn text_of(findings: &[Finding]) -> String {
         table.row([group, it.name, it.level.word(), &it.value].map(str::to_owned));
         last = it.group;
     }
-    let mut text = table.whole();
+    let mut text = table_text(&table);
     let hints = findings.iter().filter_map(|it| Some((it, it.hint.as_ref()?)));
     for (at, (it, hint)) in hints.enumerate() {
         let space = if at == 0 { "\n" } else { "" };

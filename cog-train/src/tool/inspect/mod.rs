@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::args::InspectArgs;
-use super::table::{Align, Table};
+use crate::cli::table_text;
 use crate::error::{Error, counted, printable};
 use crate::fetch::digest_of;
 use crate::message::{human, printable_start};
 use crate::progress::{CancelToken, Report};
+use crate::table::{Align, Table};
 
 /// The most tensors, and the most values of metadata, that are listed without `--all`.
 const MOST: usize = 40;
@@ -29,9 +30,11 @@ struct Found {
     /// The metadata of the files and of the settings beside them.
     metadata: Map<String, Value>,
     tensors: Vec<Tensor>,
-    files: Vec<PathBuf>,
-    /// The digests that a manifest has are right.
-    verified: bool,
+    files: Vec<Digested>,
+    /// The name of their digests: `sha256`, and `xxh3` of a checkpoint.
+    digest: &'static str,
+    /// The digests are those that a manifest records.
+    is_verified: bool,
 }
 
 /// A tensor as its file describes it.
@@ -49,21 +52,20 @@ impl Tensor {
     }
 }
 
-/// A file with its size and SHA-256 digest.
+/// A file with its size and its digest.
 struct Digested {
     path: PathBuf,
     bytes: u64,
-    sha256: String,
+    digest: String,
 }
 
 /// Describes weights as a text or as one JSON object.
 pub(super) fn inspect(args: &InspectArgs, report: &mut dyn Report) -> Result<String, Error> {
     let found = open::open(&args.source, report)?;
-    let files = digest(&found.files, report)?;
-    let text = if args.json { json(args, &found, &files) } else { text(args, &found, &files) };
-    Ok(text)
+    Ok(if args.json { json(args, &found) } else { text(args, &found) })
 }
 
+/// Digests files by SHA-256.
 fn digest(files: &[PathBuf], report: &mut dyn Report) -> Result<Vec<Digested>, Error> {
     let sizes = files
         .iter()
@@ -74,9 +76,9 @@ fn digest(files: &[PathBuf], report: &mut dyn Report) -> Result<Vec<Digested>, E
         if total >= LARGE {
             report.progress("bytes", done, total);
         }
-        let sha256 = digest_of(path, &CancelToken::new())?;
+        let digest = digest_of(path, &CancelToken::new())?;
         done += bytes;
-        digested.push(Digested { path: path.clone(), bytes, sha256 });
+        digested.push(Digested { path: path.clone(), bytes, digest });
     }
     if total >= LARGE {
         report.progress("bytes", done, total);
@@ -110,13 +112,13 @@ impl Totals {
     }
 }
 
-fn json(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
+fn json(args: &InspectArgs, found: &Found) -> String {
     let totals = Totals::of(&found.tensors);
     let tensors = found.tensors.iter().map(
         |it| json!({"name": it.name, "dtype": it.dtype, "shape": it.shape, "bytes": it.bytes}),
     );
-    let files = files.iter().map(|file| {
-        json!({"path": file.path.display().to_string(), "bytes": file.bytes, "sha256": file.sha256})
+    let files = found.files.iter().map(|file| {
+        json!({"path": file.path.display().to_string(), "bytes": file.bytes, (found.digest): file.digest})
     });
     let object = json!({
         "source": args.source,
@@ -130,7 +132,7 @@ fn json(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
     format!("{object:#}\n")
 }
 
-fn text(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
+fn text(args: &InspectArgs, found: &Found) -> String {
     let most = if args.all { usize::MAX } else { MOST };
     let mut text = format!("{}: {}\n", printable(&args.source), found.what);
     let is_said = |value: &Value| match value {
@@ -148,7 +150,7 @@ fn text(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
         for (name, value) in metadata.iter().take(most) {
             table.row([printable(name), value_text(value, short)]);
         }
-        let _ = write!(text, "\n{}", table.text());
+        let _ = write!(text, "\n{}", table_text(&table));
         text += &more(metadata.len(), most, "value");
     }
     let mut table = Table::new([
@@ -166,16 +168,16 @@ fn text(args: &InspectArgs, found: &Found, files: &[Digested]) -> String {
             human(tensor.bytes),
         ]);
     }
-    let _ = write!(text, "\n{}", table.text());
+    let _ = write!(text, "\n{}", table_text(&table));
     text += &more(found.tensors.len(), most, "tensor");
     let _ = write!(text, "\n{}\n", total(&found.tensors));
     let mut table =
-        Table::new([("file", Align::Left), ("size", Align::Right), ("sha256", Align::Left)]);
-    for file in files {
-        table.row([name_of(&file.path), human(file.bytes), file.sha256.clone()]);
+        Table::new([("file", Align::Left), ("size", Align::Right), (found.digest, Align::Whole)]);
+    for file in &found.files {
+        table.row([name_of(&file.path), human(file.bytes), file.digest.clone()]);
     }
-    let _ = write!(text, "\n{}", table.whole());
-    if found.verified {
+    let _ = write!(text, "\n{}", table_text(&table));
+    if found.is_verified {
         text += "\nevery file has the size and the digest that the manifest records\n";
     }
     text

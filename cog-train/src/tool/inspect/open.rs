@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::describe;
-use super::{Found, Tensor};
+use super::{Digested, Found, Tensor, digest};
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::gguf::{Gguf, MAGIC};
@@ -27,14 +27,14 @@ pub(super) fn open(source: &str, report: &mut dyn Report) -> Result<Found, Error
         return Err(is_a_run(path));
     }
     if is_gguf(path) {
-        return gguf(path);
+        return gguf(path, report);
     }
     let weights = match cache_dir() {
         Ok(cache) => Weights::open_with(source, &cache, &CancelToken::new(), report)?,
         // Where there is no home, a source that needs a cache is refused.
         Err(_) => Weights::open(source)?,
     };
-    Ok(of_weights(path, &weights))
+    of_weights(path, &weights, report)
 }
 
 fn is_gguf(path: &Path) -> bool {
@@ -74,12 +74,14 @@ fn is_a_run(dir: &Path) -> Error {
 fn checkpoint(path: &Path) -> Result<Found, Error> {
     let checkpoint = Checkpoint::open(path)?;
     let (mut tensors, mut files) = (Vec::new(), Vec::new());
-    for name in checkpoint.files() {
+    for digested in checkpoint.digests() {
+        let name = digested.name;
         let file = path.join(format!("{name}.safetensors"));
         for tensor in tensors_of(&Weights::open_file(&file)?) {
             tensors.push(Tensor { name: format!("{name}: {}", tensor.name), ..tensor });
         }
-        files.push(file);
+        let (bytes, xxh3) = (digested.bytes, digested.xxh3.to_owned());
+        files.push(Digested { path: file, bytes, digest: xxh3 });
     }
     let best = if checkpoint.is_best() { ", the best so far" } else { "" };
     let mut metadata = Map::new();
@@ -89,11 +91,12 @@ fn checkpoint(path: &Path) -> Result<Found, Error> {
         metadata,
         tensors,
         files,
-        verified: true,
+        digest: "xxh3",
+        is_verified: true,
     })
 }
 
-fn gguf(path: &Path) -> Result<Found, Error> {
+fn gguf(path: &Path, report: &mut dyn Report) -> Result<Found, Error> {
     let file = Gguf::open(path)?;
     let tensors = file.tensors().iter().map(|(name, info)| Tensor {
         name: name.clone(),
@@ -107,13 +110,14 @@ fn gguf(path: &Path) -> Result<Found, Error> {
         what: "a GGUF file".to_owned(),
         metadata: metadata.collect(),
         tensors: tensors.collect(),
-        files: vec![path.to_owned()],
-        verified: false,
+        files: digest(&[path.to_owned()], report)?,
+        digest: "sha256",
+        is_verified: false,
     })
 }
 
 /// A safetensors file or a folder of them, perhaps with the settings of a model or an adapter.
-fn of_weights(path: &Path, weights: &Weights) -> Found {
+fn of_weights(path: &Path, weights: &Weights, report: &mut dyn Report) -> Result<Found, Error> {
     let folder = weights.path();
     let folder = if folder.is_dir() { folder } else { folder.parent().unwrap_or(folder) };
     let mut metadata: Map<String, Value> =
@@ -136,13 +140,14 @@ fn of_weights(path: &Path, weights: &Weights) -> Found {
     if let Some(config) = config {
         describe::flatten("", &config, &mut metadata);
     }
-    Found {
+    Ok(Found {
         what,
         metadata,
         tensors: tensors_of(weights),
-        files: weights.files().to_vec(),
-        verified: false,
-    }
+        files: digest(weights.files(), report)?,
+        digest: "sha256",
+        is_verified: false,
+    })
 }
 
 fn tensors_of(weights: &Weights) -> Vec<Tensor> {

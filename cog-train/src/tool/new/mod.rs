@@ -10,7 +10,7 @@ use std::path::Path;
 
 use self::manifest::Dependency;
 use super::args::NewArgs;
-use super::staging::{StagedFolder, refuse_existing};
+use super::staging::{begin, refuse_existing};
 use crate::error::Error;
 use crate::run::shown;
 
@@ -38,14 +38,15 @@ pub(super) fn new(args: &NewArgs) -> Result<String, Error> {
         File::new(".gitignore", "/target\n/runs\n/weights*\n"),
     ];
     files.extend(sources::files(args.template));
-    let folder = StagedFolder::new(&args.folder)?;
+    let folder = begin(&args.folder)?;
+    let content = folder.content();
     for file in &files {
-        let path = folder.path().join(&file.path);
-        let parent = path.parent().unwrap_or(folder.path());
+        let path = content.join(&file.path);
+        let parent = path.parent().unwrap_or(&content);
         std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
         std::fs::write(&path, &file.content).map_err(Error::file("write", &path))?;
     }
-    folder.finish()?;
+    folder.finish(&args.folder)?;
     let shown = shown(&args.folder);
     Ok(format!(
         "created: {shown}/, {}\n\n  cd {shown}\n  cargo run\n\n`README.md` there has the next steps.\n",

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::super::table::{Align, Table};
 use super::summary::Metrics;
+use crate::cli::table_text;
 use crate::error::Error;
 use crate::message::printable_start;
 use crate::run::RunRecord;
+use crate::table::{Align, Table};
 
 /// The most characters of a value in the table.
 const SHORT: usize = 60;
@@ -55,13 +56,13 @@ pub(super) fn diff(a: &Path, b: &Path, as_json: bool) -> Result<String, Error> {
     let mut table = Table::new([
         ("of".to_owned(), Align::Left),
         ("name".to_owned(), Align::Left),
-        (first, Align::Right),
-        (second, Align::Right),
+        (first, Align::Left),
+        (second, Align::Left),
     ]);
     for Difference { of, name, values: [a, b] } in found {
         table.row([of.to_owned(), name, text(&a), text(&b)]);
     }
-    Ok(table.text())
+    Ok(table_text(&table))
 }
 
 fn object(record: &Map<String, Value>, name: &str) -> Map<String, Value> {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::message::duration;
 use crate::run::RunRecord;
 
 /// A run in short.
@@ -108,37 +109,9 @@ impl Metrics {
     }
 }
 
-/// Formats seconds as people write them: `850 ms`, `12 s`, `3 min 05 s`, `2 h 07 min`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rounded time")]
-pub(super) fn duration(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match whole {
-        _ if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
-        _ if seconds < 10.0 => format!("{seconds:.1} s"),
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_two_units_at_most() {
-        for (seconds, text) in [
-            (0.0, "0 ms"),
-            (0.85, "850 ms"),
-            (2.25, "2.2 s"),
-            (59.4, "59 s"),
-            (59.6, "1 min 00 s"),
-            (185.0, "3 min 05 s"),
-            (7620.0, "2 h 07 min"),
-        ] {
-            assert_eq!(duration(seconds), text);
-        }
-    }
 
     #[test]
     fn the_best_is_the_lowest_and_the_last_is_the_last() {

@@ -9,11 +9,17 @@ use candle_core::{DType, Error, Tensor};
 // target and a loss for each row; a target is below `classes` or ignored.
 const CROSS_ENTROPY: Kernel = unsafe { kernel!("cross_entropy.cu", "cross_entropy") };
 
-pub(super) fn forward(gpu: &Gpu, logits: &Node, targets: &[u32]) -> Result<Node, Error> {
+pub(super) fn forward(
+    gpu: &Gpu,
+    logits: &Node,
+    targets: &[u32],
+    smoothing: f64,
+) -> Result<Node, Error> {
     let scores = logits.tensor().contiguous()?;
     let to = logits.handle();
     let gradient = to.map(|_| gpu.empty(scores.shape(), scores.dtype())).transpose()?;
-    let losses = softmax_rows(gpu, &scores, &gpu.upload(targets)?, gradient.as_ref())?;
+    let targets = gpu.upload(targets)?;
+    let losses = softmax_rows(gpu, &scores, &targets, smoothing, gradient.as_ref())?;
     let gpu = gpu.clone();
     Ok(logits.tape().result(losses.sum_all()?, [to], move |dloss, adjoints| {
         let Some(gradient) = gradient else { return Ok(()) };
@@ -22,12 +28,13 @@ pub(super) fn forward(gpu: &Gpu, logits: &Node, targets: &[u32]) -> Result<Node,
     }))
 }
 
-/// Returns the losses of the rows of `scores`, in 32 bits, and writes the gradient of their sum to `gradient`, which may be
+/// Returns the losses of the rows of `scores` against smoothed targets, in 32 bits, and writes the gradient of their sum to `gradient`, which may be
 /// `scores`. The targets are [checked](super::checked).
 pub(crate) fn softmax_rows(
     gpu: &Gpu,
     scores: &Tensor,
     targets: &Tensor,
+    smoothing: f64,
     gradient: Option<&Tensor>,
 ) -> Result<Tensor, Error> {
     let (rows, classes) = scores.dims2()?;
@@ -42,6 +49,12 @@ pub(crate) fn softmax_rows(
     let losses = gpu.empty(rows, DType::F32)?;
     let gradient: Argument<'_> = gradient.into();
     let grid = Grid::rows(rows, classes);
-    call!(gpu, CROSS_ENTROPY, grid, scores, targets, gradient, &losses, classes)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "shares of 32 bits"
+    )]
+    let (own, spread) = ((1.0 - smoothing) as f32, (smoothing / classes as f64) as f32);
+    call!(gpu, CROSS_ENTROPY, grid, scores, targets, gradient, &losses, classes, own, spread)?;
     Ok(losses)
 }

@@ -20,7 +20,7 @@ use super::tape::Node;
 
 pub(crate) use cpu::{scale, scaled, softmax_row, total};
 pub(crate) use cuda::softmax_rows;
-pub(crate) use weighted::{Smoothed, forward_weighted};
+pub(crate) use weighted::{Expected, Smoothed, forward_weighted};
 
 /// The target of a row that does not count: padding, or a prompt that is not to be learned.
 pub const IGNORED: u32 = u32::MAX;
@@ -34,7 +34,7 @@ pub(crate) fn forward(logits: &Node, targets: &Tensor) -> Result<Node, Error> {
     let n = rows_of(logits)?;
     let targets = checked(targets, n, logits.dims()[1])?;
     if let Some(gpu) = Gpu::of([logits.tensor()]) {
-        return cuda::forward(&gpu, logits, &targets);
+        return cuda::forward(&gpu, logits, &targets, 0.0);
     }
     let again = targets.clone();
     dispatch_wide(

@@ -3,7 +3,7 @@
 use candle_core::Device;
 
 use super::super::parity;
-use super::weighted::{Rows, reference};
+use super::weighted::{Expected, reference};
 use super::*;
 use crate::kernels::tape::trace;
 
@@ -91,7 +91,7 @@ fn weighted_and_smoothed_losses_equal_their_reference() {
         let options = Smoothed { weights: Some(weights.clone()), smoothing };
         let logits = parity::draw(&[n as usize, classes as usize], 0);
         let rounded = |[x]: [&Tensor; 1]| weighted(x, &tensor, &options)?.to_dtype(x.dtype());
-        let rows = Rows::new(weights, smoothing);
+        let rows = Expected::new(weights, smoothing);
         parity::check([&logits], rounded, |[x]| reference(x, &targets, &rows));
         parity::threads([&logits], rounded);
     }

@@ -7,12 +7,13 @@
 //! dlogits[i] = dloss * (sum(q[i]) * softmax(logits[i]) - q[i])
 //! ```
 //!
-//! The CPU has a fast path; other devices compute in candle's operations.
+//! The CPU has a fast path, and a GPU one for smoothing without weights; else it is computed in candle's operations.
 
 use candle_core::{D, DType, Error, Tensor};
 
 use super::cpu::{exponentials, sum_of_rows};
-use super::{IGNORED, checked, forward};
+use super::{IGNORED, checked, cuda, forward};
+use crate::kernels::gpu::Gpu;
 use crate::kernels::reference::dispatch_wide;
 use crate::kernels::tape::Node;
 
@@ -40,12 +41,15 @@ pub(crate) fn forward_weighted(
     }
     let rows = super::rows_of(logits)?;
     let targets = checked(targets, rows, classes)?;
+    if let (None, Some(gpu)) = (&options.weights, Gpu::of([logits.tensor()])) {
+        return cuda::forward(&gpu, logits, &targets, options.smoothing);
+    }
     let weights = options.weights.clone().unwrap_or_else(|| vec![1.0; classes]);
     if weights.len() != classes {
         let given = weights.len();
         return Err(Error::msg(format!("cross_entropy: {given} weights for {classes} classes")));
     }
-    let (again, of_rows) = (targets.clone(), Rows::new(weights, options.smoothing));
+    let (again, of_rows) = (targets.clone(), Expected::new(weights, options.smoothing));
     let of_rows_again = of_rows.clone();
     dispatch_wide(
         [logits],
@@ -56,7 +60,7 @@ pub(crate) fn forward_weighted(
 
 /// The distribution that a row is compared with.
 #[derive(Debug, Clone)]
-pub(super) struct Rows {
+pub(crate) struct Expected {
     weights: Vec<f32>,
     /// The share of a row's own class.
     own: f64,
@@ -66,7 +70,12 @@ pub(super) struct Rows {
     sum: f64,
 }
 
-impl Rows {
+impl Expected {
+    /// Classes that weigh alike; `None` without smoothing, where the row's own class is all.
+    pub(crate) fn smoothed(classes: usize, smoothing: f64) -> Option<Self> {
+        (smoothing != 0.0).then(|| Self::new(vec![1.0; classes], smoothing))
+    }
+
     pub(super) fn new(weights: Vec<f32>, smoothing: f64) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "classes are far fewer than 2^53")]
         let spread = smoothing / weights.len().max(1) as f64;
@@ -76,7 +85,7 @@ impl Rows {
 
     /// Returns the loss of a row of scores, and overwrites them by their gradient.
     #[expect(clippy::cast_possible_truncation, reason = "gradients have 32 bits")]
-    fn loss(&self, row: &mut [f32], target: u32) -> f64 {
+    pub(crate) fn loss(&self, row: &mut [f32], target: u32) -> f64 {
         if target == IGNORED {
             row.fill(0.0);
             return 0.0;
@@ -100,13 +109,17 @@ impl Rows {
     }
 }
 
-fn fast(logits: &Node, targets: &[u32], rows: &Rows) -> Result<Node, Error> {
+fn fast(logits: &Node, targets: &[u32], rows: &Expected) -> Result<Node, Error> {
     let alone = |row: &[f32], target| rows.loss(&mut row.to_vec(), target);
     sum_of_rows(logits, targets, |row, target| rows.loss(row, target), alone)
 }
 
 /// The reference implementation, in candle operations.
-pub(super) fn reference(logits: &Tensor, targets: &[u32], rows: &Rows) -> Result<Tensor, Error> {
+pub(super) fn reference(
+    logits: &Tensor,
+    targets: &[u32],
+    rows: &Expected,
+) -> Result<Tensor, Error> {
     let device = logits.device();
     let wide = match logits.dtype() {
         DType::F64 => logits.clone(),

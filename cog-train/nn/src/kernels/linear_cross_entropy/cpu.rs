@@ -4,7 +4,7 @@ use candle_core::Error;
 use rayon::prelude::*;
 
 use super::rows_at_once;
-use crate::kernels::cross_entropy::{scale, scaled, softmax_row, total};
+use crate::kernels::cross_entropy::{Expected, scale, scaled, softmax_row, total};
 use crate::kernels::host;
 use crate::kernels::matmul::{Matrix, Right, Target, Threads, matmul};
 use crate::kernels::output::{Buffer, Destination, Output};
@@ -12,15 +12,22 @@ use crate::kernels::tape::{Node, reusable_gradient};
 use crate::kernels::weight::Weight;
 
 /// `parameter` is the weight outside of the trace.
-pub(super) fn forward(h: &Node, parameter: &Weight, targets: &[u32]) -> Result<Node, Error> {
+pub(super) fn forward(
+    h: &Node,
+    parameter: &Weight,
+    targets: &[u32],
+    smoothing: f64,
+) -> Result<Node, Error> {
     let (weight, of_weight) = parameter.on(h)?;
     let to = [h.handle(), of_weight];
     let (classes, d) = weight.dims2()?;
     let n = targets.len();
     let mut of_h = to[0].map(|_| Buffer::new(n * d));
     let mut losses = vec![0.0; n];
+    let smoothed = Expected::smoothed(classes, smoothing);
     let mut compute = |h: &[f32], weight: Right<'_>| {
-        let rows = Rows { h, weight, targets, factors: None, classes, d };
+        let smoothed = smoothed.as_ref();
+        let rows = Rows { h, weight, targets, smoothed, factors: None, classes, d };
         let of_h = of_h.as_mut().map(Buffer::output);
         if to[1].is_none() {
             rows.all(&mut losses, of_h, None);
@@ -59,6 +66,8 @@ pub(super) struct Rows<'a> {
     /// `[classes, d]`.
     pub(super) weight: Right<'a>,
     pub(super) targets: &'a [u32],
+    /// What rows are compared with; their own class if there is nothing.
+    pub(super) smoothed: Option<&'a Expected>,
     /// Of the gradient of each row's loss; ones if there are none.
     pub(super) factors: Option<&'a [f32]>,
     pub(super) classes: usize,
@@ -87,7 +96,10 @@ impl Rows<'_> {
             let losses = losses[start..].par_iter_mut().zip(&self.targets[start..]);
             scores.par_chunks_mut(classes.max(1)).zip(losses).enumerate().for_each(
                 |(at, (row, (loss, target)))| {
-                    *loss = softmax_row(row, *target);
+                    *loss = match self.smoothed {
+                        Some(expected) => expected.loss(row, *target),
+                        None => softmax_row(row, *target),
+                    };
                     if let Some(factors) = self.factors {
                         scale(row, factors[start + at]);
                     }

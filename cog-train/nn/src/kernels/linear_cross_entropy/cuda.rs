@@ -14,6 +14,7 @@ pub(super) fn forward(
     h: &Node,
     (parameter, weight): (&Tensor, &Node),
     targets: &[u32],
+    smoothing: f64,
 ) -> Result<Node, Error> {
     let to = [h.handle(), weight.handle()];
     let (classes, d) = weight.tensor().dims2()?;
@@ -29,7 +30,8 @@ pub(super) fn forward(
         let h = flat.narrow(0, at * most, targets.len())?.contiguous()?;
         let scores = h.matmul(&w.t()?)?;
         let gradient = (to != [None; 2]).then_some(&scores);
-        losses.push(softmax_rows(gpu, &scores, &gpu.upload(targets)?, gradient)?.sum_all()?);
+        let targets = gpu.upload(targets)?;
+        losses.push(softmax_rows(gpu, &scores, &targets, smoothing, gradient)?.sum_all()?);
         if to[0].is_some() {
             of_h.push(scores.matmul(&w)?);
         }

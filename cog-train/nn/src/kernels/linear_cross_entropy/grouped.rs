@@ -67,7 +67,8 @@ fn on_cpu(h: &Node, weight: Weight, to: Handle, grouped: Grouped) -> Result<Node
     let saved = to[1].map(|_| h.saved());
     host::read([h.tensor()], |[h]| {
         weight.read(|weight| {
-            let rows = Rows { h, weight, targets: &grouped.targets, factors: None, classes, d };
+            let (targets, smoothed) = (&grouped.targets, None);
+            let rows = Rows { h, weight, targets, smoothed, factors: None, classes, d };
             rows.all(&mut losses, of_h.as_mut().map(Buffer::output), None);
         })
     })??;
@@ -90,7 +91,7 @@ fn on_cpu(h: &Node, weight: Weight, to: Handle, grouped: Grouped) -> Result<Node
             let of_weight = host::read([&h], |[h]| {
                 weight.read(|weight| {
                     let (targets, factors) = (&grouped.targets, Some(factors.as_slice()));
-                    let rows = Rows { h, weight, targets, factors, classes, d };
+                    let rows = Rows { h, weight, targets, smoothed: None, factors, classes, d };
                     host::make((classes, d), |output| rows.all(&mut losses, None, Some(output)))
                 })
             })???;
@@ -109,7 +110,7 @@ fn on_any(h: &Node, weight: &Node, grouped: Grouped) -> Result<Node, Error> {
     let mut of_h = Vec::new();
     let mut losses = Vec::new();
     for (at, targets) in grouped.targets.chunks(most).enumerate() {
-        let part = reference::Part::new(&h.narrow(0, at * most, targets.len())?, &w, targets)?;
+        let part = reference::Part::new(&h.narrow(0, at * most, targets.len())?, &w, targets, 0.0)?;
         if to[0].is_some() {
             of_h.push(part.gradient()?.matmul(&w)?);
         }
@@ -137,7 +138,7 @@ fn on_any(h: &Node, weight: &Node, grouped: Grouped) -> Result<Node, Error> {
         for (at, targets) in grouped.targets.chunks(most).enumerate() {
             let range = (at * most, targets.len());
             let h = h.narrow(0, range.0, range.1)?;
-            let gradient = reference::Part::new(&h, &w, targets)?.gradient()?;
+            let gradient = reference::Part::new(&h, &w, targets, 0.0)?.gradient()?;
             let gradient = gradient.broadcast_mul(&factors.narrow(0, range.0, range.1)?)?;
             of_weight = (of_weight + gradient.t()?.matmul(&h)?)?;
         }

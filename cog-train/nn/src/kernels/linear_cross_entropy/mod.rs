@@ -3,7 +3,8 @@
 //! `h` `[.., d]` and `weight` `[classes, d]` of one float type, `targets` with one entry a row of `h`; the loss is a
 //! scalar, as in [`cross_entropy`](super::cross_entropy). The scores of some rows at a time are computed, overwritten by their
 //! gradient, and multiplied into the gradients of `h` and of the weight, all in the forward pass; the backward pass only
-//! scales these. `[n, classes]` is never stored. Source: the idea is Liger Kernel's (Hsu et al., 2024).
+//! scales these. `[n, classes]` is never stored. Source: the idea is Liger Kernel's (Hsu et al., 2024). With label smoothing the targets are
+//! those of [`cross_entropy`](super::cross_entropy) with weights of one.
 
 mod cpu;
 mod cuda;
@@ -12,7 +13,7 @@ mod reference;
 
 use candle_core::{Error, Tensor};
 
-use super::cross_entropy::{self, checked};
+use super::cross_entropy::{self, Smoothed, checked};
 use super::gpu::Gpu;
 use super::linear::{self, Operands};
 use super::reference::fits;
@@ -31,23 +32,37 @@ pub(crate) fn forward(
     weight: impl Into<Weight>,
     targets: &Tensor,
 ) -> Result<Node, Error> {
+    forward_smoothed(h, weight, targets, 0.0)
+}
+
+/// The sum of the losses of the rows against targets of which all classes have the share `smoothing` alike.
+///
+/// # Errors
+///
+/// Those of [`forward`].
+pub(crate) fn forward_smoothed(
+    h: &Node,
+    weight: impl Into<Weight>,
+    targets: &Tensor,
+    smoothing: f64,
+) -> Result<Node, Error> {
     let parameter = weight.into();
     let rows = checked_operands(h, &parameter, targets)?;
     let Weight::Tensor(weight) = &parameter else {
         if fits(h.tensor()) && parameter.fits() {
-            return cpu::forward(&h.widened()?, &parameter, &rows);
+            return cpu::forward(&h.widened()?, &parameter, &rows, smoothing);
         }
-        return stored(h, &parameter, targets);
+        return stored(h, &parameter, targets, smoothing);
     };
     let (targets, node) = (rows, h.leaf(weight));
     // candle allocates no empty tensor on a GPU.
     if let Some(gpu) = Gpu::of([h.tensor(), weight]).filter(|_| !targets.is_empty()) {
-        return cuda::forward(&gpu, h, (weight, &node), &targets);
+        return cuda::forward(&gpu, h, (weight, &node), &targets, smoothing);
     }
     if fits(h.tensor()) && fits(weight) {
-        cpu::forward(&h.widened()?, &parameter, &targets)
+        cpu::forward(&h.widened()?, &parameter, &targets, smoothing)
     } else {
-        reference::forward(h, &node, &targets)
+        reference::forward(h, &node, &targets, smoothing)
     }
 }
 
@@ -69,12 +84,13 @@ fn rows_at_once(classes: usize) -> usize {
 }
 
 /// The same from stored scores, for a quantized weight where the CPU's kernels do not serve.
-fn stored(h: &Node, weight: &Weight, targets: &Tensor) -> Result<Node, Error> {
+fn stored(h: &Node, weight: &Weight, targets: &Tensor, smoothing: f64) -> Result<Node, Error> {
     let (classes, _) = weight.dims2()?;
     let operands = Operands { weight, bias: None, to: None, scale: 1.0 };
     let scores = linear::forward(h, &operands)?;
     let scores = scores.map(|scores| scores.reshape(((), classes)))?;
-    cross_entropy::forward(&scores, &targets.flatten_all()?)
+    let options = Smoothed { weights: None, smoothing };
+    cross_entropy::forward_weighted(&scores, &targets.flatten_all()?, &options)
 }
 
 fn mismatch(h: &Node, weight: &Weight) -> Error {
@@ -96,23 +112,74 @@ mod tests {
     use crate::kernels::cross_entropy;
     use crate::kernels::tape::{Buffers, collect, trace};
 
-    /// More rows than are computed at a time, and ignored targets.
+    /// More rows than are computed at a time, ignored targets, and smoothed ones.
     #[test]
     fn the_loss_equals_that_of_stored_scores() {
-        for (n, d, classes) in [(1, 1, 1), (7, 5, 3), (600, 9, 33)] {
+        for (n, d, classes, smoothing) in
+            [(1, 1, 1, 0.0), (7, 5, 3, 0.0), (600, 9, 33, 0.0), (7, 5, 3, 1.0), (600, 9, 33, 0.1)]
+        {
             let mut targets: Vec<u32> = (0..n).map(|at| at * 11 % classes).collect();
             targets[0] = if n > 1 { IGNORED } else { 0 };
             let tensor = Tensor::new(targets.as_slice(), &Device::Cpu).unwrap();
             let h = parity::draw(&[1, n as usize, d], 0);
             let weight = parity::draw(&[classes as usize, d], 1);
             let fast = |[h, weight]: [&Tensor; 2]| {
-                trace([h], |[h]| forward(&h, weight, &tensor))?.to_dtype(h.dtype())
+                trace([h], |[h]| forward_smoothed(&h, weight, &tensor, smoothing))?
+                    .to_dtype(h.dtype())
             };
+            let options = Smoothed { weights: None, smoothing };
             parity::check([&h, &weight], fast, |[h, weight]| {
                 let scores = h.flatten_to(1)?.matmul(&weight.t()?)?;
-                trace([&scores], |[scores]| cross_entropy::forward(&scores, &tensor))
+                trace([&scores], |[scores]| {
+                    cross_entropy::forward_weighted(&scores, &tensor, &options)
+                })
             });
             parity::threads([&h, &weight], fast);
+        }
+    }
+
+    /// On the CPU's fast path and in candle's operations, which computes in 64 bits here.
+    ///
+    /// ```python
+    /// import torch
+    /// h = torch.tensor([[1., 0.5], [-1, 2], [0.25, -0.75], [0.5, 1.5]], requires_grad=True)
+    /// w = torch.tensor([[1., -1], [0.5, 2], [-0.25, 0.75]], requires_grad=True)
+    /// targets = torch.tensor([2, 0, -100, 1])
+    /// loss = torch.nn.functional.cross_entropy(h @ w.T, targets, label_smoothing=0.1, reduction="sum")
+    /// loss.backward(); print(loss.item(), h.grad, w.grad)
+    /// ```
+    #[test]
+    fn smoothed_values_and_gradients_equal_pytorchs() {
+        let h = [[1f64, 0.5], [-1.0, 2.0], [0.25, -0.75], [0.5, 1.5]];
+        let weight = [[1f64, -1.0], [0.5, 2.0], [-0.25, 0.75]];
+        let of_h = [
+            [0.679_822_56, 0.390_704_93],
+            [-0.551_920_41, 2.653_006_55],
+            [0.0; 2],
+            [-0.055_897_86, -0.014_221_10],
+        ];
+        let of_weight = [
+            [1.115_409_26, -1.798_172_59],
+            [-0.253_956_74, 1.866_585_73],
+            [-0.861_452_52, -0.068_413_34],
+        ];
+        let targets = Tensor::new(&[2i64, 0, -100, 1], &Device::Cpu).unwrap();
+        for dtype in [DType::F32, DType::F64] {
+            let var = |values: Result<Tensor, Error>| {
+                candle_core::Var::from_tensor(&values.unwrap().to_dtype(dtype).unwrap()).unwrap()
+            };
+            let h = var(Tensor::new(&h, &Device::Cpu));
+            let weight = var(Tensor::new(&weight, &Device::Cpu));
+            let loss = trace([h.as_tensor()], |[h]| forward_smoothed(&h, &weight, &targets, 0.1));
+            let loss = loss.unwrap();
+            let gradients = loss.backward().unwrap();
+            for (found, expected) in [
+                (&loss, Tensor::new(8.415_735_24, &Device::Cpu)),
+                (gradients.get(&h).unwrap(), Tensor::new(&of_h, &Device::Cpu)),
+                (gradients.get(&weight).unwrap(), Tensor::new(&of_weight, &Device::Cpu)),
+            ] {
+                parity::close(found, &expected.unwrap(), 1e-6, "the loss or a gradient");
+            }
         }
     }
 

@@ -6,7 +6,12 @@ use super::rows_at_once;
 use crate::kernels::cross_entropy::IGNORED;
 use crate::kernels::tape::Node;
 
-pub(super) fn forward(h: &Node, weight: &Node, targets: &[u32]) -> Result<Node, Error> {
+pub(super) fn forward(
+    h: &Node,
+    weight: &Node,
+    targets: &[u32],
+    smoothing: f64,
+) -> Result<Node, Error> {
     let to = [h.handle(), weight.handle()];
     let (classes, d) = weight.tensor().dims2()?;
     let (flat, w) = (h.tensor().reshape((targets.len(), d))?, weight.tensor().contiguous()?);
@@ -15,7 +20,7 @@ pub(super) fn forward(h: &Node, weight: &Node, targets: &[u32]) -> Result<Node, 
     let most = rows_at_once(classes);
     for (at, targets) in targets.chunks(most).enumerate() {
         let h = flat.narrow(0, at * most, targets.len())?;
-        let part = Part::new(&h, &w, targets)?;
+        let part = Part::new(&h, &w, targets, smoothing)?;
         loss = (loss + part.losses()?.sum_all()?)?;
         if to == [None; 2] {
             continue;
@@ -62,11 +67,19 @@ pub(super) struct Part {
     /// One where there is a target, and zero, `[m, 1]`.
     counts: Tensor,
     dtype: DType,
+    /// The shares of a row's own class, and of each class.
+    own: f64,
+    spread: f64,
 }
 
 impl Part {
     /// `h` is `[m, d]`, `weight` `[classes, d]`.
-    pub(super) fn new(h: &Tensor, weight: &Tensor, targets: &[u32]) -> Result<Self, Error> {
+    pub(super) fn new(
+        h: &Tensor,
+        weight: &Tensor,
+        targets: &[u32],
+        smoothing: f64,
+    ) -> Result<Self, Error> {
         let (device, wide) = (h.device(), wide(h));
         let scores = h.matmul(&weight.t()?)?.to_dtype(wide)?;
         let count = |target: &u32| if *target == IGNORED { 0f32 } else { 1.0 };
@@ -77,19 +90,26 @@ impl Part {
         let powers = shifted.exp()?;
         let sums = powers.sum_keepdim(D::Minus1)?;
         let (classes, counts) = (classes.unsqueeze(1)?, counts.to_dtype(wide)?.unsqueeze(1)?);
-        Ok(Self { shifted, powers, sums, classes, counts, dtype: h.dtype() })
+        #[expect(clippy::cast_precision_loss, reason = "classes are far fewer than 2^53")]
+        let (own, spread) = (1.0 - smoothing, smoothing / weight.dim(0)?.max(1) as f64);
+        Ok(Self { shifted, powers, sums, classes, counts, dtype: h.dtype(), own, spread })
     }
 
     /// Returns the losses of the rows, `[m]`.
     pub(super) fn losses(&self) -> Result<Tensor, Error> {
-        let losses = (self.sums.log()? - self.shifted.gather(&self.classes, 1)?)?;
+        let own = (self.shifted.gather(&self.classes, 1)? * self.own)?;
+        let mut losses = (self.sums.log()? - own)?;
+        if self.spread > 0.0 {
+            losses = (losses - (self.shifted.sum_keepdim(D::Minus1)? * self.spread)?)?;
+        }
         (losses * &self.counts)?.squeeze(1)
     }
 
     /// Returns the gradients of the scores, `[m, classes]`.
     pub(super) fn gradient(&self) -> Result<Tensor, Error> {
-        let less = self.counts.ones_like()?.neg()?;
-        let shares = self.powers.broadcast_div(&self.sums)?.scatter_add(&self.classes, &less, 1)?;
+        let less = (self.counts.ones_like()? * -self.own)?;
+        let shares = (self.powers.broadcast_div(&self.sums)? - self.spread)?;
+        let shares = shares.scatter_add(&self.classes, &less, 1)?;
         shares.broadcast_mul(&self.counts)?.to_dtype(self.dtype)
     }
 }

@@ -3,31 +3,31 @@
 
 use candle_core::{DType, Error, Tensor};
 
-use super::{BlockLayout, Quantized, Scales};
+use super::layout::Packing;
+use super::{Quantized, Scales};
 use crate::kernels::gpu::{Argument, Gpu, Grid, Kernel, kernel};
 
 // SAFETY: `decode` passes blocks and scales whose sizes `Quantized` has checked, and a contiguous result of `count` elements, all of
 // which are in the matrix.
 const DECODE: Kernel = unsafe { kernel!("quantized.cu", "quantized_decode") };
 
-/// Decodes `count` rows from `start` on, which are there, into `rows` `[count, inputs]` of the GPU's type.
+/// Decodes `count` rows from `start` on, which are there, of a matrix and its packing, into `rows` `[count, inputs]` of the GPU's type.
 pub(super) fn decode(
     gpu: &Gpu,
-    matrix: &Quantized,
+    (matrix, packing): (&Quantized, Packing),
     (start, count): (usize, usize),
     rows: &Tensor,
 ) -> Result<(), Error> {
-    let layout = match matrix.layout {
-        BlockLayout::Nf4 => 0,
-        BlockLayout::Q4_0 => 1,
-        BlockLayout::Q4_1 => 2,
-        BlockLayout::Q4K => 3,
-        BlockLayout::Q6K => 4,
-        BlockLayout::Q8_0 => 5,
-        BlockLayout::Q5_0 => 6,
-        BlockLayout::Q5_1 => 7,
-        BlockLayout::Q5K => 8,
-        BlockLayout::F16 | BlockLayout::Bf16 => unreachable!("candle widens floats"),
+    let layout = match packing {
+        Packing::Nf4 => 0,
+        Packing::Q4_0 => 1,
+        Packing::Q4_1 => 2,
+        Packing::Q4K => 3,
+        Packing::Q6K => 4,
+        Packing::Q8_0 => 5,
+        Packing::Q5_0 => 6,
+        Packing::Q5_1 => 7,
+        Packing::Q5K => 8,
     };
     let none = Argument::Nothing;
     let (block, [codes, map, scales], of, offset) = match &matrix.scales {

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use super::floats::{widen_bf16, widen_f16, widened};
-use super::layout::BlockLayout;
+use super::layout::Packing;
 use super::nf4::{self, Scale};
 use crate::kernels::simd::simd;
 
@@ -29,7 +29,7 @@ pub(super) enum Elements<'a> {
 /// Blocks of few bits, and the scales of NF4.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packed<'a> {
-    pub(super) layout: BlockLayout,
+    pub(super) packing: Packing,
     pub(super) bytes: &'a [u8],
     pub(super) scales: Scale<'a>,
 }
@@ -85,22 +85,19 @@ impl Packed<'_> {
 
     /// Decodes units, from the unit `first` of the matrix on.
     fn units(&self, first: usize, to: &mut [f32]) {
-        let Self { layout, bytes, scales } = *self;
-        let units = layout.block_len() / UNIT;
-        let from = &bytes[(first / units * layout.block_bytes()).min(bytes.len())..];
-        match layout {
-            BlockLayout::Q4_0 => q4_0(from, to),
-            BlockLayout::Q4_1 => q4_1(from, to),
-            BlockLayout::Q8_0 => q8_0(from, to),
-            BlockLayout::Q4K => q4_k(from, first % units, to),
-            BlockLayout::Q5_0 => q5_0(from, to),
-            BlockLayout::Q5_1 => q5_1(from, to),
-            BlockLayout::Q5K => q5_k(from, first % units, to),
-            BlockLayout::Q6K => q6_k(from, first % units, to),
-            BlockLayout::Nf4 => nf4::decode(bytes, scales, first * UNIT, to),
-            BlockLayout::F16 | BlockLayout::Bf16 => {
-                unreachable!("floats are `Elements` of their own")
-            }
+        let Self { packing, bytes, scales } = *self;
+        let units = packing.block_len() / UNIT;
+        let from = &bytes[(first / units * packing.block_bytes()).min(bytes.len())..];
+        match packing {
+            Packing::Q4_0 => q4_0(from, to),
+            Packing::Q4_1 => q4_1(from, to),
+            Packing::Q8_0 => q8_0(from, to),
+            Packing::Q4K => q4_k(from, first % units, to),
+            Packing::Q5_0 => q5_0(from, to),
+            Packing::Q5_1 => q5_1(from, to),
+            Packing::Q5K => q5_k(from, first % units, to),
+            Packing::Q6K => q6_k(from, first % units, to),
+            Packing::Nf4 => nf4::decode(bytes, scales, first * UNIT, to),
         }
     }
 }

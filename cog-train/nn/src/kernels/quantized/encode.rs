@@ -4,6 +4,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Error, Tensor};
 use rayon::prelude::*;
 
+use super::layout::Packing;
 use super::{BlockLayout, Quantized, Scales, byte_count, check_sizes, nf4};
 use crate::kernels::host;
 
@@ -55,9 +56,10 @@ impl Quantized {
     pub fn quantize(weight: &Tensor, layout: BlockLayout) -> Result<Self, Error> {
         let (outputs, inputs) = weight.dims2()?;
         let (device, dtype) = (weight.device(), weight.dtype());
-        if let Some(float) = layout.float() {
-            return Ok(Self::from_floats(&weight.to_dtype(float)?)?.to_dtype(dtype));
-        }
+        let packing = match layout.packing() {
+            Ok(packing) => packing,
+            Err(float) => return Ok(Self::from_floats(&weight.to_dtype(float)?)?.to_dtype(dtype)),
+        };
         let wide = host::contiguous(&weight.detach().to_device(&Device::Cpu)?)?;
         let finite = host::read([&wide], |[elements]| elements.par_iter().all(|x| x.is_finite()))?;
         if !finite {
@@ -65,7 +67,7 @@ impl Quantized {
                 "quantized: an element of the matrix [{outputs}, {inputs}] is not finite"
             )));
         }
-        let quantized = if layout == BlockLayout::Nf4 {
+        let Some(of_ggml) = of_ggml(packing) else {
             let nf4::Nf4 { codes, scale_codes, map, scales, offset } =
                 host::read([&wide], |[elements]| nf4::quantize(elements))?;
             let bytes = |bytes: Vec<u8>| Tensor::new(bytes, device);
@@ -77,28 +79,26 @@ impl Quantized {
                 of: nf4::NESTED,
                 offset,
             };
-            Self::from_nf4(&bytes(codes)?, scales, nf4::BLOCK, (outputs, inputs))?
-        } else {
-            byte_count(layout, outputs, inputs)?;
-            let bytes = QTensor::quantize(&wide, of_candle(layout))?.data()?.into_owned();
-            Self::from_blocks(layout, (outputs, inputs), bytes, device)?
+            let quantized = Self::from_nf4(&bytes(codes)?, scales, nf4::BLOCK, (outputs, inputs))?;
+            return Ok(quantized.to_dtype(dtype));
         };
-        Ok(quantized.to_dtype(dtype))
+        byte_count(layout, outputs, inputs)?;
+        let bytes = QTensor::quantize(&wide, of_ggml)?.data()?.into_owned();
+        Ok(Self::from_blocks(layout, (outputs, inputs), bytes, device)?.to_dtype(dtype))
     }
 }
 
-fn of_candle(layout: BlockLayout) -> GgmlDType {
-    match layout {
-        BlockLayout::Q4_0 => GgmlDType::Q4_0,
-        BlockLayout::Q4_1 => GgmlDType::Q4_1,
-        BlockLayout::Q4K => GgmlDType::Q4K,
-        BlockLayout::Q5_0 => GgmlDType::Q5_0,
-        BlockLayout::Q5_1 => GgmlDType::Q5_1,
-        BlockLayout::Q5K => GgmlDType::Q5K,
-        BlockLayout::Q6K => GgmlDType::Q6K,
-        BlockLayout::Q8_0 => GgmlDType::Q8_0,
-        BlockLayout::Nf4 | BlockLayout::F16 | BlockLayout::Bf16 => {
-            unreachable!("candle has none of them")
-        }
-    }
+/// Returns candle's name of a packing of ggml; `None` for that of bitsandbytes.
+fn of_ggml(packing: Packing) -> Option<GgmlDType> {
+    Some(match packing {
+        Packing::Nf4 => return None,
+        Packing::Q4_0 => GgmlDType::Q4_0,
+        Packing::Q4_1 => GgmlDType::Q4_1,
+        Packing::Q4K => GgmlDType::Q4K,
+        Packing::Q5_0 => GgmlDType::Q5_0,
+        Packing::Q5_1 => GgmlDType::Q5_1,
+        Packing::Q5K => GgmlDType::Q5K,
+        Packing::Q6K => GgmlDType::Q6K,
+        Packing::Q8_0 => GgmlDType::Q8_0,
+    })
 }

@@ -63,26 +63,62 @@ impl BlockLayout {
     /// Returns the number of elements of a block.
     #[must_use]
     pub fn block_len(self) -> usize {
-        match self {
-            Self::Nf4 => 64,
-            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
-            Self::Q4K | Self::Q5K | Self::Q6K => 256,
-            Self::F16 | Self::Bf16 => 1,
-        }
-    }
-
-    /// Returns the type of the elements where they are floats.
-    pub(crate) fn float(self) -> Option<DType> {
-        match self {
-            Self::F16 => Some(DType::F16),
-            Self::Bf16 => Some(DType::BF16),
-            _ => None,
-        }
+        self.packing().map_or(1, Packing::block_len)
     }
 
     /// Returns the number of bytes of a block; those of NF4 without their scale.
     #[must_use]
     pub fn block_bytes(self) -> usize {
+        self.packing().map_or(2, Packing::block_bytes)
+    }
+
+    /// Returns the type of the elements where they are floats.
+    pub(crate) fn float(self) -> Option<DType> {
+        self.packing().err()
+    }
+
+    /// Returns the packing of the elements, or their type where they are floats.
+    pub(super) fn packing(self) -> Result<Packing, DType> {
+        Ok(match self {
+            Self::Nf4 => Packing::Nf4,
+            Self::Q4_0 => Packing::Q4_0,
+            Self::Q4_1 => Packing::Q4_1,
+            Self::Q4K => Packing::Q4K,
+            Self::Q5_0 => Packing::Q5_0,
+            Self::Q5_1 => Packing::Q5_1,
+            Self::Q5K => Packing::Q5K,
+            Self::Q6K => Packing::Q6K,
+            Self::Q8_0 => Packing::Q8_0,
+            Self::F16 => return Err(DType::F16),
+            Self::Bf16 => return Err(DType::BF16),
+        })
+    }
+}
+
+/// A layout of blocks of few bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Nf4,
+    Q4_0,
+    Q4_1,
+    Q4K,
+    Q5_0,
+    Q5_1,
+    Q5K,
+    Q6K,
+    Q8_0,
+}
+
+impl Packing {
+    pub(super) fn block_len(self) -> usize {
+        match self {
+            Self::Nf4 => 64,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q4K | Self::Q5K | Self::Q6K => 256,
+        }
+    }
+
+    pub(super) fn block_bytes(self) -> usize {
         match self {
             Self::Nf4 => 32,
             Self::Q4_0 => 18,
@@ -93,7 +129,6 @@ impl BlockLayout {
             Self::Q5K => 176,
             Self::Q6K => 210,
             Self::Q8_0 => 34,
-            Self::F16 | Self::Bf16 => 2,
         }
     }
 }

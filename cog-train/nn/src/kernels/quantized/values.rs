@@ -63,11 +63,11 @@ impl Quantized {
     ///
     /// candle's error when the device fails.
     pub(crate) fn tile(&self, start: usize, count: usize, dtype: DType) -> Result<Tensor, Error> {
-        if self.layout.float().is_some() {
+        let Ok(packing) = self.layout.packing() else {
             return self.data.narrow(0, start, count)?.to_dtype(dtype);
-        }
+        };
         if let Some((gpu, rows)) = cuda::rows(self, count, dtype)? {
-            cuda::decode(&gpu, self, (start, count), &rows)?;
+            cuda::decode(&gpu, (self, packing), (start, count), &rows)?;
             return Ok(rows);
         }
         let rows = self.to_device(&Device::Cpu)?.on_cpu(start, count)?;
@@ -122,12 +122,10 @@ impl Quantized {
     /// candle's error when they are not.
     pub(crate) fn read<R>(&self, work: impl FnOnce(Blocks<'_>) -> R) -> Result<R, Error> {
         let Self { layout, outputs, inputs, .. } = *self;
-        if layout.float().is_some() {
-            return read_floats(&self.data, work);
-        }
+        let Ok(packing) = layout.packing() else { return read_floats(&self.data, work) };
         let with = |scales: Scale<'_>| {
             read_bytes(&self.data, |bytes| {
-                let elements = Elements::Packed(Packed { layout, bytes, scales });
+                let elements = Elements::Packed(Packed { packing, bytes, scales });
                 work(Blocks { elements, outputs, inputs })
             })
         };
