@@ -68,7 +68,7 @@ mod tests {
         };
         let gradients = loss().backward().unwrap();
         for (name, param) in params.trainable() {
-            let gradient = gradients.get(param.master()).unwrap();
+            let gradient = gradients.get(param.compute()).unwrap();
             let squares = gradient.sqr().unwrap().sum_all().unwrap();
             let length = squares.to_scalar::<f32>().unwrap().sqrt();
             let before = param.master().copy().unwrap();

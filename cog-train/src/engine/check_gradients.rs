@@ -61,7 +61,7 @@ pub(super) fn check(
 
 /// Whether there is something that could be trained.
 fn has_elements(param: &Param) -> bool {
-    param.master().elem_count() > 0
+    param.compute().elem_count() > 0
 }
 
 fn refused(step: u64, names: &[&str], params: &Params, what: &str) -> Error {

@@ -15,7 +15,6 @@ use super::stream::Stream;
 use super::training::Training;
 use crate::error::Error;
 use crate::job::Job;
-use crate::params::Param;
 use crate::progress::{Record, json_number};
 
 /// The steps of a sweep, and the rates of the first and of the last.
@@ -95,7 +94,10 @@ pub fn find_learning_rate<B: Send + 'static>(
         .map_err(Error::from)?;
     let swept = sweep(training, objective, job);
     for (name, tensor) in &before {
-        training.params.get(name).map_or(Ok(()), |param: &Param| param.set(tensor))?;
+        if let Some(param) = training.params.get(name) {
+            param.hold(param.all_rows())?;
+            param.set(tensor)?;
+        }
     }
     let points = swept?;
     let found = LearningRateSweep { suggestion: valley(&points), points };
@@ -124,12 +126,13 @@ fn sweep<B: Send + 'static>(
     let (mut mean, mut lowest) = (0.0, f64::INFINITY);
     for number in 0..STEPS {
         let learning_rate = FIRST * (LAST / FIRST).powf(f64::from(number) / f64::from(STEPS - 1));
-        let computed = step::compute_next(&mut stream, &mut learner, objective, &mut state, job)?;
+        let computed =
+            step::compute_next(&mut stream, &mut learner, objective, &mut state, job, order)?;
         let Some((batch, computed)) = computed else {
             stream.leave();
             return Err(Error::Cancelled.into());
         };
-        let reduced = reduce(&learner, computed, order)?;
+        let reduced = reduce(&learner, computed)?;
         let applied = step::apply(&mut learner, config.clip, &mut state, reduced, learning_rate)?;
         state.position = batch.next;
         let loss = applied.loss();

@@ -28,8 +28,9 @@ use crate::job::{CHECKPOINTS, Job};
 /// The ranks of the job's [communicator](Job::communicator) share the micro-batches of a batch; each of them calls `fit`.
 /// The number of ranks is a power of two, at most that of the micro-batches, and has no part in the
 /// result: weights, metrics and checkpoints have the same bits on 1, 2 and 4 ranks, and a run is resumed on any of them. The
-/// first rank writes the files. Each tensor that is trained has one rank that holds its optimizer's state and its average; where
-/// the model computes in 16 bits, its [master](crate::engine::Param::master) is out of date on the others until `fit` returns.
+/// first rank writes the files. Each tensor that is trained, or a part of its rows where it is large and updated element by element, has
+/// one rank that holds the optimizer's state and the average; where the model computes in 16 bits, that rank alone holds the
+/// [master](crate::engine::Param::master) until `fit` returns.
 /// A model with [buffers](crate::engine::Params::buffers) is refused on several ranks, for these depend on the order of
 /// micro-batches.
 ///
@@ -177,11 +178,12 @@ pub fn fit<B: Send + 'static>(
 
         // one step: micro-batches -> gradients -> sum over ranks -> finite? -> clip -> update
         let learning_rate = config.learning_rate * config.schedule.at(state.step, steps);
-        let computed = step::compute_next(&mut stream, &mut learner, objective, &mut state, job)?;
+        let (learner, how) = (&mut learner, config.reduce);
+        let computed = step::compute_next(&mut stream, learner, objective, &mut state, job, how)?;
         let Some((batch, computed)) = computed else { continue };
         let began = Instant::now();
-        let reduced = reduce(&learner, computed, config.reduce)?;
-        let applied = step::apply(&mut learner, config.clip, &mut state, reduced, learning_rate)?;
+        let reduced = reduce(learner, computed)?;
+        let applied = step::apply(learner, config.clip, &mut state, reduced, learning_rate)?;
         usage.optimizer += began.elapsed();
         usage.data += batch.waited;
         usage.add_passes(std::mem::take(&mut learner.passes));
@@ -226,9 +228,9 @@ pub fn fit<B: Send + 'static>(
         }
         _ => {
             learner.swap_average()?;
-            learner.publish_weights()?;
         }
     }
+    learner.publish_weights()?;
     usage.report(&learner, job);
     report::finished(job, &state);
     Ok(TrainingSummary::of(state))

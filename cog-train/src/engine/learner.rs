@@ -1,18 +1,20 @@
 //! The tensors that a training changes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use super::owners::Owners;
+use super::owners::{Holder, Owners};
 use super::ranks::{LEAD, Ranks};
+use super::retry::Late;
 use super::state::State;
 use super::training_config::TrainingConfig;
 use super::usage::PassTime;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::optim::{Ema, Optimizer, Slot, check_state};
-use crate::params::{Gradients, Param, Params, Precision};
+use crate::params::{Gradients, Param, Params, Precision, RowRange};
 use cog_train_nn::__private::tape::Buffers;
 
 // The tensor files of a checkpoint.
@@ -21,7 +23,7 @@ const OPTIMIZER: &str = "optimizer";
 const EMA: &str = "ema";
 
 /// Parameters, the optimizer's state and the moving average, and memory for gradients. Of the state and the average, each rank
-/// has those of the tensors that it owns.
+/// has those of the rows that it owns.
 pub(super) struct Learner<'a> {
     pub(super) params: &'a Params,
     pub(super) optimizer: Optimizer,
@@ -29,7 +31,9 @@ pub(super) struct Learner<'a> {
     /// Memory for the gradients of a micro-batch.
     pub(super) buffers: Buffers,
     pub(super) ranks: Ranks,
-    pub(super) owners: Owners,
+    pub(super) owners: Arc<Owners>,
+    /// Whether the buckets are in the order in which a backward pass completes their gradients.
+    is_ordered: bool,
     /// The time of the passes so far.
     pub(super) passes: PassTime,
 }
@@ -49,13 +53,15 @@ impl<'a> Learner<'a> {
         mut optimizer: Optimizer,
         ranks: &Ranks,
     ) -> Result<Self, Error> {
-        let owners = Owners::new(params, ranks.world());
-        optimizer.prepare_owned(params, |name| owners.of(name) == ranks.rank())?;
+        let owners = Owners::new(params, &optimizer, ranks.world());
+        optimizer.prepare_rows(params, |name, _| owners.rows(name, ranks.rank()))?;
         let ema = config.ema.map(|decay| Ema::new(decay).warmup());
         let trained = params.trainable().map(|(_, param)| param.compute());
         let buffers = Buffers::new(trained);
-        let (ranks, passes) = (ranks.clone(), PassTime::default());
-        let mut learner = Self { params, optimizer, ema, buffers, ranks, owners, passes };
+        let (owners, ranks) = (Arc::new(owners), ranks.clone());
+        let (is_ordered, passes) = (ranks.is_alone(), PassTime::default());
+        let mut learner =
+            Self { params, optimizer, ema, buffers, ranks, owners, is_ordered, passes };
         learner.begin_average()?;
         Ok(learner)
     }
@@ -64,19 +70,21 @@ impl<'a> Learner<'a> {
     fn begin_average(&mut self) -> Result<(), Error> {
         let Some(ema) = &mut self.ema else { return Ok(()) };
         let (owners, rank) = (&self.owners, self.ranks.rank());
-        ema.prepare_owned(self.params, |name| owners.of(name) == rank)
+        ema.prepare_rows(self.params, |name, _| owners.rows(name, rank))
     }
 
-    /// Gives all ranks the weights of the first.
+    /// Gives all ranks the weights of the first. Each keeps the masters of the rows that it owns.
     pub(super) fn align(&mut self) -> Result<(), Error> {
         if self.ranks.is_alone() {
             return Ok(());
         }
-        for (_, param) in self.params.trainable() {
+        for (name, param) in self.params.trainable() {
+            param.hold(param.all_rows())?;
             let weights = self.ranks.broadcast(&param.master().detach(), LEAD)?;
             if !self.ranks.leads() {
                 param.set(&weights)?;
             }
+            param.hold(self.owners.rows(name, self.ranks.rank()))?;
         }
         self.begin_average()
     }
@@ -98,6 +106,35 @@ impl<'a> Learner<'a> {
         self.owners.publish(self.params, &self.ranks)
     }
 
+    /// Puts the buckets into the order in which the first rank's backward pass has completed their gradients, once.
+    pub(super) fn order_buckets(&mut self) -> anyhow::Result<()> {
+        if self.is_ordered {
+            return Ok(());
+        }
+        let mut names: Vec<&str> = self.owners.names().collect();
+        names.sort_by_key(|name| {
+            let at = self.params.get(name).and_then(|it| self.buffers.completed_at(it.compute()));
+            at.unwrap_or(u64::MAX)
+        });
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        let names = self.ranks.on_lead(|| Ok(names))?;
+        Arc::make_mut(&mut self.owners).order(self.params, names.iter().map(String::as_str));
+        self.is_ordered = true;
+        Ok(())
+    }
+
+    /// Checks that nothing was added to a gradient after it was sent.
+    pub(super) fn check_sent(&mut self, rest: &Gradients) -> Result<(), Late> {
+        let mut checked = Ok(());
+        for param in rest.iter().filter_map(|(name, _)| self.params.get(name)) {
+            if self.buffers.was_sent(param.compute()) {
+                self.buffers.keep(param.compute());
+                checked = Err(Late);
+            }
+        }
+        checked
+    }
+
     /// Takes the memory of a gradient back for the next one of its parameter.
     pub(super) fn recycle(&mut self, name: &str, gradient: Tensor) {
         if let Some(param) = self.params.get(name) {
@@ -117,6 +154,7 @@ impl<'a> Learner<'a> {
         if self.params.computes_in() == Precision::F32 {
             return Ok(()); // the model computes with them
         }
+        self.params.trainable().try_for_each(|(_, param)| param.hold(param.all_rows()))?;
         self.owners.publish_masters(self.params, &self.ranks)
     }
 
@@ -133,31 +171,73 @@ impl<'a> Learner<'a> {
         mut write: impl FnMut(&str, &str, &Tensor) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut written = Ok(());
-        let mut hand =
-            |file: &str, name: &str, owner: usize, own: Option<Tensor>, dims: &[usize]| {
-                let tensor = match own {
-                    Some(tensor) => tensor,
-                    None if owner == LEAD => return Ok(()),
-                    None => Tensor::zeros(dims, DType::F32, self.params.device())?,
-                };
-                let tensor =
-                    if owner == LEAD { tensor } else { self.ranks.broadcast(&tensor, owner)? };
-                if self.ranks.leads() && written.is_ok() {
-                    written = write(file, name, &tensor);
-                }
-                Ok::<_, Error>(())
-            };
+        let mut hand = |file: &str, name: &str, tensor: Option<Tensor>| {
+            if let Some(tensor) = tensor
+                && written.is_ok()
+            {
+                written = write(file, name, &tensor);
+            }
+        };
         for (name, param) in self.params.changing() {
-            let master = param.master().detach();
-            hand(WEIGHTS, name, self.owners.of(name), Some(master), param.master().dims())?;
+            let own = |rows: &RowRange| param.rows(rows);
+            hand(WEIGHTS, name, self.gather(name, param, param.dims(), own)?);
         }
         for (file, slots) in self.slots() {
-            for Slot { name, param, dims, var } in slots {
-                let own = var.map(|var| var.as_detached_tensor());
-                hand(file, &name, self.owners.of(&param), own, &dims)?;
+            for Slot { name, param: of, dims, var, .. } in slots {
+                let Some(param) = self.params.get(&of) else { continue };
+                // Its owner has a variable.
+                let own = |_: &RowRange| {
+                    var.as_ref().map_or_else(|| self.zeros(&dims), |it| Ok(it.as_detached_tensor()))
+                };
+                hand(file, &name, self.gather(&of, param, &dims, own)?);
             }
         }
         written
+    }
+
+    /// Returns a tensor of a parameter on the first rank: its owners hand over what they have. `own` returns this rank's rows.
+    fn gather(
+        &self,
+        name: &str,
+        param: &Param,
+        dims: &[usize],
+        own: impl Fn(&RowRange) -> Result<Tensor, Error>,
+    ) -> Result<Option<Tensor>, Error> {
+        let holders = self.owners.holders(name, param);
+        let whole = holders.len() == 1;
+        let mut joined = None;
+        for Holder { rank: owner, rows } in holders {
+            let is_own = owner == self.ranks.rank();
+            if owner == LEAD && !is_own {
+                continue;
+            }
+            let part = match (is_own, whole) {
+                (true, _) => own(&rows)?,
+                (false, true) => self.zeros(dims)?,
+                (false, false) => self.zeros(&[&[rows.len()], &dims[1..]].concat())?,
+            };
+            let part = if owner == LEAD {
+                part
+            } else {
+                self.ranks.broadcast(&part.contiguous()?, owner)?
+            };
+            if !self.ranks.leads() {
+                continue;
+            }
+            if whole {
+                return Ok(Some(part));
+            }
+            let joined = match &mut joined {
+                Some(joined) => &*joined,
+                none => none.insert(self.zeros(dims)?),
+            };
+            joined.slice_set(&part.contiguous()?, 0, rows.start)?;
+        }
+        Ok(joined)
+    }
+
+    fn zeros(&self, dims: &[usize]) -> Result<Tensor, Error> {
+        Ok(Tensor::zeros(dims, DType::F32, self.params.device())?)
     }
 
     /// Returns the state beside the weights, by file.
@@ -192,7 +272,7 @@ impl<'a> Learner<'a> {
         for name in known {
             if let Some(param) = self.params.get(&name) {
                 let own = weights.as_mut().and_then(|weights| weights.remove(&name));
-                param.set(&self.of_lead(own, param.master().dims())?)?;
+                param.set(&self.of_lead(own, param.dims())?)?;
             }
         }
         for (file, slots) in self.slots() {
@@ -221,7 +301,7 @@ impl<'a> Learner<'a> {
         let mut tensors = self.ranks.all_done(self.read_weights(checkpoint, file))?;
         for (name, param) in self.params.changing() {
             let own = tensors.as_mut().and_then(|tensors| tensors.remove(name));
-            param.set(&self.of_lead(own, param.master().dims())?)?;
+            param.set(&self.of_lead(own, param.dims())?)?;
         }
         Ok(())
     }
@@ -242,10 +322,10 @@ impl<'a> Learner<'a> {
             tensors.extend(weights.into_iter().filter(|(name, _)| is_buffer(name)));
         }
         for (name, param) in self.params.changing() {
-            if tensors.get(name).is_none_or(|tensor| tensor.dims() != param.master().dims()) {
+            if tensors.get(name).is_none_or(|tensor| tensor.dims() != param.dims()) {
                 return Err(Error::Checkpoint {
                     location: checkpoint.path().display().to_string(),
-                    reason: format!("it has no `{name}` of shape {:?}", param.master().dims()),
+                    reason: format!("it has no `{name}` of shape {:?}", param.dims()),
                 });
             }
         }
@@ -262,7 +342,9 @@ impl<'a> Learner<'a> {
         for slot in slots {
             // Each is freed once it is written.
             let own = state.as_mut().and_then(|state| state.remove(&slot.name));
-            let here = self.owners.of(&slot.param) == LEAD;
+            let holders =
+                self.params.get(&slot.param).map(|it| self.owners.holders(&slot.param, it));
+            let here = holders.is_some_and(|it| it.iter().all(|holder| holder.rank == LEAD));
             let values = if here { own } else { Some(self.of_lead(own, &slot.dims)?) };
             if let Some(values) = values {
                 slot.set(&values)?;
@@ -275,7 +357,7 @@ impl<'a> Learner<'a> {
     fn of_lead(&self, own: Option<Tensor>, dims: &[usize]) -> Result<Tensor, Error> {
         let tensor = match own {
             Some(tensor) => tensor.to_dtype(DType::F32)?,
-            None => Tensor::zeros(dims, DType::F32, self.params.device())?,
+            None => self.zeros(dims)?,
         };
         if self.ranks.is_alone() { Ok(tensor) } else { self.ranks.broadcast(&tensor, LEAD) }
     }

@@ -1,171 +1,189 @@
 //! The ranks that own the trained tensors, and the way of gradients to them and of weights back (`ZeRO-1`; Rajbhandari et al.,
 //! "`ZeRO`: Memory Optimizations Toward Training Trillion Parameter Models", 2020).
 //!
-//! The owner of a tensor adds the gradients of all ranks, updates the weight, and alone holds the state of its optimizer and
-//! its moving average.
+//! The owner of rows adds the gradients of all ranks, updates the weights, and alone holds the state of their optimizer, their
+//! moving average, and their master where the model computes in 16 bits.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use candle_core::{CpuStorage, DType, Storage, Tensor};
+use candle_core::Tensor;
 
+use super::exchange::{packed, unpacked};
 use super::ranks::{LEAD, Ranks};
-use super::tree::Tree;
 use crate::error::Error;
-use crate::parallel::Reduce;
-use crate::params::{Gradients, Param, Params};
+use crate::optim::Optimizer;
+use crate::params::{Param, Params, RowRange};
 
-/// The elements of a bucket, which travels at once. A tensor that is larger is a bucket of its own, and is not copied into
-/// one.
+/// The elements of a bucket, which travels at once. Longer rows are a bucket of their own.
 const BUCKET: usize = 1 << 22;
 
-/// The owner of each trained tensor, by name.
-#[derive(Debug)]
+/// The elements of a block of rows. Its squares are added up by themselves, and its rows have one owner, so that the sum over a
+/// tensor does not depend on the number of ranks.
+const BLOCK: usize = 1 << 20;
+
+/// The owners of the rows of each trained tensor.
+#[derive(Debug, Clone)]
 pub(super) struct Owners {
-    by_name: BTreeMap<String, Owned>,
-    /// The names of each rank's tensors, in buckets.
-    buckets: Vec<Vec<Vec<String>>>,
+    /// The rows of each rank, in the order of ranks, by name.
+    rows: BTreeMap<String, Vec<RowRange>>,
+    /// What each rank owns, in the buckets that travel at once.
+    pub(super) buckets: Vec<Vec<Vec<Piece>>>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Owned {
-    owner: usize,
-    /// Its position among the names.
-    at: usize,
+/// Rows of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) name: String,
+    pub(super) rows: RowRange,
 }
 
-/// Whether each rank has a gradient of each trained tensor, in the order of names.
-pub(super) type Presence = Vec<Vec<bool>>;
+impl Piece {
+    /// Returns the dimensions of the rows.
+    pub(super) fn dims(&self, params: &Params) -> Vec<usize> {
+        let mut dims = params.get(&self.name).map_or_else(Vec::new, |it| it.dims().to_vec());
+        if let Some(first) = dims.first_mut() {
+            *first = self.rows.len();
+        }
+        dims
+    }
+}
+
+/// The owner of some rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) rank: usize,
+    pub(super) rows: RowRange,
+}
 
 impl Owners {
-    /// Deals out the trained tensors, the largest first, each to the rank that has the fewest elements.
-    pub(super) fn new(params: &Params, world: usize) -> Self {
-        let mut tensors: Vec<(usize, &str)> =
-            params.trainable().map(|(name, param)| (count(param), name)).collect();
-        tensors.sort_by_key(|(count, name)| (Reverse(*count), *name));
+    /// Deals out the trained tensors, the largest first. What is updated element by element and has several blocks is divided
+    /// among all ranks; each other tensor goes to the rank that has the fewest elements.
+    pub(super) fn new(params: &Params, optimizer: &Optimizer, world: usize) -> Self {
+        let mut tensors: Vec<(&str, &Param)> = params.trainable().collect();
+        tensors.sort_by_key(|(name, param)| (Reverse(count(param)), *name));
         let mut held = vec![0; world];
-        let mut by_name = BTreeMap::new();
-        for (count, name) in tensors {
-            let owner = (0..world).min_by_key(|rank| held[*rank]).unwrap_or(LEAD);
-            held[owner] += count;
-            by_name.insert(name.to_owned(), Owned { owner, at: 0 });
-        }
-        by_name.values_mut().enumerate().for_each(|(at, owned)| owned.at = at);
-        let mut buckets: Vec<Vec<Vec<String>>> = vec![Vec::new(); world];
-        let mut room = vec![0; world];
-        for (name, param) in params.trainable() {
-            let owner = by_name[name].owner;
-            if buckets[owner].is_empty() || room[owner] < count(param) {
-                buckets[owner].push(Vec::new());
-                room[owner] = BUCKET;
+        let mut rows = BTreeMap::new();
+        for (name, param) in tensors {
+            let (all, each) = (param.all_rows().len(), rows_of_block(param.dims()));
+            let blocks = (all / each).max(1);
+            let mut by_need: Vec<usize> = (0..world).collect();
+            by_need.sort_by_key(|rank| held[*rank]);
+            let takers = if optimizer.is_elementwise(name, param.dims()) { world } else { 1 };
+            let takers = takers.min(blocks);
+            let mut lengths = vec![0; world];
+            for (at, rank) in by_need[..takers].iter().enumerate() {
+                lengths[*rank] = (blocks / takers + usize::from(at < blocks % takers)) * each;
             }
-            room[owner] = room[owner].saturating_sub(count(param));
-            if let Some(bucket) = buckets[owner].last_mut() {
-                bucket.push(name.to_owned());
-            }
-        }
-        Self { by_name, buckets }
-    }
-
-    /// Returns the owner of a tensor. Those that are not trained belong to the first rank.
-    pub(super) fn of(&self, name: &str) -> usize {
-        self.by_name.get(name).map_or(LEAD, |owned| owned.owner)
-    }
-
-    /// Returns which trained tensors have a gradient, in the order of names.
-    pub(super) fn present(&self, gradients: &Gradients) -> Vec<bool> {
-        self.by_name.keys().map(|name| gradients.get(name).is_some()).collect()
-    }
-
-    /// Hands each gradient to its owner, who adds those of all ranks. Returns those of this rank's tensors.
-    pub(super) fn reduce(
-        &self,
-        mut gradients: Gradients,
-        present: &Presence,
-        params: &Params,
-        ranks: &Ranks,
-        how: Reduce,
-    ) -> Result<Gradients, Error> {
-        let rounds = self.buckets.iter().map(Vec::len).max().unwrap_or(0);
-        let mut found = BTreeMap::new();
-        for round in 0..rounds {
-            let bucket = |rank: usize| self.buckets[rank].get(round).map_or(&[][..], Vec::as_slice);
-            let parts = (0..ranks.world()).map(|rank| {
-                let tensor = |name: &String| match gradients.remove(name) {
-                    Some(gradient) => Ok(gradient),
-                    None => zeros(params, name),
-                };
-                packed(bucket(rank).iter().map(tensor), params)
+            let (mut start, last) = (0, by_need[..takers].iter().max());
+            let ranges = lengths.into_iter().enumerate().map(|(rank, length)| {
+                let end = if Some(&rank) == last { all } else { start + length };
+                let range = start..end;
+                start = end;
+                range
             });
-            let parts: Vec<Tensor> = parts.collect::<Result<_, _>>()?;
-            let own = bucket(ranks.rank());
-            match how {
-                Reduce::Exact => {
-                    let received = ranks.all_to_all(&parts)?;
-                    drop(parts);
-                    let pieces: Vec<Vec<Tensor>> = received
-                        .iter()
-                        .map(|part| unpacked(part, own, params))
-                        .collect::<Result<_, _>>()?;
-                    for (at, name) in own.iter().enumerate() {
-                        let mut tree = Tree::default();
-                        for (pieces, present) in pieces.iter().zip(present) {
-                            let is_there = present[self.by_name[name].at];
-                            tree.push(is_there.then(|| pieces[at].clone()), add)?;
-                        }
-                        if let Some(sum) = tree.finish(add)?.flatten() {
-                            found.insert(name.clone(), by_itself(sum)?);
-                        }
+            let ranges: Vec<RowRange> = ranges.collect();
+            for (held, range) in held.iter_mut().zip(&ranges) {
+                *held += range.len() * row(param.dims());
+            }
+            rows.insert(name.to_owned(), ranges);
+        }
+        let mut owners = Self { rows, buckets: Vec::new() };
+        owners.order(params, params.trainable().map(|(name, _)| name));
+        owners
+    }
+
+    /// Makes buckets of the tensors in this order, which is the same on all ranks.
+    pub(super) fn order<'a>(&mut self, params: &Params, names: impl Iterator<Item = &'a str>) {
+        let world = self.rows.values().next().map_or(1, Vec::len);
+        let mut buckets: Vec<Vec<Vec<Piece>>> = vec![Vec::new(); world];
+        let mut room = vec![0; world];
+        for (name, param) in names.filter_map(|name| Some((name, params.get(name)?))) {
+            let row = row(param.dims());
+            for Holder { rank, rows } in self.holders(name, param) {
+                // Longer tensors travel in pieces: each rank has a copy of what arrives from every other.
+                let most = (BUCKET / row.max(1)).max(1);
+                let starts = rows.clone().step_by(most);
+                let pieces: Vec<_> = starts.map(|at| at..(at + most).min(rows.end)).collect();
+                for rows in if pieces.is_empty() { vec![rows] } else { pieces } {
+                    let elements = rows.len() * row;
+                    if buckets[rank].is_empty() || room[rank] < elements {
+                        buckets[rank].push(Vec::new());
+                        room[rank] = BUCKET;
                     }
-                }
-                Reduce::Fast => {
-                    for (rank, part) in parts.into_iter().enumerate() {
-                        let sum = ranks.sum(&part)?;
-                        if rank != ranks.rank() {
-                            continue;
-                        }
-                        for (name, sum) in own.iter().zip(unpacked(&sum, own, params)?) {
-                            if present.iter().any(|present| present[self.by_name[name].at]) {
-                                found.insert(name.clone(), by_itself(sum)?);
-                            }
-                        }
+                    room[rank] = room[rank].saturating_sub(elements);
+                    if let Some(bucket) = buckets[rank].last_mut() {
+                        bucket.push(Piece { name: name.to_owned(), rows });
                     }
                 }
             }
         }
-        Ok(found.into_iter().collect())
+        self.buckets = buckets;
+    }
+
+    /// Returns the number of buckets of the rank that has the most.
+    pub(super) fn rounds(&self) -> usize {
+        self.buckets.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Returns the pieces that go to a rank in a round.
+    pub(super) fn bucket(&self, rank: usize, round: usize) -> &[Piece] {
+        self.buckets[rank].get(round).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the rows of a trained tensor that a rank owns.
+    pub(super) fn rows(&self, name: &str, rank: usize) -> RowRange {
+        self.rows.get(name).map_or(0..0, |ranges| ranges[rank].clone())
+    }
+
+    /// Returns the owners of the rows of a tensor, in their order. Those that are not trained belong to the first rank.
+    pub(super) fn holders(&self, name: &str, param: &Param) -> Vec<Holder> {
+        let ranges = self.rows.get(name).map_or(&[][..], Vec::as_slice);
+        let some = ranges.iter().enumerate().filter(|(_, rows)| !rows.is_empty());
+        let holders: Vec<Holder> =
+            some.map(|(rank, rows)| Holder { rank, rows: rows.clone() }).collect();
+        if holders.is_empty() {
+            return vec![Holder { rank: LEAD, rows: param.all_rows() }];
+        }
+        holders
+    }
+
+    /// Returns the names of the trained tensors, sorted.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.rows.keys().map(String::as_str)
     }
 
     /// Hands the tensors that the model computes with from their owners to all ranks.
     pub(super) fn publish(&self, params: &Params, ranks: &Ranks) -> Result<(), Error> {
-        self.send(params, ranks, Param::compute, Param::set_computed)
+        let computed = |param: &Param, rows: &RowRange| rows_of(param.compute(), rows);
+        self.send(params, ranks, computed, Param::set_computed)
     }
 
-    /// Hands the masters from their owners to all ranks.
+    /// Hands the masters from their owners to all ranks, which hold them all.
     pub(super) fn publish_masters(&self, params: &Params, ranks: &Ranks) -> Result<(), Error> {
-        self.send(params, ranks, Param::master, Param::set)
+        self.send(params, ranks, Param::rows, Param::set_rows)
     }
 
     fn send(
         &self,
         params: &Params,
         ranks: &Ranks,
-        tensor: impl Fn(&Param) -> &Tensor,
-        set: impl Fn(&Param, &Tensor) -> Result<(), Error>,
+        tensor: impl Fn(&Param, &RowRange) -> Result<Tensor, Error>,
+        set: impl Fn(&Param, &RowRange, &Tensor) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if ranks.is_alone() {
             return Ok(());
         }
         for (owner, buckets) in self.buckets.iter().enumerate() {
             for bucket in buckets {
-                let tensors = bucket.iter().filter_map(|name| params.get(name));
-                let own = packed(tensors.map(|param| Ok(tensor(param).detach())), params)?;
+                let pieces = bucket.iter().filter_map(|it| Some((it, params.get(&it.name)?)));
+                let own =
+                    packed(pieces.clone().map(|(it, param)| tensor(param, &it.rows)), params)?;
                 let received = ranks.broadcast(&own, owner)?;
                 if owner != ranks.rank() {
-                    for (name, values) in bucket.iter().zip(unpacked(&received, bucket, params)?) {
-                        if let Some(param) = params.get(name) {
-                            set(param, &values)?;
-                        }
+                    let values = unpacked(&received, bucket, params)?;
+                    for ((piece, param), values) in pieces.zip(&values) {
+                        set(param, &piece.rows, values)?;
                     }
                 }
             }
@@ -174,54 +192,36 @@ impl Owners {
     }
 }
 
-fn count(param: &Param) -> usize {
-    param.master().elem_count()
-}
-
-fn zeros(params: &Params, name: &str) -> Result<Tensor, Error> {
-    let dims = params.get(name).map_or(&[][..], |param| param.master().dims());
-    Ok(Tensor::zeros(dims, DType::F32, params.device())?)
-}
-
-/// Joins tensors to one of one dimension. A single one is not copied.
-fn packed(
-    tensors: impl Iterator<Item = Result<Tensor, Error>>,
-    params: &Params,
-) -> Result<Tensor, Error> {
-    let flat: Vec<Tensor> =
-        tensors.map(|tensor| Ok(tensor?.flatten_all()?)).collect::<Result<_, Error>>()?;
-    Ok(match &flat[..] {
-        [] => Tensor::zeros(0, DType::F32, params.device())?,
-        [one] => one.clone(),
-        many => Tensor::cat(many, 0)?,
-    })
-}
-
-/// Returns views of the tensors of a bucket, in their shapes.
-fn unpacked(bucket: &Tensor, names: &[String], params: &Params) -> Result<Vec<Tensor>, Error> {
-    let mut start = 0;
-    let mut tensors = Vec::new();
-    for param in names.iter().filter_map(|name| params.get(name)) {
-        let piece = bucket.narrow(0, start, count(param))?;
-        tensors.push(piece.reshape(param.master().dims())?);
-        start += count(param);
+/// Returns the blocks of a gradient, of all rows of a tensor or of those of a rank.
+pub(super) fn blocks(gradient: &Tensor) -> Result<Vec<Tensor>, Error> {
+    let Some(all) = gradient.dims().first().copied() else { return Ok(vec![gradient.clone()]) };
+    let each = rows_of_block(gradient.dims());
+    if all <= each {
+        return Ok(vec![gradient.clone()]);
     }
-    Ok(tensors)
+    let starts = (0..all).step_by(each);
+    starts.map(|at| Ok(gradient.narrow(0, at, each.min(all - at))?)).collect()
 }
 
-fn add(left: Option<Tensor>, right: Option<Tensor>) -> Result<Option<Tensor>, Error> {
-    Ok(match (left, right) {
-        (Some(left), Some(right)) => Some((left + right)?),
-        (left, right) => left.or(right),
-    })
+/// Returns a view of rows without a graph.
+pub(super) fn rows_of(tensor: &Tensor, rows: &RowRange) -> Result<Tensor, Error> {
+    let tensor = tensor.detach();
+    let all = tensor.dims().first().is_none_or(|all| *rows == (0..*all));
+    Ok(if all { tensor } else { tensor.narrow(0, rows.start, rows.len())? })
 }
 
-/// Copies a view of a larger storage, which it would keep.
-fn by_itself(tensor: Tensor) -> Result<Tensor, Error> {
-    let elements = tensor.elem_count();
-    let is_view = match &*tensor.storage_and_layout().0 {
-        Storage::Cpu(CpuStorage::F32(values)) => values.len() != elements,
-        _ => tensor.layout().start_offset() != 0,
-    };
-    Ok(if is_view { tensor.force_contiguous()? } else { tensor })
+fn rows_of_block(dims: &[usize]) -> usize {
+    (BLOCK / row(dims).max(1)).max(1)
 }
+
+/// Returns the elements of a row.
+fn row(dims: &[usize]) -> usize {
+    dims.iter().skip(1).product()
+}
+
+fn count(param: &Param) -> usize {
+    param.compute().elem_count()
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,6 @@ use crate::error::{Error, counted};
 use crate::job::Job;
 use crate::message::{bar, duration, human};
 use crate::optim::{Ema, Slot};
-use crate::params::Params;
 use crate::table::{Align, Table};
 
 /// The training that would run.
@@ -48,13 +47,13 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn of(learner: &Learner<'_>) -> Self {
-        let bytes = |slots: &[Slot], is_counted: fn(&Slot) -> bool| {
-            let slots = slots.iter().filter(|slot| is_counted(slot));
-            4 * slots.map(|slot| slot.dims.iter().product::<usize>()).sum::<usize>() as u64
+        let bytes = |slots: &[Slot], elements: fn(&Slot) -> usize| {
+            4 * slots.iter().map(elements).sum::<usize>() as u64
         };
         let (of_optimizer, of_ema) =
             (learner.optimizer.slots(), learner.ema.as_ref().map_or_else(Vec::new, Ema::slots));
-        let (here, all) = (|slot: &Slot| slot.var.is_some(), |_: &Slot| true);
+        let here = |slot: &Slot| slot.var.as_ref().map_or(0, |var| var.elem_count());
+        let all = |slot: &Slot| slot.dims.iter().product();
         let trained = 4 * learner.params.trainable_count() as u64;
         Self {
             optimizer: bytes(&of_optimizer, here),
@@ -69,6 +68,7 @@ impl Held {
 struct Memory {
     /// Held before the probe: on a CPU by the process, on a GPU by all processes.
     base: u64,
+    weights: u64,
     gradients: u64,
     optimizer: u64,
     averages: u64,
@@ -85,6 +85,7 @@ impl Memory {
         let most = |bytes: fn(&Self) -> u64| ranks.iter().map(bytes).max().unwrap_or(0);
         Self {
             base: most(|it| it.base),
+            weights: most(|it| it.weights),
             gradients: most(|it| it.gradients),
             optimizer: most(|it| it.optimizer),
             averages: most(|it| it.averages),
@@ -137,17 +138,19 @@ pub(super) fn report<B: Send + 'static>(
     for _ in 0..2 {
         let mut stream = Stream::new(train, params.device());
         let computed = retry(&mut state, train.max_rows(), &ranks, job, |state, job| {
-            let batch = stream.next(state, job)?;
-            let start = Instant::now();
-            let computed = step::compute(learner, objective, state, &batch, job)
-                .map_err(Failed::on(step::rows_at_once(&batch)))?;
-            Ok((start, computed))
+            step::exchanged(learner, config.reduce, |learner, sending| {
+                let batch = stream.next(state, job)?;
+                let start = Instant::now();
+                let computed = step::compute(learner, objective, state, &batch, sending, job)
+                    .map_err(Failed::on(step::rows_at_once(&batch)))?;
+                Ok((start, computed))
+            })
         });
         let Some((start, computed)) = computed? else {
             stream.leave();
             return Err(Error::Cancelled.into());
         };
-        let reduced = reduce(learner, computed, config.reduce)?;
+        let reduced = reduce(learner, computed)?;
         step::apply(learner, config.clip, &mut state, reduced, 0.0)?;
         time = start.elapsed();
     }
@@ -157,6 +160,7 @@ pub(super) fn report<B: Send + 'static>(
     let gradients = 4 * trained;
     let found = Memory {
         base,
+        weights: params.bytes() as u64,
         gradients,
         optimizer,
         averages,
@@ -166,7 +170,7 @@ pub(super) fn report<B: Send + 'static>(
         peak,
     };
     let found = Memory::most(&ranks.share(found)?);
-    in_memory(&found, params, gauge.is_of_device(), ranks.world(), job);
+    in_memory(&found, gauge.is_of_device(), ranks.world(), job);
     let room = Room { checkpoint: snapshot, keep: config.keep_checkpoints, weights: 4 * all };
     ranks.all_done(if ranks.leads() { room.report(job) } else { Ok(()) })?;
     in_time(time, planned, job);
@@ -212,20 +216,19 @@ fn rows<B: Send + 'static>(planned: &Planned<'_, B>, job: &mut Job) {
     }
 }
 
-fn in_memory(found: &Memory, params: &Params, of_device: bool, world: usize, job: &mut Job) {
+fn in_memory(found: &Memory, of_device: bool, world: usize, job: &mut Job) {
     let each = match world {
         1 => String::new(),
         world => format!(" of each of {world} ranks"),
     };
-    let weights = params.bytes() as u64;
     let of_training = [
-        ("weights", weights),
+        ("weights", found.weights),
         ("gradients", found.gradients),
         ("optimizer", found.optimizer),
         ("averages", found.averages),
         ("activations", found.activations),
     ];
-    let other = ("other", found.base.saturating_sub(weights + found.averages));
+    let other = ("other", found.base.saturating_sub(found.weights + found.averages));
     let of_checkpoint = ("checkpoint", found.snapshot);
     if of_device {
         let peak = found.peak;

@@ -24,6 +24,8 @@ pub(super) struct Ranks(Arc<dyn Communicator>);
 pub(super) enum Outcome {
     Done,
     Cancelled,
+    /// More of a gradient arrived after it was sent.
+    Late,
     /// The device has no room for so many rows at once.
     OutOfMemory {
         rows: usize,

@@ -49,7 +49,7 @@ pub(super) fn identity<B: Send + 'static>(
     let shapes: Map<String, Value> = params
         .iter()
         .map(|(name, param)| {
-            let shape = json!({"shape": param.master().dims(), "trained": param.is_trainable()});
+            let shape = json!({"shape": param.dims(), "trained": param.is_trainable()});
             (name.to_owned(), shape)
         })
         .collect();

@@ -6,6 +6,11 @@ use super::state::State;
 use crate::error::{self, Error};
 use crate::job::Job;
 
+/// More of a gradient arrived after it was sent to its owner: the next attempt waits for it.
+#[derive(Debug, thiserror::Error)]
+#[error("a gradient was not complete when it was sent")]
+pub(super) struct Late;
+
 /// A failed attempt.
 pub(super) struct Failed {
     error: anyhow::Error,
@@ -47,6 +52,8 @@ pub(super) fn retry<T>(
             Err(Failed { error, rows }) => {
                 let outcome = if is_cancellation(&error, job) {
                     Outcome::Cancelled
+                } else if error.is::<Late>() {
+                    Outcome::Late
                 } else if memory::is_short(&error) {
                     let rows = rows.or(state.micro_batch).unwrap_or(max_rows);
                     Outcome::OutOfMemory { rows }
@@ -67,7 +74,12 @@ pub(super) fn retry<T>(
             Outcome::OutOfMemory { rows } => Some((*rows, rank)),
             _ => None,
         });
-        let Some((rows, rank)) = short.min() else { return own.map(Some) };
+        let Some((rows, rank)) = short.min() else {
+            if outcomes.contains(&Outcome::Late) {
+                continue;
+            }
+            return own.map(Some);
+        };
         if rows <= 1 {
             let reason = "one row alone is too large for the device";
             return Err(match own {

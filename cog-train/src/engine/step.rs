@@ -1,11 +1,15 @@
 //! One step: the gradients of its micro-batches, and the update by their sum.
 
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::check_gradients;
 use super::context::StepContext;
+use super::exchange::Exchange;
 use super::learner::Learner;
 use super::objective::Objective;
+use super::overlap::{Sending, beside};
 use super::reduce::{Computed, Reduced, sum_of_losses};
 use super::retry::{Failed, retry};
 use super::scale::Scale;
@@ -17,8 +21,9 @@ use crate::data::Batch;
 use crate::error::Error;
 use crate::job::Job;
 use crate::optim::Clip;
+use crate::parallel::Reduce;
 use crate::params::Gradients;
-use cog_train_nn::__private::tape::collect;
+use cog_train_nn::__private::tape::{Complete, collect_early};
 
 /// The statistics of a step.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +55,8 @@ pub(super) enum Skip {
     NotFinite,
 }
 
-/// Computes the gradients of this rank's part of the next batch, with fewer rows at once after a lack of memory. `None` when the
-/// run is cancelled.
+/// Computes the gradients of the next batch, with fewer rows at once after a lack of memory: those that this rank updates by. `None`
+/// when the run is cancelled.
 ///
 /// # Errors
 ///
@@ -62,17 +67,47 @@ pub(super) fn compute_next<B: Send + 'static, O: Objective<B>>(
     objective: &O,
     state: &mut State,
     job: &mut Job,
+    how: Reduce,
 ) -> anyhow::Result<Option<(Batch<B>, Computed)>> {
     let ranks = learner.ranks.clone();
-    retry(state, stream.max_rows(), &ranks, job, |state, job| {
-        let batch = stream.next(state, job)?;
-        let computed = compute(learner, objective, state, &batch, job)
-            .map_err(Failed::on(rows_at_once(&batch)))?;
-        Ok((batch, computed))
-    })
+    let computed = retry(state, stream.max_rows(), &ranks, job, |state, job| {
+        exchanged(learner, how, |learner, sending| {
+            let batch = stream.next(state, job)?;
+            let computed = compute(learner, objective, state, &batch, sending, job)
+                .map_err(Failed::on(rows_at_once(&batch)))?;
+            Ok((batch, computed))
+        })
+    })?;
+    if computed.is_some() {
+        learner.order_buckets()?;
+    }
+    Ok(computed)
 }
 
-/// Computes the gradients of this rank's part of a batch. When it fails, the model's buffers are as they were before.
+/// Runs `work`, which computes this rank's part of a batch, and hands its gradients to those that update by them.
+///
+/// # Errors
+///
+/// Those of `work`, and of the exchange.
+pub(super) fn exchanged<'a, T>(
+    learner: &mut Learner<'a>,
+    how: Reduce,
+    work: impl FnOnce(&mut Learner<'a>, Option<Sending>) -> Result<(T, Computed), Failed>,
+) -> Result<(T, Computed), Failed> {
+    let (params, ranks, owners) =
+        (learner.params, learner.ranks.clone(), Arc::clone(&learner.owners));
+    if ranks.is_alone() {
+        return work(learner, None);
+    }
+    let exchange = Exchange::new(&owners, params, &ranks, how);
+    let ((own, computed), exchanged) =
+        beside(exchange, params, |sending| work(learner, Some(sending)))?;
+    let present = owners.names().map(|name| exchanged.present.contains(name)).collect();
+    Ok((own, Computed { gradients: exchanged.gradients, present, ..computed }))
+}
+
+/// Computes the gradients of this rank's part of a batch, and hands them to `sending`. When it fails, the model's buffers are as
+/// they were before.
 ///
 /// # Errors
 ///
@@ -82,16 +117,17 @@ pub(super) fn compute<B, O: Objective<B>>(
     objective: &O,
     state: &State,
     batch: &Batch<B>,
+    sending: Option<Sending>,
     job: &Job,
 ) -> anyhow::Result<Computed> {
     let before = learner.params.copy_buffers()?;
-    let computed = gradients_of(learner, objective, state, batch, job);
+    let computed = gradients_of(learner, objective, state, batch, sending, job);
     if computed.is_err() {
         learner.buffers.release();
         learner.params.restore_buffers(&before)?;
     }
     let (gradients, loss) = computed?;
-    Ok(Computed { gradients, loss, before })
+    Ok(Computed { gradients, present: Vec::new(), loss, before })
 }
 
 /// The gradients of micro-batches are leaves of a tree: added up in place, one after the other, their sum would depend on the
@@ -101,19 +137,37 @@ fn gradients_of<B, O: Objective<B>>(
     objective: &O,
     state: &State,
     batch: &Batch<B>,
+    mut sending: Option<Sending>,
     job: &Job,
 ) -> anyhow::Result<(Gradients, Option<Sums>)> {
     let (mut gradients, mut losses) = (Tree::default(), Tree::default());
+    let mut open = None;
     learner.buffers.clear();
-    for part in &batch.parts {
+    for (at, part) in batch.parts.iter().enumerate() {
         job.check_cancelled()?;
         let context = StepContext::training(job.seed(), state.step, part.number as u64);
-        let leaf = backward(learner, objective, &part.batch, &context, state.scale)?;
+        let mut early = None;
+        if at + 1 == batch.parts.len()
+            && let Some(sending) = sending.take()
+        {
+            let (rest, complete) = sending.begin(std::mem::take(&mut gradients).into_sums());
+            // Where the loss is scaled, a gradient is complete when it is divided.
+            early = Some(complete).filter(|_| !state.scale.is_dynamic());
+            open = Some(rest);
+        }
+        let leaf = backward(learner, objective, &part.batch, &context, state.scale, early)?;
         losses.push(leaf.loss, sum_of_losses)?;
         gradients.push(leaf.gradients, |one, two| sum_of_gradients(learner, one, two))?;
     }
+    let losses = losses.finish(sum_of_losses)?;
     let gradients = gradients.finish(|one, two| sum_of_gradients(learner, one, two))?;
-    Ok((gradients.unwrap_or_default(), losses.finish(sum_of_losses)?))
+    let mut gradients = gradients.unwrap_or_default();
+    // A rank without a micro-batch adds nothing.
+    let open = open.or_else(|| sending.map(|sending| sending.begin(Vec::new()).0));
+    if let Some(open) = open {
+        open.finish(std::mem::take(&mut gradients));
+    }
+    Ok((gradients, losses))
 }
 
 fn sum_of_gradients(
@@ -175,17 +229,18 @@ struct Leaf {
     gradients: Gradients,
 }
 
-/// Computes the gradients of one micro-batch. The graph and its activations are freed when it returns.
+/// Computes the gradients of one micro-batch, but for those that go to `early`. The graph and its activations are freed when it returns.
 fn backward<B, O: Objective<B>>(
     learner: &mut Learner<'_>,
     objective: &O,
     batch: &B,
     context: &StepContext,
     scale: Scale,
+    early: Option<Sender<Complete>>,
 ) -> anyhow::Result<Leaf> {
     let began = Instant::now();
     let mut forward = Duration::ZERO;
-    let (loss, factor, mut store) = collect(&mut learner.buffers, || {
+    let (loss, factor, mut store) = collect_early(&mut learner.buffers, early, || {
         context.run(|| {
             let loss = objective.loss(batch, context)?;
             forward = began.elapsed();
@@ -200,6 +255,7 @@ fn backward<B, O: Objective<B>>(
         })
     })?;
     let mut gradients = Gradients::take_all(learner.params, &mut store, &mut learner.buffers)?;
+    learner.check_sent(&gradients)?;
     if scale.is_dynamic() {
         // Each micro-batch has a factor of its own, and they add up.
         gradients.multiply(1.0 / factor)?;
@@ -219,7 +275,7 @@ mod tests {
     use crate::data::{MicroBatch, Position};
     use crate::engine::ranks::Ranks;
     use crate::engine::reduce::reduce;
-    use crate::engine::{Loss, Reduce, TrainingConfig};
+    use crate::engine::{Loss, TrainingConfig};
     use crate::optim::{Optimizer, Sgd};
     use crate::params::Params;
 
@@ -258,14 +314,15 @@ mod tests {
         let holds =
             |learner: &Learner<'_>| format!("{:?}", learner.buffers).contains("tensor: Some");
         for _step in 0..2 {
-            let computed = compute(&mut learner, &objective, &state, &batch(1), &job).unwrap();
+            let computed =
+                compute(&mut learner, &objective, &state, &batch(1), None, &job).unwrap();
             assert_eq!(computed.gradients.iter().count(), 1);
             assert!(!holds(&learner), "a step has its gradients");
-            let reduced = reduce(&learner, computed, Reduce::Exact).unwrap();
+            let reduced = reduce(&learner, computed).unwrap();
             apply(&mut learner, Clip::None, &mut state, reduced, 0.1).unwrap();
             assert!(!holds(&learner));
         }
-        assert!(compute(&mut learner, &objective, &state, &batch(2), &job).is_err());
+        assert!(compute(&mut learner, &objective, &state, &batch(2), None, &job).is_err());
         assert!(!holds(&learner), "after a failure");
     }
 }

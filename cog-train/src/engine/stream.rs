@@ -3,11 +3,12 @@
 use candle_core::Device;
 
 use super::state::State;
-use crate::data::{Batch, Batches, Loader};
+use crate::data::{Batch, Batches, Loader, Position};
 use crate::error::Error;
 use crate::job::Job;
 
-/// Batches from a state's position on. It starts over at that position when the size of micro-batches has changed.
+/// Batches from a state's position on. It starts over there when the size of micro-batches has changed, or when the state has not come to
+/// the next batch: its step is computed again.
 pub(super) struct Stream<'a, B> {
     loader: &'a Loader<B>,
     device: &'a Device,
@@ -16,6 +17,8 @@ pub(super) struct Stream<'a, B> {
 
 struct Started<B> {
     batches: Batches<B>,
+    /// That of the next batch.
+    position: Position,
     micro_batch: Option<usize>,
 }
 
@@ -30,13 +33,16 @@ impl<'a, B: Send + 'static> Stream<'a, B> {
     ///
     /// [`Error::Cancelled`], and the errors of loading.
     pub(super) fn next(&mut self, state: &State, job: &Job) -> anyhow::Result<Batch<B>> {
-        let kept = self.started.take().filter(|it| it.micro_batch == state.micro_batch);
-        let mut started = kept.unwrap_or_else(|| {
-            let micro_batch = state.micro_batch;
-            let batches = self.loader.start(job.seed(), state.position, micro_batch, self.device);
-            Started { batches, micro_batch }
+        let State { position, micro_batch, .. } = *state;
+        let fits = |it: &Started<B>| (it.position, it.micro_batch) == (position, micro_batch);
+        let mut started = self.started.take().filter(fits).unwrap_or_else(|| {
+            let batches = self.loader.start(job.seed(), position, micro_batch, self.device);
+            Started { batches, position, micro_batch }
         });
         let batch = started.batches.next_until(&job.cancel_token());
+        if let Ok(Some(batch)) = &batch {
+            started.position = batch.next;
+        }
         self.started = Some(started);
         Ok(batch?
             .ok_or_else(|| Error::InvalidConfig { reason: "the data has ended".to_owned() })?)

@@ -38,6 +38,11 @@ impl<T> Tree<T> {
         Ok(())
     }
 
+    /// Returns the sums of subtrees, the largest first: added up from the last to the first, they are the sum of all leaves.
+    pub(super) fn into_sums(self) -> Vec<T> {
+        self.sums
+    }
+
     /// Returns the sum of all leaves; `None` without any.
     pub(super) fn finish<E>(
         mut self,

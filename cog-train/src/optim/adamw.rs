@@ -77,6 +77,10 @@ macro_rules! adam_rule {
                 vec![("exp_avg", dims.to_vec()), ("exp_avg_sq", dims.to_vec())]
             }
 
+            fn is_elementwise(&self) -> bool {
+                true
+            }
+
             fn update(
                 &self,
                 weight: &Var,

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::limits::{Limits, Range};
 use super::state::{self, Slot};
 use crate::error::Error;
-use crate::params::Params;
+use crate::params::{Param, Params, RowRange};
 use cog_train_nn::__private::fused;
 
 /// An exponential moving average of the weights that are trained, often better than the last ones (Polyak and Juditsky,
@@ -43,7 +43,9 @@ pub struct Ema {
 #[derive(Debug)]
 struct Average {
     dims: Vec<usize>,
-    /// `None` where another rank has it.
+    /// The rows that are here; other ranks have the others.
+    rows: RowRange,
+    /// `None` without rows.
     var: Option<Var>,
 }
 
@@ -76,23 +78,24 @@ impl Ema {
     ///
     /// [`Error::InvalidConfig`] for a decay that is not from 0 to below 1; [`Error::Tensor`] when the device has no room.
     pub fn prepare(&mut self, params: &Params) -> Result<(), Error> {
-        self.prepare_owned(params, |_| true)
+        self.prepare_rows(params, |_, param| param.all_rows())
     }
 
-    /// [Prepares](Self::prepare) the averages of the parameters whose names `owns` accepts; other ranks have the others.
-    pub(crate) fn prepare_owned(
+    /// [Prepares](Self::prepare) the averages of the rows that `rows` returns for a name; other ranks have the others.
+    pub(crate) fn prepare_rows(
         &mut self,
         params: &Params,
-        owns: impl Fn(&str) -> bool,
+        rows: impl Fn(&str, &Param) -> RowRange,
     ) -> Result<(), Error> {
         let mut limits = Limits::default();
         limits.number("ema", self.decay, Range::Decay);
         limits.finish()?;
         let mut averages = BTreeMap::new();
         for (name, param) in params.trainable() {
-            let weight = param.master().detach();
-            let var = if owns(name) { Some(Var::from_tensor(&weight.copy()?)?) } else { None };
-            averages.insert(name.to_owned(), Average { dims: weight.dims().to_vec(), var });
+            let rows = rows(name, param);
+            let is_here = !rows.is_empty() || rows == param.all_rows();
+            let var = if is_here { Some(Var::from_tensor(&param.rows(&rows)?)?) } else { None };
+            averages.insert(name.to_owned(), Average { dims: param.dims().to_vec(), rows, var });
         }
         (self.averages, self.swapped) = (averages, false);
         Ok(())
@@ -110,8 +113,8 @@ impl Ema {
         }
         let share = 1.0 - self.decay(step);
         for (name, param) in params.trainable() {
-            if let Some(average) = self.average(name)? {
-                move_towards(average, param.master(), share)?;
+            if let Average { rows, var: Some(average), .. } = self.average(name)? {
+                move_towards(average, &param.rows(rows)?, share)?;
             }
         }
         Ok(())
@@ -127,9 +130,9 @@ impl Ema {
             self.average(name)?;
         }
         for (name, param) in params.trainable() {
-            let Some(average) = self.average(name)? else { continue };
-            let weight = param.master().detach().copy()?;
-            param.set(average)?;
+            let Average { rows, var: Some(average), .. } = self.average(name)? else { continue };
+            let weight = param.rows(rows)?.force_contiguous()?;
+            param.set_rows(rows, average)?;
             average.set(&weight)?;
         }
         self.swapped = !self.swapped;
@@ -152,10 +155,11 @@ impl Ema {
 
     /// Returns all averages, those of other ranks included.
     pub(crate) fn slots(&self) -> Vec<Slot> {
-        let slot = |(name, Average { dims, var }): (&String, &Average)| Slot {
+        let slot = |(name, Average { dims, rows, var }): (&String, &Average)| Slot {
             name: name.clone(),
             param: name.clone(),
             dims: dims.clone(),
+            rows: rows.clone(),
             var: var.clone(),
         };
         self.averages.iter().map(slot).collect()
@@ -176,12 +180,10 @@ impl Ema {
         json!({ "decay": self.decay, "warmup": self.warmup })
     }
 
-    /// Returns the average of a parameter; `None` where another rank has it.
-    fn average(&self, name: &str) -> Result<Option<&Var>, Error> {
+    /// Returns the average of a parameter.
+    fn average(&self, name: &str) -> Result<&Average, Error> {
         let average = self.averages.get(name);
-        let average = average
-            .ok_or_else(|| invalid(&format!("the moving average was not prepared for `{name}`")))?;
-        Ok(average.var.as_ref())
+        average.ok_or_else(|| invalid(&format!("the moving average was not prepared for `{name}`")))
     }
 }
 

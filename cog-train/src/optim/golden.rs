@@ -67,7 +67,9 @@ fn run(rule: impl Rule + 'static, learning_rate: f64, dims: &[&[usize]]) -> Vec<
         // Twice the gradient, and a scale of a half: exact in binary.
         let gradients: Gradients = params
             .iter()
-            .map(|(name, param)| (name.to_owned(), (gradient(param.master(), step) * 2.0).unwrap()))
+            .map(|(name, param)| {
+                (name.to_owned(), (gradient(&param.master(), step) * 2.0).unwrap())
+            })
             .collect();
         optimizer.step(&params, &gradients, step.into(), learning_rate, 0.5).unwrap();
     }

@@ -48,6 +48,10 @@ impl Rule for Lion {
         vec![("exp_avg", dims.to_vec())]
     }
 
+    fn is_elementwise(&self) -> bool {
+        true
+    }
+
     fn update(
         &self,
         weight: &Var,

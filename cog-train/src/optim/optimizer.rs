@@ -14,8 +14,8 @@ use super::rule::{Rule, Update};
 use super::state::{self, Slot};
 use crate::error::Error;
 use crate::params::Gradients;
-use crate::params::Params;
 use crate::params::Pattern;
+use crate::params::{Param, Params, RowRange};
 
 /// The matrices that [`Optimizer::muon`] leaves to AdamW: embeddings (GPT-2 calls them `wte` and `wpe`), heads and norms.
 const NOT_HIDDEN: [&str; 6] = ["*embed*", "*wte*", "*wpe*", "*lm_head*", "*head*", "*norm*"];
@@ -58,7 +58,9 @@ struct UpdateSettings {
     factor: f64,
     /// The names and dimensions of its state.
     layout: Vec<(&'static str, Vec<usize>)>,
-    /// The state; `None` where another rank has it.
+    /// The rows that are updated here; other ranks update the others.
+    rows: RowRange,
+    /// The state of these rows; `None` without any.
     slots: Option<Vec<Var>>,
 }
 
@@ -108,14 +110,14 @@ impl Optimizer {
     /// its; [`Error::Tensor`] when
     /// the device has no room.
     pub fn prepare(&mut self, params: &Params) -> Result<(), Error> {
-        self.prepare_owned(params, |_| true)
+        self.prepare_rows(params, |_, param| param.all_rows())
     }
 
-    /// [Prepares](Self::prepare) for updates of the parameters whose names `owns` accepts; other ranks have the others.
-    pub(crate) fn prepare_owned(
+    /// [Prepares](Self::prepare) for updates of the rows that `rows` returns for a name; other ranks have the others.
+    pub(crate) fn prepare_rows(
         &mut self,
         params: &Params,
-        owns: impl Fn(&str) -> bool,
+        rows: impl Fn(&str, &Param) -> RowRange,
     ) -> Result<(), Error> {
         self.check()?;
         for (pattern, _) in &self.groups {
@@ -127,7 +129,7 @@ impl Optimizer {
         }
         let mut settings = BTreeMap::new();
         for (name, param) in params.trainable() {
-            settings.insert(name.to_owned(), self.settings_of(name, param.master(), owns(name))?);
+            settings.insert(name.to_owned(), self.settings_of(name, param, rows(name, param))?);
         }
         self.settings = settings;
         Ok(())
@@ -162,13 +164,11 @@ impl Optimizer {
     fn settings_of(
         &self,
         name: &str,
-        weight: &Tensor,
-        owned: bool,
+        param: &Param,
+        rows: RowRange,
     ) -> Result<UpdateSettings, Error> {
-        let dims = weight.dims();
-        let group = self.groups.iter().find(|(pattern, _)| pattern.matches(name));
-        let group = group.map(|(_, group)| group.clone()).unwrap_or_default();
-        let rule = group.rule.unwrap_or_else(|| self.usual(name, dims));
+        let dims = param.dims();
+        let (rule, group) = (self.rule_of(name, dims), self.group_of(name));
         if !rule.supports(dims) {
             return Err(Error::InvalidConfig {
                 reason: format!(
@@ -179,16 +179,41 @@ impl Optimizer {
         }
         let usual_decay = if dims.len() < 2 { 0.0 } else { rule.weight_decay() };
         let layout = rule.slots(dims);
-        let zeros = |dims: &[usize]| Ok::<_, Error>(Var::zeros(dims, DType::F32, weight.device())?);
-        let slots = layout.iter().map(|(_, dims)| zeros(dims));
-        let slots = if owned { Some(slots.collect::<Result<_, _>>()?) } else { None };
+        let is_whole = rows == param.all_rows();
+        let slots = if is_whole || !rows.is_empty() {
+            let here = match dims {
+                [_, row @ ..] if !is_whole => rule.slots(&[&[rows.len()], row].concat()),
+                _ => layout.clone(),
+            };
+            let device = param.compute().device();
+            let zeros = |(_, dims): &(_, Vec<usize>)| Var::zeros(&dims[..], DType::F32, device);
+            Some(here.iter().map(zeros).collect::<Result<_, _>>()?)
+        } else {
+            None
+        };
         Ok(UpdateSettings {
-            weight_decay: group.weight_decay.unwrap_or(usual_decay),
-            factor: group.learning_rate.unwrap_or(1.0),
+            weight_decay: group.and_then(|it| it.weight_decay).unwrap_or(usual_decay),
+            factor: group.and_then(|it| it.learning_rate).unwrap_or(1.0),
             rule,
             layout,
+            rows,
             slots,
         })
+    }
+
+    /// Whether the rows of a parameter may be updated one by one.
+    pub(crate) fn is_elementwise(&self, name: &str, dims: &[usize]) -> bool {
+        self.rule_of(name, dims).is_elementwise()
+    }
+
+    fn rule_of(&self, name: &str, dims: &[usize]) -> Arc<dyn Rule> {
+        let of_group = self.group_of(name).and_then(|group| group.rule.clone());
+        of_group.unwrap_or_else(|| self.usual(name, dims))
+    }
+
+    fn group_of(&self, name: &str) -> Option<&Group> {
+        let found = self.groups.iter().find(|(pattern, _)| pattern.matches(name));
+        found.map(|(_, group)| group)
     }
 
     /// The rule of a parameter that no group says otherwise of.
@@ -240,9 +265,9 @@ impl Optimizer {
                 weight_decay: settings.weight_decay,
                 gradient_scale,
             };
-            let Some(master) = param.var() else { continue };
-            settings.rule.update(master, gradient, slots, &at)?;
-            param.refresh()?;
+            param.update_rows(&settings.rows, |master| {
+                settings.rule.update(master, gradient, slots, &at)
+            })?;
         }
         Ok(())
     }
@@ -266,12 +291,13 @@ impl Optimizer {
     /// Returns all state, that of other ranks included, by parameter.
     pub(crate) fn slots(&self) -> Vec<Slot> {
         let mut all = Vec::new();
-        for (param, UpdateSettings { layout, slots, .. }) in &self.settings {
+        for (param, UpdateSettings { layout, rows, slots, .. }) in &self.settings {
             for (at, (slot, dims)) in layout.iter().enumerate() {
                 all.push(Slot {
                     name: format!("{param}.{slot}"),
                     param: param.clone(),
                     dims: dims.clone(),
+                    rows: rows.clone(),
                     var: slots.as_ref().map(|slots| slots[at].clone()),
                 });
             }

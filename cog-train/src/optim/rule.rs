@@ -57,6 +57,12 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
     /// zeros in 32 bits.
     fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)>;
 
+    /// Whether each element is updated by its own gradient and state alone, and each tensor of the state has the weight's dimensions.
+    /// Then ranks divide the rows of a large parameter among them.
+    fn is_elementwise(&self) -> bool {
+        false
+    }
+
     /// Updates a weight in place. `slots` are in the order of [`slots`](Self::slots), all tensors are 32-bit floats.
     ///
     /// # Errors

@@ -44,6 +44,10 @@ impl Rule for Sgd {
         if self.momentum == 0.0 { Vec::new() } else { vec![("momentum_buffer", dims.to_vec())] }
     }
 
+    fn is_elementwise(&self) -> bool {
+        true
+    }
+
     fn update(
         &self,
         weight: &Var,

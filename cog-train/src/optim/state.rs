@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use candle_core::{DType, Tensor, Var};
 
 use crate::error::Error;
+use crate::params::RowRange;
 use cog_train_nn::__private::fused::same_storage;
 
 /// The most names of a kind that an error lists.
@@ -18,12 +19,14 @@ pub(crate) struct Slot {
     /// The parameter's name.
     pub(crate) param: String,
     pub(crate) dims: Vec<usize>,
-    /// Its storage; `None` where another rank has it.
+    /// The rows of the parameter that are updated here. Where they are not all, those of this tensor are the same.
+    pub(crate) rows: RowRange,
+    /// The storage of these rows; `None` where other ranks have them all.
     pub(crate) var: Option<Var>,
 }
 
 impl Slot {
-    /// Overwrites the values, if they are here.
+    /// Takes its rows of the values, if it has any.
     ///
     /// # Errors
     ///
@@ -31,6 +34,11 @@ impl Slot {
     pub(crate) fn set(&self, values: &Tensor) -> Result<(), Error> {
         // A state that was taken from here is here already.
         if let Some(var) = self.var.as_ref().filter(|var| !same_storage(var, values)) {
+            let part = var.dims() != values.dims() && self.dims == values.dims();
+            let values = match part {
+                true => values.narrow(0, self.rows.start, self.rows.len())?,
+                false => values.clone(),
+            };
             var.set(&values.to_device(var.device())?.to_dtype(DType::F32)?)?;
         }
         Ok(())

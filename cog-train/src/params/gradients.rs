@@ -63,6 +63,10 @@ impl Gradients {
         buffers: &mut Buffers,
     ) -> Result<Self, Error> {
         let mut gradients = Self::take(params, store)?;
+        for (name, _) in gradients.iter() {
+            // Its sum is known when candle has ended, and no earlier.
+            params.get(name).into_iter().for_each(|param| buffers.keep(param.compute()));
+        }
         let found = params
             .trainable()
             .filter_map(|(name, param)| Some((name.to_owned(), buffers.take(param.compute())?)));
@@ -103,6 +107,11 @@ impl Gradients {
             *gradient = (&*gradient * factor)?;
         }
         Ok(())
+    }
+
+    /// Puts the gradient of a parameter in.
+    pub(crate) fn insert(&mut self, name: String, gradient: Tensor) {
+        self.0.insert(name, gradient);
     }
 
     /// Takes the gradient of a parameter out.

@@ -7,6 +7,7 @@ mod param;
 mod pattern;
 mod precision;
 mod quantized;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod wide;
@@ -23,6 +24,7 @@ pub use gradients::Gradients;
 pub use param::Param;
 pub use pattern::Pattern;
 pub use precision::Precision;
+pub(crate) use rows::RowRange;
 
 /// All tensors of a model, sorted by name.
 ///
@@ -63,7 +65,7 @@ impl Params {
         for (name, tensor) in tensors {
             let name = name.into();
             if let Some((other, first)) = params.first_key_value()
-                && !first.master().device().same_device(tensor.device())
+                && !first.compute().device().same_device(tensor.device())
             {
                 return Err(invalid(format!("`{other}` and `{name}` are on different devices")));
             }
@@ -182,13 +184,13 @@ impl Params {
     pub fn count(&self) -> usize {
         let quantized = self.quantized.values().map(Quantized::dims);
         let quantized: usize = quantized.map(|(outputs, inputs)| outputs * inputs).sum();
-        self.iter().map(|(_, param)| param.master().elem_count()).sum::<usize>() + quantized
+        self.iter().map(|(_, param)| param.compute().elem_count()).sum::<usize>() + quantized
     }
 
     /// Returns the number of elements that are trained.
     #[must_use]
     pub fn trainable_count(&self) -> usize {
-        self.trainable().map(|(_, param)| param.master().elem_count()).sum()
+        self.trainable().map(|(_, param)| param.compute().elem_count()).sum()
     }
 
     /// Returns the bytes of all tensors: masters, those that the model computes with, and frozen ones, also in
@@ -212,7 +214,7 @@ impl Params {
     /// Never: there is at least one parameter.
     #[must_use]
     pub fn device(&self) -> &Device {
-        self.params.values().next().expect("`new` refuses to be empty").master().device()
+        self.params.values().next().expect("`new` refuses to be empty").compute().device()
     }
 }
 

@@ -1,8 +1,11 @@
 //! One tensor of a model, and its storage.
 
+use std::sync::RwLock;
+
 use candle_core::{DType, Tensor, Var};
 
 use super::precision::Precision;
+use super::rows::{Master, read, rows_of};
 use super::wide::{converted, master_of};
 use crate::error::Error;
 
@@ -21,15 +24,17 @@ use crate::error::Error;
 /// ```
 #[derive(Debug)]
 pub struct Param {
-    values: Values,
+    pub(super) values: Values,
     role: Role,
 }
 
 /// The storage of a parameter.
 #[derive(Debug)]
-enum Values {
-    /// In 32 bits, and in the type that the model computes in where that is another.
-    Master { master: Var, compute: Option<Var> },
+pub(super) enum Values {
+    /// Once, in 32 bits.
+    Wide(Var),
+    /// In 32 bits, and in the type that the model computes in.
+    Mixed { master: RwLock<Master>, compute: Var },
     /// Once, in the type that the model computes in, or in 16 bits that the model widens. It has no graph.
     Frozen { tensor: Tensor, widened: bool },
 }
@@ -44,12 +49,19 @@ pub(super) enum Role {
 
 impl Param {
     /// Returns the values that are kept and saved: in 32 bits if they are trained or a buffer, and if they are frozen in the type that the
-    /// model computes in or [widens](super::Params::with_frozen_weights).
+    /// model computes in or [widens](super::Params::with_frozen_weights). While [`fit`](crate::engine::fit()) trains on several ranks, those
+    /// that another rank updates are returned in the type that the model computes in.
     #[must_use]
-    pub fn master(&self) -> &Tensor {
+    pub fn master(&self) -> Tensor {
         match &self.values {
-            Values::Master { master, .. } => master.as_tensor(),
-            Values::Frozen { tensor, .. } => tensor,
+            Values::Wide(var) => var.as_tensor().clone(),
+            Values::Mixed { master, compute } => match &*read(master) {
+                Master { rows, var: Some(var) } if *rows == self.all_rows() => {
+                    var.as_tensor().clone()
+                }
+                _ => compute.as_tensor().clone(),
+            },
+            Values::Frozen { tensor, .. } => tensor.clone(),
         }
     }
 
@@ -57,8 +69,8 @@ impl Param {
     #[must_use]
     pub fn compute(&self) -> &Tensor {
         match &self.values {
-            Values::Master { compute: Some(compute), .. } => compute.as_tensor(),
-            _ => self.master(),
+            Values::Wide(var) | Values::Mixed { compute: var, .. } => var.as_tensor(),
+            Values::Frozen { tensor, .. } => tensor,
         }
     }
 
@@ -70,9 +82,14 @@ impl Param {
     /// [`Error::Tensor`] for another shape, or when the device fails.
     pub fn set(&self, values: &Tensor) -> Result<(), Error> {
         match &self.values {
-            Values::Master { master, .. } => {
-                master.set(&values.to_dtype(DType::F32)?)?;
-                self.refresh()
+            Values::Wide(var) => Ok(var.set(&values.to_dtype(DType::F32)?)?),
+            Values::Mixed { master, compute } => {
+                let values = values.to_dtype(DType::F32)?;
+                compute.set(&values.to_dtype(compute.dtype())?)?;
+                if let Master { rows, var: Some(var) } = &*read(master) {
+                    var.set(&rows_of(&values, rows)?)?;
+                }
+                Ok(())
             }
             Values::Frozen { tensor, .. } => {
                 if tensor.elem_count() == 0 && values.shape() == tensor.shape() {
@@ -103,38 +120,24 @@ impl Param {
         self.role == Role::Buffer
     }
 
-    /// The values in 32 bits that an update writes to; `None` if they are frozen.
-    pub(crate) fn var(&self) -> Option<&Var> {
-        match &self.values {
-            Values::Master { master, .. } => Some(master),
-            Values::Frozen { .. } => None,
-        }
-    }
-
-    /// Overwrites the tensor that the model computes with. Where it has a master of its own, that stays as it is.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Tensor`] for another shape, or when the device fails.
-    pub(crate) fn set_computed(&self, values: &Tensor) -> Result<(), Error> {
-        match &self.values {
-            Values::Master { compute: Some(compute), .. } => Ok(compute.set(values)?),
-            _ => self.set(values),
-        }
+    /// Returns the sizes of its dimensions.
+    pub(crate) fn dims(&self) -> &[usize] {
+        self.compute().dims()
     }
 
     /// Updates the tensor that the model computes with.
     pub(crate) fn refresh(&self) -> Result<(), Error> {
-        if let Values::Master { master, compute: Some(compute) } = &self.values {
-            compute.set(&master.to_dtype(compute.dtype())?)?;
+        if let Values::Mixed { master, .. } = &self.values
+            && let Master { rows, var: Some(var) } = &*read(master)
+        {
+            self.set_computed(rows, var)?;
         }
         Ok(())
     }
 
     /// A parameter that is trained, with a master of its own.
     pub(super) fn trained(tensor: &Tensor) -> Result<Self, Error> {
-        let values = Values::Master { master: master_of(tensor)?, compute: None };
-        Ok(Self { values, role: Role::Trained })
+        Ok(Self { values: Values::Wide(master_of(tensor)?), role: Role::Trained })
     }
 
     /// A parameter that is not trained, in the storage of `tensor` where it has the right type. `widened` says that a model which
@@ -153,42 +156,40 @@ impl Param {
         self.role
     }
 
-    /// The bytes of its tensors.
+    /// The bytes of its tensors, as far as they are here.
     pub(super) fn bytes(&self) -> usize {
         let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
-        match &self.values {
-            Values::Master { master, compute } => {
-                bytes(master) + compute.as_ref().map_or(0, |compute| bytes(compute))
-            }
-            Values::Frozen { tensor, .. } => bytes(tensor),
-        }
+        let master = match &self.values {
+            Values::Mixed { master, .. } => read(master).var.as_ref().map_or(0, |it| bytes(it)),
+            _ => 0,
+        };
+        master + bytes(self.compute())
     }
 
     /// Changes the role, and the storage with it.
     pub(super) fn assign(&mut self, role: Role, precision: Precision) -> Result<(), Error> {
-        let compute = |master: &Var| match (role, precision) {
-            (Role::Buffer, _) | (_, Precision::F32) => Ok::<_, Error>(None),
-            (_, other) => Ok(Some(Var::from_tensor(&master.to_dtype(other.dtype())?)?)),
-        };
-        let values = match (&self.values, role) {
-            (values, Role::Frozen) => {
-                let tensor = self.compute().detach();
-                let widened = matches!(values, Values::Frozen { widened: true, .. });
-                let narrow = matches!(tensor.dtype(), DType::BF16 | DType::F16);
-                let stays = widened && narrow && precision == Precision::F32;
-                let dtype = if stays && tensor.device().is_cpu() {
-                    tensor.dtype()
-                } else {
-                    precision.dtype()
-                };
-                Values::Frozen { tensor: converted(&tensor, dtype)?, widened }
-            }
-            (Values::Master { master, .. }, _) => {
-                Values::Master { master: master.clone(), compute: compute(master)? }
-            }
-            (Values::Frozen { tensor, .. }, _) => {
-                let master = master_of(tensor)?;
-                Values::Master { compute: compute(&master)?, master }
+        let values = if role == Role::Frozen {
+            let tensor = self.compute().detach();
+            let widened = matches!(self.values, Values::Frozen { widened: true, .. });
+            let narrow = matches!(tensor.dtype(), DType::BF16 | DType::F16);
+            let stays = widened && narrow && precision == Precision::F32;
+            let dtype =
+                if stays && tensor.device().is_cpu() { tensor.dtype() } else { precision.dtype() };
+            Values::Frozen { tensor: converted(&tensor, dtype)?, widened }
+        } else {
+            let var = match self.master() {
+                master if master.is_variable() && master.dtype() == DType::F32 => {
+                    Var::from_tensor(&master)? // itself
+                }
+                other => master_of(&other)?,
+            };
+            match (role, precision) {
+                (Role::Buffer, _) | (_, Precision::F32) => Values::Wide(var),
+                (_, other) => {
+                    let compute = Var::from_tensor(&var.to_dtype(other.dtype())?)?;
+                    let master = RwLock::new(Master { rows: self.all_rows(), var: Some(var) });
+                    Values::Mixed { master, compute }
+                }
             }
         };
         *self = Self { values, role };

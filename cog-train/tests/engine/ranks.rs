@@ -1,6 +1,8 @@
 //! The result of a training is the same on any number of ranks, byte for byte.
 
+mod overlap;
 mod refused;
+mod rows;
 mod run;
 
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::sync::mpsc::Sender;
 
 use candle_core::{Error, Shape, Tensor, TensorId};
 
@@ -10,7 +11,22 @@ use crate::kernels::{host, loan, sum};
 
 /// The gradients of parameters, as 32-bit floats.
 #[derive(Debug, Default)]
-pub struct Buffers(HashMap<TensorId, Buffer>);
+pub struct Buffers {
+    of: HashMap<TensorId, Buffer>,
+    /// The receiver of the gradients of the present backward pass that are complete before its end.
+    early: Option<Sender<Complete>>,
+    /// The number of gradients that have arrived in the present backward pass.
+    arrived: u64,
+}
+
+/// A gradient that is complete before its backward pass has ended.
+#[derive(Debug)]
+pub struct Complete {
+    /// Its parameter.
+    pub parameter: TensorId,
+    /// The sum over all uses of the parameter.
+    pub gradient: Tensor,
+}
 
 #[derive(Debug)]
 struct Buffer {
@@ -19,6 +35,22 @@ struct Buffer {
     tensor: Option<Tensor>,
     /// Whether its elements are of the present step.
     filled: bool,
+    uses: Uses,
+}
+
+/// The arrivals of gradients of a parameter, one for each of its uses.
+#[derive(Debug, Default)]
+struct Uses {
+    /// In the backward pass before.
+    before: u32,
+    /// In the present one.
+    now: u32,
+    /// The number of arrivals of all parameters up to the last one of this.
+    last: u64,
+    /// Whether its gradient is kept until the end of a pass.
+    irregular: bool,
+    /// Whether its gradient was sent in the present pass.
+    sent: bool,
 }
 
 impl Buffers {
@@ -26,20 +58,50 @@ impl Buffers {
     pub fn new<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> Self {
         let buffer = |parameter: &Tensor| {
             let shape = parameter.shape().clone();
-            (parameter.id(), Buffer { shape, tensor: None, filled: false })
+            let uses = Uses::default();
+            (parameter.id(), Buffer { shape, tensor: None, filled: false, uses })
         };
-        Self(parameters.into_iter().map(buffer).collect())
+        Self { of: parameters.into_iter().map(buffer).collect(), early: None, arrived: 0 }
+    }
+
+    /// Keeps the gradient of a parameter until the end of each backward pass from now on.
+    pub fn keep(&mut self, parameter: &Tensor) {
+        if let Some(buffer) = self.of.get_mut(&parameter.id()) {
+            buffer.uses.irregular = true;
+        }
+    }
+
+    /// Returns whether the gradient of a parameter was sent before the end of the last backward pass.
+    #[must_use]
+    pub fn was_sent(&self, parameter: &Tensor) -> bool {
+        self.of.get(&parameter.id()).is_some_and(|buffer| buffer.uses.sent)
+    }
+
+    /// Returns the number of gradients that arrived in the last backward pass until that of a parameter was complete; `None` if that
+    /// was not before its end.
+    #[must_use]
+    pub fn completed_at(&self, parameter: &Tensor) -> Option<u64> {
+        let Buffer { uses, .. } = self.of.get(&parameter.id())?;
+        Some(uses.last).filter(|last| *last > 0 && !uses.irregular)
+    }
+
+    fn begin_pass(&mut self) {
+        self.arrived = 0;
+        for Buffer { uses, .. } in self.of.values_mut() {
+            let Uses { now, irregular, .. } = *uses;
+            *uses = Uses { before: now, irregular, ..Uses::default() };
+        }
     }
 
     /// Returns the sum of the gradients of a parameter since the last [`clear`](Self::clear), if one arrived.
     #[cfg(test)]
     pub(crate) fn get(&self, parameter: &Tensor) -> Option<&Tensor> {
-        self.0.get(&parameter.id()).filter(|buffer| buffer.filled)?.tensor.as_ref()
+        self.of.get(&parameter.id()).filter(|buffer| buffer.filled)?.tensor.as_ref()
     }
 
     /// Takes the sum of the gradients of a parameter out, if one arrived.
     pub fn take(&mut self, parameter: &Tensor) -> Option<Tensor> {
-        let buffer = self.0.get_mut(&parameter.id()).filter(|buffer| buffer.filled)?;
+        let buffer = self.of.get_mut(&parameter.id()).filter(|buffer| buffer.filled)?;
         buffer.filled = false;
         buffer.tensor.take()
     }
@@ -47,7 +109,7 @@ impl Buffers {
     /// Gives a gradient that is no longer needed back: its memory on a GPU, where an allocation is dear, serves the next
     /// one of that parameter. Nobody else may refer to it.
     pub fn recycle(&mut self, parameter: &Tensor, gradient: Tensor) {
-        if let Some(buffer) = self.0.get_mut(&parameter.id())
+        if let Some(buffer) = self.of.get_mut(&parameter.id())
             && buffer.tensor.is_none()
             && !host::on_cpu(&gradient)
             && gradient.is_contiguous()
@@ -59,7 +121,7 @@ impl Buffers {
 
     /// Begins a new step: the next gradient of each parameter overwrites its buffer.
     pub fn clear(&mut self) {
-        for buffer in self.0.values_mut() {
+        for buffer in self.of.values_mut() {
             buffer.filled = false;
         }
     }
@@ -67,7 +129,7 @@ impl Buffers {
     /// Ends a step. Memory of the CPU is freed: the activations of the next step take it. That of a GPU, where an allocation
     /// is dear, is kept.
     pub fn release(&mut self) {
-        for buffer in self.0.values_mut() {
+        for buffer in self.of.values_mut() {
             buffer.filled = false;
             buffer.tensor.take_if(|tensor| host::on_cpu(tensor));
         }
@@ -84,7 +146,30 @@ thread_local! {
 /// Runs `work`, a loss and its backward pass, and accumulates the gradients of parameters within [traces](super::trace)
 /// in `buffers`.
 pub fn collect<R>(buffers: &mut Buffers, work: impl FnOnce() -> R) -> R {
-    loan::lend(&OPEN, buffers, work)
+    collect_early(buffers, None, work)
+}
+
+/// Runs `work` as [`collect`]. A gradient goes to `early`, and is no longer kept, as soon as as many have arrived for its parameter
+/// as in the pass before.
+///
+/// More may arrive for it after that, where the number of uses has changed, or where candle computes a part of it: the caller
+/// finds them in the buffers or in candle's store.
+pub fn collect_early<R>(
+    buffers: &mut Buffers,
+    early: Option<Sender<Complete>>,
+    work: impl FnOnce() -> R,
+) -> R {
+    /// The receiver waits for the end of the pass, after a panic too.
+    struct Open<'a>(&'a mut Buffers);
+    impl Drop for Open<'_> {
+        fn drop(&mut self) {
+            self.0.early = None;
+        }
+    }
+    buffers.begin_pass();
+    buffers.early = early;
+    let open = Open(buffers);
+    loan::lend(&OPEN, open.0, work)
 }
 
 /// Runs `work` in which traces save nothing for a backward pass.
@@ -108,7 +193,7 @@ pub(super) fn gradients_are_off() -> bool {
 pub(crate) fn reusable_gradient(parameter: &Tensor, shape: impl Into<Shape>) -> Option<Tensor> {
     let shape = shape.into();
     let reused = OPEN.with_borrow_mut(|open| {
-        let buffer = open.as_mut()?.0.get_mut(&parameter.id())?;
+        let buffer = open.as_mut()?.of.get_mut(&parameter.id())?;
         if buffer.filled { None } else { buffer.tensor.take() }
     });
     reused.filter(|reused| reused.is_contiguous() && *reused.shape() == shape)
@@ -120,14 +205,14 @@ pub(super) struct Entry(TensorId);
 
 /// Returns the buffer of a parameter, if the present backward pass has one.
 pub(super) fn entry(parameter: TensorId) -> Option<Entry> {
-    let known = |buffers: &Buffers| buffers.0.contains_key(&parameter);
+    let known = |buffers: &Buffers| buffers.of.contains_key(&parameter);
     OPEN.with_borrow(|open| open.as_ref().is_some_and(known)).then_some(Entry(parameter))
 }
 
 impl Entry {
     /// Adds a gradient whose storage nobody else refers to.
     pub(super) fn give(self, gradient: &Tensor) -> Result<(), Error> {
-        self.with(|buffer| {
+        self.add(|buffer| {
             let gradient = match &buffer.tensor {
                 Some(sum) if buffer.filled => added(sum.clone(), &host::contiguous(gradient)?)?,
                 _ => host::contiguous(gradient)?,
@@ -151,7 +236,7 @@ impl Entry {
 
     /// Lets `work` write a gradient to the buffer.
     pub(super) fn write(self, work: impl FnOnce(Destination<'_>)) -> Result<(), Error> {
-        self.with(|buffer| {
+        self.add(|buffer| {
             let target = match buffer.tensor.take() {
                 Some(target) => {
                     let accumulate = buffer.filled;
@@ -180,7 +265,7 @@ impl Entry {
         make: impl FnOnce() -> Result<Tensor, Error>,
         work: impl FnOnce(&Tensor, bool) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.with(|buffer| {
+        self.add(|buffer| {
             let target = match buffer.tensor.take() {
                 Some(target) => target,
                 None => make()?,
@@ -192,9 +277,30 @@ impl Entry {
         })
     }
 
+    /// Lets `work` add a gradient, and sends the sum if it is complete.
+    fn add(self, work: impl FnOnce(&mut Buffer) -> Result<(), Error>) -> Result<(), Error> {
+        self.with(work)?;
+        OPEN.with_borrow_mut(|open| {
+            let Some(Buffers { of, early, arrived }) = open else { return };
+            let Some(Buffer { tensor, filled, uses, .. }) = of.get_mut(&self.0) else { return };
+            *arrived += 1;
+            (uses.now, uses.last) = (uses.now + 1, *arrived);
+            if let Some(early) = early
+                && uses.now == uses.before
+                && !uses.irregular
+                && let Some(gradient) = tensor.take()
+            {
+                (*filled, uses.sent) = (false, true);
+                // Nobody receives it when the step has failed elsewhere.
+                drop(early.send(Complete { parameter: self.0, gradient }));
+            }
+        });
+        Ok(())
+    }
+
     fn with<R>(self, work: impl FnOnce(&mut Buffer) -> Result<R, Error>) -> Result<R, Error> {
         OPEN.with_borrow_mut(|open| {
-            let buffer = open.as_mut().and_then(|buffers| buffers.0.get_mut(&self.0));
+            let buffer = open.as_mut().and_then(|buffers| buffers.of.get_mut(&self.0));
             let buffer = buffer.ok_or_else(|| Error::msg("the buffer of a gradient is gone"))?;
             work(buffer)
         })

@@ -24,7 +24,7 @@ use candle_core::{Error, Shape, Tensor, TensorId};
 pub(crate) use adjoints::Adjoints;
 pub use bridge::{Operand, trace};
 pub(crate) use buffers::reusable_gradient;
-pub use buffers::{Buffers, added, collect, without_gradients};
+pub use buffers::{Buffers, Complete, added, collect, collect_early, without_gradients};
 pub(crate) use pass::Pass;
 pub use pass::{evaluation, training, without_low_rank};
 pub use recompute::{recompute, recompute_tensor, recompute_with_result};

@@ -114,6 +114,45 @@ fn a_gradient_that_is_taken_is_no_part_of_the_next() {
     }
 }
 
+/// Two uses of a parameter in two traces: its gradient is complete with the second.
+#[test]
+fn a_gradient_is_sent_when_as_many_have_arrived_as_in_the_pass_before() {
+    let (x, one, two) = (var(&[1.0, 2.0]), var(&[3.0, 5.0]), var(&[1.0, 1.0]));
+    let mut buffers = Buffers::new([one.as_tensor(), two.as_tensor()]);
+    let pass = |buffers: &mut Buffers, uses: usize| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        buffers.clear();
+        collect_early(buffers, Some(sender), || {
+            let mut y = x.as_tensor().clone();
+            for _use in 0..uses {
+                y = traced(&y, std::slice::from_ref(&one)).unwrap();
+            }
+            let y = traced(&y, std::slice::from_ref(&two)).unwrap();
+            y.sum_all().unwrap().backward().unwrap()
+        });
+        // The pass has ended: nobody sends any more.
+        let sent: Vec<_> = receiver.iter().collect();
+        sent.into_iter().map(|it| (it.parameter, values(&it.gradient))).collect::<Vec<_>>()
+    };
+    assert!(pass(&mut buffers, 2).is_empty(), "before the first pass no number is known");
+    let kept = [&one, &two].map(|it| values(&buffers.take(it).unwrap()));
+    let sent = pass(&mut buffers, 2);
+    assert_eq!(sent, [(two.id(), kept[1].clone()), (one.id(), kept[0].clone())]);
+    assert!(buffers.take(&one).is_none() && buffers.was_sent(&one));
+    let at = [&two, &one].map(|it| buffers.completed_at(it).unwrap());
+    assert_eq!(at, [1, 3]);
+
+    // More uses than before: what is left arrives after it was sent.
+    let sent = pass(&mut buffers, 3);
+    assert_eq!(sent.len(), 2);
+    assert!(buffers.was_sent(&one) && buffers.take(&one).is_some());
+    buffers.keep(&one);
+    let sent = pass(&mut buffers, 3);
+    assert_eq!(sent.iter().map(|it| it.0).collect::<Vec<_>>(), [two.id()]);
+    assert!(buffers.take(&one).is_some() && !buffers.was_sent(&one));
+    assert!(buffers.completed_at(&one).is_none());
+}
+
 /// The memory of a step's gradients is free for the activations of the next.
 #[test]
 fn released_buffers_hold_no_memory_and_begin_anew() {
