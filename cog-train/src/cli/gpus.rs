@@ -35,8 +35,8 @@ impl FromStr for Gpus {
 /// Set in the processes of a supervisor, whose arguments name `--gpus` too.
 const SUPERVISED: &str = "COG_TRAIN_SUPERVISED";
 
-/// The time in which the ranks end by themselves when one has failed. Rank 0 prints the cause then.
-const GRACE: Duration = Duration::from_secs(15);
+/// The time in which rank 0 prints the cause and ends when a rank is gone. One that has failed waits for it before it ends.
+const GRACE: Duration = Duration::from_secs(8);
 
 /// The time in which they end when rank 0 is gone: there is nobody left to wait for.
 const BRIEF: Duration = Duration::from_secs(2);

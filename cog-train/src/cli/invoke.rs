@@ -10,7 +10,7 @@ use super::args::Invocation;
 use super::gpus::{self, Gpus};
 use super::pairs;
 use super::terminal::{Format, Terminal, print_answer};
-use super::{answer, cog_yaml, compute, env, inputs_file, next, plan, signals};
+use super::{answer, cog_yaml, compute, env, guard, inputs_file, next, plan, signals};
 use crate::error::Error;
 use crate::parallel::{End, Launch, Ranks};
 use crate::run::{
@@ -162,8 +162,9 @@ fn outcome(
     // `--json` asks for the answer, and `--format json` only prints it.
     let answers = invocation.json.is_some() && invocation.output.is_some();
     let destination = if answers { destination.with_answer() } else { destination };
-    // Rank 0 reads and writes for all; a dry run writes nothing.
-    let leads = invocation.dry_run || !control.ranks.is_follower();
+    guard::start(control, terminal, invocation.format)?;
+    // Rank 0 reads and writes for all.
+    let leads = !control.ranks.is_follower();
     let request = Request {
         role,
         inputs: if leads { read_inputs(role, invocation)? } else { None },

@@ -9,6 +9,7 @@ mod dockerfile;
 mod each;
 mod env;
 mod gpus;
+mod guard;
 mod help;
 mod inputs_file;
 mod invoke;

@@ -47,7 +47,7 @@ impl Events {
                 let file = append(&dir.join(&name))?;
                 (name, Some(file))
             }
-            None => (format!("{PREFIX}{}.{}", now().as_secs(), host()), None),
+            None => (format!("{PREFIX}{}.{}", now().as_secs(), crate::parallel::host()), None),
         };
         Ok(Self { dir: dir.to_owned(), name, file })
     }
@@ -87,16 +87,6 @@ pub(super) fn append(path: &Path) -> Result<File, Error> {
 
 fn now() -> std::time::Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// The machine's name, with nothing in it that does not belong in a file's name.
-fn host() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname")
-        .or_else(|_| fs::read_to_string("/etc/hostname"))
-        .unwrap_or_default();
-    let name: String =
-        name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).collect();
-    if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
 fn head(time: f64) -> Vec<u8> {

@@ -3,20 +3,20 @@
 mod messages;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use mpi::Threading;
 use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{
-    Communicator as _, CommunicatorCollectives, Destination, MatchedReceiveVec, Source,
-};
+use mpi::traits::{Communicator as _, CommunicatorCollectives};
 
-use self::messages::{Messages, Part, index, number};
+use self::messages::{Messages, Part, index};
 use super::bytes::{filled, with_bytes};
-use super::channel::{Channel, End, Patience, failure, is_waited_out, late, pause, timeout};
+use super::operation::Operation;
+use super::rendezvous::Rendezvous;
 use super::tensors::{check_parts, size, unsupported};
+use super::wait::pause;
 use super::{Communicator, Launch};
 use crate::error::Error;
 
@@ -27,7 +27,7 @@ use crate::error::Error;
 /// message goes in several.
 ///
 /// An operation begins when all ranks have called it. It fails after `COG_TRAIN_RANKS_TIMEOUT` seconds (600), and at once when a rank
-/// has sent the error that it ends with.
+/// has sent the error that it ends with, or is lost: beside MPI each rank has a TCP connection to rank 0, by which they see each other.
 ///
 /// A process has one connection. It is closed by [`Mpi::close`] alone, which waits for all ranks: a process that fails ends without it,
 /// and its launcher stops the others.
@@ -35,19 +35,11 @@ use crate::error::Error;
 pub struct Mpi {
     rank: usize,
     world_size: usize,
-    timeout: Duration,
+    rendezvous: Arc<Rendezvous>,
     /// The most bytes of a message.
     most_bytes: usize,
     /// Held during each operation: the library is called by one thread at a time.
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// The ends of the ranks, as far as they have arrived.
-    ends: Vec<Option<End>>,
-    /// Whether an operation has failed because the others did not begin it in time.
-    has_waited: bool,
+    turn: Mutex<()>,
 }
 
 /// Dropped by [`Mpi::close`] alone: its destructor waits for all ranks.
@@ -55,18 +47,14 @@ static UNIVERSE: Mutex<Option<Universe>> = Mutex::new(None);
 
 /// MPI counts the elements of a message in 31 bits.
 const MOST_BYTES: usize = 1 << 30;
-/// The tag of messages by which a rank sends its end.
-const END: i32 = 2;
-/// The time in which an operation that all ranks have called is known to be complete.
-const SETTLED: Duration = Duration::from_secs(5);
 
 impl Mpi {
     /// Initializes the library, once in a process and before it has other threads that compute.
     ///
     /// # Errors
     ///
-    /// [`Error::Ranks`] when it was initialized before, when it lets one thread alone call it, or when it counts other ranks than the
-    /// launcher's variables do.
+    /// [`Error::Ranks`] when it was initialized before, when it lets one thread alone call it, when it counts other ranks than the
+    /// launcher's variables do, or when a rank cannot connect to rank 0.
     pub fn open(launch: &Launch) -> Result<Arc<Self>, Error> {
         Self::open_with(launch, MOST_BYTES)
     }
@@ -94,74 +82,61 @@ impl Mpi {
                 launch.rank, launch.world_size, launch.launcher
             )));
         }
-        Ok(Arc::new(Self {
-            rank,
-            world_size,
-            timeout: timeout(),
-            most_bytes,
-            state: Mutex::new(State { ends: vec![None; world_size], has_waited: false }),
-        }))
+        let messages = Messages { world, most_bytes };
+        let rendezvous = Rendezvous::open_between(launch, |bytes| messages.gather(bytes))?;
+        Ok(Arc::new(Self { rank, world_size, rendezvous, most_bytes, turn: Mutex::new(()) }))
+    }
+
+    /// Returns the connections by which the ranks see each other.
+    pub(super) fn rendezvous(&self) -> &Arc<Rendezvous> {
+        &self.rendezvous
     }
 
     /// Waits for all ranks, and ends the use of MPI in this process.
     pub fn close(&self) {
-        let _guard = self.lock();
+        let _turn = self.lock();
         drop(UNIVERSE.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.rendezvous.close();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends the processes of all ranks, this one included.
+    pub(super) fn abort(&self, code: u8) -> ! {
+        SimpleCommunicator::world().abort(code.into())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until all ranks have begun an operation: from there it needs no timeout, for each rank is in it.
-    fn meet(&self) -> Result<Operation<'_>, Error> {
-        let mut state = self.lock();
+    fn meet(&self, operation: Operation) -> Result<Met<'_>, Error> {
+        let turn = self.lock();
+        self.rendezvous.begin(operation);
         let world = SimpleCommunicator::world();
         let mut request = world.immediate_barrier();
         let began = Instant::now();
-        let error = loop {
+        loop {
             match request.test() {
                 Ok(_) => {
                     let messages = Messages { world, most_bytes: self.most_bytes };
-                    return Ok(Operation { messages, _guard: state });
+                    return Ok(Met { messages, _turn: turn });
                 }
                 Err(pending) => request = pending,
             }
-            receive_ends(&world, &mut state.ends);
-            // A rank may end behind the operation that this one still waits for.
-            let over = state.ends.iter().enumerate().find_map(|(rank, end)| match end {
-                Some(end) if end.is_failure() => Some(end.seen_of(rank)),
-                Some(end) if began.elapsed() > SETTLED => Some(end.seen_of(rank)),
-                _ => None,
-            });
-            if let Some(error) = over {
-                state.has_waited |= is_waited_out(&state.ends);
-                break error;
-            }
-            if began.elapsed() > self.timeout {
-                state.has_waited = true;
-                break late(self.timeout);
+            if let Err(error) = self.rendezvous.check(began.elapsed()) {
+                // The library keeps the request, which has no buffer; the process ends without finalizing.
+                std::mem::forget(request);
+                return Err(error);
             }
             pause(began.elapsed());
-        };
-        // The library keeps the request, which has no buffer; the process ends without finalizing.
-        std::mem::forget(request);
-        Err(error)
-    }
-}
-
-/// Receives the ends that other ranks have sent.
-fn receive_ends(world: &SimpleCommunicator, ended: &mut [Option<End>]) {
-    while let Some(message) = world.any_process().immediate_matched_probe_with_tag(END) {
-        let (bytes, status) = message.matched_receive_vec::<u8>();
-        ended[index(status.source_rank())] = Some(End::from_bytes(&bytes));
+        }
     }
 }
 
 /// An operation that all ranks have begun.
-struct Operation<'a> {
+struct Met<'a> {
     messages: Messages,
-    _guard: MutexGuard<'a, State>,
+    _turn: MutexGuard<'a, ()>,
 }
 
 impl Communicator for Mpi {
@@ -174,7 +149,7 @@ impl Communicator for Mpi {
     }
 
     fn sum(&self, tensor: &Tensor) -> Result<Tensor, Error> {
-        let operation = self.meet()?;
+        let operation = self.meet(Operation::Sum)?;
         let messages = &operation.messages;
         match tensor.dtype() {
             DType::U8 => messages.sum::<u8>(tensor),
@@ -190,7 +165,7 @@ impl Communicator for Mpi {
     }
 
     fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<Tensor, Error> {
-        let operation = self.meet()?;
+        let operation = self.meet(Operation::Broadcast)?;
         if self.rank == root {
             let mut bytes = with_bytes(tensor, <[u8]>::to_vec)?;
             operation.messages.broadcast(&mut bytes, root);
@@ -204,7 +179,7 @@ impl Communicator for Mpi {
 
     fn all_to_all(&self, parts: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         check_parts(parts, self.world_size)?;
-        let operation = self.meet()?;
+        let operation = self.meet(Operation::AllToAll)?;
         let longest = parts.iter().map(size).max().unwrap_or_default();
         let own = &parts[self.rank];
         let mut received = vec![own.clone(); self.world_size];
@@ -222,63 +197,14 @@ impl Communicator for Mpi {
     }
 
     fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(self.meet()?.messages.gather(bytes))
+        Ok(self.meet(Operation::Gather)?.messages.gather(bytes))
     }
 
     fn agree(&self, flags: u64) -> Result<u64, Error> {
-        Ok(self.meet()?.messages.agree(flags))
+        Ok(self.meet(Operation::Agree)?.messages.agree(flags))
     }
 
     fn barrier(&self) -> Result<(), Error> {
-        self.meet().map(drop)
-    }
-}
-
-impl Channel for Mpi {
-    fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        Communicator::gather(self, bytes)
-    }
-
-    fn failure(&self) -> Option<Error> {
-        let mut state = self.lock();
-        receive_ends(&SimpleCommunicator::world(), &mut state.ends);
-        failure(&state.ends)
-    }
-
-    fn end(&self, own: &End, patience: Patience<'_>) -> Vec<Option<End>> {
-        let mut state = self.lock();
-        let own = if state.has_waited { &End::Waited } else { own };
-        let world = SimpleCommunicator::world();
-        let message = own.to_bytes();
-        for rank in (0..self.world_size).filter(|rank| *rank != self.rank) {
-            world.process_at_rank(number(rank)).send_with_tag(&message[..], END);
-        }
-        state.ends[self.rank] = Some(own.clone());
-        let began = Instant::now();
-        while state.ends.iter().any(Option::is_none) && began.elapsed() < patience(&state.ends) {
-            receive_ends(&world, &mut state.ends);
-            pause(began.elapsed());
-        }
-        state.ends.clone()
-    }
-
-    fn close(&self) {
-        Self::close(self);
-    }
-
-    fn abort(&self, code: u8) -> ! {
-        SimpleCommunicator::world().abort(code.into())
-    }
-
-    fn connect(
-        self: Arc<Self>,
-        #[cfg_attr(not(feature = "nccl"), expect(unused_variables))] device: &Device,
-    ) -> Result<Arc<dyn Communicator>, Error> {
-        #[cfg(feature = "nccl")]
-        if let Device::Cuda(device) = device {
-            let (rank, world_size) = (self.rank, self.world_size);
-            return Ok(Arc::new(super::Nccl::open(self, rank, world_size, device)?));
-        }
-        Ok(self)
+        self.meet(Operation::Barrier).map(drop)
     }
 }

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use candle_core::Device;
 
-pub(crate) use super::channel::End;
-use super::channel::{Channel, failure, of_rank, timeout};
+pub(crate) use super::end::End;
+use super::end::{errors, failure};
+use super::guard::{self, Report, turn};
+#[cfg(feature = "mpi")]
+use super::mpi::Mpi;
 use super::rendezvous::Rendezvous;
-use super::{Communicator, Launch, Launcher, Single};
+use super::wait::timeout;
+use super::{Communicator, Launch, Launcher, Single, devices};
 use crate::error::Error;
 
 /// The processes that train together, before and after they have a device. The default is this process alone.
@@ -18,13 +22,22 @@ pub(crate) struct Ranks(Option<Group>);
 #[derive(Debug, Clone)]
 struct Group {
     launch: Launch,
-    channel: Arc<dyn Channel>,
+    rendezvous: Arc<Rendezvous>,
+    /// The connection of ranks that `mpirun` or `srun` has started.
+    #[cfg(feature = "mpi")]
+    mpi: Option<Arc<Mpi>>,
+    report: Report,
 }
 
 /// The time in which ranks that fail together report it to rank 0.
 const GRACE: Duration = Duration::from_secs(2);
-/// The time in which rank 0 sees that another rank has failed, unless it computes for longer.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The time in which they see that a rank is lost. A launcher that sees it too ends them soon.
+const BRIEF: Duration = Duration::from_millis(300);
+/// The time in which rank 0 prints the errors and ends all, unless it computes for longer: then its guard does.
+const PATIENCE: Duration = Duration::from_secs(22);
+
+/// The time in which a launcher forwards what was printed: it drops the rest when a process aborts.
+const FORWARDED: Duration = Duration::from_millis(200);
 
 impl Ranks {
     /// Connects to the other processes that a launcher has started.
@@ -36,8 +49,7 @@ impl Ranks {
         let Some(launch) = launch.filter(|launch| launch.world_size > 1) else {
             return Ok(Self::default());
         };
-        let channel = channel(&launch)?;
-        Ok(Self(Some(Group { launch, channel })))
+        Group::open(launch).map(|group| Self(Some(group)))
     }
 
     pub(crate) fn rank(&self) -> usize {
@@ -54,147 +66,143 @@ impl Ranks {
         self.rank() > 0
     }
 
+    /// Returns the bytes of all ranks, in the order of ranks.
+    pub(crate) fn gather(&self, bytes: Vec<u8>) -> Result<Vec<Vec<u8>>, Error> {
+        match &self.0 {
+            Some(group) => group.rendezvous.gather(&bytes),
+            None => Ok(vec![bytes]),
+        }
+    }
+
     /// Returns the bytes of rank 0 on every rank.
     pub(crate) fn share(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
-        match &self.0 {
-            Some(group) => {
-                let own = if self.is_follower() { &[] } else { &bytes[..] };
-                Ok(group.channel.gather(own)?.swap_remove(0))
-            }
-            None => Ok(bytes),
-        }
+        let own = if self.is_follower() { Vec::new() } else { bytes };
+        Ok(self.gather(own)?.swap_remove(0))
     }
 
     /// Returns the operations between the ranks on a device.
     pub(crate) fn connect(&self, device: &Device) -> Result<Arc<dyn Communicator>, Error> {
         match &self.0 {
-            Some(group) => Arc::clone(&group.channel).connect(device),
+            Some(group) => group.connect(device),
             None => Ok(Arc::new(Single)),
         }
     }
 
+    /// Spawns a thread that ends this process when another rank has failed or is lost, and the training does not see it in time.
+    /// `exit` prints errors, if there are any, and ends the process.
+    pub(crate) fn guard(&self, exit: impl FnOnce(&[String]) + Send + 'static) -> Result<(), Error> {
+        let Some(Group { launch, rendezvous, report, .. }) = &self.0 else { return Ok(()) };
+        guard::spawn(launch.clone(), Arc::clone(rendezvous), report.clone(), exit)
+    }
+
     /// Ends the training on all ranks. When one of them has failed, all processes end: `print` prints the errors, on rank 0 unless
-    /// it is not reached, and returns the exit code.
+    /// it is lost, and returns the exit code.
     pub(crate) fn end(&self, own: &End, print: impl FnOnce(&[String]) -> u8) {
-        let Some(Group { launch, channel }) = &self.0 else { return };
-        let (longest, after_failure) = (timeout(), if launch.rank == 0 { GRACE } else { PATIENCE });
-        let ends = channel.end(own, &|ends| match failure(ends) {
-            Some(_) => after_failure,
-            None => longest,
+        let Some(group) = &self.0 else { return };
+        let (longest, leads) = (timeout(), !self.is_follower());
+        let ends = group.rendezvous.end(own, &|ends| match (&ends[0], failure(ends)) {
+            (_, None) => longest,
+            // It sends no other end.
+            (Some(End::Lost(_)), _) => Duration::ZERO,
+            _ if !leads => PATIENCE,
+            _ if ends.iter().flatten().any(|end| matches!(end, End::Lost(_))) => BRIEF,
+            _ => GRACE,
         });
         let errors = errors(&ends);
         if errors.is_empty() {
-            return channel.close();
+            return group.close();
         }
-        if launch.rank > 0 && ends[0].is_some() {
-            // Rank 0 prints the errors and ends this process.
-            std::thread::sleep(PATIENCE);
+        if let Some(turn) = turn(&group.launch, &ends) {
+            std::thread::sleep(turn);
+            if group.report.take() {
+                let code = print(&errors).max(1);
+                std::thread::sleep(FORWARDED);
+                group.abort(code);
+            }
         }
-        channel.abort(print(&errors).max(1))
+        // Rank 0 or the guard prints the errors and ends this process.
+        std::thread::sleep(PATIENCE);
+        group.abort(1)
     }
 }
 
-/// Opens the path to the other processes: MPI where the program has it and an MPI launcher has started them, else a port of rank 0.
-fn channel(launch: &Launch) -> Result<Arc<dyn Channel>, Error> {
-    let by_mpi = match launch.launcher {
-        Launcher::OpenMpi | Launcher::Mpich | Launcher::Slurm => true,
-        Launcher::Torch | Launcher::Kubeflow => false,
-    };
-    #[cfg(feature = "mpi")]
-    if by_mpi {
-        return Ok(super::Mpi::open(launch)?);
-    }
-    if cfg!(feature = "nccl") {
-        return Ok(Rendezvous::open(launch)?);
-    }
-    let hint = if by_mpi {
-        "build it with the feature `mpi`, or `nccl` for GPUs"
-    } else {
-        "build it with the feature `nccl` for GPUs; ranks on the CPU are started by `mpirun` or `srun`"
-    };
-    Err(Error::Ranks {
-        reason: format!(
-            "{} has started {} processes, and this binary has no transport between them\nhint: {hint}",
-            launch.launcher, launch.world_size
-        ),
-    })
-}
-
-/// Returns the errors of all ranks, each once, with its rank where not all have the same.
-fn errors(ends: &[Option<End>]) -> Vec<String> {
-    if let Some(Some(End::Refused(text))) = ends.first() {
-        return vec![text.clone()];
-    }
-    let failed = |end: &Option<End>| match end {
-        Some(End::Failed(text)) => Some(text.clone()),
-        _ => None,
-    };
-    let texts: Vec<Option<String>> = ends.iter().map(failed).collect();
-    if let Some(Some(first)) = texts.first()
-        && texts.iter().all(|text| text.as_ref() == Some(first))
-    {
-        return vec![first.clone()];
-    }
-    let mut errors: Vec<String> = Vec::new();
-    for (rank, text) in texts.iter().enumerate() {
-        let Some(text) = text else { continue };
-        let error = of_rank(rank, text);
-        if !errors.contains(&error) {
-            errors.push(error);
+impl Group {
+    /// Opens the path to the other processes: MPI where the program has it and an MPI launcher has started them, else a port of rank 0.
+    fn open(launch: Launch) -> Result<Self, Error> {
+        let by_mpi = match launch.launcher {
+            Launcher::OpenMpi | Launcher::Mpich | Launcher::Slurm => true,
+            Launcher::Torch | Launcher::Kubeflow => false,
+        };
+        let report = Report::default();
+        #[cfg(feature = "mpi")]
+        if by_mpi {
+            let mpi = Mpi::open(&launch)?;
+            let rendezvous = Arc::clone(mpi.rendezvous());
+            return Ok(Self { launch, rendezvous, mpi: Some(mpi), report });
         }
-    }
-    if errors.is_empty() {
-        let late = ends.iter().enumerate().filter(|(_, end)| end.is_none());
-        errors.extend(late.map(|(rank, _)| {
-            format!(
-                "rank {rank}: the others have waited for it too long\nhint: `COG_TRAIN_RANKS_TIMEOUT` is the longest wait in seconds"
-            )
-        }));
-    }
-    if errors.is_empty() && ends.iter().any(|end| *end != ends[0] || *end == Some(End::Waited)) {
-        let odd = ends.iter().position(|end| *end != Some(End::Succeeded)).unwrap_or_default();
-        errors.extend(ends[odd].as_ref().map(|end| end.seen_of(odd).to_string()));
-    }
-    errors
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[expect(clippy::unnecessary_wraps, reason = "an end that has arrived")]
-    fn failed(text: &str) -> Option<End> {
-        Some(End::Failed(text.to_owned()))
-    }
-
-    #[test]
-    fn each_error_is_reported_once_and_with_its_rank() {
-        let ok = || Some(End::Succeeded);
-        for (ends, expected) in [
-            (vec![ok(), ok()], vec![]),
-            (vec![Some(End::Cancelled), Some(End::Cancelled)], vec![]),
-            // All made the same mistake.
-            (vec![failed("no such file"), failed("no such file")], vec!["no such file"]),
-            (
-                vec![
-                    Some(End::Refused("no such input".to_owned())),
-                    failed("rank 0: no such input"),
-                ],
-                vec!["no such input"],
+        if cfg!(feature = "nccl") {
+            let rendezvous = Rendezvous::open(&launch)?;
+            return Ok(Self {
+                launch,
+                rendezvous,
+                #[cfg(feature = "mpi")]
+                mpi: None,
+                report,
+            });
+        }
+        let hint = if by_mpi {
+            "build it with the feature `mpi`, or `nccl` for GPUs"
+        } else {
+            "build it with the feature `nccl` for GPUs; ranks on the CPU are started by `mpirun` or `srun`"
+        };
+        Err(Error::Ranks {
+            reason: format!(
+                "{} has started {} processes, and this binary has no transport between them\nhint: {hint}",
+                launch.launcher, launch.world_size
             ),
-            // Rank 1 failed, and the others saw it or are killed.
-            (vec![failed("rank 1: full"), failed("full"), None], vec!["rank 1: full"]),
-            (vec![ok(), failed("full"), ok()], vec!["rank 1: full"]),
-            (vec![failed("a"), failed("b")], vec!["rank 0: a", "rank 1: b"]),
-            (vec![Some(End::Cancelled), failed("rank 0: cancelled")], vec!["rank 0: cancelled"]),
-            (vec![Some(End::Cancelled), ok()], vec!["rank 0: cancelled"]),
-        ] {
-            assert_eq!(errors(&ends), expected, "{ends:?}");
+        })
+    }
+
+    fn connect(&self, device: &Device) -> Result<Arc<dyn Communicator>, Error> {
+        let names: Vec<String> =
+            (0..self.launch.world_size).map(|rank| self.rendezvous.name(rank)).collect();
+        devices::check(&names, &self.rendezvous.gather(devices::kind(device).as_bytes())?)?;
+        #[cfg(feature = "nccl")]
+        if let Device::Cuda(device) = device {
+            return Ok(Arc::new(super::Nccl::open(Arc::clone(&self.rendezvous), device)?));
         }
-        let hangs = [Some(End::Waited), None, Some(End::Waited)];
-        let expected = "rank 1: the others have waited for it too long\nhint: ";
-        let [error] = &errors(&hangs)[..] else { panic!("{:?}", errors(&hangs)) };
-        assert!(error.starts_with(expected), "{error}");
-        assert_eq!(errors(&[Some(End::Waited), Some(End::Waited)]).len(), 1);
+        #[cfg(feature = "mpi")]
+        if let Some(mpi) = &self.mpi {
+            return Ok(Arc::<Mpi>::clone(mpi));
+        }
+        let hint = if device.is_cuda() {
+            "build it with the feature `nccl`"
+        } else {
+            "start ranks on the CPU by `mpirun` or `srun`, and build the program with the feature `mpi`"
+        };
+        Err(Error::Ranks {
+            reason: format!(
+                "no transport between {} ranks on this device\nhint: {hint}",
+                self.launch.world_size
+            ),
+        })
+    }
+
+    /// Closes the path: all ranks have ended well.
+    fn close(&self) {
+        #[cfg(feature = "mpi")]
+        if let Some(mpi) = &self.mpi {
+            mpi.close();
+        }
+        self.rendezvous.close();
+    }
+
+    /// Ends this process, and by MPI those of all ranks. Others see the lost connection, and the launcher the code.
+    fn abort(&self, code: u8) -> ! {
+        #[cfg(feature = "mpi")]
+        if let Some(mpi) = &self.mpi {
+            mpi.abort(code);
+        }
+        std::process::exit(code.into())
     }
 }

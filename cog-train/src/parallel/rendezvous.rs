@@ -1,21 +1,24 @@
 //! Ranks that reach each other through a TCP port of rank 0.
 //!
-//! It carries bytes that all ranks agree on, and their ends. Tensors do not travel on it.
+//! It carries bytes that all ranks agree on, their signs of life, and their ends. Tensors do not travel on it.
 
+mod beat;
 mod frame;
+mod heartbeat;
 mod meeting;
+mod open;
 
 use std::collections::VecDeque;
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::net::TcpStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use candle_core::Device;
-
 use self::frame::{Frame, read_frame, write_frame};
-use self::meeting::{accept, connect};
-use super::channel::{Channel, End, Patience, failure, is_waited_out, late, timeout};
-use super::{Communicator, Launch};
+use self::heartbeat::Heartbeat;
+use super::end::{End, failure, is_waited_out};
+#[cfg(any(feature = "mpi", feature = "nccl"))]
+use super::operation::Operation;
+use super::wait::late;
 use crate::error::{Error, plain_io};
 
 /// The connections of this rank: rank 0 to all others, another rank to rank 0.
@@ -25,6 +28,9 @@ pub(super) struct Rendezvous {
     timeout: Duration,
     /// By rank; `None` where this rank has no connection.
     peers: Vec<Option<Mutex<TcpStream>>>,
+    /// The host and the process of each rank, once all have sent theirs.
+    names: OnceLock<Vec<String>>,
+    heartbeat: Heartbeat,
     state: Mutex<State>,
     arrived: Condvar,
 }
@@ -35,66 +41,62 @@ struct State {
     received: Vec<VecDeque<Vec<u8>>>,
     ends: Vec<Option<End>>,
     has_waited: bool,
+    /// Whether the training has ended well on all ranks.
+    is_closed: bool,
 }
 
-impl Rendezvous {
-    /// Connects the ranks. Rank 0 listens on the port after `MASTER_PORT`, on which an agent of torchrun may listen itself.
-    pub(super) fn open(launch: &Launch) -> Result<Arc<Self>, Error> {
-        let missing = |name: &str| Error::Ranks {
-            reason: format!(
-                "{} has started {} processes, and `{name}` is not set\n\
-                 hint: set `MASTER_ADDR` to the machine of rank 0, and `MASTER_PORT` to a free port there",
-                launch.launcher, launch.world_size
-            ),
-        };
-        let host = launch.host.as_deref().ok_or_else(|| missing("MASTER_ADDR"))?;
-        let port = launch.port.ok_or_else(|| missing("MASTER_PORT"))?.saturating_add(1);
-        let Launch { rank, world_size, .. } = *launch;
-        let timeout = timeout();
-        let streams = if rank == 0 {
-            let listener = TcpListener::bind(("0.0.0.0", port)).map_err(|error| Error::Ranks {
-                reason: format!(
-                    "rank 0 cannot listen on port {port}, the one after `MASTER_PORT`: {}",
-                    plain_io(&error)
-                ),
-            })?;
-            accept(&listener, world_size, timeout)?
-        } else {
-            let mut streams: Vec<_> = (0..world_size).map(|_| None).collect();
-            streams[0] = Some(connect(host, port, rank, world_size, timeout)?);
-            streams
-        };
-        Self::start(rank, streams, timeout)
-    }
+/// The longest wait for the ends of all ranks, by those that are known.
+pub(super) type Patience<'a> = &'a dyn Fn(&[Option<End>]) -> Duration;
 
-    /// Spawns a thread that reads for each connection.
+/// The time after which a rank has seen all that another one sent before its end.
+const SETTLED: Duration = Duration::from_secs(5);
+/// The time in which a connection takes a message: its other side has a thread that reads.
+const WRITE: Duration = Duration::from_secs(10);
+
+impl Rendezvous {
+    /// Spawns a thread that reads for each connection, and one that sends signs of life.
     fn start(
         rank: usize,
         streams: Vec<Option<TcpStream>>,
         timeout: Duration,
+        silence: Option<Duration>,
     ) -> Result<Arc<Self>, Error> {
         let world_size = streams.len();
         let state = State {
             received: vec![VecDeque::new(); world_size],
             ends: vec![None; world_size],
             has_waited: false,
+            is_closed: false,
         };
         let mut readers = Vec::new();
         for (peer, stream) in streams.iter().enumerate() {
             let Some(stream) = stream else { continue };
-            readers.push((peer, stream.try_clone().map_err(|error| lost(peer, &error))?));
+            let reader = stream.set_write_timeout(Some(WRITE)).and_then(|()| stream.try_clone());
+            readers.push((peer, reader.map_err(|error| lost(peer, &error))?));
         }
-        let peers = streams.into_iter().map(|stream| stream.map(Mutex::new)).collect();
-        let (state, arrived) = (Mutex::new(state), Condvar::new());
-        let own = Arc::new(Self { rank, timeout, peers, state, arrived });
-        for (peer, mut stream) in readers {
+        let own = Arc::new(Self {
+            rank,
+            timeout,
+            peers: streams.into_iter().map(|stream| stream.map(Mutex::new)).collect(),
+            names: OnceLock::new(),
+            heartbeat: Heartbeat::new(world_size, silence),
+            state: Mutex::new(state),
+            arrived: Condvar::new(),
+        });
+        let spawn = |name: String, work: Box<dyn FnOnce() + Send>| {
+            let spawned = std::thread::Builder::new().name(name).spawn(work);
+            spawned.map_err(|source| Error::Thread { task: "hears of other ranks", source })
+        };
+        for (peer, stream) in readers {
             let this = Arc::clone(&own);
-            let read = move || while this.take(peer, read_frame(&mut stream)) {};
-            std::thread::Builder::new()
-                .name(format!("rank {peer}"))
-                .spawn(read)
-                .map_err(|source| Error::Thread { task: "reads from a rank", source })?;
+            let read = move || {
+                let mut stream = this.heartbeat.hear(peer, stream);
+                while this.take(peer, read_frame(&mut stream)) {}
+            };
+            spawn(format!("rank {peer}"), Box::new(read))?;
         }
+        let this = Arc::clone(&own);
+        spawn("heartbeat".to_owned(), Box::new(move || this.beat()))?;
         Ok(own)
     }
 
@@ -104,34 +106,47 @@ impl Rendezvous {
 
     /// Takes a frame that has arrived from `peer`. Returns whether there may be more.
     fn take(&self, peer: usize, frame: std::io::Result<Frame>) -> bool {
-        let mut state = self.lock();
-        let (relayed, goes_on) = match frame {
+        match frame {
             Ok(Frame::Bytes(bytes)) => {
-                state.received[peer].push_back(bytes);
-                (None, true)
+                self.lock().received[peer].push_back(bytes);
+                self.arrived.notify_all();
             }
+            Ok(Frame::Beat(position)) => self.compare(peer, position),
             // Rank 0 sends the ends of other ranks too.
-            Ok(Frame::End(of, end)) if of < state.ends.len() => {
-                let is_new = state.ends[of].is_none();
-                state.ends[of].get_or_insert(end.clone());
-                (is_new.then_some((of, end)), true)
+            Ok(Frame::End(of, end)) if of < self.peers.len() => {
+                self.set_end(of, end);
             }
-            Ok(Frame::End(..)) | Err(_) if state.ends[peer].is_none() => {
-                let end = End::Failed("its connection is lost".to_owned());
-                state.ends[peer] = Some(end.clone());
-                (Some((peer, end)), false)
-            }
-            Ok(Frame::End(..)) | Err(_) => (None, false),
-        };
-        drop(state);
-        self.arrived.notify_all();
-        if let (Some((of, end)), 0) = (relayed, self.rank) {
-            for other in (1..self.peers.len()).filter(|other| *other != of) {
-                // The others see a lost connection themselves.
-                let _ = self.send(other, &Frame::End(of, end.clone()));
+            Ok(Frame::End(..)) | Err(_) => {
+                if self.lock().ends[peer].is_none() {
+                    let text = format!("{} is gone: its connection is closed", self.name(peer));
+                    self.set_end(peer, End::Lost(text));
+                }
+                return false;
             }
         }
-        goes_on
+        true
+    }
+
+    /// Takes the end of a rank; rank 0 sends it to the others. Returns whether it was not known.
+    fn set_end(&self, of: usize, end: End) -> bool {
+        let mut state = self.lock();
+        let is_new = match &state.ends[of] {
+            None => true,
+            // It has ended its training and was waiting for the others.
+            Some(known) => matches!(end, End::Lost(_)) && !known.is_failure(),
+        };
+        if is_new {
+            state.ends[of] = Some(end.clone());
+        }
+        drop(state);
+        self.arrived.notify_all();
+        if is_new && self.rank == 0 {
+            for peer in 1..self.peers.len() {
+                // The others see a lost connection themselves.
+                let _ = self.send(peer, &Frame::End(of, end.clone()));
+            }
+        }
+        is_new
     }
 
     fn send(&self, peer: usize, frame: &Frame) -> Result<(), Error> {
@@ -148,25 +163,52 @@ impl Rendezvous {
             if let Some(bytes) = state.received[peer].pop_front() {
                 return Ok(bytes);
             }
-            if let Some(error) = failure(&state.ends) {
-                state.has_waited |= is_waited_out(&state.ends);
+            if let Some(end) = &state.ends[peer] {
+                return Err(failure(&state.ends).unwrap_or_else(|| end.seen_of(peer)));
+            }
+            if let Some(error) = self.hopeless(&mut state, began.elapsed()) {
                 return Err(error);
             }
-            if let Some(end) = &state.ends[peer] {
-                return Err(end.seen_of(peer));
-            }
-            let Some(left) = self.timeout.checked_sub(began.elapsed()) else {
-                state.has_waited = true;
-                return Err(late(self.timeout));
-            };
+            let left = self.timeout.saturating_sub(began.elapsed()).min(SETTLED);
             let woken = self.arrived.wait_timeout(state, left);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
-}
 
-impl Channel for Rendezvous {
-    fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+    /// Returns the reason for which a rank that has waited for all others waits no longer.
+    fn hopeless(&self, state: &mut State, waited: Duration) -> Option<Error> {
+        if let Some(error) = failure(&state.ends) {
+            state.has_waited |= is_waited_out(&state.ends);
+            return Some(error);
+        }
+        // A rank may end behind the operation that this one still waits for.
+        let mut others = state.ends.iter().enumerate().filter(|(rank, _)| *rank != self.rank);
+        if waited > SETTLED
+            && let Some(error) =
+                others.find_map(|(rank, end)| end.as_ref().map(|end| end.seen_of(rank)))
+        {
+            return Some(error);
+        }
+        (waited > self.timeout).then(|| {
+            state.has_waited = true;
+            late(self.timeout)
+        })
+    }
+
+    /// Begins an operation between the ranks, in whatever transport.
+    #[cfg(any(feature = "mpi", feature = "nccl"))]
+    pub(super) fn begin(&self, operation: Operation) {
+        self.heartbeat.begin(operation);
+    }
+
+    /// Checks whether a rank that has waited in an operation for `waited` may go on.
+    #[cfg(any(feature = "mpi", feature = "nccl"))]
+    pub(super) fn check(&self, waited: Duration) -> Result<(), Error> {
+        self.hopeless(&mut self.lock(), waited).map_or(Ok(()), Err)
+    }
+
+    /// Returns the bytes of all ranks, in the order of ranks.
+    pub(super) fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         let others = 1..self.peers.len();
         if self.rank > 0 {
             self.send(0, &Frame::Bytes(bytes.to_vec()))?;
@@ -184,21 +226,10 @@ impl Channel for Rendezvous {
         Ok(gathered)
     }
 
-    fn failure(&self) -> Option<Error> {
-        failure(&self.lock().ends)
-    }
-
-    fn end(&self, own: &End, patience: Patience<'_>) -> Vec<Option<End>> {
-        let own = {
-            let mut state = self.lock();
-            let own = if state.has_waited { End::Waited } else { own.clone() };
-            state.ends[self.rank] = Some(own.clone());
-            own
-        };
-        for peer in 0..self.peers.len() {
-            // A rank that is lost has an end already.
-            let _ = self.send(peer, &Frame::End(self.rank, own.clone()));
-        }
+    /// Sends the end of this rank to all others, and waits for theirs, as long as `patience` says of those that are known. Returns `None`
+    /// for a rank that did not send it in time.
+    pub(super) fn end(&self, own: &End, patience: Patience<'_>) -> Vec<Option<End>> {
+        self.announce(own);
         let began = Instant::now();
         let mut state = self.lock();
         while state.ends.iter().any(Option::is_none)
@@ -210,30 +241,47 @@ impl Channel for Rendezvous {
         state.ends.clone()
     }
 
-    fn close(&self) {}
-
-    fn abort(&self, code: u8) -> ! {
-        // The others see the lost connection, and the launcher the code.
-        std::process::exit(code.into())
+    /// Sends the end of this rank to all others.
+    pub(super) fn announce(&self, own: &End) {
+        let mut state = self.lock();
+        let own = if state.has_waited { &End::Waited } else { own };
+        // A rank that the others have lost stays lost.
+        let own = state.ends[self.rank].get_or_insert_with(|| own.clone()).clone();
+        drop(state);
+        for peer in 0..self.peers.len() {
+            // A rank that is lost has an end already.
+            let _ = self.send(peer, &Frame::End(self.rank, own.clone()));
+        }
     }
 
-    fn connect(self: Arc<Self>, device: &Device) -> Result<Arc<dyn Communicator>, Error> {
-        #[cfg(feature = "nccl")]
-        if let Device::Cuda(device) = device {
-            let (rank, world_size) = (self.rank, self.peers.len());
-            return Ok(Arc::new(super::Nccl::open(self, rank, world_size, device)?));
+    /// Waits until a rank has failed or is lost, and returns the ends that are known; `None` when all have ended well.
+    pub(super) fn await_failure(&self) -> Option<Vec<Option<End>>> {
+        let mut state = self.lock();
+        while !state.is_closed && failure(&state.ends).is_none() {
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let hint = if device.is_cuda() {
-            "build it with the feature `nccl`"
-        } else {
-            "start ranks on the CPU by `mpirun` or `srun`, and build the program with the feature `mpi`"
-        };
-        Err(Error::Ranks {
-            reason: format!(
-                "no transport between {} ranks on this device\nhint: {hint}",
-                self.peers.len()
-            ),
-        })
+        (!state.is_closed).then(|| state.ends.clone())
+    }
+
+    /// Returns the ends that are known.
+    pub(super) fn ends(&self) -> Vec<Option<End>> {
+        self.lock().ends.clone()
+    }
+
+    /// Ends the signs of life: all ranks have ended well.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.arrived.notify_all();
+    }
+
+    #[cfg(feature = "nccl")]
+    pub(super) fn rank(&self) -> usize {
+        self.rank
+    }
+
+    #[cfg(feature = "nccl")]
+    pub(super) fn world_size(&self) -> usize {
+        self.peers.len()
     }
 }
 

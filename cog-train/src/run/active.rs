@@ -34,12 +34,22 @@ impl ActiveRun {
 
     /// Records in `run.json` that the run was stopped, unless it has ended, or removes its temporary folder.
     pub(crate) fn stop(&self) {
+        self.end(Status::Canceled, None);
+    }
+
+    /// Records in `run.json` the error that ends the process, unless the run has ended, or removes its temporary folder.
+    pub(crate) fn fail(&self, error: &str) {
+        self.end(Status::Failed, Some(error));
+    }
+
+    fn end(&self, status: Status, error: Option<&str>) {
         // The process ends now: nobody is left to handle an error.
         match &*self.lock() {
             Some(Folder::Recorded(dir)) => {
                 let Ok(mut record) = RunRecord::read(dir) else { return };
-                record.set("status", Status::Canceled.name());
+                record.set("status", status.name());
                 record.set("completed_at", Utc::now().rfc3339());
+                record.set("error", error);
                 let _ = record.write();
             }
             Some(Folder::Temporary(dir)) => drop(fs::remove_dir_all(dir)),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::check::{check, find_previous};
 use super::folder::RunFolder;
 use super::lifecycle::Run;
+use super::lifecycle::follower::Lead;
 use super::observer::Observer;
 use super::publisher::Publisher;
 use super::request::{Control, Request};
@@ -29,6 +30,26 @@ pub(crate) struct DryRun {
     pub(crate) inputs: Map<String, Value>,
 }
 
+fn lead(request: &Request<'_>, observer: &dyn Observer) -> Result<(Run, Values), Error> {
+    let mut previous = find_previous(request, false, observer)?;
+    let values = check(request, previous.as_mut())?;
+    let run_dir = previous.as_ref().map(|run| run.dir.as_path()).or(request.run_dir);
+    let targets = TargetDirs {
+        run: RunFolder::probe(run_dir)?,
+        output: request.destination.map_or_else(|| ".".into(), Publisher::parent),
+    };
+    let run = Run::dry_run(previous, &values, request.seed, request.is_forced(), targets)?;
+    Ok((run, values))
+}
+
+/// Opens the run as rank 0 has: it alone has standard input and the folder of an earlier run.
+fn follow(lead: Lead, request: &Request<'_>) -> Result<(Run, Values), Error> {
+    let (request, mut previous) = (lead.request(request), lead.previous());
+    let values = check(&request, previous.as_mut())?;
+    let run = Run::follow(lead, previous, &values, &request)?.as_dry_run();
+    Ok((run, values))
+}
+
 impl DryRun {
     /// Resolves the inputs of a request.
     pub(crate) fn open(
@@ -36,16 +57,14 @@ impl DryRun {
         control: &Control,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
-        let mut previous = find_previous(request, false, observer)?;
-        let mut values = check(request, previous.as_mut())?;
-        let run_dir = previous.as_ref().map(|run| run.dir.as_path()).or(request.run_dir);
-        let targets = TargetDirs {
-            run: RunFolder::probe(run_dir)?,
-            output: request.destination.map_or_else(|| ".".into(), Publisher::parent),
+        let (mut run, mut values) = if control.ranks.is_follower() {
+            let lead = Lead::share(None, &control.ranks)?.ok_or(Error::Cancelled)?;
+            follow(lead, request)?
+        } else {
+            let (run, values) = lead(request, observer)?;
+            Lead::share(Some(run.lead(request)), &control.ranks)?;
+            (run, values)
         };
-        let force = request.is_forced();
-        let mut run = Run::dry_run(previous, &values, request.seed, force, targets)?;
-        run.share_seed(&control.ranks)?;
         let (table, mut report) = (request.role.table, observer.report());
         let inputs =
             run.fetch_inputs(table, &mut values, request.files, &control.cancel, report.as_mut())?;

@@ -105,18 +105,15 @@ enum Opened {
 
 /// Opens the run: rank 0 as the request says, the other ranks as rank 0 did.
 fn open(request: &Request<'_>, ranks: &Ranks, observer: &dyn Observer) -> Result<Opened, Error> {
-    let not_json = |error: serde_json::Error| Error::Ranks { reason: error.to_string() };
     if ranks.is_follower() {
-        let lead: Option<Lead> =
-            serde_json::from_slice(&ranks.share(Vec::new())?).map_err(not_json)?;
-        return follow(lead, request);
+        return follow(Lead::share(None, ranks)?, request);
     }
     let opened = lead(request, observer)?;
     let lead = match &opened {
         Opened::Run(run, _) => Some(run.lead(request)),
         Opened::Finished(_) => None,
     };
-    ranks.share(serde_json::to_vec(&lead).map_err(not_json)?)?;
+    Lead::share(lead, ranks)?;
     Ok(opened)
 }
 

@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use crate::parallel::channel::End;
+use crate::parallel::end::End;
+use crate::parallel::operation::Position;
 
 /// A message: a tag, the length of the rest in 8 bytes, the rest.
 #[derive(Debug, PartialEq, Eq)]
@@ -10,10 +11,13 @@ pub(super) enum Frame {
     Bytes(Vec<u8>),
     /// The end of a rank.
     End(usize, End),
+    /// A sign of life, with the operation that the rank has begun last.
+    Beat(Position),
 }
 
 const BYTES: u8 = b'b';
 const END: u8 = b'e';
+const BEAT: u8 = b'h';
 
 pub(super) fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it is not a message of a rank")
@@ -25,14 +29,14 @@ pub(super) fn write_frame(stream: &mut impl Write, frame: &Frame) -> io::Result<
         Frame::End(rank, end) => {
             write(stream, END, &[&(*rank as u64).to_le_bytes()[..], &end.to_bytes()].concat())
         }
+        Frame::Beat(position) => write(stream, BEAT, &position.bits().to_le_bytes()),
     }
 }
 
 fn write(stream: &mut impl Write, tag: u8, bytes: &[u8]) -> io::Result<()> {
     let mut head = [tag; 9];
     head[1..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
-    stream.write_all(&head)?;
-    stream.write_all(bytes)?;
+    stream.write_all(&[&head[..], bytes].concat())?;
     stream.flush()
 }
 
@@ -49,6 +53,7 @@ pub(super) fn read_frame(stream: &mut impl Read) -> io::Result<Frame> {
     match (tag, bytes.split_first_chunk::<8>()) {
         (BYTES, _) => Ok(Frame::Bytes(bytes)),
         (END, Some((rank, end))) => Ok(Frame::End(index(*rank)?, End::from_bytes(end))),
+        (BEAT, Some((bits, []))) => Ok(Frame::Beat(Position::from_bits(u64::from_le_bytes(*bits)))),
         _ => Err(malformed()),
     }
 }

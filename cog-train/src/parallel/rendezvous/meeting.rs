@@ -8,10 +8,13 @@ use super::frame::{index, malformed};
 use crate::error::{Error, plain_io};
 
 /// The first bytes of a connection, with the version of the messages.
-pub(super) const GREETING: &[u8] = b"cog-train ranks 1\n";
+pub(super) const GREETING: &[u8] = b"cog-train ranks 2\n";
 
 /// Sent by a rank that has the answer of rank 0.
 const READY: u8 = b'r';
+
+const HINT: &str =
+    "hint: set `MASTER_ADDR` on all ranks to a name of rank 0's machine that the others reach";
 
 /// The time in which a connection introduces itself.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -51,7 +54,10 @@ pub(super) fn accept(
                 .collect();
             let seconds = timeout.as_secs();
             return Err(Error::Ranks {
-                reason: format!("no connection of rank {} in {seconds} s", missing.join(", ")),
+                reason: format!(
+                    "no connection of rank {} in {seconds} s\n{HINT}",
+                    missing.join(", ")
+                ),
             });
         }
     }
@@ -76,8 +82,10 @@ pub(super) fn connect(
                 std::thread::sleep(Duration::from_millis(100));
             }
             Err(error) => {
-                let reason =
-                    format!("rank 0 is not reached at `{host}:{port}`: {}", plain_io(&error));
+                let reason = format!(
+                    "rank 0 is not reached at `{host}:{port}`: {}\n{HINT}",
+                    plain_io(&error)
+                );
                 return Err(Error::Ranks { reason });
             }
         }

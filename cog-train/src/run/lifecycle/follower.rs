@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Run;
 use crate::error::Error;
 use crate::input::Values;
+use crate::job::TargetDirs;
 use crate::parallel::Ranks;
 use crate::run::given::Given;
 use crate::run::previous::PreviousRun;
@@ -34,6 +35,13 @@ struct Resumed {
 }
 
 impl Lead {
+    /// Sends the run of rank 0 to the other ranks, which pass `None`. Returns it on all of them; `None` where rank 0 trains nothing.
+    pub(crate) fn share(own: Option<Self>, ranks: &Ranks) -> Result<Option<Self>, Error> {
+        let not_json = |error: serde_json::Error| Error::Ranks { reason: error.to_string() };
+        let bytes = ranks.share(serde_json::to_vec(&own).map_err(not_json)?)?;
+        serde_json::from_slice(&bytes).map_err(not_json)
+    }
+
     /// Returns the request of rank 0, without what only rank 0 does.
     pub(crate) fn request<'a>(&self, request: &Request<'a>) -> Request<'a> {
         Request {
@@ -71,13 +79,6 @@ impl Run {
         }
     }
 
-    /// Takes the seed of rank 0 in a dry run, which each rank opens by itself.
-    pub(crate) fn share_seed(&mut self, ranks: &Ranks) -> Result<(), Error> {
-        let seed = ranks.share(self.seed.to_le_bytes().to_vec())?;
-        self.seed = seed.first_chunk::<8>().map_or(self.seed, |bytes| u64::from_le_bytes(*bytes));
-        Ok(())
-    }
-
     /// Opens a temporary folder for this rank's part of the run.
     pub(crate) fn follow(
         lead: Lead,
@@ -91,5 +92,12 @@ impl Run {
         run.checkpoints = lead.resumed.and_then(|resumed| resumed.checkpoints);
         run.previous = previous.map(|previous| (previous, request.is_forced()));
         Ok(run)
+    }
+
+    /// Makes it the follower of a dry run, which trains nothing.
+    pub(crate) fn as_dry_run(mut self) -> Self {
+        let (run, output) = (self.folder.dir.clone(), self.folder.dir.clone());
+        self.targets = Some(TargetDirs { run, output });
+        self
     }
 }
