@@ -4,6 +4,29 @@ use serde_json::{Map, Value};
 
 use crate::error::counted;
 use crate::input::{self, Spec};
+#[cfg(feature = "serve")]
+use {super::recorded::described, crate::input::Values};
+
+/// Returns the differences between the inputs of `run.json` and those that are given now, a line each. Files are left out: their
+/// content decides, and is not read here.
+#[cfg(feature = "serve")]
+pub(crate) fn changes_now(
+    table: &[Spec],
+    old: &Map<String, Value>,
+    values: &Values,
+) -> Vec<String> {
+    let mut new = described(values);
+    for (name, now) in &mut new {
+        let is_given = now.get("origin").and_then(Value::as_str) == Some("given");
+        let is_path = |spec: &Spec| spec.name == name && spec.ty.kind == input::Kind::Path;
+        if let Some(then) = old.get(name)
+            && (!is_given || table.iter().any(is_path))
+        {
+            now.clone_from(then);
+        }
+    }
+    changes(table, old, &new)
+}
 
 /// Returns the differences between the inputs of `run.json` and the given ones, a line each.
 ///
@@ -100,6 +123,25 @@ mod tests {
     fn entries(value: Value) -> Map<String, Value> {
         let Value::Object(map) = value else { unreachable!() };
         map
+    }
+
+    #[cfg(feature = "serve")]
+    #[test]
+    fn inputs_that_are_given_again_are_compared_without_their_files() {
+        let old = entries(json!({
+            "epochs": {"value": 5, "origin": "given"},
+            "rate": {"value": 0.5, "origin": "default"},
+            "data": {"value": "a.txt", "origin": "given", "files": [{"path": "a", "sha256": "aa"}]},
+            "token": {"value": "**********", "origin": "given"},
+        }));
+        let now = |given: Value| {
+            let checked = input::check(TABLE, &given, input::Unknown::Drop).unwrap();
+            changes_now(TABLE, &old, &checked.values)
+        };
+        let same = json!({"epochs": 5.0, "rate": 0.5, "data": "b.txt", "token": "other"});
+        assert_eq!(now(same), [""; 0]);
+        let other = json!({"epochs": 6, "rate": 0.25, "data": "a.txt"});
+        assert_eq!(now(other), ["`epochs`: 5 before, 6 now", "`rate`: 0.5 before, 0.25 now"]);
     }
 
     #[test]

@@ -34,6 +34,8 @@ mod worker;
 pub use embed::Runner;
 pub use given::Given;
 
+#[cfg(feature = "serve")]
+pub(crate) use changes::changes_now;
 pub(crate) use dry_run::DryRun;
 #[cfg(feature = "serve")]
 pub(crate) use error_text::error_text;

@@ -12,8 +12,8 @@ use tracing::warn;
 
 use super::logs::TARGET;
 use crate::fetch::hex;
-use crate::input::{Entry, Values};
-use crate::run::{Lock, RunRecord, is_locked, run_dir_of};
+use crate::input::{Entry, Spec, Values};
+use crate::run::{Lock, RunRecord, changes_now, is_locked, run_dir_of};
 
 const FILE: &str = "answer.json";
 /// The most answers that are held in memory.
@@ -45,6 +45,24 @@ impl Ended {
 
 fn file(id: &str) -> PathBuf {
     run_dir_of(id).join(FILE)
+}
+
+/// A training that was begun in its folder, perhaps by an earlier server.
+pub(super) struct Begun(RunRecord);
+
+impl Begun {
+    pub(super) async fn find(id: &str) -> Option<Self> {
+        let dir = run_dir_of(id);
+        let read = move || RunRecord::read(&dir).ok().map(Self);
+        tokio::task::spawn_blocking(read).await.ok()?
+    }
+
+    /// Returns the inputs that are given now and have other values than they had, a line each. Those of files are compared when it
+    /// is resumed.
+    pub(super) fn changes(&self, table: &[Spec], values: &Values) -> Vec<String> {
+        let inputs = self.0.get("inputs").as_object();
+        inputs.map_or_else(Vec::new, |old| changes_now(table, old, values))
+    }
 }
 
 /// Returns the digest of inputs. Secrets are not a part of it, as they are not kept.
@@ -88,6 +106,14 @@ impl Unkept {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Remembers the answer of a training that was refused before it was resumed: the end of its earlier process stays in its folder.
+    pub(super) fn remember(&self, id: &str, answer: &Value) {
+        let mut answers = self.lock();
+        answers.retain(|answer| !is_of(answer, id));
+        answers.truncate(MOST_UNKEPT - 1);
+        answers.push_front(answer.clone());
+    }
+
     /// Keeps the answer of a training that has ended: in its folder, else here.
     pub(super) async fn keep(&self, id: &str, digest: &str, answer: &Value) {
         let ended = Ended { inputs_sha256: digest.to_owned(), answer: answer.clone() };
@@ -95,16 +121,14 @@ impl Unkept {
         let path = file(id);
         let written = tokio::task::spawn_blocking(move || write(&path, &ended)).await;
         let written = written.map_err(io::Error::other).flatten();
-        let mut answers = self.lock();
-        answers.retain(|answer| !is_of(answer, id));
+        self.lock().retain(|answer| !is_of(answer, id));
         if let Err(error) = written {
             // A training that fails early has no folder.
             if error.kind() != io::ErrorKind::NotFound {
                 warn!(target: TARGET, "the answer of `{id}` is not kept: {error}");
             }
             if has_failed {
-                answers.truncate(MOST_UNKEPT - 1);
-                answers.push_front(answer.clone());
+                self.remember(id, answer);
             }
         }
     }

@@ -42,15 +42,14 @@ impl Options {
         self.grace.unwrap_or(GRACE)
     }
 
-    /// Returns the settings of a worker that prints `mark` behind each training.
-    pub(super) fn worker(&self, mark: &str) -> WorkerOptions {
+    /// Returns the settings of a worker.
+    pub(super) fn worker(&self) -> WorkerOptions {
         WorkerOptions::new(
             self.kind,
             self.device.clone(),
             self.config.clone(),
             self.upload_url.clone(),
             self.allow_local,
-            mark.to_owned(),
         )
     }
 }

@@ -6,6 +6,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, PipeReader};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ use super::logs::TARGET;
 use super::mirror::{self, Shared};
 use crate::input::Mask;
 
+/// The end of a mark.
+const MARK_END: &str = "\0\n";
+/// The most digits of a mark's number.
+const MOST_DIGITS: usize = 20;
 /// A line without an end is sent at this length.
 const LONGEST: usize = 1 << 16;
 /// The most time in which the last lines of a training arrive.
@@ -26,10 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The output of one worker process.
 #[derive(Clone)]
 pub(super) struct WorkerOutput {
-    /// A line that nobody prints by accident: the worker prints it behind each training.
-    mark: Arc<str>,
+    /// The beginning of the marks, which nobody prints by accident.
+    prefix: Arc<str>,
     state: Arc<Mutex<State>>,
-    /// The number of trainings whose last line was read.
+    /// The number of the last training whose mark was read, or is no longer waited for.
     ended: Arc<watch::Sender<u64>>,
 }
 
@@ -39,18 +44,19 @@ struct State {
     training: Option<Shared>,
     /// The secrets of the last training.
     mask: Mask,
+    /// The number of the last training.
     begun: u64,
 }
 
 impl WorkerOutput {
     pub(super) fn new() -> Self {
-        let mark = format!("\0end of training {:x}\0\n", RandomState::new().hash_one(0));
-        Self { mark: mark.into(), state: Arc::default(), ended: Arc::new(watch::Sender::new(0)) }
+        let prefix = format!("\0end of training {:x}-", RandomState::new().hash_one(0));
+        let ended = Arc::new(watch::Sender::new(0));
+        Self { prefix: prefix.into(), state: Arc::default(), ended }
     }
 
-    /// Returns the line that ends a training.
-    pub(super) fn mark(&self) -> &str {
-        &self.mark
+    fn mark(&self, number: u64) -> String {
+        format!("{}{number}{MARK_END}", self.prefix)
     }
 
     /// Reads the pipe to its end, in a task.
@@ -68,10 +74,14 @@ impl WorkerOutput {
         Ok(())
     }
 
-    /// Sends what is printed from here on to the log of a training. `mask` holds the secrets of its inputs.
-    pub(super) fn begin(&self, training: Shared, mask: Mask) {
+    /// Sends what is printed from here on to the log of a training. `mask` holds the secrets of its inputs. Returns the mark that
+    /// the worker prints behind the training: it has the training's number, so that the mark of another one, late or printed by
+    /// the trainer, does not end it.
+    pub(super) fn begin(&self, training: Shared, mask: Mask) -> String {
         let mut state = self.lock();
-        *state = State { training: Some(training), mask, begun: state.begun + 1 };
+        let begun = state.begun + 1;
+        *state = State { training: Some(training), mask, begun };
+        self.mark(begun)
     }
 
     /// Waits until the last line of the training is read.
@@ -102,18 +112,40 @@ struct Lines {
 impl Lines {
     fn take(&mut self, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
-        let mark = Arc::clone(&self.output.mark);
-        while let Some(at) = find(&self.rest, mark.as_bytes()) {
-            let after = self.rest.split_off(at + mark.len());
-            self.rest.truncate(at);
+        while let Some(mark) = self.mark() {
+            let after = self.rest.split_off(mark.range.end);
+            self.rest.truncate(mark.range.start);
             self.send(self.rest.len());
             self.rest = after;
-            self.output.ended.send_modify(|ended| *ended += 1);
+            if mark.number == self.output.lock().begun {
+                self.output.ended.send_replace(mark.number);
+            }
         }
         let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        // The last bytes may be the beginning of the mark.
-        let is_long = whole == 0 && self.rest.len() >= LONGEST + mark.len();
-        self.send(if is_long { self.rest.len() - mark.len() } else { whole });
+        // The last bytes may be the beginning of a mark.
+        let longest = self.output.prefix.len() + MOST_DIGITS + MARK_END.len();
+        let is_long = whole == 0 && self.rest.len() >= LONGEST + longest;
+        self.send(if is_long { self.rest.len() - longest } else { whole });
+    }
+
+    /// Finds the first mark.
+    fn mark(&self) -> Option<Mark> {
+        let prefix = self.output.prefix.as_bytes();
+        let mut from = 0;
+        while let Some(at) = find(&self.rest[from..], prefix) {
+            let start = from + at;
+            let text = &self.rest[start + prefix.len()..];
+            let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let number = str::from_utf8(&text[..digits]).ok().and_then(|text| text.parse().ok());
+            if let Some(number) = number
+                && text[digits..].starts_with(MARK_END.as_bytes())
+            {
+                let end = start + prefix.len() + digits + MARK_END.len();
+                return Some(Mark { range: start..end, number });
+            }
+            from = start + prefix.len();
+        }
+        None
     }
 
     /// Sends the first bytes of the rest.
@@ -130,6 +162,12 @@ impl Lines {
             None => text.lines().for_each(|line| info!(target: TARGET, "{line}")),
         }
     }
+}
+
+/// A mark in the bytes that were read.
+struct Mark {
+    range: Range<usize>,
+    number: u64,
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {
@@ -161,12 +199,33 @@ mod tests {
             ("the key is hunter2\n\0\n", "the key is **********\n\0\n"),
         ] {
             let training = training();
-            output.begin(Arc::clone(&training), Mask::new(["hunter2".to_owned()]));
-            writer.write_all(format!("{printed}{}", output.mark()).as_bytes()).unwrap();
+            let mark = output.begin(Arc::clone(&training), Mask::new(["hunter2".to_owned()]));
+            writer.write_all(format!("{printed}{mark}").as_bytes()).unwrap();
             output.ended().await;
             output.end();
             assert_eq!(mirror::lock(&training).logs(), log);
         }
+    }
+
+    #[tokio::test]
+    async fn the_mark_of_another_training_ends_none() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let output = WorkerOutput::new();
+        output.read(reader).unwrap();
+        let first = output.begin(training(), Mask::default());
+        output.end();
+        let training = training();
+        let second = output.begin(Arc::clone(&training), Mask::default());
+        let third = output.mark(3);
+        // The first one's is late, and the trainer prints others, and parts of its own.
+        let part = &second[..second.len() - 1];
+        let last = output.mark(u64::MAX);
+        writer.write_all(format!("{first}{first}\n{part}x\n{third}{last}").as_bytes()).unwrap();
+        let wait = tokio::time::timeout(Duration::from_millis(200), output.ended()).await;
+        assert!(wait.is_err(), "it has printed no mark of its own");
+        writer.write_all(format!("last{second}").as_bytes()).unwrap();
+        output.ended().await;
+        assert_eq!(mirror::lock(&training).logs(), format!("\n{part}x\nlast"));
     }
 
     #[tokio::test]

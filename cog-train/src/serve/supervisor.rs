@@ -78,7 +78,7 @@ async fn start(
     logs: &mut SetupLogs,
 ) -> Result<(OrchestratorReady, Watched), String> {
     let (spawner, watched) = SelfSpawner::new(server.options.worker_args.clone());
-    let config = OrchestratorConfig::new(server.options.worker(watched.output.mark()).to_text())
+    let config = OrchestratorConfig::new(server.options.worker().to_text())
         .with_train(server.role.kind == Kind::Train)
         .with_spawner(Arc::new(spawner));
     let limit = setup_timeout();

@@ -17,7 +17,7 @@ use tracing::error;
 use super::logs::TARGET;
 use super::mirror::{Ending, Mirror, lock, mirror};
 use super::state::{Server, WorkerProcess};
-use super::worker::PREFIXES;
+use super::worker::{MARK, PREFIXES};
 use crate::error::plain_io;
 use crate::input::Mask;
 use crate::partial;
@@ -43,6 +43,8 @@ pub(super) struct Training {
     pub(super) input: Map<String, Value>,
     /// The digest of the inputs, by which a later request of this id is compared.
     pub(super) digest: String,
+    /// Whether an earlier request of this id has begun it.
+    pub(super) is_begun: bool,
     /// The secrets of the inputs.
     pub(super) mask: Mask,
     /// The first lines of the log.
@@ -55,7 +57,7 @@ pub(super) struct Training {
 impl Training {
     /// Runs it, sends the answer to whoever waits, and then the last webhook.
     pub(super) async fn run(self, server: Arc<Server>, answer: oneshot::Sender<Value>) {
-        let Self { id, input, digest, mask, notes, slot, worker, cancel } = self;
+        let Self { id, input, digest, is_begun, mask, notes, slot, worker, cancel } = self;
         let (idle, mut slot) = slot.into_parts();
         let outer = slot.prediction();
         {
@@ -68,10 +70,10 @@ impl Training {
         let inner = format!("{id} {}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut mirror = mirror(&inner, Arc::clone(&outer));
         let output = &worker.watched.output;
-        let ending = match prepare(&id, input).await {
+        let mark = output.begin(Arc::clone(&outer), mask);
+        let ending = match prepare(&id, input, mark).await {
             Ok(Prepared { request, folder: _folder }) => {
                 worker.handle.register_prediction(slot.slot_id(), mirror.inner(), idle).await;
-                output.begin(Arc::clone(&outer), mask);
                 if let Some(permit) = slot.permit_mut() {
                     // A worker that takes no requests has ended, which is seen below.
                     drop(permit.send(request).await);
@@ -87,6 +89,8 @@ impl Training {
             }
         };
         output.end();
+        let is_refused =
+            is_begun && matches!(&ending, Ending::Failed(error) if error.starts_with(PREFIXES[1]));
         let (webhook, state) = {
             let mut state = lock(&outer);
             // It is sent below: a server that ends waits for it.
@@ -98,7 +102,9 @@ impl Training {
             }
             (webhook, state.build_terminal_response())
         };
-        if server.role.kind == Kind::Train {
+        if is_refused {
+            server.unkept.remember(&id, &state);
+        } else if server.role.kind == Kind::Train {
             server.unkept.keep(&id, &digest, &state).await;
         }
         let answered = async {
@@ -126,7 +132,7 @@ struct Prepared {
     folder: partial::Folder,
 }
 
-async fn prepare(id: &str, input: Map<String, Value>) -> Result<Prepared, String> {
+async fn prepare(id: &str, input: Map<String, Value>, mark: String) -> Result<Prepared, String> {
     // A server that was killed has left its own, which the next one removes.
     let made = || partial::folder(&std::env::temp_dir(), FOLDER);
     let made = tokio::task::spawn_blocking(made).await.map_err(std::io::Error::other).flatten();
@@ -144,7 +150,7 @@ async fn prepare(id: &str, input: Map<String, Value>) -> Result<Prepared, String
     } else {
         (Some(input), None)
     };
-    let (id, context) = (id.to_owned(), HashMap::new());
+    let (id, context) = (id.to_owned(), HashMap::from([(MARK.to_owned(), mark)]));
     let request = SlotRequest::Predict { id, input, input_file, output_dir, context, trace: None };
     Ok(Prepared { request, folder })
 }

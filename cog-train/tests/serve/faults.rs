@@ -80,3 +80,64 @@ fn a_training_that_died_with_its_server_is_resumed_by_a_put_of_its_id() {
     assert_eq!(ended["status"], "succeeded", "{ended}");
     assert!(ended["logs"].as_str().unwrap().contains("from step 3\n"), "{ended}");
 }
+
+#[test]
+fn a_training_that_died_with_its_server_is_resumed_with_its_own_inputs_alone() {
+    let here = probe();
+    let data = here.file("data.txt", "12345").display().to_string();
+    let input = |epochs: u32, token: Option<&str>| {
+        let mut input =
+            json!({"mode": "resume", "epochs": epochs, "seed": 3, "more": [data.as_str()]});
+        if let Some(token) = token {
+            input["token"] = token.into();
+        }
+        json!({"input": input}).to_string()
+    };
+    let own = input(5, Some("t0p"));
+    let serve = ["serve", "--allow-local"];
+    let server = Server::ready(&here, &serve, &[("PROBE_WAIT_AT", "3")]);
+    server.put_async("/trainings/d", &own).expect(202);
+    server.poll(|| {
+        let state = server.get("/trainings/d");
+        if state.body.contains("waiting") { Ok(()) } else { Err(state.body) }
+    });
+    server.signal(Signal::SIGKILL);
+    server.poll(|| {
+        let record = here.read("runs/d/run.json");
+        if record.contains("\"canceled\"") { Ok(()) } else { Err(record) }
+    });
+    drop(server);
+
+    let server = Server::ready(&here, &serve, &[]);
+    let other = server.put_async("/trainings/d", &input(6, Some("t0p"))).expect(409).json();
+    assert_eq!(
+        other["error"],
+        "the training `d` has other inputs: choose another id for these\n  `epochs`: 5 before, 6 now\n\
+         hint: a PUT of the inputs that it began with resumes it"
+    );
+    // A secret is asked for once more, and the content of a file is compared when it is read.
+    let refused = |body: &str, reason: &str| {
+        server.put_async("/trainings/d", body).expect(202);
+        let state = server.ended("d");
+        assert_eq!(state["status"], "failed");
+        let error = state["error"].as_str().unwrap();
+        assert!(
+            error.starts_with("Input validation error: ") && error.ends_with(reason),
+            "{error}"
+        );
+    };
+    refused(
+        &input(5, None),
+        "`token`: it was given to the run, and secrets are not kept\n  hint: give it again in `input`",
+    );
+    here.file("data.txt", "123456");
+    refused(
+        &own,
+        "now\nhint: a PUT of the inputs that it began with resumes it; another id starts over",
+    );
+    here.file("data.txt", "12345");
+    server.put_async("/trainings/d", &own).expect(202);
+    let ended = server.ended("d");
+    assert_eq!(ended["status"], "succeeded", "{ended}");
+    assert!(ended["logs"].as_str().unwrap().contains("from step 3\n"), "{ended}");
+}

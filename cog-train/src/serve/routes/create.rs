@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::input::{self, Checked, Mask, Origin, Unknown, Values};
 use crate::run::{Kind, run_dir_of};
 use crate::serve::answer::{error, invalid, json_answer, refused};
-use crate::serve::history::{Ended, digest_of, is_training_elsewhere};
+use crate::serve::history::{Begun, Ended, digest_of, is_training_elsewhere};
 use crate::serve::id::{LONGEST, generate, is_valid};
 use crate::serve::local::refuse_local;
 use crate::serve::request::{PredictionRequest, is_async, wants_events};
@@ -102,24 +102,28 @@ async fn create(
         return json_answer(StatusCode::UNPROCESSABLE_ENTITY, problems.detail());
     }
     let digest = digest_of(&checked.values);
-    if server.role.kind == Kind::Train
-        && !server.service.prediction_exists(&id)
-        && let Some(ended) = Ended::find(&id).await
-    {
-        if !ended.has_inputs(&digest) {
-            let text = format!("the training `{id}` has other inputs: choose another id for these");
+    let mut is_begun = false;
+    if server.role.kind == Kind::Train && !server.service.prediction_exists(&id) {
+        if let Some(ended) = Ended::find(&id).await {
+            if !ended.has_inputs(&digest) {
+                return other_inputs(&id, &[], !ended.succeeded());
+            }
+            if ended.succeeded() && is_put {
+                return json_answer(StatusCode::OK, ended.answer);
+            }
+            is_begun = true;
+        }
+        if is_training_elsewhere(&id).await {
+            let text = format!("another process is training in `{}`", run_dir_of(&id).display());
             return refused(StatusCode::CONFLICT, text);
         }
-        if ended.succeeded() && is_put {
-            return json_answer(StatusCode::OK, ended.answer);
+        if let Some(begun) = Begun::find(&id).await.filter(|_| !is_begun) {
+            let changes = begun.changes(server.role.table, &checked.values);
+            if !changes.is_empty() {
+                return other_inputs(&id, &changes, true);
+            }
+            is_begun = true;
         }
-    }
-    if server.role.kind == Kind::Train
-        && !server.service.prediction_exists(&id)
-        && is_training_elsewhere(&id).await
-    {
-        let text = format!("another process is training in `{}`", run_dir_of(&id).display());
-        return refused(StatusCode::CONFLICT, text);
     }
     let webhook = body.webhook(headers);
     let shown = shown(&checked.values);
@@ -147,6 +151,7 @@ async fn create(
         id: id.clone(),
         input: given(body.input, &checked),
         digest,
+        is_begun,
         mask: Mask::new(checked.values.secrets()),
         notes: notes(&checked),
         slot,
@@ -166,6 +171,18 @@ async fn create(
         Ok(state) => json_answer(StatusCode::OK, state),
         Err(_) => refused(StatusCode::INTERNAL_SERVER_ERROR, "the training was lost"),
     }
+}
+
+/// Refuses the inputs of a training that was begun with others.
+fn other_inputs(id: &str, changes: &[String], is_unfinished: bool) -> Response {
+    let mut text = format!("the training `{id}` has other inputs: choose another id for these");
+    for change in changes {
+        text += &format!("\n  {change}");
+    }
+    if is_unfinished {
+        text += "\nhint: a PUT of the inputs that it began with resumes it";
+    }
+    refused(StatusCode::CONFLICT, text)
 }
 
 /// Returns the inputs that were given, for the worker.

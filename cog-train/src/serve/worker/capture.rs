@@ -6,18 +6,16 @@ use std::io::{self, Write};
 /// The pipe to the server. Trainings print into it.
 pub(super) struct Capture {
     pipe: File,
-    /// The line that ends a training.
-    mark: String,
     is_installed: bool,
 }
 
 impl Capture {
     /// Takes the pipe from standard error, before coglet puts another one there. coglet writes remarks about itself to the standard error that
     /// it finds, and finds none.
-    pub(super) fn new(mark: String) -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let pipe = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
         rustix::stdio::dup2_stderr(File::options().write(true).open("/dev/null")?)?;
-        Ok(Self { pipe: pipe.into(), mark, is_installed: false })
+        Ok(Self { pipe: pipe.into(), is_installed: false })
     }
 
     /// Points standard output and standard error at the pipe. The first training does it, and it stays.
@@ -31,11 +29,11 @@ impl Capture {
         Ok(())
     }
 
-    /// Ends a training: its last line is in the pipe.
-    pub(super) fn end(&mut self) {
+    /// Ends a training: its last line is in the pipe, and its mark behind it.
+    pub(super) fn end(&mut self, mark: &str) {
         // A server that has gone reads nothing.
         drop(io::stdout().flush());
-        drop(self.pipe.write_all(self.mark.as_bytes()));
+        drop(self.pipe.write_all(mark.as_bytes()));
     }
 }
 

@@ -22,6 +22,9 @@ const POLLS: u32 = 100;
 /// The error of a request that meets a main thread that has ended.
 const GONE: &str = "the worker is shutting down";
 
+/// The name in a request's context of the mark that ends the training's output.
+pub(crate) const MARK: &str = "mark";
+
 pub(super) struct Handler {
     kind: Kind,
     tasks: Mutex<Sender<Task>>,
@@ -62,11 +65,12 @@ impl PredictHandler for Handler {
         id: String,
         input: Value,
         sender: Arc<SlotSender>,
-        _context: HashMap<String, String>,
+        mut context: HashMap<String, String>,
     ) -> PredictResult {
         let cancel = CancelToken::new();
         self.shared.begin(slot, cancel.clone());
-        let call = Call { id, input, sender, cancel };
+        let mark = context.remove(MARK).unwrap_or_default();
+        let call = Call { id, input, mark, sender, cancel };
         let ended = self.ask(|answer| Task::Run(Box::new(call), answer)).await;
         self.shared.end(slot);
         ended.unwrap_or_else(|| PredictResult::failed(GONE.to_owned(), 0.0))

@@ -20,7 +20,7 @@ pub(super) enum Stage {
 
 /// Returns the text of a failed run.
 pub(super) fn failure(outcome: &Outcome, kind: Kind, stage: Stage) -> String {
-    let error = outcome.error.as_deref().unwrap_or("unknown error");
+    let error = remedied(outcome.error.as_deref().unwrap_or("unknown error"));
     let [author, input, upload] = PREFIXES;
     match (stage, kind) {
         (Stage::Input, _) => format!("{input}{error}"),
@@ -29,4 +29,29 @@ pub(super) fn failure(outcome: &Outcome, kind: Kind, stage: Stage) -> String {
         (Stage::Output, _) => format!("{author}Failed to process output: {error}"),
         (Stage::Upload, _) => format!("{upload}{error}"),
     }
+}
+
+/// Replaces the hints that name options of the command line by what a client can do.
+fn remedied(error: &str) -> String {
+    let inputs_changed = error.contains("its inputs have changed\n");
+    let remedied = |line: &str| {
+        let (indent, Some(hint)) = hint_of(line) else { return line.to_owned() };
+        let remedy = if hint.starts_with("`--resume=force`") && inputs_changed {
+            "a PUT of the inputs that it began with resumes it; another id starts over"
+        } else if hint.starts_with("`--resume=force`") {
+            "another id starts over"
+        } else if hint.starts_with("give it again with `-i ") {
+            "give it again in `input`"
+        } else {
+            return line.to_owned();
+        };
+        format!("{indent}hint: {remedy}")
+    };
+    error.split('\n').map(remedied).collect::<Vec<_>>().join("\n")
+}
+
+/// Splits a line into its indentation and its hint, if it is one.
+fn hint_of(line: &str) -> (&str, Option<&str>) {
+    let text = line.trim_start();
+    (&line[..line.len() - text.len()], text.strip_prefix("hint: "))
 }

@@ -26,6 +26,7 @@ use self::tasks::{Shared, perform};
 use crate::run::{Role, RoleWorker};
 
 pub(crate) use control::WorkerControl;
+pub(crate) use handler::MARK;
 pub(crate) use messages::PREFIXES;
 pub(crate) use start::{Start, WorkerOptions};
 
@@ -44,7 +45,7 @@ pub(crate) fn work(
     let handler = Arc::new(Handler::new(role.kind, sender, Arc::clone(&shared)));
     let options = start.options.clone();
     let drain = Drain::new();
-    let capture = Capture::new(options.mark.clone())?;
+    let capture = Capture::new()?;
     let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || {
         let ended = connect(handler, start);
         // Without a server nobody takes the result; a checkpoint is still of use.

@@ -29,8 +29,6 @@ pub(crate) struct WorkerOptions {
     pub(crate) upload_url: Option<String>,
     /// Whether inputs may name files of this machine and hosts of its network.
     allow_local: bool,
-    /// The line that the worker prints behind each training.
-    pub(super) mark: String,
 }
 
 impl WorkerOptions {
@@ -40,9 +38,8 @@ impl WorkerOptions {
         config: Option<PathBuf>,
         upload_url: Option<String>,
         allow_local: bool,
-        mark: String,
     ) -> Self {
-        Self { train: kind == Kind::Train, device, config, upload_url, allow_local, mark }
+        Self { train: kind == Kind::Train, device, config, upload_url, allow_local }
     }
 
     /// The rules for files that a client names.

@@ -41,6 +41,8 @@ pub(super) enum Task {
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) input: Value,
+    /// The line that ends its output.
+    pub(super) mark: String,
     pub(super) sender: Arc<SlotSender>,
     pub(super) cancel: CancelToken,
 }
@@ -103,7 +105,7 @@ pub(super) fn perform(
                 let result = match capture.begin() {
                     Ok(()) => run(*call, role, &mut worker, options, control, &mut capture),
                     Err(error) => {
-                        capture.end();
+                        capture.end(&call.mark);
                         PredictResult::failed(format!("cannot capture the output: {error}"), 0.0)
                     }
                 };
@@ -148,7 +150,7 @@ fn run(
         ..Control::default()
     };
     let outcome = execute(&request, &mut observed, &run, &Sink(Some(Arc::clone(&call.sender))));
-    capture.end();
+    capture.end(&call.mark);
     let is_prepared = observed.is_prepared;
     send_metrics(&outcome, &call.sender);
     let seconds = started.elapsed().as_secs_f64();
