@@ -82,6 +82,10 @@ impl Reader<'_> {
                     return self
                         .differs(&repetition.span, "put what is repeated in a group, `(?:...)`");
                 }
+                // ECMA-262 allows it, and the server's own reader of JSON Schema does not.
+                if is_nothing(inner) {
+                    return self.differs(&repetition.span, "leave it out: it repeats nothing");
+                }
                 self.read(inner)
             }
             Ast::Group(group) => {
@@ -204,6 +208,18 @@ impl Reader<'_> {
             _ => r"write a general category, `\p{Lu}`, or a script, `\p{Script=Greek}`".to_owned(),
         };
         self.differs(&class.span, remedy)
+    }
+}
+
+/// Whether it is groups without anything in them.
+fn is_nothing(ast: &Ast) -> bool {
+    match ast {
+        Ast::Empty(_) => true,
+        Ast::Group(group) => {
+            matches!(group.kind, GroupKind::NonCapturing(_)) && is_nothing(&group.ast)
+        }
+        Ast::Concat(concat) => concat.asts.iter().all(is_nothing),
+        _ => false,
     }
 }
 

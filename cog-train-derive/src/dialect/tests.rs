@@ -125,6 +125,8 @@ fn a_pattern_with_two_meanings_is_refused_with_a_remedy() {
         ("a**", "in a group"),
         ("a{2}{3}", "in a group"),
         ("^*a", "in a group"),
+        ("a(?:)?", "repeats nothing"),
+        ("(?:(?:)(?:))*", "repeats nothing"),
     ] {
         let message = compile(pattern).expect_err(pattern);
         assert!(
