@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 
 step() { printf '\n== %s\n' "$*"; "$@"; }
-fail() { { echo "error: $1"; shift; printf '%s\n' "$@"; } >&2; exit 1; }
+fail() { { printf 'error: '; printf '%s\n' "$@"; } >&2; exit 1; }
 
 tools=$root/target/tools
 export PATH="$tools/pypi/bin:$tools/bin:$PATH"
