@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Tensor};
 
 use super::owners::Owners;
+use super::pass_time::PassTime;
 use super::ranks::{LEAD, Ranks};
 use super::state::State;
 use super::training_config::TrainingConfig;
-use super::usage::PassTime;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::optim::{Ema, Optimizer, Slot, check_state};

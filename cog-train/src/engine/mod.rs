@@ -18,6 +18,7 @@ mod loss;
 mod memory;
 mod objective;
 mod owners;
+mod pass_time;
 mod prepare;
 mod probe;
 mod ranks;
