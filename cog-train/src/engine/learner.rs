@@ -6,11 +6,11 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use super::owners::{Holder, Owners};
+use super::pass_time::PassTime;
 use super::ranks::{LEAD, Ranks};
 use super::retry::Late;
 use super::state::State;
 use super::training_config::TrainingConfig;
-use super::usage::PassTime;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::optim::{Ema, Optimizer, Slot, check_state};

@@ -20,6 +20,7 @@ mod memory;
 mod objective;
 mod overlap;
 mod owners;
+mod pass_time;
 mod prepare;
 mod probe;
 mod ranks;

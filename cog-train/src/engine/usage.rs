@@ -7,17 +7,11 @@ use serde_json::json;
 
 use super::learner::Learner;
 use super::memory;
+use super::pass_time::PassTime;
 use super::probe::Held;
 use crate::job::Job;
 use crate::progress::Record;
 use cog_train_nn::__private::device_memory;
-
-/// The time of the passes of a step. Work on a GPU is asynchronous: the time of its forward pass is part of the backward pass, which waits for it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct PassTime {
-    pub(super) forward: Duration,
-    pub(super) backward: Duration,
-}
 
 /// Times of this process, and what it held at its start and at the most.
 pub(super) struct Usage {

@@ -66,7 +66,7 @@ pub(super) struct Rows<'a> {
     /// `[classes, d]`.
     pub(super) weight: Right<'a>,
     pub(super) targets: &'a [u32],
-    /// What rows are compared with; their own class if there is nothing.
+    /// The distribution that rows are compared with; their own class alone if there is none.
     pub(super) smoothed: Option<&'a Expected>,
     /// Of the gradient of each row's loss; ones if there are none.
     pub(super) factors: Option<&'a [f32]>,
