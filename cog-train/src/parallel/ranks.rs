@@ -198,6 +198,7 @@ impl Group {
     }
 
     /// Ends this process, and by MPI those of all ranks. Others see the lost connection, and the launcher the code.
+    #[cfg_attr(not(feature = "mpi"), expect(clippy::unused_self, reason = "MPI ends the others"))]
     fn abort(&self, code: u8) -> ! {
         #[cfg(feature = "mpi")]
         if let Some(mpi) = &self.mpi {

@@ -63,7 +63,7 @@ fn a_run_whose_rank_is_lost_is_resumed_from_its_last_checkpoint() {
         "stop 1 step 7",
         "stop 1 evaluation 3",
         "stop 1 end",
-        "kill 1 step 8",
+        "kill 1 step 10",
         "kill 1 evaluation 2",
         "kill 0 step 17",
     ] {

@@ -131,3 +131,40 @@ fn a_stranger_is_no_rank() {
         assert_eq!(accepted.peer_addr().unwrap(), rank_1.local_addr().unwrap());
     });
 }
+
+/// Rank 1 is connected, as a stopped process is, and sends nothing; rank 2 hears of it from rank 0.
+#[test]
+fn a_silent_rank_ends_the_waits_of_all() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let rank_0 = || {
+        let streams = accept(&listener, 3, LONG).unwrap();
+        Rendezvous::start(0, streams, LONG, Some(Duration::from_secs(1))).unwrap()
+    };
+    let errors = std::thread::scope(|scope| {
+        let rank_0 = scope.spawn(rank_0);
+        let _silent = connect("127.0.0.1", port, 1, 3, LONG).unwrap();
+        let mut streams: Vec<_> = (0..3).map(|_| None).collect();
+        streams[0] = Some(connect("127.0.0.1", port, 2, 3, LONG).unwrap());
+        let ranks =
+            [rank_0.join().unwrap(), Rendezvous::start(2, streams, LONG, Some(LONG)).unwrap()];
+        ranks.map(|rank| rank.gather(&[]).unwrap_err().to_string())
+    });
+    assert_eq!(errors, ["rank 1 has not answered for 1 s"; 2]);
+}
+
+#[cfg(feature = "mpi")]
+#[test]
+fn ranks_that_begin_different_operations_are_named() {
+    let errors = on_ranks(2, LONG, |ranks| {
+        let operation = if ranks.rank == 0 { Operation::Sum } else { Operation::Agree };
+        ranks.begin(operation);
+        ranks.receive(1 - ranks.rank).unwrap_err().to_string()
+    });
+    for error in errors {
+        assert!(
+            error.starts_with("rank 1 calls `agree` where rank 0 calls `sum`\nhint: "),
+            "{error}"
+        );
+    }
+}
