@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{CpuStorage, DType, Storage, Tensor};
+use candle_core::{CpuStorage, Storage, Tensor};
 
-use super::owners::{Owners, Piece, rows_of};
+use super::bucket::{Piece, packed, rows_of, unpacked};
+use super::owners::Owners;
 use super::ranks::Ranks;
 use super::tree::Tree;
 use crate::error::Error;
@@ -107,37 +108,6 @@ impl<'a> Exchange<'a> {
         });
         joined.collect()
     }
-}
-
-/// Joins tensors to one of one dimension. A single one is not copied.
-pub(super) fn packed(
-    tensors: impl Iterator<Item = Result<Tensor, Error>>,
-    params: &Params,
-) -> Result<Tensor, Error> {
-    let flat: Vec<Tensor> =
-        tensors.map(|tensor| Ok(tensor?.flatten_all()?)).collect::<Result<_, Error>>()?;
-    Ok(match &flat[..] {
-        [] => Tensor::zeros(0, DType::F32, params.device())?,
-        [one] => one.clone(),
-        many => Tensor::cat(many, 0)?,
-    })
-}
-
-/// Returns views of the pieces of a bucket, in their shapes.
-pub(super) fn unpacked(
-    bucket: &Tensor,
-    pieces: &[Piece],
-    params: &Params,
-) -> Result<Vec<Tensor>, Error> {
-    let mut start = 0;
-    let mut tensors = Vec::new();
-    for piece in pieces {
-        let dims = piece.dims(params);
-        let count = dims.iter().product();
-        tensors.push(bucket.narrow(0, start, count)?.reshape(dims)?);
-        start += count;
-    }
-    Ok(tensors)
 }
 
 fn add(left: Tensor, right: Tensor) -> Result<Tensor, Error> {

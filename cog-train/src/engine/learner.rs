@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use super::owners::{Holder, Owners};
+use super::owners::Owners;
 use super::pass_time::PassTime;
 use super::ranks::{LEAD, Ranks};
-use super::retry::Late;
 use super::state::State;
 use super::training_config::TrainingConfig;
 use crate::checkpoint::Checkpoint;
@@ -33,7 +32,7 @@ pub(super) struct Learner<'a> {
     pub(super) ranks: Ranks,
     pub(super) owners: Arc<Owners>,
     /// Whether the buckets are in the order in which a backward pass completes their gradients.
-    is_ordered: bool,
+    pub(super) is_ordered: bool,
     /// The time of the passes so far.
     pub(super) passes: PassTime,
 }
@@ -106,35 +105,6 @@ impl<'a> Learner<'a> {
         self.owners.publish(self.params, &self.ranks)
     }
 
-    /// Puts the buckets into the order in which the first rank's backward pass has completed their gradients, once.
-    pub(super) fn order_buckets(&mut self) -> anyhow::Result<()> {
-        if self.is_ordered {
-            return Ok(());
-        }
-        let mut names: Vec<&str> = self.owners.names().collect();
-        names.sort_by_key(|name| {
-            let at = self.params.get(name).and_then(|it| self.buffers.completed_at(it.compute()));
-            at.unwrap_or(u64::MAX)
-        });
-        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-        let names = self.ranks.on_lead(|| Ok(names))?;
-        Arc::make_mut(&mut self.owners).order(self.params, names.iter().map(String::as_str));
-        self.is_ordered = true;
-        Ok(())
-    }
-
-    /// Checks that nothing was added to a gradient after it was sent.
-    pub(super) fn check_sent(&mut self, rest: &Gradients) -> Result<(), Late> {
-        let mut checked = Ok(());
-        for param in rest.iter().filter_map(|(name, _)| self.params.get(name)) {
-            if self.buffers.was_sent(param.compute()) {
-                self.buffers.keep(param.compute());
-                checked = Err(Late);
-            }
-        }
-        checked
-    }
-
     /// Takes the memory of a gradient back for the next one of its parameter.
     pub(super) fn recycle(&mut self, name: &str, gradient: Tensor) {
         if let Some(param) = self.params.get(name) {
@@ -180,7 +150,8 @@ impl<'a> Learner<'a> {
         };
         for (name, param) in self.params.changing() {
             let own = |rows: &RowRange| param.rows(rows);
-            hand(WEIGHTS, name, self.gather(name, param, param.dims(), own)?);
+            let tensor = self.owners.gather(name, param, param.dims(), own, &self.ranks)?;
+            hand(WEIGHTS, name, tensor);
         }
         for (file, slots) in self.slots() {
             for Slot { name, param: of, dims, var, .. } in slots {
@@ -189,51 +160,10 @@ impl<'a> Learner<'a> {
                 let own = |_: &RowRange| {
                     var.as_ref().map_or_else(|| self.zeros(&dims), |it| Ok(it.as_detached_tensor()))
                 };
-                hand(file, &name, self.gather(&of, param, &dims, own)?);
+                hand(file, &name, self.owners.gather(&of, param, &dims, own, &self.ranks)?);
             }
         }
         written
-    }
-
-    /// Returns a tensor of a parameter on the first rank: its owners hand over what they have. `own` returns this rank's rows.
-    fn gather(
-        &self,
-        name: &str,
-        param: &Param,
-        dims: &[usize],
-        own: impl Fn(&RowRange) -> Result<Tensor, Error>,
-    ) -> Result<Option<Tensor>, Error> {
-        let holders = self.owners.holders(name, param);
-        let whole = holders.len() == 1;
-        let mut joined = None;
-        for Holder { rank: owner, rows } in holders {
-            let is_own = owner == self.ranks.rank();
-            if owner == LEAD && !is_own {
-                continue;
-            }
-            let part = match (is_own, whole) {
-                (true, _) => own(&rows)?,
-                (false, true) => self.zeros(dims)?,
-                (false, false) => self.zeros(&[&[rows.len()], &dims[1..]].concat())?,
-            };
-            let part = if owner == LEAD {
-                part
-            } else {
-                self.ranks.broadcast(&part.contiguous()?, owner)?
-            };
-            if !self.ranks.leads() {
-                continue;
-            }
-            if whole {
-                return Ok(Some(part));
-            }
-            let joined = match &mut joined {
-                Some(joined) => &*joined,
-                none => none.insert(self.zeros(dims)?),
-            };
-            joined.slice_set(&part.contiguous()?, 0, rows.start)?;
-        }
-        Ok(joined)
     }
 
     fn zeros(&self, dims: &[usize]) -> Result<Tensor, Error> {

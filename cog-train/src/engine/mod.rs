@@ -5,6 +5,7 @@
 //! checkpoint holds whole, so that a resumed run is the same run, bit for bit.
 
 mod best_by;
+mod bucket;
 mod check_gradients;
 mod classification;
 mod context;

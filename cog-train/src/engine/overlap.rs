@@ -5,14 +5,18 @@
 //! that are left, and what it fails with is shared behind them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use candle_core::{Tensor, TensorId};
 
 use super::exchange::Exchange;
-use super::retry::Failed;
+use super::learner::Learner;
+use super::reduce::Computed;
+use super::retry::{Failed, Late};
 use crate::error::Error;
+use crate::parallel::Reduce;
 use crate::params::{Gradients, Params};
 use cog_train_nn::__private::tape::{Complete, added};
 
@@ -26,11 +30,11 @@ pub(super) struct Sending {
 pub(super) struct Open(Sender<Vec<Gradients>>);
 
 /// The outcome of an exchange.
-pub(super) struct Exchanged {
+struct Exchanged {
     /// Of this rank's rows. Those that no rank has a gradient of are there too.
-    pub(super) gradients: Gradients,
+    gradients: Gradients,
     /// The names of the gradients that this rank has sent.
-    pub(super) present: BTreeSet<String>,
+    present: BTreeSet<String>,
 }
 
 impl Sending {
@@ -50,12 +54,65 @@ impl Open {
     }
 }
 
+/// Runs `work`, which computes this rank's part of a batch, and hands its gradients to those that update by them.
+///
+/// # Errors
+///
+/// Those of `work`, and of the exchange.
+pub(super) fn exchanged<'a, T>(
+    learner: &mut Learner<'a>,
+    how: Reduce,
+    work: impl FnOnce(&mut Learner<'a>, Option<Sending>) -> Result<(T, Computed), Failed>,
+) -> Result<(T, Computed), Failed> {
+    let (params, ranks, owners) =
+        (learner.params, learner.ranks.clone(), Arc::clone(&learner.owners));
+    if ranks.is_alone() {
+        return work(learner, None);
+    }
+    let exchange = Exchange::new(&owners, params, &ranks, how);
+    let ((own, computed), exchanged) =
+        beside(exchange, params, |sending| work(learner, Some(sending)))?;
+    let present = owners.names().map(|name| exchanged.present.contains(name)).collect();
+    Ok((own, Computed { gradients: exchanged.gradients, present, ..computed }))
+}
+
+impl Learner<'_> {
+    /// Puts the buckets into the order in which the first rank's backward pass has completed their gradients, once.
+    pub(super) fn order_buckets(&mut self) -> anyhow::Result<()> {
+        if self.is_ordered {
+            return Ok(());
+        }
+        let mut names: Vec<&str> = self.owners.names().collect();
+        names.sort_by_key(|name| {
+            let at = self.params.get(name).and_then(|it| self.buffers.completed_at(it.compute()));
+            at.unwrap_or(u64::MAX)
+        });
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        let names = self.ranks.on_lead(|| Ok(names))?;
+        Arc::make_mut(&mut self.owners).order(self.params, names.iter().map(String::as_str));
+        self.is_ordered = true;
+        Ok(())
+    }
+
+    /// Checks that nothing was added to a gradient after it was sent.
+    pub(super) fn check_sent(&mut self, rest: &Gradients) -> Result<(), Late> {
+        let mut checked = Ok(());
+        for param in rest.iter().filter_map(|(name, _)| self.params.get(name)) {
+            if self.buffers.was_sent(param.compute()) {
+                self.buffers.keep(param.compute());
+                checked = Err(Late);
+            }
+        }
+        checked
+    }
+}
+
 /// Runs `work`, which computes the gradients of this rank, beside an exchange.
 ///
 /// # Errors
 ///
 /// That of `work`, after all rounds; that of the exchange.
-pub(super) fn beside<T>(
+fn beside<T>(
     exchange: Exchange<'_>,
     params: &Params,
     work: impl FnOnce(Sending) -> Result<T, Failed>,

@@ -7,9 +7,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
-use super::exchange::{packed, unpacked};
+use super::bucket::{Piece, packed, rows_of, unpacked};
 use super::ranks::{LEAD, Ranks};
 use crate::error::Error;
 use crate::optim::Optimizer;
@@ -27,26 +27,8 @@ const BLOCK: usize = 1 << 20;
 pub(super) struct Owners {
     /// The rows of each rank, in the order of ranks, by name.
     rows: BTreeMap<String, Vec<RowRange>>,
-    /// What each rank owns, in the buckets that travel at once.
+    /// The pieces of each rank, in the buckets that travel at once.
     pub(super) buckets: Vec<Vec<Vec<Piece>>>,
-}
-
-/// Rows of a tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) name: String,
-    pub(super) rows: RowRange,
-}
-
-impl Piece {
-    /// Returns the dimensions of the rows.
-    pub(super) fn dims(&self, params: &Params) -> Vec<usize> {
-        let mut dims = params.get(&self.name).map_or_else(Vec::new, |it| it.dims().to_vec());
-        if let Some(first) = dims.first_mut() {
-            *first = self.rows.len();
-        }
-        dims
-    }
 }
 
 /// The owner of some rows.
@@ -164,6 +146,46 @@ impl Owners {
         self.send(params, ranks, Param::rows, Param::set_rows)
     }
 
+    /// Returns a tensor of `dims` that belongs to a parameter, on the first rank: the owners of its rows hand over what they have. `own`
+    /// returns that of this rank.
+    pub(super) fn gather(
+        &self,
+        name: &str,
+        param: &Param,
+        dims: &[usize],
+        own: impl Fn(&RowRange) -> Result<Tensor, Error>,
+        ranks: &Ranks,
+    ) -> Result<Option<Tensor>, Error> {
+        let zeros = |dims: &[usize]| Tensor::zeros(dims, DType::F32, param.compute().device());
+        let holders = self.holders(name, param);
+        let whole = holders.len() == 1;
+        let mut joined = None;
+        for Holder { rank: owner, rows } in holders {
+            let is_own = owner == ranks.rank();
+            if owner == LEAD && !is_own {
+                continue;
+            }
+            let part = match (is_own, whole) {
+                (true, _) => own(&rows)?,
+                (false, true) => zeros(dims)?,
+                (false, false) => zeros(&[&[rows.len()], &dims[1..]].concat())?,
+            };
+            let part = part.contiguous()?;
+            let part = if owner == LEAD { part } else { ranks.broadcast(&part, owner)? };
+            if ranks.leads() && whole {
+                return Ok(Some(part));
+            }
+            if ranks.leads() {
+                let joined = match &mut joined {
+                    Some(joined) => &*joined,
+                    none => none.insert(zeros(dims)?),
+                };
+                joined.slice_set(&part, 0, rows.start)?;
+            }
+        }
+        Ok(joined)
+    }
+
     fn send(
         &self,
         params: &Params,
@@ -201,13 +223,6 @@ pub(super) fn blocks(gradient: &Tensor) -> Result<Vec<Tensor>, Error> {
     }
     let starts = (0..all).step_by(each);
     starts.map(|at| Ok(gradient.narrow(0, at, each.min(all - at))?)).collect()
-}
-
-/// Returns a view of rows without a graph.
-pub(super) fn rows_of(tensor: &Tensor, rows: &RowRange) -> Result<Tensor, Error> {
-    let tensor = tensor.detach();
-    let all = tensor.dims().first().is_none_or(|all| *rows == (0..*all));
-    Ok(if all { tensor } else { tensor.narrow(0, rows.start, rows.len())? })
 }
 
 fn rows_of_block(dims: &[usize]) -> usize {

@@ -11,6 +11,7 @@ use super::evaluate::evaluate;
 use super::learner::Learner;
 use super::memory::{self, Gauge};
 use super::objective::Objective;
+use super::overlap::exchanged;
 use super::reduce::reduce;
 use super::retry::{Failed, retry};
 use super::state::State;
@@ -138,7 +139,7 @@ pub(super) fn report<B: Send + 'static>(
     for _ in 0..2 {
         let mut stream = Stream::new(train, params.device());
         let computed = retry(&mut state, train.max_rows(), &ranks, job, |state, job| {
-            step::exchanged(learner, config.reduce, |learner, sending| {
+            exchanged(learner, config.reduce, |learner, sending| {
                 let batch = stream.next(state, job)?;
                 let start = Instant::now();
                 let computed = step::compute(learner, objective, state, &batch, sending, job)

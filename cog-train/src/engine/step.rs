@@ -1,15 +1,13 @@
 //! One step: the gradients of its micro-batches, and the update by their sum.
 
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::check_gradients;
 use super::context::StepContext;
-use super::exchange::Exchange;
 use super::learner::Learner;
 use super::objective::Objective;
-use super::overlap::{Sending, beside};
+use super::overlap::{Sending, exchanged};
 use super::reduce::{Computed, Reduced, sum_of_losses};
 use super::retry::{Failed, retry};
 use super::scale::Scale;
@@ -82,28 +80,6 @@ pub(super) fn compute_next<B: Send + 'static, O: Objective<B>>(
         learner.order_buckets()?;
     }
     Ok(computed)
-}
-
-/// Runs `work`, which computes this rank's part of a batch, and hands its gradients to those that update by them.
-///
-/// # Errors
-///
-/// Those of `work`, and of the exchange.
-pub(super) fn exchanged<'a, T>(
-    learner: &mut Learner<'a>,
-    how: Reduce,
-    work: impl FnOnce(&mut Learner<'a>, Option<Sending>) -> Result<(T, Computed), Failed>,
-) -> Result<(T, Computed), Failed> {
-    let (params, ranks, owners) =
-        (learner.params, learner.ranks.clone(), Arc::clone(&learner.owners));
-    if ranks.is_alone() {
-        return work(learner, None);
-    }
-    let exchange = Exchange::new(&owners, params, &ranks, how);
-    let ((own, computed), exchanged) =
-        beside(exchange, params, |sending| work(learner, Some(sending)))?;
-    let present = owners.names().map(|name| exchanged.present.contains(name)).collect();
-    Ok((own, Computed { gradients: exchanged.gradients, present, ..computed }))
 }
 
 /// Computes the gradients of this rank's part of a batch, and hands them to `sending`. When it fails, the model's buffers are as

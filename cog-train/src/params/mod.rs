@@ -3,6 +3,7 @@
 mod buffers;
 mod frozen;
 mod gradients;
+mod master;
 mod param;
 mod pattern;
 mod precision;
@@ -21,10 +22,10 @@ use self::param::Role;
 use crate::error::{Error, counted};
 
 pub use gradients::Gradients;
+pub(crate) use master::RowRange;
 pub use param::Param;
 pub use pattern::Pattern;
 pub use precision::Precision;
-pub(crate) use rows::RowRange;
 
 /// All tensors of a model, sorted by name.
 ///

@@ -4,8 +4,8 @@ use std::sync::RwLock;
 
 use candle_core::{DType, Tensor, Var};
 
+use super::master::{Master, read, rows_of};
 use super::precision::Precision;
-use super::rows::{Master, read, rows_of};
 use super::wide::{converted, master_of};
 use crate::error::Error;
 

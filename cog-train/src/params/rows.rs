@@ -1,25 +1,11 @@
 //! The rows of a parameter that this process updates; other ranks update the others.
 
-use std::ops::Range;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
 use candle_core::{Tensor, Var};
 
-use super::Param;
-use super::param::Values;
+use super::master::{Master, RowRange, read, rows_of, write};
+use super::param::{Param, Values};
 use super::wide::master_of;
 use crate::error::Error;
-
-/// Rows of a parameter, by its first dimension.
-pub(crate) type RowRange = Range<usize>;
-
-/// The values in 32 bits that this process has of a parameter; other ranks have the others.
-#[derive(Debug)]
-pub(super) struct Master {
-    pub(super) rows: RowRange,
-    /// `None` for no rows.
-    pub(super) var: Option<Var>,
-}
 
 impl Param {
     /// Returns the range of all its rows: those of its first dimension, or one.
@@ -133,14 +119,6 @@ impl Param {
     }
 }
 
-/// Returns a view of rows.
-pub(super) fn rows_of(tensor: &Tensor, rows: &RowRange) -> Result<Tensor, Error> {
-    if tensor.dims().first().is_none_or(|all| *rows == (0..*all)) {
-        return Ok(tensor.clone());
-    }
-    Ok(tensor.narrow(0, rows.start, rows.len())?)
-}
-
 /// Overwrites rows from `start` on.
 fn put(tensor: &Tensor, start: usize, values: &Tensor) -> Result<(), Error> {
     if values.elem_count() == 0 {
@@ -151,12 +129,4 @@ fn put(tensor: &Tensor, start: usize, values: &Tensor) -> Result<(), Error> {
         _ => (tensor.clone(), values.contiguous()?),
     };
     Ok(tensor.slice_set(&values.detach(), 0, start)?)
-}
-
-pub(super) fn read(master: &RwLock<Master>) -> RwLockReadGuard<'_, Master> {
-    master.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write(master: &RwLock<Master>) -> RwLockWriteGuard<'_, Master> {
-    master.write().unwrap_or_else(PoisonError::into_inner)
 }

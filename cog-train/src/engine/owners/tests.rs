@@ -1,4 +1,4 @@
-use candle_core::{DType, Device};
+use candle_core::Device;
 
 use super::*;
 use crate::optim::{Adafactor, AdamW};

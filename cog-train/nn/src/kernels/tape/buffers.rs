@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 
 use candle_core::{Error, Shape, Tensor, TensorId};
 
+use super::uses::{Complete, Uses};
 use crate::kernels::output::{Destination, Output};
 use crate::kernels::{host, loan, sum};
 
@@ -19,15 +20,6 @@ pub struct Buffers {
     arrived: u64,
 }
 
-/// A gradient that is complete before its backward pass has ended.
-#[derive(Debug)]
-pub struct Complete {
-    /// Its parameter.
-    pub parameter: TensorId,
-    /// The sum over all uses of the parameter.
-    pub gradient: Tensor,
-}
-
 #[derive(Debug)]
 struct Buffer {
     shape: Shape,
@@ -36,21 +28,6 @@ struct Buffer {
     /// Whether its elements are of the present step.
     filled: bool,
     uses: Uses,
-}
-
-/// The arrivals of gradients of a parameter, one for each of its uses.
-#[derive(Debug, Default)]
-struct Uses {
-    /// In the backward pass before.
-    before: u32,
-    /// In the present one.
-    now: u32,
-    /// The number of arrivals of all parameters up to the last one of this.
-    last: u64,
-    /// Whether its gradient is kept until the end of a pass.
-    irregular: bool,
-    /// Whether its gradient was sent in the present pass.
-    sent: bool,
 }
 
 impl Buffers {

@@ -15,6 +15,7 @@ mod buffers;
 mod floats;
 mod pass;
 mod recompute;
+mod uses;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,10 +25,11 @@ use candle_core::{Error, Shape, Tensor, TensorId};
 pub(crate) use adjoints::Adjoints;
 pub use bridge::{Operand, trace};
 pub(crate) use buffers::reusable_gradient;
-pub use buffers::{Buffers, Complete, added, collect, collect_early, without_gradients};
+pub use buffers::{Buffers, added, collect, collect_early, without_gradients};
 pub(crate) use pass::Pass;
 pub use pass::{evaluation, training, without_low_rank};
 pub use recompute::{recompute, recompute_tensor, recompute_with_result};
+pub use uses::Complete;
 
 /// The backward step of an operation: takes the gradient of its result and gives gradients to its operands.
 type Backward = Box<dyn FnOnce(Tensor, &mut Adjoints) -> Result<(), Error> + Send>;
