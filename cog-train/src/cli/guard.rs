@@ -19,7 +19,7 @@ pub(super) fn start(control: &Control, terminal: &Terminal, format: Format) -> R
                 terminal.error(error);
             }
             let refused = Outcome::refused(Error::Ranks { reason: first.clone() }.into());
-            print_answer(&terminal, &answer::text(&refused, format, Kind::Train));
+            print_answer(&terminal, &answer::text(&refused, format, Kind::Train, None));
         }
         // Not `exit`, which would run destructors of a process that still computes.
         signal_hook::low_level::exit(FAILED);
