@@ -177,10 +177,11 @@ async fn create(
 fn other_inputs(id: &str, changes: &[String], is_unfinished: bool) -> Response {
     let mut text = format!("the training `{id}` has other inputs: choose another id for these");
     for change in changes {
-        text += &format!("\n  {change}");
+        text.push_str("\n  ");
+        text.push_str(change);
     }
     if is_unfinished {
-        text += "\nhint: a PUT of the inputs that it began with resumes it";
+        text.push_str("\nhint: a PUT of the inputs that it began with resumes it");
     }
     refused(StatusCode::CONFLICT, text)
 }
