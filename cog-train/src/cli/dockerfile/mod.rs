@@ -50,7 +50,11 @@ pub(super) fn dockerfile(
     }
     let cuda = config.cuda_release().filter(|_| config.gpu());
     let mut sources = Sources::find(Path::new(app.manifest_dir), app.target, cuda.is_some())?;
-    sources.features.extend(features.iter().cloned());
+    for name in features {
+        if !sources.features.contains(name) {
+            sources.features.push(name.clone());
+        }
+    }
     let own = |role: Option<&Role>| role.map(|role| format!("{}:{}", app.source, role.name));
     let label = labels::config(config, own(app.trainer.as_ref()), own(app.predictor.as_ref()));
     let recipe = Recipe {

@@ -70,7 +70,7 @@ ENV RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo PATH=/usr/local/ca
 ARG CUDA_COMPUTE_CAP=80
 "
             );
-            let tools = ["build-essential", "pkg-config"].map(str::to_owned);
+            let tools = ["build-essential", "ca-certificates", "pkg-config"].map(str::to_owned);
             install(text, &[&tools[..], packages].concat(), "");
             text.push_str(
                 "RUN install -d /opt/driver && ln -s /usr/local/cuda/lib64/stubs/libcuda.so /opt/driver/libcuda.so.1\n",

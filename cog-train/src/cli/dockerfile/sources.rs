@@ -149,7 +149,10 @@ fn features(package: &Value, mut features: Vec<String>, cuda: bool) -> Vec<Strin
         let name =
             dependency.map_or("cog-train", |it| it["rename"].as_str().unwrap_or("cog-train"));
         let own = package["features"].get("cuda").is_some();
-        features.push(if own { "cuda".to_owned() } else { format!("{name}/cuda") });
+        let name = if own { "cuda".to_owned() } else { format!("{name}/cuda") };
+        if !features.contains(&name) {
+            features.push(name);
+        }
     }
     features
 }

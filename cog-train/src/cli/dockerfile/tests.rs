@@ -140,8 +140,9 @@ fn a_workspace_is_its_own_context_and_every_member_has_stubs() {
     let text = crates.dockerfile("jobs", "two", "build: {gpu: true, cuda: \"12.6\"}").unwrap();
     for part in [
         "\nFROM nvidia/cuda:12.6.3-devel-ubuntu22.04 AS build\n",
+        "install --yes --no-install-recommends build-essential ca-certificates pkg-config \\\n",
         "\nFROM nvidia/cuda:12.6.3-runtime-ubuntu22.04\n",
-        "cargo build --release --locked --package jobs --bin two --features cuda,cuda\n",
+        "cargo build --release --locked --package jobs --bin two --features cuda\n",
         "run.cog.config=\"{\\\"build\\\":{\\\"gpu\\\":true,\\\"cuda\\\":\\\"12.6\\\"},\\\"train\\\":\\\"src/main.rs:MyTrainer\\\"}\"\n",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
