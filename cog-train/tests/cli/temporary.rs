@@ -50,7 +50,7 @@ fn a_temporary_folder_ends_with_its_run_and_that_of_a_killed_one_with_the_next()
     assert!(!left[0].exists());
     send("-TERM", &cancelled);
     assert_eq!(cancelled.wait().unwrap().code(), Some(130));
-    assert_eq!(folders(&tmp), [PathBuf::new(); 0]);
+    assert!(folders(&tmp).is_empty());
 
     // The second signal ends the process at once.
     let mut stopped = started(&here, &tmp);
@@ -59,5 +59,5 @@ fn a_temporary_folder_ends_with_its_run_and_that_of_a_killed_one_with_the_next()
     send("-INT", &stopped);
     send("-CONT", &stopped);
     assert_eq!(stopped.wait().unwrap().code(), Some(130));
-    assert_eq!(folders(&tmp), [PathBuf::new(); 0]);
+    assert!(folders(&tmp).is_empty());
 }
