@@ -11,9 +11,9 @@ pub(crate) struct Cluster {
     pub(crate) outside: f64,
 }
 
-/// NVLink 4 has 450 GB/s each way (NVIDIA, H100 data sheet: 900 GB/s both ways); two thirds of it.
+/// `NVLink` 4 has 450 GB/s each way (NVIDIA, H100 data sheet: 900 GB/s both ways); two thirds of it.
 const NVLINK: f64 = 300e9;
-/// PCIe 5.0 x16 has 64 GB/s each way (the same data sheet: 128 GB/s both ways), 4.0 has 32; what GPUs without NVLink reach through one host's memory.
+/// `PCIe` 5.0 x16 has 64 GB/s each way (the same data sheet: 128 GB/s both ways), 4.0 has 32; what GPUs without `NVLink` reach through one host's memory.
 const PCIE: f64 = 25e9;
 /// 400 Gb/s is 50 GB/s each way; nine tenths of it.
 const NETWORK: f64 = 45e9;

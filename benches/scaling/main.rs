@@ -10,6 +10,8 @@ mod cluster;
 mod job;
 mod step;
 
+use std::fmt::Write;
+
 use self::cluster::CLUSTERS;
 use self::job::{JOBS, MICRO_BATCHES};
 use self::step::{Way, alone, step};
@@ -42,9 +44,10 @@ fn main() {
             );
             for (step, (_, way)) in steps.iter().zip(WAYS) {
                 let share = efficiency(step.seconds);
-                let bar = "#".repeat((share / 2.5).round() as usize);
+                let length = (0..40).filter(|at| share > 2.5 * (f64::from(*at) + 0.5)).count();
+                let bar = "#".repeat(length);
                 let what = format!("{}, {} GPUs, {}", job.name, cluster.gpus, cluster.name);
-                plot += &format!("{what:<50} {way:<8} {bar:<40} {share:3.0} %\n");
+                let _ = writeln!(plot, "{what:<50} {way:<8} {bar:<40} {share:3.0} %");
             }
         }
         let tokens = (MICRO_BATCHES * job.tokens) as f64;

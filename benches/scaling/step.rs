@@ -30,24 +30,23 @@ fn buckets(job: &Job, gpus: usize, way: Way) -> Vec<Vec<u64>> {
     let mut tensors: Vec<u64> = job.trained();
     if way != Way::Tensors {
         // A large tensor is one of each rank.
-        let split = |count: u64| match count > BUCKET {
-            true => vec![count / gpus as u64; gpus],
-            false => vec![count],
+        let split = |count: u64| {
+            if count > BUCKET { vec![count / gpus as u64; gpus] } else { vec![count] }
         };
         tensors = tensors.into_iter().flat_map(split).collect();
     }
     tensors.sort_by_key(|count| Reverse(*count));
     let mut held = vec![0; gpus];
-    let mut owned: Vec<Vec<u64>> = vec![Vec::new(); gpus];
+    let mut buckets: Vec<Vec<u64>> = vec![Vec::new(); gpus];
     for count in tensors {
         let owner = (0..gpus).min_by_key(|gpu| held[*gpu]).unwrap_or(0);
         held[owner] += count;
-        match owned[owner].last_mut() {
+        match buckets[owner].last_mut() {
             Some(bucket) if *bucket + count <= BUCKET => *bucket += count,
-            _ => owned[owner].push(count),
+            _ => buckets[owner].push(count),
         }
     }
-    owned
+    buckets
 }
 
 /// A step, in seconds and bytes.

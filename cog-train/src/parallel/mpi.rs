@@ -100,7 +100,7 @@ impl Mpi {
     }
 
     /// Ends the processes of all ranks, this one included.
-    pub(super) fn abort(&self, code: u8) -> ! {
+    pub(super) fn abort(code: u8) -> ! {
         SimpleCommunicator::world().abort(code.into())
     }
 

@@ -201,8 +201,8 @@ impl Group {
     #[cfg_attr(not(feature = "mpi"), expect(clippy::unused_self, reason = "MPI ends the others"))]
     fn abort(&self, code: u8) -> ! {
         #[cfg(feature = "mpi")]
-        if let Some(mpi) = &self.mpi {
-            mpi.abort(code);
+        if self.mpi.is_some() {
+            Mpi::abort(code);
         }
         std::process::exit(code.into())
     }

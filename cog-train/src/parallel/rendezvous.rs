@@ -114,12 +114,12 @@ impl Rendezvous {
             Ok(Frame::Beat(position)) => self.compare(peer, position),
             // Rank 0 sends the ends of other ranks too.
             Ok(Frame::End(of, end)) if of < self.peers.len() => {
-                self.set_end(of, end);
+                self.set_end(of, &end);
             }
             Ok(Frame::End(..)) | Err(_) => {
                 if self.lock().ends[peer].is_none() {
                     let text = format!("{} is gone: its connection is closed", self.name(peer));
-                    self.set_end(peer, End::Lost(text));
+                    self.set_end(peer, &End::Lost(text));
                 }
                 return false;
             }
@@ -128,7 +128,7 @@ impl Rendezvous {
     }
 
     /// Takes the end of a rank; rank 0 sends it to the others. Returns whether it was not known.
-    fn set_end(&self, of: usize, end: End) -> bool {
+    fn set_end(&self, of: usize, end: &End) -> bool {
         let mut state = self.lock();
         let is_new = match &state.ends[of] {
             None => true,

@@ -46,7 +46,7 @@ fn lead(request: &Request<'_>, observer: &dyn Observer) -> Result<(Run, Values),
 fn follow(lead: Lead, request: &Request<'_>) -> Result<(Run, Values), Error> {
     let (request, mut previous) = (lead.request(request), lead.previous());
     let values = check(&request, previous.as_mut())?;
-    let run = Run::follow(lead, previous, &values, &request)?.as_dry_run();
+    let run = Run::follow(lead, previous, &values, &request)?.into_dry_run();
     Ok((run, values))
 }
 
@@ -62,7 +62,7 @@ impl DryRun {
             follow(lead, request)?
         } else {
             let (run, values) = lead(request, observer)?;
-            Lead::share(Some(run.lead(request)), &control.ranks)?;
+            Lead::share(Some(&run.lead(request)), &control.ranks)?;
             (run, values)
         };
         let (table, mut report) = (request.role.table, observer.report());

@@ -113,7 +113,7 @@ fn open(request: &Request<'_>, ranks: &Ranks, observer: &dyn Observer) -> Result
         Opened::Run(run, _) => Some(run.lead(request)),
         Opened::Finished(_) => None,
     };
-    Lead::share(lead, ranks)?;
+    Lead::share(lead.as_ref(), ranks)?;
     Ok(opened)
 }
 

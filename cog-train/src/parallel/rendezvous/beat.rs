@@ -38,7 +38,7 @@ impl Rendezvous {
 
     /// Takes a silent rank as lost. It hears of it when it is resumed.
     fn lose(&self, peer: usize, text: String) {
-        let is_new = self.set_end(peer, End::Lost(text.clone()));
+        let is_new = self.set_end(peer, &End::Lost(text.clone()));
         if is_new && self.rank > 0 {
             let _ = self.send(peer, &Frame::End(peer, End::Lost(text)));
         }
@@ -61,7 +61,7 @@ impl Rendezvous {
                  hint: every rank calls the same operations in the same order",
                 self.name(peer)
             );
-            self.set_end(peer, End::Failed(text));
+            self.set_end(peer, &End::Failed(text));
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Rendezvous;
 use super::meeting::{accept, connect};
@@ -47,7 +46,7 @@ impl Rendezvous {
         share: impl Fn(&[u8]) -> Vec<Vec<u8>>,
     ) -> Result<Arc<Self>, Error> {
         // The ranks run: what takes longer than this is a closed port.
-        const PROMPT: Duration = Duration::from_secs(20);
+        const PROMPT: std::time::Duration = std::time::Duration::from_secs(20);
         let machines = share(crate::parallel::machine::identity().as_bytes());
         let is_one = machines.iter().all(|machine| *machine == machines[0]);
         let address = if is_one { "127.0.0.1" } else { "0.0.0.0" };
@@ -62,16 +61,13 @@ impl Rendezvous {
         let refused = |error: &std::io::Error| Error::Ranks {
             reason: format!("rank 0 cannot listen on a port of its machine: {}", plain_io(error)),
         };
-        let streams = match &listener.map_err(|error| refused(&error))? {
-            Some(listener) => accept(listener, launch.world_size, PROMPT)?,
-            None => {
-                let named = launch.host.clone();
-                let host = match is_one {
-                    true => address.to_owned(),
-                    false => named.unwrap_or_else(|| String::from_utf8_lossy(&hosts[0]).into()),
-                };
-                of_rank_0(connect(&host, port, launch.rank, launch.world_size, PROMPT)?, launch)
-            }
+        let streams = if let Some(listener) = &listener.map_err(|error| refused(&error))? {
+            accept(listener, launch.world_size, PROMPT)?
+        } else {
+            let named = launch.host.clone().filter(|_| !is_one);
+            let hosts = String::from_utf8_lossy(&hosts[0]);
+            let host = named.unwrap_or_else(|| if is_one { address } else { &hosts }.to_owned());
+            of_rank_0(connect(&host, port, launch.rank, launch.world_size, PROMPT)?, launch)
         };
         Self::named(Self::start(launch.rank, streams, timeout(), heartbeat())?)
     }

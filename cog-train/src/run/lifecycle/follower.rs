@@ -36,7 +36,7 @@ struct Resumed {
 
 impl Lead {
     /// Sends the run of rank 0 to the other ranks, which pass `None`. Returns it on all of them; `None` where rank 0 trains nothing.
-    pub(crate) fn share(own: Option<Self>, ranks: &Ranks) -> Result<Option<Self>, Error> {
+    pub(crate) fn share(own: Option<&Self>, ranks: &Ranks) -> Result<Option<Self>, Error> {
         let not_json = |error: serde_json::Error| Error::Ranks { reason: error.to_string() };
         let bytes = ranks.share(serde_json::to_vec(&own).map_err(not_json)?)?;
         serde_json::from_slice(&bytes).map_err(not_json)
@@ -95,7 +95,7 @@ impl Run {
     }
 
     /// Makes it the follower of a dry run, which trains nothing.
-    pub(crate) fn as_dry_run(mut self) -> Self {
+    pub(crate) fn into_dry_run(mut self) -> Self {
         let (run, output) = (self.folder.dir.clone(), self.folder.dir.clone());
         self.targets = Some(TargetDirs { run, output });
         self
