@@ -194,7 +194,7 @@ impl Params {
         self.trainable().map(|(_, param)| param.compute().elem_count()).sum()
     }
 
-    /// Returns the bytes of all tensors: masters, those that the model computes with, and frozen ones, also in
+    /// Returns the bytes of all tensors that this process has: masters, those that the model computes with, and frozen ones, also in
     /// blocks of few bits.
     #[must_use]
     pub fn bytes(&self) -> usize {
