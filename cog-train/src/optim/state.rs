@@ -35,9 +35,10 @@ impl Slot {
         // A state that was taken from here is here already.
         if let Some(var) = self.var.as_ref().filter(|var| !same_storage(var, values)) {
             let part = var.dims() != values.dims() && self.dims == values.dims();
-            let values = match part {
-                true => values.narrow(0, self.rows.start, self.rows.len())?,
-                false => values.clone(),
+            let values = if part {
+                values.narrow(0, self.rows.start, self.rows.len())?
+            } else {
+                values.clone()
             };
             var.set(&values.to_device(var.device())?.to_dtype(DType::F32)?)?;
         }
