@@ -87,7 +87,7 @@ impl CustomOp1 for AwaitExchange {
     }
 }
 
-fn training<'a>(params: &'a Params, steps: u64) -> Training<'a, Vec<f32>> {
+fn training(params: &Params, steps: u64) -> Training<'_, Vec<f32>> {
     Training {
         config: TrainingConfig {
             epochs: 10,
