@@ -35,11 +35,9 @@ impl Slot {
         // A state that was taken from here is here already.
         if let Some(var) = self.var.as_ref().filter(|var| !same_storage(var, values)) {
             let part = var.dims() != values.dims() && self.dims == values.dims();
-            let values = if part {
-                values.narrow(0, self.rows.start, self.rows.len())?
-            } else {
-                values.clone()
-            };
+            let rows = &self.rows;
+            let values =
+                if part { values.narrow(0, rows.start, rows.len())? } else { values.clone() };
             var.set(&values.to_device(var.device())?.to_dtype(DType::F32)?)?;
         }
         Ok(())
