@@ -6,7 +6,8 @@
 #
 #   licences        the licence and the source of every crate that is compiled in, by cargo-deny and deny.toml
 #   unused          dependencies that no code names, by cargo-machete, and the lock files
-#   package         the packages of the three crates, and their type check with the oldest Rust that `rust-version` promises
+#   package         the packages of the three crates, and their type check with the oldest Rust that `rust-version` promises; where
+#                   rustup cannot get that, with the present one, and a warning
 #   book            mdBook builds the book without a warning, into target/book
 #   advisories      known vulnerabilities, by cargo-deny. It needs RustSec's database from GitHub, and fails without
 #   semver [REV]    the public API against that of REV or of the newest tag `v*`, by cargo-semver-checks. It compiles for some minutes
@@ -63,8 +64,12 @@ package() {
         tar -xzf "$packages/$name-$version.crate" -C "$packages"
     done
     du -k "$packages"/*.crate
-    rustup run "$oldest" rustc --version 2> /dev/null || step rustup toolchain install "$oldest" --profile minimal
-    (cd "$packages/cog-train-$version" && step cargo "+$oldest" check --quiet --lib --bins --features cli,parquet --target-dir "$root/target/oldest" \
+    local with=(cargo "+$oldest")
+    if ! rustup run "$oldest" rustc --version 2> /dev/null && ! step rustup toolchain install "$oldest" --profile minimal; then
+        printf 'warning: Rust %s could not be installed: the packages are checked with %s alone\n' "$oldest" "$(rustc --version)" >&2
+        with=(cargo)
+    fi
+    (cd "$packages/cog-train-$version" && step "${with[@]}" check --quiet --lib --bins --features cli,parquet --target-dir "$root/target/oldest" \
         --config "patch.crates-io.cog-train-nn.path='$packages/cog-train-nn-$version'" \
         --config "patch.crates-io.cog-train-derive.path='$packages/cog-train-derive-$version'")
 }
