@@ -148,7 +148,7 @@ mod tests {
             run(&dir.path().join("b"), &record(0.25, "0123456789"), "{\"step\":1,\"loss\":2.0}\n");
         assert_eq!(
             diff(&a, &b, false).unwrap(),
-            "of      name    a     b\ninput   rate  0.5  0.25\nmetric  loss  2.5     2\n"
+            "of      name  a    b\ninput   rate  0.5  0.25\nmetric  loss  2.5  2\n"
         );
         let c =
             run(&dir.path().join("c"), &record(0.5, "9876543210"), "{\"step\":1,\"loss\":2.5}\n");
