@@ -23,9 +23,10 @@ const SHAPES: [Shape; 3] = [
     ("tiny_fit", &["width=2048", "steps=7", "pause=0"], &[]),
 ];
 
-/// MiB that the plan reports on the line that begins with `start`, right behind it.
+/// MiB that the plan reports in its part about memory on the line that begins with `start`, right behind it.
 fn reported(plan: &str, start: &str) -> f64 {
-    let line = plan.lines().find(|line| line.starts_with(start)).unwrap();
+    let mut lines = plan.lines().skip_while(|line| !line.starts_with("memory: "));
+    let line = lines.find(|line| line.starts_with(start)).unwrap();
     let mut words = line[start.len()..].split_whitespace();
     let number: f64 = words.next().unwrap().parse().unwrap();
     let unit = match words.next().unwrap() {

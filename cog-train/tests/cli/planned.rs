@@ -45,21 +45,28 @@ fn a_plan_tells_all_that_is_known_and_leaves_nothing() {
         (7, DATA),
         (8, "  the lengths of rows are not known"),
         (9, "parameters: 38592, of which 38592 are trained (100.000 %), computed in f32"),
+        (11, "weights       151 KiB  ░░░░░░░░░░░░░░░░"),
     ] {
         assert_eq!(lines[at], line, "{}", said.out);
     }
     // 151 KiB of weights, twice that of moments, and averages.
     for (at, words) in [
-        (10, "of which weights 151 KiB, optimizer 302 KiB, averages 151 KiB, gradients 151 KiB,"),
+        (10, " MiB at most"),
+        (12, "gradients     151 KiB"),
+        (13, "optimizer     302 KiB"),
+        (14, "averages      151 KiB"),
+        (15, "activations "),
+        (16, "checkpoint    603 KiB"),
+        (17, "other "),
         (
-            12,
+            18,
             "disk: 603 KiB for a checkpoint, 2.4 MiB for all of them, up to 151 KiB for the weights",
         ),
-        (13, " s for a step, so about "),
+        (19, " s for a step, so about "),
     ] {
         assert!(lines[at].contains(words), "{words}: {}", said.out);
     }
-    assert_eq!(lines.len(), 14, "{}", said.out);
+    assert_eq!(lines.len(), 20, "{}", said.out);
     assert!(here.names().is_empty(), "{:?}", here.names());
     let json = here.run(&["--plan", "--format", "json"]).expect(0).json();
     assert!(json["plan"].as_array().unwrap().iter().any(|line| line == DATA), "{json}");

@@ -13,13 +13,15 @@ fn folders(tmp: &Path) -> Vec<PathBuf> {
     ours.map(|entry| entry.path()).collect()
 }
 
-/// Starts a dry run that takes a minute, and waits until its folder is there.
+/// Starts a dry run that takes a minute, and waits until its folder is there, and no other.
 fn started(here: &Sandbox, tmp: &Path) -> Child {
+    let before = folders(tmp);
     let mut command = here.command(&["--plan", "-i", "at=open", "-i", "data=rows.jsonl"]);
     command.env("TMPDIR", tmp).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let began = Instant::now();
-    while !folders(tmp).iter().any(|folder| folder.join("reached").exists()) {
+    let is_there = |folder: &PathBuf| !before.contains(folder) && folder.join("reached").exists();
+    while !folders(tmp).iter().any(is_there) {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it was there");
         assert!(began.elapsed() < Duration::from_secs(40), "it never came to be there");
         std::thread::sleep(Duration::from_millis(2));
