@@ -11,6 +11,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use cog_train::Weights;
+use cog_train::candle_core::Device;
 use cog_train::serde_json::Value;
 
 #[path = "tool/inner_cargo.rs"]
@@ -153,6 +155,33 @@ fn declarations_without_a_mistake_run() {
     for source in passing {
         libraries.run(&source, out.path());
     }
+}
+
+/// Through the points (0, 1), (1, 3) and (2, 5).
+#[test]
+fn the_program_of_the_readme_finds_a_line() {
+    let (libraries, here) = (Libraries::find(), tempfile::tempdir().unwrap());
+    let readme = std::fs::read_to_string("../README.md").unwrap();
+    let (_, rest) = readme.split_once("```rust,no_run\n").expect("its program");
+    let (text, _) = rest.split_once("```").unwrap();
+    let [source, program, weights] =
+        ["line.rs", "line", "line.safetensors"].map(|name| here.path().join(name));
+    std::fs::write(&source, text).unwrap();
+    std::fs::write(here.path().join("points.csv"), "0,1\n1,3\n2,5\n").unwrap();
+
+    let said = libraries.compile(&source, &libraries.library, &["-o", program.to_str().unwrap()]);
+    assert_eq!(said, "");
+    let trained = Command::new(&program)
+        .args(["-i", "train_data=@points.csv", "-i", "learning_rate=0.3", "-o"])
+        .arg(&weights)
+        .current_dir(here.path())
+        .output()
+        .expect("it runs");
+    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    let line = Weights::open(weights.to_str().unwrap()).unwrap();
+    let line = line.get("line", &Device::Cpu).unwrap().flatten_all().unwrap();
+    let line: Vec<f32> = line.to_vec1().unwrap();
+    assert!((line[0] - 2.0).abs() < 1e-3 && (line[1] - 1.0).abs() < 1e-3, "{line:?}");
 }
 
 #[test]
