@@ -266,7 +266,10 @@ impl Run {
         output: &Value,
         error: Option<&str>,
     ) -> Result<(), Error> {
-        self.active.clear();
+        // Whoever ends the process before the temporary folder is removed removes it.
+        if self.temporary.is_none() {
+            self.active.clear();
+        }
         if let Some(record) = &mut self.record {
             record.set("status", status.name());
             record.set("completed_at", Utc::now().rfc3339());
