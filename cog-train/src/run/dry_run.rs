@@ -65,6 +65,7 @@ impl DryRun {
             Lead::share(Some(&run.lead(request)), &control.ranks)?;
             (run, values)
         };
+        run.register(&control.active);
         let (table, mut report) = (request.role.table, observer.report());
         let inputs =
             run.fetch_inputs(table, &mut values, request.files, &control.cancel, report.as_mut())?;
