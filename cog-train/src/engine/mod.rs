@@ -15,6 +15,7 @@ mod exchange;
 mod find_learning_rate;
 mod fit;
 mod frozen;
+mod held;
 mod learner;
 mod loss;
 mod memory;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use self::room::Room;
 use super::evaluate::evaluate;
+use super::held::Held;
 use super::learner::Learner;
 use super::memory::{self, Gauge};
 use super::objective::Objective;
@@ -23,7 +24,6 @@ use crate::data::{Batching, Loader, histogram};
 use crate::error::{Error, counted};
 use crate::job::Job;
 use crate::message::{bar, duration, human};
-use crate::optim::{Ema, Slot};
 use crate::table::{Align, Table};
 
 /// The training that would run.
@@ -35,33 +35,6 @@ pub(super) struct Planned<'a, B> {
     pub(super) steps: u64,
     /// Those that were taken before, when the run is resumed.
     pub(super) taken: u64,
-}
-
-/// The bytes of the state of a training beside its weights and gradients.
-pub(super) struct Held {
-    /// On this rank.
-    pub(super) optimizer: u64,
-    pub(super) averages: u64,
-    /// Of a checkpoint, which has those of all ranks.
-    pub(super) snapshot: u64,
-}
-
-impl Held {
-    pub(super) fn of(learner: &Learner<'_>) -> Self {
-        let bytes = |slots: &[Slot], elements: fn(&Slot) -> usize| {
-            4 * slots.iter().map(elements).sum::<usize>() as u64
-        };
-        let (of_optimizer, of_ema) =
-            (learner.optimizer.slots(), learner.ema.as_ref().map_or_else(Vec::new, Ema::slots));
-        let here = |slot: &Slot| slot.var.as_ref().map_or(0, |var| var.elem_count());
-        let all = |slot: &Slot| slot.dims.iter().product();
-        let trained = 4 * learner.params.trainable_count() as u64;
-        Self {
-            optimizer: bytes(&of_optimizer, here),
-            averages: bytes(&of_ema, here),
-            snapshot: trained + bytes(&of_optimizer, all) + bytes(&of_ema, all),
-        }
-    }
 }
 
 /// The bytes of a training by what they are for.
@@ -120,7 +93,7 @@ pub(super) fn report<B: Send + 'static>(
     ));
 
     let ranks = learner.ranks.clone();
-    let Held { optimizer, averages, snapshot } = Held::of(learner);
+    let Held { weights, gradients, optimizer, averages, snapshot } = Held::of(learner);
     let mut state = State::new(config, params.computes_in());
     let gauge = Gauge::start(params.device());
     // While one batch is computed, the next is there.
@@ -158,10 +131,9 @@ pub(super) fn report<B: Send + 'static>(
     measure(&mut state, learner, job)?;
     ranks.all_done(job.check_cancelled())?;
     let (base, peak) = (gauge.base(), gauge.peak());
-    let gradients = 4 * trained;
     let found = Memory {
         base,
-        weights: params.bytes() as u64,
+        weights,
         gradients,
         optimizer,
         averages,

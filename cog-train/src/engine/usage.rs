@@ -5,10 +5,10 @@ use std::time::Duration;
 use candle_core::Device;
 use serde_json::json;
 
+use super::held::Held;
 use super::learner::Learner;
 use super::memory;
 use super::pass_time::PassTime;
-use super::probe::Held;
 use crate::job::Job;
 use crate::progress::Record;
 use cog_train_nn::__private::device_memory;
@@ -75,9 +75,7 @@ impl Usage {
             Some(peak) => self.peak.max(peak),
             None => self.peak,
         };
-        let Held { optimizer, averages, snapshot } = Held::of(learner);
-        let (weights, gradients) =
-            (learner.params.bytes() as u64, 4 * learner.params.trainable_count() as u64);
+        let Held { weights, gradients, optimizer, averages, snapshot } = Held::of(learner);
         // A checkpoint is copied to the host.
         let checkpoint = if self.is_of_device { 0 } else { snapshot };
         let of_training = optimizer + gradients + checkpoint;

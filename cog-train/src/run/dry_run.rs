@@ -42,14 +42,6 @@ fn lead(request: &Request<'_>, observer: &dyn Observer) -> Result<(Run, Values),
     Ok((run, values))
 }
 
-/// Opens the run as rank 0 has: it alone has standard input and the folder of an earlier run.
-fn follow(lead: Lead, request: &Request<'_>) -> Result<(Run, Values), Error> {
-    let (request, mut previous) = (lead.request(request), lead.previous());
-    let values = check(&request, previous.as_mut())?;
-    let run = Run::follow(lead, previous, &values, &request)?.into_dry_run();
-    Ok((run, values))
-}
-
 impl DryRun {
     /// Resolves the inputs of a request.
     pub(crate) fn open(
@@ -59,7 +51,8 @@ impl DryRun {
     ) -> Result<Self, Error> {
         let (mut run, mut values) = if control.ranks.is_follower() {
             let lead = Lead::share(None, &control.ranks)?.ok_or(Error::Cancelled)?;
-            follow(lead, request)?
+            let (run, values) = lead.follow(request)?;
+            (run.into_dry_run(), values)
         } else {
             let (run, values) = lead(request, observer)?;
             Lead::share(Some(&run.lead(request)), &control.ranks)?;

@@ -121,9 +121,7 @@ fn follow(lead: Option<Lead>, request: &Request<'_>) -> Result<Opened, Error> {
     let Some(lead) = lead else {
         return Ok(Opened::Finished(Box::new(Outcome::of(Ok(None), Map::new()))));
     };
-    let (request, mut previous) = (lead.request(request), lead.previous());
-    let values = check(&request, previous.as_mut())?;
-    let run = Run::follow(lead, previous, &values, &request)?;
+    let (run, values) = lead.follow(request)?;
     Ok(Opened::Run(Box::new(run), values))
 }
 

@@ -12,6 +12,8 @@ pub(crate) enum Status {
 }
 
 impl Status {
+    pub(crate) const ALL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Canceled];
+
     /// The word for it in `run.json` and in answers.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::hooks::Hooks;
 use crate::probe;
+use crate::sandbox::Sandbox;
 use crate::server::Server;
 
 const INPUT: &str = r#"{"input":{"mode":"resume","epochs":5,"seed":3}}"#;
@@ -53,23 +54,27 @@ fn an_idle_worker_that_dies_is_replaced() {
     assert_ne!(server.worker(), worker);
 }
 
-#[test]
-fn a_training_that_died_with_its_server_is_resumed_by_a_put_of_its_id() {
-    let here = probe();
-    let server = Server::ready(&here, &["serve"], &[("PROBE_WAIT_AT", "3")]);
-    server.put_async("/trainings/d", INPUT).expect(202);
+/// Kills a server when its training `d` waits, and waits until the worker has seen it, saved its state and ended.
+fn die_while_training_d(server: Server, here: &Sandbox) {
     server.poll(|| {
         let state = server.get("/trainings/d");
         if state.body.contains("waiting") { Ok(()) } else { Err(state.body) }
     });
-    // The worker sees the end of its server, saves its state and ends.
     server.signal(Signal::SIGKILL);
     server.poll(|| {
         let record = here.read("runs/d/run.json");
         if record.contains("\"canceled\"") { Ok(()) } else { Err(record) }
     });
-    assert_eq!(here.read("runs/d/checkpoints/step"), "3");
     drop(server);
+}
+
+#[test]
+fn a_training_that_died_with_its_server_is_resumed_by_a_put_of_its_id() {
+    let here = probe();
+    let server = Server::ready(&here, &["serve"], &[("PROBE_WAIT_AT", "3")]);
+    server.put_async("/trainings/d", INPUT).expect(202);
+    die_while_training_d(server, &here);
+    assert_eq!(here.read("runs/d/checkpoints/step"), "3");
 
     let server = Server::ready(&here, &["serve"], &[]);
     let state = server.get("/trainings/d").expect(200).json();
@@ -97,16 +102,7 @@ fn a_training_that_died_with_its_server_is_resumed_with_its_own_inputs_alone() {
     let serve = ["serve", "--allow-local"];
     let server = Server::ready(&here, &serve, &[("PROBE_WAIT_AT", "3")]);
     server.put_async("/trainings/d", &own).expect(202);
-    server.poll(|| {
-        let state = server.get("/trainings/d");
-        if state.body.contains("waiting") { Ok(()) } else { Err(state.body) }
-    });
-    server.signal(Signal::SIGKILL);
-    server.poll(|| {
-        let record = here.read("runs/d/run.json");
-        if record.contains("\"canceled\"") { Ok(()) } else { Err(record) }
-    });
-    drop(server);
+    die_while_training_d(server, &here);
 
     let server = Server::ready(&here, &serve, &[]);
     let other = server.put_async("/trainings/d", &input(6, Some("t0p"))).expect(409).json();
@@ -115,7 +111,7 @@ fn a_training_that_died_with_its_server_is_resumed_with_its_own_inputs_alone() {
         "the training `d` has other inputs: choose another id for these\n  `epochs`: 5 before, 6 now\n\
          hint: a PUT of the inputs that it began with resumes it"
     );
-    // A secret is asked for once more, and the content of a file is compared when it is read.
+    // A secret must be given again, and the content of a file is compared when it is read.
     let refused = |body: &str, reason: &str| {
         server.put_async("/trainings/d", body).expect(202);
         let state = server.ended("d");

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::input::Values;
 use crate::job::TargetDirs;
 use crate::parallel::Ranks;
+use crate::run::check::check;
 use crate::run::given::Given;
 use crate::run::previous::PreviousRun;
 use crate::run::request::Request;
@@ -42,8 +43,16 @@ impl Lead {
         serde_json::from_slice(&bytes).map_err(not_json)
     }
 
+    /// Opens the run as rank 0 has: it alone has standard input and the folder of an earlier run.
+    pub(crate) fn follow(self, request: &Request<'_>) -> Result<(Run, Values), Error> {
+        let (request, mut previous) = (self.request(request), self.previous());
+        let values = check(&request, previous.as_mut())?;
+        let run = Run::follow(self, previous, &values, &request)?;
+        Ok((run, values))
+    }
+
     /// Returns the request of rank 0, without what only rank 0 does.
-    pub(crate) fn request<'a>(&self, request: &Request<'a>) -> Request<'a> {
+    fn request<'a>(&self, request: &Request<'a>) -> Request<'a> {
         Request {
             role: request.role,
             inputs: self.inputs.clone().map(|values| Given::new(values, Vec::new())),
@@ -56,7 +65,7 @@ impl Lead {
     }
 
     /// Returns the run that is resumed, as far as this process knows it: its folder may be on another machine.
-    pub(crate) fn previous(&self) -> Option<PreviousRun> {
+    fn previous(&self) -> Option<PreviousRun> {
         let resumed = self.resumed.as_ref()?;
         Some(PreviousRun::elsewhere(resumed.dir.clone(), resumed.fields.clone()))
     }
@@ -80,7 +89,7 @@ impl Run {
     }
 
     /// Opens a temporary folder for this rank's part of the run.
-    pub(crate) fn follow(
+    fn follow(
         lead: Lead,
         previous: Option<PreviousRun>,
         values: &Values,

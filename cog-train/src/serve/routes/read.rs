@@ -8,12 +8,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use crate::run::Kind;
+use crate::run::{Kind, Status};
 use crate::serve::answer::json_answer;
 use crate::serve::state::Server;
 use crate::serve::{id, listing};
 
-const ENDS: [&str; 3] = ["succeeded", "failed", "canceled"];
 /// The interval at which a training that has ended is looked for.
 const SETTLING: Duration = Duration::from_millis(10);
 
@@ -31,7 +30,7 @@ pub(super) async fn list(State(server): State<Arc<Server>>) -> Response {
 /// and the slot is free: each server of the folder gives it then, and the next training can begin.
 pub(super) async fn one(State(server): State<Arc<Server>>, Path(id): Path<String>) -> Response {
     while let Some(state) = server.service.get_prediction_response(&id) {
-        let has_ended = ENDS.iter().any(|end| state["status"] == **end);
+        let has_ended = Status::ALL.iter().any(|end| state["status"] == end.name());
         if !has_ended || server.role.kind == Kind::Predict {
             return json_answer(StatusCode::OK, state);
         }

@@ -12,10 +12,11 @@ use cog_train::engine::{
     fit,
 };
 use cog_train::optim::{AdamW, Clip, Lion, Optimizer, Sgd};
+use cog_train::parallel::Communicator;
 use cog_train::prelude::*;
 use cog_train::rng::Rng;
 
-use super::run::MakeOptimizer;
+use super::run::{MakeOptimizer, job_on};
 use crate::job::Left;
 use crate::threads::on_ranks;
 
@@ -74,14 +75,8 @@ struct Ended {
 impl Run {
     fn on(self, world: usize, dir: &Path, resumed: bool) -> Vec<Result<Ended>> {
         on_ranks(world, |threads| {
-            let rank = cog_train::parallel::Communicator::rank(&*threads);
-            let other = dir.with_extension(format!("rank-{rank}"));
-            let job = match rank {
-                0 if resumed => Job::for_test_resumed(dir),
-                0 => Job::for_test(dir),
-                _ => Job::for_test(&other),
-            };
-            let mut job = job.on_rank(threads.clone());
+            let rank = threads.rank();
+            let mut job = job_on(threads.clone(), dir, resumed);
             let mut stream = Rng::new(3, "init").at(0);
             let mut normal = |shape: (usize, usize)| {
                 stream.normal_tensor(shape, 0.0, 0.02, DType::F32, &Device::Cpu).unwrap()

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use cog_train::CancelToken;
 use cog_train::candle_core::{DType, Device, Tensor};
@@ -15,10 +16,11 @@ use cog_train::engine::{
 use cog_train::metrics::ConfusionMatrix;
 use cog_train::nn::{self, Dropout, Embedding, Init, Initializer, LayerNorm, Linear};
 use cog_train::optim::{AdamW, Optimizer};
+use cog_train::parallel::Communicator;
 use cog_train::prelude::*;
 use cog_train::rng::Rng;
 
-use crate::threads::on_ranks;
+use crate::threads::{Threads, on_ranks};
 
 const WORDS: usize = 11;
 const WIDTH: usize = 6;
@@ -242,19 +244,23 @@ impl Run {
         resumed: bool,
     ) -> Vec<Result<TrainingSummary>> {
         on_ranks(world, |threads| {
-            let rank = cog_train::parallel::Communicator::rank(&*threads);
-            // As a launcher does it: other ranks have folders of their own, and no run to resume.
-            let other = dir.with_extension(format!("rank-{rank}"));
-            let job = match rank {
-                0 if resumed => Job::for_test_resumed(dir),
-                0 => Job::for_test(dir),
-                _ => Job::for_test(&other),
-            };
-            let result = self.train(&mut job.on_rank(threads));
-            assert!(rank == 0 || !other.join("checkpoints").exists(), "one rank writes");
+            let rank = threads.rank();
+            let mut job = job_on(threads, dir, resumed);
+            let result = self.train(&mut job);
+            assert!(rank == 0 || !job.dir().join("checkpoints").exists(), "one rank writes");
             result
         })
     }
+}
+
+/// Returns a rank's job as a launcher makes it: that of rank 0 in `dir`; other ranks have folders of their own, and no run to resume.
+pub(super) fn job_on(threads: Arc<Threads>, dir: &Path, resumed: bool) -> Job {
+    let job = match threads.rank() {
+        0 if resumed => Job::for_test_resumed(dir),
+        0 => Job::for_test(dir),
+        rank => Job::for_test(dir.with_extension(format!("rank-{rank}"))),
+    };
+    job.on_rank(threads)
 }
 
 pub(super) fn adamw() -> Run {
