@@ -12,6 +12,7 @@ pub(crate) enum Status {
 }
 
 impl Status {
+    #[cfg(feature = "serve")]
     pub(crate) const ALL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Canceled];
 
     /// The word for it in `run.json` and in answers.
