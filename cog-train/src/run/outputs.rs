@@ -141,7 +141,14 @@ impl Destination {
             );
             return Err(Error::Output { name: "output".to_owned(), reason });
         }
-        if let Some(split) = self.split().filter(|_| has_file(output)) {
+        if let Some(mut split) = self.split().filter(|_| has_file(output)) {
+            if let Output::File(file) = output
+                && extension(file) == ".json"
+            {
+                // `NAME.json` is the answer's.
+                let beside = with_suffix(&split.files.path(), ".output.json");
+                split.files.target = Target::Path(beside);
+            }
             let mut published = split.files.write(output, run_dir, metrics)?;
             let answer = succeeded(&published.value, metrics);
             published.paths.extend(split.answer.write_value(&answer, runs)?.paths);

@@ -434,6 +434,22 @@ fn answered(here: &Sandbox, given: &str, output: &Output) -> Result<Published, E
 }
 
 #[test]
+fn a_result_that_is_json_lies_beside_its_answer() {
+    let here = Sandbox::new();
+    let file = Output::File(here.file("src/line.json", "{}"));
+    for _ in 0..2 {
+        let published = answered(&here, "out/a.json", &file).unwrap();
+        let path = here.dir.path().join("out/a.output.json").display().to_string();
+        assert_eq!(published.value, path);
+        let tree: Vec<String> = here.tree("out").into_iter().map(|(name, _)| name).collect();
+        assert_eq!(tree, ["a.json", "a.output.json"]);
+        let answer = fs::read_to_string(here.dir.path().join("out/a.json")).unwrap();
+        assert!(answer.contains("a.output.json"), "{answer}");
+        assert_eq!(fs::read_to_string(path).unwrap(), "{}");
+    }
+}
+
+#[test]
 fn a_result_goes_into_a_folder_that_exists_under_its_own_name() {
     let here = Sandbox::new();
     let file = Output::File(here.file("src/model.safetensors", "w"));
