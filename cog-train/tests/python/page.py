@@ -20,6 +20,9 @@ import urllib.request
 
 from playwright.sync_api import expect, sync_playwright
 
+HEBREW = "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd (3)."
+ARABIC = "\u0645\u0631\u062d\u0628\u0627 \u0628\u0627\u0644\u0639\u0627\u0644\u0645: 0.25."
+JAPANESE = "\u5b66\u7fd2" * 40
 MARKUP = "<img src=x onerror=window.hacked=1>"
 POINTS = 1_000_000
 
@@ -227,6 +230,44 @@ def disk(browser, binary, folder):
         browser.close()
 
 
+def scripts(browser, binary, folder):
+    """Texts of any script have their own direction, and nothing is wider than its place."""
+    texts = {"plain": "Once upon a time", "hebrew": HEBREW, "arabic": ARABIC, "japanese": JAPANESE, "mixed": f"`{HEBREW}` is not a file"}
+    for name, text in texts.items():
+        run = folder / "scripts" / f"{name} {text[:60].replace('`', '')}"
+        run.mkdir(parents=True)
+        inputs = {key: {"value": value, "origin": "given"} for key, value in {"prompt": text, "rate": len(text) * 0.1, "epochs": len(text)}.items()}
+        (run / "run.json").write_text(json.dumps({"status": "failed", "error": text, "started_at": f"2020-01-0{len(text) % 9 + 1}T00:00:00Z", "inputs": inputs}))
+        (run / "log.txt").write_text("\n".join([*texts.values(), "x" * 500]) + "\n")
+        (run / "metrics.jsonl").write_text('{"step":1,"loss":1}\n')
+        (run / "samples.jsonl").write_text(json.dumps({"step": 1, "name": HEBREW, "text": "\n".join(texts.values())}) + "\n")
+    direction = "(node) => getComputedStyle(node).direction"
+    with Program(binary, folder, "ui", "scripts", "--port", "0") as server:
+        for width in [1440, 400]:
+            page = browser.open(server.address, width=width, height=900)
+            rows = page.locator("#runs tbody tr")
+            expect(rows).to_have_count(len(texts))
+            assert page.evaluate("document.getElementById('runs').offsetWidth <= document.getElementById('list').clientWidth"), "no column is cut"
+            page.click("#runs tbody tr[data-id^=mixed]")
+            for name in ["hebrew", "japanese"]:
+                page.locator(f"#runs tbody tr[data-id^={name}] .swatch").click()
+            expect(page.locator("#legend")).to_contain_text(JAPANESE[:20])
+            expect(page.locator("#error bdi")).to_have_text(f"`{HEBREW}`")
+            page.click("#tab-log")
+            lines = page.locator("#lines .row > span")
+            expect(lines).to_have_count(len(texts) + 1)
+            assert [lines.nth(at).evaluate(direction) for at in range(4)] == ["ltr", "rtl", "rtl", "ltr"]
+            tops = page.evaluate("[...document.querySelectorAll('#lines .row')].map((row) => row.firstElementChild.getBoundingClientRect().top - row.getBoundingClientRect().top)")
+            assert max(tops) < 2, "a long word begins beside its number"
+            for tab in ["inputs", "samples", "charts"]:
+                page.click(f"#tab-{tab}")
+                page.wait_for_timeout(300)
+                wide = page.evaluate("document.documentElement.scrollWidth")
+                assert wide <= width, f"{tab}: {wide} pixels"
+            browser.shot(page, f"scripts-{width}")
+        browser.close()
+
+
 def token(browser, binary, folder):
     with Program(binary, folder, "serve", "--host", "127.0.0.1", "--port", "0", COG_TRAIN_TOKEN="s3cret") as server:
         page = browser.open(server.address)
@@ -251,7 +292,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM"), args=["--no-sandbox"])
         browser = Browser(chromium, shots)
-        for part in [live, disk, token]:
+        for part in [live, disk, scripts, token]:
             part(browser, binary, pathlib.Path(folder))
             print(f"{part.__name__}: passed")
         assert not browser.wrong, browser.wrong

@@ -117,7 +117,7 @@ const explainCharts = (ids, plotted) => {
   const problem = ids.map((id) => curvesOf(id).problem).find(Boolean);
   const timeless = state.axis === "time" ? ids.filter((id) => curvesOf(id).loaded && curvesOf(id).series.size && !curvesOf(id).times.time.length) : [];
   if (problem) text = `The curves cannot be read: ${problem}.`;
-  else if (timeless.length) text = `${timeless.join(", ")} has no record of the time of its steps: choose the axis \u201cStep\u201d.`;
+  else if (timeless.length) text = `${timeless.map(isolated).join(", ")} has no record of the time of its steps: choose the axis \u201cStep\u201d.`;
   else if (of?.loaded && !plotted) text = isRunning(state.current) ? "No metrics yet. Curves begin with the first step." : "This run has left no metrics.";
   say($("no-metrics"), text);
   show($("no-metrics"), text !== "");
@@ -127,7 +127,7 @@ const explainCharts = (ids, plotted) => {
 };
 
 const drawLegend = (ids) => {
-  const items = ids.length > 1 ? ids.map((id) => el("li", { title: id }, sample({ color: colorOf(id), dash: dashOf(id) }), id)) : [];
+  const items = ids.length > 1 ? ids.map((id) => el("li", { title: id }, sample({ color: colorOf(id), dash: dashOf(id) }), own(id))) : [];
   const hasEval = [...plots.values()].some((plot) => plot.lines.some((line) => line.isEval));
   if (hasEval) items.push(el("li", {}, sample({ color: css("--soft"), dash: [], isEval: true }), "eval"));
   const key = items.map((item) => item.textContent).join("\n") + ids.map(colorOf).join();

@@ -30,6 +30,13 @@ const show = (node, visible) => {
   if (node.hidden === visible) node.hidden = !visible;
 };
 
+/** A text of a run, whose direction is its own. */
+const own = (text) => el("bdi", {}, text);
+/** A sentence of the program, whose direction is not that of what it quotes. */
+const quoting = (text) => text.split(/(`[^`\n]*`)/).map((part, at) => (at % 2 ? own(part) : part));
+/** The same within a sentence that is text alone. */
+const isolated = (text) => `\u2068${text}\u2069`;
+
 const press = (button, on) => button.setAttribute("aria-pressed", String(on));
 const isPressed = (button) => button.getAttribute("aria-pressed") === "true";
 

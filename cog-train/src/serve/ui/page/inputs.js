@@ -2,13 +2,15 @@
 
 const records = new Map();
 
+const valueOf = (cell) => el("span", { class: cell?.isText ? "value text" : "value" }, cell ? cell.text : "\u2013");
+
 const partsOf = (record) => {
   const inputs = Object.entries(record.inputs || {}).map(([name, input]) => {
     const files = (input.files || []).map((file) => [`${file.path ?? ""}`, file.bytes === undefined ? "" : bytes(file.bytes), file.sha256 ? `sha256 ${file.sha256.slice(0, 12)}` : ""].filter(Boolean).join(", "));
-    return [name, { text: input.origin === "absent" ? "\u2013" : inputText(input.value), origin: [input.origin, ...files].join("\n") }];
+    return [name, { text: input.origin === "absent" ? "\u2013" : inputText(input.value), isText: typeof input.value === "string", origin: [input.origin, ...files].join("\n") }];
   });
   const seed = record.seed ? [["seed", { text: inputText(record.seed.value), origin: record.seed.origin }]] : [];
-  const plain = (entries) => entries.filter(([, value]) => value !== undefined && value !== null).map(([name, value]) => [name, { text: inputText(value), origin: "" }]);
+  const plain = (entries) => entries.filter(([, value]) => value !== undefined && value !== null).map(([name, value]) => [name, { text: inputText(value), isText: typeof value === "string", origin: "" }]);
   return {
     Inputs: new Map(inputs),
     Run: new Map([...seed, ...plain([["trainer", record.trainer], ["device", record.device], ...Object.entries(record.versions || {}).map(([name, version]) => [`${name} version`, version])])]),
@@ -32,7 +34,7 @@ const drawInputs = async () => {
     ...known.map(([id]) => {
       const swatch = el("span", { class: "swatch" });
       swatch.style.background = swatch.style.borderColor = colorOf(id);
-      return el("th", { scope: "col" }, isPair ? swatch : null, isPair ? id : "Value");
+      return el("th", { scope: "col" }, isPair ? swatch : null, isPair ? own(id) : "Value");
     })));
   let differing = 0;
   const body = [];
@@ -49,7 +51,7 @@ const drawInputs = async () => {
     body.push(el("tr", { class: "part" }, el("th", { scope: "rowgroup", colspan: known.length + 1 }, part)));
     for (const { name, cells, differs } of shown) {
       body.push(el("tr", { class: differs ? "differs" : null }, el("th", { scope: "row" }, name),
-        ...cells.map((cell) => el("td", {}, el("span", { class: "value" }, cell ? cell.text : "\u2013"), cell?.origin ? el("span", { class: "origin" }, cell.origin) : null))));
+        ...cells.map((cell) => el("td", {}, valueOf(cell), cell?.origin ? el("span", { class: "origin" }, cell.origin) : null))));
     }
   }
   $("values").tBodies[0].replaceChildren(...body);

@@ -43,22 +43,23 @@ const kindOf = (line) => {
 
 /** A line, with what is searched for in marks. */
 const rowOf = (line, number) => {
-  const row = el("div", { class: `row${kindOf(line)}`, "data-n": number || "" });
+  const text = el("span", { dir: "auto" });
+  const row = el("div", { class: `row${kindOf(line)}`, "data-n": number || "" }, text);
   const wanted = $("search").value.toLowerCase();
   const small = line.toLowerCase();
   // Some letters are longer in small: there the positions would not fit.
   if (!wanted || small.length !== line.length) {
-    row.append(line || "\u200b");
+    text.append(line || "\u200b");
     return row;
   }
   let from = 0;
   for (let at = small.indexOf(wanted); at >= 0; at = small.indexOf(wanted, from)) {
     const mark = el("mark", {}, line.slice(at, at + wanted.length));
-    row.append(line.slice(from, at), mark);
+    text.append(line.slice(from, at), mark);
     log.marks.push(mark);
     from = at + wanted.length;
   }
-  row.append(line.slice(from));
+  text.append(line.slice(from));
   if (from === 0 && isPressed($("only"))) row.hidden = true;
   return row;
 };

@@ -20,7 +20,7 @@ class Plot {
     this.over.style.bottom = 0;
     this.over.style.pointerEvents = "none";
     this.value = el("span", { class: "now" });
-    const title = el("b", { title: name }, titleOf(name));
+    const title = el("b", { dir: "auto", title: name }, titleOf(name));
     this.tip = el("div", { class: "tip", hidden: true, "aria-hidden": "true" });
     this.node = el("figure", { class: "plot" }, el("figcaption", {}, title, this.value), this.canvas, this.over, this.tip);
     this.listen();
@@ -231,7 +231,7 @@ class Plot {
     const isAlone = new Set(near.map((it) => it.line.id)).size === 1;
     const rows = near.map(({ line, at, y }) => {
       const spread = isAlone && line.max[at] > line.min[at] ? ` (${valueText(this.unit, line.min[at])} to ${valueText(this.unit, line.max[at])})` : "";
-      return el("div", {}, sample(line), el("span", { class: "who" }, line.isEval ? `${line.id}, eval` : line.id), el("span", { class: "what" }, valueText(this.unit, y) + spread));
+      return el("div", {}, sample(line), el("span", { class: "who" }, own(line.id), line.isEval ? ", eval" : null), el("span", { class: "what" }, valueText(this.unit, y) + spread));
     });
     const first = near.find((it) => !it.line.isEval) || near[0];
     this.tip.replaceChildren(el("p", {}, this.xText(first.x)), ...rows);

@@ -30,8 +30,8 @@ const drawHead = () => {
   for (const id of ["head", "tabs"]) show($(id), isChosen);
   for (const tab of TABS) show($(tab), isChosen && tab === state.tab);
   show($("no-run"), !isChosen && state.loaded);
-  say($("no-run"), state.current && !run ? `There is no run \u201c${state.current}\u201d here.` : state.runs.length ? "Choose a run." : "");
-  document.title = run ? `${run.id}, ${run.status}` : "Runs";
+  say($("no-run"), state.current && !run ? `There is no run \u201c${isolated(state.current)}\u201d here.` : state.runs.length ? "Choose a run." : "");
+  document.title = run ? `${isolated(run.id)}, ${run.status}` : "Runs";
   if (!run) {
     show($("error"), false);
     return;
@@ -49,8 +49,8 @@ const drawHead = () => {
   const whole = records.get(run.id);
   // Of a canceled run the error says what the status does.
   const recorded = run.status === "canceled" ? "" : whole?.record?.error;
-  const error = run.problem || recorded || (run.status === "interrupted" ? "The process ended without recording an end: it was killed, or the machine stopped.\nhint: --resume continues the run from its last checkpoint" : "");
-  say($("error"), error || "");
+  const error = run.problem || recorded || (run.status === "interrupted" ? "The process ended without recording an end: it was killed, or the machine stopped.\nhint: --resume continues the run from its last checkpoint" : "") || "";
+  if ($("error").textContent !== error) $("error").replaceChildren(...quoting(error));
   show($("error"), Boolean(error));
   for (const tab of TABS) {
     const button = $(`tab-${tab}`);

@@ -35,10 +35,12 @@ const tellingInputs = () => {
 
 /** The names of the inputs that have a column. */
 let columns = [];
+/** Columns that did not fit beside the others. */
+let excess = 0;
 
 const chooseColumns = () => {
   const most = Math.max(1, Math.floor(($("list").clientWidth - (innerWidth > 1700 ? 540 : 480)) / 90));
-  const names = tellingInputs().slice(0, most);
+  const names = tellingInputs().slice(0, Math.max(0, most - excess));
   if (names.join("\n") === columns.join("\n")) return;
   columns = names;
   const heads = columns.map((name) => el("th", { scope: "col", class: "number input", title: name }, name));
@@ -49,7 +51,7 @@ const chooseColumns = () => {
 const newRow = (id) => {
   const cell = (name) => el("td", { class: name });
   const cells = {
-    pick: cell("pick"), id: cell("id"), status: cell("status-cell"), loss: cell("number loss"), step: cell("number step"),
+    pick: cell("pick"), id: el("td", { class: "id", dir: "auto" }), status: cell("status-cell"), loss: cell("number loss"), step: cell("number step"),
     duration: cell("number"), when: cell("when"),
   };
   const swatch = el("button", { type: "button", class: "swatch", tabindex: -1, "aria-pressed": "false", "aria-label": `Compare ${id}` });
@@ -86,7 +88,7 @@ const fillRow = (entry, run) => {
   if (entry.inputs !== text) {
     entry.inputs = text;
     for (const old of row.querySelectorAll(".input")) old.remove();
-    row.append(...inputs.map((value) => el("td", { class: "number input", title: value }, value)));
+    row.append(...inputs.map((value) => el("td", { class: "number input", dir: "auto", title: value }, value)));
   }
   const isCurrent = run.id === state.current;
   row.setAttribute("aria-selected", String(isCurrent));
@@ -114,8 +116,13 @@ const drawRuns = () => {
   }
   if (wanted.length && !wanted.some((row) => row.tabIndex === 0)) wanted[0].tabIndex = 0;
   show($("runs"), visible.length > 0);
+  if (columns.length && $("runs").offsetWidth > $("list").clientWidth) {
+    excess += 1;
+    drawRuns();
+    return;
+  }
   show($("no-runs"), state.loaded && visible.length === 0);
-  say($("no-runs"), state.runs.length ? `No run matches \u201c${state.filter}\u201d.` : "No runs yet. A training appears here as soon as it starts:");
+  say($("no-runs"), state.runs.length ? `No run matches \u201c${isolated(state.filter)}\u201d.` : "No runs yet. A training appears here as soon as it starts:");
   show($("first-run"), state.loaded && state.runs.length === 0);
   say($("first-run"), state.server ? `curl -X PUT ${location.origin}/trainings/first \\\n  -H 'Content-Type: application/json' -d '{"input": {}}'` : "my-trainer -i name=value");
   $("main").classList.toggle("bare", state.loaded && state.runs.length === 0);
@@ -123,6 +130,8 @@ const drawRuns = () => {
   const running = state.runs.filter((run) => run.status === "running").length;
   say($("counts"), state.loaded ? `${plural(state.runs.length, "run")}${running ? `, ${running} running` : ""}` : "");
 };
+
+window.addEventListener("resize", () => { excess = 0; });
 
 /** Moves to the run above or below. */
 const moveRun = (by) => {

@@ -45,12 +45,12 @@ const histogramOf = (sample) => {
 const contentOf = (sample) => {
   if (Array.isArray(sample.histogram)) return histogramOf(sample);
   if (typeof sample.image === "string") return imageOf(sample);
-  return el("pre", {}, String(sample.text ?? ""));
+  return el("pre", { dir: "auto" }, String(sample.text ?? ""));
 };
 
 const cardOf = (sample) => {
   const isImage = typeof sample.image === "string" && !Array.isArray(sample.histogram);
-  return el("figure", { class: isImage ? null : "text" }, el("figcaption", {}, String(sample.name)), contentOf(sample));
+  return el("figure", { class: isImage ? null : "text" }, el("figcaption", { dir: "auto" }, String(sample.name)), contentOf(sample));
 };
 
 const drawSamples = () => {
