@@ -30,7 +30,11 @@ impl Token {
     /// Compares digests byte by byte: the time that it takes says nothing of the token.
     fn allows(&self, given: Option<&str>) -> bool {
         let Some(wanted) = &self.0 else { return true };
-        let Some(given) = given.and_then(|it| it.strip_prefix("Bearer ")) else { return false };
+        // The name of the scheme has any case, as RFC 9110 says.
+        let Some((scheme, given)) = given.and_then(|it| it.split_once(' ')) else { return false };
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return false;
+        }
         let given = digest(given);
         wanted.iter().zip(given).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
     }
@@ -57,7 +61,9 @@ mod tests {
     #[test]
     fn only_the_very_token_is_allowed() {
         let token = Token::new("s3cret");
-        assert!(token.allows(Some("Bearer s3cret")));
+        for given in ["Bearer s3cret", "bearer s3cret", "BEARER s3cret"] {
+            assert!(token.allows(Some(given)), "{given}");
+        }
         for given in [
             None,
             Some(""),
@@ -65,6 +71,7 @@ mod tests {
             Some("Bearer "),
             Some("Bearer s3cre"),
             Some("Bearer s3cret "),
+            Some("Basic s3cret"),
         ] {
             assert!(!token.allows(given), "{given:?}");
         }

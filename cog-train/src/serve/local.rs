@@ -3,7 +3,8 @@
 use crate::fetch::is_url;
 use crate::input::{Problem, Problems, Values};
 
-const REFUSED: &str = "names a file of the server's machine, which this server does not read: give an `https://` or `data:` address";
+const REFUSED: &str =
+    "is no `https://` or `data:` address, and this server reads no files of its own machine";
 
 /// The most files of one request.
 const MOST: usize = 10_000;

@@ -59,7 +59,7 @@ pub(super) async fn finish(server: &Server) {
     server.tasks.close();
     if tokio::time::timeout(grace.saturating_sub(for_webhooks), server.tasks.wait()).await.is_err()
     {
-        warn!(target: TARGET, "a training has not stopped in time, and is given up");
+        warn!(target: TARGET, "a training or its last webhook has not ended in time, and is given up");
         server.giving_up.cancel();
         let _ = tokio::time::timeout(for_webhooks, server.tasks.wait()).await;
     }

@@ -1,6 +1,7 @@
 //! The output of a run as the answer's JSON: values as they are, files as data URLs.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
@@ -30,6 +31,8 @@ pub(super) struct AnswerPublisher<'a> {
     cancel: &'a CancelToken,
     answer: RefCell<Option<Answer>>,
     failed: Cell<bool>,
+    /// The names of the files that were sent.
+    sent: RefCell<HashMap<String, PathBuf>>,
 }
 
 struct Answer {
@@ -39,7 +42,14 @@ struct Answer {
 
 impl<'a> AnswerPublisher<'a> {
     pub(super) fn new(id: &'a str, upload_url: Option<&'a str>, cancel: &'a CancelToken) -> Self {
-        Self { id, upload_url, cancel, answer: RefCell::default(), failed: Cell::new(false) }
+        Self {
+            id,
+            upload_url,
+            cancel,
+            answer: RefCell::default(),
+            failed: Cell::new(false),
+            sent: RefCell::default(),
+        }
     }
 
     /// Returns the part of a failed call that failed, once the author's code was reached.
@@ -89,6 +99,20 @@ impl<'a> AnswerPublisher<'a> {
         })
     }
 
+    /// Returns a name that no other file of the output has: `a/x.bin` and `b/x.bin` are `x.bin` and `1-x.bin`.
+    fn free_name(&self, name: &str, path: &Path) -> String {
+        let mut sent = self.sent.borrow_mut();
+        let mut free = name.to_owned();
+        for count in 1.. {
+            match sent.get(&free) {
+                Some(other) if other != path => free = format!("{count}-{name}"),
+                _ => break,
+            }
+        }
+        sent.insert(free.clone(), path.to_owned());
+        free
+    }
+
     fn file(&self, path: &Path) -> Result<Value, Error> {
         self.cancel.check()?;
         let archive = archive_of(path, self.cancel)?;
@@ -101,7 +125,7 @@ impl<'a> AnswerPublisher<'a> {
         match self.upload_url {
             Some(folder) => {
                 let slash = if folder.ends_with('/') { "" } else { "/" };
-                let url = format!("{folder}{slash}{}", quoted(&name));
+                let url = format!("{folder}{slash}{}", quoted(&self.free_name(&name, path)));
                 let upload = Upload { url: &url, path: sent, media_type: &media_type, id: self.id };
                 let refuse = |error| match error {
                     Error::Fetch { url, reason } => Error::Output {
@@ -208,5 +232,21 @@ fn data_url(path: &Path, shown: &Path, media_type: &str) -> Result<String, Error
             return Ok(url);
         }
         BASE64_STANDARD.encode_string(&buffer[..count], &mut url);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_name_do_not_replace_each_other() {
+        let cancel = CancelToken::new();
+        let publisher = AnswerPublisher::new("a", None, &cancel);
+        let name = |path: &str| publisher.free_name("x.bin", Path::new(path));
+        assert_eq!(
+            [name("a/x.bin"), name("b/x.bin"), name("a/x.bin"), name("c/x.bin"), name("b/x.bin")],
+            ["x.bin", "1-x.bin", "x.bin", "2-x.bin", "1-x.bin"]
+        );
     }
 }
