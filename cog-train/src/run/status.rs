@@ -12,9 +12,6 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    #[cfg(feature = "serve")]
-    pub(crate) const ALL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Canceled];
-
     /// The word for it in `run.json` and in answers.
     pub(crate) fn name(self) -> &'static str {
         match self {

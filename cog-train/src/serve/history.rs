@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
+use super::listing::status_of;
 use super::logs::TARGET;
 use crate::fetch::hex;
 use crate::input::{Entry, Spec, Values};
@@ -18,20 +19,30 @@ use crate::run::{Lock, RunRecord, changes_now, is_locked, run_dir_of};
 const FILE: &str = "answer.json";
 /// The most answers that are held in memory.
 const MOST_UNKEPT: usize = 16;
+/// The most bytes of such an answer of a training that has succeeded, which may hold files.
+const LARGEST_UNKEPT: usize = 4 << 20;
 
 /// The end of a training.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Ended {
     /// The digest of the inputs, secrets left out.
     inputs_sha256: String,
+    /// How many times the training had been resumed: of one that was resumed again, it is not the end.
+    #[serde(default)]
+    resumed: Option<usize>,
     pub(super) answer: Value,
 }
 
 impl Ended {
     /// Reads the end of a training; `None` when it has not ended, or nothing readable is there.
     pub(super) async fn find(id: &str) -> Option<Self> {
-        let text = tokio::fs::read(file(id)).await.ok()?;
-        serde_json::from_slice(&text).ok()
+        let dir = run_dir_of(id);
+        let read = move || {
+            let ended: Self = serde_json::from_slice(&std::fs::read(dir.join(FILE)).ok()?).ok()?;
+            let is_last = ended.resumed.is_none_or(|count| count == resumed(&dir));
+            is_last.then_some(ended)
+        };
+        tokio::task::spawn_blocking(read).await.ok()?
     }
 
     pub(super) fn has_inputs(&self, digest: &str) -> bool {
@@ -43,8 +54,9 @@ impl Ended {
     }
 }
 
-fn file(id: &str) -> PathBuf {
-    run_dir_of(id).join(FILE)
+/// Returns how many times the run in a folder was resumed, also by the command line.
+fn resumed(dir: &Path) -> usize {
+    RunRecord::read(dir).ok().and_then(|it| Some(it.get("resumed").as_array()?.len())).unwrap_or(0)
 }
 
 /// A training that was begun in its folder, perhaps by an earlier server.
@@ -96,8 +108,8 @@ fn canonical(value: Value) -> Value {
     }
 }
 
-/// The last answers of failed trainings that could not be written, as on a full disk. One that has succeeded is in its folder, and
-/// is published again.
+/// The last answers that could not be written, as on a full disk. A large one of a training that has succeeded is not among them: its
+/// output is in its folder, and is published again.
 #[derive(Default)]
 pub(super) struct Unkept(Mutex<VecDeque<Value>>);
 
@@ -116,10 +128,13 @@ impl Unkept {
 
     /// Keeps the answer of a training that has ended: in its folder, else here.
     pub(super) async fn keep(&self, id: &str, digest: &str, answer: &Value) {
-        let ended = Ended { inputs_sha256: digest.to_owned(), answer: answer.clone() };
-        let has_failed = !ended.succeeded();
-        let path = file(id);
-        let written = tokio::task::spawn_blocking(move || write(&path, &ended)).await;
+        let has_failed = answer["status"] != "succeeded";
+        let (digest, kept, dir) = (digest.to_owned(), answer.clone(), run_dir_of(id));
+        let write = move || {
+            let resumed = Some(resumed(&dir));
+            write(&dir, &Ended { inputs_sha256: digest, resumed, answer: kept })
+        };
+        let written = tokio::task::spawn_blocking(write).await;
         let written = written.map_err(io::Error::other).flatten();
         self.lock().retain(|answer| !is_of(answer, id));
         if let Err(error) = written {
@@ -127,7 +142,7 @@ impl Unkept {
             if error.kind() != io::ErrorKind::NotFound {
                 warn!(target: TARGET, "the answer of `{id}` is not kept: {error}");
             }
-            if has_failed {
+            if has_failed || answer.to_string().len() <= LARGEST_UNKEPT {
                 self.remember(id, answer);
             }
         }
@@ -150,15 +165,14 @@ fn is_of(answer: &Value, id: &str) -> bool {
     answer.get("id").and_then(Value::as_str) == Some(id)
 }
 
-fn write(path: &Path, ended: &Ended) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(path);
+fn write(dir: &Path, ended: &Ended) -> io::Result<()> {
     let mut staged = tempfile::Builder::new().prefix(".answer.").tempfile_in(dir)?;
     let mut writer = io::BufWriter::new(staged.as_file_mut());
     serde_json::to_writer(&mut writer, ended)?;
     writer.flush()?;
     drop(writer);
     staged.as_file().sync_all()?;
-    staged.persist(path)?;
+    staged.persist(dir.join(FILE))?;
     Ok(())
 }
 
@@ -173,28 +187,32 @@ async fn state_of(id: &str) -> Option<Value> {
     if let Some(ended) = Ended::find(id).await {
         return Some(ended.answer);
     }
-    let dir = run_dir_of(id);
-    let read = move || {
-        // The lock of the run is not taken: a process that begins at this moment is not refused.
-        let is_elsewhere = is_locked(&dir);
-        Some((RunRecord::read(&dir).ok()?, is_elsewhere))
+    let (id, dir) = (id.to_owned(), run_dir_of(id));
+    tokio::task::spawn_blocking(move || recorded(&id, &dir)).await.ok()?
+}
+
+/// Returns the state of a training that another process trains, or whose answer nobody has kept, from the files of its run.
+fn recorded(id: &str, dir: &Path) -> Option<Value> {
+    // The lock of the run is not taken: a process that begins at this moment is not refused.
+    let is_elsewhere = is_locked(dir);
+    let record = RunRecord::read(dir).ok()?;
+    let status = status_of(&record, is_elsewhere)?;
+    let logs = std::fs::read(dir.join("log.txt")).unwrap_or_default();
+    let metrics = record.get("metrics").as_object().cloned().unwrap_or_default();
+    let error = match (status.as_str(), record.get("error").as_str()) {
+        ("processing", _) => None,
+        ("succeeded", _) => {
+            Some("its answer was not kept\nhint: a PUT of this id gives it".to_owned())
+        }
+        (_, error) => {
+            let error = error.unwrap_or("the process of the training ended");
+            Some(format!("{error}\nhint: a PUT of this id resumes it"))
+        }
     };
-    let (record, is_elsewhere) = tokio::task::spawn_blocking(read).await.ok()??;
-    let logs = tokio::fs::read(run_dir_of(id).join("log.txt")).await.unwrap_or_default();
-    let mut state = json!({"id": id, "logs": String::from_utf8_lossy(&logs), "metrics": {}});
-    if is_elsewhere {
-        state["status"] = "processing".into();
-        return Some(state);
+    let mut state = json!({"id": id, "status": status, "logs": String::from_utf8_lossy(&logs), "metrics": metrics});
+    if let Some(error) = error {
+        state["error"] = error.into();
     }
-    state["status"] = "failed".into();
-    state["error"] = match record.get("status").as_str() {
-        Some("succeeded") => "the server ended before it kept the answer\nhint: PUT of this id makes it again".to_owned(),
-        last => format!(
-            "the server ended during the training\nhint: PUT of this id resumes it (its last state is `{}`)",
-            last.unwrap_or("unknown")
-        ),
-    }
-    .into();
     Some(state)
 }
 

@@ -23,6 +23,39 @@ pub(super) enum Ending {
     Canceled,
 }
 
+impl Ending {
+    /// Returns the answer of a training with this end, which its state does not have yet.
+    pub(super) fn answer(&self, state: &Prediction) -> Value {
+        let mut answer = state.build_state_snapshot();
+        answer["metrics"]["predict_time"] = state.elapsed().as_secs_f64().into();
+        let status = match self {
+            Self::Succeeded(output) => {
+                answer["output"] = match output {
+                    PredictionOutput::Single(value) => value.clone(),
+                    PredictionOutput::Stream(values) => values.clone().into(),
+                };
+                PredictionStatus::Succeeded
+            }
+            Self::Failed(error) => {
+                answer["error"] = error.clone().into();
+                PredictionStatus::Failed
+            }
+            Self::Canceled => PredictionStatus::Canceled,
+        };
+        answer["status"] = status.as_str().into();
+        answer
+    }
+
+    /// Ends the state, which ends the streams of its events.
+    pub(super) fn set(self, state: &mut Prediction) {
+        match self {
+            Self::Succeeded(output) => state.set_succeeded(output),
+            Self::Failed(error) => state.set_failed(error),
+            Self::Canceled => state.set_canceled(),
+        }
+    }
+}
+
 /// The outer and the inner state of a training.
 pub(super) struct Mirror<E> {
     outer: Shared,

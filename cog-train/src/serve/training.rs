@@ -1,6 +1,7 @@
 //! One training or prediction, from its slot to its last webhook.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::logs::TARGET;
-use super::mirror::{Ending, Mirror, lock, mirror};
+use super::mirror::{Ending, Mirror, Shared, lock, mirror};
 use super::state::{Server, WorkerProcess};
 use super::worker::{MARK, PREFIXES};
 use crate::error::plain_io;
@@ -91,37 +92,27 @@ impl Training {
         output.end();
         let is_refused =
             is_begun && matches!(&ending, Ending::Failed(error) if error.starts_with(PREFIXES[1]));
-        let (webhook, state) = {
-            let mut state = lock(&outer);
-            // It is sent below: a server that ends waits for it.
-            let webhook = state.take_webhook();
-            match ending {
-                Ending::Succeeded(output) => state.set_succeeded(output),
-                Ending::Failed(error) => state.set_failed(error),
-                Ending::Canceled => state.set_canceled(),
-            }
-            (webhook, state.build_terminal_response())
-        };
+        let state = ending.answer(&lock(&outer));
         if is_refused {
             server.unkept.remember(&id, &state);
         } else if server.role.kind == Kind::Train {
             server.unkept.keep(&id, &digest, &state).await;
         }
-        let answered = async {
-            tokio::select! {
-                () = free(&server, &worker, slot) => {}
-                () = server.giving_up.cancelled() => {}
-            }
-            server.service.remove_prediction(&id);
-            // The client may have gone.
-            drop(answer.send(state.clone()));
+        free(&server, &worker, slot, &outer).await;
+        // Until here it is in progress for everybody. From here on its end is the kept one, and the next training finds a slot.
+        server.service.remove_prediction(&id);
+        let webhook = {
+            let mut outer = lock(&outer);
+            // It is sent below: a server that ends waits for it.
+            let webhook = outer.take_webhook();
+            ending.set(&mut outer);
+            webhook
         };
-        let told = async {
-            if let Some(webhook) = &webhook {
-                webhook.send_terminal(WebhookEventType::Completed, &state).await;
-            }
-        };
-        tokio::join!(answered, told);
+        // The client may have gone.
+        drop(answer.send(state.clone()));
+        if let Some(webhook) = &webhook {
+            webhook.send_terminal(WebhookEventType::Completed, &state).await;
+        }
     }
 }
 
@@ -231,10 +222,23 @@ fn own(server: &Server, text: &str) -> String {
 }
 
 /// Waits until the worker has freed the slot, so that the next request finds it free.
-async fn free(server: &Server, worker: &WorkerProcess, slot: PredictionSlot) {
+async fn free(server: &Server, worker: &WorkerProcess, slot: PredictionSlot, state: &Shared) {
     let id = slot.slot_id();
-    let freed = tokio::time::timeout(SETTLED, slot.into_idle()).await;
-    if !matches!(freed, Ok(Ok(()))) {
+    // coglet ends the state of a slot that is lost, by a text of its own, unless the state is locked.
+    let mut idle = Box::pin(slot.into_idle());
+    let locked = poll_fn(|context| {
+        let _state = lock(state);
+        idle.as_mut().poll(context)
+    });
+    let is_free = tokio::select! {
+        freed = tokio::time::timeout(SETTLED, locked) => matches!(freed, Ok(Ok(()))),
+        () = server.giving_up.cancelled() => true,
+    };
+    {
+        let _state = lock(state);
+        drop(idle);
+    }
+    if !is_free {
         // That of a worker that has ended is gone with it.
         if !worker.watched.has_ended() {
             error!(target: TARGET, "the slot {id} does not become free");

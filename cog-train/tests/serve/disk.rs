@@ -52,6 +52,12 @@ fn a_file_over_the_limit_fails_its_training_and_the_server_lives() {
     fails_and_lives(&server, "file too large");
     let small = server.post("/trainings", r#"{"id":"s","input":{"bytes":1000}}"#).expect(200);
     assert_eq!(small.json()["status"], "succeeded", "{small:?}");
+    // The file fits, and the answer with it in base64 does not.
+    let input = r#"{"id":"m","input":{"bytes":500000}}"#;
+    let middle = server.post("/trainings", input).expect(200);
+    assert_eq!(middle.json()["status"], "succeeded");
+    assert!(!here.path("runs/m/answer.json").exists());
+    assert_eq!(server.get("/trainings/m").expect(200).body, middle.body);
 }
 
 #[test]

@@ -78,8 +78,9 @@ fn a_training_that_died_with_its_server_is_resumed_by_a_put_of_its_id() {
 
     let server = Server::ready(&here, &["serve"], &[]);
     let state = server.get("/trainings/d").expect(200).json();
-    assert_eq!(state["status"], "failed");
+    assert_eq!(state["status"], "canceled", "as its worker has recorded: {state}");
     assert!(state["error"].as_str().unwrap().contains("PUT of this id resumes it"), "{state}");
+    assert_eq!(server.get("/trainings").expect(200).json()["trainings"][0]["status"], "canceled");
     server.put_async("/trainings/d", INPUT).expect(202);
     let ended = server.ended("d");
     assert_eq!(ended["status"], "succeeded", "{ended}");

@@ -10,6 +10,7 @@ mod answers;
 mod deaths;
 mod disk;
 mod docs;
+mod ends;
 mod faults;
 mod health;
 mod hooks;

@@ -42,7 +42,7 @@ pub(super) async fn post(
     if !is_valid(&id) {
         return bad_id(&["body", "id"]);
     }
-    create(server, &headers, id, body, false).await
+    create(server, &headers, id, body).await
 }
 
 /// Creates the training of this id, or gives back what is known of it.
@@ -68,7 +68,7 @@ pub(super) async fn put(
     if let Some(state) = server.service.get_prediction_response(&id) {
         return json_answer(StatusCode::ACCEPTED, state);
     }
-    create(server, &headers, id, body, true).await
+    create(server, &headers, id, body).await
 }
 
 fn no_events(kind: Kind) -> Response {
@@ -88,7 +88,6 @@ async fn create(
     headers: &HeaderMap,
     id: String,
     mut body: PredictionRequest,
-    is_put: bool,
 ) -> Response {
     // Before the first setup there is no schema, and no input is looked at.
     if server.service.schema().await.is_none() {
@@ -108,7 +107,7 @@ async fn create(
             if !ended.has_inputs(&digest) {
                 return other_inputs(&id, &[], !ended.succeeded());
             }
-            if ended.succeeded() && is_put {
+            if ended.succeeded() {
                 return json_answer(StatusCode::OK, ended.answer);
             }
             is_begun = true;

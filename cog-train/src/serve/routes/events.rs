@@ -45,23 +45,25 @@ pub(super) async fn events(
         }
     };
     tokio::spawn(async move {
+        // It is removed before its end is sent: no replay has one.
         let (replay, skipped, mut events, _guard) = subscription.into_parts();
         let mut out = Numbered { sender, number: 0, last: last.unwrap_or(0) };
         if !out.skip(skipped).await {
             return;
         }
         for event in replay {
-            let is_last = event.event_name() == "completed";
-            if !out.send(event.event_name(), &event.json_data()).await || is_last {
+            if !out.send(event.event_name(), &event.json_data()).await {
                 return;
             }
         }
         loop {
             let is_open = match events.recv().await {
-                Ok(event) => {
-                    let is_open = out.send(event.event_name(), &event.json_data()).await;
-                    is_open && event.event_name() != "completed"
+                Ok(event) if event.event_name() == "completed" => {
+                    let end = kept(&server, &id, event.json_data()).await;
+                    out.send("completed", &end).await;
+                    false
                 }
+                Ok(event) => out.send(event.event_name(), &event.json_data()).await,
                 Err(RecvError::Lagged(missed)) => out.skip(missed).await,
                 Err(RecvError::Closed) => false,
             };
@@ -71,6 +73,13 @@ pub(super) async fn events(
         }
     });
     stream(receiver)
+}
+
+/// Returns the end of a training as every other route gives it. coglet's own differs in the time, and a training that is resumed at
+/// once has no other.
+async fn kept(server: &Server, id: &str, end: Value) -> Value {
+    let kept = server.unkept.state_of(id).await;
+    kept.filter(|kept| kept["status"] == end["status"]).unwrap_or(end)
 }
 
 /// Counts the events, and leaves out those that the client has.

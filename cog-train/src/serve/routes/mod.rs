@@ -15,7 +15,6 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{any, get, post, put};
-use serde_json::Value;
 
 use super::answer::error;
 use super::auth::{self, Token};
@@ -49,11 +48,7 @@ pub(super) fn router(server: Arc<Server>) -> Router {
             .route("/trainings/{*rest}", any(trainings_elsewhere)),
     };
     let service = Arc::clone(&server.service);
-    let is_live = move |id: &str| {
-        // A training that has ended is known until its slot is free.
-        let state = service.get_prediction_response(id).unwrap_or_default();
-        matches!(state.get("status").and_then(Value::as_str), Some("starting" | "processing"))
-    };
+    let is_live = move |id: &str| service.prediction_exists(id);
     let runs = Ui::of_server(RUNS.into(), Box::new(is_live));
     let names = Names::new(&server.options.host, &server.options.allow_hosts);
     let guarded = router
