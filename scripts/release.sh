@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the program `cog-train` for this machine's platform, and packs it with README, document, licence, and the licences of
-# the crates that are compiled in.
+# Builds the program `cog-train` for this machine's platform, and packs it with its page of the book as README, its licence, and the
+# licences of the crates that are compiled in.
 #
 #   scripts/release.sh [FEATURE...]     features of cargo beside `cli`: cuda, parquet, ...
 #   OUT=DIR scripts/release.sh          the folder of the archive: target/release-archive unless given
@@ -55,7 +55,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/$name"
 # The profile strips the binary.
-cp "${CARGO_TARGET_DIR:-target}/release/cog-train" LICENSE README.md cog-train/docs/tool.md "$work/$name"
+cp "${CARGO_TARGET_DIR:-target}/release/cog-train" LICENSE "$work/$name"
+cp cog-train/docs/tool.md "$work/$name/README.md"
 third_party > "$work/$name/THIRD-PARTY-LICENSES"
 "$work/$name/cog-train" --version | grep -qx "cog-train $version" || fail 'the binary has another version'
 # The same files give the same bytes.

@@ -71,13 +71,14 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
     if let Some(call) = serve_args::parse_call(app, &args) {
         return call.map(Command::Serve);
     }
+    let mut parser = command(app, &args);
     let matches =
-        command(app, &args).try_get_matches_from(&args).map_err(
-            |error| match mistyped::message(app, &args, &error) {
+        parser.try_get_matches_from_mut(&args).map_err(|error| {
+            match mistyped::message(app, &parser, &args, &error) {
                 Some(message) => wrong(&message),
                 None => Stop::of(&error),
-            },
-        )?;
+            }
+        })?;
     match matches.subcommand() {
         Some((TRAIN, inner)) => invocation(app, Kind::Train, inner),
         Some((PREDICT, inner)) => invocation(app, Kind::Predict, inner),
@@ -139,7 +140,8 @@ fn invocation(app: &App, kind: Kind, matches: &ArgMatches) -> Result<Command, St
     })))
 }
 
-fn command(app: &App, args: &[OsString]) -> Clap {
+/// Returns the parser of a trainer's arguments, the program's name first.
+pub(crate) fn command(app: &App, args: &[OsString]) -> Clap {
     let program = args
         .first()
         .and_then(|path| std::path::Path::new(path).file_name())

@@ -38,15 +38,18 @@ use self::serve_args::ServeCall;
 use crate::error::Error;
 
 pub use app::App;
-pub(crate) use {
-    stop::Stop,
-    terminal::{Format, Terminal, print_answer},
-};
 #[cfg(feature = "cli")]
 pub(crate) use {
+    args::command as trainer_command,
+    mistyped::{BareInput, bare_input, has_option, swapped, unknown},
+    stop::wrong,
     terminal::table_text,
     ui::ui,
     ui_args::{UiArgs, command as ui_command, parse as ui_args},
+};
+pub(crate) use {
+    stop::Stop,
+    terminal::{Format, Terminal, print_answer},
 };
 
 /// The `main` of a trainer's binary. It must be the first call of the process: it sets variables of the environment.

@@ -26,6 +26,6 @@ impl Stop {
 }
 
 /// Refuses the arguments.
-pub(super) fn wrong(reason: &str) -> Stop {
+pub(crate) fn wrong(reason: &str) -> Stop {
     Stop::Wrong(format!("error: {reason}\n"))
 }

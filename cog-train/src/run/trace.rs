@@ -66,7 +66,7 @@ fn author_frames(backtrace: &str) -> Vec<String> {
         } else if let Some((number, name)) = line.split_once(": ")
             && number.parse::<u32>().is_ok()
         {
-            if name.contains("lang_start") {
+            if name.contains("lang_start") || name.starts_with("__libc_start") {
                 return Vec::new();
             }
             symbol = Some(name);
@@ -141,6 +141,19 @@ mod tests {
              at /rustc/1/library/std/src/rt.rs:206:5
    3: __libc_start_call_main
              at ./csu/../sysdeps/nptl/libc_start_call_main.h:58:16
+";
+        assert!(author_frames(text).is_empty());
+    }
+
+    #[test]
+    fn a_stripped_binary_has_no_frames() {
+        let text = "   0: <unknown>
+   1: <unknown>
+   2: __libc_start_call_main
+             at ./csu/../sysdeps/nptl/libc_start_call_main.h:58:16
+   3: __libc_start_main_impl
+             at ./csu/../csu/libc-start.c:360:3
+   4: <unknown>
 ";
         assert!(author_frames(text).is_empty());
     }

@@ -7,6 +7,7 @@ use candle_core::DType;
 use clap::ArgMatches;
 
 use super::commands::{DTYPES, command};
+use super::mistyped;
 use super::template::Template;
 use crate::cli::{self, App, Stop, UiArgs};
 use crate::run::RUNS;
@@ -42,6 +43,8 @@ pub(super) struct NewArgs {
     pub(super) template: Template,
     /// The folder of the crate cog-train.
     pub(super) path: Option<PathBuf>,
+    /// The address of a repository with the crate cog-train.
+    pub(super) git: Option<String>,
 }
 
 /// Weights to describe.
@@ -65,7 +68,14 @@ pub(super) fn parse(
     trainers: &[(&'static str, App)],
     args: Vec<OsString>,
 ) -> Result<Command, Stop> {
-    let matches = command(trainers).try_get_matches_from(args).map_err(|error| Stop::of(&error))?;
+    let mut parser = command(trainers);
+    let matches =
+        parser.try_get_matches_from_mut(&args).map_err(|error| {
+            match mistyped::message(trainers, &parser, &args, &error) {
+                Some(message) => cli::wrong(&message),
+                None => Stop::of(&error),
+            }
+        })?;
     let (name, matches) = matches.subcommand().expect("a command is required");
     let json = matches.try_get_one::<bool>("json").ok().flatten() == Some(&true);
     Ok(match name {
@@ -85,6 +95,7 @@ pub(super) fn parse(
             folder: path(matches, "NAME"),
             template: Template::of(&text(matches, "template")).expect("clap knows the templates"),
             path: matches.get_one::<PathBuf>("path").cloned(),
+            git: matches.get_one::<String>("git").cloned(),
         }),
         "doctor" => Command::Doctor { json },
         "inspect" => Command::Inspect(InspectArgs {

@@ -45,9 +45,14 @@ fn new() -> Command {
             .long("path")
             .value_name("DIR")
             .help(
-                "The folder of the crate cog-train [default: the one that this program was built from, else the registry's]",
+                "The folder of the crate cog-train [default: the one that this program was built from, else that of crates.io]",
             )
             .value_parser(value_parser!(PathBuf)),
+        Arg::new("git")
+            .long("git")
+            .value_name("URL")
+            .help("A git repository with the crate cog-train, in place of a folder")
+            .conflicts_with("path"),
     ])
 }
 

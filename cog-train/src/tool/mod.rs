@@ -9,6 +9,7 @@ mod convert;
 mod doctor;
 mod inspect;
 mod merge;
+mod mistyped;
 mod new;
 mod runs;
 mod staging;

@@ -203,7 +203,7 @@ fn file(path: PathBuf, cache: &Path, cancel: &CancelToken) -> Result<Weights, Er
     if start.starts_with(b"GGUF") {
         return Err(Error::weights(
             &path,
-            "is a GGUF file, not safetensors\nhint: it is opened as a base model, with its configuration: `Pretrained::open`",
+            "is a GGUF file, not safetensors\nhint: `cog-train convert` writes it as safetensors; `Pretrained::open` takes it as a base model",
         ));
     }
     // The header's own check says what is wrong.

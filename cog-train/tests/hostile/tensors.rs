@@ -198,7 +198,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "GGUF",
             [b"GGUF".as_slice(), &[3; 40]].concat(),
-            "is a GGUF file, not safetensors\nhint: it is opened as a base model, with its configuration: `Pretrained::open`",
+            "is a GGUF file, not safetensors\nhint: `cog-train convert` writes it as safetensors; `Pretrained::open` takes it as a base model",
         ),
     ]
 }

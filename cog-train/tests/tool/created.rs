@@ -26,9 +26,16 @@ fn a_crate_has_all_its_files_or_is_not_there() {
     assert!(said.ends_with("hint: `my-line` is one\n"), "{said}");
     let said = here.run(&["new", "x", "--path", "nowhere"]).expect(2).err;
     assert!(said.contains("is not the folder of the crate cog-train"), "{said}");
+    let said = here.run(&["new", "x", "--git", "git@example.com:a/b.git"]).expect(2).err;
+    assert!(said.ends_with("hint: write `ssh://git@example.com/a/b.git`\n"), "{said}");
     let said = here.run(&["new", "x", "--template", "imag"]).expect(2).err;
     assert!(said.contains("image"), "{said}");
     assert_eq!(here.tree(), before);
+
+    let said = here.run(&["new", "x", "--git", "https://example.com/a"]).expect(0).out;
+    assert!(!said.contains("crates.io"), "{said}");
+    let manifest = here.read("x/Cargo.toml");
+    assert!(manifest.contains("\ncog-train = { git = \"https://example.com/a\" }\n"), "{manifest}");
 }
 
 /// All templates in one workspace, with the target folder of this test: other crates are there, and cog-train is compiled once.

@@ -72,18 +72,21 @@ pub(super) fn doctor(as_json: bool) -> Done {
     Done { text, code }
 }
 
-/// The features of cargo that change what the tool can do.
+/// The features of cargo that a build of the tool may have or lack.
+const FEATURES: [(&str, bool); 9] = [
+    ("accelerate", cfg!(feature = "accelerate")),
+    ("cuda", cfg!(feature = "cuda")),
+    ("cudnn", cfg!(feature = "cudnn")),
+    ("images", cfg!(feature = "images")),
+    ("metal", cfg!(feature = "metal")),
+    ("mkl", cfg!(feature = "mkl")),
+    ("mpi", cfg!(feature = "mpi")),
+    ("nccl", cfg!(feature = "nccl")),
+    ("parquet", cfg!(feature = "parquet")),
+];
+
 fn build() -> Finding {
-    let features = [
-        ("cuda", cfg!(feature = "cuda")),
-        ("cudnn", cfg!(feature = "cudnn")),
-        ("nccl", cfg!(feature = "nccl")),
-        ("mkl", cfg!(feature = "mkl")),
-        ("accelerate", cfg!(feature = "accelerate")),
-        ("parquet", cfg!(feature = "parquet")),
-        ("images", cfg!(feature = "images")),
-    ];
-    let on: Vec<&str> = features.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+    let on: Vec<&str> = FEATURES.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
     let mut parts = vec![env!("CARGO_PKG_VERSION").to_owned()];
     if cfg!(debug_assertions) {
         parts.push("a debug build".to_owned());
@@ -139,6 +142,24 @@ fn text_of(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_feature_that_a_build_may_lack_is_listed() {
+        let manifest = include_str!("../../../Cargo.toml");
+        let features = manifest.split("\n[features]\n").nth(1).unwrap();
+        let features = features.split("\n[").next().unwrap();
+        let is_name = |c: char| c.is_ascii_lowercase();
+        let mut names: Vec<&str> = features
+            .lines()
+            .filter_map(|line| line.split_once(" = ["))
+            .filter(|(name, _)| name.chars().all(is_name))
+            .map(|(name, _)| name)
+            .collect();
+        // What the tool is built with, always.
+        names.retain(|name| !["cli", "default", "http", "serve", "text"].contains(name));
+        names.sort_unstable();
+        assert_eq!(names, FEATURES.map(|(name, _)| name));
+    }
 
     #[test]
     fn each_remedy_follows_the_table_and_the_end_names_the_worst() {

@@ -14,6 +14,9 @@ use super::staging::{begin, refuse_existing};
 use crate::error::Error;
 use crate::run::shown;
 
+/// The version of the crate cog-train.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// A file of a crate, by its path there.
 struct File {
     path: String,
@@ -30,7 +33,7 @@ impl File {
 pub(super) fn new(args: &NewArgs) -> Result<String, Error> {
     let name = crate_name(&args.folder)?;
     refuse_existing(&args.folder)?;
-    let dependency = Dependency::find(args.path.as_deref())?;
+    let dependency = Dependency::choose(args)?;
     let manifest = manifest::manifest(&name, args.template, &dependency, &args.folder);
     let mut files = vec![
         File::new("Cargo.toml", manifest),
@@ -48,10 +51,22 @@ pub(super) fn new(args: &NewArgs) -> Result<String, Error> {
     }
     folder.finish(&args.folder)?;
     let shown = shown(&args.folder);
+    let about = args.template.about();
     Ok(format!(
-        "created: {shown}/, {}\n\n  cd {shown}\n  cargo run\n\n`README.md` there has the next steps.\n",
-        args.template.about()
+        "created: {shown}/, {about}\n{}\n  cd {shown}\n  cargo run\n\n`README.md` there has the next steps.\n",
+        note(&dependency)
     ))
+}
+
+/// Returns the line on a dependency that cargo may not find.
+fn note(dependency: &Dependency) -> String {
+    if *dependency != Dependency::Unpublished {
+        return String::new();
+    }
+    format!(
+        "note: its `Cargo.toml` names cog-train {VERSION} of crates.io\n\
+         hint: where crates.io has no such version, write the `path` or `git` of a clone in its place, as `--path DIR` and `--git URL` do\n"
+    )
 }
 
 /// Returns the crate's name: the last part of its folder's path.
@@ -160,6 +175,15 @@ mod tests {
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().ends_with(hint), "{error}");
         }
+    }
+
+    #[test]
+    fn a_version_that_may_be_missing_is_named_with_the_remedy() {
+        for known in [Dependency::Registry, Dependency::Git(String::new())] {
+            assert_eq!(note(&known), "");
+        }
+        let note = note(&Dependency::Unpublished);
+        assert!(note.contains(VERSION) && note.contains("`--path DIR` and `--git URL`"), "{note}");
     }
 
     #[test]
