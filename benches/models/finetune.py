@@ -1,9 +1,9 @@
 """Trains one job with PyTorch, transformers and PEFT, and prints one line of JSON.
 
-    python finetune.py JOB STEPS [--mode eager|fused|compile] [--threads N] --data DIR
+    python finetune.py JOB STEPS [--mode eager|fused|compile] [--bf16] [--threads N] --data DIR
 
 The record is that of `../peers/train.py`, with `times_ms`, the time of every step. Dropout is off: the losses of both
-sides are compared. `packed` pads the texts of a step to its longest, as transformers' collators do.
+sides are compared. `--bf16` computes under autocast. `packed` pads the texts of a step to its longest, as transformers' collators do.
 """
 
 import argparse
@@ -63,6 +63,7 @@ def main():
     parser.add_argument("job", choices=RATES)
     parser.add_argument("steps", type=int)
     parser.add_argument("--mode", choices=["eager", "fused", "compile"], default="eager")
+    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", required=True)
     args = parser.parse_args()
@@ -84,7 +85,8 @@ def main():
         inputs = batch(i)
         start = time.perf_counter()
         adamw.zero_grad()
-        loss = called(**inputs).loss
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            loss = called(**inputs).loss
         loss.backward()
         adamw.step()
         losses.append(loss.item())

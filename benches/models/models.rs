@@ -116,7 +116,7 @@ impl Job {
         }
         let build = |init: &Init| CausalLm::new(init, base.config());
         let (params, model) = if self == Self::Full {
-            let params = Params::new(base.tensors(device)?)?;
+            let params = Params::new(base.tensors(device)?)?.precision(held.precision())?;
             let model = Init::from_tensors(params.tensors()).build(build)?;
             (params, model)
         } else {

@@ -1,8 +1,10 @@
 //! Tensors of the CPU as slices of 32-bit floats, and back.
 
 use candle_core::{CpuStorage, DType, Device, Error, InplaceOp1, Layout, Shape, Storage, Tensor};
+use half::bf16;
 use rayon::prelude::*;
 
+use super::floats::{round_bf16, widen_bf16, widen_f16};
 use super::output::{Buffer, Output};
 
 /// Returns the address of a tensor's storage. Tensors that share a storage have one address.
@@ -36,8 +38,58 @@ pub(crate) fn on_cpu(tensor: &Tensor) -> bool {
 ///
 /// candle's error when memory cannot be allocated.
 pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor, Error> {
-    tensor.to_dtype(DType::F32)?.contiguous()
+    fn widen<T: Sync>(from: &[T], to: Output<'_>, widen: fn(&[T], &mut [f32])) {
+        let chunks = to.par_chunks(CHUNK).zip(from.par_chunks(CHUNK));
+        chunks.for_each(|(to, from)| widen(from, to.zeroed()));
+    }
+
+    let (storage, layout) = tensor.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::BF16(from)), Some((start, end))) => {
+            make(layout.shape().clone(), |to| widen(&from[start..end], to, widen_bf16))
+        }
+        (Storage::Cpu(CpuStorage::F16(from)), Some((start, end))) => {
+            make(layout.shape().clone(), |to| widen(&from[start..end], to, widen_f16))
+        }
+        _ => tensor.to_dtype(DType::F32)?.contiguous(),
+    }
 }
+
+/// Returns the tensor in another float type.
+///
+/// # Errors
+///
+/// candle's error when memory cannot be allocated.
+pub(crate) fn rounded(tensor: &Tensor, dtype: DType) -> Result<Tensor, Error> {
+    if dtype == DType::BF16 && is_contiguous(tensor) {
+        let elements = read([tensor], |[elements]| rounded_elements(elements))?;
+        return Tensor::from_vec(elements, tensor.shape(), &Device::Cpu);
+    }
+    tensor.to_dtype(dtype)
+}
+
+/// Rounds to the nearest bfloat16, on all threads. The slices have one length.
+pub(crate) fn round(from: &[f32], to: &mut [bf16]) {
+    let chunks = to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
+    chunks.for_each(|(to, from)| round_bf16(from, to));
+}
+
+/// Rounds to the nearest bfloat16, on all threads.
+pub(crate) fn rounded_elements(elements: &[f32]) -> Vec<bf16> {
+    let (groups, rest) = elements.as_chunks::<GROUP>();
+    let round = |group: &[f32; GROUP]| {
+        let mut to = [bf16::ZERO; GROUP];
+        round_bf16(group, &mut to);
+        to
+    };
+    let groups = groups.par_iter().with_min_len(CHUNK / GROUP).map(round);
+    let mut rounded = groups.collect::<Vec<_>>().into_flattened();
+    rounded.extend(rest.iter().map(|element| bf16::from_f32(*element)));
+    rounded
+}
+
+/// Elements that are rounded together.
+const GROUP: usize = 256;
 
 /// Returns a gradient as the fast paths take it: on the CPU contiguous and, unless it is of 64 bits, of 32.
 ///
@@ -143,6 +195,28 @@ mod tests {
         );
         write(&part, |elements| elements.fill(0.0)).unwrap();
         assert_eq!(whole.to_vec2::<f32>().unwrap(), [[1.0, 2.0], [0.0, 0.0], [5.0, 6.0]]);
+    }
+
+    #[test]
+    fn every_element_is_widened_and_rounded() {
+        for count in [0, 1, GROUP - 1, GROUP, 3 * GROUP + 5, CHUNK + GROUP + 1] {
+            let values =
+                (0..=count).map(|at| f64::from(u32::try_from(at).unwrap()).sin()).collect();
+            let values: Vec<f64> = values;
+            let wide = Tensor::new(values, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+            let wide = wide.narrow(0, 1, count).unwrap();
+            let bits = |tensor: &Tensor| -> Vec<u32> {
+                let values: Vec<f32> = tensor.to_dtype(DType::F32).unwrap().to_vec1().unwrap();
+                values.into_iter().map(f32::to_bits).collect()
+            };
+            for dtype in [DType::BF16, DType::F16] {
+                let narrow = rounded(&wide, dtype).unwrap();
+                assert_eq!((narrow.dtype(), narrow.elem_count()), (dtype, count));
+                assert!(bits(&narrow) == bits(&wide.to_dtype(dtype).unwrap()));
+                let again = contiguous(&narrow).unwrap();
+                assert!(is_contiguous(&again) && bits(&again) == bits(&narrow));
+            }
+        }
     }
 
     #[test]

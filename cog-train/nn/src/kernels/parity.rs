@@ -122,21 +122,23 @@ pub(crate) fn close(found: &Tensor, expected: &Tensor, tolerance: f64, what: &st
     }
 }
 
-/// Asserts that values and gradients are the same bits under 1, 2 and 4 threads.
+/// Asserts that values and gradients are the same bits under 1, 2 and 4 threads, in 32 bits and in bfloat16.
 pub(crate) fn threads<const N: usize>(
     operands: [&Tensor; N],
     compute: impl Fn([&Tensor; N]) -> Result<Tensor, Error> + Sync,
 ) {
-    let operands = operands.map(|operand| operand.to_dtype(DType::F32).unwrap());
-    let under = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let (y, gradients) = pool.install(|| run(operands.each_ref(), DType::F32, &compute));
-        let bits = |tensor: &Tensor| -> Vec<u32> {
-            let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-            values.into_iter().map(f32::to_bits).collect()
+    for dtype in [DType::F32, DType::BF16] {
+        let operands = operands.map(|operand| operand.to_dtype(dtype).unwrap());
+        let under = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let (y, gradients) = pool.install(|| run(operands.each_ref(), dtype, &compute));
+            let bits = |tensor: &Tensor| -> Vec<u32> {
+                let wide = tensor.flatten_all().unwrap().to_dtype(DType::F32).unwrap();
+                wide.to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+            };
+            std::iter::once(&y).chain(&gradients).map(bits).collect::<Vec<_>>()
         };
-        std::iter::once(&y).chain(&gradients).map(bits).collect::<Vec<_>>()
-    };
-    let one = under(1);
-    assert!([2, 4].into_iter().all(|threads| under(threads) == one));
+        let one = under(1);
+        assert!([2, 4].into_iter().all(|threads| under(threads) == one), "{dtype:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Error, Tensor, Var};
 
 use super::matmul::{Matrix, Right};
-use super::quantized::{Quantized, read_floats};
+use super::quantized::{BlockLayout, Quantized, read_floats};
 use super::tape::{Handle, Node};
 use super::{dtypes, host, reference};
 
@@ -112,6 +112,27 @@ impl Weight {
         match self {
             Self::Tensor(tensor) => reference::fits(tensor),
             Self::Quantized(matrix) => matches!(matrix.device(), Device::Cpu),
+        }
+    }
+
+    /// Whether it is a matrix of bfloat16.
+    pub(crate) fn is_bf16(&self) -> bool {
+        match self {
+            Self::Tensor(tensor) => tensor.dtype() == DType::BF16,
+            Self::Quantized(matrix) => matrix.layout() == BlockLayout::Bf16,
+        }
+    }
+
+    /// Returns the rows that a product multiplies by it: bfloat16 if both are, and else widened.
+    ///
+    /// # Errors
+    ///
+    /// candle's error when memory cannot be allocated.
+    pub(crate) fn operand(&self, x: &Node) -> Result<Node, Error> {
+        if self.is_bf16() && x.tensor().dtype() == DType::BF16 {
+            x.map(Tensor::contiguous)
+        } else {
+            x.widened()
         }
     }
 

@@ -9,6 +9,9 @@
 //! its own, and an input that needs no gradient none either. On the CPU, products of 16-bit floats are summed in 32 bits
 //! and rounded once; a weight of them, or in blocks of few bits, is widened as it is packed, at most 512 by 512 elements at a time. The
 //! gradient of fewer than 12 rows alone widens one of 16-bit floats as a whole.
+//!
+//! An input and a weight of bfloat16 stay as they are: the processor multiplies them if it can (AVX512-BF16), and else they are widened.
+//! `dy`, which comes in 32 bits, is rounded to bfloat16 for their products, as PyTorch's is.
 
 mod cpu;
 mod cuda;

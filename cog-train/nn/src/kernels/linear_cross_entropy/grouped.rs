@@ -5,14 +5,14 @@
 
 use candle_core::{DType, Error, Tensor};
 
-use super::cpu::Rows;
+use super::cpu::Scores;
 use super::{checked_operands, reference, rows_at_once};
 use crate::kernels::cross_entropy::scale;
-use crate::kernels::host;
 use crate::kernels::output::Buffer;
 use crate::kernels::reference::fits;
 use crate::kernels::tape::{Handle, Node};
 use crate::kernels::weight::Weight;
+use crate::kernels::{host, rows};
 
 /// The target and the group of each row.
 struct Grouped {
@@ -50,7 +50,7 @@ pub(crate) fn forward(
     let h = h.map(|h| h.reshape((n, d)))?;
     if fits(h.tensor()) && weight.fits() {
         let (weight, to) = weight.on(&h)?;
-        return on_cpu(&h.widened()?, weight, to, grouped);
+        return on_cpu(&weight.operand(&h)?, weight, to, grouped);
     }
     // A quantized weight is decoded here: its kernels are the CPU's.
     on_any(&h, &h.leaf(&weight.to_tensor()?), grouped)
@@ -65,10 +65,10 @@ fn on_cpu(h: &Node, weight: Weight, to: Handle, grouped: Grouped) -> Result<Node
     let mut losses = vec![0.0; n];
     // Only the gradient of the weight needs the rows again.
     let saved = to[1].map(|_| h.saved());
-    host::read([h.tensor()], |[h]| {
+    rows::read(h.tensor(), d, |h| {
         weight.read(|weight| {
             let (targets, smoothed) = (&grouped.targets, None);
-            let rows = Rows { h, weight, targets, smoothed, factors: None, classes, d };
+            let rows = Scores { h, weight, targets, smoothed, factors: None, classes, d };
             rows.all(&mut losses, of_h.as_mut().map(Buffer::output), None);
         })
     })??;
@@ -87,11 +87,10 @@ fn on_cpu(h: &Node, weight: Weight, to: Handle, grouped: Grouped) -> Result<Node
             adjoints.give(to[0], host::tensor(of_h, (n, d))?)?;
         }
         if let Some(saved) = saved {
-            let h = host::contiguous(&saved.tensor()?)?;
-            let of_weight = host::read([&h], |[h]| {
+            let of_weight = rows::read(&saved.tensor()?, d, |h| {
                 weight.read(|weight| {
                     let (targets, factors) = (&grouped.targets, Some(factors.as_slice()));
-                    let rows = Rows { h, weight, targets, smoothed: None, factors, classes, d };
+                    let rows = Scores { h, weight, targets, smoothed: None, factors, classes, d };
                     host::make((classes, d), |output| rows.all(&mut losses, None, Some(output)))
                 })
             })???;

@@ -4,7 +4,8 @@
 //! scalar, as in [`cross_entropy`](super::cross_entropy). The scores of some rows at a time are computed, overwritten by their
 //! gradient, and multiplied into the gradients of `h` and of the weight, all in the forward pass; the backward pass only
 //! scales these. `[n, classes]` is never stored. Source: the idea is Liger Kernel's (Hsu et al., 2024). With label smoothing the targets are
-//! those of [`cross_entropy`](super::cross_entropy) with weights of one.
+//! those of [`cross_entropy`](super::cross_entropy) with weights of one. The gradient of scores of bfloat16 operands is rounded to bfloat16,
+//! as in [`linear`](super::linear).
 
 mod cpu;
 mod cuda;
@@ -50,7 +51,7 @@ pub(crate) fn forward_smoothed(
     let rows = checked_operands(h, &parameter, targets)?;
     let Weight::Tensor(weight) = &parameter else {
         if fits(h.tensor()) && parameter.fits() {
-            return cpu::forward(&h.widened()?, &parameter, &rows, smoothing);
+            return cpu::forward(&parameter.operand(h)?, &parameter, &rows, smoothing);
         }
         return stored(h, &parameter, targets, smoothing);
     };
@@ -60,7 +61,7 @@ pub(crate) fn forward_smoothed(
         return cuda::forward(&gpu, h, (weight, &node), &targets, smoothing);
     }
     if fits(h.tensor()) && fits(weight) {
-        cpu::forward(&h.widened()?, &parameter, &targets, smoothing)
+        cpu::forward(&parameter.operand(h)?, &parameter, &targets, smoothing)
     } else {
         reference::forward(h, &node, &targets, smoothing)
     }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::kernel::Kernel;
 use super::lines::Lines;
 use super::pack::panels;
-use super::{Matrix, Region, Right, Threads, blocks};
+use super::{Matrix, Region, Right, Threads, blocks, pairs};
 use crate::kernels::scratch::scratch;
 
 /// The longest part of a sum whose panels are packed at a time.
@@ -35,7 +35,7 @@ const FEW_ROWS: usize = 96;
 const SMALL: usize = 1 << 18;
 
 /// Whether a product is large enough for tiles, or is to be exact and has sums that are split.
-pub(super) fn fits(left: &Matrix<'_>, right: &Right<'_>, exact: bool) -> bool {
+pub(super) fn fits<T>(left: &Matrix<'_, T>, right: &Right<'_>, exact: bool) -> bool {
     let (rows, columns, inner) = (left.rows, right.columns(), left.columns);
     let steps = |stride: (usize, usize)| stride.0 == 1 || stride.1 == 1;
     rows >= 12
@@ -45,7 +45,7 @@ pub(super) fn fits(left: &Matrix<'_>, right: &Right<'_>, exact: bool) -> bool {
         && steps(right.stride())
 }
 
-/// A product whose tiles the threads share.
+/// A product whose tiles the threads share. The elements of its factors are those of the kernel: floats, or pairs of them.
 struct Product<'a> {
     kernel: Kernel,
     left: Matrix<'a>,
@@ -69,6 +69,7 @@ unsafe impl Sync for Product<'_> {}
 /// 3. They are initialized if the target accumulates.
 pub(super) unsafe fn multiply(
     target: &Region<'_>,
+    kernel: Kernel,
     left: Matrix<'_>,
     right: Right<'_>,
     scale: f32,
@@ -76,7 +77,7 @@ pub(super) unsafe fn multiply(
 ) {
     let inner = left.columns;
     let product = Product {
-        kernel: Kernel::new(),
+        kernel,
         left,
         right,
         scale,
@@ -216,7 +217,11 @@ impl Product<'_> {
             Right::Blocks { blocks, transposed } => {
                 let steps = (width, 1);
                 let panel = depth.len();
-                blocks::panels(room, width, &blocks, transposed, depth, columns);
+                if self.kernel.of_pairs {
+                    pairs::panels(room, width, &blocks, transposed, depth, columns);
+                } else {
+                    blocks::panels(room, width, &blocks, transposed, depth, columns);
+                }
                 return Lines { elements: room, panel, steps, full: usize::MAX, last: &[] };
             }
         };
@@ -260,6 +265,8 @@ impl Product<'_> {
     ) {
         let function = self.kernel.function(columns.len(), rows.len());
         let &Region { first, stride, exact, .. } = self.target;
+        // A sum of pairs is of values with 8 bits.
+        let exact = exact && !self.kernel.of_pairs;
         let terms = if exact { depth.div_ceil(depth.div_ceil(TERMS)) } else { depth };
         for start in (0..depth).step_by(terms) {
             // SAFETY: 1. the processor has the features that the function needs: `Kernel` has looked; 2. it reads the elements from

@@ -33,32 +33,55 @@ pub(super) fn panels(
     depth: Range<usize>,
     columns: Range<usize>,
 ) {
-    let panels = room.chunks_exact_mut(width * depth.len());
+    let decode = |row, from, to: &mut [f32]| blocks.decode(row, from, to);
     if transposed {
-        let firsts = columns.clone().step_by(width);
-        scratch([width * depth.len()], |[decoded]| {
-            for (panel, first) in panels.zip(firsts) {
-                let lines = width.min(columns.end - first);
-                let decoded = &mut decoded[..lines * depth.len()];
-                for (row, elements) in (first..).zip(decoded.chunks_exact_mut(depth.len())) {
-                    blocks.decode(row, depth.start, elements);
-                }
-                pack::panels(panel, width, decoded, (lines, depth.len()), (depth.len(), 1));
-            }
-        });
+        by_columns(room, width, depth, columns, decode);
     } else {
-        let size = width * depth.len();
-        scratch([columns.len()], |[decoded]| {
-            for (at, row) in depth.enumerate() {
-                blocks.decode(row, columns.start, decoded);
-                for (panel, elements) in room.chunks_exact_mut(size).zip(decoded.chunks(width)) {
-                    let to = &mut panel[at * width..][..width];
-                    to[..elements.len()].copy_from_slice(elements);
-                    to[elements.len()..].fill(0.0);
-                }
-            }
-        });
+        by_rows(room, width, depth, columns, decode);
     }
+}
+
+/// Packs columns that `decode` writes a part of at a time: it gets the column and the first element.
+pub(super) fn by_columns(
+    room: &mut [f32],
+    width: usize,
+    depth: Range<usize>,
+    columns: Range<usize>,
+    decode: impl Fn(usize, usize, &mut [f32]),
+) {
+    let panels = room.chunks_exact_mut(width * depth.len());
+    let firsts = columns.clone().step_by(width);
+    scratch([width * depth.len()], |[decoded]| {
+        for (panel, first) in panels.zip(firsts) {
+            let lines = width.min(columns.end - first);
+            let decoded = &mut decoded[..lines * depth.len()];
+            for (column, elements) in (first..).zip(decoded.chunks_exact_mut(depth.len())) {
+                decode(column, depth.start, elements);
+            }
+            pack::panels(panel, width, decoded, (lines, depth.len()), (depth.len(), 1));
+        }
+    });
+}
+
+/// Packs rows that `decode` writes a part of at a time: it gets the row and the first element.
+pub(super) fn by_rows(
+    room: &mut [f32],
+    width: usize,
+    depth: Range<usize>,
+    columns: Range<usize>,
+    decode: impl Fn(usize, usize, &mut [f32]),
+) {
+    let size = width * depth.len();
+    scratch([columns.len()], |[decoded]| {
+        for (at, row) in depth.enumerate() {
+            decode(row, columns.start, decoded);
+            for (panel, elements) in room.chunks_exact_mut(size).zip(decoded.chunks(width)) {
+                let to = &mut panel[at * width..][..width];
+                to[..elements.len()].copy_from_slice(elements);
+                to[elements.len()..].fill(0.0);
+            }
+        }
+    });
 }
 
 /// Calls `work` with a right factor as a matrix of 32 bits. It is for matrices that are no larger than a tile, and for floats of 16

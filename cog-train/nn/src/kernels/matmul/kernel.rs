@@ -1,4 +1,4 @@
-//! Micro-kernels: products of a panel of columns and a panel of rows, summed in registers. They are those of the
+//! Micro-kernels: products of a panel of columns and a panel of rows, summed in registers. Those of 32-bit floats are of the
 //! `gemm-f32` crate, the widest that the processor has.
 
 use std::sync::OnceLock;
@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use gemm_common::microkernel::MicroKernelFn;
 use gemm_f32::microkernel::{self, scalar::f32 as scalar};
 
+#[cfg(target_arch = "x86_64")]
+use super::dot;
 use crate::kernels::simd;
 
 /// The micro-kernels of one kind of processor, by the vectors and the rows that they take.
@@ -18,6 +20,8 @@ pub(super) struct Kernel {
     pub(super) rows: usize,
     /// The most columns that it takes at once: some vectors.
     pub(super) columns: usize,
+    /// Whether an element of a factor is a [pair](super::pairs) of bfloat16, and not a float of 32 bits.
+    pub(super) of_pairs: bool,
 }
 
 static SCALAR: [[MicroKernelFn<f32>; scalar::NR]; scalar::MR_DIV_N] = scalar::UKR;
@@ -50,11 +54,21 @@ impl Kernel {
         Self::of(&SCALAR, 1)
     }
 
+    /// Returns the micro-kernels of pairs of bfloat16, if this processor has an instruction for them.
+    pub(super) fn of_pairs() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if simd::level() == simd::Level::Avx512 && is_x86_feature_detected!("avx512bf16") {
+            return Some(Self { of_pairs: true, ..Self::of(&dot::FUNCTIONS, dot::LANES) });
+        }
+        None
+    }
+
     fn of<const ROWS: usize, const VECTORS: usize>(
         functions: &'static [[MicroKernelFn<f32>; ROWS]; VECTORS],
         lanes: usize,
     ) -> Self {
-        Self { functions: functions.as_flattened(), lanes, rows: ROWS, columns: VECTORS * lanes }
+        let (functions, columns) = (functions.as_flattened(), VECTORS * lanes);
+        Self { functions, lanes, rows: ROWS, columns, of_pairs: false }
     }
 
     /// Returns the function for so many columns and rows, of each at least one and at most as many as it takes. It needs the

@@ -1,17 +1,21 @@
 //! Products of matrices of 32-bit floats on the CPU: large ones [block by block](blocked), those of [few] rows
 //! by dot products, the others by the `gemm` crate.
-//! Both use the micro-kernels of that crate, with AVX-512 where the processor has it.
+//! Both use the micro-kernels of that crate, with AVX-512 where the processor has it. Large products of two matrices of bfloat16 take
+//! its [pairs](pairs) where the processor multiplies them; else they are widened.
 //!
 //! The threads share rows and columns of the result and never a sum, so the bits do not depend on their number.
 #![expect(unsafe_code, reason = "micro-kernels take pointers and strides")]
 
 mod blocked;
 mod blocks;
+#[cfg(target_arch = "x86_64")]
+mod dot;
 mod factors;
 mod few;
 mod kernel;
 mod lines;
 mod pack;
+mod pairs;
 
 use std::ops::Range;
 
@@ -20,7 +24,9 @@ use gemm::Parallelism;
 use super::output::{Destination, Output};
 use super::sum;
 use factors::extent;
-pub(crate) use factors::{Matrix, Right};
+use kernel::Kernel;
+
+pub(crate) use factors::{Left, Matrix, Right, Rows};
 
 /// Whether a product may use the threads of the pool, or runs within one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,17 +147,17 @@ impl Region<'_> {
 /// # Panics
 ///
 /// When the matrices do not fit together or the target is too short.
-pub(crate) fn matmul<'a, 'r>(
+pub(crate) fn matmul<'a, 'l, 'r>(
     target: Target<'a>,
-    left: Matrix<'_>,
+    left: impl Into<Left<'l>>,
     right: impl Into<Right<'r>>,
     scale: f32,
     threads: Threads,
 ) -> &'a mut [f32] {
-    let right = right.into();
+    let (left, right) = (left.into(), right.into());
     let Target { mut destination, stride, exact, epilogue } = target;
-    let (rows, columns) = (left.rows, right.columns());
-    assert_eq!(left.columns, right.rows(), "the inner sizes of a product differ");
+    let (rows, columns) = (left.rows(), right.columns());
+    assert_eq!(left.columns(), right.rows(), "the inner sizes of a product differ");
     assert!(stride >= columns && destination.len() >= extent(rows, columns, stride));
     if rows > 0 && columns > 0 {
         let (first, accumulate) = match &mut destination {
@@ -163,14 +169,16 @@ pub(crate) fn matmul<'a, 'r>(
         // mutably, so that nothing else reads or writes it and it overlaps neither factor; 3. it is initialized where it is
         // accumulated to: an output is overwritten, and then finished.
         unsafe {
-            if few::fits(&left, &right) {
-                few::multiply(&region, left, right, scale, threads);
-                region.finish(0..rows, 0..columns);
-            } else if blocked::fits(&left, &right, exact) || blocks::are_parts(&right) {
-                blocked::multiply(&region, left, right, scale, threads);
-            } else {
-                blocks::whole(right, |right| small(&region, left, right, scale, threads));
-                region.finish(0..rows, 0..columns);
+            match left {
+                Left::Matrix(left) => multiply(&region, left, right, scale, threads),
+                Left::Bf16(left) => match Kernel::of_pairs() {
+                    Some(kernel) if pairs::fit(&left, &right) => pairs::of(&left, |left| {
+                        blocked::multiply(&region, kernel, left, right, scale, threads);
+                    }),
+                    _ => pairs::widened(&left, |left| {
+                        multiply(&region, left, right, scale, threads);
+                    }),
+                },
             }
         }
     }
@@ -184,6 +192,33 @@ pub(crate) fn matmul<'a, 'r>(
             output.into_filled()
         }
         Destination::Accumulate(elements) => elements,
+    }
+}
+
+/// Multiplies in 32 bits, and adds the epilogue.
+///
+/// # Safety
+///
+/// That of [`blocked::multiply`].
+unsafe fn multiply(
+    target: &Region<'_>,
+    left: Matrix<'_>,
+    right: Right<'_>,
+    scale: f32,
+    threads: Threads,
+) {
+    let (rows, columns) = (left.rows, right.columns());
+    // SAFETY: the caller's promise; a product is finished when it has written all its elements.
+    unsafe {
+        if few::fits(&left, &right) {
+            few::multiply(target, left, right, scale, threads);
+            target.finish(0..rows, 0..columns);
+        } else if blocked::fits(&left, &right, target.exact) || blocks::are_parts(&right) {
+            blocked::multiply(target, Kernel::new(), left, right, scale, threads);
+        } else {
+            blocks::whole(right, |right| small(target, left, right, scale, threads));
+            target.finish(0..rows, 0..columns);
+        }
     }
 }
 
@@ -244,3 +279,5 @@ unsafe fn small(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_pairs;

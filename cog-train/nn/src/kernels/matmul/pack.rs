@@ -91,8 +91,8 @@ const WIDE: usize = 64;
 
 simd! {
     fn wide(panel: &mut [f32], from: &[f32], step: usize) {
-        for (to, from) in panel.as_chunks_mut::<WIDE>().0.iter_mut().zip(from.chunks(step)) {
-            to.copy_from_slice(&from[..WIDE]);
+        for (at, to) in panel.as_chunks_mut::<WIDE>().0.iter_mut().enumerate() {
+            to.copy_from_slice(&from[at * step..][..WIDE]);
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::rng::Rng;
 
-fn draw(count: usize, at: u64) -> Vec<f32> {
+pub(super) fn draw(count: usize, at: u64) -> Vec<f32> {
     let mut stream = Rng::new(5, "test").at(at);
     #[expect(clippy::cast_possible_truncation, reason = "a value for a test")]
     (0..count).map(|_| stream.normal() as f32).collect()
@@ -16,7 +16,14 @@ fn transposed(elements: &[f32], (rows, columns): (usize, usize), stride: usize) 
 #[test]
 fn products_are_sums_of_products() {
     let small = [(1, 1, 1), (3, 5, 7), (17, 33, 65), (4, 1, 300), (2, 3, 0), (5, 70, 77)];
-    let blocks = [(13, 100, 1100), (97, 600, 30), (2100, 31, 5), (31, 2100, 5), (200, 70, 513)];
+    let blocks = [
+        (13, 100, 1100),
+        (97, 600, 30),
+        (2100, 31, 5),
+        (31, 2100, 5),
+        (200, 70, 513),
+        (520, 520, 1),
+    ];
     for (rows, columns, inner) in small.into_iter().chain(blocks) {
         let (left, right) = (draw(rows * (inner + 2), 0), draw(inner * (columns + 1), 1));
         let left_t = transposed(&left, (rows, inner), inner + 2);

@@ -2,9 +2,9 @@
 
 use half::{bf16, f16};
 
-use super::floats::{widen_bf16, widen_f16, widened};
 use super::layout::Packing;
 use super::nf4::{self, Scale};
+use crate::kernels::floats::{widen_bf16, widen_f16, widened};
 use crate::kernels::simd::simd;
 
 /// Elements that are decoded together. Each block has some of them, and a scale or more of its own.
@@ -34,7 +34,7 @@ pub(super) struct Packed<'a> {
     pub(super) scales: Scale<'a>,
 }
 
-impl Blocks<'_> {
+impl<'a> Blocks<'a> {
     /// Returns the sizes of the matrix: its outputs and its inputs.
     pub(crate) fn dims(&self) -> (usize, usize) {
         (self.outputs, self.inputs)
@@ -52,6 +52,19 @@ impl Blocks<'_> {
             Elements::Packed(packed) => packed.decode(start, to),
             Elements::Bf16(elements) => widen_bf16(&elements[start..][..to.len()], to),
             Elements::F16(elements) => widen_f16(&elements[start..][..to.len()], to),
+        }
+    }
+
+    /// A matrix of bfloat16 with so many rows and columns.
+    pub(crate) fn of_bf16(elements: &'a [bf16], (outputs, inputs): (usize, usize)) -> Self {
+        Self { elements: Elements::Bf16(elements), outputs, inputs }
+    }
+
+    /// Returns the elements of a matrix of bfloat16, row after row.
+    pub(crate) fn as_bf16(&self) -> Option<&'a [bf16]> {
+        match self.elements {
+            Elements::Bf16(elements) => Some(elements),
+            Elements::Packed(_) | Elements::F16(_) => None,
         }
     }
 

@@ -3,7 +3,6 @@
 mod cuda;
 mod decode;
 mod encode;
-mod floats;
 mod layout;
 mod nf4;
 mod values;

@@ -32,10 +32,12 @@ impl Node {
         if self.tensor.dtype() == dtype {
             return Ok(self);
         }
-        let tensor = self.tensor.to_dtype(dtype)?;
+        let tensor = host::rounded(&self.tensor, dtype)?;
         let node = Self { tensor, tape: self.tape, handle: self.handle, recompute: None };
         Ok(match self.recompute {
-            Some(recompute) => node.recomputed_by(move || recompute.tensor()?.to_dtype(dtype)),
+            Some(recompute) => {
+                node.recomputed_by(move || host::rounded(&recompute.tensor()?, dtype))
+            }
             None => node,
         })
     }
