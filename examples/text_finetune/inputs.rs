@@ -4,7 +4,7 @@ use cog_train::data::Batching;
 use cog_train::engine::{Every, Precision, Schedule, TrainingConfig, Warmup};
 use cog_train::lora::{LoraConfig, Modules};
 use cog_train::nn::BlockLayout;
-use cog_train::optim::{Adam, AdamW, Optimizer, Sgd};
+use cog_train::optim::{Adam, AdamW, AdamW8bit, Optimizer, Sgd};
 use cog_train::prelude::*;
 use cog_train::text::{ExampleBuilder, Turns};
 
@@ -120,6 +120,9 @@ pub enum Method {
     /// Adam with decoupled weight decay: 0.01 times the learning rate at each step.
     #[choice(rename = "adamw")]
     AdamW,
+    /// AdamW whose state has 8 bits: a quarter of its memory.
+    #[choice(rename = "adamw_8bit")]
+    AdamW8bit,
 }
 
 impl Inputs {
@@ -194,6 +197,7 @@ impl Inputs {
             Method::Adam => Optimizer::new(Adam::default()),
             Method::Sgd => Optimizer::new(Sgd::default()),
             Method::AdamW => Optimizer::new(AdamW::default()),
+            Method::AdamW8bit => Optimizer::new(AdamW8bit::default()),
         }
     }
 }

@@ -54,6 +54,8 @@ pub mod from_pytorch {}
 /// Entry points for the optimizers, parameters and checkpoints of `cog-train`, which is released together with this crate.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::kernels::{adamw, device_memory, fused, host, lion, norm, sgd, tape};
+    pub use crate::kernels::{
+        adamw, adamw_8bit, device_memory, fused, host, lion, norm, sgd, tape,
+    };
     pub use crate::pattern::matches;
 }

@@ -17,7 +17,8 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn of(learner: &Learner<'_>) -> Self {
         let bytes = |slots: &[Slot], elements: fn(&Slot) -> usize| {
-            4 * slots.iter().map(elements).sum::<usize>() as u64
+            let bytes = |slot: &Slot| elements(slot) * slot.dtype.size_in_bytes();
+            slots.iter().map(bytes).sum::<usize>() as u64
         };
         let (of_optimizer, of_ema) =
             (learner.optimizer.slots(), learner.ema.as_ref().map_or_else(Vec::new, Ema::slots));

@@ -150,24 +150,30 @@ impl<'a> Learner<'a> {
         };
         for (name, param) in self.params.changing() {
             let own = |rows: &RowRange| param.rows(rows);
-            let tensor = self.owners.gather(name, param, param.dims(), own, &self.ranks)?;
+            let tensor =
+                self.owners.gather(name, param, (param.dims(), DType::F32), own, &self.ranks)?;
             hand(WEIGHTS, name, tensor);
         }
         for (file, slots) in self.slots() {
-            for Slot { name, param: of, dims, var, .. } in slots {
+            for Slot { name, param: of, dims, dtype, var, .. } in slots {
                 let Some(param) = self.params.get(&of) else { continue };
                 // Its owner has a variable.
                 let own = |_: &RowRange| {
-                    var.as_ref().map_or_else(|| self.zeros(&dims), |it| Ok(it.as_detached_tensor()))
+                    var.as_ref()
+                        .map_or_else(|| self.zeros(&dims, dtype), |it| Ok(it.as_detached_tensor()))
                 };
-                hand(file, &name, self.owners.gather(&of, param, &dims, own, &self.ranks)?);
+                hand(
+                    file,
+                    &name,
+                    self.owners.gather(&of, param, (&dims, dtype), own, &self.ranks)?,
+                );
             }
         }
         written
     }
 
-    fn zeros(&self, dims: &[usize]) -> Result<Tensor, Error> {
-        Ok(Tensor::zeros(dims, DType::F32, self.params.device())?)
+    fn zeros(&self, dims: &[usize], dtype: DType) -> Result<Tensor, Error> {
+        Ok(Tensor::zeros(dims, dtype, self.params.device())?)
     }
 
     /// Returns the state beside the weights, by file.
@@ -202,7 +208,7 @@ impl<'a> Learner<'a> {
         for name in known {
             if let Some(param) = self.params.get(&name) {
                 let own = weights.as_mut().and_then(|weights| weights.remove(&name));
-                param.set(&self.of_lead(own, param.dims())?)?;
+                param.set(&self.of_lead(own, param.dims(), DType::F32)?)?;
             }
         }
         for (file, slots) in self.slots() {
@@ -231,7 +237,7 @@ impl<'a> Learner<'a> {
         let mut tensors = self.ranks.all_done(self.read_weights(checkpoint, file))?;
         for (name, param) in self.params.changing() {
             let own = tensors.as_mut().and_then(|tensors| tensors.remove(name));
-            param.set(&self.of_lead(own, param.dims())?)?;
+            param.set(&self.of_lead(own, param.dims(), DType::F32)?)?;
         }
         Ok(())
     }
@@ -275,7 +281,7 @@ impl<'a> Learner<'a> {
             let holders =
                 self.params.get(&slot.param).map(|it| self.owners.holders(&slot.param, it));
             let here = holders.is_some_and(|it| it.iter().all(|holder| holder.rank == LEAD));
-            let values = if here { own } else { Some(self.of_lead(own, &slot.dims)?) };
+            let values = if here { own } else { Some(self.of_lead(own, &slot.dims, slot.dtype)?) };
             if let Some(values) = values {
                 slot.set(&values)?;
             }
@@ -284,10 +290,10 @@ impl<'a> Learner<'a> {
     }
 
     /// Returns a tensor of the first rank, which has it, on all ranks.
-    fn of_lead(&self, own: Option<Tensor>, dims: &[usize]) -> Result<Tensor, Error> {
+    fn of_lead(&self, own: Option<Tensor>, dims: &[usize], dtype: DType) -> Result<Tensor, Error> {
         let tensor = match own {
-            Some(tensor) => tensor.to_dtype(DType::F32)?,
-            None => self.zeros(dims)?,
+            Some(tensor) => tensor.to_dtype(dtype)?,
+            None => self.zeros(dims, dtype)?,
         };
         if self.ranks.is_alone() { Ok(tensor) } else { self.ranks.broadcast(&tensor, LEAD) }
     }

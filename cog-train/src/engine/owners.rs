@@ -146,17 +146,17 @@ impl Owners {
         self.send(params, ranks, Param::rows, Param::set_rows)
     }
 
-    /// Returns a tensor of `dims` that belongs to a parameter, on the first rank: the owners of its rows hand over what they have. `own`
+    /// Returns a tensor of these dimensions and this dtype that belongs to a parameter, on the first rank: the owners of its rows hand over what they have. `own`
     /// returns that of this rank.
     pub(super) fn gather(
         &self,
         name: &str,
         param: &Param,
-        dims: &[usize],
+        (dims, dtype): (&[usize], DType),
         own: impl Fn(&RowRange) -> Result<Tensor, Error>,
         ranks: &Ranks,
     ) -> Result<Option<Tensor>, Error> {
-        let zeros = |dims: &[usize]| Tensor::zeros(dims, DType::F32, param.compute().device());
+        let zeros = |dims: &[usize]| Tensor::zeros(dims, dtype, param.compute().device());
         let holders = self.holders(name, param);
         let whole = holders.len() == 1;
         let mut joined = None;

@@ -64,6 +64,22 @@ impl Default for Adam {
 /// Implements [`Rule`] for the two structs of Adam's settings, which have the same fields.
 macro_rules! adam_rule {
     ($rule:ident, $name:literal, decoupled: $decoupled:literal) => {
+        impl $rule {
+            /// Returns the hyperparameters of an update.
+            pub(super) fn hyperparameters(&self, at: &Update) -> adamw::Hyperparameters {
+                adamw::Hyperparameters {
+                    beta1: self.beta1,
+                    beta2: self.beta2,
+                    epsilon: self.epsilon,
+                    learning_rate: at.learning_rate,
+                    weight_decay: at.weight_decay,
+                    decoupled: $decoupled,
+                    gradient_scale: at.gradient_scale,
+                    step: at.step,
+                }
+            }
+        }
+
         impl Rule for $rule {
             fn name(&self) -> &'static str {
                 $name
@@ -88,16 +104,7 @@ macro_rules! adam_rule {
                 slots: &[Var],
                 at: &Update,
             ) -> Result<(), Error> {
-                let hyperparameters = adamw::Hyperparameters {
-                    beta1: self.beta1,
-                    beta2: self.beta2,
-                    epsilon: self.epsilon,
-                    learning_rate: at.learning_rate,
-                    weight_decay: at.weight_decay,
-                    decoupled: $decoupled,
-                    gradient_scale: at.gradient_scale,
-                    step: at.step,
-                };
+                let hyperparameters = self.hyperparameters(at);
                 Ok(adamw::update(weight, gradient, exactly(slots)?, &hyperparameters)?)
             }
 

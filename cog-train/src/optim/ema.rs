@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use serde_json::json;
 
 use super::limits::{Limits, Range};
@@ -159,6 +159,7 @@ impl Ema {
             name: name.clone(),
             param: name.clone(),
             dims: dims.clone(),
+            dtype: DType::F32,
             rows: rows.clone(),
             var: var.clone(),
         };
@@ -224,9 +225,9 @@ mod tests {
     }
 
     fn bits(tensors: &BTreeMap<String, Tensor>) -> Vec<u32> {
-        let values = tensors.values().flat_map(|tensor| {
-            tensor.to_dtype(candle_core::DType::F32).unwrap().to_vec1::<f32>().unwrap()
-        });
+        let values = tensors
+            .values()
+            .flat_map(|tensor| tensor.to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap());
         values.map(f32::to_bits).collect()
     }
 
@@ -240,7 +241,7 @@ mod tests {
         let (weights, averages) = (bits(&params.masters()), bits(&ema.state()));
         assert_ne!(weights[..4], averages);
         let computes = || {
-            let compute = params.get("b").unwrap().compute().to_dtype(candle_core::DType::F32);
+            let compute = params.get("b").unwrap().compute().to_dtype(DType::F32);
             compute.unwrap().to_vec1::<f32>().unwrap()[0]
         };
         let before = computes();

@@ -31,6 +31,7 @@
 
 mod adafactor;
 mod adamw;
+mod adamw_8bit;
 mod clip;
 mod ema;
 #[cfg(test)]
@@ -49,6 +50,7 @@ mod tests;
 
 pub use adafactor::Adafactor;
 pub use adamw::{Adam, AdamW};
+pub use adamw_8bit::AdamW8bit;
 pub use clip::{Clip, norm};
 pub use ema::Ema;
 pub use group::Group;

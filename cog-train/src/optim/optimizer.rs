@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{Tensor, Var};
 use serde_json::json;
 
 use super::adamw::AdamW;
@@ -102,7 +102,7 @@ impl Optimizer {
         self
     }
 
-    /// Allocates the state of the trained parameters: zeros in 32 bits, on their device. It replaces any earlier state.
+    /// Allocates the state of the trained parameters: zeros, on their device. It replaces any earlier state.
     ///
     /// # Errors
     ///
@@ -186,7 +186,9 @@ impl Optimizer {
                 _ => layout.clone(),
             };
             let device = param.compute().device();
-            let zeros = |(_, dims): &(_, Vec<usize>)| Var::zeros(&dims[..], DType::F32, device);
+            let zeros = |(slot, dims): &(&'static str, Vec<usize>)| {
+                Var::zeros(&dims[..], rule.slot_dtype(slot), device)
+            };
             Some(here.iter().map(zeros).collect::<Result<_, _>>()?)
         } else {
             None
@@ -291,12 +293,13 @@ impl Optimizer {
     /// Returns all state, that of other ranks included, by parameter.
     pub(crate) fn slots(&self) -> Vec<Slot> {
         let mut all = Vec::new();
-        for (param, UpdateSettings { layout, rows, slots, .. }) in &self.settings {
+        for (param, UpdateSettings { rule, layout, rows, slots, .. }) in &self.settings {
             for (at, (slot, dims)) in layout.iter().enumerate() {
                 all.push(Slot {
                     name: format!("{param}.{slot}"),
                     param: param.clone(),
                     dims: dims.clone(),
+                    dtype: rule.slot_dtype(slot),
                     rows: rows.clone(),
                     var: slots.as_ref().map(|slots| slots[at].clone()),
                 });

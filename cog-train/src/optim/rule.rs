@@ -1,11 +1,11 @@
 //! Rules: the update of one parameter.
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 
 use crate::error::Error;
 
-/// The update of one parameter. Its state ("slots") is named tensors, written in place. Weights, gradients and slots are
-/// `f32`; weight and gradient have one shape, and all are on one device.
+/// The update of one parameter. Its state ("slots") is named tensors, written in place. Weights, gradients and, by
+/// default, slots are `f32`; weight and gradient have one shape, and all are on one device.
 ///
 /// ```
 /// use cog_train::candle_core::{Tensor, Var};
@@ -54,8 +54,14 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
     }
 
     /// The names and dimensions of the state for a parameter of these dimensions, named as PyTorch names it. It starts as
-    /// zeros in 32 bits.
+    /// zeros.
     fn slots(&self, dims: &[usize]) -> Vec<(&'static str, Vec<usize>)>;
+
+    /// The dtype of a tensor of the state, by its name: 32-bit floats unless the rule says otherwise.
+    fn slot_dtype(&self, slot: &str) -> DType {
+        let _ = slot;
+        DType::F32
+    }
 
     /// Whether each element is updated by its own gradient and state alone, and each tensor of the state has the weight's dimensions.
     /// Then ranks divide the rows of a large parameter among them.
@@ -63,7 +69,7 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
         false
     }
 
-    /// Updates a weight in place. `slots` are in the order of [`slots`](Self::slots), all tensors are 32-bit floats.
+    /// Updates a weight in place. `slots` are in the order of [`slots`](Self::slots).
     ///
     /// # Errors
     ///

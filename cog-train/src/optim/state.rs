@@ -19,6 +19,7 @@ pub(crate) struct Slot {
     /// The parameter's name.
     pub(crate) param: String,
     pub(crate) dims: Vec<usize>,
+    pub(crate) dtype: DType,
     /// The rows of the parameter that are updated here. Where they are not all, those of this tensor are the same.
     pub(crate) rows: RowRange,
     /// The storage of these rows; `None` where other ranks have them all.
@@ -38,7 +39,7 @@ impl Slot {
             let rows = &self.rows;
             let values =
                 if part { values.narrow(0, rows.start, rows.len())? } else { values.clone() };
-            var.set(&values.to_device(var.device())?.to_dtype(DType::F32)?)?;
+            var.set(&values.to_device(var.device())?.to_dtype(self.dtype)?)?;
         }
         Ok(())
     }

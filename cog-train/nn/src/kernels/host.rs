@@ -1,5 +1,8 @@
 //! Tensors of the CPU as slices of 32-bit floats, and back.
 
+use std::cell::RefCell;
+use std::marker::PhantomData;
+
 use candle_core::{CpuStorage, DType, Device, Error, InplaceOp1, Layout, Shape, Storage, Tensor};
 use half::bf16;
 use rayon::prelude::*;
@@ -122,31 +125,61 @@ pub(crate) fn read<const N: usize, R>(
     Ok(work(slices))
 }
 
-/// Calls `work` with the elements of `tensor`, to change them in place. It must be [contiguous](is_contiguous). A reader of
-/// the same storage on this thread is a deadlock.
+/// A type of elements that [`lend`] hands out.
+pub(crate) trait Element: Sized {
+    /// Returns the elements of a storage of this type.
+    fn of(storage: &mut CpuStorage) -> Option<&mut [Self]>;
+}
+
+impl Element for f32 {
+    fn of(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+        if let CpuStorage::F32(elements) = storage { Some(elements) } else { None }
+    }
+}
+
+impl Element for u8 {
+    fn of(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+        if let CpuStorage::U8(elements) = storage { Some(elements) } else { None }
+    }
+}
+
+/// Calls `work` with the elements of `tensor`, to change them in place. It must be contiguous, on the CPU and of their type. A reader
+/// of the same storage on this thread is a deadlock.
 ///
 /// # Errors
 ///
-/// candle's error when it is not contiguous.
-pub(crate) fn write(tensor: &Tensor, work: impl FnOnce(&mut [f32])) -> Result<(), Error> {
-    struct Write<F>(std::cell::RefCell<Option<F>>);
+/// candle's error when it is not contiguous or of another type, and that of `work`.
+pub(crate) fn lend<T: Element>(
+    tensor: &Tensor,
+    work: impl FnOnce(&mut [T]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    struct Lend<F, T>(RefCell<Option<F>>, PhantomData<fn(T)>);
 
-    impl<F: FnOnce(&mut [f32])> InplaceOp1 for Write<F> {
+    impl<T: Element, F: FnOnce(&mut [T]) -> Result<(), Error>> InplaceOp1 for Lend<F, T> {
         fn name(&self) -> &'static str {
-            "write"
+            "lend"
         }
 
         fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-            let CpuStorage::F32(elements) = storage else { return Err(refused()) };
+            let Some(elements) = T::of(storage) else { return Err(refused()) };
             let Some((start, end)) = layout.contiguous_offsets() else { return Err(refused()) };
-            if let Some(work) = self.0.take() {
-                work(&mut elements[start..end]);
-            }
-            Ok(())
+            self.0.take().map_or(Ok(()), |work| work(&mut elements[start..end]))
         }
     }
 
-    tensor.inplace_op1(&Write(Some(work).into()))
+    tensor.inplace_op1(&Lend(Some(work).into(), PhantomData))
+}
+
+/// Calls `work` with the 32-bit floats of `tensor`, as [`lend`] does.
+///
+/// # Errors
+///
+/// candle's error when it is not [contiguous](is_contiguous).
+pub(crate) fn write(tensor: &Tensor, work: impl FnOnce(&mut [f32])) -> Result<(), Error> {
+    lend(tensor, |elements| {
+        work(elements);
+        Ok(())
+    })
 }
 
 /// Makes a tensor on the CPU of the elements that `work` writes to its output.
@@ -178,7 +211,7 @@ pub(crate) fn tensor(elements: Vec<f32>, shape: impl Into<Shape>) -> Result<Tens
 }
 
 fn refused() -> Error {
-    Error::msg("a fused operation needs contiguous 32-bit floats on the CPU")
+    Error::msg("a fused operation needs contiguous elements of its type on the CPU")
 }
 
 #[cfg(test)]

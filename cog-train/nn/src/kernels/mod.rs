@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub mod adamw;
+pub mod adamw_8bit;
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod conv2d;
@@ -9,6 +10,7 @@ pub(crate) mod cross_entropy;
 pub mod device_memory;
 pub(crate) mod dropout;
 pub(crate) mod dtypes;
+pub(crate) mod dynamic_map;
 pub(crate) mod elementwise;
 pub(crate) mod embedding;
 pub(crate) mod floats;

@@ -11,7 +11,7 @@ use cog_train::engine::{
     Every, Loss, Objective, Params, Precision, StepContext, StepReport, Training, TrainingConfig,
     fit,
 };
-use cog_train::optim::{AdamW, Clip, Lion, Optimizer, Sgd};
+use cog_train::optim::{AdamW, AdamW8bit, Clip, Lion, Optimizer, Sgd};
 use cog_train::parallel::Communicator;
 use cog_train::prelude::*;
 use cog_train::rng::Rng;
@@ -122,12 +122,16 @@ const ADAMW: Run = Run {
     stops_at: None,
 };
 
+/// The state of whole tensors, in 8 bits.
+const ADAMW_8BIT: Run = Run { optimizer: || Optimizer::new(AdamW8bit::default()), ..ADAMW };
+
 #[test]
 fn divided_rows_leave_the_same_bytes_on_any_number_of_ranks() {
     let lion: MakeOptimizer = || Optimizer::new(Lion::default());
     let sgd: MakeOptimizer = || Optimizer::new(Sgd { momentum: 0.9, ..Sgd::default() });
     let runs = [
         ("adamw", ADAMW, &[2, 4][..]),
+        ("adamw_8bit", ADAMW_8BIT, &[4]),
         ("lion", Run { optimizer: lion, precision: Precision::Bf16, ..ADAMW }, &[2, 4]),
         ("sgd", Run { optimizer: sgd, ..ADAMW }, &[4]),
     ];
@@ -147,19 +151,25 @@ fn divided_rows_leave_the_same_bytes_on_any_number_of_ranks() {
 
 #[test]
 fn divided_rows_are_resumed_on_any_number_of_ranks() {
-    let temp = tempfile::tempdir().unwrap();
-    let run = Run { precision: Precision::Bf16, ..ADAMW };
-    let dir = temp.path().join("straight");
-    run.on(1, &dir, false).into_iter().for_each(|it| drop(it.unwrap()));
-    let straight = Left::of(&dir);
-    for (from, to) in [(1, 4), (4, 2)] {
-        let dir = temp.path().join(format!("{from}-{to}"));
-        for result in (Run { stops_at: Some(2), ..run }).on(from, &dir, false) {
-            let error = result.unwrap_err();
-            assert!(matches!(error.downcast_ref(), Some(cog_train::Error::Cancelled)), "{error:?}");
+    let runs = [
+        (Run { precision: Precision::Bf16, ..ADAMW }, &[(1, 4), (4, 2)][..]),
+        (ADAMW_8BIT, &[(4, 2)]),
+    ];
+    for (run, worlds) in runs {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("straight");
+        run.on(1, &dir, false).into_iter().for_each(|it| drop(it.unwrap()));
+        let straight = Left::of(&dir);
+        for &(from, to) in worlds {
+            let dir = temp.path().join(format!("{from}-{to}"));
+            for result in (Run { stops_at: Some(2), ..run }).on(from, &dir, false) {
+                let error = result.unwrap_err();
+                let error = error.downcast_ref();
+                assert!(matches!(error, Some(cog_train::Error::Cancelled)), "{error:?}");
+            }
+            run.on(to, &dir, true).into_iter().for_each(|it| drop(it.unwrap()));
+            Left::of(&dir).assert_same(&straight, &format!("from {from} to {to} ranks"));
         }
-        run.on(to, &dir, true).into_iter().for_each(|it| drop(it.unwrap()));
-        Left::of(&dir).assert_same(&straight, &format!("from {from} to {to} ranks"));
     }
 }
 

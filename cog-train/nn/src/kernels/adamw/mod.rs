@@ -43,22 +43,22 @@ pub struct Hyperparameters {
 
 /// The factors of one update, which are the same for every element.
 #[derive(Debug, Clone, Copy)]
-struct Constants {
-    scale: f64,
+pub(super) struct Constants {
+    pub(super) scale: f64,
     /// Multiplies the weight.
-    shrink: f64,
+    pub(super) shrink: f64,
     /// Multiplies the weight that is added to the gradient.
-    coupled: f64,
+    pub(super) coupled: f64,
     /// 1 - beta1.
-    share1: f64,
-    beta2: f64,
+    pub(super) share1: f64,
+    pub(super) beta2: f64,
     /// 1 - beta2.
-    share2: f64,
+    pub(super) share2: f64,
     /// 1 / sqrt(1 - beta2^t).
-    correction: f64,
-    epsilon: f64,
+    pub(super) correction: f64,
+    pub(super) epsilon: f64,
     /// lr / (1 - beta1^t).
-    rate: f64,
+    pub(super) rate: f64,
 }
 
 impl From<&Hyperparameters> for Constants {

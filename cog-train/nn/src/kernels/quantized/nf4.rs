@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::kernels::dynamic_map;
 use crate::kernels::simd::simd;
 
 /// The values of the 16 codes (Dettmers et al., "QLoRA", 2023, appendix E).
@@ -46,7 +47,7 @@ pub(super) fn quantize(elements: &[f32]) -> Nf4 {
     let blocks = elements.par_chunks(BLOCK);
     let scales: Vec<f32> = blocks.clone().map(largest).collect();
     let codes = blocks.zip(&scales).flat_map_iter(|(block, scale)| pack(block, *scale)).collect();
-    let map = dynamic_map();
+    let map = dynamic_map::signed();
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a mean")]
     let offset =
         (scales.iter().map(|scale| f64::from(*scale)).sum::<f64>() / scales.len() as f64) as f32;
@@ -91,34 +92,6 @@ fn nearest(map: &[f32], element: f32) -> u8 {
     let below = above.saturating_sub(1);
     let at = if element - map[below] <= map[above] - element { below } else { above };
     u8::try_from(at).unwrap_or(u8::MAX)
-}
-
-/// Returns the 256 values of the codes of scales: a sign, a decimal exponent in unary, and a linear fraction in the bits that
-/// are left (Dettmers, "8-Bit Approximations for Parallelism in Deep Learning", 2016).
-pub(super) fn dynamic_map() -> Vec<f32> {
-    let mut map = vec![0.0, 1.0];
-    for exponent in 0..7 {
-        let count = 1 << exponent;
-        #[expect(clippy::cast_possible_truncation, reason = "values are in 32 bits")]
-        let factor = 10f64.powi(exponent - 6) as f32;
-        for at in 0..count {
-            let value = factor * f32::midpoint(bound(at, count), bound(at + 1, count));
-            map.extend([value, -value]);
-        }
-    }
-    map.sort_unstable_by(f32::total_cmp);
-    map
-}
-
-/// Returns the bound `at` of `count` equal parts of the range from 0.1 to 1, as PyTorch's `linspace`.
-#[expect(clippy::cast_precision_loss, reason = "at most 64")]
-fn bound(at: i32, count: i32) -> f32 {
-    let step = (1.0 - 0.1) / count as f32;
-    if at < (count + 1) / 2 {
-        step.mul_add(at as f32, 0.1)
-    } else {
-        (-step).mul_add((count - at) as f32, 1.0)
-    }
 }
 
 /// The scales of NF4, each of so many elements.
