@@ -31,7 +31,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// As `run!` sets it, and its threads by `compute::prepare`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cog_train::__private::Allocator = cog_train::__private::Allocator;
 
 /// Matrices of 512 x 512 elements: 16.8 million parameters.
 const MATRICES: u64 = 64;

@@ -19,7 +19,7 @@ use cog_train::data::{Batching, Dataset, Jsonl, Loader, Position, Rows, Sampler}
 
 /// As `run!` sets it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cog_train::__private::Allocator = cog_train::__private::Allocator;
 
 /// Rows of the data.
 const ROWS: usize = 200_000;

@@ -17,7 +17,7 @@ use cog_train::rng::Rng;
 
 /// As `run!` sets it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cog_train::__private::Allocator = cog_train::__private::Allocator;
 
 const WIDTH: usize = 256;
 const INNER: usize = 4 * WIDTH;

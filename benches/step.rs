@@ -29,7 +29,7 @@ use cog_train::{Job, anyhow, candle_core};
 
 /// As `run!` sets it, and its threads by `compute::prepare`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cog_train::__private::Allocator = cog_train::__private::Allocator;
 
 /// Blocks of each kind.
 const ROUNDS: usize = 15;

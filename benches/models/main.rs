@@ -29,7 +29,7 @@ use crate::training::{Settings, train};
 
 /// As `run!` sets it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cog_train::__private::Allocator = cog_train::__private::Allocator;
 
 fn main() -> Result<()> {
     // SAFETY: (1) no thread has been started.

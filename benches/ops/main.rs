@@ -46,7 +46,7 @@ use work::Work;
 
 /// As `run!` sets it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cog_train::__private::Allocator = cog_train::__private::Allocator;
 
 /// The runs of each operation. A first round touches the pages.
 const ROUNDS: usize = 9;

@@ -36,7 +36,7 @@ use crate::training::{Settings, train};
 
 /// As `run!` sets it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cog_train::__private::Allocator = cog_train::__private::Allocator;
 
 /// The learning rate of J1, for its model in other sizes.
 const RATE: f64 = 3e-4;

@@ -134,7 +134,7 @@ fn emit(program: &Program) -> TokenStream {
     let allocator = (!program.system_allocator).then(|| {
         quote! {
             #[global_allocator]
-            static ALLOCATOR: ::cog_train::__private::Allocator = ::cog_train::__private::ALLOCATOR;
+            static ALLOCATOR: ::cog_train::__private::Allocator = ::cog_train::__private::Allocator;
         }
     });
     let trainer = program.trainer.as_ref().map(|ty| {

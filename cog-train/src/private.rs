@@ -1,5 +1,6 @@
 //! Items for the code that the macros emit, and for nothing else. They are not covered by semantic versioning.
 
+pub use crate::cli::allocator::Allocator;
 pub use crate::cli::{App, compute, main, pairs};
 pub use crate::run::Given;
 #[cfg(feature = "cli")]
@@ -14,12 +15,6 @@ pub mod verify {
 
     pub use crate::input::verify::{bound, choice, choices, item, list, single, text};
 }
-
-/// The allocator that `run!` installs: training allocates gigabytes per step, and mimalloc retains its pages.
-pub type Allocator = mimalloc::MiMalloc;
-
-/// The value of [`Allocator`].
-pub const ALLOCATOR: Allocator = mimalloc::MiMalloc;
 
 /// The return type of a function trainer: an output, or a `Result` of one.
 ///

@@ -39,7 +39,7 @@ const END_OF_TEXT: &str = "<|endoftext|>";
 
 // Training frees and allocates gigabytes in each step: this allocator keeps its pages.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cog_train::__private::Allocator = cog_train::__private::Allocator;
 
 const SEED: u64 = 1;
 const STEPS: u64 = 1500;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cog_train::__private::{ALLOCATOR as MIMALLOC, Allocator, tool};
+use cog_train::__private::{Allocator, tool};
 
 #[path = "../../examples/classify/main.rs"]
 mod classify;
@@ -14,7 +14,7 @@ mod embed;
 mod sft;
 
 #[global_allocator]
-static ALLOCATOR: Allocator = MIMALLOC;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     tool::main(&[

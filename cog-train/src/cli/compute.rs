@@ -4,9 +4,14 @@
     reason = "a variable of one's own process; the allocator's settings, behind a C interface"
 )]
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_long};
 
+use super::allocator::LARGE;
 use crate::device::processors;
+
+/// `mi_option_purge_delay` of mimalloc's header.
+const PURGE_DELAY: c_int = 15;
+const NEVER: c_long = -1;
 
 /// Sets the number of threads, adds the calling thread to their pool, and keeps freed memory with the process. Once is
 /// enough.
@@ -17,8 +22,8 @@ use crate::device::processors;
 pub unsafe fn prepare() {
     // SAFETY: (1) is the caller's promise.
     unsafe { set_thread_count() };
-    join_pool();
     keep_pages();
+    join_pool();
 }
 
 /// Sets `RAYON_NUM_THREADS` where it is not set. Candle reads it at every product; without it, it counts the processors
@@ -48,9 +53,18 @@ fn join_pool() {
 /// Keeps freed pages with the process: each step allocates what the step before it has freed, and the system would zero
 /// returned pages anew. `MIMALLOC_PURGE_DELAY`, in milliseconds, overrides it.
 fn keep_pages() {
-    /// `mi_option_purge_delay` of mimalloc's header.
-    const PURGE_DELAY: c_int = 15;
-    const NEVER: std::ffi::c_long = -1;
     // SAFETY: the call stores one number atomically, and the allocator reads it atomically, whether or not it is in use.
     unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, NEVER) }
+    // The heap reads it with its first block, which is to be before there are threads: each would have a heap of its own.
+    std::hint::black_box(Vec::<u8>::with_capacity(LARGE));
+}
+
+/// Whether freed pages stay with the process.
+#[cfg_attr(
+    not(all(target_os = "linux", target_env = "gnu")),
+    expect(dead_code, reason = "for glibc's heap")
+)]
+pub(super) fn keeps_pages() -> bool {
+    // SAFETY: the call reads one number atomically.
+    unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) == NEVER }
 }

@@ -1,5 +1,6 @@
 //! The command line of a trainer's binary: the `main` of [`run!`](crate::run).
 
+pub(crate) mod allocator;
 mod answer;
 mod app;
 mod args;

@@ -94,7 +94,7 @@ pub(crate) fn prefetch(elements: &[f32], at: usize) {
 /// Parallel partial sums: two registers of AVX-512. Fixed: it decides the rounding.
 pub(crate) const LANES: usize = 32;
 
-/// Returns e to the power of `x`, to a relative error of about 2e-7; without a branch, so that a loop of it vectorizes.
+/// Returns e to the power of `x`, to a relative error of 9e-8; without a branch, so that a loop of it vectorizes.
 ///
 /// NaN stays NaN, below -87.3 the result is 0 and above 88.7 infinite.
 #[inline(always)]
@@ -118,7 +118,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     let series = series.mul_add(rest, 4.166_579_6e-2);
     let series = series.mul_add(rest, 1.666_666_5e-1);
     let series = series.mul_add(rest, 0.5);
-    let power = (series * rest).mul_add(rest, rest + 1.0);
+    // The sum with 1 last: it alone rounds at the size of the result.
+    let power = (series * rest).mul_add(rest, rest) + 1.0;
     let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
     let value = power * scale;
     let value = if x < LOW { 0.0 } else { value };
@@ -236,7 +237,7 @@ mod tests {
             let exact = f64::from(*element).exp();
             let wrong = (f64::from(*power) / exact - 1.0).abs();
             assert!(
-                wrong < 3e-7 || exact > f64::from(f32::MAX),
+                wrong < 9e-8 || exact > f64::from(f32::MAX),
                 "e^{element} is {exact}, not {power}"
             );
         }

@@ -3,12 +3,17 @@
 //! A general product first copies its operands into the order that it reads them in, which for blocks as small as
 //! attention's costs as much as the arithmetic. Here the blocks are laid out so that nothing is left to copy: an element
 //! of the left one is multiplied by a row of the right one. Each element of the result is summed in the order of the inner
-//! dimension whatever the tile, so that processors differ in speed and in no bit.
+//! dimension, in parts that begin at multiples of [`TERMS`] whatever the tile, so that processors differ in speed and in no bit.
+
+use std::ops::Range;
 
 use crate::kernels::simd::{Level, level, simd};
 
 /// The columns of a product come in multiples of this.
 pub(super) const COLUMNS: usize = 16;
+
+/// The longest part of a sum that is added up in registers, one term after the other: rounding errors grow with its root.
+const TERMS: usize = 16;
 
 /// The left factor. With `keys` and `queries` as its dimensions, it is zero where the key is over `diagonal` more than
 /// the query, and that part is passed over.
@@ -104,36 +109,51 @@ fn tile<const M: usize, const N: usize>(
     match left {
         Left::Rows { elements, stride, diagonal } => {
             let from = first.saturating_add_signed(-diagonal).min(inner);
-            let mut rows: [&[f32]; M] = [&[]; M];
-            for (row, elements) in rows.iter_mut().zip(elements[first * stride..].chunks(stride)) {
-                *row = &elements[from..inner];
-            }
-            let right = right[from * columns..].chunks_exact(columns);
-            // Iterators that run together: the loop over them checks no bounds.
-            if M == 4 {
-                let (low, high) = (rows[0].iter().zip(rows[1]), rows[2].iter().zip(rows[3]));
-                let elements = low.zip(high).map(|((a, b), (c, d))| {
-                    let mut all = [0.0; M];
-                    all.copy_from_slice(&[*a, *b, *c, *d]);
-                    all
-                });
-                sums::<M, N>(target, elements.zip(right), at, columns, accumulate);
-            } else {
-                let elements = rows[0].iter().map(|element| [*element; M]);
-                sums::<M, N>(target, elements.zip(right), at, columns, accumulate);
+            for (part, terms) in parts(from, inner).enumerate() {
+                let mut rows: [&[f32]; M] = [&[]; M];
+                let all = elements[first * stride..].chunks(stride);
+                for (row, elements) in rows.iter_mut().zip(all) {
+                    *row = &elements[terms.clone()];
+                }
+                let right = right[terms.start * columns..].chunks_exact(columns);
+                let accumulate = accumulate || part > 0;
+                // Iterators that run together: the loop over them checks no bounds.
+                if M == 4 {
+                    let (low, high) = (rows[0].iter().zip(rows[1]), rows[2].iter().zip(rows[3]));
+                    let elements = low.zip(high).map(|((a, b), (c, d))| {
+                        let mut all = [0.0; M];
+                        all.copy_from_slice(&[*a, *b, *c, *d]);
+                        all
+                    });
+                    sums::<M, N>(target, elements.zip(right), at, columns, accumulate);
+                } else {
+                    let elements = rows[0].iter().map(|element| [*element; M]);
+                    sums::<M, N>(target, elements.zip(right), at, columns, accumulate);
+                }
             }
         }
         Left::Columns { elements, stride, diagonal } => {
             let inner = (first + M).saturating_add_signed(diagonal).min(inner);
-            let elements = elements[..inner * stride].chunks_exact(stride);
-            let elements = elements.map(|row| *row[first..].first_chunk().expect("M rows"));
-            let right = right.chunks_exact(columns);
-            sums::<M, N>(target, elements.zip(right), at, columns, accumulate);
+            for (part, terms) in parts(0, inner).enumerate() {
+                let elements =
+                    elements[terms.start * stride..terms.end * stride].chunks_exact(stride);
+                let elements = elements.map(|row| *row[first..].first_chunk().expect("M rows"));
+                let right = right[terms.start * columns..].chunks_exact(columns);
+                let accumulate = accumulate || part > 0;
+                sums::<M, N>(target, elements.zip(right), at, columns, accumulate);
+            }
         }
     }
 }
 
-/// Computes the sums of a tile, of pairs of `M` elements and a row.
+/// Cuts terms at multiples of [`TERMS`] into parts, one at least.
+fn parts(from: usize, end: usize) -> impl Iterator<Item = Range<usize>> {
+    let first = from / TERMS;
+    let last = end.div_ceil(TERMS).max(first + 1);
+    (first..last).map(move |part| from.max(part * TERMS)..end.min((part + 1) * TERMS))
+}
+
+/// Computes a part of the sums of a tile, of pairs of `M` elements and a row.
 #[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn sums<'a, const M: usize, const N: usize>(
@@ -144,11 +164,6 @@ fn sums<'a, const M: usize, const N: usize>(
     accumulate: bool,
 ) {
     let mut sums = [[0f32; N]; M];
-    if accumulate {
-        for row in 0..M {
-            sums[row] = *target[row * stride..].first_chunk().expect("N columns");
-        }
-    }
     for (left, right) in pairs {
         let right: &[f32; N] = right[from..].first_chunk().expect("N columns");
         for row in 0..M {
@@ -158,7 +173,13 @@ fn sums<'a, const M: usize, const N: usize>(
         }
     }
     for row in 0..M {
-        *target[row * stride..].first_chunk_mut().expect("N columns") = sums[row];
+        let target: &mut [f32; N] = target[row * stride..].first_chunk_mut().expect("N columns");
+        if accumulate {
+            for column in 0..N {
+                sums[row][column] += target[column];
+            }
+        }
+        *target = sums[row];
     }
 }
 
