@@ -27,7 +27,7 @@ const LARGEST_UNKEPT: usize = 4 << 20;
 pub(super) struct Ended {
     /// The digest of the inputs, secrets left out.
     inputs_sha256: String,
-    /// How many times the training had been resumed: of one that was resumed again, it is not the end.
+    /// The times that the training had been resumed: of one that was resumed again, this is not the end.
     #[serde(default)]
     resumed: Option<usize>,
     pub(super) answer: Value,

@@ -7,6 +7,7 @@ use coglet::{Health, PredictionService};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::RwLock;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -16,6 +17,7 @@ use super::history::Unkept;
 use super::listen::{Limits, listen};
 use super::logs::{self, TARGET};
 use super::options::Options;
+use super::shutdown::Deadlines;
 use super::state::Server;
 use super::training::FOLDER;
 use super::{routes, shutdown, supervisor};
@@ -24,7 +26,7 @@ use crate::run::Role;
 
 /// The threads of the server. It computes nothing.
 const THREADS: usize = 2;
-/// The time in which the last answers are written.
+/// The most time in which the last answers are written.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Serves a role until a signal or `POST /shutdown`. `document` is the OpenAPI document.
@@ -69,10 +71,11 @@ async fn run(server: Arc<Server>) -> Result<(), ServeError> {
 
     signals.requested(server.service.shutdown_rx()).await;
     // No new work from here on.
+    let deadlines = Deadlines::new(Instant::now(), server.options.grace());
     stop.cancel();
     supervisor.abort();
-    shutdown::finish(&server).await;
-    drop(tokio::time::timeout(LAST_ANSWERS, connections).await);
+    shutdown::finish(&server, &deadlines).await;
+    drop(timeout_at(deadlines.within(LAST_ANSWERS), connections).await);
     info!(target: TARGET, "the server has ended");
     Ok(())
 }

@@ -130,6 +130,8 @@ fn a_training_in_progress_is_seen_and_finished_ones_are_given_back() {
         .expect(200);
     let again = server.put_async("/trainings/b", input).expect(200);
     assert_eq!(again.body, done.body, "it is not trained again");
+    let posted = server.post("/trainings", r#"{"id":"b","input":{"epochs":2,"seed":1}}"#);
+    assert_eq!(posted.expect(200).body, done.body, "nor by a POST of its id");
     let same = server
         .put_async("/trainings/b", r#"{"input":{"epochs":2.0,"seed":1,"optimizer":"adamw"}}"#);
     assert_eq!(same.expect(200).body, done.body, "defaults are inputs, and 2.0 is 2");
