@@ -10,7 +10,7 @@
 #                   rustup cannot get that, with the present one, and a warning
 #   book            mdBook builds the book without a warning, into target/book
 #   advisories      known vulnerabilities, by cargo-deny. It needs RustSec's database from GitHub, and fails without
-#   semver [REV]    the public API against that of REV or of the newest tag `v*`, by cargo-semver-checks. It compiles for some minutes
+#   semver [REV]    the public API against that of REV or of the newest tag `v*`, by cargo-semver-checks. It compiles for ten minutes
 #
 # The tools are installed into target/tools at the versions below: from PyPI where it has them for this platform, else from source.
 set -euo pipefail
@@ -85,6 +85,7 @@ book() {
 semver() {
     local base=${1:-$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || true)}
     [ -n "$base" ] || fail 'there is no release to compare with: no tag `v*`' 'hint: name a commit, as `scripts/publish-check.sh semver COMMIT`'
+    git rev-parse --verify --quiet "$base^{commit}" > /dev/null || fail "\`$base\` names no commit"
     from_source cargo-semver-checks 0.51.0
     step cargo semver-checks --baseline-rev "$base" --package cog-train-nn --default-features
     step cargo semver-checks --baseline-rev "$base" --package cog-train --default-features --features text,parquet

@@ -64,14 +64,11 @@ pub(super) struct RunsArgs {
 }
 
 /// Reads the arguments, the program's name first.
-pub(super) fn parse(
-    trainers: &[(&'static str, App)],
-    args: Vec<OsString>,
-) -> Result<Command, Stop> {
+pub(super) fn parse(trainers: &[(&'static str, App)], args: &[OsString]) -> Result<Command, Stop> {
     let mut parser = command(trainers);
     let matches =
-        parser.try_get_matches_from_mut(&args).map_err(|error| {
-            match mistyped::message(trainers, &parser, &args, &error) {
+        parser.try_get_matches_from_mut(args).map_err(|error| {
+            match mistyped::message(trainers, &parser, args, &error) {
                 Some(message) => cli::wrong(&message),
                 None => Stop::of(&error),
             }

@@ -31,7 +31,7 @@ pub fn main(trainers: &[(&'static str, App)]) -> ExitCode {
         return cli::main(&app.clone().in_tool(name));
     }
     let terminal = Terminal::new(Format::Text);
-    let command = match args::parse(trainers, args) {
+    let command = match args::parse(trainers, &args) {
         Ok(command) => command,
         Err(stop) => return ExitCode::from(cli::stopped(&stop, &terminal)),
     };

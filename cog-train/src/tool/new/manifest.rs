@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::VERSION;
 use crate::error::Error;
 use crate::tool::args::NewArgs;
 use crate::tool::template::Template;
 
+/// The version of the crate cog-train.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The profiles of this repository; `tests/layers` compares them with its `Cargo.toml`.
 const PROFILES: &str = include_str!("profiles.toml");
 

@@ -8,14 +8,11 @@ mod sources;
 
 use std::path::Path;
 
-use self::manifest::Dependency;
+use self::manifest::{Dependency, VERSION};
 use super::args::NewArgs;
 use super::staging::{begin, refuse_existing};
 use crate::error::Error;
 use crate::run::shown;
-
-/// The version of the crate cog-train.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A file of a crate, by its path there.
 struct File {
