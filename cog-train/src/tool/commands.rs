@@ -45,7 +45,7 @@ fn new() -> Command {
             .long("path")
             .value_name("DIR")
             .help(
-                "The folder of the crate cog-train [default: the one that this program was built from, else that of crates.io]",
+                "The folder of the crate cog-train [default: the one that this program was built from, else that of the registry]",
             )
             .value_parser(value_parser!(PathBuf)),
         Arg::new("git")

@@ -18,9 +18,9 @@ pub(super) enum Dependency {
     Path(PathBuf),
     /// The repository of its sources.
     Git(String),
-    /// This version on crates.io, from where this program was built.
+    /// This version in the registry, from where this program was built.
     Registry,
-    /// This version on crates.io, where it may be missing.
+    /// This version in the registry, where it may be missing.
     Unpublished,
 }
 
@@ -184,7 +184,7 @@ mod tests {
     fn without_arguments_the_dependency_is_what_the_program_was_built_from() {
         let own = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert_eq!(Dependency::built_from(own), Dependency::Path(own.to_owned()));
-        let registry = Path::new("/home/a/.cargo/registry/src/index.crates.io-0/cog-train-0.2.0");
+        let registry = Path::new("/home/a/.cargo/registry/src/index-0/cog-train-0.2.0");
         assert_eq!(Dependency::built_from(registry), Dependency::Registry);
         assert_eq!(Dependency::built_from(Path::new("/none")), Dependency::Unpublished);
     }

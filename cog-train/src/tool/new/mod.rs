@@ -61,8 +61,8 @@ fn note(dependency: &Dependency) -> String {
         return String::new();
     }
     format!(
-        "note: its `Cargo.toml` names cog-train {VERSION} of crates.io\n\
-         hint: where crates.io has no such version, write the `path` or `git` of a clone in its place, as `--path DIR` and `--git URL` do\n"
+        "note: its `Cargo.toml` names cog-train {VERSION} of the registry\n\
+         hint: where the registry has no such version, write the `path` or `git` of a clone in its place, as `--path DIR` and `--git URL` do\n"
     )
 }
 
