@@ -31,7 +31,7 @@ impl Deadlines {
     pub(super) fn new(now: Instant, grace: Duration) -> Self {
         let grace = grace.min(LONGEST);
         let part = grace / 5;
-        Self { give_up: now + (grace - part), webhooks: now + (grace - part / 4), end: now + grace }
+        Self { give_up: now + 4 * part, webhooks: now + 19 * part / 4, end: now + grace }
     }
 
     /// Returns the end of a wait that takes no longer than `most`, and not beyond the end of the process.
