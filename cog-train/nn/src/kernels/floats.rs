@@ -37,6 +37,7 @@ simd! {
 }
 
 /// Returns the bits of the nearest bfloat16, of two the even one, from those of a float.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the high half is shifted down")]
 fn rounded(bits: u32) -> u16 {

@@ -217,11 +217,8 @@ impl Product<'_> {
             Right::Blocks { blocks, transposed } => {
                 let steps = (width, 1);
                 let panel = depth.len();
-                if self.kernel.of_pairs {
-                    pairs::panels(room, width, &blocks, transposed, depth, columns);
-                } else {
-                    blocks::panels(room, width, &blocks, transposed, depth, columns);
-                }
+                let pack = if self.kernel.of_pairs { pairs::panels } else { blocks::panels };
+                pack(room, width, &blocks, transposed, depth, columns);
                 return Lines { elements: room, panel, steps, full: usize::MAX, last: &[] };
             }
         };

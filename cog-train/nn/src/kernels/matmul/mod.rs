@@ -172,9 +172,11 @@ pub(crate) fn matmul<'a, 'l, 'r>(
             match left {
                 Left::Matrix(left) => multiply(&region, left, right, scale, threads),
                 Left::Bf16(left) => match Kernel::of_pairs() {
-                    Some(kernel) if pairs::fit(&left, &right) => pairs::of(&left, |left| {
-                        blocked::multiply(&region, kernel, left, right, scale, threads);
-                    }),
+                    Some(kernel) if right.is_bf16() && blocked::fits(&left, &right, false) => {
+                        pairs::of(&left, |left| {
+                            blocked::multiply(&region, kernel, left, right, scale, threads);
+                        });
+                    }
                     _ => pairs::widened(&left, |left| {
                         multiply(&region, left, right, scale, threads);
                     }),

@@ -7,7 +7,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::factors::extent;
-use super::{Matrix, Right, blocked, blocks};
+use super::{Matrix, blocks};
 use crate::kernels::floats::widen_bf16;
 use crate::kernels::quantized::Blocks;
 use crate::kernels::scratch::scratch;
@@ -15,11 +15,6 @@ use crate::kernels::simd::simd;
 
 /// Elements of one task.
 const CHUNK: usize = 1 << 16;
-
-/// Whether a product is of bfloat16 on both sides, and large enough for tiles.
-pub(super) fn fit(left: &Matrix<'_, bf16>, right: &Right<'_>) -> bool {
-    right.is_bf16() && blocked::fits(left, right, false)
-}
 
 /// Calls `work` with the pairs of a left factor, whose rows or columns are contiguous. Rows of pairs are borrowed if they can be.
 pub(super) fn of(left: &Matrix<'_, bf16>, work: impl FnOnce(Matrix<'_>)) {
@@ -106,6 +101,7 @@ pub(super) fn widened(left: &Matrix<'_, bf16>, work: impl FnOnce(Matrix<'_>)) {
 }
 
 /// Returns a pair.
+#[expect(clippy::inline_always, reason = "it must take the width of the loop around it")]
 #[inline(always)]
 fn pair(first: bf16, second: bf16) -> f32 {
     f32::from_bits(u32::from(first.to_bits()) | u32::from(second.to_bits()) << 16)
