@@ -1,17 +1,8 @@
 //! Settings of a process before it computes: threads and the allocator.
-#![expect(
-    unsafe_code,
-    reason = "a variable of one's own process; the allocator's settings, behind a C interface"
-)]
+#![expect(unsafe_code, reason = "a variable of one's own process")]
 
-use std::ffi::{c_int, c_long};
-
-use super::allocator::LARGE;
+use super::allocator::pages::keep_pages;
 use crate::device::processors;
-
-/// `mi_option_purge_delay` of mimalloc's header.
-const PURGE_DELAY: c_int = 15;
-const NEVER: c_long = -1;
 
 /// Sets the number of threads, adds the calling thread to their pool, and keeps freed memory with the process. Once is
 /// enough.
@@ -48,23 +39,4 @@ fn join_pool() {
     if let Ok(pool) = rayon::ThreadPoolBuilder::new().use_current_thread().build() {
         std::mem::forget(pool);
     }
-}
-
-/// Keeps freed pages with the process: each step allocates what the step before it has freed, and the system would zero
-/// returned pages anew. `MIMALLOC_PURGE_DELAY`, in milliseconds, overrides it.
-fn keep_pages() {
-    // SAFETY: the call stores one number atomically, and the allocator reads it atomically, whether or not it is in use.
-    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, NEVER) }
-    // The heap reads it with its first block, which is to be before there are threads: each would have a heap of its own.
-    std::hint::black_box(Vec::<u8>::with_capacity(LARGE));
-}
-
-/// Whether freed pages stay with the process.
-#[cfg_attr(
-    not(all(target_os = "linux", target_env = "gnu")),
-    expect(dead_code, reason = "for glibc's heap")
-)]
-pub(super) fn keeps_pages() -> bool {
-    // SAFETY: the call reads one number atomically.
-    unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) == NEVER }
 }

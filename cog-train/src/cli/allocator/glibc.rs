@@ -4,11 +4,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::LARGE;
-use crate::cli::compute;
+use super::pages::{self, LARGE};
 
 /// glibc's heap: one for all threads, in huge pages where the system has them. It keeps what is freed if mimalloc is to
-/// ([`compute::keeps_pages`]); otherwise each block is a mapping of its own.
+/// ([`pages::are_kept`]); otherwise each block is a mapping of its own.
 pub(super) struct Heap;
 
 /// The least amount by which the heap grows.
@@ -35,7 +34,7 @@ fn configure() {
     const ARENA_MAX: c_int = -8;
     const NEVER: c_int = -1;
     let number = |size: usize| c_int::try_from(size).unwrap_or(c_int::MAX);
-    if compute::keeps_pages() {
+    if pages::are_kept() {
         mallopt(ARENA_MAX, 1);
         mallopt(MMAP_MAX, 0);
         mallopt(TRIM_THRESHOLD, NEVER);

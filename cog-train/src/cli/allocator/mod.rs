@@ -7,6 +7,7 @@
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod glibc;
+pub(super) mod pages;
 
 use std::alloc::{GlobalAlloc, Layout};
 
@@ -14,15 +15,13 @@ use mimalloc::MiMalloc;
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 use self::glibc::Heap;
+use self::pages::LARGE;
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 use mimalloc::MiMalloc as Heap;
 
 /// The allocator that `run!` installs.
 #[derive(Debug, Clone, Copy)]
 pub struct Allocator;
-
-/// The least size of a block of the heap. Smaller ones are mimalloc's, which has a cache for each thread.
-pub(super) const LARGE: usize = 256 << 10;
 
 fn is_small(size: usize) -> bool {
     size < LARGE
