@@ -16,7 +16,6 @@ pub(super) fn gpu_of(weight: &Tensor, gradient: &Tensor, moments: [&Tensor; 2]) 
     gpu.filter(|_| fused::are_alike(weight, gradient, &moments))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
 pub(super) fn update(
     gpu: &Gpu,
     weight: &Tensor,
@@ -25,10 +24,7 @@ pub(super) fn update(
     constants: &Constants,
 ) -> Result<(), Error> {
     let Constants { scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate } =
-        *constants;
-    let values = [scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate];
-    let [scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate] =
-        values.map(|value| value as f32);
+        constants.in_32_bits();
     let count = weight.elem_count();
     call!(
         gpu,

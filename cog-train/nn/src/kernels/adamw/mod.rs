@@ -43,22 +43,42 @@ pub struct Hyperparameters {
 
 /// The factors of one update, which are the same for every element.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Constants {
-    pub(super) scale: f64,
+pub(super) struct Constants<T = f64> {
+    pub(super) scale: T,
     /// Multiplies the weight.
-    pub(super) shrink: f64,
+    pub(super) shrink: T,
     /// Multiplies the weight that is added to the gradient.
-    pub(super) coupled: f64,
+    pub(super) coupled: T,
     /// 1 - beta1.
-    pub(super) share1: f64,
-    pub(super) beta2: f64,
+    pub(super) share1: T,
+    pub(super) beta2: T,
     /// 1 - beta2.
-    pub(super) share2: f64,
+    pub(super) share2: T,
     /// 1 / sqrt(1 - beta2^t).
-    pub(super) correction: f64,
-    pub(super) epsilon: f64,
+    pub(super) correction: T,
+    pub(super) epsilon: T,
     /// lr / (1 - beta1^t).
-    pub(super) rate: f64,
+    pub(super) rate: T,
+}
+
+impl Constants {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the arithmetic of the kernels is in 32 bits"
+    )]
+    pub(super) fn in_32_bits(&self) -> Constants<f32> {
+        Constants {
+            scale: self.scale as f32,
+            shrink: self.shrink as f32,
+            coupled: self.coupled as f32,
+            share1: self.share1 as f32,
+            beta2: self.beta2 as f32,
+            share2: self.share2 as f32,
+            correction: self.correction as f32,
+            epsilon: self.epsilon as f32,
+            rate: self.rate as f32,
+        }
+    }
 }
 
 impl From<&Hyperparameters> for Constants {

@@ -19,7 +19,7 @@ pub(super) fn update(
     constants: &Constants,
 ) -> Result<(), Error> {
     let Moments { first, first_scales, second, second_scales } = moments;
-    let lanes = Lanes::from(constants);
+    let constants = constants.in_32_bits();
     host::read([gradient], |[gradient]| {
         host::lend(weight, |weight: &mut [f32]| {
             host::lend(first, |first: &mut [u8]| {
@@ -32,7 +32,7 @@ pub(super) fn update(
                             let second = second.par_chunks_mut(BLOCK).zip(second_scales);
                             let all = blocks.zip(first).zip(second).with_min_len(TASK);
                             all.for_each(|(((weight, gradient), first), second)| {
-                                update_block(weight, gradient, first, second, &lanes);
+                                update_block(weight, gradient, first, second, &constants);
                             });
                             Ok(())
                         })
@@ -49,13 +49,13 @@ fn update_block(
     gradient: &[f32],
     first: (&mut [u8], &mut f32),
     second: (&mut [u8], &mut f32),
-    lanes: &Lanes,
+    constants: &Constants<f32>,
 ) {
     let (mut m, mut v) = ([0.0; BLOCK], [0.0; BLOCK]);
     let (m, v) = (&mut m[..weight.len()], &mut v[..weight.len()]);
     decode(first.0, *first.1, &SIGNED.values, m);
     decode(second.0, *second.1, &UNSIGNED.values, v);
-    step(weight, gradient, m, v, lanes);
+    step(weight, gradient, m, v, constants);
     *first.1 = scale(m);
     *second.1 = scale(v);
     for (code, value) in first.0.iter_mut().zip(&*m) {
@@ -72,45 +72,20 @@ fn decode(codes: &[u8], scale: f32, map: &[f32; 256], to: &mut [f32]) {
     }
 }
 
-/// [`Constants`] in 32 bits.
-struct Lanes {
-    scale: f32,
-    shrink: f32,
-    coupled: f32,
-    share1: f32,
-    beta2: f32,
-    share2: f32,
-    correction: f32,
-    epsilon: f32,
-    rate: f32,
-}
-
-impl From<&Constants> for Lanes {
-    #[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
-    fn from(constants: &Constants) -> Self {
-        let Constants { scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate } =
-            *constants;
-        Self {
-            scale: scale as f32,
-            shrink: shrink as f32,
-            coupled: coupled as f32,
-            share1: share1 as f32,
-            beta2: beta2 as f32,
-            share2: share2 as f32,
-            correction: correction as f32,
-            epsilon: epsilon as f32,
-            rate: rate as f32,
-        }
-    }
-}
-
 simd! {
-    fn step(weight: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32], lanes: &Lanes) {
+    fn step(
+        weight: &mut [f32],
+        gradient: &[f32],
+        m: &mut [f32],
+        v: &mut [f32],
+        constants: &Constants<f32>,
+    ) {
         for (((w, g), m), v) in weight.iter_mut().zip(gradient).zip(m).zip(v) {
-            let g = *g * lanes.scale + *w * lanes.coupled;
-            *m += (g - *m) * lanes.share1;
-            *v = *v * lanes.beta2 + g * lanes.share2 * g;
-            *w = *w * lanes.shrink - *m / (v.sqrt() * lanes.correction + lanes.epsilon) * lanes.rate;
+            let g = *g * constants.scale + *w * constants.coupled;
+            *m += (g - *m) * constants.share1;
+            *v = *v * constants.beta2 + g * constants.share2 * g;
+            let divisor = v.sqrt() * constants.correction + constants.epsilon;
+            *w = *w * constants.shrink - *m / divisor * constants.rate;
         }
     }
 

@@ -17,7 +17,6 @@ pub(super) fn gpu_of(weight: &Tensor, gradient: &Tensor) -> Option<Gpu> {
     Gpu::of([weight, gradient])
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the arithmetic is in 32 bits")]
 pub(super) fn update(
     gpu: &Gpu,
     weight: &Tensor,
@@ -27,10 +26,7 @@ pub(super) fn update(
 ) -> Result<(), Error> {
     let Moments { first, first_scales, second, second_scales } = moments;
     let Constants { scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate } =
-        *constants;
-    let values = [scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate];
-    let [scale, shrink, coupled, share1, beta2, share2, correction, epsilon, rate] =
-        values.map(|value| value as f32);
+        constants.in_32_bits();
     let count = weight.elem_count();
     let [signed, unsigned] =
         [&SIGNED, &UNSIGNED].map(|codes| Tensor::new(&codes.values, weight.device()));
