@@ -8,10 +8,11 @@ use crate::kernels::dynamic_map;
 const IGNORED: u32 = 16;
 
 /// The codes of first moments: 0 is the code 127.
-pub(super) static SIGNED: LazyLock<Codes> = LazyLock::new(|| Codes::new(dynamic_map::signed()));
+pub(super) static SIGNED: LazyLock<Codes> = LazyLock::new(|| Codes::new(&dynamic_map::signed()));
 
 /// The codes of second moments: 0 is the code 0.
-pub(super) static UNSIGNED: LazyLock<Codes> = LazyLock::new(|| Codes::new(dynamic_map::unsigned()));
+pub(super) static UNSIGNED: LazyLock<Codes> =
+    LazyLock::new(|| Codes::new(&dynamic_map::unsigned()));
 
 /// The values of 256 codes, in order, and a table to find the nearest one.
 pub(super) struct Codes {
@@ -26,9 +27,9 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    fn new(map: Vec<f32>) -> Self {
+    fn new(map: &[f32]) -> Self {
         let mut values = [1.0; 256];
-        values.copy_from_slice(&map);
+        values.copy_from_slice(map);
         let zero = values.partition_point(|value| *value < 0.0);
         let mut bounds = [f32::INFINITY; 256];
         for (bound, pair) in bounds.iter_mut().zip(values[zero..].windows(2)) {

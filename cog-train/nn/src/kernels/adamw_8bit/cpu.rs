@@ -31,9 +31,22 @@ pub(super) fn update(
                             let first = first.par_chunks_mut(BLOCK).zip(first_scales);
                             let second = second.par_chunks_mut(BLOCK).zip(second_scales);
                             let all = blocks.zip(first).zip(second).with_min_len(TASK);
-                            all.for_each(|(((weight, gradient), first), second)| {
-                                update_block(weight, gradient, first, second, &constants);
-                            });
+                            all.for_each(
+                                |(
+                                    ((weight, gradient), (first, first_scale)),
+                                    (second, second_scale),
+                                )| {
+                                    update_block(
+                                        weight,
+                                        gradient,
+                                        first,
+                                        first_scale,
+                                        second,
+                                        second_scale,
+                                        &constants,
+                                    );
+                                },
+                            );
                             Ok(())
                         })
                     })
@@ -47,21 +60,23 @@ pub(super) fn update(
 fn update_block(
     weight: &mut [f32],
     gradient: &[f32],
-    first: (&mut [u8], &mut f32),
-    second: (&mut [u8], &mut f32),
+    first: &mut [u8],
+    first_scale: &mut f32,
+    second: &mut [u8],
+    second_scale: &mut f32,
     constants: &Constants<f32>,
 ) {
     let (mut m, mut v) = ([0.0; BLOCK], [0.0; BLOCK]);
     let (m, v) = (&mut m[..weight.len()], &mut v[..weight.len()]);
-    decode(first.0, *first.1, &SIGNED.values, m);
-    decode(second.0, *second.1, &UNSIGNED.values, v);
+    decode(first, *first_scale, &SIGNED.values, m);
+    decode(second, *second_scale, &UNSIGNED.values, v);
     step(weight, gradient, m, v, constants);
-    *first.1 = scale(m);
-    *second.1 = scale(v);
-    for (code, value) in first.0.iter_mut().zip(&*m) {
+    *first_scale = scale(m);
+    *second_scale = scale(v);
+    for (code, value) in first.iter_mut().zip(&*m) {
         *code = SIGNED.signed(*value);
     }
-    for (code, value) in second.0.iter_mut().zip(&*v) {
+    for (code, value) in second.iter_mut().zip(&*v) {
         *code = UNSIGNED.unsigned(*value);
     }
 }

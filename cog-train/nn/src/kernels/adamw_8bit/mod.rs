@@ -40,7 +40,7 @@ impl Moments<'_> {
         let is_codes = |codes: &Var| codes.dtype() == DType::U8 && codes.dims() == weight.dims();
         let is_scales = |scales: &Var| scales.dtype() == DType::F32 && scales.dims() == blocks;
         let state = [self.first, self.first_scales, self.second, self.second_scales];
-        let all = [weight, gradient].into_iter().chain(state.map(|it| it.as_tensor()));
+        let all = [weight, gradient].into_iter().chain(state.map(Var::as_tensor));
         let mut storages: Vec<_> = all.map(host::storage_address).collect();
         storages.sort_unstable();
         storages.dedup();
