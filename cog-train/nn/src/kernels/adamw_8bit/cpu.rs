@@ -26,27 +26,9 @@ pub(super) fn update(
                 host::lend(first_scales, |first_scales: &mut [f32]| {
                     host::lend(second, |second: &mut [u8]| {
                         host::lend(second_scales, |second_scales: &mut [f32]| {
-                            let blocks =
-                                weight.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK));
-                            let first = first.par_chunks_mut(BLOCK).zip(first_scales);
-                            let second = second.par_chunks_mut(BLOCK).zip(second_scales);
-                            let all = blocks.zip(first).zip(second).with_min_len(TASK);
-                            all.for_each(
-                                |(
-                                    ((weight, gradient), (first, first_scale)),
-                                    (second, second_scale),
-                                )| {
-                                    update_block(
-                                        weight,
-                                        gradient,
-                                        first,
-                                        first_scale,
-                                        second,
-                                        second_scale,
-                                        &constants,
-                                    );
-                                },
-                            );
+                            let first = Moment { codes: first, scales: first_scales };
+                            let second = Moment { codes: second, scales: second_scales };
+                            update_all(weight, gradient, first, second, &constants);
                             Ok(())
                         })
                     })
@@ -56,29 +38,42 @@ pub(super) fn update(
     })?
 }
 
-/// Updates up to [`BLOCK`] elements, with the codes and the scale of each moment.
-fn update_block(
+/// The codes of a moment and the scales of their blocks.
+struct Moment<'a> {
+    codes: &'a mut [u8],
+    scales: &'a mut [f32],
+}
+
+impl<'a> Moment<'a> {
+    fn blocks(self) -> impl IndexedParallelIterator<Item = (&'a mut [u8], &'a mut f32)> {
+        self.codes.par_chunks_mut(BLOCK).zip(self.scales)
+    }
+}
+
+fn update_all(
     weight: &mut [f32],
     gradient: &[f32],
-    first: &mut [u8],
-    first_scale: &mut f32,
-    second: &mut [u8],
-    second_scale: &mut f32,
+    first: Moment<'_>,
+    second: Moment<'_>,
     constants: &Constants<f32>,
 ) {
-    let (mut m, mut v) = ([0.0; BLOCK], [0.0; BLOCK]);
-    let (m, v) = (&mut m[..weight.len()], &mut v[..weight.len()]);
-    decode(first, *first_scale, &SIGNED.values, m);
-    decode(second, *second_scale, &UNSIGNED.values, v);
-    step(weight, gradient, m, v, constants);
-    *first_scale = scale(m);
-    *second_scale = scale(v);
-    for (code, value) in first.iter_mut().zip(&*m) {
-        *code = SIGNED.signed(*value);
-    }
-    for (code, value) in second.iter_mut().zip(&*v) {
-        *code = UNSIGNED.unsigned(*value);
-    }
+    let blocks = weight.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK));
+    let blocks = blocks.zip(first.blocks().zip(second.blocks())).with_min_len(TASK);
+    blocks.for_each(|((weight, gradient), ((first, of_first), (second, of_second)))| {
+        let (mut m, mut v) = ([0.0; BLOCK], [0.0; BLOCK]);
+        let (m, v) = (&mut m[..weight.len()], &mut v[..weight.len()]);
+        decode(first, *of_first, &SIGNED.values, m);
+        decode(second, *of_second, &UNSIGNED.values, v);
+        step(weight, gradient, m, v, constants);
+        *of_first = scale(m);
+        *of_second = scale(v);
+        for (code, value) in first.iter_mut().zip(&*m) {
+            *code = SIGNED.signed(*value);
+        }
+        for (code, value) in second.iter_mut().zip(&*v) {
+            *code = UNSIGNED.unsigned(*value);
+        }
+    });
 }
 
 fn decode(codes: &[u8], scale: f32, map: &[f32; 256], to: &mut [f32]) {
