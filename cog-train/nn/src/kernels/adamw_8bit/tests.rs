@@ -107,7 +107,8 @@ fn an_update_is_that_of_adamw_on_the_decoded_moments() {
                     let distance = |value: f32| (value * largest - exact).abs();
                     let nearest = codes.values.map(distance).into_iter().fold(f32::MAX, f32::min);
                     // The nearest of a second moment may be zero.
-                    let raised = codes.values[0] == 0.0 && *found == codes.values[1] * largest;
+                    let raised = codes.values[0] == 0.0
+                        && distance(codes.values[1]) >= (found - exact).abs();
                     assert!((found - exact).abs() <= nearest + largest * 1e-7 || raised);
                     assert!(codes.values[0] < 0.0 || *exact <= 0.0 || *found > 0.0);
                 }
@@ -131,7 +132,7 @@ fn an_update_is_that_of_adamw_on_the_decoded_moments() {
 #[test]
 fn codes_are_those_of_bitsandbytes() {
     let wave = |at: usize| {
-        let wave = ((at * 7919 + 13) % 1009) as f32 - 504.0;
+        let wave = f32::from(u16::try_from((at * 7919 + 13) % 1009).unwrap()) - 504.0;
         let wave = wave / 504.0;
         wave * wave * wave * wave * wave
     };
