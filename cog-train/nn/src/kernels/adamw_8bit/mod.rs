@@ -2,7 +2,7 @@
 //!
 //! An update decodes the moments of a block, computes as [`adamw`](super::adamw) does, in 32 bits, and encodes the new moments: each is
 //! divided by the largest magnitude of its block, which is the block's scale, and becomes the nearest value of a
-//! [map](super::dynamic_map). A second moment that is not zero never becomes zero: the root in the divisor of the next step would
+//! map (`dynamic_map`). A second moment that is not zero never becomes zero: the root in the divisor of the next step would
 //! vanish.
 //!
 //! Sources: Dettmers et al., "8-bit Optimizers via Block-wise Quantization" (2022); for the zeros, Li et al., "Memory Efficient
