@@ -71,6 +71,12 @@ pub(crate) fn rounded(tensor: &Tensor, dtype: DType) -> Result<Tensor, Error> {
     tensor.to_dtype(dtype)
 }
 
+/// Widens bfloat16, on all threads. The slices have one length.
+pub(crate) fn widen(from: &[bf16], to: &mut [f32]) {
+    let chunks = to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
+    chunks.for_each(|(to, from)| widen_bf16(from, to));
+}
+
 /// Rounds to the nearest bfloat16, on all threads. The slices have one length.
 pub(crate) fn round(from: &[f32], to: &mut [bf16]) {
     let chunks = to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));

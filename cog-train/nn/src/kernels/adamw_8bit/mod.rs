@@ -88,14 +88,14 @@ fn on_the_cpu(
     moments: Moments<'_>,
     constants: &Constants,
 ) -> Result<(), Error> {
+    let copy = |it: &Var| Var::from_tensor(&it.to_device(&Device::Cpu)?);
     let Moments { first, first_scales, second, second_scales } = moments;
     let state = [weight, first, first_scales, second, second_scales];
-    let copies = state.map(|it| Var::from_tensor(&it.to_device(&Device::Cpu)?));
-    let [copy, first, first_scales, second, second_scales] = copies;
-    let copies = [copy?, first?, first_scales?, second?, second_scales?];
-    let [copy, first, first_scales, second, second_scales] = &copies;
+    let copies =
+        [copy(weight)?, copy(first)?, copy(first_scales)?, copy(second)?, copy(second_scales)?];
+    let [weight, first, first_scales, second, second_scales] = &copies;
     let moments = Moments { first, first_scales, second, second_scales };
-    cpu::update(copy, &gradient.to_device(&Device::Cpu)?, moments, constants)?;
+    cpu::update(weight, &gradient.to_device(&Device::Cpu)?, moments, constants)?;
     for (of, copy) in state.iter().zip(&copies) {
         of.set(&copy.to_device(of.device())?)?;
     }

@@ -8,13 +8,10 @@ use rayon::prelude::*;
 
 use super::factors::extent;
 use super::{Matrix, blocks};
-use crate::kernels::floats::widen_bf16;
+use crate::kernels::host;
 use crate::kernels::quantized::Blocks;
 use crate::kernels::scratch::scratch;
 use crate::kernels::simd::simd;
-
-/// Elements of one task.
-const CHUNK: usize = 1 << 16;
 
 /// Calls `work` with the pairs of a left factor, whose rows or columns are contiguous. Rows of pairs are borrowed if they can be.
 pub(super) fn of(left: &Matrix<'_, bf16>, work: impl FnOnce(Matrix<'_>)) {
@@ -94,8 +91,7 @@ pub(super) fn widened(left: &Matrix<'_, bf16>, work: impl FnOnce(Matrix<'_>)) {
         (rows - 1) * stride.0 + (columns - 1) * stride.1 + 1
     };
     scratch([length], |[wide]| {
-        let chunks = wide.par_chunks_mut(CHUNK).zip(elements.par_chunks(CHUNK));
-        chunks.for_each(|(wide, elements)| widen_bf16(elements, wide));
+        host::widen(&elements[..length], wide);
         work(Matrix { elements: wide, rows, columns, stride });
     });
 }
