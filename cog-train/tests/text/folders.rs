@@ -184,6 +184,41 @@ fn faults_of_templates_and_chats_are_named_with_their_line() {
     assert_eq!(continued("<{{ messages[0].content | trim }}>"), "< hi".replace("< ", "<"));
 }
 
+/// Each source ends with an error or a text, in little time and memory, and never by the stack.
+#[test]
+fn a_hostile_template_takes_neither_the_memory_nor_the_stack() {
+    let chat = Chat::of([("user", "hi")]);
+    let render = |source: &str| {
+        let template = ChatTemplate::new(source, &bytes()).map_err(|error| error.to_string())?;
+        let rendered = template.render(&chat, Ending::Closed);
+        rendered.map(|it| it.text).map_err(|error| error.to_string())
+    };
+    let grown = |first: &str, next: &str, turns: usize, last: &str| {
+        format!(
+            "{{% set ns = namespace(s={first}) %}}{{% for i in range({turns}) %}}{{% set ns.s = {next} %}}{{% endfor %}}{last}"
+        )
+    };
+    let fuel = "engine ran out of fuel";
+    for (source, expected) in [
+        (grown("'a'", "ns.s ~ ns.s", 60, ""), fuel),
+        (grown("[1]", "[ns.s, ns.s]", 60, "{{ ns.s }}"), fuel),
+        (grown("[1]", "[ns.s, ns.s]", 60, "{{ ns.s | tojson }}"), fuel),
+        (grown("[1]", "{'a': ns.s, 'b': ns.s}", 60, "{{ ns.s | string }}"), fuel),
+        (grown("[1]", "[ns.s]", 90_000, "{{ ns.s }}"), "nested more than 500 deep"),
+        (grown("[1]", "[ns.s]", 90_000, "{{ ns.s | tojson }}"), "nested more than 500 deep"),
+        (grown("[1]", "{'a': ns.s}", 90_000, "{{ ns.s }}"), "nested more than 500 deep"),
+        ("{{ [1] * 1000000000000 }}".to_owned(), "repeated sequence is too large"),
+        ("{{ range(99999) | join(range(99999) | join) }}".to_owned(), fuel),
+        (" ".repeat(1 << 19), "it has 524288 bytes, and at most 262144 are possible"),
+    ] {
+        let message = render(&source).expect_err(&source);
+        assert!(message.contains(expected), "{source:.99}: {message}");
+    }
+    // Dropped without being shown; and the parser's own depth.
+    assert_eq!(render(&grown("[1]", "[ns.s]", 90_000, "x")).unwrap(), "x");
+    assert_eq!(render(&format!("{{{{ 1{} }}}}", " + 1".repeat(50_000))).unwrap(), "50001");
+}
+
 #[test]
 fn a_folder_without_a_template_is_that_of_a_base_model() {
     let tokenizer = bytes();

@@ -2,6 +2,7 @@
 //! and Python's methods and spelling of values.
 
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use minijinja::syntax::SyntaxConfig;
@@ -16,8 +17,26 @@ use super::strftime::strftime;
 /// The variable with the marks of `{% generation %}`.
 pub(super) const MARKS: &str = "__generation_marks";
 
-/// An upper bound on the work of one rendering: about a second. A turn of a conversation takes some hundred.
-const FUEL: u64 = 1 << 26;
+/// An upper bound on the work and the memory of one rendering: the engine takes 1 for an instruction, of which a turn of a
+/// conversation has some hundred, and for 64 bytes of texts that are made, which are 128 MiB in all.
+const FUEL: u64 = 1 << 21;
+
+/// The stack of the threads that render: more than a value as deep as [`FUEL`] can nest it needs to be dropped.
+const STACK: usize = 1 << 29;
+
+/// The threads that render. Only what is used of their stacks takes memory.
+static RENDERING: LazyLock<Option<rayon::ThreadPool>> = LazyLock::new(|| {
+    let name = |at| format!("render-{at}");
+    rayon::ThreadPoolBuilder::new().stack_size(STACK).thread_name(name).build().ok()
+});
+
+/// Calls `work` on a thread whose stack suffices for whatever a template nests. Where no thread can be had, it is called here.
+pub(super) fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    match &*RENDERING {
+        Some(threads) => threads.install(work),
+        None => work(),
+    }
+}
 
 /// The text of `raise_exception`.
 #[derive(Debug)]
@@ -38,15 +57,20 @@ pub(super) fn environment(now: Option<SystemTime>) -> Environment<'static> {
     engine.set_syntax(syntax.expect("Jinja's own delimiters are valid"));
     engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     engine.set_fuel(Some(FUEL));
-    engine.set_formatter(|out, _, value| out.write_str(&python::str(value)).map_err(Error::from));
+    engine.set_formatter(|out, state, value| {
+        out.write_str(&python::str(state, value)?).map_err(Error::from)
+    });
     engine.set_unknown_method_callback(method);
     engine.add_filter("tojson", tojson);
-    engine.add_filter("string", |value: &Value| python::str(value));
+    engine.add_filter("string", |state: &State, value: &Value| python::str(state, value));
     engine.add_test("sequence", is_sequence);
-    engine.add_function("raise_exception", |message: &Value| -> Result<Value, Error> {
-        let message = python::str(message);
-        Err(Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message)))
-    });
+    engine.add_function(
+        "raise_exception",
+        |state: &State, message: &Value| -> Result<Value, Error> {
+            let message = python::str(state, message)?;
+            Err(Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message)))
+        },
+    );
     engine.add_function("strftime_now", move |format: &str| {
         strftime(format, now.unwrap_or_else(SystemTime::now))
     });
@@ -76,20 +100,31 @@ fn is_sequence(value: &Value) -> bool {
 
 /// `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
 #[expect(clippy::needless_pass_by_value, reason = "the engine gives arguments by value")]
-fn tojson(value: &Value, given: Rest<Value>, options: Kwargs) -> Result<String, Error> {
+fn tojson(
+    state: &State,
+    value: &Value,
+    given: Rest<Value>,
+    options: Kwargs,
+) -> Result<String, Error> {
     let option = |at: usize, name: &str| -> Result<Option<Value>, Error> {
         let named: Option<Value> = options.get(name)?;
         Ok(given.get(at).cloned().or(named).filter(|value| !value.is_none()))
     };
     let indent = option(1, "indent")?.map(|indent| match indent.as_usize() {
-        Some(width) => " ".repeat(width.min(64)),
-        None => python::str(&indent),
+        Some(width) => Ok(" ".repeat(width.min(64))),
+        None => python::str(state, &indent),
     });
+    let indent = indent.transpose()?;
     let separators = option(2, "separators")?.map(|pair| {
-        let pair: Vec<String> = pair.try_iter()?.map(|separator| python::str(&separator)).collect();
-        <[String; 2]>::try_from(pair).map(|[item, key]| (item, key)).map_err(|_| {
-            Error::new(ErrorKind::InvalidOperation, "`separators` of tojson must be two strings")
-        })
+        let pair = pair.try_iter()?.take(3).map(|separator| python::str(state, &separator));
+        <[String; 2]>::try_from(pair.collect::<Result<Vec<_>, _>>()?)
+            .map(|[item, key]| (item, key))
+            .map_err(|_| {
+                Error::new(
+                    ErrorKind::InvalidOperation,
+                    "`separators` of tojson must be two strings",
+                )
+            })
     });
     let json = Json {
         ensure_ascii: option(0, "ensure_ascii")?.is_some_and(|value| value.is_true()),
@@ -98,7 +133,7 @@ fn tojson(value: &Value, given: Rest<Value>, options: Kwargs) -> Result<String, 
         sort_keys: option(3, "sort_keys")?.is_some_and(|value| value.is_true()),
     };
     options.assert_all_used()?;
-    json.dumps(value)
+    json.dumps(state, value)
 }
 
 /// Python's methods of strings that the engine's own set does not have.

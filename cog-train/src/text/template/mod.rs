@@ -19,11 +19,14 @@ pub use self::chat::{Chat, Ending};
 use self::engine::Raised;
 use self::generation::Marks;
 use super::tokenizer::Tokenizer;
-use crate::error::{Error, printable_name};
+use crate::error::{Error, counted, printable_name};
 use crate::tokenizer_files::{DEFAULT, templates};
 
 /// The name of the template for conversations with tools.
 const TOOL_USE: &str = "tool_use";
+
+/// The most bytes of a source, whose parser needs a stack for each operator; those of models have some ten thousand.
+const SOURCE_BYTES: usize = 1 << 18;
 
 /// The chat template of a Hugging Face folder.
 ///
@@ -143,8 +146,18 @@ impl ChatTemplate {
             let rewritten = generation::rewrite(&text);
             let generation = rewritten.is_some();
             let code = rewritten.unwrap_or_else(|| text.clone());
-            engine.add_template_owned(name.clone(), code).map_err(|error| {
-                Error::chat_template(&path, format!("not a template: {}", sentence(&error)))
+            if code.len() > SOURCE_BYTES {
+                let reason = format!(
+                    "it has {}, and at most {SOURCE_BYTES} are possible",
+                    counted(code.len(), "byte")
+                );
+                return Err(Error::chat_template(&path, reason));
+            }
+            let added = engine::with_deep_stack(|| {
+                engine.add_template_owned(name.clone(), code).map_err(|error| sentence(&error))
+            });
+            added.map_err(|reason| {
+                Error::chat_template(&path, format!("not a template: {reason}"))
             })?;
             kept.push((name, Source { text, generation }));
         }
@@ -160,7 +173,7 @@ impl ChatTemplate {
         for (name, source) in &self.sources {
             let code = generation::rewrite(&source.text).unwrap_or_else(|| source.text.clone());
             // It was parsed before.
-            let _ = engine.add_template_owned(name.clone(), code);
+            let _ = engine::with_deep_stack(|| engine.add_template_owned(name.clone(), code));
         }
         self.engine = engine;
         self
@@ -211,11 +224,13 @@ impl ChatTemplate {
         } else {
             None
         };
-        let rendered = self
-            .engine
-            .get_template(name)
-            .and_then(|template| template.render(minijinja::Value::from(Serde(context))));
-        let text = rendered.map_err(|error| self.failed(sentence(&error)))?;
+        let rendered = engine::with_deep_stack(|| {
+            let template = self.engine.get_template(name);
+            let render =
+                |it: minijinja::Template<'_, '_>| it.render(minijinja::Value::from(Serde(context)));
+            template.and_then(render).map_err(|error| sentence(&error))
+        });
+        let text = rendered.map_err(|reason| self.failed(reason))?;
         let (text, assistant) = match marks {
             Some(marks) => {
                 let (text, spans) = marks.remove(&text);

@@ -3,45 +3,79 @@
 use std::fmt::Write;
 
 use minijinja::value::ValueKind;
-use minijinja::{Error, ErrorKind, Value};
+use minijinja::{Error, ErrorKind, State, Value};
 
-/// Python's `str(value)`, which is what a template prints.
-pub(super) fn str(value: &Value) -> String {
-    match value.kind() {
-        ValueKind::String => value.as_str().unwrap_or_default().to_owned(),
-        _ => repr(value),
+/// The greatest depth of a value that is written; Python's own limit is about 1,000.
+const DEPTH: usize = 500;
+
+/// Python's `str(value)`, which is what a template prints. Each value in it and its bytes are charged to the rendering.
+pub(super) fn str(state: &State, value: &Value) -> Result<String, Error> {
+    if value.kind() == ValueKind::String {
+        return Ok(value.as_str().unwrap_or_default().to_owned());
     }
+    let mut text = String::new();
+    repr(state, &mut text, value, 0)?;
+    Ok(text)
 }
 
 /// Python's `repr(value)`, and nothing for an undefined value.
-fn repr(value: &Value) -> String {
-    let list = |open: &str, close: &str| {
-        let items: Vec<String> = items(value).iter().map(repr).collect();
+fn repr(state: &State, text: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
+    check(state, value, depth)?;
+    let list = |text: &mut String, open: char, close: char| {
+        let items = items(state, value)?;
+        text.push(open);
+        for (at, item) in items.iter().enumerate() {
+            text.push_str(if at > 0 { ", " } else { "" });
+            repr(state, text, item, depth + 1)?;
+        }
         // A tuple of one has a comma.
-        let comma = if value.is_tuple() && items.len() == 1 { "," } else { "" };
-        format!("{open}{}{comma}{close}", items.join(", "))
+        text.push_str(if value.is_tuple() && items.len() == 1 { "," } else { "" });
+        text.push(close);
+        Ok::<_, Error>(())
     };
     match value.kind() {
-        ValueKind::String => quoted(value.as_str().unwrap_or_default()),
-        ValueKind::Number => number(value),
-        ValueKind::Seq | ValueKind::Iterable if value.is_tuple() => list("(", ")"),
-        ValueKind::Seq | ValueKind::Iterable => list("[", "]"),
+        ValueKind::String => text.push_str(&quoted(value.as_str().unwrap_or_default())),
+        ValueKind::Number => text.push_str(&number(value)),
+        ValueKind::Seq | ValueKind::Iterable if value.is_tuple() => list(text, '(', ')')?,
+        ValueKind::Seq | ValueKind::Iterable => list(text, '[', ']')?,
         ValueKind::Map => {
-            let pair = |(key, value): &(Value, Value)| format!("{}: {}", repr(key), repr(value));
-            let pairs: Vec<String> = pairs(value).iter().map(pair).collect();
-            format!("{{{}}}", pairs.join(", "))
+            text.push('{');
+            for (at, (key, value)) in pairs(state, value)?.iter().enumerate() {
+                text.push_str(if at > 0 { ", " } else { "" });
+                repr(state, text, key, depth + 1)?;
+                text.push_str(": ");
+                repr(state, text, value, depth + 1)?;
+            }
+            text.push('}');
         }
-        _ => value.to_string(),
+        _ => text.push_str(&value.to_string()),
     }
+    Ok(())
 }
 
-fn items(value: &Value) -> Vec<Value> {
-    value.try_iter().map(Iterator::collect).unwrap_or_default()
+/// Charges for a value that is written, and refuses one that is nested too deep.
+fn check(state: &State, value: &Value, depth: usize) -> Result<(), Error> {
+    if depth > DEPTH {
+        let reason = format!("a value is nested more than {DEPTH} deep");
+        return Err(Error::new(ErrorKind::InvalidOperation, reason));
+    }
+    let bytes = value.as_str().map_or(0, str::len);
+    state.consume_fuel(1 + bytes as u64 / 16)
 }
 
-fn pairs(value: &Value) -> Vec<(Value, Value)> {
+/// The items of a value, each charged: a repeated list has any number of them without being in memory.
+fn items(state: &State, value: &Value) -> Result<Vec<Value>, Error> {
+    let mut items = Vec::new();
+    for item in value.try_iter().into_iter().flatten() {
+        state.consume_fuel(1)?;
+        items.push(item);
+    }
+    Ok(items)
+}
+
+fn pairs(state: &State, value: &Value) -> Result<Vec<(Value, Value)>, Error> {
     let of = |key: Value| (key.clone(), value.get_item(&key).unwrap_or_default());
-    items(value).into_iter().map(of).collect()
+    Ok(items(state, value)?.into_iter().map(of).collect())
 }
 
 fn number(value: &Value) -> String {
@@ -117,26 +151,33 @@ impl Json {
     /// # Errors
     ///
     /// An error for a value that JSON does not have.
-    pub(super) fn dumps(&self, value: &Value) -> Result<String, Error> {
+    pub(super) fn dumps(&self, state: &State, value: &Value) -> Result<String, Error> {
         let mut text = String::new();
-        self.write(&mut text, value, 0)?;
+        self.write(state, &mut text, value, 0)?;
         Ok(text)
     }
 
-    fn write(&self, text: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
+    fn write(
+        &self,
+        state: &State,
+        text: &mut String,
+        value: &Value,
+        depth: usize,
+    ) -> Result<(), Error> {
+        check(state, value, depth)?;
         match value.kind() {
             ValueKind::None => text.push_str("null"),
             ValueKind::Bool => text.push_str(if value.is_true() { "true" } else { "false" }),
             ValueKind::Number => text.push_str(&number_of_json(value)),
             ValueKind::String => self.string(text, value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => {
-                let items = items(value);
+                let items = items(state, value)?;
                 self.container(text, ['[', ']'], items.len(), depth, |text, at| {
-                    self.write(text, &items[at], depth + 1)
+                    self.write(state, text, &items[at], depth + 1)
                 })?;
             }
             ValueKind::Map => {
-                let mut pairs = pairs(value);
+                let mut pairs = pairs(state, value)?;
                 if self.sort_keys {
                     pairs.sort_by(|one, other| one.0.cmp(&other.0));
                 }
@@ -145,7 +186,7 @@ impl Json {
                     let (key, value) = &pairs[at];
                     self.string(text, &key_of_json(key)?);
                     text.push_str(colon);
-                    self.write(text, value, depth + 1)
+                    self.write(state, text, value, depth + 1)
                 })?;
             }
             kind => {
@@ -243,6 +284,8 @@ mod tests {
     /// ```
     #[test]
     fn floats_equal_pythons() {
+        let engine = minijinja::Environment::new();
+        let state = engine.empty_state();
         for (value, repr_of, json) in [
             (0.0, "0.0", "0.0"),
             (-0.0, "-0.0", "-0.0"),
@@ -256,7 +299,7 @@ mod tests {
             (f64::NAN, "nan", "NaN"),
             (f64::NEG_INFINITY, "-inf", "-Infinity"),
         ] {
-            assert_eq!(repr(&Value::from(value)), repr_of);
+            assert_eq!(str(&state, &Value::from(value)).unwrap(), repr_of);
             assert_eq!(number_of_json(&Value::from(value)), json);
         }
     }
