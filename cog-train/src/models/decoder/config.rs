@@ -82,7 +82,7 @@ impl DecoderConfig {
         let width = keys.get(&["head_dim"]).or(default_width).unwrap_or(hidden / heads);
         let max_positions = keys.size(&["max_position_embeddings"]);
         let attention_dropout = probability(keys, "attention_dropout", 0.0);
-        let (layers, window) = (keys.size(&["num_hidden_layers"]), window(keys, family));
+        let (layers, window) = (keys.layers(&["num_hidden_layers"]), window(keys, family));
         let layers = layer_configs(keys, family, &Sizes { layers, window });
         let original = match family {
             "phi3" => keys.get(&["original_max_position_embeddings"]),
@@ -95,7 +95,7 @@ impl DecoderConfig {
             _ => (RopeConfig::read(keys, &defaults), None),
         };
         let scalar = match family {
-            "gemma2" | "gemma3_text" => keys.get_or(&["query_pre_attn_scalar"], 256.0),
+            "gemma2" | "gemma3_text" => keys.above_zero("query_pre_attn_scalar").unwrap_or(256.0),
             _ => real(width),
         };
         let cap = |keys: &mut Keys, name, default| match family {
@@ -126,7 +126,7 @@ impl DecoderConfig {
             width,
             max_positions,
             layers,
-            epsilon: keys.get_or(&["rms_norm_eps"], if family == "phi3" { 1e-5 } else { 1e-6 }),
+            epsilon: keys.epsilon("rms_norm_eps", if family == "phi3" { 1e-5 } else { 1e-6 }),
             norm_offset: gemma,
             head_norms: matches!(family, "qwen3" | "gemma3_text"),
             post_norms: matches!(family, "gemma2" | "gemma3_text"),
@@ -160,8 +160,8 @@ impl DecoderConfig {
 
 /// Gemma 3's rotary positions, of all layers and of those with a window.
 fn gemma3_ropes(keys: &mut Keys, defaults: &RopeDefaults) -> (RopeConfig, Option<RopeConfig>) {
-    let theta = keys.get(&["rope_theta"]).unwrap_or(1_000_000.0);
-    let local = keys.get(&["rope_local_base_freq"]).unwrap_or(10_000.0);
+    let theta = keys.above_zero("rope_theta").unwrap_or(1_000_000.0);
+    let local = keys.above_zero("rope_local_base_freq").unwrap_or(10_000.0);
     let mut nested = keys.object(&["rope_parameters"]);
     let mut read = |keys: &mut Keys, name: &'static str, theta| {
         let mut of_kind = nested.as_mut().and_then(|nested| nested.object(&[name]));

@@ -103,7 +103,7 @@ pub(super) fn config(
 fn gpt2(keys: &mut Keys, set: &mut impl FnMut(&str, Value)) {
     set("n_positions", json!(keys.size(&["context_length"])));
     set("n_embd", json!(keys.size(&["embedding_length"])));
-    set("n_layer", json!(keys.size(&["block_count"])));
+    set("n_layer", json!(keys.layers(&["block_count"])));
     set("n_inner", json!(keys.size(&["feed_forward_length"])));
     let heads = keys.size(&["attention.head_count"]);
     set("n_head", json!(heads));
@@ -118,7 +118,7 @@ fn decoder(
     set: &mut impl FnMut(&str, Value),
 ) {
     let positions = keys.size(&["context_length"]);
-    let (hidden, layers) = (keys.size(&["embedding_length"]), keys.size(&["block_count"]));
+    let (hidden, layers) = (keys.size(&["embedding_length"]), keys.layers(&["block_count"]));
     let heads = keys.size(&["attention.head_count"]);
     set("max_position_embeddings", json!(positions));
     set("hidden_size", json!(hidden));

@@ -18,6 +18,9 @@ const MAX_BYTES: u64 = 16 << 20;
 /// The similarity from which a key is suggested: 1 is equal.
 const SIMILAR: f64 = 0.8;
 
+/// The most layers of a model; those of the largest have a few hundred.
+const MAX_LAYERS: usize = 10_000;
+
 /// The most problems that one error lists.
 const SHOWN: usize = 20;
 
@@ -109,6 +112,43 @@ impl Keys {
         size.max(1)
     }
 
+    /// Takes the number of a model's layers: each is described in memory before its tensors are looked for.
+    pub(crate) fn layers(&mut self, names: &[&'static str]) -> usize {
+        let layers = self.size(names);
+        if layers > MAX_LAYERS {
+            let name = self.name(names.first().unwrap_or(&""));
+            let problem = format!("`{name}` is {layers}, and at most {MAX_LAYERS} are supported");
+            self.problems.push(problem);
+        }
+        layers.min(MAX_LAYERS)
+    }
+
+    /// Takes a number above 0.
+    pub(crate) fn above_zero(&mut self, name: &'static str) -> Option<f64> {
+        self.ranged(name, "a number above 0", |number| number > 0.0)
+    }
+
+    /// Takes what a normalization adds to a variance, or `default`.
+    pub(crate) fn epsilon(&mut self, name: &'static str, default: f64) -> f64 {
+        let range = |number| (0.0..=1.0).contains(&number);
+        self.ranged(name, "a number from 0 to 1", range).unwrap_or(default)
+    }
+
+    fn ranged(
+        &mut self,
+        name: &'static str,
+        range: &str,
+        contains: impl Fn(f64) -> bool,
+    ) -> Option<f64> {
+        let number = self.get::<f64>(&[name])?;
+        if !contains(number) {
+            let name = self.name(name);
+            self.problems.push(format!("`{name}` is {number}, not {range}"));
+            return None;
+        }
+        Some(number)
+    }
+
     /// Takes a value, or `default`.
     pub(crate) fn get_or<T: KeyValue>(&mut self, names: &[&'static str], default: T) -> T {
         self.get(names).unwrap_or(default)
@@ -157,9 +197,11 @@ impl Keys {
         }
     }
 
-    /// Reports a value that cannot be used.
+    /// Reports a value that cannot be used, which may be quoted as it is in the file.
     pub(crate) fn problem(&mut self, problem: impl Into<String>) {
-        self.problems.push(problem.into());
+        let problem: String = problem.into();
+        let lines: Vec<String> = problem.lines().map(printable).collect();
+        self.problems.push(lines.join("\n"));
     }
 
     /// The key in the file.

@@ -12,10 +12,12 @@ pub(crate) trait KeyValue: Sized {
 }
 
 impl KeyValue for usize {
-    const KIND: &'static str = "a whole number";
+    const KIND: &'static str = "a whole number below 2^31";
 
+    /// The product of two such sizes, as of heads and their width, does not overflow.
     fn of(value: &Value) -> Option<Self> {
-        value.as_u64().and_then(|number| number.try_into().ok())
+        let number = value.as_u64().filter(|number| *number < 1 << 31);
+        number.and_then(|number| number.try_into().ok())
     }
 }
 

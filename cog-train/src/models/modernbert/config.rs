@@ -69,7 +69,7 @@ impl ModernBertConfig {
                 "{heads} attention heads of an even width do not make a hidden size of {hidden}"
             ));
         }
-        let layers = keys.size(&["num_hidden_layers"]);
+        let layers = keys.layers(&["num_hidden_layers"]);
         let max_positions = keys.size(&["max_position_embeddings"]);
         let [rope, local_rope] = ropes(keys, hidden / heads, max_positions);
         Self {
@@ -83,7 +83,7 @@ impl ModernBertConfig {
             window: keys.get_or(&["local_attention"], 128) / 2,
             rope,
             local_rope,
-            epsilon: keys.get_or(&["norm_eps"], 1e-5),
+            epsilon: keys.epsilon("norm_eps", 1e-5),
             norm_bias: keys.get_or(&["norm_bias"], false),
             attention_bias: keys.get_or(&["attention_bias"], false),
             mlp_bias: keys.get_or(&["mlp_bias"], false),
@@ -120,7 +120,7 @@ impl ModernBertConfig {
 fn ropes(keys: &mut Keys, width: usize, max_positions: usize) -> [RopeConfig; 2] {
     let mut parameters = keys.object(&["rope_parameters"]);
     let mut read = |keys: &mut Keys, kind: &'static str, old: &'static str, theta: f64| {
-        let theta = keys.get_or(&[old], theta);
+        let theta = keys.above_zero(old).unwrap_or(theta);
         let defaults = RopeDefaults { theta, width, max_positions, original: None };
         let inner = parameters.as_mut().and_then(|parameters| parameters.object(&[kind]));
         let (Some(mut inner), Some(outer)) = (inner, parameters.as_mut()) else {

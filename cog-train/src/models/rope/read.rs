@@ -18,7 +18,7 @@ pub(crate) struct RopeDefaults {
 impl RopeConfig {
     /// Reads `rope_parameters`, or `rope_theta` and `rope_scaling`.
     pub(crate) fn read(keys: &mut Keys, defaults: &RopeDefaults) -> Self {
-        let theta = keys.get::<f64>(&["rope_theta"]);
+        let theta = keys.above_zero("rope_theta");
         let partial = keys.get::<f64>(&["partial_rotary_factor"]);
         // transformers takes the old object where both are there.
         let new = keys.object(&["rope_parameters"]);
@@ -47,7 +47,7 @@ impl RopeConfig {
         partial: Option<f64>,
         defaults: &RopeDefaults,
     ) -> Self {
-        let theta = keys.get::<f64>(&["rope_theta"]).or(theta);
+        let theta = keys.above_zero("rope_theta").or(theta);
         let partial = keys.get::<f64>(&["partial_rotary_factor"]).or(partial);
         whole(keys, partial);
         let plain = Self::plain(theta, defaults);
@@ -95,7 +95,7 @@ impl RopeConfig {
 
 fn yarn(keys: &mut Keys, defaults: &RopeDefaults) -> Scaling {
     let original = real(original(keys, defaults).unwrap_or(defaults.max_positions));
-    let factor = keys.get(&["factor"]).unwrap_or(real(defaults.max_positions) / original);
+    let factor = keys.above_zero("factor").unwrap_or(real(defaults.max_positions) / original);
     let (mscale, all) = (keys.get::<f64>(&["mscale"]), keys.get::<f64>(&["mscale_all_dim"]));
     let scale = |mscale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 };
     let inferred = match (mscale, all) {
@@ -104,9 +104,9 @@ fn yarn(keys: &mut Keys, defaults: &RopeDefaults) -> Scaling {
     };
     Scaling::Yarn {
         factor,
-        beta_fast: keys.get_or(&["beta_fast"], 32.0),
-        beta_slow: keys.get_or(&["beta_slow"], 1.0),
-        attention_factor: keys.get_or(&["attention_factor"], inferred),
+        beta_fast: keys.above_zero("beta_fast").unwrap_or(32.0),
+        beta_slow: keys.above_zero("beta_slow").unwrap_or(1.0),
+        attention_factor: keys.above_zero("attention_factor").unwrap_or(inferred),
         original,
         truncate: keys.get_or(&["truncate"], true),
     }
@@ -115,7 +115,7 @@ fn yarn(keys: &mut Keys, defaults: &RopeDefaults) -> Scaling {
 fn longrope(keys: &mut Keys, defaults: &RopeDefaults) -> Scaling {
     let original = original(keys, defaults).unwrap_or(defaults.max_positions);
     let grown = real(defaults.max_positions) / real(original);
-    let factor: f64 = keys.get(&["factor"]).unwrap_or(grown);
+    let factor: f64 = keys.above_zero("factor").unwrap_or(grown);
     let inferred =
         if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / real(original).ln()).sqrt() };
     let mut factors = |name: &'static str| {
@@ -130,7 +130,7 @@ fn longrope(keys: &mut Keys, defaults: &RopeDefaults) -> Scaling {
     Scaling::LongRope {
         short: factors("short_factor"),
         long: factors("long_factor"),
-        attention_factor: keys.get_or(&["attention_factor"], inferred),
+        attention_factor: keys.above_zero("attention_factor").unwrap_or(inferred),
         original,
     }
 }

@@ -54,11 +54,11 @@ impl VitConfig {
         }
         Self {
             hidden,
-            layers: keys.size(&["num_hidden_layers"]),
+            layers: keys.layers(&["num_hidden_layers"]),
             heads,
             intermediate: keys.size(&["intermediate_size"]),
             activation: Activation::read(keys, "hidden_act", "gelu"),
-            epsilon: keys.get_or(&["layer_norm_eps"], 1e-12),
+            epsilon: keys.epsilon("layer_norm_eps", 1e-12),
             image,
             patch: patch.height,
             channels: keys.get_or(&["num_channels"], 3),
