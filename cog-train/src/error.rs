@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
 use crate::input::Problems;
-pub(crate) use crate::message::{counted, printable, printable_name};
+pub(crate) use crate::message::{counted, printable, printable_lines, printable_name};
 pub(crate) use cause::{backtrace, panic_message, plain, plain_io, plain_tensor};
 
 /// The error of every function of this crate, one variant for each thing that a caller may act on.
@@ -223,23 +223,35 @@ impl Error {
 
     /// An [`Error::Model`] about the file or folder `path`.
     pub(crate) fn model(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Model { location: path.display().to_string(), reason: reason.into() }
+        Self::Model {
+            location: path.display().to_string(),
+            reason: printable_lines(&reason.into()),
+        }
     }
 
     /// An [`Error::Weights`] about the file or folder `path`.
     pub(crate) fn weights(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Weights { location: path.display().to_string(), reason: reason.into() }
+        Self::Weights {
+            location: path.display().to_string(),
+            reason: printable_lines(&reason.into()),
+        }
     }
 
     /// An [`Error::Tokenizer`] about the file or folder `place`.
     pub(crate) fn tokenizer(place: &Path, reason: impl Into<String>) -> Self {
-        Self::Tokenizer { place: place.display().to_string(), reason: reason.into() }
+        Self::Tokenizer {
+            place: place.display().to_string(),
+            reason: printable_lines(&reason.into()),
+        }
     }
 
     /// An [`Error::ChatTemplate`] about the file or folder `place`.
     #[cfg(feature = "text")]
     pub(crate) fn chat_template(place: &Path, reason: impl Into<String>) -> Self {
-        Self::ChatTemplate { place: place.display().to_string(), reason: reason.into() }
+        Self::ChatTemplate {
+            place: place.display().to_string(),
+            reason: printable_lines(&reason.into()),
+        }
     }
 }
 

@@ -29,6 +29,11 @@ pub(crate) fn printable(text: impl Display) -> String {
     printable
 }
 
+/// Returns [`printable`] text whose line breaks stay: a reason with a hint, or with the words of a library that quotes a file.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
 /// Returns [`printable`] text of at most `max_chars` characters before they are escaped, and `...` for the others.
 pub(crate) fn printable_start(text: &str, max_chars: usize) -> String {
     match text.char_indices().nth(max_chars) {

@@ -148,6 +148,7 @@ fn faults_of_templates_and_chats_are_named_with_their_line() {
         ("\n{% if %}", "not a template: line 2: syntax error: "),
         ("\n\n{{ messages.absent.key }}", "line 3: "),
         ("{{ raise_exception('no ' ~ 1) }}", "it raised: no 1"),
+        ("{{ raise_exception('\x1b[31mno') }}", r"it raised: \u{1b}[31mno"),
         ("{{ messages | tojson(size=2) }}", "line 1: too many arguments: "),
         (
             "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{{ c }}{% endfor %}{% endfor %}{% endfor %}",
@@ -217,6 +218,18 @@ fn a_hostile_template_takes_neither_the_memory_nor_the_stack() {
     // Dropped without being shown; and the parser's own depth.
     assert_eq!(render(&grown("[1]", "[ns.s]", 90_000, "x")).unwrap(), "x");
     assert_eq!(render(&format!("{{{{ 1{} }}}}", " + 1".repeat(50_000))).unwrap(), "50001");
+}
+
+#[test]
+fn a_name_in_a_broken_tokenizer_reaches_no_terminal_unescaped() {
+    let folder = folder("bytes", &[]);
+    let file = folder.path().join("tokenizer.json");
+    let source = std::fs::read_to_string(&file).unwrap();
+    let mut json: Value = cog_train::serde_json::from_str(&source).unwrap();
+    json["model"]["merges"] = json!([["zz\u{1b}[31m", "y"]]);
+    std::fs::write(&file, json.to_string()).unwrap();
+    let message = Tokenizer::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains(r"Token `zz\u{1b}[31m` out of vocabulary"), "{message}");
 }
 
 #[test]

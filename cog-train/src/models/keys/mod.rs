@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::{Error, printable, printable_name};
+use crate::error::{Error, printable, printable_lines, printable_name};
 use harmless::HARMLESS;
 pub(crate) use value::KeyValue;
 
@@ -199,9 +199,7 @@ impl Keys {
 
     /// Reports a value that cannot be used, which may be quoted as it is in the file.
     pub(crate) fn problem(&mut self, problem: impl Into<String>) {
-        let problem: String = problem.into();
-        let lines: Vec<String> = problem.lines().map(printable).collect();
-        self.problems.push(lines.join("\n"));
+        self.problems.push(printable_lines(&problem.into()));
     }
 
     /// The key in the file.
