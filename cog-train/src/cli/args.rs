@@ -72,6 +72,9 @@ pub(crate) fn parse(app: &App, args: impl IntoIterator<Item = OsString>) -> Resu
         return call.map(Command::Serve);
     }
     let mut parser = command(app, &args);
+    if let Some(message) = mistyped::single_dash(app, &parser, &args) {
+        return Err(wrong(&message));
+    }
     let matches =
         parser.try_get_matches_from_mut(&args).map_err(|error| {
             match mistyped::message(app, &parser, &args, &error) {

@@ -17,7 +17,7 @@ use crate::error::{Error, counted, find};
 use crate::partial;
 use crate::run::{
     Control, Destination, FileRules, Kind, Observer, Request, Role, RoleWorker, Worker, execute,
-    holds_file,
+    holds_file, refuse_special,
 };
 
 /// Predicts for each row of `rows`, a file of JSON lines or `-`; the exit code, which is 1 if a row has failed.
@@ -175,6 +175,7 @@ impl Answers {
             let reason = format!("`-o {output}` is {what}\nhint: name another file");
             return Err(Error::Arguments { reason });
         }
+        refuse_special(&path)?;
         let parent = parent_of(&path);
         fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
         let staged = partial::file(parent, ".each-").map_err(Error::file("create", &path))?;

@@ -7,7 +7,8 @@ use clap::Command as Clap;
 use clap::error::{ContextKind, ContextValue, Error};
 
 use super::app::App;
-use crate::input::Kind as InputKind;
+use crate::input::{Kind as InputKind, Spec};
+use crate::message::nearest;
 
 /// The commands of the program `cog-train` that are no trainer's.
 const TOOL_COMMANDS: [&str; 6] = ["convert", "doctor", "inspect", "merge", "new", "runs"];
@@ -29,14 +30,74 @@ pub(super) fn message(
 ) -> Option<String> {
     let unknown = unknown(error)?;
     if let Some(BareInput { written, correct }) = bare_input(app, args, unknown) {
-        return Some(format!("`{written}` is an input and not an option\nhint: write `{correct}`"));
+        return Some(not_an_option(&written, &correct));
     }
-    let command = args.get(1).and_then(|name| parser.find_subcommand(name)).unwrap_or(parser);
-    swapped(command, unknown).or_else(|| {
-        TOOL_COMMANDS.contains(&unknown).then(|| {
-            format!("`{unknown}` is a command of the program `cog-train`\nhint: write `cog-train {unknown}`")
+    let command = command_of(parser, args);
+    swapped(command, unknown)
+        .or_else(|| {
+            TOOL_COMMANDS.contains(&unknown).then(|| {
+                format!("`{unknown}` is a command of the program `cog-train`\nhint: write `cog-train {unknown}`")
+            })
         })
-    })
+        .or_else(|| near_input(app, command, args, unknown))
+}
+
+/// Returns the parser of the command that the arguments name.
+fn command_of<'a>(parser: &'a Clap, args: &[OsString]) -> &'a Clap {
+    args.get(1).and_then(|name| parser.find_subcommand(name)).unwrap_or(parser)
+}
+
+/// Returns the message for an input or an option with a single dash. The parser would take `-epochs=3` for `-e pochs=3`, a
+/// variable, and `-output=x` for `-o utput=x`.
+pub(super) fn single_dash(app: &App, parser: &Clap, args: &[OsString]) -> Option<String> {
+    let command = command_of(parser, args);
+    let mut previous = "";
+    for (at, arg) in args.iter().enumerate().skip(1) {
+        let text = arg.to_str().unwrap_or_default();
+        if text == "--" {
+            return None;
+        }
+        // The value of an input may begin with a dash.
+        let is_value = matches!(previous, "-i" | "--input");
+        previous = text;
+        let Some(word) = text.strip_prefix('-').filter(|word| !is_value && !word.starts_with('-'))
+        else {
+            continue;
+        };
+        let name = word.split_once('=').map_or(word, |(name, _)| name);
+        let written = format!("-{name}");
+        if let Some(spec) = input_named(app, name) {
+            let value = value_of(args, at);
+            return Some(not_an_option(&written, &correct(spec, value)));
+        }
+        if name.len() > 1 && has_option(command, name) {
+            return Some(format!("`{written}` is not an option\nhint: write `--{name}`"));
+        }
+    }
+    None
+}
+
+fn not_an_option(written: &str, correct: &str) -> String {
+    format!("`{written}` is an input and not an option\nhint: write `{correct}`")
+}
+
+/// Returns the message for an unknown argument that is nearer to an input than to an option.
+fn near_input(app: &App, parser: &Clap, args: &[OsString], unknown: &str) -> Option<String> {
+    let at = position(args, unknown)?;
+    let text = args[at].to_str()?;
+    let option = text.strip_prefix("--");
+    if option.is_none() && !text.contains('=') {
+        return None;
+    }
+    let word = option.unwrap_or(text);
+    let name = word.split_once('=').map_or(word, |(name, _)| name).replace('-', "_");
+    let inputs = roles(app).map(|spec| spec.name);
+    let options = parser.get_arguments().filter_map(clap::Arg::get_long);
+    let nearest = nearest(&name, inputs.chain(options.filter(|_| option.is_some())))?;
+    let spec = input_named(app, nearest)?;
+    let written = if option.is_some() { format!("--{}", name.replace('_', "-")) } else { name };
+    let correct = correct(spec, value_of(args, at));
+    Some(format!("`{written}` is neither an option nor an input\nhint: did you mean `{correct}`?"))
 }
 
 /// Returns the argument that the parser does not know, an option without its value.
@@ -50,25 +111,51 @@ pub(crate) fn unknown(error: &Error) -> Option<&str> {
 
 /// Returns the input that an unknown argument names: `--epochs 3`, `--epochs=3` or `epochs=3`.
 pub(crate) fn bare_input(app: &App, args: &[OsString], unknown: &str) -> Option<BareInput> {
-    let is_unknown = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.starts_with(unknown));
-    let at = 1 + args.iter().skip(1).position(is_unknown)?;
+    let at = position(args, unknown)?;
     let text = args[at].to_str()?;
     let option = text.strip_prefix("--");
-    let (name, value) = match option.unwrap_or(text).split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (option?, args.get(at + 1).and_then(|next| next.to_str())),
-    };
-    let name = name.replace('-', "_");
-    let roles = [&app.trainer, &app.predictor].into_iter().flatten();
-    let spec = roles.flat_map(|role| role.table).find(|spec| spec.name == name)?;
-    let value = value.filter(|value| spec.ty.kind != InputKind::Secret && !value.starts_with('-'));
+    if option.is_none() && !text.contains('=') {
+        return None;
+    }
+    let word = option.unwrap_or(text);
+    let name = word.split_once('=').map_or(word, |(name, _)| name).replace('-', "_");
+    let spec = input_named(app, &name)?;
     Some(BareInput {
         written: match option {
             Some(_) => format!("--{}", name.replace('_', "-")),
-            None => name.clone(),
+            None => name,
         },
-        correct: format!("-i {name}={}", value.unwrap_or("VALUE")),
+        correct: correct(spec, value_of(args, at)),
     })
+}
+
+fn position(args: &[OsString], unknown: &str) -> Option<usize> {
+    let is_unknown = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.starts_with(unknown));
+    Some(1 + args.iter().skip(1).position(is_unknown)?)
+}
+
+/// Returns the value of an argument: behind its `=`, else the next argument.
+fn value_of(args: &[OsString], at: usize) -> Option<&str> {
+    match args[at].to_str()?.split_once('=') {
+        Some((_, value)) => Some(value),
+        None => args.get(at + 1)?.to_str(),
+    }
+}
+
+/// Returns the arguments that give an input its value, without a secret.
+fn correct(spec: &Spec, value: Option<&str>) -> String {
+    let value = value.filter(|value| spec.ty.kind != InputKind::Secret && !value.starts_with('-'));
+    format!("-i {}={}", spec.name, value.unwrap_or("VALUE"))
+}
+
+/// The inputs of the trainer and of the predictor.
+fn roles(app: &App) -> impl Iterator<Item = &'static Spec> {
+    [&app.trainer, &app.predictor].into_iter().flatten().flat_map(|role| role.table)
+}
+
+fn input_named(app: &App, name: &str) -> Option<&'static Spec> {
+    let name = name.replace('-', "_");
+    roles(app).find(|spec| spec.name == name)
 }
 
 /// Returns the message for an option that was written as a command, or a command that was written as an option.

@@ -5,7 +5,7 @@ use super::files::sha1_of;
 use super::part::{Part, Tag};
 use super::transfer::{Success, Transfer, give_up};
 use super::{Blob, Fetcher};
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::progress::{CancelToken, Report};
 
 /// A digest that a tag is.
@@ -84,7 +84,10 @@ fn fault(
     cancel: &CancelToken,
 ) -> Result<Option<String>, Error> {
     if let Some(total) = blob.total.filter(|&total| total != part.length) {
-        return Ok(Some(format!("the content has {} bytes instead of {total}", part.length)));
+        return Ok(Some(format!(
+            "the content has {} instead of {total}",
+            counted(part.length, "byte")
+        )));
     }
     let sha256 = part.finish()?;
     let differs = |name: &str, found: &str, wanted: &str| {

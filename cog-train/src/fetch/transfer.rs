@@ -73,7 +73,7 @@ impl Transfer<'_> {
         if let (Some(known), Some(total)) = (part.known_total(), total)
             && known != total
         {
-            let reason = format!("the server sends {total} bytes instead of {known}");
+            let reason = format!("the server sends {} instead of {known}", counted(total, "byte"));
             return Err(Failure::Fatal(address.error(reason)));
         }
         let total = total.or(part.known_total());

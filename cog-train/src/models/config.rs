@@ -219,7 +219,26 @@ impl Config {
     pub(crate) fn without_head(&self, head: &str) -> Error {
         let place = Path::new("config.json");
         let family = printable_name(&self.model_type);
-        Error::model(place, format!("`model_type` is `{family}`, which has no head for {head}"))
+        let having: Vec<_> =
+            families_with(head).into_iter().map(|family| format!("`{family}`")).collect();
+        Error::model(
+            place,
+            format!(
+                "`model_type` is `{family}`, which has no head for {head}\nhint: take a model of one of {}",
+                having.join(", ")
+            ),
+        )
+    }
+}
+
+/// The families that have a head.
+fn families_with(head: &str) -> Vec<&'static str> {
+    let encoders = || bert::FAMILIES.iter().map(|(name, _)| *name).chain([modernbert::FAMILY]);
+    match head {
+        "the next token" => decoder::FAMILIES.iter().copied().chain([gpt2::FAMILY]).collect(),
+        "image classification" => vec![vit::FAMILY],
+        "sequence classification" => encoders().chain([gpt2::FAMILY]).collect(),
+        _ => encoders().collect(),
     }
 }
 

@@ -7,7 +7,7 @@ use cog_train_nn as nn;
 use serde_json::{Map, Value, json};
 
 use super::keys::Keys;
-use crate::error::{Error as CrateError, printable_name};
+use crate::error::{Error as CrateError, counted, printable_name};
 
 /// The problem that a classifier solves: `problem_type` in transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,8 +150,8 @@ impl Labels {
         let names = match (names, count) {
             (Some(names), Some(count)) if names.len() != count => {
                 keys.problem(format!(
-                    "`num_labels` is {count}, and `id2label` has {} names",
-                    names.len()
+                    "`num_labels` is {count}, and `id2label` has {}",
+                    counted(names.len(), "name")
                 ));
                 names
             }

@@ -12,6 +12,7 @@ use super::clock::Utc;
 use super::lock::is_locked;
 use super::staging::{parent_of, staging_file, sync_dir};
 use crate::error::Error;
+use crate::job::CHECKPOINTS;
 use crate::read;
 
 /// The folder of runs that name no folder.
@@ -50,13 +51,14 @@ pub(crate) fn shown(dir: &Path) -> String {
 }
 
 impl RunFolder {
-    /// Refuses a folder that holds a run, and what is no folder.
+    /// Refuses a folder that holds a run or the checkpoints of one, and what is no folder.
     pub(crate) fn check(given: Option<&Path>) -> Result<(), Error> {
         match given {
             Some(dir) if dir.join(RECORD).exists() => Err(taken(dir)),
             Some(dir) if dir.exists() && !dir.is_dir() => Err(Error::Arguments {
                 reason: format!("`--run-dir {}` is not a folder", dir.display()),
             }),
+            Some(dir) if has_entries(&dir.join(CHECKPOINTS)) => Err(without_record(dir)),
             _ => Ok(()),
         }
     }
@@ -119,6 +121,20 @@ fn taken(dir: &Path) -> Error {
             "`--run-dir {dir}` already holds a run\nhint: `--resume --run-dir {dir}` resumes it; name another folder for a new run"
         ),
     }
+}
+
+/// A new run would remove the checkpoints of the one whose record is missing.
+fn without_record(dir: &Path) -> Error {
+    let dir = shown(dir);
+    Error::Arguments {
+        reason: format!(
+            "`--run-dir {dir}` holds the checkpoints of a run, and no `{RECORD}`\nhint: put `{RECORD}` back to resume the run; name another folder for a new run"
+        ),
+    }
+}
+
+fn has_entries(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// `run.json`: what the run is and how it went, written whole each time.
@@ -235,6 +251,22 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("already holds a run\nhint: "), "{error}");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing staged stays");
+    }
+
+    #[test]
+    fn a_folder_with_checkpoints_and_no_record_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("r");
+        fs::create_dir_all(dir.join(CHECKPOINTS)).unwrap();
+        RunFolder::create(Some(&dir)).expect("there is no checkpoint");
+        fs::create_dir(dir.join(CHECKPOINTS).join("step-000001")).unwrap();
+        let error = RunFolder::create(Some(&dir)).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let text = error.to_string();
+        assert!(
+            text.contains("holds the checkpoints of a run, and no `run.json`\nhint: "),
+            "{text}"
+        );
     }
 
     /// The writes of this thread so far; `None` where the system does not count them.

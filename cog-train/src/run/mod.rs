@@ -46,7 +46,7 @@ pub(crate) use folder::{RUNS, RunRecord, is_run, run_dir_of};
 #[cfg(feature = "serve")]
 pub(crate) use lock::{Lock, is_locked};
 pub(crate) use observer::Observer;
-pub(crate) use outputs::{Destination, Published, answer, holds_file};
+pub(crate) use outputs::{Destination, Published, answer, holds_file, refuse_special};
 pub(crate) use previous::inputs_of_run;
 pub(crate) use request::{Control, FileRules, Request, Resume};
 pub(crate) use role::{Kind, Role};

@@ -9,6 +9,7 @@ mod layout;
 mod manifest;
 mod ownership;
 mod publish;
+mod special;
 mod tree;
 
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ use self::destination::Target;
 use self::layout::{OUTPUT_JSON, extension, is_weights, with_suffix};
 use self::ownership::{content_of, is_recorded};
 use self::publish::{Staged, foreign, publish_dir, recover, refuse_foreign, stage};
+pub(crate) use self::special::refuse_special;
 pub(crate) use self::tree::holds_file;
 use self::tree::{check_depth, check_files, gather, has_file, plain, rebase, text};
 use super::staging::{parent_of, staging_dir, staging_file, sync_dir, write_synced};
@@ -67,6 +69,7 @@ impl Destination {
                 format!("`-o {}` is {what}\nhint: name another path with `-o`", path.display());
             Err(Error::Arguments { reason })
         };
+        refuse_special(&path)?;
         let parent = self.parent();
         fs::create_dir_all(&parent).map_err(Error::file("create", &parent))?;
         if !self.is_folder() {
@@ -216,6 +219,7 @@ impl Destination {
     /// Renames a staged file or folder to its target. In a folder that the user names, a file of the same name must be a
     /// run's output; a name that the user wrote is replaced.
     fn put(&self, staged: Staged, target: &Path, runs: &Path) -> Result<(), Error> {
+        refuse_special(target)?;
         let force = self.force || is_recorded(target, runs);
         if self.holds_results() && !force {
             staged.refuse_foreign(target, |other| is_recorded(other, runs))?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::folder::{RECORD, RUNS, RunRecord, shown};
+use super::folder::{RECORD, RUNS, RunFolder, RunRecord, shown};
 use super::given::Given;
 use super::lock::Lock;
 use super::recorded::{HIDDEN, is_shortened, seed_of};
@@ -32,10 +32,11 @@ impl PreviousRun {
     ///
     /// # Errors
     ///
-    /// When the folder is another trainer's, or its `run.json` cannot be read.
+    /// When the folder is another trainer's, its `run.json` cannot be read, or there is none beside checkpoints.
     pub(crate) fn find(trainer: &str, run_dir: Option<&Path>) -> Result<Option<Self>, Error> {
         let Some(dir) = run_dir else { return newest(trainer) };
         if !dir.join(RECORD).exists() {
+            RunFolder::check(Some(dir))?;
             return Ok(None);
         }
         let previous = Self::read(dir)?;

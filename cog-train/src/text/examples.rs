@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::example::Example;
 use super::formats::Row;
 use crate::data::Dataset;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::progress::CancelToken;
 
 /// The number of rows that were used, and of those that were not.
@@ -149,12 +149,13 @@ impl Examples {
 fn nothing_left(counts: &Counts, context: usize) -> String {
     let Counts { rows, cut_off, empty, longest_whole, .. } = counts;
     if *cut_off == 0 {
-        return format!("none of the {rows} rows has anything to train: {empty} are empty");
+        return format!("nothing to train in {}: {empty} empty", counted(*rows, "row"));
     }
     format!(
-        "none of the {rows} rows has anything left to train: {cut_off} lost their whole answer to the limit of {context} \
-         tokens, and {empty} are empty\n\
-         hint: the longest row has {longest_whole} tokens; raise the limit, or truncate the start of rows and not their end"
+        "nothing left to train in {}: {cut_off} with the whole answer beyond the limit of {}, {empty} empty\n\
+         hint: the longest row has {longest_whole} tokens; raise the limit, or truncate the start of rows and not their end",
+        counted(*rows, "row"),
+        counted(context, "token")
     )
 }
 

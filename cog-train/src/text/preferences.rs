@@ -110,7 +110,8 @@ impl ExampleBuilder<'_> {
         if items.is_empty() {
             let PreferenceCounts { rows: all, empty, same, .. } = counts;
             let reason = format!(
-                "none of the {all} rows has two answers to compare: {empty} have an empty one, and {same} the same twice"
+                "no two answers to compare in {}: {empty} with an empty one, {same} with the same twice",
+                counted(all, "row")
             );
             return Err(Error::Data { location: rows.location(0), reason });
         }

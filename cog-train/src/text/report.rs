@@ -177,7 +177,9 @@ impl fmt::Display for Summary {
         let longest: Vec<String> = self
             .longest
             .iter()
-            .map(|(tokens, location)| format!("{tokens} tokens in {}", printable(location)))
+            .map(|(tokens, location)| {
+                format!("{} in {}", counted(*tokens, "token"), printable(location))
+            })
             .collect();
         write!(form, "\n  longest: {}", longest.join(", "))
     }

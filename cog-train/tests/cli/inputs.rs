@@ -150,8 +150,67 @@ fn an_input_written_as_an_option_or_a_word_is_answered_with_the_way_to_write_it(
         let said = here.run(call).expect(2);
         assert_eq!(said.err, format!("error: {expected}"), "{call:?}");
     }
-    let said = here.run(&["--epoch", "3"]).expect(2);
+}
+
+#[test]
+fn an_argument_near_an_inputs_name_is_answered_with_that_input() {
+    let here = probe();
+    for (call, expected) in [
+        (
+            &["--epoch", "3"][..],
+            "`--epoch` is neither an option nor an input\nhint: did you mean `-i epochs=3`?\n",
+        ),
+        (
+            &["--epohcs=3"],
+            "`--epohcs` is neither an option nor an input\nhint: did you mean `-i epochs=3`?\n",
+        ),
+        (
+            &["epoch=3"],
+            "`epoch` is neither an option nor an input\nhint: did you mean `-i epochs=3`?\n",
+        ),
+        (
+            &["predict", "--promt", "hi"],
+            "`--promt` is neither an option nor an input\nhint: did you mean `-i prompt=hi`?\n",
+        ),
+        (
+            &["--tokn", CANARY],
+            "`--tokn` is neither an option nor an input\nhint: did you mean `-i token=VALUE`?\n",
+        ),
+    ] {
+        let said = here.run(call).expect(2);
+        assert_eq!(said.err, format!("error: {expected}"), "{call:?}");
+    }
+    // Nearer to an option than to any input, and near to nothing.
+    let said = here.run(&["--outputs", "3"]).expect(2);
+    assert!(said.err.contains("a similar argument exists: '--output'"), "{}", said.err);
+    let said = here.run(&["--xyzzy", "3"]).expect(2);
     assert!(said.err.contains("unexpected argument"), "{}", said.err);
+}
+
+/// A parser reads `-epochs=3` as the variable `pochs`, and `-output=x` as the output `utput=x`.
+#[test]
+fn a_name_with_a_single_dash_is_not_taken_for_a_short_option() {
+    let here = probe();
+    for (call, expected) in [
+        (
+            &["-epochs=3"][..],
+            "`-epochs` is an input and not an option\nhint: write `-i epochs=3`\n",
+        ),
+        (&["-epochs", "3"], "`-epochs` is an input and not an option\nhint: write `-i epochs=3`\n"),
+        (
+            &["-optimizer=sgd"],
+            "`-optimizer` is an input and not an option\nhint: write `-i optimizer=sgd`\n",
+        ),
+        (&["-output=x"], "`-output` is not an option\nhint: write `--output`\n"),
+        (&["-env", "A=b"], "`-env` is not an option\nhint: write `--env`\n"),
+    ] {
+        let said = here.run(call).expect(2);
+        assert_eq!(said.err, format!("error: {expected}"), "{call:?}");
+    }
+    assert!(here.names().is_empty(), "{:?}", here.names());
+    // Short options with their values.
+    here.run(&["-iepochs=2", "-eA=b", "-oout"]).expect(0);
+    assert!(here.path("out/output.json").is_file());
 }
 
 #[test]

@@ -125,3 +125,29 @@ fn weights_that_lack_their_extension_are_named() {
                     hint: `weights.safetensors` is there: set `COG_WEIGHTS=weights.safetensors`\n";
     assert!(said.expect(1).err.contains(expected));
 }
+
+/// A rename would replace a device by a file, and who opens a pipe waits for its other end.
+#[test]
+fn a_device_or_a_pipe_is_no_place_for_an_output() {
+    let here = probe();
+    let pipe = std::process::Command::new("mkfifo").arg(here.path("pipe")).status().unwrap();
+    assert!(pipe.success());
+    here.file("rows.jsonl", "{\"prompt\": \"hi\"}\n");
+    for output in ["pipe", "/dev/null", "/dev/stdout"] {
+        for call in [
+            &["-o", output][..],
+            &["predict", "-i", "prompt=hi", "-o", output],
+            &["predict", "--each", "rows.jsonl", "-o", output],
+        ] {
+            let said = here.run(call).expect(2);
+            assert_eq!(
+                said.err,
+                format!(
+                    "error: `-o {output}` is neither a file nor a folder\n\
+                     hint: name another path with `-o`; `-o -` is standard output\n"
+                )
+            );
+        }
+    }
+    assert_eq!(here.names(), ["pipe", "rows.jsonl"]);
+}

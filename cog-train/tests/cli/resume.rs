@@ -403,3 +403,18 @@ fn a_trainer_that_fails_before_it_looks_for_a_checkpoint_is_not_said_to_start_ov
     assert!(said.err.contains("error: failed early"), "{}", said.err);
     assert!(!said.err.contains("started over"), "{}", said.err);
 }
+
+#[test]
+fn checkpoints_without_the_record_of_their_run_are_neither_resumed_nor_replaced() {
+    let here = probe();
+    here.file("r/checkpoints/step-000001/state.json", "mine");
+    for call in [&["--run-dir", "r"][..], &["--run-dir", "r", "--resume"]] {
+        let said = here.run(call).expect(2);
+        assert_eq!(
+            said.err,
+            "error: `--run-dir r` holds the checkpoints of a run, and no `run.json`\n\
+             hint: put `run.json` back to resume the run; name another folder for a new run\n"
+        );
+    }
+    assert_eq!(here.read("r/checkpoints/step-000001/state.json"), "mine");
+}

@@ -116,7 +116,16 @@ fn a_family_without_the_head_is_refused_by_name() {
     let base = Pretrained::open(folder("gpt2_causal")).unwrap();
     let build = |init: &Init| MaskedLm::new(init, base.config());
     let error = base.tensors_of(&Device::Cpu, build).unwrap_err().to_string();
-    assert!(error.contains("`gpt2`, which has no head for masked language modelling"), "{error}");
+    assert!(
+        error.contains(
+            "`gpt2`, which has no head for masked language modelling\n\
+             hint: take a model of one of `bert`, `distilbert`, `roberta`, `xlm-roberta`, `modernbert`"
+        ),
+        "{error}"
+    );
+    let base = Pretrained::open(folder("llama")).unwrap();
+    let error = base.with_head(Head::SequenceClassification).unwrap_err().to_string();
+    assert!(error.contains("`xlm-roberta`, `modernbert`, `gpt2`"), "{error}");
 }
 
 /// Saved tensors equal the loaded ones: the same names, also those without a prefix, matrices as transformers transposes them, and

@@ -215,16 +215,18 @@ fn rows_that_lose_their_answer_are_counted_and_all_of_them_are_an_error() {
     assert_eq!(trained(&tokenizer, &kept.all()[1]), [" 4<|im_end|>"]);
     let longest = tokenizer.encode(&long).unwrap().len();
     let refused = make(&builder, rows[1..2].to_vec()).err().unwrap().to_string();
-    assert!(refused.contains("none of the 1 rows has anything left to train: 1 lost their whole answer to the limit of 16 tokens"), "{refused}");
+    assert!(
+        refused.contains(
+            "nothing left to train in 1 row: 1 with the whole answer beyond the limit of 16 tokens"
+        ),
+        "{refused}"
+    );
     let whole = builder.truncation(Truncation::Start);
     let more = ExampleBuilder::new(&tokenizer, longest + 40).of(&rows[1]).unwrap()[0].ids().len();
     assert!(refused.contains(&format!("hint: the longest row has {more} tokens")), "{refused}");
     assert!(make(&whole, rows[1..2].to_vec()).is_ok());
     let refused = make(&builder, rows[3..].to_vec()).err().unwrap().to_string();
-    assert!(
-        refused.ends_with("none of the 2 rows has anything to train: 2 are empty"),
-        "{refused}"
-    );
+    assert!(refused.ends_with("nothing to train in 2 rows: 2 empty"), "{refused}");
     let chat = Row::Chat(Chat::of([("user", "q")]));
     let refused = make(&builder, vec![chat]).err().unwrap().to_string();
     assert!(refused.contains("conversations need a chat template"), "{refused}");

@@ -132,7 +132,7 @@ fn rows_without_two_answers_are_dropped_and_counted() {
     let error = make(&builder, &bad).err().unwrap().to_string();
     assert!(
         error.contains(
-            "none of the 3 rows has two answers to compare: 1 have an empty one, and 2 the same twice"
+            "no two answers to compare in 3 rows: 1 with an empty one, 2 with the same twice"
         ),
         "{error}"
     );

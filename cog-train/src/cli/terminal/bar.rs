@@ -2,7 +2,7 @@
 
 use super::values::Values;
 use super::words::{BYTES, Progress, STEPS, clock, short, speed_of};
-use crate::message::{bar, human, width as columns_of};
+use crate::message::{bar, counted, human, width as columns_of};
 
 /// The least and the most characters of the bar itself.
 const BAR: std::ops::RangeInclusive<usize> = 8..=40;
@@ -14,7 +14,7 @@ pub(super) fn line(what: &str, progress: &Progress, values: &Values, width: usiz
     let count = match (total, is_training) {
         (0, _) if what == BYTES => human(done),
         (_, _) if what == BYTES => format!("{}/{}", human(done), human(total)),
-        (0, true) => format!("{done} steps"),
+        (0, true) => counted(done, "step"),
         (0, false) => format!("{done} {what}"),
         (_, true) => format!("{done}/{total}"),
         (..) => format!("{done}/{total} {what}"),

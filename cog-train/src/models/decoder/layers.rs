@@ -1,5 +1,6 @@
 //! The differences between the layers of a decoder.
 
+use crate::error::counted;
 use crate::models::keys::Keys;
 
 /// The features of one layer.
@@ -59,7 +60,11 @@ pub(super) fn layer_configs(keys: &mut Keys, family: &str, sizes: &Sizes) -> Vec
             let rotated: Option<Vec<usize>> = keys.get(&["no_rope_layers"]);
             if let Some(rotated) = rotated.as_ref().filter(|rotated| rotated.len() < count) {
                 let found = rotated.len();
-                keys.problem(format!("`no_rope_layers` has {found} numbers for {count} layers"));
+                keys.problem(format!(
+                    "`no_rope_layers` has {} for {}",
+                    counted(found, "number"),
+                    counted(count, "layer")
+                ));
             }
             for (number, layer) in numbered {
                 let given = rotated.as_ref().and_then(|rotated| rotated.get(number - 1));
@@ -80,7 +85,11 @@ fn layer_types(keys: &mut Keys, window: Option<usize>, layers: &mut [LayerConfig
     let Some(kinds) = keys.get::<Vec<String>>(&["layer_types"]) else { return };
     if kinds.len() != layers.len() {
         let (found, count) = (kinds.len(), layers.len());
-        keys.problem(format!("`layer_types` has {found} names for {count} layers"));
+        keys.problem(format!(
+            "`layer_types` has {} for {}",
+            counted(found, "name"),
+            counted(count, "layer")
+        ));
     }
     for (kind, layer) in kinds.iter().zip(layers) {
         layer.window = match kind.as_str() {

@@ -11,7 +11,7 @@ use cog_train_nn::__private::tape::without_gradients;
 use super::cache::KvCache;
 use super::causal_lm::CausalLm;
 use super::tokens::without_embedding;
-use crate::error::Error;
+use crate::error::{Error, counted};
 
 pub use defaults::GenerationConfig;
 pub use sampling::Generation;
@@ -107,7 +107,8 @@ impl CausalLm {
         let logits = self.last_logits(&ids, cache)?;
         let logits: Vec<f32> = logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
         if logits.iter().any(|logit| logit.is_nan()) {
-            let reason = format!("the scores after {} tokens are not numbers", text.len());
+            let reason =
+                format!("the scores after {} are not numbers", counted(text.len(), "token"));
             return Err(candle_core::Error::Msg(reason).into());
         }
         Ok(logits)

@@ -3,6 +3,7 @@
 use cog_train_nn::Initializer;
 use serde_json::json;
 
+use crate::error::counted;
 use crate::models::dropout::probability;
 use crate::models::heads::RowPooling;
 use crate::models::keys::Keys;
@@ -148,7 +149,8 @@ fn local_layers(keys: &mut Keys, layers: usize) -> Vec<bool> {
     if kinds.len() != layers {
         let found = kinds.len();
         keys.problem(format!(
-            "`layer_types` has {found} layers, and `num_hidden_layers` is {layers}"
+            "`layer_types` has {}, and `num_hidden_layers` is {layers}",
+            counted(found, "layer")
         ));
     }
     let mut local = |kind: &String| {

@@ -1,6 +1,7 @@
 //! Reading `rope_parameters`, or `rope_theta` and `rope_scaling`.
 
 use super::config::{RopeConfig, Scaling, real};
+use crate::error::counted;
 use crate::models::keys::{Keys, nearest};
 
 /// The scalings that are supported.
@@ -123,7 +124,11 @@ fn longrope(keys: &mut Keys, defaults: &RopeDefaults) -> Scaling {
         let pairs = defaults.width / 2;
         if !factors.is_empty() && factors.len() != pairs {
             let (name, found) = (keys.name(name), factors.len());
-            keys.problem(format!("`{name}` has {found} numbers, and a head has {pairs} pairs"));
+            keys.problem(format!(
+                "`{name}` has {}, and a head has {}",
+                counted(found, "number"),
+                counted(pairs, "pair")
+            ));
         }
         factors
     };

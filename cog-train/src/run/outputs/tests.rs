@@ -558,3 +558,27 @@ fn an_answer_replaces_an_answer_of_a_run_and_no_folders_record() {
     }
     assert!(here.tree("answers")[0].1.contains("\"output\": 2"));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_result_is_refused_and_stays() {
+    use std::os::unix::fs::FileTypeExt;
+    let here = Sandbox::new();
+    for pipe in ["value.json", "file.safetensors", "out/output", "out/model.safetensors"] {
+        let path = here.dir.path().join(pipe);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    }
+    let file = Output::File(here.file("src/model.safetensors", "1"));
+    let value = Output::Value(json!(1));
+    for (given, output) in
+        [("value.json", &value), ("file", &file), ("out/", &value), ("out/", &file)]
+    {
+        let error = here.write(Kind::Train, given, output).unwrap_err();
+        assert!(error.to_string().contains("is neither a file nor a folder\nhint: "), "{error}");
+    }
+    for pipe in ["value.json", "file.safetensors", "out/output", "out/model.safetensors"] {
+        let data = fs::symlink_metadata(here.dir.path().join(pipe)).unwrap();
+        assert!(data.file_type().is_fifo(), "{pipe}");
+    }
+}

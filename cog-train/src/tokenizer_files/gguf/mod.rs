@@ -12,7 +12,7 @@ mod split;
 use serde_json::{Map, Value, json};
 
 use super::templates::DEFAULT;
-use crate::error::{Error, printable_name};
+use crate::error::{Error, counted, printable_name};
 use crate::gguf::{self, Array, Gguf};
 pub(crate) use folder::metadata;
 pub(crate) use save::save;
@@ -197,7 +197,9 @@ impl<'a> Vocabulary<'a> {
         if kinds.len() != count {
             let kinds = kinds.len();
             return Err(format!(
-                "`tokenizer.ggml.token_type` has {kinds} values for {count} tokens"
+                "`tokenizer.ggml.token_type` has {} for {}",
+                counted(kinds, "value"),
+                counted(count, "token")
             ));
         }
         Ok(Self { file, tokens, kinds })

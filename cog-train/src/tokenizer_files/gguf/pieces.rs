@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::{Kind, Parts, Vocabulary};
+use crate::error::counted;
 use crate::gguf::{self, Array};
 
 /// Stands for a space in a piece.
@@ -17,7 +18,11 @@ pub(super) fn parts(vocabulary: &Vocabulary) -> Result<Parts, String> {
     };
     let (found, count) = (scores.len(), vocabulary.tokens.len());
     if found != count {
-        return Err(format!("`tokenizer.ggml.scores` has {found} values for {count} tokens"));
+        return Err(format!(
+            "`tokenizer.ggml.scores` has {} for {}",
+            counted(found, "value"),
+            counted(count, "token")
+        ));
     }
     let spaced = vocabulary.flag("add_space_prefix", true);
     let replaced = json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE});
