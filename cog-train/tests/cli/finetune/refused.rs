@@ -67,7 +67,7 @@ fn what_cannot_be_trained_is_refused_in_one_sentence() {
             1,
             "conversations need a chat template, and the model has none\nhint: ",
         ),
-        (&["max_length=3"], 1, "18 lost their whole answer to the limit of 3 tokens"),
+        (&["max_length=3"], 1, "18 with the whole answer beyond the limit of 3 tokens"),
         (&["max_length=129"], 1, "`max_length` is 129, and the model sees at most 128 tokens"),
         (&["lora_rank=2", "lora_targets=q_prj"], 1, "q_prj"),
         (&["merge=true"], 1, "`merge` is true, and no adapter is trained\nhint: "),
