@@ -65,12 +65,16 @@ pub(super) fn single_dash(app: &App, parser: &Clap, args: &[OsString]) -> Option
             continue;
         };
         let name = word.split_once('=').map_or(word, |(name, _)| name);
+        // A short option, whatever an input of one letter is called.
+        if name.len() == 1 {
+            continue;
+        }
         let written = format!("-{name}");
         if let Some(spec) = input_named(app, name) {
             let value = value_of(args, at);
             return Some(not_an_option(&written, &correct(spec, value)));
         }
-        if name.len() > 1 && has_option(command, name) {
+        if has_option(command, name) {
             return Some(format!("`{written}` is not an option\nhint: write `--{name}`"));
         }
     }
@@ -83,21 +87,16 @@ fn not_an_option(written: &str, correct: &str) -> String {
 
 /// Returns the message for an unknown argument that is nearer to an input than to an option.
 fn near_input(app: &App, parser: &Clap, args: &[OsString], unknown: &str) -> Option<String> {
-    let at = position(args, unknown)?;
-    let text = args[at].to_str()?;
-    let option = text.strip_prefix("--");
-    if option.is_none() && !text.contains('=') {
-        return None;
-    }
-    let word = option.unwrap_or(text);
-    let name = word.split_once('=').map_or(word, |(name, _)| name).replace('-', "_");
+    let argument = Argument::find(args, unknown)?;
     let inputs = roles(app).map(|spec| spec.name);
     let options = parser.get_arguments().filter_map(clap::Arg::get_long);
-    let nearest = nearest(&name, inputs.chain(options.filter(|_| option.is_some())))?;
-    let spec = input_named(app, nearest)?;
-    let written = if option.is_some() { format!("--{}", name.replace('_', "-")) } else { name };
-    let correct = correct(spec, value_of(args, at));
-    Some(format!("`{written}` is neither an option nor an input\nhint: did you mean `{correct}`?"))
+    let candidates = inputs.chain(options.filter(|_| argument.is_option));
+    let spec = input_named(app, nearest(&argument.name, candidates)?)?;
+    Some(format!(
+        "`{}` is neither an option nor an input\nhint: did you mean `{}`?",
+        argument.written(),
+        correct(spec, argument.value)
+    ))
 }
 
 /// Returns the argument that the parser does not know, an option without its value.
@@ -111,27 +110,41 @@ pub(crate) fn unknown(error: &Error) -> Option<&str> {
 
 /// Returns the input that an unknown argument names: `--epochs 3`, `--epochs=3` or `epochs=3`.
 pub(crate) fn bare_input(app: &App, args: &[OsString], unknown: &str) -> Option<BareInput> {
-    let at = position(args, unknown)?;
-    let text = args[at].to_str()?;
-    let option = text.strip_prefix("--");
-    if option.is_none() && !text.contains('=') {
-        return None;
-    }
-    let word = option.unwrap_or(text);
-    let name = word.split_once('=').map_or(word, |(name, _)| name).replace('-', "_");
-    let spec = input_named(app, &name)?;
-    Some(BareInput {
-        written: match option {
-            Some(_) => format!("--{}", name.replace('_', "-")),
-            None => name,
-        },
-        correct: correct(spec, value_of(args, at)),
-    })
+    let argument = Argument::find(args, unknown)?;
+    let spec = input_named(app, &argument.name)?;
+    Some(BareInput { written: argument.written(), correct: correct(spec, argument.value) })
 }
 
-fn position(args: &[OsString], unknown: &str) -> Option<usize> {
-    let is_unknown = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.starts_with(unknown));
-    Some(1 + args.iter().skip(1).position(is_unknown)?)
+/// An unknown argument that has the form of an option or of an input: `--epochs 3`, `--epochs=3` or `epochs=3`.
+struct Argument<'a> {
+    /// Its name, as an input would be called.
+    name: String,
+    is_option: bool,
+    value: Option<&'a str>,
+}
+
+impl<'a> Argument<'a> {
+    fn find(args: &'a [OsString], unknown: &str) -> Option<Self> {
+        let is_unknown = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.starts_with(unknown));
+        let at = 1 + args.iter().skip(1).position(is_unknown)?;
+        let text = args[at].to_str()?;
+        let option = text.strip_prefix("--");
+        if option.is_none() && !text.contains('=') {
+            return None;
+        }
+        let word = option.unwrap_or(text);
+        let name = word.split_once('=').map_or(word, |(name, _)| name).replace('-', "_");
+        Some(Self { name, is_option: option.is_some(), value: value_of(args, at) })
+    }
+
+    /// The argument as it was written, without its value.
+    fn written(&self) -> String {
+        if self.is_option {
+            format!("--{}", self.name.replace('_', "-"))
+        } else {
+            self.name.clone()
+        }
+    }
 }
 
 /// Returns the value of an argument: behind its `=`, else the next argument.
@@ -178,4 +191,48 @@ pub(crate) fn has_option(parser: &Clap, name: &str) -> bool {
         let aliases = arg.get_all_aliases().unwrap_or_default();
         arg.get_long() == Some(name) || short.as_deref() == Some(name) || aliases.contains(&name)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::command;
+    use crate::{Job, Setup, TrainInputs, Trainer};
+
+    #[derive(TrainInputs)]
+    #[expect(dead_code, reason = "their names are what is tested")]
+    struct Letters {
+        o: u32,
+        i: u32,
+        epochs: u32,
+    }
+
+    struct Any;
+
+    impl Trainer for Any {
+        type Inputs = Letters;
+        type Output = bool;
+
+        fn setup(_setup: &Setup) -> anyhow::Result<Self> {
+            Ok(Self)
+        }
+
+        fn train(&mut self, _inputs: Letters, _job: &mut Job) -> anyhow::Result<bool> {
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn an_input_of_one_letter_leaves_the_short_options_as_they_are() {
+        let app = App::new("/none", "src/main.rs").trainer::<Any>("Any");
+        let said = |call: &[&str]| {
+            let args: Vec<OsString> =
+                ["bin"].iter().chain(call).map(|arg| OsString::from(*arg)).collect();
+            single_dash(&app, &command(&app, &args), &args)
+        };
+        for call in [&["-o", "out"][..], &["-i", "o=3"], &["-o=out"], &["-oout", "-iepochs=2"]] {
+            assert_eq!(said(call), None, "{call:?}");
+        }
+        assert!(said(&["-epochs=2"]).unwrap().ends_with("write `-i epochs=2`"));
+    }
 }
