@@ -8,7 +8,7 @@ use cog_train_nn::{self as nn, CrossEntropy, Init, Linear, Node};
 use super::adapter_base::AdapterBase;
 use super::body::Body;
 use super::cache::KvCache;
-use super::config::Config;
+use super::config::{Config, causal_families};
 use super::targets::Targets;
 use super::tokens::Tokens;
 use crate::error::Error;
@@ -36,7 +36,7 @@ impl CausalLm {
     /// [`Error::Tensor`] when a tensor is missing or has another shape; within [`Init::build`] all of them are reported.
     pub fn new(init: &Init, config: &Config) -> Result<Self, Error> {
         let body = Body::new(init, config)?;
-        let body = body.ok_or_else(|| config.without_head("the next token"))?;
+        let body = body.ok_or_else(|| config.without_head("the next token", causal_families()))?;
         let (hidden, vocabulary) = (config.hidden(), config.vocabulary());
         let own = init.at(HEAD);
         let head = if config.tied() {

@@ -37,15 +37,37 @@ pub(crate) enum Family {
     Vit(VitConfig),
 }
 
+/// The values of `model_type` of the families that predict the next token.
+pub(crate) fn causal_families() -> Vec<&'static str> {
+    decoder::FAMILIES.iter().copied().chain([gpt2::FAMILY]).collect()
+}
+
+/// The values of `model_type` of the encoders of texts.
+pub(crate) fn encoder_families() -> Vec<&'static str> {
+    bert::FAMILIES.iter().map(|(name, _)| *name).chain([modernbert::FAMILY]).collect()
+}
+
+/// The values of `model_type` of the families that classify texts.
+pub(crate) fn text_classifier_families() -> Vec<&'static str> {
+    let mut families = encoder_families();
+    families.push(gpt2::FAMILY);
+    families
+}
+
+/// The values of `model_type` of the families that see images.
+pub(crate) fn image_families() -> Vec<&'static str> {
+    vec![vit::FAMILY]
+}
+
 /// Every `model_type` that is supported.
 fn families() -> impl Iterator<Item = &'static str> {
-    let encoders = bert::FAMILIES.iter().map(|(name, _)| *name);
-    decoder::FAMILIES
-        .iter()
-        .copied()
-        .chain([gpt2::FAMILY])
-        .chain(encoders)
-        .chain([modernbert::FAMILY, vit::FAMILY])
+    causal_families().into_iter().chain(encoder_families()).chain(image_families())
+}
+
+/// Returns names as a message lists them.
+fn listed(names: impl IntoIterator<Item = &'static str>) -> String {
+    let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 impl Config {
@@ -215,30 +237,17 @@ impl Config {
         self.architecture = Some(name);
     }
 
-    /// The error of a head that the family does not have.
-    pub(crate) fn without_head(&self, head: &str) -> Error {
+    /// The error of a head that the family does not have; those of `having` have it.
+    pub(crate) fn without_head(&self, head: &str, having: Vec<&'static str>) -> Error {
         let place = Path::new("config.json");
         let family = printable_name(&self.model_type);
-        let having: Vec<_> =
-            families_with(head).into_iter().map(|family| format!("`{family}`")).collect();
+        let having = listed(having);
         Error::model(
             place,
             format!(
-                "`model_type` is `{family}`, which has no head for {head}\nhint: take a model of one of {}",
-                having.join(", ")
+                "`model_type` is `{family}`, which has no head for {head}\nhint: take a model of one of {having}"
             ),
         )
-    }
-}
-
-/// The families that have a head.
-fn families_with(head: &str) -> Vec<&'static str> {
-    let encoders = || bert::FAMILIES.iter().map(|(name, _)| *name).chain([modernbert::FAMILY]);
-    match head {
-        "the next token" => decoder::FAMILIES.iter().copied().chain([gpt2::FAMILY]).collect(),
-        "image classification" => vec![vit::FAMILY],
-        "sequence classification" => encoders().chain([gpt2::FAMILY]).collect(),
-        _ => encoders().collect(),
     }
 }
 
@@ -246,11 +255,10 @@ fn families_with(head: &str) -> Vec<&'static str> {
 fn unsupported(name: &str) -> String {
     let near = nearest(name, families())
         .map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    let all: Vec<_> = families().map(|family| format!("`{family}`")).collect();
     format!(
         "`model_type` is `{}`, which is not supported\nhint: {near}supported are {}",
         printable_name(name),
-        all.join(", ")
+        listed(families())
     )
 }
 

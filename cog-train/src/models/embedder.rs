@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use cog_train_nn::Init;
 
-use super::config::Config;
+use super::config::{Config, encoder_families};
 use super::encoder::Encoder;
 use super::pooling::{Pooling, PoolingMode, unit_length};
 use super::tokens::Tokens;
@@ -40,7 +40,8 @@ impl TextEmbedder {
     /// within [`Init::build`] all of them are reported.
     pub fn new(init: &Init, config: &Config, pooling: Pooling) -> Result<Self, Error> {
         let encoder = Encoder::new(init, config)?;
-        let encoder = encoder.ok_or_else(|| config.without_head("embeddings of texts"))?;
+        let encoder = encoder
+            .ok_or_else(|| config.without_head("embeddings of texts", encoder_families()))?;
         Ok(Self { encoder, pooling })
     }
 

@@ -8,7 +8,9 @@ use cog_train_nn::{Init, Quantized, Rng};
 use serde_json::json;
 
 use super::body::names;
-use super::config::Family;
+use super::config::{
+    Family, causal_families, encoder_families, image_families, text_classifier_families,
+};
 use super::labels::Labels;
 use super::pretrained::Pretrained;
 use crate::error::{Error, printable_name};
@@ -54,6 +56,16 @@ impl Head {
         }
     }
 
+    /// The families that have it.
+    fn families(self) -> Vec<&'static str> {
+        match self {
+            Self::CausalLm => causal_families(),
+            Self::MaskedLm | Self::TokenClassification => encoder_families(),
+            Self::SequenceClassification => text_classifier_families(),
+            Self::ImageClassification => image_families(),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::CausalLm => "the next token",
@@ -74,7 +86,7 @@ impl Pretrained {
     pub fn with_head(mut self, head: Head) -> Result<Self, Error> {
         let (config, changes) = self.config_mut();
         let suffix = head.suffix(config.family());
-        let suffix = suffix.ok_or_else(|| config.without_head(head.name()))?;
+        let suffix = suffix.ok_or_else(|| config.without_head(head.name(), head.families()))?;
         let start = config.architecture().and_then(|name| {
             let ends = ["LMHeadModel", "Model"];
             let start = ends.iter().find_map(|end| name.strip_suffix(end));

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use cog_train_nn::{self as nn, Init, Linear};
 
-use super::config::{Config, Family};
+use super::config::{Config, Family, image_families};
 use super::labels::Labels;
 use super::layers::linear;
 use super::vit::Vit;
@@ -28,7 +28,7 @@ impl ImageClassifier {
     /// within [`Init::build`] all of them are reported.
     pub fn new(init: &Init, config: &Config) -> Result<Self, Error> {
         let Family::Vit(vit) = config.family() else {
-            return Err(config.without_head("image classification"));
+            return Err(config.without_head("image classification", image_families()));
         };
         let labels = config.labels().clone();
         let head = linear(&init.at("classifier"), vit.hidden, labels.count(), vit.std)?;

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use cog_train_nn::{self as nn, Init};
 
-use super::config::Config;
+use super::config::{Config, encoder_families};
 use super::encoder::{Encoder, masked_head};
 use super::heads::MaskedHead;
 use super::targets::Targets;
@@ -26,8 +26,8 @@ impl MaskedLm {
     /// within [`Init::build`] all of them are reported.
     pub fn new(init: &Init, config: &Config) -> Result<Self, Error> {
         let parts = Encoder::new(init, config)?.zip(masked_head(init, config)?);
-        let (encoder, head) =
-            parts.ok_or_else(|| config.without_head("masked language modelling"))?;
+        let (encoder, head) = parts
+            .ok_or_else(|| config.without_head("masked language modelling", encoder_families()))?;
         Ok(Self { encoder, head })
     }
 

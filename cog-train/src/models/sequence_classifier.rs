@@ -3,7 +3,7 @@
 use candle_core::{Error as TensorError, Tensor};
 use cog_train_nn::{self as nn, Init, Initializer, Linear};
 
-use super::config::{Config, Family};
+use super::config::{Config, Family, text_classifier_families};
 use super::encoder::{Encoder, sequence_head};
 use super::gpt2::Gpt2;
 use super::heads::SequenceHead;
@@ -68,8 +68,9 @@ impl SequenceClassifier {
             return Ok(Self { model: Model::Gpt2 { body, head, padding }, labels });
         }
         let parts = Encoder::new(init, config)?.zip(sequence_head(init, config)?);
-        let (encoder, head) =
-            parts.ok_or_else(|| config.without_head("sequence classification"))?;
+        let (encoder, head) = parts.ok_or_else(|| {
+            config.without_head("sequence classification", text_classifier_families())
+        })?;
         Ok(Self { model: Model::Encoder(Box::new(encoder), head), labels })
     }
 

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use cog_train_nn::{self as nn, Init};
 
-use super::config::Config;
+use super::config::{Config, encoder_families};
 use super::encoder::{Encoder, token_head};
 use super::heads::TokenHead;
 use super::labels::Labels;
@@ -28,7 +28,8 @@ impl TokenClassifier {
     /// within [`Init::build`] all of them are reported.
     pub fn new(init: &Init, config: &Config) -> Result<Self, Error> {
         let parts = Encoder::new(init, config)?.zip(token_head(init, config)?);
-        let (encoder, head) = parts.ok_or_else(|| config.without_head("token classification"))?;
+        let (encoder, head) =
+            parts.ok_or_else(|| config.without_head("token classification", encoder_families()))?;
         Ok(Self { encoder, head, labels: config.labels().clone() })
     }
 
