@@ -293,7 +293,7 @@ mod tests {
         for (labels, expected) in [
             (&[2i64][..], "the label 2 is not below 2"),
             (&[-1], "the label -1 is not below 2"),
-            (&[0, 1], "1 rows of scores and 2 labels"),
+            (&[0, 1], "1 row of scores and 2 labels"),
         ] {
             let labels = Tensor::new(labels, &Device::Cpu).unwrap();
             let error = ConfusionMatrix::of(&scores, &labels).unwrap_err().to_string();

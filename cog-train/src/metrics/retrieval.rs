@@ -129,7 +129,7 @@ mod tests {
         for (relevant, expected) in [
             (&[2i64][..], "the document 2 is not below 2"),
             (&[-1], "the document -1 is not below 2"),
-            (&[0, 1], "1 rows of scores and 2 documents"),
+            (&[0, 1], "1 row of scores and 2 documents"),
         ] {
             let relevant = Tensor::new(relevant, &Device::Cpu).unwrap();
             let error = Retrieval::of(&scores, &relevant, &[1]).unwrap_err().to_string();

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Error as TensorError, Tensor};
 
-use crate::error::Error;
+use crate::error::{Error, counted};
 
 /// Rows of scores in 64 bits, and the column of each, which a message calls `what`.
 pub(super) fn scored(
@@ -14,7 +14,12 @@ pub(super) fn scored(
     let columns: Vec<i64> = columns.to_dtype(DType::I64)?.to_vec1()?;
     if columns.len() != rows {
         let given = columns.len();
-        return Err(TensorError::Msg(format!("{rows} rows of scores and {given} {what}s")).into());
+        return Err(TensorError::Msg(format!(
+            "{} of scores and {}",
+            counted(rows, "row"),
+            counted(given, what)
+        ))
+        .into());
     }
     let column = |at: i64| {
         let column = usize::try_from(at).ok().filter(|column| *column < count);

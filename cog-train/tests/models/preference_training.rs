@@ -386,7 +386,7 @@ fn batches_that_are_no_pairs_are_refused() {
         PreferenceBatch::new(inputs, targets, 0, &device).unwrap_err().to_string()
     };
     let row = || vec![1, 2];
-    assert!(new(&[row()], &[row()]).contains("1 rows of inputs and 1 of targets cannot be split"));
+    assert!(new(&[row()], &[row()]).contains("1 row of inputs and 1 of targets cannot be split"));
     assert!(new(&[row(), row()], &[row(), vec![1]]).contains("row 1 has 2 inputs and 1 targets"));
     let text = new(&[row(), row()], &[vec![ignored; 2], row()]);
     assert!(text.contains("the answer in row 0 has no token"), "{text}");
@@ -396,5 +396,5 @@ fn batches_that_are_no_pairs_are_refused() {
     let reference = model.reference_log_probs(&batch).unwrap();
     let one = Preference::batch(&pairs().all()[..1], PAD, &device).unwrap();
     let text = one.with_reference(reference).unwrap_err().to_string();
-    assert!(text.contains("the reference has log-probabilities [4] for 1 pairs"), "{text}");
+    assert!(text.contains("the reference has log-probabilities [4] for 1 pair"), "{text}");
 }

@@ -75,7 +75,7 @@ fn keys_that_would_change_the_result_are_refused_by_name() {
             "modernbert_token",
             "layer_types",
             json!(["full_attention"]),
-            "`layer_types` has 1 layers",
+            "`layer_types` has 1 layer, and `num_hidden_layers` is 4",
         ),
         (
             "vit_image",

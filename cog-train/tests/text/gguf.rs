@@ -130,7 +130,7 @@ fn tokenizers_that_cannot_be_read_are_refused() {
             "smollm",
             "tokens",
             Some(tokens().into()),
-            "`tokenizer.ggml.token_type` has 420 values for 1 tokens",
+            "`tokenizer.ggml.token_type` has 420 values for 1 token",
         ),
         (
             "smollm",
@@ -143,7 +143,7 @@ fn tokenizers_that_cannot_be_read_are_refused() {
             "pieces",
             "scores",
             Some(vec![0.5_f32].into()),
-            "`tokenizer.ggml.scores` has 1 values for 560 tokens",
+            "`tokenizer.ggml.scores` has 1 value for 560 tokens",
         ),
     ] {
         assert_eq!(refused(name, key, value), format!("tokenizer `M`: {expected}"));

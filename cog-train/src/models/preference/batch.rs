@@ -3,7 +3,7 @@
 use candle_core::{Device, Error as TensorError, Tensor};
 
 use super::AnswerLogProbs;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::models::targets::Targets;
 use crate::models::tokens::Tokens;
 
@@ -51,7 +51,8 @@ impl PreferenceBatch {
         let rows = inputs.len();
         if !rows.is_multiple_of(2) || rows != targets.len() {
             return Err(refused(format!(
-                "{rows} rows of inputs and {} of targets cannot be split into pairs",
+                "{} of inputs and {} of targets cannot be split into pairs",
+                counted(rows, "row"),
                 targets.len()
             )));
         }
@@ -89,7 +90,8 @@ impl PreferenceBatch {
             if found.dims() != [self.pairs] {
                 let (found, pairs) = (found.dims(), self.pairs);
                 return Err(refused(format!(
-                    "the reference has log-probabilities {found:?} for {pairs} pairs"
+                    "the reference has log-probabilities {found:?} for {}",
+                    counted(pairs, "pair")
                 )));
             }
         }
